@@ -1,0 +1,62 @@
+"""A job after every argument was resolved: what a backend plans from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+
+from lyftlearn.types import JobKind
+
+
+@dataclass(frozen=True, kw_only=True)
+class Quantities:
+    """`Resources` in numbers: cores, whole GPUs, and bytes."""
+
+    cpu: float
+    memory: int
+    gpu: int
+    gpu_type: str | None
+    disk: int
+    shared_memory: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """The code of a job: a gzipped tar, named by the SHA-256 of its bytes."""
+
+    uri: str
+    sha256: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobSpec:
+    """One job, validated and immutable. No default is left open; mappings are read-only.
+
+    command: argv; a shell string has become `/bin/sh -c`. hyperparameters: JSON text. inputs: channel to URI (`s3://` or
+    `file://`). outputs: name to a URI of its own, or None for the job's output location, `output_uri`. artifact: URI of
+    the model that a predict job reads. digest: SHA-256 over what the caller wrote, so equal calls have equal digests
+    whatever the defaults of this version. decision: why this backend was chosen, as one line of JSON.
+    """
+
+    id: str
+    kind: JobKind
+    name: str
+    command: tuple[str, ...]
+    image: str | None
+    source: Source | None
+    hyperparameters: str
+    inputs: Mapping[str, str]
+    outputs: Mapping[str, str | None]
+    output_uri: str
+    artifact: str | None
+    env: Mapping[str, str]
+    secrets: tuple[str, ...]
+    resources: Quantities
+    nodes: int
+    timeout: timedelta
+    grace: timedelta
+    retries: int
+    labels: Mapping[str, str]
+    digest: str
+    decision: str

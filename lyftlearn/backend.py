@@ -1,0 +1,253 @@
+"""The contract that a backend fulfils. This page is all of it.
+
+A backend is made by a callable `create(settings: BackendSettings) -> Backend`, registered under the entry-point group
+`lyftlearn.backends`. It sees this module, `lyftlearn.events`, `lyftlearn.types` and `lyftlearn.errors`, and nothing else.
+`lyftlearn.testing` holds the suite that says whether it is one.
+"""
+
+from __future__ import annotations
+
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from lyftlearn._bundle import bundle as bundle
+from lyftlearn._ids import new_id as new_id
+from lyftlearn._spec import JobSpec as JobSpec
+from lyftlearn._spec import Quantities as Quantities
+from lyftlearn._spec import Source as Source
+from lyftlearn._zipapp import runtime_archive as runtime_archive
+from lyftlearn.events import JobEvent
+from lyftlearn.types import JobKind, JobStatus
+
+
+class Capability(StrEnum):
+    """What a backend may or may not be able to do. A job that needs what is missing is refused in its plan."""
+
+    TRAIN = "train"
+    PROCESS = "process"
+    PREDICT = "predict"
+    TUNE = "tune"
+    NOTEBOOK = "notebook"
+    SEVERAL_NODES = "several nodes"
+    RETRIES_ON_SEVERAL_NODES = "retries on several nodes"
+    LOCAL_PATHS = "local paths"  # reads `file://` inputs itself; else the client uploads them
+    MEMORY_LIMIT = "memory limit"  # kills what exceeds its memory, and says OUT_OF_MEMORY
+    CONTRACT_PATHS = "contract paths"  # `/lyftlearn/...` is real; else only the variables lead there
+
+
+@dataclass(frozen=True, kw_only=True)
+class Capabilities:
+    """What a backend offers, and why it lacks the rest.
+
+    retention: how long a finished job is kept and its id cannot be used again; None means for ever.
+    """
+
+    offers: frozenset[Capability]
+    lacks: Mapping[Capability, str] = field(default_factory=dict)
+    retention: timedelta | None = None
+
+    def why_not(self, capability: Capability) -> str | None:
+        """Return None if `capability` is offered, else the reason."""
+        if capability in self.offers:
+            return None
+        return self.lacks.get(capability, "it does not offer that")
+
+
+@dataclass(frozen=True, kw_only=True)
+class BackendSettings:
+    """What a backend is made from.
+
+    table: the configuration table named after the backend. home: a directory of this user for state and caches.
+    storage_url: where sources, bundles and outputs live, `file://` or `s3://`.
+    """
+
+    name: str
+    table: Mapping[str, Any]
+    home: Path
+    storage_url: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """One request that a plan would send: the operation, in the substrate's words, and its body as plain data."""
+
+    operation: str
+    body: Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """The exact requests that would be sent, in order, and what stands against them.
+
+    faults: path of the field, and what is wrong and what to do. A plan with faults is never submitted.
+    notes: what a person should know, such as an argument that this backend has no use for.
+    """
+
+    spec: JobSpec
+    backend: str
+    requests: tuple[Request, ...]
+    faults: tuple[tuple[str, str], ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobRecord:
+    """What the substrate itself keeps of a job, so that any process can find it. `event` is its newest observation."""
+
+    id: str
+    kind: JobKind
+    name: str
+    labels: Mapping[str, str]
+    digest: str
+    decision: str
+    event: JobEvent
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobQuery:
+    """Which jobs to list: all conditions hold. None means any. `since` is about the time of creation."""
+
+    name: str | None = None
+    kind: JobKind | None = None
+    status: JobStatus | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
+    since: datetime | None = None
+
+    def matches(self, record: JobRecord) -> bool:
+        """Whether `record` fulfils every condition, for backends whose substrate cannot tell."""
+        created = record.event.created_at or record.event.at
+        return (
+            self.name in (None, record.name)
+            and self.kind in (None, record.kind)
+            and self.status in (None, record.event.status)
+            and self.labels.items() <= record.labels.items()
+            and (self.since is None or created >= self.since)
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class LogQuery:
+    """Which lines to give. `tail` counts per node. `follow` ends when the job has finished and its last line was given."""
+
+    follow: bool = False
+    tail: int | None = None
+    since: datetime | None = None
+    node: int | None = None
+
+
+@dataclass(frozen=True)
+class LogLine:
+    """One line of output without its newline; bytes that are not UTF-8 have become U+FFFD."""
+
+    node: int
+    at: datetime
+    text: str
+
+
+class Following:
+    """The jobs that somebody in this process waits for. It changes while `Backend.watch` runs."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._ids: frozenset[str] = frozenset()
+        self._closed = False
+
+    @property
+    def ids(self) -> frozenset[str]:
+        """The ids of now."""
+        return self._ids
+
+    @property
+    def closed(self) -> bool:
+        """Whether `watch` should return."""
+        return self._closed
+
+    def add(self, job_id: str) -> None:
+        """Follow one more job; wakes `wait_for_change`."""
+        self._update(self._ids | {job_id})
+
+    def discard(self, job_id: str) -> None:
+        """Follow one job less; wakes `wait_for_change`."""
+        self._update(self._ids - {job_id})
+
+    def close(self) -> None:
+        """Make `watch` return; wakes `wait_for_change`."""
+        self._closed = True
+        self._update(frozenset())
+
+    def wait_for_change(self, timeout: float) -> bool:
+        """Sleep at most `timeout` seconds; return True at once when the ids change or this is closed."""
+        with self._changed:
+            before = self._ids
+            return self._changed.wait_for(lambda: self._closed or self._ids != before, timeout)
+
+    def _update(self, ids: frozenset[str]) -> None:
+        with self._changed:
+            self._ids = ids
+            self._changed.notify_all()
+
+
+class Backend(ABC):
+    """Where jobs run. Methods may be called from several threads at once.
+
+    Every method may raise AccessDenied or BackendUnavailable; vendor errors are translated and stay the cause.
+    """
+
+    name: str
+
+    @abstractmethod
+    def capabilities(self) -> Capabilities:
+        """Say what this backend can do. Asks nobody; always the same answer."""
+
+    @abstractmethod
+    def plan(self, spec: JobSpec) -> Plan:
+        """Say exactly what would be sent for `spec`, and every fault at once. Pure: no network, no file is written."""
+
+    @abstractmethod
+    def submit(self, plan: Plan) -> JobRecord:
+        """Send a plan without faults; one request is the commit point.
+
+        May be repeated, in any process: if the job exists with the plan's digest, its record is returned. Raises
+        Conflict if it exists with another digest; QuotaExceeded or AccessDenied if it was certainly not accepted;
+        BackendUnavailable with `job_id` set when nobody can know.
+        """
+
+    @abstractmethod
+    def describe(self, job_id: str) -> JobRecord:
+        """Return what is known of the job now. Raises JobNotFound. May be repeated."""
+
+    @abstractmethod
+    def list(self, query: JobQuery) -> Iterator[JobRecord]:
+        """Yield the matching jobs, newest first, fetching pages as they are asked for. May be repeated."""
+
+    @abstractmethod
+    def logs(self, job_id: str, query: LogQuery) -> Iterator[LogLine]:
+        """Yield lines in order per node, each exactly once.
+
+        Survives dropped connections; a stream's end is not the job's. Raises JobNotFound. May be repeated.
+        """
+
+    @abstractmethod
+    def stop(self, job_id: str) -> None:
+        """Ask the job to stop: SIGTERM, then SIGKILL after its grace. Returns when the wish is on record.
+
+        On a finished job nothing happens. Raises JobNotFound. May be repeated.
+        """
+
+    @abstractmethod
+    def watch(self, following: Following) -> Iterator[JobEvent]:
+        """Yield an event soon for every followed job, and then for each change, until `following` is closed.
+
+        Events may come late, doubled and out of order. A job that does not exist (any more) is skipped. One call serves
+        a whole process.
+        """
+
+    @abstractmethod
+    def outputs(self, job_id: str) -> Mapping[str, str]:
+        """Return output name to URI, known from the start and filled when the job succeeds. Raises JobNotFound."""

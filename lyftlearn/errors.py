@@ -1,0 +1,126 @@
+"""Every error lyftlearn raises.
+
+::
+
+    LyftLearnError
+    ├── InvalidJob (ValueError)                  nothing was sent
+    ├── JobNotFound (LookupError)
+    ├── Conflict                                 the key is held by another job
+    ├── AccessDenied (PermissionError)
+    ├── QuotaExceeded
+    ├── BackendUnavailable (ConnectionError)     try again, with the same key
+    ├── JobFailed
+    ├── JobStopped
+    └── WaitTimeout (TimeoutError)               the job goes on
+
+Every error pickles with its attributes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from lyftlearn._job import Job
+    from lyftlearn.types import JobState
+
+
+class LyftLearnError(Exception):
+    """The root of the tree."""
+
+
+class InvalidJob(LyftLearnError, ValueError):
+    """The job cannot be submitted as it was written. Nothing was sent; `str()` lists every fault."""
+
+    faults: list[tuple[str, str]]
+    """Path of the field; what is wrong and what to do."""
+
+    def __init__(self, faults: Sequence[tuple[str, str]]) -> None:
+        self.faults = [(path, problem) for path, problem in faults]
+        super().__init__(self.faults)
+
+    def __str__(self) -> str:
+        if len(self.faults) == 1:
+            return ": ".join(self.faults[0])
+        lines = [f"  {path}: {problem}" for path, problem in self.faults]
+        return "\n".join([f"{len(self.faults)} faults, nothing was sent", *lines])
+
+
+class JobNotFound(LyftLearnError, LookupError):
+    """No backend in use knows the job, and no history keeps it."""
+
+
+class Conflict(LyftLearnError):
+    """The key was used before with other arguments, or other content of source or local inputs."""
+
+    job_id: str
+    """The job that holds the key."""
+
+    def __init__(self, message: str, job_id: str) -> None:
+        super().__init__(message, job_id)
+        self.job_id = job_id
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class AccessDenied(LyftLearnError, PermissionError):
+    """The backend knows who asks and says no; the message names the missing permission."""
+
+
+class QuotaExceeded(LyftLearnError):
+    """The backend has a quota, named in the message, that this job would exceed."""
+
+
+class BackendUnavailable(LyftLearnError, ConnectionError):
+    """Try again, with the same key: it is not known whether the job was accepted if `job_id` is set."""
+
+    job_id: str | None
+
+    def __init__(self, message: str, job_id: str | None = None) -> None:
+        super().__init__(message, job_id)
+        self.job_id = job_id
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class _Ended(LyftLearnError):
+    """A job ended otherwise than by success."""
+
+    job: Job
+    state: JobState
+
+    def __init__(self, job: Job, state: JobState) -> None:
+        super().__init__(job, state)
+        self.job = job
+        self.state = state
+
+    def __str__(self) -> str:
+        why = f" ({self.state.reason})" if self.state.reason else ""
+        said = f": {self.state.message}" if self.state.message else ""
+        return f"{self.job.id} {self.state.status}{why}{said}"
+
+
+class JobFailed(_Ended):
+    """The job failed; `state.reason` says why, in one vocabulary on every substrate."""
+
+
+class JobStopped(_Ended):
+    """Someone asked the job to stop."""
+
+
+class WaitTimeout(LyftLearnError, TimeoutError):
+    """Waiting ended before the jobs did. They go on."""
+
+    jobs: list[Job]
+    """Those not finished."""
+
+    def __init__(self, jobs: Sequence[Job]) -> None:
+        self.jobs = list(jobs)
+        super().__init__(self.jobs)
+
+    def __str__(self) -> str:
+        waiting = ", ".join(f"{job.id} is {job.state.status}" for job in self.jobs)
+        return f"not finished in time, and going on: {waiting}"

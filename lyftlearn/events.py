@@ -1,0 +1,95 @@
+"""What backends report, and the one function that turns reports into a state.
+
+Watches, polls and queues deliver events late, twice and in any order. `advance` gives the same progress whatever the
+order, because it only ever takes the larger of two things.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TypeAlias
+
+from lyftlearn.types import FailureReason, JobState, JobStatus
+
+_Order: TypeAlias = tuple[int, int, int, datetime, str]
+
+_RANK = {status: rank for rank, status in enumerate(JobStatus)}
+_BEGINNING = datetime.min.replace(tzinfo=UTC)
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobEvent:
+    """One observation of one job. Every field says what was true at `at`, not what changed.
+
+    incarnation: a number that grows each time the infrastructure starts the job anew (a node was lost, a spot instance
+    reclaimed), the only way back from RUNNING to STARTING. A final event of a job carries all that will ever be known:
+    a backend reports it once it knows the exit code and the last words.
+    """
+
+    job_id: str
+    status: JobStatus
+    at: datetime
+    incarnation: int = 0
+    attempt: int = 1
+    reason: FailureReason | None = None
+    message: str = ""
+    exit_code: int | None = None
+    created_at: datetime | None = None
+    started_at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Progress:
+    """A job's state and the place in its history at which it was observed."""
+
+    state: JobState
+    order: _Order
+
+
+def advance(progress: Progress | None, event: JobEvent) -> Progress:
+    """Return what is known after `event`; pure, and indifferent to order and repetition.
+
+    A later status wins over an earlier one. Times and attempts keep their best value. A final state is never left.
+    """
+    known = progress or Progress(_unseen(event), (-1, -1, -1, _BEGINNING, ""))
+    state, order = known.state, known.order
+    newer = not state.status.finished and _order(event) > order
+    return Progress(_merged(state, event, newer=newer), _order(event) if newer else order)
+
+
+def _order(event: JobEvent) -> _Order:
+    return (event.incarnation, _RANK[event.status], event.attempt, event.at, event.message)
+
+
+def _unseen(event: JobEvent) -> JobState:
+    return JobState(
+        status=JobStatus.PENDING,
+        reason=None,
+        message="",
+        exit_code=None,
+        attempt=event.attempt,
+        created_at=event.created_at or event.at,
+        started_at=None,
+        finished_at=None,
+    )
+
+
+def _merged(state: JobState, event: JobEvent, *, newer: bool) -> JobState:
+    finished_at = event.at if newer and event.status.finished else state.finished_at
+    return JobState(
+        status=event.status if newer else state.status,
+        reason=event.reason if newer else state.reason,
+        message=event.message if newer else state.message,
+        exit_code=event.exit_code if newer else state.exit_code,
+        attempt=max(state.attempt, event.attempt),
+        created_at=min(state.created_at, event.created_at or event.at),
+        started_at=_earliest(state.started_at, event.started_at),
+        finished_at=finished_at,
+    )
+
+
+def _earliest(one: datetime | None, other: datetime | None) -> datetime | None:
+    if one is None or other is None:
+        return one or other
+    return min(one, other)
