@@ -96,6 +96,23 @@ class Plan:
     notes: tuple[str, ...] = ()
 
 
+class Verdict(StrEnum):
+    """How a check went. A warning costs something, which its detail names; a failure means that jobs cannot run."""
+
+    OK = "ok"
+    WARNING = "warning"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that `lyftlearn doctor` looked at: its name, how it went, and what was seen or what to do."""
+
+    name: str
+    verdict: Verdict
+    detail: str
+
+
 @dataclass(frozen=True, kw_only=True)
 class JobRecord:
     """What the substrate itself keeps of a job, so that any process can find it. `event` is its newest observation."""
@@ -251,3 +268,10 @@ class Backend(ABC):
     @abstractmethod
     def outputs(self, job_id: str) -> Mapping[str, str]:
         """Return output name to URI, known from the start and filled when the job succeeds. Raises JobNotFound."""
+
+    def diagnose(self) -> Iterator[Check]:
+        """Yield what an operator should know of this place: what is reachable, what is missing, what to do.
+
+        Changes nothing that lasts; raises nothing that a check can say. May be repeated. By default: no checks.
+        """
+        yield from ()
