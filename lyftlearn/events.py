@@ -12,7 +12,7 @@ from typing import TypeAlias
 
 from lyftlearn.types import FailureReason, JobState, JobStatus
 
-_Order: TypeAlias = tuple[int, int, int, datetime, str]
+_Order: TypeAlias = tuple[bool, int, int, int, datetime, str, str, int]
 
 _RANK = {status: rank for rank, status in enumerate(JobStatus)}
 _BEGINNING = datetime.min.replace(tzinfo=UTC)
@@ -52,14 +52,16 @@ def advance(progress: Progress | None, event: JobEvent) -> Progress:
 
     A later status wins over an earlier one. Times and attempts keep their best value. A final state is never left.
     """
-    known = progress or Progress(_unseen(event), (-1, -1, -1, _BEGINNING, ""))
+    known = progress or Progress(_unseen(event), (False, -1, -1, -1, _BEGINNING, "", "", -1))
     state, order = known.state, known.order
     newer = not state.status.finished and _order(event) > order
     return Progress(_merged(state, event, newer=newer), _order(event) if newer else order)
 
 
 def _order(event: JobEvent) -> _Order:
-    return (event.incarnation, _RANK[event.status], event.attempt, event.at, event.message)
+    place = (event.status.finished, event.incarnation, _RANK[event.status], event.attempt, event.at)
+    exit_code = -1 if event.exit_code is None else event.exit_code
+    return (*place, event.message, event.reason or "", exit_code)
 
 
 def _unseen(event: JobEvent) -> JobState:
