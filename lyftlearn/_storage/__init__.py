@@ -1,0 +1,94 @@
+"""Where sources, inputs, bundles and claims live: a directory, or a bucket in S3.
+
+A store offers two kinds of writing. *Records* are small and change under conditions: `create` writes only where nothing
+is, `replace` only over the version that was read. *Files* are large, named by their content, and never change: `upload`
+does nothing where the file already is. Nothing is ever seen half-written, whenever the writer dies.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from lyftlearn.errors import LyftLearnError
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A record as it was read.
+
+    version: names the content, for `replace`; equal contents may have equal versions. modified and age are by the clock
+    of the store, never by this machine's.
+    """
+
+    data: bytes
+    version: str
+    modified: datetime
+    age: timedelta
+
+
+class Storage(ABC):
+    """A place for records and files under keys such as `claims/eta/0f3c.json`.
+
+    Every method may raise AccessDenied, BackendUnavailable or, where the store itself is misconfigured, LyftLearnError;
+    all may be repeated. Safe to share between threads.
+    """
+
+    url: str
+
+    @abstractmethod
+    def create(self, key: str, data: bytes) -> bool:
+        """Write a record where nothing is. Return False, and change nothing, if there is one already.
+
+        Of any number of callers at once, at most one is told True. After BackendUnavailable it may have been written.
+        """
+
+    @abstractmethod
+    def read(self, key: str) -> Stored | None:
+        """Return the record as the last finished write left it, or None."""
+
+    @abstractmethod
+    def replace(self, key: str, data: bytes, version: str) -> bool:
+        """Write over a record that still has `version`. Return False, and change nothing, if it has not."""
+
+    @abstractmethod
+    def upload(self, key: str, path: Path, sha256: str) -> str:
+        """Keep the file at `path` under `key`, whole or not at all, and return its URI.
+
+        Nothing is sent if `key` is there with that size already: the key must follow from the content. Raises
+        LyftLearnError, and keeps nothing, if the content is not that of `sha256` (any more).
+        """
+
+    @abstractmethod
+    def uri(self, key: str) -> str:
+        """Return the URI of `key`, whether or not something is there."""
+
+
+def open_storage(url: str) -> Storage:
+    """Return the store at `file:///directory`, a plain path or `s3://bucket/prefix`. Nothing is contacted yet."""
+    if url.startswith("s3://"):
+        from lyftlearn._storage._s3 import S3Storage  # noqa: PLC0415  # loads boto3
+
+        return S3Storage(url)
+    from lyftlearn._storage._directory import DirectoryStorage  # noqa: PLC0415
+
+    return DirectoryStorage(local_path(url))
+
+
+def local_path(url: str) -> Path:
+    """Return the absolute path that a `file://` URI or a plain path names; raise LyftLearnError for other schemes."""
+    if "://" not in url:
+        return Path(url).expanduser().absolute()
+    parts = urlsplit(url)
+    if parts.scheme != "file" or parts.netloc not in ("", "localhost"):
+        message = f"{url!r} is not a place that can be used: give a path, file:///path or s3://bucket/prefix"
+        raise LyftLearnError(message)
+    return Path(unquote(parts.path))
+
+
+def changed(path: Path) -> LyftLearnError:
+    """Return the error for a file that is no longer what it was when its content was named."""
+    return LyftLearnError(f"{path} changed while it was being read; submit again when nothing writes to it")

@@ -1,0 +1,153 @@
+"""A store in a directory, local or on a network file system that several machines share."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256 as new_sha256
+from pathlib import Path
+from typing import BinaryIO
+
+from lyftlearn._storage import Storage, Stored, changed
+from lyftlearn.errors import AccessDenied, BackendUnavailable, LyftLearnError
+
+_CHUNK = 1 << 20
+
+
+class DirectoryStorage(Storage):
+    """Files named by their keys. A file gets its name only when its content is on disk."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.url = root.as_uri()
+
+    def create(self, key: str, data: bytes) -> bool:
+        with self._writing(key), self._temporary(key, lambda file: file.write(data)) as temporary:
+            return _link(temporary, self._path(key))
+
+    def read(self, key: str) -> Stored | None:
+        with self._reading(key):
+            try:
+                with self._path(key).open("rb") as file:
+                    modified, data = os.fstat(file.fileno()).st_mtime_ns, file.read()
+            except (FileNotFoundError, NotADirectoryError):
+                return None
+            now = _touch(self._path(key).parent)
+        # Two clocks of one file system may differ by a tick; nothing is younger than new.
+        age = timedelta(microseconds=max(0, now - modified) // 1000)
+        return Stored(data, _version(data), datetime.fromtimestamp(modified / 1e9, UTC), age)
+
+    def replace(self, key: str, data: bytes, version: str) -> bool:
+        path = self._path(key)
+        with self._writing(key), self._temporary(key, lambda file: file.write(data)) as temporary, self._locked():
+            if not path.exists() or _version(path.read_bytes()) != version:
+                return False
+            temporary.rename(path)
+            _sync(path.parent)
+            return True
+
+    def upload(self, key: str, path: Path, sha256: str) -> str:
+        target = self._path(key)
+        with self._writing(key):
+            if not (target.is_file() and target.stat().st_size == path.stat().st_size):
+                with self._temporary(key, lambda file: _copy(path, file, sha256)) as temporary:
+                    temporary.rename(target)
+                    _sync(target.parent)
+        return self.uri(key)
+
+    def uri(self, key: str) -> str:
+        return self._path(key).as_uri()
+
+    def _path(self, key: str) -> Path:
+        return self.root / key
+
+    @contextmanager
+    def _temporary(self, key: str, fill: Callable[[BinaryIO], object]) -> Iterator[Path]:
+        """Give a file beside `key` with the content on disk; what is left of it afterwards is removed."""
+        directory = self._path(key).parent
+        directory.mkdir(parents=True, exist_ok=True)
+        path = directory / f".{os.urandom(8).hex()}.tmp"
+        try:
+            with path.open("xb") as file:
+                fill(file)
+                file.flush()
+                os.fsync(file.fileno())
+            yield path
+        finally:
+            path.unlink(missing_ok=True)
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Hold the lock of this store: the kernel gives it back when its holder dies."""
+        with (self.root / ".lock").open("ab") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+    @contextmanager
+    def _writing(self, key: str) -> Iterator[None]:
+        with self._translated("write", key):
+            yield
+
+    @contextmanager
+    def _reading(self, key: str) -> Iterator[None]:
+        with self._translated("read", key):
+            yield
+
+    @contextmanager
+    def _translated(self, verb: str, key: str) -> Iterator[None]:
+        try:
+            yield
+        except LyftLearnError:
+            raise
+        except PermissionError as error:
+            message = f"the storage directory {self.root} may not be used: cannot {verb} {key}: {error.strerror}"
+            raise AccessDenied(message) from error
+        except OSError as error:
+            message = f"the storage directory {self.root} cannot be used: cannot {verb} {key}: {error.strerror}"
+            raise BackendUnavailable(message) from error
+
+
+def _touch(directory: Path) -> int:
+    """Return what time it is on the file system, in nanoseconds: when a new file there was made."""
+    path = directory / f".{os.urandom(8).hex()}.tmp"
+    try:
+        path.touch(exist_ok=False)
+        return path.stat().st_mtime_ns
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def _link(temporary: Path, path: Path) -> bool:
+    try:
+        path.hardlink_to(temporary)
+    except FileExistsError:
+        # A network file system may repeat a link whose answer was lost: then the name that is in the way is our own.
+        return path.samefile(temporary)
+    _sync(path.parent)
+    return True
+
+
+def _sync(directory: Path) -> None:
+    """Put the names in `directory` on disk."""
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _version(data: bytes) -> str:
+    return new_sha256(data).hexdigest()
+
+
+def _copy(source: Path, target: BinaryIO, sha256: str) -> None:
+    digest = new_sha256()
+    with source.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+            target.write(chunk)
+    if digest.hexdigest() != sha256:
+        raise changed(source)

@@ -1,0 +1,168 @@
+"""A store in an S3 bucket. The one module that loads boto3, when an `s3://` URL is used.
+
+Credentials, region and endpoint (`AWS_ENDPOINT_URL`, `AWS_ENDPOINT_URL_S3`) come from the default AWS chain.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from email.utils import parsedate_to_datetime
+from hashlib import sha256 as new_sha256
+from pathlib import Path
+from typing import Any
+
+import boto3
+from boto3.exceptions import Boto3Error
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, PartialCredentialsError
+
+from lyftlearn._storage import Storage, Stored, changed
+from lyftlearn.errors import AccessDenied, BackendUnavailable, LyftLearnError
+
+_CONFIG = Config(retries={"mode": "standard", "total_max_attempts": 5}, connect_timeout=10, read_timeout=60)
+_WRITE = "lyftlearn-write"  # object metadata: which write this is
+_CONFLICTS = 10  # 409: another conditional write to the same key was under way, and S3 asks to repeat
+_MISSING = ("404", "NoSuchKey", "NotFound")
+_DENIED = (
+    "401", "403", "AccessDenied", "AllAccessDisabled", "ExpiredToken", "InvalidAccessKeyId", "InvalidToken",
+    "SignatureDoesNotMatch",
+)  # fmt: skip
+_BUSY = ("RequestTimeout", "RequestTimeTooSkewed", "SlowDown", "Throttling", "TooManyRequestsException")
+
+
+class S3Storage(Storage):
+    """Objects named by their keys under a prefix."""
+
+    def __init__(self, url: str) -> None:
+        self.bucket, _, prefix = url.removeprefix("s3://").partition("/")
+        self.prefix = prefix.strip("/") + "/" if prefix.strip("/") else ""
+        self.url = f"s3://{self.bucket}/{self.prefix}".rstrip("/")
+        with self._translated("open", ""):
+            self.client: Any = boto3.Session().client("s3", config=_CONFIG)
+
+    def create(self, key: str, data: bytes) -> bool:
+        return self._put(key, data, {"IfNoneMatch": "*"})
+
+    def read(self, key: str) -> Stored | None:
+        with self._translated("read", key):
+            try:
+                answer = self.client.get_object(**self._object(key))
+                data = answer["Body"].read()
+            except ClientError as error:
+                if _code(error) in _MISSING:
+                    return None
+                raise
+        now = parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"]["date"])
+        modified = answer["LastModified"]
+        return Stored(data, answer["ETag"], modified, max(now - modified, timedelta()))
+
+    def replace(self, key: str, data: bytes, version: str) -> bool:
+        return self._put(key, data, {"IfMatch": version})
+
+    def upload(self, key: str, path: Path, sha256: str) -> str:
+        size = path.stat().st_size
+        with self._translated("write", key):
+            if self._size(key) != size:
+                with path.open("rb") as file:
+                    self.client.upload_fileobj(_Checked(path, file, size, sha256), self.bucket, self.prefix + key)
+        return self.uri(key)
+
+    def uri(self, key: str) -> str:
+        return f"s3://{self.bucket}/{self.prefix}{key}"
+
+    def _put(self, key: str, data: bytes, condition: dict[str, str]) -> bool:
+        write = os.urandom(16).hex()
+        with self._translated("write", key):
+            for _ in range(_CONFLICTS):
+                try:
+                    self.client.put_object(**self._object(key), Body=data, Metadata={_WRITE: write}, **condition)
+                except ClientError as error:
+                    if _status(error) == 409:  # noqa: PLR2004
+                        continue
+                    if _status(error) == 412 or _code(error) in _MISSING:  # noqa: PLR2004
+                        return self._holds(key, write)
+                    raise
+                return True
+        message = f"S3 found {self.uri(key)} busy {_CONFLICTS} times; try again"
+        raise BackendUnavailable(message)
+
+    def _holds(self, key: str, write: str) -> bool:
+        """Whether `key` is what `write` left there: its answer was lost, and its repetition met the write itself."""
+        metadata: dict[str, str] = self._head(key).get("Metadata", {})
+        return metadata.get(_WRITE) == write
+
+    def _size(self, key: str) -> int | None:
+        return self._head(key).get("ContentLength")
+
+    def _head(self, key: str) -> dict[str, Any]:
+        try:
+            answer: dict[str, Any] = self.client.head_object(**self._object(key))
+        except ClientError as error:
+            if _code(error) in _MISSING:
+                return {}
+            raise
+        return answer
+
+    def _object(self, key: str) -> dict[str, str]:
+        return {"Bucket": self.bucket, "Key": self.prefix + key}
+
+    @contextmanager
+    def _translated(self, verb: str, key: str) -> Iterator[None]:
+        what = f"cannot {verb} {self.uri(key)}"
+        try:
+            yield
+        except ClientError as error:
+            raise _refusal(what, error) from error
+        except (NoCredentialsError, PartialCredentialsError) as error:
+            message = f"{what}: no complete AWS credentials were found; give them by the default AWS chain"
+            raise AccessDenied(message) from error
+        except Boto3Error as error:
+            cause = error.__context__
+            if isinstance(cause, ClientError):
+                raise _refusal(what, cause) from error
+            raise BackendUnavailable(f"{what}: {error}") from error
+        except (BotoCoreError, OSError) as error:
+            if isinstance(error, LyftLearnError):
+                raise
+            raise BackendUnavailable(f"{what}: {error}") from error
+
+
+class _Checked:
+    """A file read once, from its start, that raises before its last bytes are out if they are not those expected.
+
+    The upload then fails as a whole: what a key follows from is what is kept under it.
+    """
+
+    def __init__(self, path: Path, file: Any, size: int, sha256: str) -> None:
+        self._path, self._file, self._left, self._expected = path, file, size, sha256
+        self._digest = new_sha256()
+
+    def read(self, amount: int = -1) -> bytes:
+        data: bytes = self._file.read(amount)
+        self._digest.update(data)
+        self._left -= len(data)
+        complete = self._left <= 0 or not data
+        if complete and (self._left != 0 or self._digest.hexdigest() != self._expected):
+            raise changed(self._path)
+        return data
+
+
+def _code(error: ClientError) -> str:
+    return str(error.response.get("Error", {}).get("Code", ""))
+
+
+def _status(error: ClientError) -> int:
+    return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+
+
+def _refusal(what: str, error: ClientError) -> LyftLearnError:
+    code, said = _code(error), error.response.get("Error", {}).get("Message", "")
+    message = f"{what}: {code}: {said} ({error.operation_name})"
+    if code in _DENIED:
+        return AccessDenied(message)
+    if code in _BUSY or _status(error) >= 500:  # noqa: PLR2004
+        return BackendUnavailable(message)
+    return LyftLearnError(f"{message}; see `[storage] url`")
