@@ -1,7 +1,7 @@
 """Ids that route themselves: `<slug>-<kind><backend><11 random characters>`.
 
-An id is a DNS-1035 label (RFC 1035, 2.3.1), lower case, at most 50 characters: Kubernetes appends up to 13 more to name a
-job's pods, which end at 63. A tuning job's id has at most 32, the limit of SageMaker's tuning job names.
+An id is a DNS-1035 label (RFC 1035, 2.3.1), lower case, at most 50 characters: Kubernetes appends up to 13 more to
+name a job's pods, which end at 63. A tuning job's id has at most 32, the limit of SageMaker's tuning job names.
 """
 
 from __future__ import annotations

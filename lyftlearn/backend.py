@@ -1,8 +1,8 @@
 """The contract that a backend fulfils. This page is all of it.
 
 A backend is made by a callable `create(settings: BackendSettings) -> Backend`, registered under the entry-point group
-`lyftlearn.backends`. It sees this module, `lyftlearn.events`, `lyftlearn.types` and `lyftlearn.errors`, and nothing else.
-`lyftlearn.testing` holds the suite that says whether it is one.
+`lyftlearn.backends`. It sees this module, `lyftlearn.events`, `lyftlearn.types` and `lyftlearn.errors`, and nothing
+else. `lyftlearn.testing` holds the suite that says whether it is one.
 """
 
 from __future__ import annotations
@@ -16,14 +16,34 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from lyftlearn._bundle import bundle as bundle
-from lyftlearn._ids import new_id as new_id
-from lyftlearn._spec import JobSpec as JobSpec
-from lyftlearn._spec import Quantities as Quantities
-from lyftlearn._spec import Source as Source
-from lyftlearn._zipapp import runtime_archive as runtime_archive
+from lyftlearn._bundle import bundle
+from lyftlearn._ids import new_id
+from lyftlearn._spec import JobSpec, Quantities, Source
+from lyftlearn._zipapp import runtime_archive
 from lyftlearn.events import JobEvent
 from lyftlearn.types import JobKind, JobStatus
+
+__all__ = [
+    "Backend",
+    "BackendSettings",
+    "Capabilities",
+    "Capability",
+    "Check",
+    "Following",
+    "JobQuery",
+    "JobRecord",
+    "JobSpec",
+    "LogLine",
+    "LogQuery",
+    "Plan",
+    "Quantities",
+    "Request",
+    "Source",
+    "Verdict",
+    "bundle",
+    "new_id",
+    "runtime_archive",
+]
 
 
 class Capability(StrEnum):
@@ -150,7 +170,10 @@ class JobQuery:
 
 @dataclass(frozen=True, kw_only=True)
 class LogQuery:
-    """Which lines to give. `tail` counts per node. `follow` ends when the job has finished and its last line was given."""
+    """Which lines to give.
+
+    `tail` counts per node. `follow` ends when the job has finished and its last line was given.
+    """
 
     follow: bool = False
     tail: int | None = None

@@ -1,7 +1,7 @@
 """Plain values of the public API: what is asked for, and what was observed.
 
-Times are timezone-aware UTC ``datetime``s. Durations are ``timedelta`` or strings such as ``"90s"``, ``"4h"``, ``"2d"``.
-Memory and disk are Kubernetes quantities (``"512Mi"``, ``"64Gi"``).
+Times are timezone-aware UTC ``datetime``s. Durations are ``timedelta`` or strings such as ``"90s"``, ``"4h"`` or
+``"2d"``. Memory and disk are Kubernetes quantities (``"512Mi"``, ``"64Gi"``).
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class JobStatus(StrEnum):
     """One vocabulary on every substrate. `finished` is true of the last three.
 
     PENDING: accepted, waiting for capacity. STARTING: capacity found; image, inputs, containers. RUNNING: the container
-    runs; last preparations, the user's command, keeping its outputs. FAILED: a timeout is a failure (reason TIMEOUT),
+    runs; last preparations, the user's command, keeping its outputs. FAILED: a timeout is one too (reason TIMEOUT),
     never "stopped". STOPPED: someone asked for it.
     """
 
@@ -54,8 +54,8 @@ _FINISHED = frozenset((JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.STOPPED)
 class FailureReason(StrEnum):
     """Why a job failed, in one vocabulary on every substrate.
 
-    USER_ERROR: the command exited non-zero. PREEMPTED: node lost, spot reclaimed. CAPACITY: nothing to run on within the
-    pending limit. IMAGE: cannot be pulled or started. CONFIGURATION: missing secret, role, input or permission.
+    USER_ERROR: the command exited non-zero. PREEMPTED: node lost, spot reclaimed. CAPACITY: nothing to run on within
+    the pending limit. IMAGE: cannot be pulled or started. CONFIGURATION: missing secret, role, input or permission.
     PLATFORM: the substrate's own fault.
     """
 

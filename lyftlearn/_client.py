@@ -1,0 +1,327 @@
+"""The client: what was asked becomes a submission, what was submitted becomes a handle."""
+
+from __future__ import annotations
+
+import heapq
+import threading
+import weakref
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime
+from enum import StrEnum
+from itertools import islice
+from os import PathLike
+from typing import Any, Literal, TypeVar, cast
+
+from lyftlearn import _ids
+from lyftlearn._arguments import check
+from lyftlearn._connection import Connection
+from lyftlearn._job import HANDLES, Job, Notebook, TuningJob, moment
+from lyftlearn._prepare import Preparer, Submission
+from lyftlearn._registry import Registry
+from lyftlearn._storage import open_storage
+from lyftlearn._submit import Submitter
+from lyftlearn.backend import JobQuery, JobRecord
+from lyftlearn.config import Config, load
+from lyftlearn.errors import InvalidJob, JobNotFound
+from lyftlearn.rollout import decide, in_use
+from lyftlearn.types import (
+    JSON,
+    Choice,
+    Duration,
+    IntUniform,
+    JobKind,
+    JobState,
+    JobStatus,
+    Objective,
+    Resources,
+    Uniform,
+)
+
+_Word = TypeVar("_Word", bound=StrEnum)
+
+
+class Client:
+    """Submits and finds jobs; safe to share between threads, as its jobs are.
+
+    The module-level functions are methods of a default client. config: a file, or a mapping that stands for one; by
+    default `lyftlearn.toml` of the repository and the platform's file under it, read at the first use.
+    """
+
+    def __init__(self, *, config: str | PathLike[str] | Mapping[str, Any] | None = None) -> None:
+        self._given = config
+        self._lock = threading.RLock()
+        self._world: _World | None = None
+
+    def train(
+        self,
+        model: str,
+        *,
+        command: str | Sequence[str],
+        image: str | None = None,
+        source: str | PathLike[str] | None = None,
+        hyperparameters: Mapping[str, JSON] | None = None,
+        inputs: Mapping[str, str | PathLike[str]] | None = None,
+        env: Mapping[str, str] | None = None,
+        secrets: Sequence[str] = (),
+        resources: Resources | None = None,
+        nodes: int = 1,
+        timeout: Duration | None = None,
+        retries: int = 0,
+        labels: Mapping[str, str] | None = None,
+        key: str | None = None,
+    ) -> Job:
+        """Train `model`.
+
+        command: a list is executed as it is; a string goes through `/bin/sh -c`. `$(NAME)` in either is replaced by the
+            job's variable NAME, as Kubernetes does it; `$$(NAME)` is the literal text.
+        image: container image; by default the platform's base image.
+        source: a directory or archive of code, unpacked as the working directory of every node; without `.git`, caches,
+            virtual environments and what `.lyftlearnignore` names.
+        hyperparameters: any JSON, any size up to 16 MiB; arrives in the container with its types intact.
+        inputs: channel name to URI; each is a directory in the container, whole on every node. A URI of a directory
+            means what is under it and nothing else (`s3://b/train` never takes in `train-old/`); a single file keeps its
+            name; nothing there fails the job before its command starts.
+        env: variables of the command.
+        secrets: names; each of a secret's keys is a variable and a file in the container, and nowhere else.
+        resources: what each node needs; by default `Resources()`.
+        nodes: how many containers run the command together; they know each other's names and ranks.
+        timeout: from the command's first start, all attempts together; None means the platform's `jobs.timeout`, the
+            same everywhere.
+        retries: times the command is run again after a non-zero exit (not after running out of memory).
+        labels: by Kubernetes' rules; jobs are found by them.
+        key: an idempotency key within this project, function and name. Two calls with one key give one job, also when
+            the first call died half-way, when both run at once, and when the flag moved to another backend in between.
+            The same key with other arguments (or other content of source or local inputs) raises Conflict.
+
+        Raises InvalidJob (nothing was sent), Conflict, AccessDenied, QuotaExceeded, BackendUnavailable.
+        """
+        return self._submit(JobKind.TRAIN, _arguments(locals()))
+
+    def process(
+        self,
+        name: str,
+        *,
+        command: str | Sequence[str],
+        outputs: Sequence[str] | Mapping[str, str | None] = ("output",),
+        image: str | None = None,
+        source: str | PathLike[str] | None = None,
+        hyperparameters: Mapping[str, JSON] | None = None,
+        inputs: Mapping[str, str | PathLike[str]] | None = None,
+        env: Mapping[str, str] | None = None,
+        secrets: Sequence[str] = (),
+        resources: Resources | None = None,
+        nodes: int = 1,
+        timeout: Duration | None = None,
+        retries: int = 0,
+        labels: Mapping[str, str] | None = None,
+        key: str | None = None,
+    ) -> Job:
+        """Run a data-processing job.
+
+        outputs: names; each is a directory in the container, kept when the job succeeds: under the job's own output
+            location, or at the URI that a mapping gives.
+
+        The other arguments, and what is raised, are those of `train`.
+        """
+        return self._submit(JobKind.PROCESS, _arguments(locals()))
+
+    def predict(
+        self,
+        model: str,
+        *,
+        artifact: str | Job,
+        command: str | Sequence[str],
+        inputs: Mapping[str, str | PathLike[str]],
+        outputs: Sequence[str] | Mapping[str, str | None] = ("predictions",),
+        image: str | None = None,
+        source: str | PathLike[str] | None = None,
+        hyperparameters: Mapping[str, JSON] | None = None,
+        env: Mapping[str, str] | None = None,
+        secrets: Sequence[str] = (),
+        resources: Resources | None = None,
+        nodes: int = 1,
+        timeout: Duration | None = None,
+        retries: int = 0,
+        labels: Mapping[str, str] | None = None,
+        key: str | None = None,
+    ) -> Job:
+        """Batch prediction.
+
+        artifact: a finished train job, or the URI of its model; unpacked as the model directory.
+        outputs: as in `process`.
+
+        The other arguments, and what is raised, are those of `train`.
+        """
+        return self._submit(JobKind.PREDICT, _arguments(locals()))
+
+    def tune(
+        self,
+        model: str,
+        *,
+        command: str | Sequence[str],
+        space: Mapping[str, Uniform | IntUniform | Choice],
+        objective: Objective,
+        trials: int,
+        parallel: int = 1,
+        strategy: Literal["bayesian", "random", "grid"] = "bayesian",
+        image: str | None = None,
+        source: str | PathLike[str] | None = None,
+        hyperparameters: Mapping[str, JSON] | None = None,
+        inputs: Mapping[str, str | PathLike[str]] | None = None,
+        env: Mapping[str, str] | None = None,
+        secrets: Sequence[str] = (),
+        resources: Resources | None = None,
+        nodes: int = 1,
+        timeout: Duration | None = None,
+        retries: int = 0,
+        labels: Mapping[str, str] | None = None,
+        key: str | None = None,
+    ) -> TuningJob:
+        """Search `space` for the best `objective`.
+
+        hyperparameters: the fixed ones. timeout and retries are each trial's. strategy: a grid takes Choice and
+            IntUniform only.
+
+        The same call tries the same values on every backend. The other arguments, and what is raised, are those of
+        `train`.
+        """
+        return cast("TuningJob", self._submit(JobKind.TUNE, _arguments(locals())))
+
+    def notebook(
+        self,
+        name: str,
+        *,
+        image: str | None = None,
+        resources: Resources | None = None,
+        env: Mapping[str, str] | None = None,
+        secrets: Sequence[str] = (),
+        idle_timeout: Duration | None = "4h",
+        labels: Mapping[str, str] | None = None,
+    ) -> Notebook:
+        """Open the caller's notebook `name`: found if it exists, else created."""
+        return cast("Notebook", self._submit(JobKind.NOTEBOOK, _arguments(locals())))
+
+    def job(self, job_id: str) -> Job:
+        """Find a job by id, from any process, whatever the flag says now.
+
+        It is found as long as its backend or the job history keeps it. Raises JobNotFound.
+        """
+        return self._handle(self.connection_of(job_id).backend.describe(job_id))
+
+    def jobs(
+        self,
+        *,
+        name: str | None = None,
+        kind: JobKind | str | None = None,
+        status: JobStatus | str | None = None,
+        labels: Mapping[str, str] | None = None,
+        since: Duration | datetime | None = None,
+        limit: int = 100,
+    ) -> Iterator[Job]:
+        """Jobs of every backend in use, newest first."""
+        query = JobQuery(
+            name=name,
+            kind=_member("kind", JobKind, kind),
+            status=_member("status", JobStatus, status),
+            labels=dict(labels or {}),
+            since=moment("since", since),
+        )
+        world = self._opened()
+        pages = [world.registry.get(backend).list(query) for backend in in_use(world.config)]
+        merged = heapq.merge(*pages, key=_newest_first)
+        return (self._handle(record) for record in islice(merged, limit))
+
+    def wait(
+        self,
+        jobs: Sequence[Job],
+        timeout: Duration | None = None,
+        *,
+        check: bool = True,
+        on_update: Callable[[Job, JobState], None] | None = None,
+        progress: bool | None = None,
+    ) -> list[JobState]:
+        """Wait for all; then `check` raises for the first, in the order given, that did not succeed."""
+        from lyftlearn._waiting import wait  # noqa: PLC0415 - brings what draws
+
+        return wait(jobs, timeout, check=check, on_update=on_update, progress=progress)
+
+    def connection_of(self, job_id: str) -> Connection:
+        """Return the connection to the backend that the id names; not frozen. Raises JobNotFound."""
+        parsed = _ids.parse(job_id) if isinstance(job_id, str) else None
+        if parsed is None:
+            raise JobNotFound(f"{job_id!r} is no job id: write it as `Job.id` gave it")
+        name = self._opened().registry.with_letter(parsed.letter)
+        if name is None:
+            raise JobNotFound(f"{job_id}: no installed backend has the letter {parsed.letter!r} in its ids")
+        return self._opened().connection(name)
+
+    @property
+    def _config(self) -> Config:
+        return self._opened().config
+
+    @property
+    def _registry(self) -> Registry:
+        return self._opened().registry
+
+    def _prepare(self, function: str, /, **given: Any) -> Submission:
+        """Return what a call would send. Raises InvalidJob; nothing was sent."""
+        world = self._opened()
+        return world.preparer.prepare(check(JobKind(function), given), decide(world.config))
+
+    def _submit(self, kind: JobKind, given: Mapping[str, Any]) -> Job:
+        submission = self._prepare(kind, **given)
+        record, kept = self._opened().submitter.send(submission)
+        return self._handle(record, kept=kept)
+
+    def _handle(self, record: JobRecord, *, kept: bool = True) -> Job:
+        handle = HANDLES.get(record.kind, Job)
+        return handle(lambda: self.connection_of(record.id), record, kept=kept)
+
+    def _opened(self) -> _World:
+        with self._lock:
+            if self._world is None:
+                self._world = _World(load(self._given))
+                weakref.finalize(self, self._world.close)
+            return self._world
+
+
+class _World:
+    """What a client needs once it is used: configuration, storage, backends."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.registry = Registry(config)
+        self.preparer = Preparer(config, self.registry, open_storage(config.storage_url))
+        self.submitter = Submitter(self.preparer)
+        self._connections: dict[str, Connection] = {}
+        self._lock = threading.Lock()
+
+    def connection(self, name: str) -> Connection:
+        """Return the one connection to the backend `name`. Raises LyftLearnError if it is not installed or broken."""
+        with self._lock:
+            if name not in self._connections:
+                self._connections[name] = Connection(self.registry.get(name))
+            return self._connections[name]
+
+    def close(self) -> None:
+        """End the watchers."""
+        for connection in self._connections.values():
+            connection.close()
+
+
+def _arguments(written: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments of the calling method, which passes its `locals()`."""
+    return {name: value for name, value in written.items() if name != "self"}
+
+
+def _newest_first(record: JobRecord) -> float:
+    return -(record.event.created_at or record.event.at).timestamp()
+
+
+def _member(path: str, vocabulary: type[_Word], value: str | None) -> _Word | None:
+    if value is not None and value not in list(vocabulary):
+        raise InvalidJob([(path, f"is {value!r}: write one of {', '.join(vocabulary)}")])
+    return None if value is None else vocabulary(value)
+
+
+default_client = Client()

@@ -1,0 +1,132 @@
+"""From the name of a backend to the backend. The only door: ours come through it like anybody's.
+
+Plugins register a callable under the entry-point group `lyftlearn.backends`. Nothing of a plugin is imported until its
+name is used, so a broken one disturbs only those who ask for it.
+"""
+
+from __future__ import annotations
+
+import difflib
+import threading
+from collections import defaultdict
+from typing import TYPE_CHECKING
+
+from lyftlearn._ids import ALPHABET, default_letter
+from lyftlearn.backend import Backend, BackendSettings
+from lyftlearn.errors import LyftLearnError
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
+    from lyftlearn.config import Config
+
+GROUP = "lyftlearn.backends"
+
+
+class Registry:
+    """The backends that are installed, each made once, when it is first asked for."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._made: dict[str, Backend] = {}
+        self._lock = threading.RLock()
+        self._found: dict[str, list[EntryPoint]] | None = None
+
+    def names(self) -> list[str]:
+        """Return the names of all installed backends, broken ones too."""
+        return sorted(self._entry_points())
+
+    def get(self, name: str) -> Backend:
+        """Return the backend `name`. Raises LyftLearnError: not installed, claimed twice, or broken."""
+        with self._lock:
+            if name not in self._made:
+                self._made[name] = self._make(name)
+            return self._made[name]
+
+    def problem(self, name: str) -> str | None:
+        """Return why `name` cannot be used, or None."""
+        try:
+            self.get(name)
+        except LyftLearnError as exc:
+            return str(exc)
+        return None
+
+    def letter(self, name: str) -> str:
+        """Return the letter of `name` in ids: from `[backends.letters]`, else one that follows from the name."""
+        letter: str = self._config.table("backends").get("letters", {}).get(name) or default_letter(name)
+        if len(letter) != 1 or letter not in ALPHABET:
+            raise LyftLearnError(f"[backends.letters] {name} is {letter!r}: write one of a-z or 2-7")
+        owners = [other for other in self.names() if other != name and self._letter_of(other) == letter]
+        if owners:
+            raise LyftLearnError(
+                f"the backends {name} and {owners[0]} both have the letter {letter!r} in their ids: "
+                f"give one of them another in [backends.letters]"
+            )
+        return letter
+
+    def with_letter(self, letter: str) -> str | None:
+        """Return the name of the installed backend whose ids carry `letter`."""
+        return next((name for name in self.names() if self._letter_of(name) == letter), None)
+
+    def _letter_of(self, name: str) -> str:
+        letter: str = self._config.table("backends").get("letters", {}).get(name) or default_letter(name)
+        return letter
+
+    def _entry_points(self) -> dict[str, list[EntryPoint]]:
+        with self._lock:
+            if self._found is None:
+                self._found = _installed()
+            return self._found
+
+    def _make(self, name: str) -> Backend:
+        entry_point = self._only(name)
+        settings = BackendSettings(
+            name=name,
+            table=self._config.table(name),
+            home=self._config.home,
+            storage_url=self._config.storage_url,
+        )
+        try:
+            made = entry_point.load()(settings)
+        except LyftLearnError:
+            raise
+        except Exception as exc:
+            raise LyftLearnError(_broken(entry_point, exc)) from exc
+        if not isinstance(made, Backend):
+            raise LyftLearnError(f"{_owner(entry_point)} registers {name!r}, but {entry_point.value} makes no Backend")
+        return made
+
+    def _only(self, name: str) -> EntryPoint:
+        found = self._entry_points().get(name, [])
+        if not found:
+            raise LyftLearnError(self._unknown(name))
+        if len(found) > 1:
+            owners = " and ".join(_owner(entry_point) for entry_point in found)
+            raise LyftLearnError(f"{owners} both register the backend {name!r}: uninstall one of them")
+        return found[0]
+
+    def _unknown(self, name: str) -> str:
+        near = difflib.get_close_matches(name, self.names(), n=1)
+        meant = f" Did you mean {near[0]!r}?" if near else ""
+        return f"no backend {name!r} is installed.{meant} Installed: {', '.join(self.names()) or 'none'}."
+
+
+def _installed() -> dict[str, list[EntryPoint]]:
+    from importlib.metadata import entry_points  # noqa: PLC0415 - 20 ms that `import lyftlearn` need not pay
+
+    found: dict[str, list[EntryPoint]] = defaultdict(list)
+    for entry_point in entry_points(group=GROUP):
+        known = found[entry_point.name]
+        if all(_owner(other) != _owner(entry_point) for other in known):
+            known.append(entry_point)
+    return dict(found)
+
+
+def _owner(entry_point: EntryPoint) -> str:
+    return entry_point.dist.name if entry_point.dist else entry_point.value
+
+
+def _broken(entry_point: EntryPoint, exc: Exception) -> str:
+    wanted = f"{_owner(entry_point)}[{','.join(entry_point.extras)}]" if entry_point.extras else _owner(entry_point)
+    remedy = f": pip install '{wanted}'" if isinstance(exc, ImportError) else ""
+    return f"the backend {entry_point.name!r} of {_owner(entry_point)} cannot be loaded ({exc}){remedy}"

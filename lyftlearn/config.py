@@ -1,0 +1,173 @@
+"""Configuration: `lyftlearn.toml`, the platform's defaults under it, and the environment above it.
+
+Tables are merged in this order, later ones win, key by key:
+
+1. what lyftlearn assumes;
+2. the platform's file, `/etc/lyftlearn/lyftlearn.toml`, or the one that `LYFTLEARN_PLATFORM_CONFIG` names;
+3. the repository's `lyftlearn.toml`, found upwards from the working directory, or what `LYFTLEARN_CONFIG` names.
+
+A mapping given to `Client(config=...)` stands for both files.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from lyftlearn._quantities import duration
+from lyftlearn.errors import InvalidJob
+
+FILE = "lyftlearn.toml"
+_PLATFORM_FILE = "/etc/lyftlearn/lyftlearn.toml"
+_ASSUMED: dict[str, Any] = {"backend": "local", "storage": {}, "jobs": {"timeout": "24h", "grace": "30s"}}
+_KNOWN = {
+    "storage": {"url"},
+    "jobs": {"timeout", "grace", "image", "output"},
+    "backends": {"letters"},
+}
+_TEXTS = ("project", "backend", "home")
+
+
+@dataclass(frozen=True)
+class Config:
+    """What was configured. `source`: the repository's file, None if there is none. `tables`: everything, merged."""
+
+    source: Path | None
+    tables: Mapping[str, Any]
+
+    @property
+    def home(self) -> Path:
+        """Where this user's state and caches live: `LYFTLEARN_HOME`, or `home`, or `~/.lyftlearn`."""
+        return (
+            Path(os.environ.get("LYFTLEARN_HOME") or self.tables.get("home") or "~/.lyftlearn").expanduser().absolute()
+        )
+
+    @property
+    def project(self) -> str:
+        """The name under which keys are unique: `project`, or the name of the directory that holds `lyftlearn.toml`."""
+        named: str | None = self.tables.get("project")
+        return named or (self.source.absolute().parent.name if self.source else "default")
+
+    @property
+    def backend(self) -> str:
+        """Where jobs run when nobody says otherwise."""
+        return str(self.tables["backend"])
+
+    @property
+    def storage_url(self) -> str:
+        """Where sources, claims and outputs live: `[storage] url`, or a directory in `home`."""
+        url: str | None = self.tables["storage"].get("url")
+        return url.rstrip("/") if url else (self.home / "storage").as_uri()
+
+    @property
+    def output_url(self) -> str:
+        """Where the outputs of jobs go, a directory each: `[jobs] output`, or `jobs` in the storage."""
+        url: str | None = self.tables["jobs"].get("output")
+        return url.rstrip("/") if url else f"{self.storage_url}/jobs"
+
+    @property
+    def timeout(self) -> timedelta:
+        """How long a job may run that asks for no timeout of its own: `[jobs] timeout`."""
+        return duration(self.tables["jobs"]["timeout"])
+
+    @property
+    def grace(self) -> timedelta:
+        """How long a job has between SIGTERM and SIGKILL: `[jobs] grace`."""
+        return duration(self.tables["jobs"]["grace"])
+
+    @property
+    def image(self) -> str | None:
+        """The platform's base image: `[jobs] image`."""
+        named: str | None = self.tables["jobs"].get("image")
+        return named
+
+    def table(self, name: str) -> Mapping[str, Any]:
+        """Return the table of one backend; empty if it has none."""
+        found: Mapping[str, Any] = self.tables.get(name, {})
+        return found
+
+
+def load(config: str | os.PathLike[str] | Mapping[str, Any] | None = None) -> Config:
+    """Read the configuration. Raises InvalidJob, listing every fault of it by file and key."""
+    if isinstance(config, Mapping):
+        return _checked(None, [("config", config)])
+    source = Path(config) if config is not None else _repository_file()
+    platform = Path(os.environ.get("LYFTLEARN_PLATFORM_CONFIG") or _PLATFORM_FILE)
+    return _checked(source, [(str(path), _read(path)) for path in (platform, source) if path and _wanted(path, source)])
+
+
+def _wanted(path: Path, source: Path | None) -> bool:
+    return path == source or path.exists()
+
+
+def _repository_file() -> Path | None:
+    named = os.environ.get("LYFTLEARN_CONFIG")
+    if named:
+        return Path(named)
+    here = Path.cwd()
+    return next((path for folder in (here, *here.parents) if (path := folder / FILE).is_file()), None)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    import tomllib  # noqa: PLC0415 - only where there is a file
+
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as exc:
+        raise InvalidJob([(str(path), f"cannot be read ({exc.strerror}): name a file that is there")]) from exc
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
+        raise InvalidJob([(str(path), f"is not TOML: {exc}")]) from exc
+
+
+def _checked(source: Path | None, layers: list[tuple[str, Mapping[str, Any]]]) -> Config:
+    faults = [fault for origin, tables in layers for fault in _faults(origin, tables)]
+    if faults:
+        raise InvalidJob(faults)
+    merged: dict[str, Any] = _ASSUMED
+    for _, tables in layers:
+        merged = _merge(merged, tables)
+    return Config(source, merged)
+
+
+def _merge(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    both = {key: _merge(under[key], over[key]) for key in under.keys() & over.keys() if _tables(under[key], over[key])}
+    return {**under, **over, **both}
+
+
+def _tables(*values: Any) -> bool:
+    return all(isinstance(value, Mapping) for value in values)
+
+
+def _faults(origin: str, tables: Mapping[str, Any]) -> list[tuple[str, str]]:
+    faults: list[tuple[str, str]] = []
+    for name, value in tables.items():
+        where = f"{origin}: {name}"
+        if name in _TEXTS:
+            faults += _text_faults(where, value)
+        elif not isinstance(value, Mapping):
+            faults.append((where, f"is not known: write {', '.join(_TEXTS)}, or the table [{name}]"))
+        else:
+            faults += _table_faults(where, value, _KNOWN.get(name))
+    return faults
+
+
+def _text_faults(where: str, value: Any) -> list[tuple[str, str]]:
+    return [] if isinstance(value, str) and value else [(where, f"is {value!r}: write a text")]
+
+
+def _table_faults(where: str, table: Mapping[str, Any], known: set[str] | None) -> list[tuple[str, str]]:
+    faults = [
+        (f"{where}.{key}", f"is not known: write {', '.join(sorted(known))}")
+        for key in table
+        if known is not None and key not in known
+    ]
+    for key in {"timeout", "grace"} & table.keys() if known else ():
+        try:
+            duration(table[key])
+        except ValueError as exc:
+            faults.append((f"{where}.{key}", str(exc)))
+    return faults
