@@ -1,0 +1,66 @@
+"""One command line, read: what goes to the API, and what is the command line's own."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from lyftlearn.cli import _parser
+from lyftlearn.types import Resources
+
+_RUNS_A_COMMAND = frozenset(("train", "process", "predict"))
+_RESOURCES = tuple(Resources.__dataclass_fields__)
+
+
+@dataclass(frozen=True)
+class Call:
+    """A command with its options. `arguments`: those of the API function, only those that were given."""
+
+    command: str
+    function: str | None
+    json: bool
+    config: str | None
+    wait: bool
+    follow: bool
+    arguments: dict[str, Any]
+
+
+def read(argv: Sequence[str]) -> Call:
+    """Read a command line. Exits with 2 after saying what is wrong with it; with 0 after --help and --version."""
+    words, command = _parser.split(list(argv))
+    asked = next((word for word in words if not word.startswith("-")), None)
+    parser = _parser.parser(asked if asked in _parser.COMMANDS else None)
+    options = vars(parser.parse_args(words))
+    if command:
+        _give(parser, options, command)
+    return _call(options)
+
+
+def _give(parser: argparse.ArgumentParser, options: dict[str, Any], command: list[str]) -> None:
+    name, function = options["_command"], options.get("_function")
+    if name not in _RUNS_A_COMMAND and not (name == "plan" and function):
+        parser.error(f"`{name}` runs nothing: leave out what follows `--`")
+    if "command" in options:
+        parser.error("two commands: write one after `--`, or one in --command")
+    options["command"] = command
+
+
+def _call(options: dict[str, Any]) -> Call:
+    own = {name.removeprefix("_"): value for name, value in options.items() if name.startswith("_")}
+    arguments = {name: value for name, value in options.items() if not name.startswith("_")}
+    resources = {name: own[name] for name in _RESOURCES if name in own}
+    if resources:
+        arguments["resources"] = Resources(**resources)
+    if "hyperparameters" in own or "hyperparameter" in own:
+        arguments["hyperparameters"] = {**own.get("hyperparameters", {}), **own.get("hyperparameter", {})}
+    return Call(
+        command=own["command"],
+        function=own.get("function"),
+        json=own.get("json", False),
+        config=own.get("config"),
+        wait=own.get("wait", False) or own.get("follow", False),
+        follow=own.get("follow", False),
+        arguments=arguments,
+    )

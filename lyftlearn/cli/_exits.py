@@ -1,0 +1,70 @@
+"""Exit codes: each way to end owns one."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import Self
+
+from lyftlearn.errors import (
+    AccessDenied,
+    BackendUnavailable,
+    Conflict,
+    InvalidJob,
+    JobFailed,
+    JobNotFound,
+    JobStopped,
+    LyftLearnError,
+    QuotaExceeded,
+    WaitTimeout,
+)
+
+
+class Exit(IntEnum):
+    """What the process says to its caller."""
+
+    meaning: str
+
+    DONE = 0, "done"
+    JOB_FAILED = 1, "the job failed"
+    USAGE = 2, "the command line, the job or the configuration is wrong; nothing was sent"
+    JOB_STOPPED = 3, "the job was stopped"
+    NOT_FOUND = 4, "no such job"
+    CONFLICT = 5, "the key is held by another job"
+    ACCESS_DENIED = 6, "access denied"
+    QUOTA = 7, "a quota would be exceeded"
+    UNAVAILABLE = 8, "the backend or the storage is unavailable; try again, with the same key"
+    WAIT_TIMEOUT = 9, "waiting ended before the job, which goes on"
+    BACKEND = 10, "a backend is missing or broken, or a check of doctor failed"
+    FILES = 11, "a file of this machine cannot be read or written"
+    INTERNAL = 70, "an error in lyftlearn itself, with its traceback"
+    INTERRUPTED = 130, "Ctrl-C; jobs go on"
+    PIPE_CLOSED = 141, "whoever read the output went away"
+
+    def __new__(cls, code: int, meaning: str) -> Self:
+        """Make a code that knows its meaning."""
+        member = int.__new__(cls, code)
+        member._value_ = code
+        member.meaning = meaning
+        return member
+
+
+_BY_ERROR: dict[type[BaseException], Exit] = {
+    InvalidJob: Exit.USAGE,
+    JobNotFound: Exit.NOT_FOUND,
+    Conflict: Exit.CONFLICT,
+    AccessDenied: Exit.ACCESS_DENIED,
+    QuotaExceeded: Exit.QUOTA,
+    BackendUnavailable: Exit.UNAVAILABLE,
+    JobFailed: Exit.JOB_FAILED,
+    JobStopped: Exit.JOB_STOPPED,
+    WaitTimeout: Exit.WAIT_TIMEOUT,
+    LyftLearnError: Exit.BACKEND,
+    BrokenPipeError: Exit.PIPE_CLOSED,
+    OSError: Exit.FILES,
+    KeyboardInterrupt: Exit.INTERRUPTED,
+}
+
+
+def exit_of(error: BaseException) -> Exit:
+    """Return the code that `error` owns: that of its nearest class here."""
+    return next((_BY_ERROR[cls] for cls in type(error).__mro__ if cls in _BY_ERROR), Exit.INTERNAL)

@@ -1,0 +1,110 @@
+"""`plan`, `explain`, `backends`, `doctor` and `completion`."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import TYPE_CHECKING, Any
+
+from lyftlearn._client import Client
+
+from lyftlearn import ops
+from lyftlearn.backend import Capability, Verdict
+from lyftlearn.cli import _output, _submit
+from lyftlearn.cli._exits import Exit
+
+if TYPE_CHECKING:
+    from lyftlearn.backend import Plan
+    from lyftlearn.cli._call import Call
+    from lyftlearn.ops import Installed
+
+_SIGNS = {Verdict.OK: "ok", Verdict.WARNING: "!!", Verdict.FAILED: "XX"}
+
+
+def plan(call: Call) -> Exit:
+    """Show the requests for a job that is not sent, and what stands against it."""
+    client = Client(config=call.config)
+    made = ops.plan(str(call.function), client=client, **_submit.complete(client, call.arguments)).plan
+    if call.json:
+        _output.document(_plan_document(made))
+    else:
+        _show_plan(made)
+    return Exit.USAGE if made.faults else Exit.DONE
+
+
+def explain(call: Call) -> Exit:
+    """Say where a job would run, and why."""
+    subject = call.arguments.get("model") or call.arguments["name"]
+    labels = call.arguments.get("labels")
+    decision = ops.explain(str(call.function), subject, labels=labels, client=Client(config=call.config)).as_dict()
+    if call.json:
+        _output.document(decision)
+    else:
+        asked = decision.pop("asked", ())
+        _output.facts({name: str(value) for name, value in decision.items()})
+        _output.facts({f"asked {name}": str(answer) for name, answer in asked})
+    return Exit.DONE
+
+
+def backends(call: Call) -> Exit:
+    """List installed backends."""
+    found = ops.backends(Client(config=call.config))
+    if call.json:
+        _output.document([dataclasses.asdict(installed) for installed in found])
+        return Exit.DONE
+    for installed in found:
+        _show_backend(installed)
+    return Exit.DONE
+
+
+def doctor(call: Call) -> Exit:
+    """Run the checks, each shown when it is done."""
+    checks = []
+    for check in ops.doctor(call.config):
+        checks.append(check)
+        if not call.json:
+            _output.say(f"{_SIGNS[check.verdict]}  {check.name}: {check.detail}")
+    if call.json:
+        _output.document([dataclasses.asdict(check) for check in checks])
+    return Exit.BACKEND if any(check.verdict is Verdict.FAILED for check in checks) else Exit.DONE
+
+
+def completion(call: Call) -> Exit:
+    """Print a completion script."""
+    from lyftlearn.cli import _completion  # noqa: PLC0415 - loads shtab
+
+    _output.say(_completion.script(call.arguments["shell"]))
+    return Exit.DONE
+
+
+def _plan_document(made: Plan) -> dict[str, Any]:
+    return {
+        "id": made.spec.id,
+        "backend": made.backend,
+        "decision": json.loads(made.spec.decision),
+        "faults": [{"path": path, "problem": problem} for path, problem in made.faults],
+        "notes": made.notes,
+        "requests": [{"operation": request.operation, "body": request.body} for request in made.requests],
+    }
+
+
+def _show_plan(made: Plan) -> None:
+    document = _plan_document(made)
+    _output.facts({"id": document["id"], "backend": made.backend, "because": document["decision"].get("reason", "")})
+    for path, problem in made.faults:
+        _output.say(f"\nfault in {path}: {problem}")
+    for note in made.notes:
+        _output.say(f"\nnote: {note}")
+    for at, request in enumerate(document["requests"], start=1):
+        _output.say(f"\nrequest {at}: {request['operation']}")
+        _output.say(json.dumps(request["body"], indent=2, default=_output.plain))
+
+
+def _show_backend(installed: Installed) -> None:
+    if installed.problem:
+        _output.say(f"{installed.name}: cannot be used: {installed.problem}")
+        return
+    _output.say(f"{installed.name}: {', '.join(installed.offers)}")
+    for capability in Capability:
+        if capability in installed.lacks:
+            _output.say(f"  not {capability}: {installed.lacks[capability]}")

@@ -1,0 +1,90 @@
+"""What the command line prints: answers on standard output, everything said beside them on standard error."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from lyftlearn import _views
+from lyftlearn.cli._exits import exit_of
+
+if TYPE_CHECKING:
+    from lyftlearn._job import Job
+
+
+def say(line: str = "") -> None:
+    """Print one line of the answer."""
+    print(line)
+
+
+def note(line: str) -> None:
+    """Print one line beside the answer."""
+    print(line, file=sys.stderr, flush=True)
+
+
+def document(value: Any) -> None:
+    """Print the answer as one line of JSON."""
+    say(json.dumps(value, default=plain))
+
+
+def job_document(job: Job) -> dict[str, Any]:
+    """Return a job as plain data, as last observed."""
+    identity = {"id": job.id, "kind": job.kind, "name": job.name, "labels": dict(job.labels)}
+    return {**identity, **dataclasses.asdict(job.state)}
+
+
+def error_document(error: BaseException) -> dict[str, Any]:
+    """Return an error as plain data, with what its class carries."""
+    carried = {name: getattr(error, name) for name in ("faults", "job_id") if hasattr(error, name)}
+    words = {"type": type(error).__name__, "message": str(error), "exit_code": int(exit_of(error))}
+    return {"error": {**words, **carried}}
+
+
+def lines(texts: Iterable[str], *, as_json: bool, flush: bool) -> None:
+    """Print lines of a job's output as they are; as JSON, an object each. `flush`: show each at once."""
+    for text in texts:
+        print(json.dumps({"line": text}) if as_json else text, flush=flush)
+
+
+def facts(pairs: Mapping[str, str]) -> None:
+    """Print names and values, aligned; what is empty is left out."""
+    rows = [(name, _views.printable(value)) for name, value in pairs.items() if value]
+    for line in _views.aligned(rows):
+        say(line)
+
+
+def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Print rows in columns, fitted to the terminal if there is one."""
+    texts = list(rows)
+    if sys.stdout is not None and sys.stdout.isatty():
+        _drawn(heads, texts)
+    else:
+        for line in _views.aligned([heads, *texts]):
+            say(line)
+
+
+def _drawn(heads: Sequence[str], rows: list[Sequence[str]]) -> None:
+    from rich import box  # noqa: PLC0415 - loaded only to draw
+    from rich.console import Console  # noqa: PLC0415
+    from rich.table import Table  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
+    drawn = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for at, head in enumerate(heads):
+        drawn.add_column(head, no_wrap=at == 0, overflow="fold")
+    for texts in rows:
+        drawn.add_row(*map(Text, texts))
+    Console().print(drawn)
+
+
+def plain(value: Any) -> Any:
+    """Return what JSON does not know as something it knows."""
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, Mapping):
+        return dict(value)
+    return str(value)

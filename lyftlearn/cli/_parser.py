@@ -1,0 +1,319 @@
+"""The command line: commands, options and help. Option names are the API's parameter names."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from lyftlearn.cli import _values
+from lyftlearn.cli._exits import Exit
+from lyftlearn.types import JobKind, JobStatus
+
+_DESCRIPTION = "Submit machine-learning jobs, find them from anywhere, and fetch what they made."
+_EXAMPLES = """\
+examples:
+  Train a model from the code in this directory, and see its output:
+    lyftlearn train eta --source . -p origin=EWR -p depth:=8 --follow -- python train.py
+
+  The same on bigger machines, in the background, safe to repeat:
+    lyftlearn train eta --source . --cpu 8 --memory 64Gi --gpu 1 --gpu-type A10G \\
+        --input rides=s3://bucket/rides --timeout 4h --key 2025-01-31 -- python train.py
+
+  Come back to it from any machine:
+    lyftlearn jobs --name eta --since 2d
+    lyftlearn logs --follow ID
+    lyftlearn wait ID && lyftlearn download ID results/
+
+  See what would be sent, and why there:
+    lyftlearn plan train eta --source . -- python train.py
+"""
+_COMMAND_HELP = "The command comes last, after `--`, and is executed as it is; --command gives it to a shell instead."
+_GROUPS = {
+    "run jobs": ("train", "process", "predict"),
+    "find and follow jobs": ("jobs", "status", "logs", "wait", "stop", "download"),
+    "for operators": ("plan", "explain", "backends", "doctor", "completion"),
+}
+Adder = Callable[[argparse.ArgumentParser], None]
+
+
+def parser(only: str | None = None) -> argparse.ArgumentParser:
+    """Return the parser. `only`: the command whose options are needed, which spares the time for the others."""
+    top = argparse.ArgumentParser(
+        prog="lyftlearn",
+        usage="lyftlearn COMMAND [options]",
+        description=_DESCRIPTION,
+        epilog=_epilog(),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    top.add_argument("--version", action=_Version, help="print the version and exit")
+    commands = top.add_subparsers(
+        dest="_command", metavar="COMMAND", prog="lyftlearn", required=True, help=argparse.SUPPRESS
+    )
+    for name, (title, add) in _COMMANDS.items():
+        command = _subparser(commands, name, title)
+        if only in (None, name):
+            add(command)
+    return top
+
+
+def split(argv: list[str]) -> tuple[list[str], list[str]]:
+    """Return what stands before the first `--`, and the command behind it."""
+    if "--" not in argv:
+        return argv, []
+    at = argv.index("--")
+    return argv[:at], argv[at + 1 :]
+
+
+class _Version(argparse.Action):
+    """Prints the installed version."""
+
+    def __init__(self, option_strings: list[str], dest: str, **settings: Any) -> None:
+        super().__init__(option_strings, dest, nargs=0, **settings)
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        """Print it and exit."""
+        from importlib.metadata import version  # noqa: PLC0415 - 20 ms that only this option pays
+
+        sys.stdout.write(f"lyftlearn {version('lyftlearn')}\n")
+        parser.exit()
+
+
+def _subparser(commands: Any, name: str, title: str) -> argparse.ArgumentParser:
+    made: argparse.ArgumentParser = commands.add_parser(
+        name,
+        description=f"{title[0].upper()}{title[1:]}.",
+        argument_default=argparse.SUPPRESS,
+        allow_abbrev=False,
+    )
+    return made
+
+
+def _epilog() -> str:
+    lines = ["commands:"]
+    for group, names in _GROUPS.items():
+        lines += [f"  {group}", *(f"    {name:<12}{_COMMANDS[name][0]}" for name in names)]
+    codes = [f"  {code.value:>3}  {code.meaning}" for code in Exit]
+    return "\n".join([*lines, "", _EXAMPLES, "exit codes:", *codes])
+
+
+def _common(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--json", dest="_json", action="store_true", default=False, help="print JSON for programs")
+    command.add_argument(
+        "--config",
+        metavar="FILE",
+        dest="_config",
+        default=None,
+        help="configuration; by default the lyftlearn.toml found upwards from here",
+    )
+
+
+def _submission(kind: JobKind, *, act: bool = True) -> Adder:
+    """Return what adds the options of one function of the API; `act`: with those for what happens afterwards."""
+
+    def add(command: argparse.ArgumentParser) -> None:
+        _what(command, kind)
+        _environment(command)
+        _resources(command)
+        _policy(command)
+        if act:
+            _afterwards(command)
+        _common(command)
+
+    return add
+
+
+def _what(command: argparse.ArgumentParser, kind: JobKind) -> None:
+    command.epilog = _COMMAND_HELP
+    subject = "name" if kind is JobKind.PROCESS else "model"
+    command.usage = f"{command.prog} {subject.upper()} [options] -- COMMAND [ARGUMENT ...]"
+    command.add_argument(
+        subject, metavar=subject.upper(), help=f"name of the {'job' if subject == 'name' else 'model'}"
+    )
+    group = command.add_argument_group("what runs")
+    group.add_argument("--command", metavar="TEXT", help="a command for /bin/sh -c, instead of one after --")
+    group.add_argument("--source", metavar="PATH", help="directory or archive of code: the working directory")
+    group.add_argument("--image", metavar="IMAGE", help="container image; by default the platform's")
+    if kind is JobKind.PREDICT:
+        group.add_argument("--artifact", metavar="URI|ID", required=True, help="URI of a model, or id of a train job")
+    group.add_argument(
+        "-p",
+        "--hyperparameter",
+        metavar="NAME=TEXT|NAME:=JSON",
+        type=_values.hyperparameter,
+        action=_values.Collect,
+        dest="_hyperparameter",
+        help="one hyperparameter: = keeps the text, := reads JSON; wins over --hyperparameters; repeatable",
+    )
+    group.add_argument(
+        "--hyperparameters",
+        metavar="FILE",
+        type=_values.document,
+        dest="_hyperparameters",
+        help="a JSON object of hyperparameters",
+    )
+    _pairs(group, "--input", "NAME=URI", "inputs", "a channel of input, from s3://, file:// or a path; repeatable")
+    if kind is not JobKind.TRAIN:
+        group.add_argument(
+            "--output",
+            metavar="NAME[=URI]",
+            type=_values.output,
+            action=_values.Collect,
+            dest="outputs",
+            help="an output that is kept, under the job's own location or at URI; repeatable",
+        )
+
+
+def _environment(command: argparse.ArgumentParser) -> None:
+    group = command.add_argument_group("what it sees")
+    _pairs(group, "--env", "NAME=VALUE", "env", "an environment variable; repeatable")
+    group.add_argument("--secret", metavar="NAME", action="append", dest="secrets", help="a secret; repeatable")
+
+
+def _resources(command: argparse.ArgumentParser) -> None:
+    group = command.add_argument_group("what each node needs")
+    group.add_argument("--cpu", metavar="CORES", type=_values.number, dest="_cpu", help="cores (1)")
+    group.add_argument("--memory", metavar="SIZE", dest="_memory", help="such as 512Mi or 64Gi (2Gi)")
+    group.add_argument("--gpu", metavar="COUNT", type=int, dest="_gpu", help="GPUs (0)")
+    group.add_argument("--gpu-type", metavar="TYPE", dest="_gpu_type", help="such as A10G or H100")
+    group.add_argument("--disk", metavar="SIZE", dest="_disk", help="scratch space (30Gi)")
+    group.add_argument("--shared-memory", metavar="SIZE", dest="_shared_memory", help="size of /dev/shm")
+    group.add_argument("--nodes", metavar="COUNT", type=int, help="containers that run the command together (1)")
+
+
+def _policy(command: argparse.ArgumentParser) -> None:
+    group = command.add_argument_group("how it is run")
+    group.add_argument("--timeout", metavar="TIME", help="such as 90s, 4h or 2d, from the command's first start")
+    group.add_argument("--retries", metavar="COUNT", type=int, help="times to run it again after a non-zero exit (0)")
+    _pairs(group, "--label", "NAME=VALUE", "labels", "a label to find it by; repeatable")
+    group.add_argument("--key", metavar="TEXT", help="the same key gives the same job, however often it is submitted")
+
+
+def _afterwards(command: argparse.ArgumentParser) -> None:
+    group = command.add_argument_group("afterwards").add_mutually_exclusive_group()
+    group.add_argument("--wait", action="store_true", default=False, dest="_wait", help="wait; exit 1 if the job fails")
+    group.add_argument(
+        "--follow", action="store_true", default=False, dest="_follow", help="as --wait, and print the job's output"
+    )
+
+
+def _pairs(group: Any, option: str, metavar: str, dest: str, text: str) -> None:
+    group.add_argument(option, metavar=metavar, type=_values.assignment, action=_values.Collect, dest=dest, help=text)
+
+
+def _jobs(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--name", metavar="NAME", help="of this name")
+    command.add_argument("--kind", choices=[str(kind) for kind in JobKind], help="of this kind")
+    command.add_argument("--status", choices=[str(status) for status in JobStatus], help="in this status")
+    _pairs(command, "--label", "NAME=VALUE", "labels", "with this label; repeatable")
+    _since(command, "created since")
+    command.add_argument("--limit", metavar="COUNT", type=int, help="at most so many (100)")
+    _common(command)
+
+
+def _status(command: argparse.ArgumentParser) -> None:
+    _id(command)
+    _common(command)
+
+
+def _logs(command: argparse.ArgumentParser) -> None:
+    _id(command)
+    command.add_argument("-f", "--follow", action="store_true", help="go on until the job has finished")
+    command.add_argument("-n", "--tail", metavar="COUNT", type=int, help="only the last lines of each node")
+    _since(command, "only lines since")
+    command.add_argument("--node", metavar="RANK", type=int, help="only those of one node")
+    command.add_argument("--timestamps", action="store_true", help="begin each line with its time")
+    _common(command)
+
+
+def _wait(command: argparse.ArgumentParser) -> None:
+    _ids(command)
+    command.add_argument("--timeout", metavar="TIME", help="how long to wait, such as 90s or 4h; the job goes on")
+    command.add_argument(
+        "--progress",
+        action=argparse.BooleanOptionalAction,
+        help="a live status line; by default if a terminal is there",
+    )
+    _common(command)
+
+
+def _stop(command: argparse.ArgumentParser) -> None:
+    _ids(command)
+    command.add_argument("--wait", action="store_true", help="return once they have stopped")
+    _common(command)
+
+
+def _download(command: argparse.ArgumentParser) -> None:
+    _id(command)
+    command.add_argument("dest", metavar="DIRECTORY", help="where each output gets a directory of its name")
+    command.add_argument("--output", metavar="NAME", help="only this output; by default all")
+    _common(command)
+
+
+def _plan(command: argparse.ArgumentParser) -> None:
+    _functions(command, lambda kind: _submission(kind, act=False))
+
+
+def _explain(command: argparse.ArgumentParser) -> None:
+    _functions(command, _decided)
+
+
+def _decided(kind: JobKind) -> Adder:
+    def add(command: argparse.ArgumentParser) -> None:
+        subject = "name" if kind is JobKind.PROCESS else "model"
+        command.add_argument(subject, metavar=subject.upper(), help="as in the call")
+        _pairs(command, "--label", "NAME=VALUE", "labels", "a label, as in the call; repeatable")
+        _common(command)
+
+    return add
+
+
+def _functions(command: argparse.ArgumentParser, adder: Callable[[JobKind], Adder]) -> None:
+    functions = command.add_subparsers(dest="_function", metavar="FUNCTION", required=True)
+    for kind in (JobKind.TRAIN, JobKind.PROCESS, JobKind.PREDICT):
+        made = functions.add_parser(
+            str(kind), help=f"a {kind} job", argument_default=argparse.SUPPRESS, allow_abbrev=False
+        )
+        adder(kind)(made)
+
+
+def _completion(command: argparse.ArgumentParser) -> None:
+    command.add_argument("shell", choices=["bash", "zsh", "tcsh"], help="whose completion script to print")
+
+
+def _id(command: argparse.ArgumentParser) -> None:
+    command.add_argument("id", metavar="ID", help="id of a job")
+
+
+def _ids(command: argparse.ArgumentParser) -> None:
+    command.add_argument("ids", metavar="ID", nargs="+", help="ids of jobs")
+
+
+def _since(command: argparse.ArgumentParser, text: str) -> None:
+    command.add_argument(
+        "--since",
+        metavar="TIME",
+        type=_values.moment,
+        help=f"{text}: 2h ago, or an ISO 8601 time, local without an offset",
+    )
+
+
+_COMMANDS: dict[str, tuple[str, Adder]] = {
+    "train": ("train a model", _submission(JobKind.TRAIN)),
+    "process": ("run a data-processing job", _submission(JobKind.PROCESS)),
+    "predict": ("run batch prediction with a model", _submission(JobKind.PREDICT)),
+    "jobs": ("list jobs of every backend, newest first", _jobs),
+    "status": ("show one job: state and outputs", _status),
+    "logs": ("print the output of a job, line by line", _logs),
+    "wait": ("wait until jobs have finished", _wait),
+    "stop": ("ask jobs to stop", _stop),
+    "download": ("fetch the outputs of a job", _download),
+    "plan": ("show what would be sent for a job, and what stands against it", _plan),
+    "explain": ("say where a job would run, and why", _explain),
+    "backends": ("list the installed backends and what they can do", _common),
+    "doctor": ("check configuration, storage and backends", _common),
+    "completion": ("print a completion script for a shell", _completion),
+}
+COMMANDS = tuple(_COMMANDS)
