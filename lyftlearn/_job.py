@@ -73,7 +73,7 @@ class Job:
     def wait(self, timeout: Duration | None = None, *, check: bool = True, progress: bool | None = None) -> JobState:
         """Block until finished.
 
-        `check` raises JobFailed or JobStopped. On timeout raises WaitTimeout; the job goes on, and so it does on Ctrl-C.
+        `check` raises JobFailed or JobStopped. On timeout raises WaitTimeout; the job goes on, as it does on Ctrl-C.
         `progress` draws a live status line; None means: if standard error is a terminal or a notebook.
         """
         from lyftlearn._waiting import wait  # noqa: PLC0415 - waiting knows jobs

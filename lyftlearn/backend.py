@@ -19,6 +19,7 @@ from typing import Any
 from lyftlearn._bundle import bundle
 from lyftlearn._ids import new_id
 from lyftlearn._spec import JobSpec, Quantities, Source
+from lyftlearn._storage import Storage, open_storage
 from lyftlearn._zipapp import runtime_archive
 from lyftlearn.events import JobEvent
 from lyftlearn.types import JobKind, JobStatus
@@ -39,9 +40,11 @@ __all__ = [
     "Quantities",
     "Request",
     "Source",
+    "Storage",
     "Verdict",
     "bundle",
     "new_id",
+    "open_storage",
     "runtime_archive",
 ]
 
