@@ -1,0 +1,51 @@
+"""The command line: `run`, `detect --json`, `version`."""
+
+import os
+import sys
+
+from . import CONTRACT
+from .detect import detect
+
+USAGE = "usage: runtime.pyz run [command ...] | detect [--json] | version"
+EX_USAGE = 64
+
+
+def show_detection(arguments: "list[str]") -> int:
+    """Print where this container runs, and the evidence."""
+    found = detect(os.environ)
+    if arguments == ["--json"]:
+        import json
+
+        print(json.dumps({"substrate": found.substrate, "evidence": found.evidence}))
+    else:
+        print(found.substrate, *found.evidence, sep="\n  ")
+    return 0
+
+
+def show_version(_: "list[str]") -> int:
+    """Print the newest contract this runtime knows."""
+    print(f"lyftlearn runtime, contract {CONTRACT}")
+    return 0
+
+
+def run(arguments: "list[str]") -> int:
+    """Run the job's command under the contract."""
+    from .job import run_job
+
+    return run_job(arguments)
+
+
+COMMANDS = {"run": run, "detect": show_detection, "version": show_version}
+
+
+def main() -> int:
+    """Dispatch on the first argument."""
+    name, *arguments = sys.argv[1:] or [""]
+    if name not in COMMANDS:
+        print(USAGE, file=sys.stderr)
+        return EX_USAGE
+    return COMMANDS[name](arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,56 @@
+"""What a job keeps: the model and its outputs."""
+
+from __future__ import annotations
+
+import os
+
+from .storage import join, store_for
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .bundle import Bundle
+    from .layout import Layout
+
+
+def keep(bundle: Bundle, layout: Layout, rank: int) -> None:
+    """Upload outputs that have a place of their own; pack the rest where the platform does not. Node 0 speaks for all."""
+    placed = {name: entry["uri"] for name, entry in bundle["outputs"].items() if entry.get("uri")}
+    if rank == 0:
+        for name, uri in placed.items():
+            _upload(layout.at("outputs", name), uri)
+    if bundle["pack"] == "substrate":
+        _unlink_placed(layout, placed)
+    elif rank == 0:
+        _pack_all(bundle, layout, placed)
+
+
+def _upload(path: str, uri: str) -> None:
+    from .transfer import upload_directory
+
+    upload_directory(os.path.realpath(path), uri)
+
+
+def _unlink_placed(layout: Layout, placed: dict[str, str]) -> None:
+    """The platform packs what it finds: an output that has gone elsewhere is not to be in it."""
+    for name in placed:
+        if os.path.islink(layout.at("outputs", name)):
+            os.unlink(layout.at("outputs", name))
+
+
+def _pack_all(bundle: Bundle, layout: Layout, placed: dict[str, str]) -> None:
+    if bundle["model"]:
+        _pack(layout.at("model"), join(bundle["output_uri"], "model.tar.gz"))
+    if set(bundle["outputs"]) - set(placed):
+        _pack(layout.at("outputs"), join(bundle["output_uri"], "output.tar.gz"), without=set(placed))
+
+
+def _pack(directory: str, uri: str, without: set[str] | None = None) -> None:
+    from .archives import pack
+
+    sink = store_for(uri).sink(uri)
+    try:
+        pack(directory, sink, without or ())
+        sink.commit()
+    except BaseException:
+        sink.abort()
+        raise

@@ -1,0 +1,250 @@
+"""The one document that says everything about a job: found, read, checked, completed."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+
+from . import CONTRACT
+from .faults import Fault, configuration
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+VARIABLE = "LYFTLEARN_BUNDLE"
+PROJECTED = "/var/run/lyftlearn/bundle.json"
+CHANNEL = "input/data/lyftlearn/bundle.json"
+MAY_REFER = ("hyperparameters", "env", "command")
+
+_NAME = re.compile(r"(?!\.\.?$)[A-Za-z0-9._-]{1,64}")
+_SECRET = re.compile(r"(?!\.\.?(/|$))[A-Za-z0-9._+=@-]+(/(?!\.\.?(/|$))[A-Za-z0-9._+=@-]+)*")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+NOTHING = type(None)
+REQUIRED = object()
+FIELDS: tuple[tuple[str, tuple[type, ...], object], ...] = (
+    ("job.id", (str,), REQUIRED),
+    ("job.name", (str,), REQUIRED),
+    ("job.kind", (str,), REQUIRED),
+    ("job.model", (str, NOTHING), None),
+    ("command", (list,), REQUIRED),
+    ("hyperparameters", (dict,), {}),
+    ("env", (dict,), {}),
+    ("secrets.names", (list,), []),
+    ("secrets.provider", (dict, NOTHING), None),
+    ("inputs", (dict,), {}),
+    ("artifact", (str, NOTHING), None),
+    ("source", (dict, NOTHING), None),
+    ("outputs", (dict,), {}),
+    ("model", (bool,), False),
+    ("output_uri", (str, NOTHING), None),
+    ("pack", (str,), "runtime"),
+    ("checkpoints", (dict, NOTHING), None),
+    ("resources.cpu", (int, float), 1.0),
+    ("resources.memory", (int, NOTHING), None),
+    ("resources.gpu", (int,), 0),
+    ("resources.shared_memory", (int, NOTHING), None),
+    ("nodes", (int,), 1),
+    ("timeout", (int, float, NOTHING), None),
+    ("grace", (int, float), 30),
+    ("retries", (int,), 0),
+    ("user", (dict, NOTHING), None),
+    ("metrics.relay", (bool,), False),
+    ("metrics.gateway", (str, NOTHING), None),
+    ("metrics.socket", (str, NOTHING), None),
+    ("hide", (list,), []),
+)
+
+
+class Bundle:
+    """A checked document: every known field present, unknown ones kept."""
+
+    def __init__(self, document: dict[str, Any], origin: str) -> None:
+        self.document = document
+        self.origin = origin
+
+    def __getitem__(self, field: str) -> Any:
+        value: Any = self.document
+        for part in field.split("."):
+            value = value[part]
+        return value
+
+
+def find(environ: Mapping[str, str], ml: str, projected: str = PROJECTED) -> str | None:
+    """Where the bundle is: a path, an `s3://` URI, the JSON text itself, or None."""
+    given = environ.get(VARIABLE)
+    if given:
+        return given
+    return next((path for path in (projected, os.path.join(ml, CHANNEL)) if os.path.exists(path)), None)
+
+
+def load(place: str) -> Bundle:
+    """Read, complete and check the bundle at `place`."""
+    inline = place.lstrip().startswith("{")
+    origin = "" if inline else place
+    document = parse(place if inline else _fetch(place, "").decode("utf-8", "surrogateescape"), "the bundle")
+    if not isinstance(document, dict):
+        raise configuration("the bundle is not a JSON object")
+    _check_version(document)
+    for field in MAY_REFER:
+        if field in document:
+            document[field] = _resolve(field, document[field], origin)
+    return Bundle(check(document), origin)
+
+
+def parse(text: str, what: str) -> Any:
+    """JSON whose integers may have any number of digits."""
+    lift_limit = getattr(sys, "set_int_max_str_digits", None)
+    if lift_limit:
+        lift_limit(0)
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise configuration(f"{what} cannot be read as JSON: {type(error).__name__}") from error
+
+
+def _check_version(document: dict[str, Any]) -> None:
+    version = document.get("contract")
+    if isinstance(version, bool) or not isinstance(version, int) or version < 1:
+        raise configuration(f"bundle: contract: expected a version number, saw {version!r}")
+    if version > CONTRACT:
+        raise configuration(
+            f"bundle: this job speaks contract {version}, this runtime knows up to {CONTRACT}: "
+            "submit it with the lyftlearn that matches the runtime, or bring the image's runtime up to date"
+        )
+
+
+def _resolve(field: str, value: Any, origin: str) -> Any:
+    """Follow `{"$ref": place, "sha256": digest}`; an object with other keys too is a value like any other."""
+    if not isinstance(value, dict) or set(value) != {"$ref", "sha256"} or not _SHA256.fullmatch(str(value["sha256"])):
+        return value
+    content = _fetch(value["$ref"], origin)
+    import hashlib
+
+    seen = hashlib.sha256(content).hexdigest()
+    if seen != value["sha256"]:
+        raise configuration(f"bundle: {field}: what is at {value['$ref']} has sha256 {seen}, expected {value['sha256']}")
+    return parse(content.decode("utf-8"), f"bundle: {field} at {value['$ref']}")
+
+
+def _fetch(place: str, origin: str) -> bytes:
+    if "://" not in place and not place.startswith("/"):
+        place = os.path.join(os.path.dirname(origin), place)
+    if "://" in place:
+        from .storage import read_bytes
+
+        return read_bytes(place)
+    try:
+        with open(place, "rb") as file:
+            return file.read()
+    except OSError as error:
+        raise configuration(f"bundle: {place} cannot be read: {error.strerror}") from error
+
+
+def check(document: dict[str, Any]) -> dict[str, Any]:
+    """The document with defaults filled in; every fault in one message."""
+    faults: list[str] = []
+    for field, kinds, default in FIELDS:
+        _complete(document, field, kinds, default, faults)
+    if not faults:
+        faults = [fault for rule in RULES for fault in rule(document)]
+    if faults:
+        raise configuration(*(f"bundle: {fault}" for fault in faults))
+    return document
+
+
+def _complete(document: dict[str, Any], field: str, kinds: tuple[type, ...], default: Any, faults: list[str]) -> None:
+    *parents, last = field.split(".")
+    holder: Any = document
+    for parent in parents:
+        holder = holder.setdefault(parent, {})
+        if not isinstance(holder, dict):
+            faults.append(f"{parent}: expected an object, saw {type(holder).__name__}")
+            return
+    if last not in holder and default is REQUIRED:
+        faults.append(f"{field}: missing")
+        return
+    value = holder.setdefault(last, default)
+    if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
+        expected = " or ".join("null" if kind is NOTHING else kind.__name__ for kind in kinds)
+        faults.append(f"{field}: expected {expected}, saw {type(value).__name__}")
+
+
+def _command_rule(document: dict[str, Any]) -> list[str]:
+    command = document["command"]
+    fine = command and all(isinstance(word, str) and "\0" not in word for word in command)
+    return [] if fine else ["command: expected a list of at least one string"]
+
+
+def _env_rule(document: dict[str, Any]) -> list[str]:
+    return [
+        f"env.{name}: expected a name without '=' and a text value, neither with a NUL"
+        for name, value in document["env"].items()
+        if not name or "=" in name or not isinstance(value, str) or "\0" in name + value
+    ]
+
+
+def _names_rule(document: dict[str, Any]) -> list[str]:
+    faults = [
+        f"{field}: {name!r} is no name: letters, digits, '.', '_' and '-', at most 64"
+        for field in ("inputs", "outputs")
+        for name in document[field]
+        if not _NAME.fullmatch(name)
+    ]
+    secrets = [name for name in document["secrets"]["names"] if not _SECRET.fullmatch(str(name))]
+    return faults + [f"secrets.names: {name!r} is no name" for name in secrets]
+
+
+def _secrets_rule(document: dict[str, Any]) -> list[str]:
+    wanted, provider = document["secrets"]["names"], document["secrets"]["provider"]
+    return ["secrets.provider: missing, and secrets are asked for"] if wanted and not provider else []
+
+
+def _members_rule(document: dict[str, Any]) -> list[str]:
+    faults = [
+        f"inputs.{name}: expected an object with mode 'mounted', or 'fetch' and a uri"
+        for name, entry in document["inputs"].items()
+        if not isinstance(entry, dict) or not (entry.get("mode") == "mounted" or isinstance(entry.get("uri"), str))
+    ]
+    return faults + [
+        f"outputs.{name}: expected an object, saw {type(entry).__name__}"
+        for name, entry in document["outputs"].items()
+        if not isinstance(entry, dict)
+    ]
+
+
+def _numbers_rule(document: dict[str, Any]) -> list[str]:
+    faults = [f"{field}: less than 0" for field in ("retries", "grace") if document[field] < 0]
+    if document["nodes"] < 1:
+        faults.append("nodes: less than 1")
+    return faults
+
+
+def _pack_rule(document: dict[str, Any]) -> list[str]:
+    faults = []
+    if document["pack"] not in ("runtime", "substrate"):
+        faults.append(f"pack: expected 'runtime' or 'substrate', saw {document['pack']!r}")
+    if document["pack"] == "runtime" and document["output_uri"] is None and (document["model"] or _unplaced(document)):
+        faults.append("output_uri: missing, and the runtime is to keep the model or the outputs")
+    return faults
+
+
+def _unplaced(document: dict[str, Any]) -> list[str]:
+    return [name for name, entry in document["outputs"].items() if isinstance(entry, dict) and not entry.get("uri")]
+
+
+def _user_rule(document: dict[str, Any]) -> list[str]:
+    user = document["user"]
+    fine = user is None or all(type(user.get(key)) is int for key in ("uid", "gid"))
+    return [] if fine else ["user: expected integers uid and gid"]
+
+
+RULES = (
+    _command_rule, _env_rule, _names_rule, _secrets_rule, _members_rule, _numbers_rule, _pack_rule, _user_rule,
+)  # fmt: skip
+
+__all__ = ["Bundle", "Fault", "check", "find", "load", "parse"]

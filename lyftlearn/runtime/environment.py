@@ -1,0 +1,137 @@
+"""The variables of the user's command."""
+
+from __future__ import annotations
+
+import os
+import re
+
+from . import CONTRACT
+from .detect import KUBERNETES, SERVING, TRAINING
+from .expansion import expand, expand_in_order, service_variables
+from .layout import writable_home
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from .bundle import Bundle
+    from .layout import Layout
+    from .nodes import Nodes
+
+PRIVATE = re.compile(r"LYFTLEARN_(SUBSTRATE.*|BUNDLE|ROOT)", re.DOTALL)
+OURS = re.compile(
+    r"LYFTLEARN_(JOB_ID|JOB_NAME|JOB_KIND|MODEL|ATTEMPT|CONTRACT|NODE_RANK|NODES|HOSTS|HYPERPARAMETERS|[A-Z]+_DIR)"
+)
+SAGEMAKER = re.compile(
+    r"(SM|SAGEMAKER|TRAINING_JOB|PROCESSING_JOB)_.*|AWS_EXECUTION_ENV|ECS_CONTAINER_METADATA_URI(_V4)?", re.DOTALL
+)
+"""What SageMaker adds and no program may lean on. What credentials and GPUs need is not in it: AWS_REGION,
+AWS_DEFAULT_REGION, AWS_CONTAINER_CREDENTIALS_*, AWS_CONTAINER_AUTHORIZATION_TOKEN*, NVIDIA_*, CUDA_*, NCCL_*, FI_*."""
+THREADS = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "NUMEXPR_MAX_THREADS",
+    "BLIS_NUM_THREADS",
+    "RAYON_NUM_THREADS",
+    "POLARS_MAX_THREADS",
+    "JULIA_NUM_THREADS",
+    "GOMAXPROCS",
+    "LOKY_MAX_CPU_COUNT",
+    "PYTHON_CPU_COUNT",
+)
+STATSD_HOST = "127.0.0.1"
+STATSD_PORT = "8125"
+
+
+class Environment:
+    """Everything that the variables are made from; `attempt` alone changes between runs of the command."""
+
+    def __init__(self, bundle: Bundle, layout: Layout, nodes: Nodes, inherited: Mapping[str, str], substrate: str) -> None:
+        self.bundle = bundle
+        self.layout = layout
+        self.nodes = nodes
+        self.substrate = substrate
+        self.inherited = visible(inherited, substrate, bundle["hide"])
+        self.secrets: dict[str, str] = {}
+        self.statsd_port: str | None = None
+
+    def variables(self, attempt: int) -> dict[str, str]:
+        """What the command sees. Later wins: inherited, defaults, secrets, contract, the job's own; LYFTLEARN_* always."""
+        contract = self._contract(attempt)
+        services = service_variables(self.inherited) if self.substrate in (KUBERNETES, SERVING) else []
+        known = {**{name: self.inherited[name] for name in services}, **self.secrets, **contract}
+        own = expand_in_order(self.bundle["env"], known)
+        ours = {name: value for name, value in contract.items() if name.startswith("LYFTLEARN_")}
+        return {**self._defaults(), **self.inherited, **self.secrets, **contract, **own, **ours}
+
+    def command(self, variables: Mapping[str, str]) -> list[str]:
+        """The command with `$(NAME)` expanded."""
+        services = service_variables(self.inherited) if self.substrate in (KUBERNETES, SERVING) else []
+        names = {*services, *self.secrets, *self._contract(1), *self.bundle["env"]}
+        known = {name: variables[name] for name in names}
+        return [expand(word, known) for word in self.bundle["command"]]
+
+    def _contract(self, attempt: int) -> dict[str, str]:
+        return {
+            **self._identity(),
+            "LYFTLEARN_ATTEMPT": str(attempt),
+            "LYFTLEARN_CONTRACT": str(CONTRACT),
+            **self.layout.variables(),
+            **self.nodes.variables(self.bundle["resources.gpu"]),
+            **self._region(),
+            **self._metrics(),
+            "TMPDIR": self.layout.at("tmp"),
+        }
+
+    def _identity(self) -> dict[str, str]:
+        fields = {"JOB_ID": "job.id", "JOB_NAME": "job.name", "JOB_KIND": "job.kind", "MODEL": "job.model"}
+        values = {f"LYFTLEARN_{name}": self.bundle[field] for name, field in fields.items()}
+        return {name: value for name, value in values.items() if value is not None}
+
+    def _region(self) -> dict[str, str]:
+        names = ("AWS_REGION", "AWS_DEFAULT_REGION")
+        given = [self.bundle["env"].get(name) or self.inherited.get(name) for name in names]
+        region = next((value for value in given if value), None)
+        return {name: value or region for name, value in zip(names, given)} if region else {}
+
+    def _metrics(self) -> dict[str, str]:
+        if self.statsd_port is None:
+            given = {"STATSD_HOST": STATSD_HOST, "STATSD_PORT": STATSD_PORT}
+            return {name: self.inherited.get(name, value) for name, value in given.items()}
+        return {"STATSD_HOST": STATSD_HOST, "STATSD_PORT": self.statsd_port}
+
+    def _defaults(self) -> dict[str, str]:
+        resources = self.bundle["resources"]
+        threads = str(max(1, int(resources["cpu"])))
+        gpus = ",".join(str(index) for index in range(resources["gpu"]))
+        locale = {} if {"LANG", "LC_ALL"} & set(self.inherited) else {"LANG": "C.UTF-8", "LC_ALL": "C.UTF-8"}
+        return {"PATH": os.defpath, **locale, **dict.fromkeys(THREADS, threads), "CUDA_VISIBLE_DEVICES": gpus}
+
+    def choose_home(self) -> None:
+        """HOME that the job's user can write to: the image's where it can, else one of the job's own."""
+        user = self.bundle["user"] or {"uid": os.geteuid(), "gid": os.getegid()}
+        same = user["uid"] == os.geteuid()
+        candidates = [self.inherited.get("HOME", "") if same else "", *_passwd_home(user["uid"])]
+        self.inherited["HOME"] = writable_home(candidates, user["uid"], user["gid"], self.layout.at("home"))
+
+
+def visible(inherited: Mapping[str, str], substrate: str, hide: list[str]) -> dict[str, str]:
+    """What of the container's own variables the command may see."""
+    hidden = [PRIVATE, OURS] + ([SAGEMAKER] if substrate == TRAINING else [])
+    return {
+        name: value
+        for name, value in inherited.items()
+        if name not in hide and not any(pattern.fullmatch(name) for pattern in hidden)
+    }
+
+
+def _passwd_home(uid: int) -> list[str]:
+    import pwd
+
+    try:
+        return [pwd.getpwuid(uid).pw_dir]
+    except KeyError:
+        return []

@@ -1,0 +1,35 @@
+"""`$(NAME)` by Kubernetes' rules."""
+
+from __future__ import annotations
+
+import re
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+_REFERENCE = re.compile(r"\$(?:\$|\(([^)]*)\))")
+_SERVICE = re.compile(r"[A-Z0-9_]+_(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT(_[0-9]+_(TCP|UDP|SCTP)(_PROTO|_PORT|_ADDR)?)?)")
+
+
+def expand(text: str, values: Mapping[str, str]) -> str:
+    """Replace `$(NAME)` where NAME is known; `$$` stands for `$`; what is unknown or incomplete stays as written."""
+    return _REFERENCE.sub(lambda found: _value(found, values), text)
+
+
+def _value(found: re.Match[str], values: Mapping[str, str]) -> str:
+    name = found.group(1)
+    return "$" if name is None else values.get(name, found.group(0))
+
+
+def expand_in_order(variables: Mapping[str, str], known: Mapping[str, str]) -> dict[str, str]:
+    """Expand each variable with what is known and what stands before it."""
+    values = dict(known)
+    for name, text in variables.items():
+        values[name] = expand(text, values)
+    return {name: values[name] for name in variables}
+
+
+def service_variables(names: Iterable[str]) -> list[str]:
+    """The names Kubernetes gives its service variables, which `$(NAME)` may refer to there."""
+    return [name for name in names if _SERVICE.fullmatch(name)]

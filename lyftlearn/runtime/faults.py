@@ -1,0 +1,37 @@
+"""What stops a job before or beside its command, each with the exit code and the reason it is reported under."""
+
+CONFIGURATION = "configuration"
+PLATFORM = "platform"
+IMAGE = "image"
+TIMEOUT = "timeout"
+OUT_OF_MEMORY = "out-of-memory"
+USER_ERROR = "user-error"
+
+EXIT_CODES = {CONFIGURATION: 78, PLATFORM: 70, IMAGE: 127}
+"""EX_CONFIG and EX_SOFTWARE of sysexits(3); 127 is what a shell answers for a command it cannot find."""
+EXIT_TIMEOUT = 124
+"""As timeout(1)."""
+EXIT_STOPPED = 143
+"""128 + SIGTERM."""
+
+
+class Fault(Exception):
+    """The job cannot go on, through no doing of its command."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+    @property
+    def exit_code(self) -> int:
+        """What the runtime exits with."""
+        return EXIT_CODES[self.reason]
+
+
+class Stop(BaseException):
+    """Someone asked for the job to stop. Not an Exception, so that no retry loop swallows it."""
+
+
+def configuration(*faults: str) -> Fault:
+    """One fault, or a list of them in one message."""
+    return Fault(CONFIGURATION, faults[0] if len(faults) == 1 else "\n".join(["several things are wrong:", *faults]))

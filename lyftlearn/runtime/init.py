@@ -1,0 +1,233 @@
+"""The command's life: attempts, signals, the clock, and an end that leaves no process behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+
+from .faults import EXIT_STOPPED, EXIT_TIMEOUT, OUT_OF_MEMORY, TIMEOUT, USER_ERROR, Fault
+from .memory import out_of_memory_kills
+from .output import Pump
+from .spawn import adopt_orphans, spawn
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .spawn import Program
+
+STOPPING = {signal.SIGTERM, signal.SIGINT}
+FORWARDED = {signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2}
+WATCHED = STOPPING | FORWARDED | {signal.SIGCHLD}
+LONGEST_WAIT = 3600.0
+GROUP_POLL = 0.05
+LEFTOVERS_WAIT = 10.0
+"""Seconds for killed processes to be gone: longer only where one hangs in the kernel."""
+
+
+class Outcome:
+    """How the command ended."""
+
+    def __init__(self) -> None:
+        self.attempt = 0
+        self.status: int | None = None
+        self.cause: str | None = None
+        self.out_of_memory = False
+        self.started_at: float | None = None
+        self.finished_at: float | None = None
+        self.message = ""
+
+    @property
+    def exit_code(self) -> int | None:
+        """The command's own, where it ended by itself."""
+        return None if self.cause else self.status
+
+    @property
+    def reason(self) -> str | None:
+        """Why it failed; None for success and for a stop."""
+        if self.cause:
+            return TIMEOUT if self.cause == TIMEOUT else None
+        if self.status == 0:
+            return None
+        return OUT_OF_MEMORY if self.out_of_memory else USER_ERROR
+
+    @property
+    def stopped(self) -> bool:
+        """Someone asked for it."""
+        return self.cause == "stop"
+
+    @property
+    def runtime_exit_code(self) -> int:
+        """What the container exits with."""
+        if self.cause:
+            return EXIT_TIMEOUT if self.cause == TIMEOUT else EXIT_STOPPED
+        return self.status or 0
+
+
+class Supervisor:
+    """Runs the command until it succeeds, may not be repeated, or is to end."""
+
+    def __init__(self, program: Callable[[int], Program], timeout: float | None, grace: float, retries: int) -> None:
+        self._program = program
+        self._timeout = timeout
+        self._grace = grace
+        self._retries = retries
+        self._deadline: float | None = None
+        self._kill_at: float | None = None
+        self._pid = 0
+        self._leader: int | None = None
+        self._mask: set[signal.Signals | int] = set()
+        self.outcome = Outcome()
+
+    def run(self, on_start: Callable[[int, float], None]) -> Outcome:
+        """Run every attempt; `on_start` is told each one's number and time."""
+        self._mask = signal.pthread_sigmask(signal.SIG_BLOCK, WATCHED)
+        try:
+            adopt_orphans()
+            for attempt in range(1, self._retries + 2):
+                self._attempt(attempt, on_start)
+                if self.outcome.reason != USER_ERROR:
+                    break
+        finally:
+            end_everything(self._pid)
+            signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)
+        return self.outcome
+
+    def _attempt(self, number: int, on_start: Callable[[int, float], None]) -> None:
+        outcome, pump, kills = self.outcome, Pump(), out_of_memory_kills()
+        outcome.attempt, self._leader = number, None
+        pump.start()
+        try:
+            self._pid = spawn(self._program(number), pump.writing, self._mask)
+        finally:
+            os.close(pump.writing)
+        self._note_start(number, on_start)
+        self._watch()
+        end_everything(self._pid)
+        pump.drain()
+        outcome.finished_at = time.time()
+        outcome.status, outcome.message = self._leader, pump.tail()
+        outcome.out_of_memory = out_of_memory_kills() > kills
+
+    def _note_start(self, number: int, on_start: Callable[[int, float], None]) -> None:
+        now = time.time()
+        self.outcome.started_at = self.outcome.started_at or now
+        if self._timeout is not None and self._deadline is None:
+            self._deadline = time.monotonic() + self._timeout
+        on_start(number, now)
+
+    def _watch(self) -> None:
+        """Until the command has ended; where it is to end, until its process group has, or grace is over."""
+        while not self._over():
+            received = signal.sigtimedwait(WATCHED, self._patience())
+            if received:
+                self._receive(signal.Signals(received.si_signo))
+            self._reap()
+            self._look_at_clock()
+
+    def _over(self) -> bool:
+        if self._kill_at is None:
+            return self._leader is not None
+        return time.monotonic() >= self._kill_at or not group_alive(self._pid)
+
+    def _patience(self) -> float:
+        if self._leader is not None:
+            return GROUP_POLL
+        ends = [end for end in (self._kill_at, self._deadline if self._kill_at is None else None) if end is not None]
+        return min([LONGEST_WAIT, *(max(0.0, end - time.monotonic()) for end in ends)])
+
+    def _receive(self, number: signal.Signals) -> None:
+        if number in STOPPING:
+            self._end("stop")
+        elif number in FORWARDED:
+            _signal_group(self._pid, number)
+
+    def _look_at_clock(self) -> None:
+        if self._deadline is not None and time.monotonic() >= self._deadline and self._leader is None:
+            self._end(TIMEOUT)
+
+    def _end(self, cause: str) -> None:
+        """Ask once for the end; what asks later changes nothing."""
+        if self._kill_at is None:
+            self.outcome.cause = cause
+            self._kill_at = time.monotonic() + self._grace
+            _signal_group(self._pid, signal.SIGTERM)
+
+    def _reap(self) -> None:
+        for pid, status in reap():
+            if pid == self._pid:
+                self._leader = exit_code(status)
+
+
+def exit_code(status: int) -> int:
+    """128 + the signal's number where a signal ended it."""
+    return os.WEXITSTATUS(status) if os.WIFEXITED(status) else 128 + os.WTERMSIG(status)
+
+
+def reap() -> list[tuple[int, int]]:
+    """Everyone that has ended, orphans included."""
+    ended: list[tuple[int, int]] = []
+    while True:
+        try:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return ended
+        if pid == 0:
+            return ended
+        ended.append((pid, status))
+
+
+def group_alive(group: int) -> bool:
+    """Whether a process of the group, a zombie too, is there."""
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _signal_group(group: int, number: int) -> None:
+    try:
+        os.killpg(group, number)
+    except (ProcessLookupError, PermissionError):
+        pass
+
+
+def end_everything(group: int) -> None:
+    """Kill what the command left, as a container's end would. Killed parents hand their children to us."""
+    if not group:
+        return
+    deadline = time.monotonic() + LEFTOVERS_WAIT
+    _signal_group(group, signal.SIGKILL)
+    while time.monotonic() < deadline:
+        reap()
+        children = _children()
+        if not children:
+            return
+        for pid in children:
+            _kill(pid)
+        signal.sigtimedwait({signal.SIGCHLD}, GROUP_POLL)
+
+
+def _children() -> list[int]:
+    found = []
+    for task in os.listdir("/proc/self/task"):
+        try:
+            with open(f"/proc/self/task/{task}/children", encoding="ascii") as file:
+                found += [int(pid) for pid in file.read().split()]
+        except OSError:
+            continue
+    return found
+
+
+def _kill(pid: int) -> None:
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except (ProcessLookupError, PermissionError):
+        pass
+
+
+__all__ = ["Fault", "Outcome", "Supervisor", "end_everything", "exit_code", "group_alive", "reap"]

@@ -1,0 +1,221 @@
+"""One job in this container: prepared, run, kept, reported."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import time
+
+from . import bundle as bundles
+from . import layout as layouts
+from . import nodes as all_nodes
+from .detect import SUBSTRATES, TRAINING, detect
+from .environment import Environment
+from .faults import EXIT_STOPPED, Fault, Stop, configuration
+from .init import Supervisor
+from .report import note_start, report_for
+from .spawn import Program
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from typing import Any
+
+    from .bundle import Bundle
+    from .init import Outcome
+    from .report import Report
+
+
+def run_job(arguments: list[str]) -> int:
+    """Run the job that the bundle describes; without one, `arguments` as they are, for images that serve or are tried out."""
+    environ = dict(os.environ)
+    layout = layouts.places(environ)
+    place = bundles.find(environ, layout.ml)
+    if place is None and arguments:
+        return _pass_through(arguments)
+    substrate = detect(environ).substrate
+    report = report_for(substrate, environ, layout)
+    code = Run(place, environ, substrate, layout, report).run()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)  # a transfer that was given up may hold threads that would be waited for
+
+
+def _pass_through(arguments: list[str]) -> int:
+    try:
+        os.execvp(arguments[0], arguments)
+    except OSError as error:
+        print(f"lyftlearn: {arguments[0]}: {error.strerror}", file=sys.stderr)
+    return 127
+
+
+class Run:
+    """Everything that lasts from the container's start to its end."""
+
+    def __init__(
+        self, place: str | None, environ: Mapping[str, str], substrate: str, layout: layouts.Layout, report: Report
+    ) -> None:
+        self._place = place
+        self._environ = environ
+        self._substrate = substrate
+        self._layout = layout
+        self._report = report
+        self._cleanups: list[Callable[[], None]] = []
+        self._outcome: Outcome | None = None
+        self._relay: Any = None
+        self._checkpoints: Any = None
+
+    def run(self) -> int:
+        """The exit code of the container."""
+        try:
+            outcome = self._run()
+        except Stop:
+            code, facts, message = EXIT_STOPPED, {"exit_code": None, "reason": None, "stopped": True}, "stopped"
+        except Fault as fault:
+            code, facts, message = fault.exit_code, {"exit_code": None, "reason": fault.reason}, str(fault)
+            print(f"lyftlearn: {fault}", file=sys.stderr, flush=True)
+        else:
+            facts = {"exit_code": outcome.exit_code, "reason": outcome.reason}
+            facts.update({"stopped": True} if outcome.stopped else {})
+            code, message = outcome.runtime_exit_code, outcome.message
+        finally:
+            self._clean_up()
+        self._report.write({**facts, **self._times()}, message)
+        return code
+
+    def _run(self) -> Outcome:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, _raise_stop)
+        if self._substrate not in SUBSTRATES:
+            raise configuration(f"LYFTLEARN_SUBSTRATE: {self._substrate!r} is none of {', '.join(SUBSTRATES)}")
+        if self._place is None:
+            raise configuration("there is no bundle: neither in a variable, nor projected, nor in the channel 'lyftlearn'")
+        bundle = bundles.load(self._place)
+        environment = self._prepare(bundle)
+        outcome = self._supervise(bundle, environment)
+        self._keep(bundle, environment, outcome)
+        return outcome
+
+    def _prepare(self, bundle: Bundle) -> Environment:
+        layout = self._layout
+        layouts.check_user(bundle)
+        layouts.check_shared_memory(bundle["resources.shared_memory"])
+        nodes = all_nodes.find(bundle["nodes"], self._environ, self._substrate, layout.ml)
+        layouts.build(layout, bundle, self._substrate)
+        environment = Environment(bundle, layout, nodes, self._environ, self._substrate)
+        self._write_hyperparameters(bundle)
+        self._fetch_secrets(bundle, environment)
+        self._fetch_files(bundle, nodes)
+        layouts.own(layout, bundle)
+        environment.choose_home()
+        all_nodes.wait_for(nodes)
+        self._start_relay(bundle, environment)
+        return environment
+
+    def _write_hyperparameters(self, bundle: Bundle) -> None:
+        temporary = f"{self._layout.hyperparameters}.{os.getpid()}"
+        with open(temporary, "w", encoding="ascii") as file:
+            file.write(json.dumps(bundle["hyperparameters"]))
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, self._layout.hyperparameters)
+
+    def _fetch_secrets(self, bundle: Bundle, environment: Environment) -> None:
+        names = bundle["secrets.names"]
+        if not names:
+            return
+        from . import secrets
+        from .secrets.store import SecretFiles
+
+        found = secrets.fetch(names, bundle["secrets.provider"], self._environ)
+        tag = f"{bundle['job.id']}.{environment.nodes.rank}"
+        files = SecretFiles(self._layout.at("secrets"), tag, bundle["user"])
+        self._cleanups.append(files.remove)
+        files.write(found)
+        environment.secrets = secrets.variables(found)
+        self._report.secrets = secrets.values(found)
+
+    def _fetch_files(self, bundle: Bundle, nodes: all_nodes.Nodes) -> None:
+        if bundle["inputs"] or bundle["artifact"] or bundle["source"]:
+            from . import transfer
+
+            transfer.fetch_inputs(bundle, self._layout)
+            transfer.fetch_artifact(bundle, self._layout)
+            transfer.fetch_source(bundle, self._layout)
+        self._restore_checkpoints(bundle, nodes)
+
+    def _restore_checkpoints(self, bundle: Bundle, nodes: all_nodes.Nodes) -> None:
+        wanted = bundle["checkpoints"]
+        if not wanted or self._substrate == TRAINING or wanted.get("mode") == "mounted":
+            return
+        from .checkpoints import INTERVAL, Checkpoints
+
+        kept = Checkpoints(self._layout.at("checkpoints"), wanted["uri"], wanted.get("interval", INTERVAL))
+        kept.restore()
+        if nodes.rank == 0:
+            self._checkpoints = kept
+
+    def _start_relay(self, bundle: Bundle, environment: Environment) -> None:
+        if not bundle["metrics.relay"]:
+            return
+        from .statsd import Relay
+
+        self._relay = Relay(bundle["metrics.gateway"], bundle["metrics.socket"])
+        environment.statsd_port = self._relay.port
+        self._cleanups.append(self._close_relay)
+
+    def _close_relay(self) -> None:
+        self._relay.close()
+
+    def _supervise(self, bundle: Bundle, environment: Environment) -> Outcome:
+        directory = self._layout.at("source") if bundle["source"] else os.getcwd()
+
+        def program(attempt: int) -> Program:
+            variables = environment.variables(attempt)
+            return Program(environment.command(variables), variables, directory, bundle["user"])
+
+        supervisor = Supervisor(program, bundle["timeout"], bundle["grace"], bundle["retries"])
+        self._outcome = supervisor.outcome
+        if self._checkpoints:
+            self._checkpoints.start()
+        return supervisor.run(lambda attempt, at: note_start(self._environ, attempt, at))
+
+    def _keep(self, bundle: Bundle, environment: Environment, outcome: Outcome) -> None:
+        """Checkpoints always; the model and the outputs of a command that succeeded."""
+        succeeded = outcome.reason is None and not outcome.stopped
+        try:
+            if self._checkpoints:
+                self._checkpoints.finish()
+        except Fault as fault:
+            if succeeded:
+                raise
+            print(f"lyftlearn: checkpoints were not copied: {fault}", file=sys.stderr)
+        if succeeded:
+            from .artifacts import keep
+
+            keep(bundle, self._layout, environment.nodes.rank)
+
+    def _clean_up(self) -> None:
+        for step in reversed(self._cleanups):
+            try:
+                step()
+            except OSError as error:
+                print(f"lyftlearn: {error}", file=sys.stderr)
+
+    def _times(self) -> dict[str, Any]:
+        outcome = self._outcome
+        found: dict[str, Any] = {
+            "attempt": outcome.attempt if outcome else 0,
+            "started_at": outcome.started_at if outcome else None,
+            "finished_at": (outcome.finished_at if outcome else None) or time.time(),
+        }
+        if self._relay and self._relay.lost:
+            found["metrics_lost"] = self._relay.lost
+        return found
+
+
+def _raise_stop(*_: object) -> None:
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
+    raise Stop

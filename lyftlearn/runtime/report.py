@@ -1,0 +1,98 @@
+"""What is told to the platform about the end: one line for machines, then the last words of a failure."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+
+from .detect import KUBERNETES, SERVING, TRAINING
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from typing import Any
+
+    from .layout import Layout
+
+PREFIX = "lyftlearn/1 "
+LAST_WORDS = 700
+"""Characters of a failure that are told. Kubernetes keeps 4096 bytes, SageMaker 1024 characters with the first line."""
+REPORT_VARIABLE = "LYFTLEARN_SUBSTRATE_REPORT"
+PROGRESS_VARIABLE = "LYFTLEARN_SUBSTRATE_PROGRESS"
+TERMINATION_LOG = "/dev/termination-log"
+MASK = "[secret]"
+SHORTEST_SECRET = 4
+"""A shorter value is no secret, and masking every `1` would leave nothing to read."""
+
+
+class Report:
+    """The platform's place for last words."""
+
+    def __init__(self, path: str | None, tells_success: bool) -> None:
+        self._path = path
+        self._tells_success = tells_success
+        self.secrets: list[str] = []
+
+    def write(self, facts: Mapping[str, Any], message: str) -> None:
+        """Tell the end. A place that cannot be written to is said on stderr and changes nothing else."""
+        failed = bool(facts.get("reason") or facts.get("stopped"))
+        if self._path is None or not (failed or self._tells_success):
+            return
+        line = PREFIX + json.dumps({key: value for key, value in facts.items()}, separators=(",", ":"))
+        words = last_words(self._written_by_command() or message, self.secrets) if facts.get("reason") else ""
+        try:
+            _put(self._path, (line + "\n" + words).encode("utf-8", "replace"))
+        except OSError as error:
+            print(f"lyftlearn: the report cannot be written to {self._path}: {error.strerror}", file=sys.stderr)
+
+    def _written_by_command(self) -> str:
+        """A program may have left its last words by itself, as each platform documents."""
+        try:
+            with open(self._path or "", encoding="utf-8", errors="replace") as file:
+                text = file.read(1 << 16)
+        except OSError:
+            return ""
+        return "" if text.startswith(PREFIX) else text
+
+
+def last_words(text: str, secrets: Iterable[str]) -> str:
+    """The end of `text`, without any secret's value."""
+    for secret in sorted(secrets, key=len, reverse=True):
+        if len(secret) >= SHORTEST_SECRET:
+            text = text.replace(secret, MASK)
+    return text.rstrip()[-LAST_WORDS:]
+
+
+def report_for(substrate: str, environ: Mapping[str, str], layout: Layout) -> Report:
+    """Where this substrate reads last words from. SageMaker takes the file's being there for a failure."""
+    given = environ.get(REPORT_VARIABLE)
+    if substrate == TRAINING:
+        return Report(given or os.path.join(layout.ml, "output", "failure"), tells_success=False)
+    if substrate in (KUBERNETES, SERVING):
+        return Report(given or TERMINATION_LOG, tells_success=True)
+    return Report(given, tells_success=True)
+
+
+def _put(path: str, content: bytes) -> None:
+    if os.path.ismount(path) or path == TERMINATION_LOG:
+        _overwrite(path, content)
+        return
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    temporary = f"{path}.{os.getpid()}"
+    _overwrite(temporary, content)
+    os.replace(temporary, path)
+
+
+def _overwrite(path: str, content: bytes) -> None:
+    with open(path, "wb") as file:
+        file.write(content)
+
+
+def note_start(environ: Mapping[str, str], attempt: int, at: float) -> None:
+    """Append the command's start to the file that a supervisor reads, where one is named."""
+    path = environ.get(PROGRESS_VARIABLE)
+    if path:
+        event = json.dumps({"event": "running", "attempt": attempt, "at": at}) + "\n"
+        with open(path, "ab", buffering=0) as file:
+            file.write(event.encode())

@@ -1,0 +1,211 @@
+"""S3, through the image's own boto3."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+import sys
+from contextlib import contextmanager
+
+from .faults import PLATFORM, Fault, configuration
+from .storage import Entry, disk_fault
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+SMALL_PART = 16 << 20
+LARGE_PART = 64 << 20
+SMALL_PARTS = 1000
+"""S3 takes 10,000 parts: 16 GB in small ones, which need less memory, then 576 GB in large ones."""
+OWN_FAULT = {"AccessDenied", "403", "NoSuchBucket", "InvalidAccessKeyId", "SignatureDoesNotMatch", "NoSuchKey", "404"}
+OWN_FAULT |= {"ExpiredToken", "AllAccessDisabled", "PermanentRedirect", "KMS.DisabledException", "AccessDeniedException"}
+ATTEMPTS = 8
+
+_clients: dict[tuple[str, str | None, str | None], Any] = {}
+
+
+def aws_client(service: str, region: str | None = None, endpoint: str | None = None) -> Any:
+    """A client of the image's boto3; one per service, shared by threads."""
+    key = (service, region, endpoint)
+    if key not in _clients:
+        boto3, config = _boto3()
+        with translated(f"a client for {service}"):
+            _clients[key] = boto3.client(service, region_name=region, endpoint_url=endpoint, config=config)
+    return _clients[key]
+
+
+def _boto3() -> tuple[Any, Any]:
+    _add_site_packages()
+    try:
+        import boto3
+        from botocore.config import Config
+    except ImportError as error:
+        raise configuration(
+            "this job moves S3 objects or fetches secrets, and the image has no boto3: "
+            f"add boto3 to the image, for the Python that starts the runtime ({sys.executable})"
+        ) from error
+    retries = {"mode": "standard", "total_max_attempts": ATTEMPTS}
+    return boto3, Config(retries=retries, max_pool_connections=32, connect_timeout=10, read_timeout=60)
+
+
+def _add_site_packages() -> None:
+    """The runtime starts with `-I -S`, because looking for packages costs more than the rest of its start."""
+    if not sys.flags.no_site:
+        return
+    import site
+
+    site.main()
+    extra = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    sys.path += [path for path in extra if path and path not in sys.path]
+
+
+@contextmanager
+def translated(doing: str) -> Iterator[None]:
+    """Turn the vendor's errors into faults: the job's configuration, or the platform."""
+    from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, NoRegionError
+
+    try:
+        yield
+    except ClientError as error:
+        code = str(error.response.get("Error", {}).get("Code"))
+        text = f"{doing}: {code}: {error.response.get('Error', {}).get('Message')}"
+        raise (configuration(text) if code in OWN_FAULT else Fault(PLATFORM, text)) from error
+    except (NoCredentialsError, NoRegionError) as error:
+        raise configuration(f"{doing}: {error}") from error
+    except BotoCoreError as error:
+        raise Fault(PLATFORM, f"{doing}: {type(error).__name__}: {error}") from error
+
+
+def split(uri: str) -> tuple[str, str]:
+    """Bucket and key."""
+    bucket, _, key = uri[len("s3://") :].partition("/")
+    return bucket, key
+
+
+class S3Store:
+    """Objects in buckets."""
+
+    def __init__(self) -> None:
+        self._client = aws_client("s3")
+
+    def find(self, uri: str) -> list[Entry]:
+        """`s3://b/train` is what is under `train/`, else the object `train`: never `train-old`."""
+        bucket, key = split(uri)
+        with translated(f"listing {uri}"):
+            under = self._under(bucket, key.rstrip("/") + "/" if key.strip("/") else "")
+            return under or ([] if key.endswith("/") or not key else self._exactly(bucket, key))
+
+    def _under(self, bucket: str, prefix: str) -> list[Entry]:
+        pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
+        return [
+            Entry(f"s3://{bucket}/{found['Key']}", found["Key"][len(prefix) :], found["Size"])
+            for page in pages
+            for found in page.get("Contents", [])
+            if not found["Key"].endswith("/")
+        ]
+
+    def _exactly(self, bucket: str, key: str) -> list[Entry]:
+        pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=key, MaxKeys=1)
+        first = next(iter(pages)).get("Contents", [])  # keys come in order: the exact one before longer ones
+        return [
+            Entry(f"s3://{bucket}/{key}", key.rsplit("/", 1)[-1], found["Size"]) for found in first if found["Key"] == key
+        ]
+
+    def read(self, uri: str) -> bytes:
+        """One object's bytes."""
+        bucket, key = split(uri)
+        with translated(f"reading {uri}"):
+            content: bytes = self._client.get_object(Bucket=bucket, Key=key)["Body"].read()
+        return content
+
+    def fetch(self, uri: str, path: str) -> None:
+        """Download in parallel ranges, with retries."""
+        bucket, key = split(uri)
+        try:
+            with translated(f"fetching {uri}"):
+                self._client.download_file(bucket, key, path)
+        except OSError as error:
+            raise disk_fault(error, f"fetching {uri}") from error
+
+    def sink(self, uri: str) -> S3Sink:
+        """Upload while it is made: nothing of it needs disk."""
+        return S3Sink(self._client, uri)
+
+    def remove(self, uri: str) -> None:
+        """Delete the object."""
+        bucket, key = split(uri)
+        with translated(f"deleting {uri}"):
+            self._client.delete_object(Bucket=bucket, Key=key)
+
+
+class S3Sink:
+    """One object, uploaded in parts whose checksums S3 verifies; it appears when all are there."""
+
+    def __init__(self, client: Any, uri: str) -> None:
+        self._client, self._uri = client, uri
+        bucket, key = split(uri)
+        self._where = {"Bucket": bucket, "Key": key}
+        self._buffer = bytearray()
+        self._upload: str | None = None
+        self._parts: list[dict[str, Any]] = []
+        self._total = 0
+
+    def write(self, data: bytes) -> None:
+        """Append; upload when a part is full."""
+        self._buffer += data
+        self._total += len(data)
+        if len(self._buffer) >= (SMALL_PART if len(self._parts) < SMALL_PARTS else LARGE_PART):
+            self._send_part()
+
+    def _send_part(self) -> None:
+        body = bytes(self._buffer)
+        with translated(f"uploading {self._uri}"):
+            if self._upload is None:
+                self._upload = self._client.create_multipart_upload(**self._where)["UploadId"]
+            number = len(self._parts) + 1
+            answer = self._client.upload_part(
+                **self._where, UploadId=self._upload, PartNumber=number, Body=body, ContentMD5=_md5(body)
+            )
+        self._parts.append({"PartNumber": number, "ETag": answer["ETag"]})
+        self._buffer.clear()
+
+    def commit(self) -> None:
+        """Complete the upload and compare sizes."""
+        if self._upload is None:
+            body = bytes(self._buffer)
+            with translated(f"uploading {self._uri}"):
+                self._client.put_object(**self._where, Body=body, ContentMD5=_md5(body))
+        else:
+            self._complete()
+        self._verify()
+
+    def _complete(self) -> None:
+        if self._buffer:
+            self._send_part()
+        with translated(f"completing {self._uri}"):
+            self._client.complete_multipart_upload(
+                **self._where, UploadId=self._upload, MultipartUpload={"Parts": self._parts}
+            )
+        self._upload = None
+
+    def _verify(self) -> None:
+        with translated(f"verifying {self._uri}"):
+            size = self._client.head_object(**self._where)["ContentLength"]
+        if size != self._total:
+            raise Fault(PLATFORM, f"{self._uri} has {size} bytes after the upload of {self._total}")
+
+    def abort(self) -> None:
+        """Give the parts back; a runtime that is killed leaves them to the bucket's lifecycle rule."""
+        if self._upload is None:
+            return
+        try:
+            self._client.abort_multipart_upload(**self._where, UploadId=self._upload)
+        except Exception as error:  # noqa: BLE001 - the first failure is the one to tell
+            print(f"lyftlearn: the upload of {self._uri} cannot be aborted: {type(error).__name__}", file=sys.stderr)
+
+
+def _md5(body: bytes) -> str:
+    return base64.b64encode(hashlib.md5(body).digest()).decode()  # noqa: S324 - a checksum that every S3 verifies

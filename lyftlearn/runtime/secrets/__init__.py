@@ -1,0 +1,58 @@
+"""Secrets: fetched from where they are kept, given to the command as variables and as files in memory."""
+
+from __future__ import annotations
+
+import re
+
+from ..faults import configuration
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+    Secrets = dict[str, dict[str, bytes]]
+
+_VARIABLE = re.compile(rb"(?!\.\.)(?!\.$)[-._a-zA-Z][-._a-zA-Z0-9]*")
+
+
+def fetch(names: list[str], provider: dict[str, Any], environ: Mapping[str, str]) -> Secrets:
+    """Every secret's keys and values, in the order of `names`; all that is missing is named at once."""
+    kind = provider.get("type")
+    if kind == "files":
+        from .injected import from_files
+
+        found = from_files(names, provider)
+    elif kind == "variables":
+        from .injected import from_variables
+
+        found = from_variables(names, provider, environ)
+    elif kind == "secretsmanager":
+        from .secretsmanager import from_secrets_manager
+
+        found = from_secrets_manager(names, provider)
+    elif kind == "confidant":
+        from .confidant import from_confidant
+
+        found = from_confidant(names, provider)
+    else:
+        raise configuration(f"secrets.provider.type: {kind!r} is none of files, variables, secretsmanager, confidant")
+    missing = [name for name in names if name not in found]
+    if missing:
+        raise configuration(f"secrets: {', '.join(missing)}: not found by the provider {kind!r}")
+    return {name: found[name] for name in names}
+
+
+def variables(secrets: Secrets) -> dict[str, str]:
+    """As `envFrom` gives them: later secrets win, and a key that is no variable's name is a file only."""
+    return {
+        key: value.decode("utf-8", "surrogateescape")
+        for keys in secrets.values()
+        for key, value in keys.items()
+        if _VARIABLE.fullmatch(key.encode()) and b"\0" not in value
+    }
+
+
+def values(secrets: Secrets) -> list[str]:
+    """Every value as text, to be kept out of messages."""
+    return [value.decode("utf-8", "replace").strip() for keys in secrets.values() for value in keys.values()]

@@ -1,0 +1,62 @@
+"""AWS Secrets Manager."""
+
+from __future__ import annotations
+
+import json
+
+from ..faults import configuration
+from ..s3 import aws_client, translated
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+BATCH = 20
+"""The most that BatchGetSecretValue takes."""
+ONLY_KEY = "value"
+"""The key of a secret that is not a JSON object."""
+
+
+def from_secrets_manager(names: list[str], provider: dict[str, Any]) -> dict[str, dict[str, bytes]]:
+    """Secrets by name or ARN after `prefix`; those that could not be fetched are named with the service's reason."""
+    client = aws_client("secretsmanager", provider.get("region"), provider.get("endpoint"))
+    identifiers = {provider.get("prefix", "") + name: name for name in names}
+    found: dict[str, dict[str, bytes]] = {}
+    faults: list[str] = []
+    wanted = list(identifiers)
+    for start in range(0, len(wanted), BATCH):
+        _fetch_batch(client, wanted[start : start + BATCH], identifiers, found, faults)
+    if faults:
+        raise configuration(*faults)
+    return found
+
+
+def _fetch_batch(
+    client: Any, batch: list[str], identifiers: dict[str, str], found: dict[str, dict[str, bytes]], faults: list[str]
+) -> None:
+    request: dict[str, Any] = {"SecretIdList": batch}
+    while True:
+        with translated("fetching secrets from Secrets Manager"):
+            answer = client.batch_get_secret_value(**request)
+        for value in answer.get("SecretValues", []):
+            identifier = value["Name"] if value["Name"] in identifiers else value["ARN"]
+            if identifier in identifiers:
+                found[identifiers[identifier]] = _keys(value)
+        for error in answer.get("Errors", []):
+            faults.append(f"secrets: {error.get('SecretId')}: {error.get('ErrorCode')}")
+        if not answer.get("NextToken"):
+            return
+        request["NextToken"] = answer["NextToken"]
+
+
+def _keys(value: dict[str, Any]) -> dict[str, bytes]:
+    """A JSON object gives its keys, and what is not text as JSON; anything else is one key."""
+    if "SecretString" not in value:
+        return {ONLY_KEY: bytes(value["SecretBinary"])}
+    try:
+        content = json.loads(value["SecretString"])
+    except ValueError:
+        content = None
+    if not isinstance(content, dict):
+        return {ONLY_KEY: value["SecretString"].encode()}
+    return {key: (item if isinstance(item, str) else json.dumps(item)).encode() for key, item in content.items()}

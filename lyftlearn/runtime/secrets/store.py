@@ -1,0 +1,84 @@
+"""Secrets as files: in memory, readable by the job's user alone, gone after it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+
+from ..faults import configuration
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from . import Secrets
+
+SHARED_MEMORY = "/dev/shm"  # noqa: S108 - the kernel's name for it
+IN_MEMORY = ("tmpfs", "ramfs")
+
+
+class SecretFiles:
+    """The directory of a job's secrets."""
+
+    def __init__(self, path: str, tag: str, user: dict[str, int] | None) -> None:
+        self._path = path
+        self._apart = os.path.join(SHARED_MEMORY, f"lyftlearn-{tag}")
+        self._user = user if os.geteuid() == 0 else None
+        self._written: list[str] = []
+
+    def write(self, secrets: Secrets) -> None:
+        """Write every key, mode 0400."""
+        if not secrets:
+            return
+        try:
+            self._choose_memory()
+            for secret, keys in secrets.items():
+                for key, value in keys.items():
+                    self._put(secret, key, value)
+        except OSError as error:
+            raise configuration(f"secrets: {error.filename}: {error.strerror}") from error
+
+    def _choose_memory(self) -> None:
+        if not os.path.islink(self._path) and filesystem(self._path) in IN_MEMORY:
+            return
+        if os.path.ismount(self._path):
+            raise configuration(f"secrets: {self._path} is mounted, but not from memory")
+        shutil.rmtree(self._apart, ignore_errors=True)
+        os.mkdir(self._apart, 0o755)
+        os.unlink(self._path) if os.path.islink(self._path) else os.rmdir(self._path)
+        os.symlink(self._apart, self._path)
+        self._give(self._apart)
+
+    def _put(self, secret: str, key: str, value: bytes) -> None:
+        directory = os.path.join(self._path, secret)
+        os.makedirs(directory, exist_ok=True)
+        path = os.path.join(directory, os.path.basename(key))
+        if os.path.exists(path):
+            os.unlink(path)
+        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o400), "wb") as file:
+            file.write(value)
+        self._written.append(path)
+        self._give(path)
+
+    def _give(self, path: str) -> None:
+        if self._user:
+            os.chown(path, self._user["uid"], self._user["gid"])
+
+    def remove(self) -> None:
+        """Take them back."""
+        for path in self._written:
+            if os.path.lexists(path):
+                os.unlink(path)
+        if os.path.islink(self._path) and os.readlink(self._path) == self._apart:
+            os.unlink(self._path)
+            shutil.rmtree(self._apart, ignore_errors=True)
+
+
+def filesystem(path: str) -> str:
+    """The type of the file system that holds `path`."""
+    real, best, kind = os.path.realpath(path), "", ""
+    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
+        for line in file:
+            fields = line.split()
+            point = fields[4]
+            if (real == point or real.startswith(point.rstrip("/") + "/")) and len(point) >= len(best):
+                best, kind = point, fields[fields.index("-") + 1]
+    return kind

@@ -1,0 +1,187 @@
+"""Places named by URI: a path, `file://`, or `s3://`. What is under them, how to read and how to write it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+
+from .faults import PLATFORM, Fault, configuration
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Protocol
+
+    class Sink(Protocol):
+        """One object being written: there as a whole after `commit`, or not at all."""
+
+        def write(self, data: bytes) -> None:
+            """Append."""
+
+        def commit(self) -> None:
+            """Make it appear, and check that all of it did."""
+
+        def abort(self) -> None:
+            """Leave nothing."""
+
+    class Store(Protocol):
+        """What can be done at a place."""
+
+        def find(self, uri: str) -> list[Entry]:
+            """Every file under a directory, or the one file; nothing where there is nothing."""
+
+        def read(self, uri: str) -> bytes:
+            """One object's content."""
+
+        def fetch(self, uri: str, path: str) -> None:
+            """Copy one object into a file."""
+
+        def sink(self, uri: str) -> Sink:
+            """Start writing one object."""
+
+        def remove(self, uri: str) -> None:
+            """Delete one object; it may be gone already."""
+
+
+COPY_CHUNK = 1 << 20
+FULL = 28  # ENOSPC
+
+
+class Entry:
+    """One file at a place, and its path relative to what was asked for."""
+
+    def __init__(self, uri: str, relative: str, size: int) -> None:
+        self.uri = uri
+        self.relative = relative
+        self.size = size
+
+
+def store_for(uri: str) -> Store:
+    """The store that a URI names."""
+    if uri.startswith("s3://"):
+        from .s3 import S3Store
+
+        return S3Store()
+    if uri.startswith(("file://", "/")):
+        return FileStore()
+    raise configuration(f"{uri}: expected an s3:// or file:// URI, or an absolute path")
+
+
+def read_bytes(uri: str) -> bytes:
+    """The content of one object."""
+    return store_for(uri).read(uri)
+
+
+def join(uri: str, relative: str) -> str:
+    """A place under a place."""
+    return f"{uri.rstrip('/')}/{relative}"
+
+
+def local_path(uri: str) -> str:
+    """The path of a `file://` URI; a path stands for itself."""
+    if not uri.startswith("file://"):
+        return uri
+    from urllib.parse import unquote, urlsplit
+
+    return unquote(urlsplit(uri).path)
+
+
+def copy_into(path: str, sink: Sink) -> None:
+    """Write a file's content."""
+    with open(path, "rb") as file:
+        for chunk in iter(lambda: file.read(COPY_CHUNK), b""):
+            sink.write(chunk)
+
+
+def put(path: str, uri: str) -> None:
+    """Write a file to a place, whole or not at all."""
+    sink = store_for(uri).sink(uri)
+    try:
+        copy_into(path, sink)
+        sink.commit()
+    except BaseException:
+        sink.abort()
+        raise
+
+
+def disk_fault(error: OSError, doing: str) -> Fault:
+    """What an error of the local disk means for the job."""
+    if error.errno == FULL:
+        return configuration(f"{doing}: the disk is full: ask for more with resources.disk")
+    return Fault(PLATFORM, f"{doing}: {error.strerror} ({error.filename})")
+
+
+class FileStore:
+    """The local file system."""
+
+    def find(self, uri: str) -> list[Entry]:
+        """Regular files, links followed, in order of their names."""
+        path = local_path(uri)
+        if os.path.isfile(path):
+            return [Entry(path, os.path.basename(path), os.path.getsize(path))]
+        found = []
+        for directory, folders, files in os.walk(path, followlinks=True):
+            folders.sort()
+            found += [os.path.join(directory, name) for name in sorted(files)]
+        return [Entry(name, os.path.relpath(name, path), os.path.getsize(name)) for name in found if os.path.isfile(name)]
+
+    def read(self, uri: str) -> bytes:
+        """The file's bytes."""
+        try:
+            with open(local_path(uri), "rb") as file:
+                return file.read()
+        except OSError as error:
+            raise configuration(f"{uri} cannot be read: {error.strerror}") from error
+
+    def fetch(self, uri: str, path: str) -> None:
+        """Copy content and mode."""
+        shutil.copyfile(local_path(uri), path)
+        shutil.copymode(local_path(uri), path)
+
+    def sink(self, uri: str) -> FileSink:
+        """Write beside the file, then move over it."""
+        return FileSink(local_path(uri))
+
+    def remove(self, uri: str) -> None:
+        """Unlink."""
+        try:
+            os.unlink(local_path(uri))
+        except FileNotFoundError:
+            pass
+
+
+class FileSink:
+    """A file that appears when it is complete."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._temporary = f"{path}.{os.getpid()}.part"
+        try:
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            self._file = open(self._temporary, "wb")  # noqa: SIM115 - closed by commit or abort
+        except OSError as error:
+            raise disk_fault(error, f"writing {path}") from error
+
+    def write(self, data: bytes) -> None:
+        """Append."""
+        try:
+            self._file.write(data)
+        except OSError as error:
+            raise disk_fault(error, f"writing {self._path}") from error
+
+    def commit(self) -> None:
+        """Flush to the disk and move into place."""
+        try:
+            self._file.flush()
+            os.fsync(self._file.fileno())
+            self._file.close()
+            os.replace(self._temporary, self._path)
+        except OSError as error:
+            raise disk_fault(error, f"writing {self._path}") from error
+
+    def abort(self) -> None:
+        """Remove what was written."""
+        try:
+            self._file.close()
+            os.unlink(self._temporary)
+        except OSError:
+            pass
