@@ -84,7 +84,7 @@ class Standing:
 
 @dataclass(frozen=True)
 class _Record:
-    """A claim as it is stored. since: when it was made for this backend; None until somebody r it is read back."""
+    """A claim as it is stored. since: when it was made for this backend; None until it is read back."""
 
     claim: Claim
     tries: tuple[str, ...]

@@ -73,6 +73,25 @@ class S3Storage(Storage):
     def uri(self, key: str) -> str:
         return f"s3://{self.bucket}/{self.prefix}{key}"
 
+    def fetch(self, key: str, path: Path) -> bool:
+        """Write the object at `key` to `path`; return False if there is none."""
+        with self._translated("read", key):
+            try:
+                self.client.download_file(self.bucket, self.prefix + key, str(path))
+            except ClientError as error:
+                if _code(error) in _MISSING:
+                    return False
+                raise
+        return True
+
+    def keys(self, prefix: str) -> list[str]:
+        """Return every key that starts with `prefix`."""
+        with self._translated("list", prefix):
+            pages = self.client.get_paginator("list_objects_v2").paginate(
+                Bucket=self.bucket, Prefix=self.prefix + prefix
+            )
+            return [found["Key"].removeprefix(self.prefix) for page in pages for found in page.get("Contents", ())]
+
     def _put(self, key: str, data: bytes, condition: dict[str, str]) -> bool:
         write = os.urandom(16).hex()
         with self._translated("write", key):
@@ -80,9 +99,9 @@ class S3Storage(Storage):
                 try:
                     self.client.put_object(**self._object(key), Body=data, Metadata={_WRITE: write}, **condition)
                 except ClientError as error:
-                    if _status(error) == 409:  # noqa: PLR2004
+                    if _status(error) == 409:
                         continue
-                    if _status(error) == 412 or _code(error) in _MISSING:  # noqa: PLR2004
+                    if _status(error) == 412 or _code(error) in _MISSING:
                         return self._holds(key, write)
                     raise
                 return True
@@ -163,6 +182,6 @@ def _refusal(what: str, error: ClientError) -> LyftLearnError:
     message = f"{what}: {code}: {said} ({error.operation_name})"
     if code in _DENIED:
         return AccessDenied(message)
-    if code in _BUSY or _status(error) >= 500:  # noqa: PLR2004
+    if code in _BUSY or _status(error) >= 500:
         return BackendUnavailable(message)
     return LyftLearnError(f"{message}; see `[storage] url`")

@@ -1,0 +1,13 @@
+"""What a job takes along from this machine: its source, and inputs that are local paths.
+
+Everything here is named by its content, so that it is sent once and equal content gives equal digests.
+"""
+
+from lyftlearn._sources._inputs import hash_input as hash_input
+from lyftlearn._sources._inputs import input_faults as input_faults
+from lyftlearn._sources._inputs import input_uri as input_uri
+from lyftlearn._sources._inputs import upload_input as upload_input
+from lyftlearn._sources._packing import Packed as Packed
+from lyftlearn._sources._packing import pack_source as pack_source
+from lyftlearn._sources._packing import source_faults as source_faults
+from lyftlearn._sources._packing import upload_source as upload_source
