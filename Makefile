@@ -1,0 +1,53 @@
+# make demo    trains three real models through the API and prints a table
+# make test    everything a change must pass; make test-all adds what is slow
+# make bench   measures, side by side with others, and writes benchmarks/results/
+PYTHON ?= python3
+BIN := .venv/bin
+WORKERS ?= 2
+
+.PHONY: test test-all lint types contracts api wheel docs-api requirements demo bench clean
+
+test: .venv/ready lint types contracts api
+	$(BIN)/python -m pytest -q -n $(WORKERS) -m "not slow"
+	$(MAKE) --no-print-directory wheel
+
+test-all: .venv/ready lint types contracts api
+	$(BIN)/python -m pytest -q -n $(WORKERS)
+	$(MAKE) --no-print-directory wheel
+
+.venv/ready: requirements/test.txt pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements/test.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps --editable .
+	touch $@
+
+lint: .venv/ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: .venv/ready
+	$(BIN)/mypy
+	$(BIN)/pyright --warnings
+
+contracts: .venv/ready
+	$(BIN)/lint-imports --no-timings
+
+api: .venv/ready
+	$(BIN)/python docs/api/generate.py --check
+
+docs-api: .venv/ready
+	$(BIN)/python docs/api/generate.py
+
+# The wheel, as a stranger gets it: built, installed alone into an empty environment, and used.
+wheel: .venv/ready
+	rm -rf dist
+	$(BIN)/python -m build --no-isolation --wheel --outdir dist . > /dev/null
+	$(BIN)/python tests/wheel/try_wheel.py dist/*.whl
+
+clean:
+	rm -rf .venv .demo .bench dist
+
+# Pins, without the address of any registry. Needs uv.
+requirements:
+	uv pip compile -q --no-header --no-annotate --no-emit-index-url --python-version 3.11 \
+	  pyproject.toml requirements/test.in -o requirements/test.txt
