@@ -1,0 +1,14 @@
+"""Jobs on this machine: each under a detached supervisor, its state in a directory, found by id from any process."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from lyftlearn.backend import Backend, BackendSettings
+
+
+def create(settings: BackendSettings) -> Backend:
+    """Return the backend called `settings.name`: `local`, `local-kubernetes` or `local-sagemaker`."""
+    from lyftlearn_local._backend import LocalBackend
+
+    return LocalBackend(settings)

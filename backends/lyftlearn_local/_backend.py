@@ -1,0 +1,108 @@
+"""The backend: plans, files and supervisors behind the contract."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from lyftlearn.backend import Backend, Capabilities, Capability, Check, JobQuery, JobRecord, LogLine, LogQuery, runtime_archive
+from lyftlearn_local import _cgroups, _diagnose, _logs, _options, _watch
+from lyftlearn_local._environment import clean_environment
+from lyftlearn_local._jobs import Jobs
+from lyftlearn_local._plan import WRITE_BUNDLE, WRITE_RECORD, Machine, Planner
+from lyftlearn_local._records import job_record
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from lyftlearn.backend import BackendSettings, Following, JobSpec, Plan
+    from lyftlearn.events import JobEvent
+    from lyftlearn_local._state import JobFiles
+
+_OFFERED = frozenset(
+    (Capability.TRAIN, Capability.PROCESS, Capability.PREDICT, Capability.SEVERAL_NODES, Capability.LOCAL_PATHS)
+)
+_NO_TOGETHER = "the nodes would not start anew together"
+_ONLY_JOBS = "it runs commands to their end, and nothing that searches or stays open"
+
+
+class LocalBackend(Backend):
+    """Runs jobs on this machine."""
+
+    def __init__(self, settings: BackendSettings) -> None:
+        self.name = settings.name
+        self._home = settings.home
+        self._jobs = Jobs(settings.name, settings.home / settings.name)
+        self._options = _options.read(settings)
+        self._machine: Machine | None = None
+
+    @property
+    def machine(self) -> Machine:
+        """What this machine can give; looked up on first use."""
+        if self._machine is None:
+            self._machine = Machine(self._options)
+        return self._machine
+
+    def capabilities(self) -> Capabilities:
+        """Return what can be had on this machine."""
+        lacks = {
+            Capability.TUNE: _ONLY_JOBS,
+            Capability.NOTEBOOK: _ONLY_JOBS,
+            Capability.RETRIES_ON_SEVERAL_NODES: _NO_TOGETHER,
+        }
+        if self.machine.no_namespaces:
+            lacks[Capability.CONTRACT_PATHS] = self.machine.no_namespaces
+        if not self.machine.limits_memory:
+            lacks[Capability.MEMORY_LIMIT] = f"no control group can be made here: {_cgroups.REMEDY}"
+        own = {Capability.CONTRACT_PATHS, Capability.MEMORY_LIMIT} - lacks.keys()
+        return Capabilities(offers=_OFFERED | own, lacks=lacks)
+
+    def plan(self, spec: JobSpec) -> Plan:
+        """Return what would be written and started."""
+        return Planner(self.name, self._jobs.store.jobs, self._options, self.machine).plan(spec)
+
+    def submit(self, plan: Plan) -> JobRecord:
+        """Write the job's directory and start its supervisor."""
+        bodies = {request.operation: request.body for request in plan.requests}
+        record = {**bodies[WRITE_RECORD], "created_at": round(time.time(), 6)}
+        runtime = runtime_archive(self._home / "cache")
+        files = self._jobs.submit(record, bodies[WRITE_BUNDLE], clean_environment(), runtime)
+        return self._record(files)
+
+    def describe(self, job_id: str) -> JobRecord:
+        """Read the job's files."""
+        return self._record(self._jobs.find(job_id))
+
+    def list(self, query: JobQuery) -> Iterator[JobRecord]:
+        """Yield the matching jobs, newest first."""
+        for files in self._jobs.newest_first(query.since):
+            record = self._record(files)
+            if query.matches(record):
+                yield record
+
+    def logs(self, job_id: str, query: LogQuery) -> Iterator[LogLine]:
+        """Yield the lines that the supervisor kept."""
+        files = self._jobs.find(job_id)
+        return _logs.read(files, query, lambda: self._record(files).event.status.finished)
+
+    def stop(self, job_id: str) -> None:
+        """Write the wish beside the job, and wake its supervisor."""
+        files = self._jobs.find(job_id)
+        self._jobs.stop(files, files.record())
+
+    def watch(self, following: Following) -> Iterator[JobEvent]:
+        """Look at the followed jobs' files, seldom while nothing happens."""
+        return _watch.watch(self._jobs, following)
+
+    def outputs(self, job_id: str) -> Mapping[str, str]:
+        """Return what was settled at submission."""
+        found: dict[str, str] = self._jobs.find(job_id).record()["outputs"]
+        return found
+
+    def diagnose(self) -> Iterator[Check]:
+        """Look at what jobs here depend on."""
+        return _diagnose.checks(self._jobs.store.root, self._options, self.machine)
+
+    def _record(self, files: JobFiles) -> JobRecord:
+        record = files.record()
+        return job_record(record, self._jobs.newest(files, record))

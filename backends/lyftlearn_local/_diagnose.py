@@ -1,0 +1,59 @@
+"""What `lyftlearn doctor` shows of this machine."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from typing import TYPE_CHECKING
+
+from lyftlearn.backend import Check, Verdict
+from lyftlearn_local import _cgroups
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from lyftlearn_local._options import Options
+    from lyftlearn_local._plan import Machine
+
+SCARCE_BYTES = 1 << 30
+
+
+def checks(root: Path, options: Options, machine: Machine) -> Iterator[Check]:
+    """Yield a check for each thing that jobs here depend on."""
+    for field, problem in options.faults:
+        yield Check("configuration", Verdict.FAILED, f"{field}: {problem}")
+    yield _namespaces(options, machine)
+    yield _memory(machine)
+    yield _disk(root)
+    yield _python()
+
+
+def _namespaces(options: Options, machine: Machine) -> Check:
+    if machine.no_namespaces is None:
+        return Check("namespaces", Verdict.OK, f"bubblewrap works ({machine.namespaces}): /lyftlearn is real inside jobs")
+    needed = options.namespaces == "always"
+    verdict = Verdict.FAILED if needed else Verdict.WARNING
+    return Check("namespaces", verdict, f"only the LYFTLEARN_* variables lead to the job's paths: {machine.no_namespaces}")
+
+
+def _memory(machine: Machine) -> Check:
+    if machine.limits_memory:
+        return Check("memory limit", Verdict.OK, f"control groups can be made under {_cgroups.parent()}")
+    return Check("memory limit", Verdict.WARNING, f"resources.memory is not enforced: {_cgroups.REMEDY}")
+
+
+def _disk(root: Path) -> Check:
+    place = next(path for path in (root, *root.parents) if path.exists())
+    if not os.access(place, os.W_OK | os.X_OK):
+        return Check("disk", Verdict.FAILED, f"{place} cannot be written to: make it yours, or set another home")
+    free = shutil.disk_usage(place).free
+    seen = f"{free / (1 << 30):.1f} GiB free at {place}"
+    return Check("disk", Verdict.OK if free > SCARCE_BYTES else Verdict.WARNING, seen)
+
+
+def _python() -> Check:
+    if sys.executable and os.access(sys.executable, os.X_OK):
+        return Check("python", Verdict.OK, f"jobs find {sys.executable} first on PATH")
+    return Check("python", Verdict.FAILED, "this interpreter does not know its own path: jobs cannot be started from it")

@@ -1,0 +1,28 @@
+"""The variables that a job's node starts with: clean, as a container's, but for what finds credentials and the network."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from lyftlearn_local._layouts import search_path
+
+_PASSED = frozenset(
+    name
+    for upper in ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY")
+    for name in (upper, upper.lower())
+) | {"SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"}
+_AWS_FILES = {"AWS_CONFIG_FILE": ".aws/config", "AWS_SHARED_CREDENTIALS_FILE": ".aws/credentials"}
+
+
+def clean_environment() -> dict[str, str]:
+    """Return it, made from the caller's own."""
+    passed = {name: value for name, value in os.environ.items() if name in _PASSED or name.startswith("AWS_")}
+    return {"PATH": search_path(sys.executable), "LANG": "C.UTF-8", **_aws_files(), **passed}
+
+
+def _aws_files() -> dict[str, str]:
+    """Where the caller's AWS configuration is: the job may have another HOME."""
+    home = Path.home()
+    return {name: str(home / path) for name, path in _AWS_FILES.items() if (home / path).exists()}

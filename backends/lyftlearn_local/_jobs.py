@@ -1,0 +1,243 @@
+"""The jobs of one local backend as a client sees them: found, submitted, and looked after when a supervisor is not."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import re
+import secrets
+import shutil
+import signal
+import subprocess
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lyftlearn.errors import AccessDenied, BackendUnavailable, Conflict, JobNotFound, QuotaExceeded
+from lyftlearn_local._leftovers import end_recorded
+from lyftlearn_local._state import FINAL, RESERVE_BYTES, JobFiles, Store, event, lost, process_start
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from datetime import datetime
+
+_ID = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
+_LOOK_AFTER_SECONDS = 1.0
+_STALE_SECONDS = 3600.0
+
+
+class Jobs:
+    """Reads and writes the store; safe to share between threads."""
+
+    def __init__(self, name: str, root: Path) -> None:
+        self.name = name
+        self.store = Store(root)
+        self._settling = threading.Lock()
+
+    def find(self, job_id: str) -> JobFiles:
+        """Return the files of a job. Raises JobNotFound."""
+        files = self.store.job(job_id)
+        if not _ID.fullmatch(job_id) or not (files.path / "job.json").exists():
+            raise JobNotFound(f"{self.name} has no job {job_id} in {self.store.jobs}")
+        return files
+
+    def newest_first(self, since: datetime | None) -> Iterator[JobFiles]:
+        """Yield the jobs created at or after `since`; job.json has the time of creation as its own."""
+        found = []
+        for path in self.store.jobs.iterdir() if self.store.jobs.exists() else ():
+            with contextlib.suppress(FileNotFoundError):
+                found.append(((path / "job.json").stat().st_mtime_ns, path))
+        for created, path in sorted(found, reverse=True):
+            if since is None or created / 1e9 + 1e-3 >= since.timestamp():
+                yield JobFiles(path)
+
+    def newest(self, files: JobFiles, record: Mapping[str, Any]) -> dict[str, Any] | None:
+        """Return the newest event, after doing what a dead supervisor or client left undone."""
+        events = files.events()
+        last = events[-1] if events else None
+        if last and last["status"] in FINAL:
+            return last
+        if time.time() - (last["at"] if last else record["created_at"]) < _LOOK_AFTER_SECONDS:
+            return last
+        return self._look_after(files, record)
+
+    def _look_after(self, files: JobFiles, record: Mapping[str, Any]) -> dict[str, Any] | None:
+        """Whether the job's supervisor lives is told by its lock alone."""
+        with self._settling:
+            lock = files.try_lock()
+            if lock is None:
+                return _last(files)
+            with lock:
+                last = _last(files)
+                if last and last["status"] not in FINAL:
+                    return _settle(files, last)
+        if last is None:
+            self._start(files, record)
+        return last
+
+    def submit(self, record: dict[str, Any], bundle: Mapping[str, Any], environment: Mapping[str, str], runtime: Path) -> JobFiles:
+        """Write the job and start its supervisor; renaming its directory into place is the commit point."""
+        files = self.store.job(record["id"])
+        if not files.path.exists():
+            try:
+                self._commit(files, record, bundle, environment, runtime)
+            except OSError as error:
+                raise self._refusal(error) from error
+        elif files.record()["digest"] != record["digest"]:
+            raise Conflict(f"{record['id']} exists with other arguments", record["id"])
+        return files
+
+    def _commit(
+        self, files: JobFiles, record: dict[str, Any], bundle: Mapping[str, Any], environment: Mapping[str, str], runtime: Path
+    ) -> None:
+        self.store.make()
+        self._sweep()
+        draft = JobFiles(self.store.temporary / f"{record['id']}.{secrets.token_hex(4)}")
+        try:
+            _write(draft, record, bundle, environment, runtime)
+            ours = self._move(draft, files, record["digest"])
+        finally:
+            shutil.rmtree(draft.path, ignore_errors=True)
+        if ours:
+            self._start(files, record)
+
+    def _move(self, draft: JobFiles, files: JobFiles, digest: str) -> bool:
+        """Return whether this process made the job, not another at the same time."""
+        try:
+            draft.path.rename(files.path)
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+            if files.record()["digest"] != digest:
+                raise Conflict(f"{files.path.name} exists with other arguments", files.path.name) from error
+            return False
+        _sync(self.store.jobs)
+        return True
+
+    def _start(self, files: JobFiles, record: Mapping[str, Any]) -> None:
+        """From here on the job is accepted: whoever looks at it next does what fails here."""
+        try:
+            self.store.enqueue(files.path.name, record["created_at"])
+            self.wake(files, record)
+        except OSError:
+            return
+
+    def wake(self, files: JobFiles, record: Mapping[str, Any]) -> None:
+        """Start the job's supervisor if there is a slot; otherwise one that ends takes the job from the queue."""
+        slot = self.store.take_slot(record["run"]["parallel"])
+        if slot is None:
+            return
+        slot.release()
+        command = [*record["run"]["supervisor"], str(files.path)]
+        in_background = ["/bin/sh", "-c", """trap '' USR1; "$@" &""", "sh", *command]
+        subprocess.run(
+            in_background,
+            env={"PATH": os.defpath},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+            cwd="/",
+            check=True,
+        )
+
+    def stop(self, files: JobFiles, record: Mapping[str, Any]) -> None:
+        """Put the wish on record, then tell the supervisor; without one, end the job here."""
+        if (last := _last(files)) and last["status"] in FINAL:
+            return
+        try:
+            files.stop_path.touch()
+        except OSError as error:
+            raise BackendUnavailable(f"the wish to stop {files.path.name} cannot be written: {error}") from error
+        if lock := files.try_lock():
+            with lock:
+                if _last(files) is None:
+                    files.append(event("stopped", message="stopped before it started"))
+                    self.store.dequeue(files.path.name, record["created_at"])
+        _tell_supervisor(files)
+
+    def _sweep(self) -> None:
+        """Remove drafts of clients that died."""
+        for path in self.store.temporary.iterdir():
+            if time.time() - path.stat().st_mtime > _STALE_SECONDS:
+                shutil.rmtree(path, ignore_errors=True)
+
+    def _refusal(self, error: OSError) -> Exception:
+        place = self.store.root
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            return QuotaExceeded(f"{place} has no room for another job ({error.strerror}): free some space")
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            return AccessDenied(f"{error.filename or place} cannot be written to ({error.strerror}): make it yours, or set another home")
+        return BackendUnavailable(f"the job cannot be written to {place}: {error}")
+
+
+def _write(
+    draft: JobFiles, record: Mapping[str, Any], bundle: Mapping[str, Any], environment: Mapping[str, str], runtime: Path
+) -> None:
+    (draft.path / "logs").mkdir(mode=0o700, parents=True)
+    for name, content in (("job.json", record), ("bundle.json", bundle), ("environment.json", environment)):
+        _write_file(draft.path / name, json.dumps(content).encode())
+    _place(runtime, draft.path / "runtime.pyz")
+    with (draft.path / "reserve").open("wb") as reserve:
+        os.posix_fallocate(reserve.fileno(), 0, RESERVE_BYTES)
+    (draft.path / "lock").touch(mode=0o600)
+    os.utime(draft.path / "job.json", (record["created_at"], record["created_at"]))
+    _sync(draft.path)
+
+
+def _write_file(path: Path, content: bytes) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with open(descriptor, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(descriptor)
+
+
+def _place(runtime: Path, path: Path) -> None:
+    try:
+        os.link(runtime, path)
+    except OSError:
+        shutil.copyfile(runtime, path)
+
+
+def _sync(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _last(files: JobFiles) -> dict[str, Any] | None:
+    events = files.events()
+    return events[-1] if events else None
+
+
+def _settle(files: JobFiles, last: dict[str, Any]) -> dict[str, Any]:
+    """Write the end of a job whose supervisor died. Where that cannot be written it is said all the same."""
+    end = lost(_last_sign(files), last)
+    for path in (files.path / "nodes").glob("*/process"):
+        end_recorded(path)
+    shutil.rmtree(files.path / "nodes", ignore_errors=True)
+    try:
+        files.append(end)
+    except OSError:
+        return end
+    return end
+
+
+def _last_sign(files: JobFiles) -> float:
+    """When the job was last seen alive."""
+    return max(path.stat().st_mtime for path in (files.events_path, *files.path.glob("logs/*.log")))
+
+
+def _tell_supervisor(files: JobFiles) -> None:
+    """Wake it. A signal that reaches the supervisor of another job does nothing there; another process is never signalled."""
+    for known in files.events():
+        if "supervisor" in known:
+            pid, started = known["supervisor"]
+            if process_start(pid) == started:
+                os.kill(pid, signal.SIGUSR1)

@@ -1,0 +1,166 @@
+"""Lines out of a node's log and its index, while it grows or after."""
+
+from __future__ import annotations
+
+import heapq
+import os
+import time
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from lyftlearn.backend import LogLine, LogQuery
+from lyftlearn_local._capture import ENTRY_BYTES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from lyftlearn_local._state import JobFiles
+
+_BLOCK = 1 << 18
+_SHORTEST_PAUSE, _LONGEST_PAUSE = 0.02, 0.25
+
+
+def read(files: JobFiles, query: LogQuery, finished: Callable[[], bool]) -> Iterator[LogLine]:
+    """Yield the lines asked for; with `follow` until `finished` and the last one was given."""
+    nodes = range(files.record()["run"]["nodes"]) if query.node is None else (query.node,)
+    readers = [NodeLog(files.log(node), files.log_index(node), node, query) for node in nodes]
+    pause = _SHORTEST_PAUSE
+    while True:
+        last_round = not query.follow or finished()
+        given = False
+        for line in heapq.merge(*(reader.lines(to_the_end=last_round) for reader in readers), key=lambda line: line.at):
+            given = True
+            yield line
+        if last_round:
+            return
+        pause = _SHORTEST_PAUSE if given else min(pause * 2, _LONGEST_PAUSE)
+        time.sleep(pause)
+
+
+class NodeLog:
+    """A place in one node's log. It need not exist yet."""
+
+    def __init__(self, log: Path, index: Path, node: int, query: LogQuery) -> None:
+        self._log = log
+        self._index = Index(index)
+        self._node = node
+        self._query = query
+        self._offset: int | None = None
+
+    def lines(self, *, to_the_end: bool) -> Iterator[LogLine]:
+        """Yield the whole lines that have come since the last call; `to_the_end` an unfinished last one too."""
+        try:
+            with self._log.open("rb") as file:
+                if self._offset is None:
+                    self._offset = self._beginning(file.fileno())
+                yield from self._lines(file.fileno(), to_the_end=to_the_end)
+        except FileNotFoundError:
+            return
+
+    def _lines(self, file: int, *, to_the_end: bool) -> Iterator[LogLine]:
+        """Read in blocks; what of a line is known to hold no newline is not searched again."""
+        start = self._offset or 0
+        held = bytearray()
+        while data := os.pread(file, _BLOCK, start + len(held)):
+            searched = len(held)
+            held += data
+            begin = 0
+            while (end := held.find(b"\n", max(begin, searched))) >= 0:
+                line = self._line(held[begin:end], start + end + 1)
+                begin = end + 1
+                self._offset = start + begin
+                yield line
+            del held[:begin]
+            start += begin
+        if held and to_the_end:
+            self._offset = start + len(held)
+            yield self._line(held, self._offset)
+
+    def _line(self, data: bytearray, end: int) -> LogLine:
+        return LogLine(self._node, self._index.time_of(end), data.decode("utf-8", "replace"))
+
+    def _beginning(self, file: int) -> int:
+        """The first byte wanted by `since` and `tail`."""
+        start = 0
+        if self._query.since is not None:
+            came_before = self._index.offset_at(self._query.since)
+            start = _line_start(file, came_before)
+        if self._query.tail is not None:
+            start = max(start, _tail_start(file, self._query.tail))
+        return start
+
+
+class Index:
+    """When each byte came: entries of (offset of the end, nanoseconds), both growing."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._known: list[tuple[int, int]] = []
+        self._read = 0
+        self._place = 0
+
+    def time_of(self, end: int) -> datetime:
+        """When the byte before offset `end` came. Asked with growing offsets."""
+        while True:
+            while self._place < len(self._known):
+                until, nanoseconds = self._known[self._place]
+                if until >= end:
+                    return datetime.fromtimestamp(nanoseconds / 1e9, UTC)
+                self._place += 1
+            if not self._load():
+                return datetime.fromtimestamp(self._path.stat().st_mtime, UTC)
+
+    def offset_at(self, since: datetime) -> int:
+        """How many bytes came before `since`."""
+        wanted, before = since.timestamp() * 1e9, 0
+        while True:
+            for until, nanoseconds in self._known:
+                if nanoseconds >= wanted:
+                    return before
+                before = until
+            if not self._load():
+                return before
+
+    def _load(self) -> bool:
+        """Take the next entries in, and let go of the last ones."""
+        with self._path.open("rb") as file:
+            data = os.pread(file.fileno(), _BLOCK, self._read)
+        whole = len(data) // ENTRY_BYTES * ENTRY_BYTES
+        self._read += whole
+        self._place = 0
+        self._known = [_entry(data, at) for at in range(0, whole, ENTRY_BYTES)]
+        return whole > 0
+
+
+def _entry(data: bytes, at: int) -> tuple[int, int]:
+    return int.from_bytes(data[at : at + 8], "little"), int.from_bytes(data[at + 8 : at + 16], "little")
+
+
+def _line_start(file: int, offset: int) -> int:
+    """Where the line begins that holds the byte at `offset`."""
+    return next(_newlines_backwards(file, offset), -1) + 1
+
+
+def _tail_start(file: int, lines: int) -> int:
+    """Where the last `lines` lines begin; an unfinished last one counts."""
+    size = os.fstat(file).st_size
+    if lines <= 0:
+        return size
+    ended = size > 0 and os.pread(file, 1, size - 1) == b"\n"
+    for count, position in enumerate(_newlines_backwards(file, size - 1 if ended else size), start=1):
+        if count == lines:
+            return position + 1
+    return 0
+
+
+def _newlines_backwards(file: int, end: int) -> Iterator[int]:
+    """The offsets of the newlines before `end`, last first."""
+    while end > 0:
+        begin = max(0, end - _BLOCK)
+        block = os.pread(file, end - begin, begin)
+        place = block.rfind(b"\n")
+        while place >= 0:
+            yield begin + place
+            place = block.rfind(b"\n", 0, place)
+        end = begin

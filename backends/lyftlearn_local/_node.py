@@ -1,0 +1,135 @@
+"""One node: the process of its runtime, its output, its words."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+
+from lyftlearn_local._capture import CHUNK, Capture
+from lyftlearn_local._leftovers import end_session
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pathlib import Path
+    from typing import Any
+
+    from lyftlearn_local._cgroups import MemoryGroup
+
+MARK = "lyftlearn/1 "
+_MOST_CHUNKS = (1 << 20) // CHUNK
+"""Linux lets a pipe hold a mebibyte, unless root raised it."""
+
+
+class Node:
+    """A started node. `info` tells the pid inside namespaces; None without them."""
+
+    def __init__(
+        self, rank: int, argv: list[str], environment: dict[str, str], capture: Capture, info: tuple[int, int] | None
+    ) -> None:
+        self.rank = rank
+        self.ended = False
+        self.drained = False
+        self._deaf = False
+        self.group: MemoryGroup | None = None
+        self._capture = capture
+        self.output, write_end = os.pipe()
+        os.set_blocking(self.output, False)
+        self._info = info[0] if info else None
+        self._inner: int | None = None
+        try:
+            self.process = subprocess.Popen(
+                argv,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=write_end,
+                stderr=write_end,
+                pass_fds=(info[1],) if info else (),
+                start_new_session=True,
+                cwd="/",
+            )
+        finally:
+            os.close(write_end)
+            if info:
+                os.close(info[1])
+
+    def pump(self) -> None:
+        """Move what has come to disk, at most what a pipe can hold. Raises OSError when it cannot be kept, once.
+
+        After that output is read and dropped, so that the command is not held up.
+        """
+        for _ in range(_MOST_CHUNKS):
+            data = self._read()
+            if not data:
+                return
+            self._keep(data)
+
+    def _keep(self, data: bytes) -> None:
+        if self._deaf:
+            return
+        try:
+            self._capture.write(data)
+        except OSError:
+            self._deaf = True
+            raise
+
+    def _read(self) -> bytes:
+        try:
+            data = os.read(self.output, CHUNK)
+        except BlockingIOError:
+            return b""
+        self.drained = not data
+        return data
+
+    def terminate(self) -> None:
+        """Ask the runtime to stop. As PID 1 it hears nothing until it is ready to: ask again."""
+        self._signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """End the runtime, and with its namespaces or its session everything under it."""
+        self._signal(signal.SIGKILL)
+        self.end_leftovers()
+
+    def end_leftovers(self) -> None:
+        """Without namespaces, end what outlives its runtime."""
+        if self._info is None:
+            end_session(self.process.pid)
+
+    def close(self) -> None:
+        """Release the descriptors."""
+        if self._info is not None:
+            os.close(self._info)
+        os.close(self.output)
+        self._capture.close()
+
+    def _signal(self, number: int) -> None:
+        target = self.process.pid if self._info is None else self._inner_pid()
+        if target is None:
+            target = self.process.pid if number == signal.SIGKILL else None
+        if target is not None and self.process.poll() is None:
+            os.kill(target, number)
+
+    def _inner_pid(self) -> int | None:
+        if self._inner is None and self._info is not None:
+            try:
+                self._inner = json.loads(os.read(self._info, CHUNK))["child-pid"]
+            except (BlockingIOError, ValueError):
+                return None
+        return self._inner
+
+
+def read_report(path: Path) -> dict[str, Any] | None:
+    """What the runtime left when it ended: its first line as data, the command's last words as `message`."""
+    try:
+        text = path.read_text("utf-8", "replace")
+    except OSError:
+        return None
+    first, _, words = text.partition("\n")
+    if not first.startswith(MARK):
+        return None
+    try:
+        found: dict[str, Any] = json.loads(first[len(MARK) :])
+    except ValueError:
+        return None
+    return {**found, "message": words.strip() or found.get("message", "")}

@@ -1,0 +1,154 @@
+"""What would be written and started for a job, and what stands against it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from lyftlearn.backend import JobSpec, Plan, Request, bundle
+from lyftlearn.types import JobKind
+from lyftlearn_local import _cgroups, _sandbox
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from lyftlearn_local._options import Options
+
+WRITE_RECORD, WRITE_BUNDLE, START = "write job.json", "write bundle.json", "start supervisor"
+_ROOT = Path(__file__).resolve().parent.parent
+_BEGIN = f"import sys; sys.path.insert(0, {str(_ROOT)!r}); from lyftlearn_local._supervisor import main; main()"
+
+
+class Planner:
+    """Plans for one of the local backends."""
+
+    def __init__(self, name: str, jobs: Path, options: Options, machine: Machine) -> None:
+        self.name = name
+        self.jobs = jobs
+        self.options = options
+        self.machine = machine
+
+    def plan(self, spec: JobSpec) -> Plan:
+        """Return the requests, faults and notes for `spec`."""
+        document = self._bundle(spec)
+        run = self._run(spec)
+        requests = (
+            Request(operation=WRITE_BUNDLE, body=document),
+            Request(operation=WRITE_RECORD, body={**_record(spec), "run": run}),
+            Request(operation=START, body={"command": [*run["supervisor"], str(self.jobs / spec.id)]}),
+        )
+        return Plan(
+            spec=spec,
+            backend=self.name,
+            requests=requests,
+            faults=(*self.options.faults, *self._faults(spec)),
+            notes=tuple(self._notes(spec)),
+        )
+
+    def _bundle(self, spec: JobSpec) -> dict[str, Any]:
+        return bundle(
+            spec,
+            provider={"type": "files", "path": str(self.options.secrets)},
+            metrics={"relay": True, "gateway": self.options.metrics, "socket": None},
+        )
+
+    def _run(self, spec: JobSpec) -> dict[str, Any]:
+        return {
+            "layout": self.name,
+            "nodes": spec.nodes,
+            "grace": spec.grace.total_seconds(),
+            "parallel": self.options.parallel,
+            "namespaces": self.machine.namespaces,
+            "memory": spec.resources.memory if self.machine.limits_memory else None,
+            "shared_memory": spec.resources.shared_memory,
+            "runtime": self._runtime(spec),
+            "supervisor": [sys.executable, "-I", "-S", "-c", _BEGIN],
+        }
+
+    def _runtime(self, spec: JobSpec) -> list[str]:
+        """The runtime's command. Without site packages it starts sooner; only S3 needs them."""
+        quick = [] if any(uri.startswith("s3://") for _, uri in _uris(spec)) else ["-S"]
+        return [sys.executable, "-I", *quick, str(self.jobs / spec.id / "runtime.pyz"), "run"]
+
+    def _faults(self, spec: JobSpec) -> Iterator[tuple[str, str]]:
+        if spec.kind in (JobKind.TUNE, JobKind.NOTEBOOK):
+            yield "kind", f"backend {self.name} cannot run a {spec.kind} job: it runs train, process and predict"
+        if self.options.namespaces == "always" and self.machine.no_namespaces:
+            yield f"{self.name}.namespaces", f'"always" cannot be had: {self.machine.no_namespaces}'
+        if spec.nodes > 1 and spec.retries:
+            yield "retries", "several nodes cannot be retried here: they would not start anew together; leave it at 0"
+        if spec.resources.memory * spec.nodes > self.machine.memory:
+            asked = f"{spec.nodes} x {spec.resources.memory}" if spec.nodes > 1 else f"{spec.resources.memory}"
+            yield "resources.memory", f"{asked} bytes asked for, this machine has {self.machine.memory}: ask for less"
+        yield from _uri_faults(spec)
+
+    def _notes(self, spec: JobSpec) -> Iterator[str]:
+        if spec.image:
+            yield f"image: not used, the command runs with what this machine has ({spec.image} was asked for)"
+        if spec.resources.gpu and not self.machine.has_gpu:
+            yield f"resources.gpu: {spec.resources.gpu} asked for, this machine shows none"
+        if spec.resources.cpu * spec.nodes > self.machine.cpus:
+            yield f"resources.cpu: {spec.resources.cpu * spec.nodes:g} cores asked for, this machine has {self.machine.cpus}"
+        if self.machine.no_namespaces:
+            yield f"/lyftlearn is not real here, only the LYFTLEARN_* variables lead there: {self.machine.no_namespaces}"
+        if not self.machine.limits_memory:
+            yield f"resources.memory: not enforced here: {_cgroups.REMEDY}"
+
+
+class Machine:
+    """What this machine can give, looked up once."""
+
+    def __init__(self, options: Options) -> None:
+        self.no_namespaces = 'switched off by namespaces = "never"' if options.namespaces == "never" else _sandbox.unusable()
+        self.namespaces = None if self.no_namespaces else shutil.which("bwrap")
+        self.limits_memory = _cgroups.parent() is not None
+        self.memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        self.cpus = os.cpu_count() or 1
+        self.has_gpu = Path("/dev/nvidiactl").exists() or Path("/dev/kfd").exists()
+
+
+def _record(spec: JobSpec) -> dict[str, Any]:
+    return {
+        "id": spec.id,
+        "kind": str(spec.kind),
+        "name": spec.name,
+        "labels": dict(spec.labels),
+        "digest": spec.digest,
+        "decision": spec.decision,
+        "outputs": _outputs(spec),
+    }
+
+
+def _outputs(spec: JobSpec) -> dict[str, str]:
+    if spec.kind is JobKind.TRAIN:
+        return {"model": f"{spec.output_uri}/model.tar.gz", "output": f"{spec.output_uri}/output.tar.gz#output"}
+    return {name: uri or f"{spec.output_uri}/output.tar.gz#{name}" for name, uri in spec.outputs.items()}
+
+
+def _uris(spec: JobSpec) -> Iterator[tuple[str, str]]:
+    yield from ((f"inputs.{channel}", uri) for channel, uri in spec.inputs.items())
+    yield from ((f"outputs.{name}", uri) for name, uri in spec.outputs.items() if uri)
+    yield "output", spec.output_uri
+    if spec.artifact:
+        yield "artifact", spec.artifact
+    if spec.source:
+        yield "source", spec.source.uri
+
+
+def _uri_faults(spec: JobSpec) -> Iterator[tuple[str, str]]:
+    for path, uri in _uris(spec):
+        scheme = urlsplit(uri).scheme
+        if scheme not in ("file", "s3"):
+            yield path, f"{uri!r} is neither file:// nor s3://, and nothing else can be read here"
+        elif scheme == "s3" and not _has_boto3():
+            yield path, f"{uri} needs boto3 in {sys.executable}: pip install boto3"
+
+
+def _has_boto3() -> bool:
+    from importlib.util import find_spec
+
+    return find_spec("boto3") is not None

@@ -1,0 +1,47 @@
+"""From files to the values of the contract."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from lyftlearn.backend import JobRecord
+from lyftlearn.events import JobEvent
+from lyftlearn.types import FailureReason, JobKind, JobStatus
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+def job_record(record: Mapping[str, Any], last: Mapping[str, Any] | None) -> JobRecord:
+    """Return the record of a job whose newest event is `last`; None before the first."""
+    return JobRecord(
+        id=record["id"],
+        kind=JobKind(record["kind"]),
+        name=record["name"],
+        labels=record["labels"],
+        digest=record["digest"],
+        decision=record["decision"],
+        event=job_event(record, last),
+    )
+
+
+def job_event(record: Mapping[str, Any], last: Mapping[str, Any] | None) -> JobEvent:
+    """Return the newest observation of a job."""
+    last = last or {"status": "pending", "at": record["created_at"]}
+    started_at = last.get("started_at")
+    return JobEvent(
+        job_id=record["id"],
+        status=JobStatus(last["status"]),
+        at=_time(last["at"]),
+        attempt=last.get("attempt") or 1,
+        reason=FailureReason(last["reason"]) if last.get("reason") else None,
+        message=last.get("message", ""),
+        exit_code=last.get("exit_code"),
+        created_at=_time(record["created_at"]),
+        started_at=_time(started_at) if started_at else None,
+    )
+
+
+def _time(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)

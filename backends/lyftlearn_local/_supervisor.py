@@ -1,0 +1,256 @@
+"""The process that runs one job: detached from whoever submitted it, and fast to start."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import select
+import shutil
+import signal
+import sys
+import time
+from pathlib import Path
+
+from lyftlearn_local._launch import CannotStart, launch, take_environment
+from lyftlearn_local._node import Node, read_report
+from lyftlearn_local._state import FINAL, JobFiles, Store, event, process_start
+from lyftlearn_local._verdict import Outcome, verdict
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from lyftlearn_local._layouts import Place
+
+SHORTEST_LOOK, LONGEST_LOOK = 0.005, 0.25
+ASK_AGAIN = 0.5
+AFTER_GRACE = 30.0
+"""Seconds that a runtime has beyond the command's grace to keep what there is to keep."""
+_LOCK_TRIES = 20
+
+
+class Supervisor:
+    """Runs one job to its end."""
+
+    def __init__(self, job: JobFiles, run: dict[str, Any]) -> None:
+        self.job = job
+        self.run_facts = run
+        self.nodes: list[tuple[Node, Place]] = []
+        self.outcomes: list[Outcome] = []
+        self.trouble: tuple[str, str] | None = None
+        self.stop_wished = False
+        self.attempt = 1
+        self.started_at: float | None = None
+        self._ending_since: float | None = None
+        self._asked_at = 0.0
+        self._progress: dict[int, int] = {}
+        self._wakeup, write_end = os.pipe()
+        os.set_blocking(self._wakeup, False)
+        os.set_blocking(write_end, False)
+        for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGUSR1):
+            signal.signal(number, self._on_signal)
+        signal.set_wakeup_fd(write_end)
+
+    def supervise(self) -> None:
+        """Start every node, follow them to their end, write the job's."""
+        identity = [os.getpid(), process_start(os.getpid())]
+        self.job.append(event("starting", supervisor=identity))
+        try:
+            self._launch()
+        except CannotStart as error:
+            self.trouble = (error.reason, str(error))
+        except OSError as error:
+            self.trouble = ("platform", _disk_words(error, self.job.path))
+        self._follow()
+        final = verdict(self.outcomes, trouble=self.trouble, stop_wished=self.stop_wished)
+        shutil.rmtree(self.job.path / "nodes", ignore_errors=True)
+        self._emit(**final)
+
+    def _on_signal(self, number: int, _frame: object) -> None:
+        if number == signal.SIGTERM:
+            self.trouble = self.trouble or ("platform", "its supervisor was asked to end, as when the machine shuts down")
+
+    def _launch(self) -> None:
+        environment = take_environment(self.job)
+        port = _port(self.run_facts)
+        for rank in range(self.run_facts["nodes"]):
+            self.nodes.append(launch(self.job, self.run_facts, environment, rank, port))
+
+    def _follow(self) -> None:
+        look = SHORTEST_LOOK
+        while alive := [node for node, _ in self.nodes if not node.ended]:
+            look = SHORTEST_LOOK if self._wait(alive, look) else min(look * 2, LONGEST_LOOK)
+            self._note_progress()
+            self._note_wish()
+            for node in alive:
+                self._note_end(node)
+            self._end_if_needed()
+
+    def _wait(self, alive: list[Node], timeout: float) -> bool:
+        """Sleep until something happens; move output to disk. Whether something did."""
+        poller = select.poll()
+        poller.register(self._wakeup, select.POLLIN)
+        for node in alive:
+            if not node.drained:
+                poller.register(node.output, select.POLLIN)
+        ready = {descriptor for descriptor, _ in poller.poll(timeout * 1000)}
+        if self._wakeup in ready:
+            os.read(self._wakeup, 4096)
+        for node in alive:
+            if node.output in ready:
+                self._pump(node)
+        return bool(ready)
+
+    def _pump(self, node: Node) -> None:
+        try:
+            node.pump()
+        except OSError as error:
+            self.trouble = self.trouble or ("platform", f"its log cannot be kept: {_disk_words(error, self.job.path)}")
+
+    def _note_progress(self) -> None:
+        for node, place in self.nodes:
+            for said in self._news(node.rank, place):
+                self._note_start(said["attempt"], said["at"])
+
+    def _news(self, rank: int, place: Place) -> list[dict[str, Any]]:
+        """What the runtime has said since the last look, whole lines only."""
+        try:
+            if place.progress is None or place.progress.stat().st_size <= self._progress.get(rank, 0):
+                return []
+        except FileNotFoundError:
+            return []
+        whole = place.progress.read_bytes().rpartition(b"\n")[0]
+        fresh = whole[self._progress.get(rank, 0) :]
+        self._progress[rank] = len(whole) + 1
+        return [json.loads(line) for line in fresh.split(b"\n") if line]
+
+    def _note_start(self, attempt: int, at: float) -> None:
+        first = self.started_at is None
+        self.started_at = min(at, self.started_at or at)
+        if (first or attempt > self.attempt) and not self.stop_wished:
+            self.attempt = max(attempt, self.attempt)
+            self._emit("running")
+
+    def _note_wish(self) -> None:
+        if not self.stop_wished and self.job.stop_path.exists():
+            self.stop_wished = True
+            self._emit("stopping", message="asked to stop")
+
+    def _note_end(self, node: Node) -> None:
+        if node.process.poll() is None:
+            return
+        node.end_leftovers()
+        self._pump(node)
+        node.ended = True
+        place = next(place for other, place in self.nodes if other is node)
+        outcome = Outcome(node, read_report(place.report), ending=self._ending_since is not None)
+        self.outcomes.append(outcome)
+        self._note_progress()
+        node.close()
+        if node.group:
+            node.group.remove()
+
+    def _end_if_needed(self) -> None:
+        """One node's failure, a wish or trouble of our own ends the other nodes: asked first, then killed."""
+        if not (self.stop_wished or self.trouble or any(outcome.failed for outcome in self.outcomes)):
+            return
+        now = time.monotonic()
+        self._ending_since = self._ending_since or now
+        patience = self.run_facts["grace"] + AFTER_GRACE
+        alive = [node for node, _ in self.nodes if not node.ended]
+        if now - self._ending_since > patience:
+            for node in alive:
+                node.kill()
+        elif now - self._asked_at > ASK_AGAIN:
+            self._asked_at = now
+            for node in alive:
+                node.terminate()
+
+    def _emit(self, status: str, **known: Any) -> None:
+        known = {"attempt": self.attempt, "started_at": self.started_at} | known
+        try:
+            self.job.append(event(status, **known))
+        except OSError as error:
+            if status in FINAL:
+                raise
+            self.trouble = self.trouble or ("platform", _disk_words(error, self.job.path))
+
+
+def _port(run: dict[str, Any]) -> int:
+    if run["nodes"] == 1:
+        return 0
+    from lyftlearn_local._layouts import free_port
+
+    return free_port()
+
+
+def _disk_words(error: OSError, path: Path) -> str:
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    remedy = f"; free some space on the disk of {path} and submit the job again" if full else ""
+    return f"{error.strerror or error}{remedy}"
+
+
+def _detach(job: JobFiles) -> None:
+    """Take nothing along from whoever started this: no signal dispositions, no mask, no directory."""
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])
+    for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+    os.umask(0o022)
+    os.chdir("/")
+    words = os.open(job.path / "supervisor.log", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    os.dup2(words, 2)
+    os.close(words)
+
+
+def run_if_first(job: JobFiles, record: dict[str, Any]) -> None:
+    """Run the job unless it runs or ran. Whoever looks at a job holds its lock for a moment: try for a while."""
+    for _ in range(_LOCK_TRIES):
+        if job.events():
+            return
+        lock = job.try_lock()
+        if lock is None:
+            time.sleep(0.01)
+            continue
+        with lock:
+            if not job.events():
+                _begin(job, record)
+        return
+
+
+def _begin(job: JobFiles, record: dict[str, Any]) -> None:
+    if job.stop_path.exists():
+        job.append(event("stopped", message="stopped before it started"))
+        return
+    Supervisor(job, record["run"]).supervise()
+
+
+def main() -> None:
+    """Run the job whose directory is the first argument in one of the slots, then hand the slot to the next that waits."""
+    job = JobFiles(Path(sys.argv[1]))
+    record = job.record()
+    store = Store(job.path.parent.parent)
+    slot = store.take_slot(record["run"]["parallel"])
+    if slot is None:
+        return
+    _detach(job)
+    try:
+        run_if_first(job, record)
+    except OSError as error:
+        print(f"the job's end cannot be written: {error}", file=sys.stderr)
+    store.dequeue(job.path.name, record["created_at"])
+    slot.release()
+    _hand_on(store)
+
+
+def _hand_on(store: Store) -> None:
+    for job_id in store.waiting():
+        try:
+            successor = store.job(job_id)
+            if not successor.events():
+                command = successor.record()["run"]["supervisor"]
+                signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # until the successor listens
+                os.execv(command[0], [*command, str(successor.path)])
+        except FileNotFoundError:
+            pass
+        store.forget(job_id)

@@ -1,0 +1,57 @@
+"""How a job ended, from how its nodes did."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    from lyftlearn_local._node import Node
+
+KILLED = 137
+MEMORY_WORDS = "killed by the kernel: the node needed more memory than resources.memory"
+
+
+class Outcome:
+    """How one node ended. `ending`: it had been asked to."""
+
+    def __init__(self, node: Node, report: dict[str, Any] | None, *, ending: bool) -> None:
+        out_of_memory = node.group is not None and node.group.killed()
+        told = report or {}
+        self.rank = node.rank
+        self.stopped: bool = told.get("stopped", ending and report is None)
+        self.exit_code: int | None = told.get("exit_code")
+        self.attempt: int = told.get("attempt", 0)
+        self.reason: str | None = told.get("reason")
+        self.message: str = told.get("message", "")
+        if report is None and not ending:
+            self.reason = "out-of-memory" if out_of_memory else "platform"
+            self.message = MEMORY_WORDS if out_of_memory else _silent_end(node)
+        elif out_of_memory and self.exit_code == KILLED:
+            self.reason = "out-of-memory"
+
+    @property
+    def failed(self) -> bool:
+        """By itself, not because it was asked to end."""
+        return self.reason is not None
+
+
+def verdict(outcomes: Sequence[Outcome], *, trouble: tuple[str, str] | None, stop_wished: bool) -> dict[str, Any]:
+    """Return the job's final event: `outcomes` in the order in which the nodes ended."""
+    if trouble:
+        return {"status": "failed", "reason": trouble[0], "message": trouble[1]}
+    attempt = max([1, *(outcome.attempt for outcome in outcomes)])
+    failure = next((outcome for outcome in outcomes if outcome.failed), None)
+    if failure:
+        told = {"reason": failure.reason, "message": failure.message, "exit_code": failure.exit_code}
+        return {"status": "failed", **told, "attempt": attempt}
+    if stop_wished and any(outcome.stopped for outcome in outcomes):
+        return {"status": "stopped", "message": "asked to stop", "attempt": attempt}
+    return {"status": "succeeded", "exit_code": 0, "attempt": attempt}
+
+
+def _silent_end(node: Node) -> str:
+    code = node.process.returncode
+    how = f"by signal {-code}" if code < 0 else f"with exit code {code}"
+    return f"the runtime of node {node.rank} ended {how} and left no report; the log may say more"

@@ -1,0 +1,90 @@
+"""Following many jobs by looking at one file each."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from lyftlearn.errors import JobNotFound
+from lyftlearn_local._records import job_event
+from lyftlearn_local._state import FINAL
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from lyftlearn.backend import Following
+    from lyftlearn.events import JobEvent
+    from lyftlearn_local._jobs import Jobs
+    from lyftlearn_local._state import JobFiles
+
+SHORTEST_PAUSE, LONGEST_PAUSE = 0.02, 0.25
+LOOK_AFTER = 1.0
+"""Seconds between looks at whether a job's supervisor lives; a change of its file is seen sooner."""
+
+
+def watch(jobs: Jobs, following: Following) -> Iterator[JobEvent]:
+    """Yield an event per followed job and per change, until `following` is closed."""
+    watched: dict[str, Watched] = {}
+    pause = SHORTEST_PAUSE
+    while not following.closed:
+        ids = following.ids
+        watched = {job_id: watched.get(job_id) or Watched(jobs, job_id) for job_id in ids}
+        changed = False
+        for job in watched.values():
+            if event := job.look():
+                changed = True
+                yield event
+        pause = SHORTEST_PAUSE if changed else min(pause * 2, LONGEST_PAUSE)
+        if following.ids == ids and following.wait_for_change(pause):
+            pause = SHORTEST_PAUSE
+
+
+class Watched:
+    """One job, and what was last seen of it."""
+
+    def __init__(self, jobs: Jobs, job_id: str) -> None:
+        self._jobs = jobs
+        self._id = job_id
+        self._files: JobFiles | None = None
+        self._record: dict[str, Any] = {}
+        self._size = -1
+        self._told: dict[str, Any] | None | bool = False
+        self._due = 0.0
+        self._over = False
+
+    def look(self) -> JobEvent | None:
+        """Return the newest event if it was not yet told."""
+        if self._over or not self._worth_looking():
+            return None
+        files = self._find()
+        if files is None:
+            return None
+        last = self._jobs.newest(files, self._record)
+        if last == self._told:
+            return None
+        self._told = last
+        self._over = last is not None and last["status"] in FINAL
+        return job_event(self._record, last)
+
+    def _worth_looking(self) -> bool:
+        size = self._events_size()
+        now = time.monotonic()
+        if size == self._size and now < self._due:
+            return False
+        self._size, self._due = size, now + LOOK_AFTER
+        return True
+
+    def _events_size(self) -> int:
+        try:
+            return self._files.events_path.stat().st_size if self._files else -1
+        except FileNotFoundError:
+            return 0
+
+    def _find(self) -> JobFiles | None:
+        if self._files is None:
+            try:
+                self._files = self._jobs.find(self._id)
+            except JobNotFound:
+                return None
+            self._record = self._files.record()
+        return self._files
