@@ -44,6 +44,25 @@ wheel: .venv/ready
 	$(BIN)/python -m build --no-isolation --wheel --outdir dist . > /dev/null
 	$(BIN)/python tests/wheel/try_wheel.py dist/*.whl
 
+demo: .demo/ready
+	.demo/bin/python examples/eta/submit.py --results .demo/results
+
+.demo/ready: requirements/demo.txt pyproject.toml
+	$(PYTHON) -m venv .demo
+	.demo/bin/python -m pip install --quiet --disable-pip-version-check -r requirements/demo.txt
+	.demo/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	touch $@
+
+# Not editable: what is measured is what a user has.
+bench: .bench/ready
+	.bench/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --force-reinstall .
+	.bench/bin/python benchmarks/run.py
+
+.bench/ready: requirements/bench.txt
+	$(PYTHON) -m venv .bench
+	.bench/bin/python -m pip install --quiet --disable-pip-version-check -r requirements/bench.txt
+	touch $@
+
 clean:
 	rm -rf .venv .demo .bench dist
 
