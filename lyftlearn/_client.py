@@ -206,7 +206,7 @@ class Client:
 
         It is found as long as its backend or the job history keeps it. Raises JobNotFound.
         """
-        return self._handle(self.connection_of(job_id).backend.describe(job_id))
+        return self._handle(self._connection_of(job_id).backend.describe(job_id))
 
     def jobs(
         self,
@@ -245,8 +245,8 @@ class Client:
 
         return wait(jobs, timeout, check=check, on_update=on_update, progress=progress)
 
-    def connection_of(self, job_id: str) -> Connection:
-        """Return the connection to the backend that the id names; not frozen. Raises JobNotFound."""
+    def _connection_of(self, job_id: str) -> Connection:
+        """Return the connection to the backend that the id names. Raises JobNotFound."""
         parsed = _ids.parse(job_id) if isinstance(job_id, str) else None
         if parsed is None:
             raise JobNotFound(f"{job_id!r} is no job id: write it as `Job.id` gave it")
@@ -275,7 +275,7 @@ class Client:
 
     def _handle(self, record: JobRecord, *, kept: bool = True) -> Job:
         handle = HANDLES.get(record.kind, Job)
-        return handle(lambda: self.connection_of(record.id), record, kept=kept)
+        return handle(lambda: self._connection_of(record.id), record, kept=kept)
 
     def _opened(self) -> _World:
         with self._lock:

@@ -228,6 +228,7 @@ def _stamped(line: LogLine) -> str:
 def _revive(cls: type[Job], record: JobRecord, progress: Progress, kept: bool) -> Job:
     from lyftlearn._client import default_client  # noqa: PLC0415 - the client knows jobs
 
-    job = cls(lambda: default_client.connection_of(record.id), record, kept=kept)
+    connect = default_client._connection_of  # noqa: SLF001 - a friend of its handles
+    job = cls(lambda: connect(record.id), record, kept=kept)
     job._progress = progress
     return job

@@ -1,0 +1,180 @@
+"""Write what stands in this directory about the public API, or check that it still holds.
+
+    python docs/api/generate.py            writes frozen-1x.txt and reference.md
+    python docs/api/generate.py --check    fails if they are stale, or if griffe finds a breaking change
+    python docs/api/generate.py --release  also takes today's API as the one that must not break: griffe-1x.json
+
+`frozen-1x.txt` has one line for every name, parameter, default and annotation. Its diff is what a reviewer of a widened
+API looks at.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import sys
+from collections.abc import Iterator
+from enum import EnumType
+from pathlib import Path
+from typing import Any
+
+import griffe
+
+import lyftlearn
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
+FROZEN, REFERENCE, BASELINE = HERE / "frozen-1x.txt", HERE / "reference.md", HERE / "griffe-1x.json"
+_PUBLIC_MODULES = ("_client", "_job", "errors", "types")
+
+
+def surface() -> str:
+    """Return the public API, a line for every name."""
+    return "".join(f"{line}\n" for name in sorted(lyftlearn.__all__) for line in _lines(name, getattr(lyftlearn, name)))
+
+
+def reference() -> str:
+    """Return the API as a page, from signatures and docstrings."""
+    functions = [name for name in lyftlearn.__all__ if inspect.ismethod(getattr(lyftlearn, name))]
+    classes = [name for name in lyftlearn.__all__ if inspect.isclass(getattr(lyftlearn, name))]
+    parts = [
+        "# API\n\nGenerated from the docstrings by `make docs-api`. Frozen: see [SECURITY](../../SECURITY.md).\n",
+        "## Functions\n\nMethods of a default `Client`.\n",
+        *(_entry("###", name, getattr(lyftlearn, name)) for name in functions),
+        "## Classes\n",
+        *(_class_entry(name, getattr(lyftlearn, name)) for name in classes if name != "Client"),
+    ]
+    return "\n".join(parts)
+
+
+def breaking_changes() -> list[str]:
+    """Return what griffe finds between the released API and this one."""
+    old = griffe.Module.from_json(BASELINE.read_text(encoding="utf-8"))
+    collection = griffe.ModulesCollection()
+    collection["lyftlearn"] = old
+    old._modules_collection = collection  # noqa: SLF001 - what loading from files would have set
+    return [change.explain(griffe.ExplanationStyle.ONE_LINE) for change in griffe.find_breaking_changes(old, _loaded())]
+
+
+def _loaded() -> Any:
+    return griffe.load("lyftlearn", search_paths=[ROOT], resolve_aliases=True)
+
+
+def _baseline() -> str:
+    document = json.loads(_loaded().as_json())
+    document["members"] = {
+        name: member
+        for name, member in document["members"].items()
+        if member["kind"] != "module" or name in _PUBLIC_MODULES
+    }
+    return json.dumps(_without_docstrings(document), separators=(",", ":"), sort_keys=True) + "\n"
+
+
+def _without_docstrings(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_docstrings(item) for key, item in value.items() if key != "docstring"}
+    return [_without_docstrings(item) for item in value] if isinstance(value, list) else value
+
+
+def _lines(name: str, value: Any) -> Iterator[str]:
+    if isinstance(value, EnumType):
+        members: Any = value
+        yield f"{name}: {', '.join(f'{member.name}={member.value!r}' for member in members)}"
+        return
+    if not inspect.isclass(value):
+        yield f"{name}{_signature(value)}" if callable(value) else f"{name} = {value}"
+        return
+    bases = ", ".join(base.__name__ for base in value.__bases__ if base is not object)
+    yield f"{name}({bases})"
+    for attribute, annotation in sorted(_annotations(value).items()):
+        yield f"{name}.{attribute}: {annotation}"
+    for attribute, member in _members(value):
+        shown = "" if isinstance(member, property) else _signature(getattr(value, attribute))
+        yield f"{name}.{attribute}{shown}{' (property)' if isinstance(member, property) else ''}"
+
+
+def _annotations(value: type) -> dict[str, str]:
+    own = {base: vars(base).get("__annotations__", {}) for base in reversed(value.__mro__)}
+    return {name: text for found in own.values() for name, text in found.items() if not name.startswith("_")}
+
+
+def _members(value: type) -> list[tuple[str, Any]]:
+    made_by_users = not issubclass(value, lyftlearn.Job)
+    shown = {"__init__"} if made_by_users else set()
+    found = [(name, member) for name, member in vars(value).items() if not name.startswith("_") or name in shown]
+    return sorted((name, member) for name, member in found if callable(member) or isinstance(member, property))
+
+
+class _Unquoted(str):
+    """An annotation that a signature shows as it was written."""
+
+    __slots__ = ()
+    __repr__ = str.__str__
+
+
+def _signature(value: Any) -> inspect.Signature:
+    found = inspect.signature(value)
+    parameters = [one.replace(annotation=_unquoted(one.annotation)) for one in found.parameters.values()]
+    return found.replace(parameters=parameters, return_annotation=_unquoted(found.return_annotation))
+
+
+def _unquoted(annotation: Any) -> Any:
+    return _Unquoted(annotation) if isinstance(annotation, str) else annotation
+
+
+def _entry(level: str, name: str, value: Any) -> str:
+    shown = name if isinstance(value, property) else _call(name, _signature(value))
+    return f"{level} `{name}`\n\n```python\n{shown}\n```\n\n{_text(value)}\n"
+
+
+def _call(name: str, signature: inspect.Signature) -> str:
+    """Return a call on one line, or with a line for each parameter where that is too long."""
+    if len(f"{name}{signature}") <= 100:
+        return f"{name}{signature}"
+    parameters = list(signature.parameters.values())
+    first_keyword = next((i for i, one in enumerate(parameters) if one.kind is one.KEYWORD_ONLY), len(parameters))
+    shown = [str(one) for one in parameters]
+    if first_keyword < len(shown):
+        shown.insert(first_keyword, "*")
+    returned = "" if signature.return_annotation is signature.empty else f" -> {signature.return_annotation}"
+    return "\n".join([f"{name}(", *(f"    {one}," for one in shown), f"){returned}"])
+
+
+def _class_entry(name: str, value: type) -> str:
+    methods = [_entry("####", f"{name}.{method}", member) for method, member in _members(value) if method != "__init__"]
+    return "\n".join(
+        [f"### `{name}`\n\n```text\n{chr(10).join(_lines(name, value))}\n```\n\n{_text(value)}\n", *methods]
+    )
+
+
+def _text(value: Any) -> str:
+    text = inspect.getdoc(value) or ""
+    return "\n".join(_paragraph(line) for line in text.splitlines())
+
+
+def _paragraph(line: str) -> str:
+    """An argument's line becomes an item of a list."""
+    head, colon, _ = line.partition(": ")
+    return f"- {line}" if colon and head.isidentifier() and not head[0].isupper() else line
+
+
+def _stale() -> list[str]:
+    pages = {FROZEN: surface(), REFERENCE: reference()}
+    return [f"{path.name} is stale: make docs-api" for path, text in pages.items() if path.read_text("utf-8") != text]
+
+
+def main(argv: list[str]) -> int:
+    """Write or check, as the arguments say; return the exit code."""
+    if argv == ["--check"]:
+        problems = [*_stale(), *breaking_changes()]
+        print(*(problems or ["the public API is as it was frozen"]), sep="\n")
+        return 1 if problems else 0
+    FROZEN.write_text(surface(), encoding="utf-8")
+    REFERENCE.write_text(reference(), encoding="utf-8")
+    if argv == ["--release"]:
+        BASELINE.write_text(_baseline(), encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
