@@ -19,7 +19,7 @@ from rich.text import Text
 import lyftlearn
 
 HERE = Path(__file__).resolve().parent
-TITLE = "Minutes in the air: mean absolute error on the last two months, which were held out"
+TITLE = "Minutes in the air: mean absolute error on two held-out months"
 COLOURS = {"EWR": "magenta", "JFK": "cyan", "LGA": "yellow"}
 
 
@@ -30,12 +30,14 @@ def main() -> None:
     for origin, job in jobs.items():
         console.print(Text.assemble((f"{origin} ", COLOURS[origin]), "submitted as ", (job.id, "bold")))
     with ThreadPoolExecutor(len(jobs)) as pool:
-        for origin, job in jobs.items():
-            pool.submit(follow, console, origin, job)
+        followers = [pool.submit(follow, console, origin, job) for origin, job in jobs.items()]
         lyftlearn.wait(list(jobs.values()), progress=False)
+    for follower in followers:
+        follower.result()
     for origin, job in jobs.items():
         job.download(results / origin, output="output")
     console.print(table(jobs, results))
+    console.print(artifacts(jobs))
     console.print(hints(jobs["EWR"], results))
 
 
@@ -64,16 +66,15 @@ def follow(console: Console, origin: str, job: lyftlearn.Job) -> None:
 
 
 def table(jobs: dict[str, lyftlearn.Job], results: Path) -> Table:
-    """Show for each job how long it took, how far its model is off beside a guess, and where the model is."""
+    """Show for each job how long it took, and how far its model is off beside a guess."""
     shown = Table(title=TITLE, title_justify="left")
-    for heading in ("job", "duration", "median of the route", "model", "better by"):
-        shown.add_column(heading, justify="left" if heading == "job" else "right")
-    shown.add_column("artifact", overflow="fold")
+    shown.add_column("job", no_wrap=True)
+    for heading in ("duration", "median of the route", "model", "better by"):
+        shown.add_column(heading, justify="right")
     for origin, job in jobs.items():
         metrics = json.loads((results / origin / "output" / "metrics.json").read_text())
         error, guess = metrics["mae"], metrics["mae_route_median"]
-        better = f"{1 - error / guess:.0%}"
-        shown.add_row(job.id, duration(job.state), f"{guess:.2f}", f"{error:.2f}", better, artifact(job))
+        shown.add_row(job.id, duration(job.state), f"{guess:.2f}", f"{error:.2f}", f"{1 - error / guess:.0%}")
     return shown
 
 
@@ -83,15 +84,17 @@ def duration(state: lyftlearn.JobState) -> str:
     return f"{(state.finished_at - state.started_at).total_seconds():.1f} s"
 
 
-def artifact(job: lyftlearn.Job) -> str:
-    return job.outputs["model"].removeprefix("file://").replace(str(Path.home()), "~")
+def artifacts(jobs: dict[str, lyftlearn.Job]) -> str:
+    uris = {origin: job.outputs["model"].replace(f"file://{Path.home()}", "~") for origin, job in jobs.items()}
+    return "\n".join(["", "Artifacts", *(f"  {origin}  {uri}" for origin, uri in uris.items())])
 
 
 def hints(job: lyftlearn.Job, results: Path) -> str:
     python, command = beside_python("python"), beside_python("lyftlearn")
     script = os.path.relpath(HERE / "submit_prediction.py")
     return f"""
-The errors as pictures:         {results}/*/output/errors.png
+Errors as pictures
+  {results}/*/output/errors.png
 
 What to try next
   Use a model:                  {python} {script} {job.id}
@@ -107,4 +110,7 @@ def beside_python(name: str) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except lyftlearn.LyftLearnError as error:
+        sys.exit(str(error))

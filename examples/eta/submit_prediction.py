@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import sys
 from pathlib import Path
 
 from rich.console import Console
@@ -56,4 +57,7 @@ def table(path: Path, rows: int = 10) -> Table:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except lyftlearn.LyftLearnError as error:
+        sys.exit(str(error))
