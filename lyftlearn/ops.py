@@ -5,6 +5,7 @@ Not part of the frozen API: names and answers here may change between versions.
 
 from __future__ import annotations
 
+import inspect
 import os
 import platform
 import sys
@@ -13,7 +14,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from lyftlearn._client import Client
-
 from lyftlearn._storage import Storage, open_storage
 from lyftlearn.backend import Capability, Check, Verdict
 from lyftlearn.config import Config
@@ -47,7 +47,10 @@ def plan(function: str, /, *, client: Client | None = None, **arguments: Any) ->
 
     Nothing is sent or uploaded. Raises InvalidJob for what is wrong on every backend.
     """
-    return (client or Client())._prepare(function, **arguments)  # noqa: SLF001 - the client's other half
+    asker = client or Client()
+    call = inspect.signature(getattr(asker, function)).bind(**arguments)
+    call.apply_defaults()
+    return asker._prepare(function, **call.arguments)  # noqa: SLF001 - the client's other half
 
 
 def explain(

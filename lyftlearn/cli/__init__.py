@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import sys
@@ -65,7 +66,7 @@ def _complain(call: Call, error: BaseException) -> Exit:
 def _be_lenient() -> None:
     """Print what the terminal's encoding lacks as escapes, rather than fail over somebody's output."""
     for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
+        if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
 
 

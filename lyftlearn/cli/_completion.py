@@ -22,6 +22,8 @@ def script(shell: str) -> str:
     """Return the script that teaches `shell` to complete `lyftlearn`."""
     parser = _parser.parser()
     for action in _actions(parser):
+        if action.help is argparse.SUPPRESS:  # the commands: the help lists them in its own way
+            action.help = None
         if action.dest in _COMPLETED:
             action.complete = _COMPLETED[action.dest]  # type: ignore[attr-defined]
     return str(shtab.complete(parser, shell))

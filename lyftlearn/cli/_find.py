@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lyftlearn._client import Client
-
 from lyftlearn import _views
+from lyftlearn._client import Client
 from lyftlearn.cli import _output, _waiting
 from lyftlearn.cli._exits import Exit
 

@@ -6,9 +6,8 @@ import dataclasses
 import json
 from typing import TYPE_CHECKING, Any
 
-from lyftlearn._client import Client
-
 from lyftlearn import ops
+from lyftlearn._client import Client
 from lyftlearn.backend import Capability, Verdict
 from lyftlearn.cli import _output, _submit
 from lyftlearn.cli._exits import Exit
@@ -40,9 +39,8 @@ def explain(call: Call) -> Exit:
     if call.json:
         _output.document(decision)
     else:
-        asked = decision.pop("asked", ())
-        _output.facts({name: str(value) for name, value in decision.items()})
-        _output.facts({f"asked {name}": str(answer) for name, answer in asked})
+        asked = {f"asked {name}": str(answer) for name, answer in decision.pop("asked", ())}
+        _output.facts({name: str(value) for name, value in decision.items()} | asked)
     return Exit.DONE
 
 

@@ -71,7 +71,7 @@ class _Version(argparse.Action):
     """Prints the installed version."""
 
     def __init__(self, option_strings: list[str], dest: str, **settings: Any) -> None:
-        super().__init__(option_strings, dest, nargs=0, **settings)
+        super().__init__(option_strings, dest, nargs=0, default=argparse.SUPPRESS, **settings)
 
     def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
         """Print it and exit."""
@@ -84,6 +84,7 @@ class _Version(argparse.Action):
 def _subparser(commands: Any, name: str, title: str) -> argparse.ArgumentParser:
     made: argparse.ArgumentParser = commands.add_parser(
         name,
+        help=title,
         description=f"{title[0].upper()}{title[1:]}.",
         argument_default=argparse.SUPPRESS,
         allow_abbrev=False,

@@ -6,7 +6,6 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from lyftlearn._client import Client
-
 from lyftlearn._ids import parse
 from lyftlearn.cli import _output, _waiting
 from lyftlearn.cli._exits import Exit

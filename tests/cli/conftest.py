@@ -1,0 +1,67 @@
+"""The real command line in processes of its own, on the local backend, with its state in the test's directory."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+PATIENCE = 120  # seconds; nothing here takes long, but the machine may be busy
+
+
+@dataclass(frozen=True)
+class Ran:
+    """A finished command line."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+    @property
+    def id(self) -> str:
+        match = re.search(r"[a-z0-9-]+-[a-z2-7]{13}", self.out)
+        assert match, f"no job id in {self.out!r}; standard error: {self.err}"
+        return match[0]
+
+
+@dataclass(frozen=True)
+class CommandLine:
+    """Starts `lyftlearn` in `directory`."""
+
+    directory: Path
+    environment: Mapping[str, str]
+
+    def __call__(self, *words: str | Path, **variables: str) -> Ran:
+        with self.start(*words, **variables) as process:
+            out, err = process.communicate(timeout=PATIENCE)
+            return Ran(process.returncode, out.decode(), err.decode())
+
+    def start(self, *words: str | Path, **variables: str) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            [sys.executable, "-m", "lyftlearn.cli", *map(str, words)],
+            cwd=self.directory,
+            env={**self.environment, **variables},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+
+
+@pytest.fixture
+def lyftlearn(tmp_path: Path) -> CommandLine:
+    ours = {name: value for name, value in os.environ.items() if not name.startswith(("LYFTLEARN_", "AWS_"))}
+    work = tmp_path / "work"
+    work.mkdir()
+    return CommandLine(work, {**ours, "LYFTLEARN_HOME": str(tmp_path / "home"), "COLUMNS": "120"})

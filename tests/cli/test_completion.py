@@ -1,0 +1,55 @@
+"""Completion scripts, run by the shells they are for."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from lyftlearn.cli import _parser
+
+from .conftest import PATIENCE, CommandLine
+
+
+def completed(script: Path, *words: str) -> list[str]:
+    """Ask bash what it would offer for the last of `words`."""
+    asking = f"""
+        source "{script}"
+        COMP_WORDS=("$@") COMP_CWORD=$(($# - 1))
+        _shtab_lyftlearn lyftlearn "${{@: -1}}"
+        printf '%s\\n' "${{COMPREPLY[@]}}"
+    """
+    ran = subprocess.run(
+        ["bash", "-c", asking, "bash", *words], capture_output=True, text=True, timeout=PATIENCE, check=True
+    )
+    return ran.stdout.split()
+
+
+@pytest.fixture
+def script(lyftlearn: CommandLine, tmp_path: Path) -> Path:
+    ran = lyftlearn("completion", "bash")
+    assert ran.code == 0, ran.err
+    path = tmp_path / "lyftlearn.bash"
+    path.write_text(ran.out)
+    return path
+
+
+def test_bash_completes_commands_and_options(script: Path) -> None:
+    """The script must do its work in the shell, not only be printed."""
+    assert set(completed(script, "lyftlearn", "")) >= set(_parser.COMMANDS)
+    assert completed(script, "lyftlearn", "dow") == ["download"]
+    assert completed(script, "lyftlearn", "train", "--shared") == ["--shared-memory"]
+    assert set(completed(script, "lyftlearn", "jobs", "--kind", "")) >= {"train", "process", "predict"}
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "tcsh"])
+def test_the_shell_accepts_its_script(lyftlearn: CommandLine, tmp_path: Path, shell: str) -> None:
+    """A quote in a help text must not break somebody's login shell."""
+    if shutil.which(shell) is None:
+        pytest.skip(f"{shell} is not installed here")
+    path = tmp_path / "script"
+    path.write_text(lyftlearn("completion", shell).out)
+    ran = subprocess.run([shell, "-n", str(path)], capture_output=True, text=True, timeout=PATIENCE, check=False)
+    assert (ran.returncode, ran.stderr) == (0, "")

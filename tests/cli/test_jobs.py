@@ -1,0 +1,201 @@
+"""Jobs from the command line, on the local backend: submitted, followed, stopped, fetched."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from .conftest import PATIENCE, CommandLine
+
+STEADY = ("sh", "-c", "echo begun; while :; do sleep 0.2; done")
+
+
+def until_running(lyftlearn: CommandLine, job_id: str) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while lyftlearn("status", job_id, "--json").json["status"] != "running":
+        assert time.monotonic() < deadline, "the job never ran"
+        time.sleep(0.2)
+
+
+def test_a_job_trains_and_its_outputs_are_fetched(lyftlearn: CommandLine, tmp_path: Path) -> None:
+    """The whole way of a newcomer: submit, wait, look, download."""
+    (lyftlearn.directory / "train.py").write_text(
+        "import json, os\n"
+        "given = json.load(open(os.environ['LYFTLEARN_HYPERPARAMETERS']))\n"
+        "open(os.path.join(os.environ['LYFTLEARN_MODEL_DIR'], 'model.json'), 'w').write(json.dumps(given))\n"
+    )
+    ran = lyftlearn(
+        "train", "eta", "--source", ".", "-p", "origin=EWR", "-p", "depth:=8", "--label", "team=eta", "--wait",
+        "--", "python3", "train.py",
+    )  # fmt: skip
+    assert ran.code == 0, ran.err
+    assert ran.out == f"{ran.id}\n"
+    assert "succeeded" in ran.err
+
+    shown = lyftlearn("status", ran.id, "--json").json
+    assert (shown["status"], shown["exit_code"], shown["labels"]) == ("succeeded", 0, {"team": "eta"})
+    assert {"model", "output"} <= set(shown["outputs"])
+
+    fetched = lyftlearn("download", ran.id, tmp_path / "results")
+    assert fetched.code == 0, fetched.err
+    assert json.loads((tmp_path / "results/model/model.json").read_text()) == {"origin": "EWR", "depth": 8}
+
+
+def test_following_prints_the_users_lines_and_nothing_else(lyftlearn: CommandLine) -> None:
+    """`train --follow | tool` must give the tool what the command wrote."""
+    ran = lyftlearn("train", "eta", "--follow", "--command", "echo one; echo; echo '  two\t[bold]'")
+    assert (ran.code, ran.out) == (0, "one\n\n  two\t[bold]\n"), ran.err
+    assert lyftlearn("logs", ran.err.split()[1]).out == ran.out
+
+
+def test_a_failed_job_ends_with_1_and_says_why(lyftlearn: CommandLine) -> None:
+    """The command's own code and last words are told; the exit code says only that it was the job."""
+    ran = lyftlearn("train", "eta", "--wait", "--command", "echo no data >&2; exit 7")
+    assert ran.code == 1
+    assert "user-error" in ran.err
+    assert "no data" in ran.err
+    assert lyftlearn("wait", ran.id).code == 1
+    assert lyftlearn("status", ran.id, "--json").json["exit_code"] == 7
+
+
+def test_waiting_as_json_tells_states_and_exit_code(lyftlearn: CommandLine) -> None:
+    """A program needs the states of all jobs, also when one failed."""
+    good = lyftlearn("train", "good", "--", "true").id
+    bad = lyftlearn("train", "bad", "--", "false").id
+    ran = lyftlearn("wait", good, bad, "--json")
+    assert ran.code == 1
+    assert [job["status"] for job in ran.json] == ["succeeded", "failed"]
+    assert json.loads(ran.err.splitlines()[-1])["error"]["type"] == "JobFailed"
+
+
+def test_stop_ends_the_job_and_waiting_tells_so(lyftlearn: CommandLine) -> None:
+    """A stopped job is neither a success nor a failure."""
+    job_id = lyftlearn("train", "eta", "--", *STEADY).id
+    until_running(lyftlearn, job_id)
+    ran = lyftlearn("stop", job_id, "--wait")
+    assert (ran.code, ran.out) == (0, f"{job_id}  stopped\n"), ran.err
+    assert lyftlearn("wait", job_id).code == 3
+    assert lyftlearn("stop", job_id).code == 0
+
+
+def test_a_wait_that_ends_leaves_the_job_running(lyftlearn: CommandLine) -> None:
+    """A timeout is the waiter's, not the job's."""
+    job_id = lyftlearn("train", "eta", "--", *STEADY).id
+    ran = lyftlearn("wait", job_id, "--timeout", "1s")
+    assert ran.code == 9
+    assert job_id in ran.err
+    until_running(lyftlearn, job_id)
+    assert lyftlearn("stop", job_id, "--wait").code == 0
+
+
+@pytest.mark.parametrize("how", ["--wait", "--follow"])
+def test_ctrl_c_leaves_the_job_running_and_says_how_to_attach(lyftlearn: CommandLine, how: str) -> None:
+    """Who interrupts a wait wants the terminal back, not the job gone."""
+    process = lyftlearn.start("train", "eta", how, "--", *STEADY)
+    assert process.stdout is not None
+    assert process.stdout.readline()  # the id, or the job's first line
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 130
+    assert b"attach again with: lyftlearn" in err
+    assert b"Traceback" not in err
+    job_id = err.decode().split()[-1]
+    until_running(lyftlearn, job_id)
+    assert lyftlearn("stop", job_id, "--wait").code == 0
+
+
+def test_a_reader_that_goes_away_ends_it_quietly(lyftlearn: CommandLine) -> None:
+    """`lyftlearn logs ID | head` is no error to be shown."""
+    job_id = lyftlearn("train", "eta", "--wait", "--command", "seq 200000").id
+    process = lyftlearn.start("logs", job_id)
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"1\n"
+    process.stdout.close()
+    assert process.stderr is not None
+    assert process.stderr.read() == b""
+    assert process.wait(PATIENCE) == 141
+    process.stderr.close()
+
+
+def test_jobs_are_listed_and_filtered(lyftlearn: CommandLine) -> None:
+    """The table is how a job is found again whose id was lost."""
+    assert "no jobs" in lyftlearn("jobs").err
+    eta = lyftlearn("train", "eta", "--label", "team=eta", "--wait", "--", "true").id
+    clean = lyftlearn("process", "clean", "--wait", "--", "false").id
+    table = lyftlearn("jobs").out.splitlines()
+    assert table[0].split() == ["id", "name", "kind", "status", "created", "duration", "message"]
+    assert [line.split()[0] for line in table[1:]] == [clean, eta]
+    assert "failed (user-error)" in table[1]
+
+    def found(*words: str) -> list[str]:
+        return [job["id"] for job in lyftlearn("jobs", "--json", *words).json]
+
+    assert found("--label", "team=eta") == [eta]
+    assert found("--kind", "process", "--status", "failed") == [clean]
+    assert found("--name", "eta", "--since", "1h") == [eta]
+    assert found("--limit", "1") == [clean]
+
+
+def test_prediction_takes_a_train_jobs_id(lyftlearn: CommandLine) -> None:
+    """An id at the command line stands for the Job that Python code would pass."""
+    (lyftlearn.directory / "in.txt").write_text("7")
+    trained = lyftlearn("train", "eta", "--wait", "--command", "echo 6 > $LYFTLEARN_MODEL_DIR/weights")
+    command = "cat $LYFTLEARN_MODEL_DIR/weights $LYFTLEARN_INPUTS_DIR/rides/in.txt"
+    ran = lyftlearn(
+        "predict", "eta", "--artifact", trained.id, "--input", "rides=in.txt", "--follow", "--command", command
+    )
+    assert (ran.code, ran.out) == (0, "6\n7\n"), ran.err
+
+
+def test_a_key_gives_one_job_and_refuses_another(lyftlearn: CommandLine) -> None:
+    """A script that is started again must find its job, and be told when it asks for a different one."""
+    first = lyftlearn("train", "eta", "--key", "monday", "--", "true").id
+    assert lyftlearn("train", "eta", "--key", "monday", "--", "true").id == first
+    other = lyftlearn("train", "eta", "--key", "monday", "--", "false")
+    assert other.code == 5
+    assert first in other.err
+
+
+def test_faults_are_listed_together(lyftlearn: CommandLine) -> None:
+    """Three mistakes should not take three tries."""
+    ran = lyftlearn("train", "-eta", "--memory", "4G4", "--nodes", "0")
+    assert ran.code == 2
+    for field in ("model", "resources.memory", "nodes", "command"):
+        assert field in ran.err
+
+
+@pytest.mark.parametrize("words", [("status",), ("logs",), ("wait",), ("stop",), ("download", "here")])
+def test_a_job_that_does_not_exist_is_not_found(lyftlearn: CommandLine, words: tuple[str, ...]) -> None:
+    """A wrong id must never look like a finished or failed job."""
+    command, *rest = words
+    assert lyftlearn(command, "eta-tl22222222222", *rest).code == 4
+
+
+def test_following_logs_ends_with_the_job(lyftlearn: CommandLine) -> None:
+    """`logs --follow` from a second terminal gives every line and returns."""
+    job_id = lyftlearn("train", "eta", "--command", "for i in 1 2 3; do echo $i; sleep 0.3; done").id
+    ran = lyftlearn("logs", "--follow", job_id)
+    assert (ran.code, ran.out) == (0, "1\n2\n3\n"), ran.err
+    assert lyftlearn("logs", "--tail", "1", job_id).out == "3\n"
+    assert [json.loads(line) for line in lyftlearn("logs", "--json", job_id).out.splitlines()] == [
+        {"line": "1"}, {"line": "2"}, {"line": "3"},
+    ]  # fmt: skip
+
+
+def test_output_that_the_encoding_lacks_is_escaped(lyftlearn: CommandLine) -> None:
+    """One odd letter in a log must not end the printing of it."""
+    job_id = lyftlearn("train", "eta", "--wait", "--command", "printf 'a\\303\\274\\342\\202\\254b\\n'").id
+    ran = subprocess.run(
+        lyftlearn.start("logs", job_id, PYTHONIOENCODING="latin-1").args,
+        env={**lyftlearn.environment, "PYTHONIOENCODING": "latin-1"},
+        cwd=lyftlearn.directory,
+        capture_output=True,
+        timeout=PATIENCE,
+        check=True,
+    )
+    assert ran.stdout == b"a\xfc\\u20acb\n"
