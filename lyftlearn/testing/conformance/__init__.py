@@ -1,0 +1,51 @@
+"""The conformance suite: what every backend must do, as tests to inherit."""
+
+from __future__ import annotations
+
+from lyftlearn.testing.conformance._command import CommandConformance
+from lyftlearn.testing.conformance._errors import ErrorsConformance
+from lyftlearn.testing.conformance._files_of_jobs import InputsConformance, OutputsConformance
+from lyftlearn.testing.conformance._harness import Harness
+from lyftlearn.testing.conformance._logs import LogsConformance
+from lyftlearn.testing.conformance._nodes import NodesConformance
+from lyftlearn.testing.conformance._plans import PlanConformance
+from lyftlearn.testing.conformance._state import (
+    RetryConformance,
+    StateConformance,
+    TimeoutConformance,
+    WatchConformance,
+)
+from lyftlearn.testing.conformance._stop import StopConformance
+from lyftlearn.testing.conformance._submission import (
+    FindingConformance,
+    KeyConformance,
+    SubmissionConformance,
+)
+
+__all__ = [
+    "BackendConformance", "CommandConformance", "ErrorsConformance", "FindingConformance", "Harness",
+    "InputsConformance", "KeyConformance", "LogsConformance", "NodesConformance", "OutputsConformance",
+    "PlanConformance", "RetryConformance", "StateConformance", "StopConformance", "SubmissionConformance",
+    "TimeoutConformance",
+    "WatchConformance",
+]  # fmt: skip
+
+
+class BackendConformance(
+    PlanConformance,
+    SubmissionConformance,
+    KeyConformance,
+    FindingConformance,
+    CommandConformance,
+    StateConformance,
+    TimeoutConformance,
+    RetryConformance,
+    WatchConformance,
+    StopConformance,
+    LogsConformance,
+    InputsConformance,
+    OutputsConformance,
+    NodesConformance,
+    ErrorsConformance,
+):
+    """The whole contract. A subclass gives the fixture `new_backend`."""

@@ -1,0 +1,52 @@
+"""The fixtures of the suite. A backend's test gives the first and may replace the others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from lyftlearn.backend import Backend
+from lyftlearn.testing.conformance._harness import Harness
+
+
+class Fixtures:
+    """What every class of the suite stands on."""
+
+    @pytest.fixture
+    def new_backend(self) -> Callable[[], Backend]:
+        """Return a callable that makes the backend, each time as a new process would: over the same jobs."""
+        pytest.fail("a subclass of the conformance suite needs a fixture `new_backend`")
+
+    @pytest.fixture
+    def backend(self, new_backend: Callable[[], Backend]) -> Backend:
+        """The backend under test."""
+        return new_backend()
+
+    @pytest.fixture
+    def another(self, new_backend: Callable[[], Backend]) -> Backend:
+        """A second instance, which knows nothing but what the first has put outside its memory."""
+        return new_backend()
+
+    @pytest.fixture
+    def storage_url(self, tmp_path: Path) -> str:
+        """Where sources, inputs and outputs live; the URL that the backend was given."""
+        return (tmp_path / "storage").as_uri()
+
+    @pytest.fixture
+    def python(self) -> Sequence[str]:
+        """How the image of the jobs starts Python 3.8 or newer."""
+        return ("python3",)
+
+    @pytest.fixture
+    def patience(self) -> float:
+        """Seconds within which a trivial job ends, generously: nothing in the suite is about speed."""
+        return 120.0
+
+    @pytest.fixture
+    def harness(self, backend: Backend, storage_url: str, python: Sequence[str], patience: float) -> Iterator[Harness]:
+        """What runs the jobs of a test."""
+        harness = Harness(backend, storage_url, python, patience)
+        yield harness
+        harness.close()

@@ -1,0 +1,36 @@
+"""The local backends fulfil the contract."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from lyftlearn.backend import Backend, BackendSettings
+from lyftlearn.testing import BackendConformance
+from lyftlearn_local import create
+
+
+class TestLocal(BackendConformance):
+    name = "local"
+
+    @pytest.fixture
+    def new_backend(self, tmp_path: Path, storage_url: str) -> Callable[[], Backend]:
+        settings = BackendSettings(name=self.name, table={}, home=tmp_path, storage_url=storage_url)
+        return lambda: create(settings)
+
+    @pytest.fixture
+    def python(self) -> tuple[str, ...]:
+        return (sys.executable,)
+
+
+@pytest.mark.slow
+class TestLocalKubernetes(TestLocal):
+    name = "local-kubernetes"
+
+
+@pytest.mark.slow
+class TestLocalSageMaker(TestLocal):
+    name = "local-sagemaker"
