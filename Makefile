@@ -30,7 +30,7 @@ types: .venv/ready
 	$(BIN)/pyright --warnings
 
 contracts: .venv/ready
-	$(BIN)/lint-imports --no-timings
+	$(BIN)/lint-imports
 
 api: .venv/ready
 	$(BIN)/python docs/api/generate.py --check

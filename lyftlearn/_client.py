@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copyreg
 import heapq
 import threading
 import weakref
@@ -23,6 +24,7 @@ from lyftlearn._submit import Submitter
 from lyftlearn.backend import JobQuery, JobRecord
 from lyftlearn.config import Config, load
 from lyftlearn.errors import InvalidJob, JobNotFound
+from lyftlearn.events import Progress
 from lyftlearn.rollout import decide, in_use
 from lyftlearn.types import (
     JSON,
@@ -325,3 +327,18 @@ def _member(path: str, vocabulary: type[_Word], value: str | None) -> _Word | No
 
 
 default_client = Client()
+
+
+def _reduced(job: Job) -> tuple[Any, ...]:
+    """Pickle a handle, also one inside an error; where it is read, it belongs to the default client."""
+    return _revived, (type(job), job._record, job._progress, job._kept)  # noqa: SLF001 - a friend of its handles
+
+
+def _revived(handle: type[Job], record: JobRecord, progress: Progress, kept: bool) -> Job:
+    job = handle(lambda: default_client._connection_of(record.id), record, kept=kept)  # noqa: SLF001
+    job._progress = progress  # noqa: SLF001
+    return job
+
+
+for _handle in (Job, TuningJob, Notebook):
+    copyreg.pickle(_handle, _reduced)

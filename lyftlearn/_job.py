@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from os import PathLike
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from lyftlearn._connection import Connection
 from lyftlearn._quantities import duration
@@ -76,7 +76,7 @@ class Job:
         `check` raises JobFailed or JobStopped. On timeout raises WaitTimeout; the job goes on, as it does on Ctrl-C.
         `progress` draws a live status line; None means: if standard error is a terminal or a notebook.
         """
-        from lyftlearn._waiting import wait  # noqa: PLC0415 - waiting knows jobs
+        from lyftlearn._waiting import wait  # noqa: PLC0415 - brings what draws
 
         return wait([self], timeout, check=check, progress=progress)[0]
 
@@ -124,9 +124,6 @@ class Job:
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.id}: {self.state.status}>"
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _revive, (type(self), self._record, self._progress, self._kept)
 
     def _repr_html_(self) -> str:
         from lyftlearn._views import job_html  # noqa: PLC0415 - only notebooks show it
@@ -223,12 +220,3 @@ def _checked_tail(tail: int | None) -> int | None:
 
 def _stamped(line: LogLine) -> str:
     return f"{line.at.astimezone(UTC).isoformat(timespec='milliseconds').replace('+00:00', 'Z')} {line.text}"
-
-
-def _revive(cls: type[Job], record: JobRecord, progress: Progress, kept: bool) -> Job:
-    from lyftlearn._client import default_client  # noqa: PLC0415 - the client knows jobs
-
-    connect = default_client._connection_of  # noqa: SLF001 - a friend of its handles
-    job = cls(lambda: connect(record.id), record, kept=kept)
-    job._progress = progress
-    return job

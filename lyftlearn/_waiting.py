@@ -6,16 +6,18 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from queue import Empty, SimpleQueue
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from lyftlearn import _progress
-from lyftlearn._job import Job
 from lyftlearn._quantities import duration
 from lyftlearn.errors import InvalidJob, JobFailed, JobStopped, LyftLearnError, WaitTimeout
 from lyftlearn.types import Duration, JobState, JobStatus
 
+if TYPE_CHECKING:
+    from lyftlearn._job import Job
+
 _Update: TypeAlias = tuple[int, LyftLearnError | None]
-_OnUpdate: TypeAlias = Callable[[Job, JobState], None]
+_OnUpdate: TypeAlias = "Callable[[Job, JobState], None]"
 
 
 def wait(

@@ -1,0 +1,124 @@
+"""The frozen surface: names, signatures, docstrings, errors, and what an import may cost."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import pickle
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import lyftlearn
+from lyftlearn._job import Job
+from lyftlearn.backend import JobRecord
+from lyftlearn.events import JobEvent
+
+ROOT = Path(__file__).parents[1]
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+@pytest.fixture
+def job() -> Job:
+    event = JobEvent(job_id="eta-tlaaaaaaaaaaa", status=lyftlearn.JobStatus.FAILED, at=NOW, message="boom", exit_code=3)
+    record = JobRecord(
+        id="eta-tlaaaaaaaaaaa", kind=lyftlearn.JobKind.TRAIN, name="eta", labels={}, digest="", decision="", event=event
+    )
+    return Job(_no_connection, record)
+
+
+def _no_connection() -> Any:
+    raise AssertionError("nobody asked for a backend")
+
+
+def test_the_surface_is_the_frozen_one() -> None:
+    """Widening or changing the API is a deliberate diff of docs/api, never an accident; griffe agrees."""
+    answer = subprocess.run(
+        [sys.executable, "docs/api/generate.py", "--check"], cwd=ROOT, capture_output=True, text=True
+    )
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+
+
+def test_all_is_sorted_and_complete() -> None:
+    """A reader finds a name where the alphabet says; a name that is missing is not public."""
+    assert sorted(lyftlearn.__all__) == sorted(set(lyftlearn.__all__))
+    assert all(hasattr(lyftlearn, name) for name in lyftlearn.__all__)
+
+
+def test_everything_public_is_documented() -> None:
+    """`help()` is the first documentation that a user sees."""
+    without = [name for name, value in _public_callables() if not inspect.getdoc(value)]
+    assert without == []
+
+
+def _public_callables() -> Iterator[tuple[str, Any]]:
+    for name in lyftlearn.__all__:
+        value = getattr(lyftlearn, name)
+        if callable(value):
+            yield name, value
+        if inspect.isclass(value) and issubclass(value, lyftlearn.Job):
+            yield from ((f"{name}.{member}", found) for member, found in vars(value).items() if member[0] != "_")
+
+
+def test_classes_show_their_public_name() -> None:
+    """A traceback or a repr names what the user imported, not the file behind it."""
+    assert lyftlearn.Client.__module__ == lyftlearn.Job.__module__ == "lyftlearn"
+
+
+def test_the_import_loads_no_vendor() -> None:
+    """`import lyftlearn` is paid in every notebook and test of every user."""
+    heavy = ["boto3", "botocore", "lightkube", "openfeature", "requests", "rich", "sagemaker", "httpx", "asyncio"]
+    program = (
+        f"import lyftlearn, sys, json; lyftlearn.train; print(json.dumps([m for m in {heavy} if m in sys.modules]))"
+    )
+    answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert json.loads(answer.stdout) == []
+
+
+def _errors(job: Job) -> list[lyftlearn.LyftLearnError]:
+    return [
+        lyftlearn.LyftLearnError("said"),
+        lyftlearn.InvalidJob([("nodes", "is 0"), ("env", "is a list")]),
+        lyftlearn.JobNotFound("no such job"),
+        lyftlearn.Conflict("taken", "eta-tlaaaaaaaaaaa"),
+        lyftlearn.AccessDenied("no"),
+        lyftlearn.QuotaExceeded("too many"),
+        lyftlearn.BackendUnavailable("gone", "eta-tlaaaaaaaaaaa"),
+        lyftlearn.JobFailed(job, job.state),
+        lyftlearn.JobStopped(job, job.state),
+        lyftlearn.WaitTimeout([job]),
+    ]
+
+
+def test_errors_cover_the_tree(job: Job) -> None:
+    """A new error must be added to the test that pickles them."""
+    public = {value for value in map(lyftlearn.__dict__.get, lyftlearn.__all__) if _is_error(value)}
+    assert {type(error) for error in _errors(job)} == public
+
+
+def _is_error(value: object) -> bool:
+    return isinstance(value, type) and issubclass(value, lyftlearn.LyftLearnError)
+
+
+def test_errors_pickle_with_their_attributes(job: Job) -> None:
+    """A process pool hands errors to its parent by pickling them; what they know must arrive."""
+    for error in _errors(job):
+        revived = pickle.loads(pickle.dumps(error))
+        assert type(revived) is type(error)
+        assert str(revived) == str(error)
+        assert vars(revived) == vars(error)
+
+
+def test_builtin_parents_catch(job: Job) -> None:
+    """Code that knows nothing of lyftlearn catches ValueError, LookupError, PermissionError, ConnectionError."""
+    by_type = {type(error): error for error in _errors(job)}
+    assert isinstance(by_type[lyftlearn.InvalidJob], ValueError)
+    assert isinstance(by_type[lyftlearn.JobNotFound], LookupError)
+    assert isinstance(by_type[lyftlearn.AccessDenied], PermissionError)
+    assert isinstance(by_type[lyftlearn.BackendUnavailable], ConnectionError)
+    assert isinstance(by_type[lyftlearn.WaitTimeout], TimeoutError)
