@@ -5,17 +5,28 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from lyftlearn.backend import Backend, Capabilities, Capability, Check, JobQuery, JobRecord, LogLine, LogQuery, runtime_archive
+from lyftlearn.backend import Backend, Capabilities, Capability, runtime_archive
 from lyftlearn_local import _cgroups, _diagnose, _logs, _options, _watch
 from lyftlearn_local._environment import clean_environment
 from lyftlearn_local._jobs import Jobs
 from lyftlearn_local._plan import WRITE_BUNDLE, WRITE_RECORD, Machine, Planner
 from lyftlearn_local._records import job_record
+from lyftlearn_local._submission import Submission
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from lyftlearn.backend import BackendSettings, Following, JobSpec, Plan
+    from lyftlearn.backend import (
+        BackendSettings,
+        Check,
+        Following,
+        JobQuery,
+        JobRecord,
+        JobSpec,
+        LogLine,
+        LogQuery,
+        Plan,
+    )
     from lyftlearn.events import JobEvent
     from lyftlearn_local._state import JobFiles
 
@@ -66,7 +77,7 @@ class LocalBackend(Backend):
         bodies = {request.operation: request.body for request in plan.requests}
         record = {**bodies[WRITE_RECORD], "created_at": round(time.time(), 6)}
         runtime = runtime_archive(self._home / "cache")
-        files = self._jobs.submit(record, bodies[WRITE_BUNDLE], clean_environment(), runtime)
+        files = self._jobs.submit(Submission(record, bodies[WRITE_BUNDLE], clean_environment(), runtime))
         return self._record(files)
 
     def describe(self, job_id: str) -> JobRecord:

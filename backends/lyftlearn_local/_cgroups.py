@@ -63,7 +63,7 @@ def parent() -> Path | None:
 
 
 def _delegated(own: Path) -> Path | None:
-    """The nearest group above `own` that gives its children the memory controller, and whose children are ours to make."""
+    """The nearest group from `own` upwards that gives its children the memory controller and lets us make them."""
     for group in (own, *own.parents):
         if not group.is_relative_to(MOUNT):
             return None

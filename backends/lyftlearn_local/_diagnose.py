@@ -32,10 +32,12 @@ def checks(root: Path, options: Options, machine: Machine) -> Iterator[Check]:
 
 def _namespaces(options: Options, machine: Machine) -> Check:
     if machine.no_namespaces is None:
-        return Check("namespaces", Verdict.OK, f"bubblewrap works ({machine.namespaces}): /lyftlearn is real inside jobs")
+        return Check("namespaces", Verdict.OK, f"{machine.namespaces} works: /lyftlearn is real inside jobs")
     needed = options.namespaces == "always"
     verdict = Verdict.FAILED if needed else Verdict.WARNING
-    return Check("namespaces", verdict, f"only the LYFTLEARN_* variables lead to the job's paths: {machine.no_namespaces}")
+    return Check(
+        "namespaces", verdict, f"only the LYFTLEARN_* variables lead to a job's paths: {machine.no_namespaces}"
+    )
 
 
 def _memory(machine: Machine) -> Check:
@@ -56,4 +58,4 @@ def _disk(root: Path) -> Check:
 def _python() -> Check:
     if sys.executable and os.access(sys.executable, os.X_OK):
         return Check("python", Verdict.OK, f"jobs find {sys.executable} first on PATH")
-    return Check("python", Verdict.FAILED, "this interpreter does not know its own path: jobs cannot be started from it")
+    return Check("python", Verdict.FAILED, "this interpreter does not know its own path: no job can be started from it")

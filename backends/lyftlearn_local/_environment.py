@@ -1,4 +1,4 @@
-"""The variables that a job's node starts with: clean, as a container's, but for what finds credentials and the network."""
+"""The variables that a node starts with: clean, as a container's, but for what finds credentials and the network."""
 
 from __future__ import annotations
 
@@ -6,12 +6,9 @@ import os
 import sys
 from pathlib import Path
 
-from lyftlearn_local._layouts import search_path
-
+_STANDARD_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _PASSED = frozenset(
-    name
-    for upper in ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY")
-    for name in (upper, upper.lower())
+    name for upper in ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY") for name in (upper, upper.lower())
 ) | {"SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"}
 _AWS_FILES = {"AWS_CONFIG_FILE": ".aws/config", "AWS_SHARED_CREDENTIALS_FILE": ".aws/credentials"}
 
@@ -19,7 +16,7 @@ _AWS_FILES = {"AWS_CONFIG_FILE": ".aws/config", "AWS_SHARED_CREDENTIALS_FILE": "
 def clean_environment() -> dict[str, str]:
     """Return it, made from the caller's own."""
     passed = {name: value for name, value in os.environ.items() if name in _PASSED or name.startswith("AWS_")}
-    return {"PATH": search_path(sys.executable), "LANG": "C.UTF-8", **_aws_files(), **passed}
+    return {"PATH": f"{Path(sys.executable).parent}:{_STANDARD_PATH}", "LANG": "C.UTF-8", **_aws_files(), **passed}
 
 
 def _aws_files() -> dict[str, str]:

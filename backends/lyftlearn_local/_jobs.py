@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import json
 import os
 import re
 import secrets
@@ -13,16 +12,19 @@ import signal
 import subprocess
 import threading
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lyftlearn.errors import AccessDenied, BackendUnavailable, Conflict, JobNotFound, QuotaExceeded
+from lyftlearn.errors import BackendUnavailable, Conflict, JobNotFound
 from lyftlearn_local._leftovers import end_recorded
-from lyftlearn_local._state import FINAL, RESERVE_BYTES, JobFiles, Store, event, lost, process_start
+from lyftlearn_local._state import FINAL, JobFiles, Store, event, lost, process_start
+from lyftlearn_local._submission import refusal, sync
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from datetime import datetime
+    from pathlib import Path
+
+    from lyftlearn_local._submission import Submission
 
 _ID = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 _LOOK_AFTER_SECONDS = 1.0
@@ -78,26 +80,26 @@ class Jobs:
             self._start(files, record)
         return last
 
-    def submit(self, record: dict[str, Any], bundle: Mapping[str, Any], environment: Mapping[str, str], runtime: Path) -> JobFiles:
+    def submit(self, submission: Submission) -> JobFiles:
         """Write the job and start its supervisor; renaming its directory into place is the commit point."""
+        record = submission.record
         files = self.store.job(record["id"])
         if not files.path.exists():
             try:
-                self._commit(files, record, bundle, environment, runtime)
+                self._commit(files, submission)
             except OSError as error:
-                raise self._refusal(error) from error
+                raise refusal(self.store.root, error) from error
         elif files.record()["digest"] != record["digest"]:
             raise Conflict(f"{record['id']} exists with other arguments", record["id"])
         return files
 
-    def _commit(
-        self, files: JobFiles, record: dict[str, Any], bundle: Mapping[str, Any], environment: Mapping[str, str], runtime: Path
-    ) -> None:
+    def _commit(self, files: JobFiles, submission: Submission) -> None:
         self.store.make()
         self._sweep()
+        record = submission.record
         draft = JobFiles(self.store.temporary / f"{record['id']}.{secrets.token_hex(4)}")
         try:
-            _write(draft, record, bundle, environment, runtime)
+            submission.write(draft)
             ours = self._move(draft, files, record["digest"])
         finally:
             shutil.rmtree(draft.path, ignore_errors=True)
@@ -114,7 +116,7 @@ class Jobs:
             if files.record()["digest"] != digest:
                 raise Conflict(f"{files.path.name} exists with other arguments", files.path.name) from error
             return False
-        _sync(self.store.jobs)
+        sync(self.store.jobs)
         return True
 
     def _start(self, files: JobFiles, record: Mapping[str, Any]) -> None:
@@ -165,51 +167,6 @@ class Jobs:
             if time.time() - path.stat().st_mtime > _STALE_SECONDS:
                 shutil.rmtree(path, ignore_errors=True)
 
-    def _refusal(self, error: OSError) -> Exception:
-        place = self.store.root
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            return QuotaExceeded(f"{place} has no room for another job ({error.strerror}): free some space")
-        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-            return AccessDenied(f"{error.filename or place} cannot be written to ({error.strerror}): make it yours, or set another home")
-        return BackendUnavailable(f"the job cannot be written to {place}: {error}")
-
-
-def _write(
-    draft: JobFiles, record: Mapping[str, Any], bundle: Mapping[str, Any], environment: Mapping[str, str], runtime: Path
-) -> None:
-    (draft.path / "logs").mkdir(mode=0o700, parents=True)
-    for name, content in (("job.json", record), ("bundle.json", bundle), ("environment.json", environment)):
-        _write_file(draft.path / name, json.dumps(content).encode())
-    _place(runtime, draft.path / "runtime.pyz")
-    with (draft.path / "reserve").open("wb") as reserve:
-        os.posix_fallocate(reserve.fileno(), 0, RESERVE_BYTES)
-    (draft.path / "lock").touch(mode=0o600)
-    os.utime(draft.path / "job.json", (record["created_at"], record["created_at"]))
-    _sync(draft.path)
-
-
-def _write_file(path: Path, content: bytes) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with open(descriptor, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(descriptor)
-
-
-def _place(runtime: Path, path: Path) -> None:
-    try:
-        os.link(runtime, path)
-    except OSError:
-        shutil.copyfile(runtime, path)
-
-
-def _sync(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
 
 def _last(files: JobFiles) -> dict[str, Any] | None:
     events = files.events()
@@ -235,7 +192,7 @@ def _last_sign(files: JobFiles) -> float:
 
 
 def _tell_supervisor(files: JobFiles) -> None:
-    """Wake it. A signal that reaches the supervisor of another job does nothing there; another process is never signalled."""
+    """Wake it. Should it have another job by now nothing happens there; no other process is ever signalled."""
     for known in files.events():
         if "supervisor" in known:
             pid, started = known["supervisor"]

@@ -37,14 +37,14 @@ def end_recorded(path: Path) -> None:
 
 
 def _members(leader: int) -> Iterator[int]:
-    for entry in os.listdir("/proc"):
-        if entry.isdigit() and _session(entry) == leader:
-            yield int(entry)
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and _session(entry) == leader:
+            yield int(entry.name)
 
 
-def _session(pid: str) -> int | None:
+def _session(process: Path) -> int | None:
     try:
-        stat = Path(f"/proc/{pid}/stat").read_bytes()
+        stat = (process / "stat").read_bytes()
     except OSError:
         return None
     return int(stat.rpartition(b")")[2].split()[_SESSION_FIELD])

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 
 from lyftlearn_local._capture import CHUNK, Capture
 from lyftlearn_local._leftovers import end_session
+from lyftlearn_local._place import LOOPBACK
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,6 +39,8 @@ class Node:
         self.output, write_end = os.pipe()
         os.set_blocking(self.output, False)
         self._info = info[0] if info else None
+        if info:
+            os.set_blocking(info[0], False)
         self._inner: int | None = None
         try:
             self.process = subprocess.Popen(
@@ -117,6 +121,14 @@ class Node:
             except (BlockingIOError, ValueError):
                 return None
         return self._inner
+
+
+def free_port() -> int:
+    """A TCP port that nobody uses now, for the nodes of one job to meet at."""
+    with socket.socket() as probe:
+        probe.bind((LOOPBACK, 0))
+        port: int = probe.getsockname()[1]
+    return port
 
 
 def read_report(path: Path) -> dict[str, Any] | None:

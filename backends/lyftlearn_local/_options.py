@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -60,7 +60,7 @@ def _fault(name: str, table: Mapping[str, Any], key: str, expected: str, *, vali
 
 
 def _is_count(value: object) -> bool:
-    return type(value) is int and cast("int", value) > 0
+    return type(value) is int and value > 0
 
 
 def _is_text(value: object) -> bool:

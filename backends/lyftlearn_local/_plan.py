@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 import sys
@@ -9,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from lyftlearn.backend import JobSpec, Plan, Request, bundle
+from lyftlearn.backend import JobSpec, Plan, Request
 from lyftlearn.types import JobKind
-from lyftlearn_local import _cgroups, _sandbox
+from lyftlearn_local import _cgroups, _documents, _sandbox
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,8 +20,7 @@ if TYPE_CHECKING:
     from lyftlearn_local._options import Options
 
 WRITE_RECORD, WRITE_BUNDLE, START = "write job.json", "write bundle.json", "start supervisor"
-_ROOT = Path(__file__).resolve().parent.parent
-_BEGIN = f"import sys; sys.path.insert(0, {str(_ROOT)!r}); from lyftlearn_local._supervisor import main; main()"
+_SWITCHED_OFF = 'switched off by namespaces = "never"'
 
 
 class Planner:
@@ -34,7 +34,7 @@ class Planner:
 
     def plan(self, spec: JobSpec) -> Plan:
         """Return the requests, faults and notes for `spec`."""
-        document = self._bundle(spec)
+        document = _documents.document(self.name, spec, self.options)
         run = self._run(spec)
         requests = (
             Request(operation=WRITE_BUNDLE, body=document),
@@ -49,13 +49,6 @@ class Planner:
             notes=tuple(self._notes(spec)),
         )
 
-    def _bundle(self, spec: JobSpec) -> dict[str, Any]:
-        return bundle(
-            spec,
-            provider={"type": "files", "path": str(self.options.secrets)},
-            metrics={"relay": True, "gateway": self.options.metrics, "socket": None},
-        )
-
     def _run(self, spec: JobSpec) -> dict[str, Any]:
         return {
             "layout": self.name,
@@ -65,8 +58,9 @@ class Planner:
             "namespaces": self.machine.namespaces,
             "memory": spec.resources.memory if self.machine.limits_memory else None,
             "shared_memory": spec.resources.shared_memory,
+            **_documents.facts(self.name, spec, self.options, self.jobs / spec.id),
             "runtime": self._runtime(spec),
-            "supervisor": [sys.executable, "-I", "-S", "-c", _BEGIN],
+            "supervisor": _documents.start("_supervisor", "-I", "-S"),
         }
 
     def _runtime(self, spec: JobSpec) -> list[str]:
@@ -77,8 +71,8 @@ class Planner:
     def _faults(self, spec: JobSpec) -> Iterator[tuple[str, str]]:
         if spec.kind in (JobKind.TUNE, JobKind.NOTEBOOK):
             yield "kind", f"backend {self.name} cannot run a {spec.kind} job: it runs train, process and predict"
-        if self.options.namespaces == "always" and self.machine.no_namespaces:
-            yield f"{self.name}.namespaces", f'"always" cannot be had: {self.machine.no_namespaces}'
+        if self.machine.no_namespaces and (self.name != "local" or self.options.namespaces == "always"):
+            yield f"{self.name}.namespaces", f"needed, and not to be had: {self.machine.no_namespaces}"
         if spec.nodes > 1 and spec.retries:
             yield "retries", "several nodes cannot be retried here: they would not start anew together; leave it at 0"
         if spec.resources.memory * spec.nodes > self.machine.memory:
@@ -92,9 +86,10 @@ class Planner:
         if spec.resources.gpu and not self.machine.has_gpu:
             yield f"resources.gpu: {spec.resources.gpu} asked for, this machine shows none"
         if spec.resources.cpu * spec.nodes > self.machine.cpus:
-            yield f"resources.cpu: {spec.resources.cpu * spec.nodes:g} cores asked for, this machine has {self.machine.cpus}"
+            asked = spec.resources.cpu * spec.nodes
+            yield f"resources.cpu: {asked:g} cores asked for, this machine has {self.machine.cpus}"
         if self.machine.no_namespaces:
-            yield f"/lyftlearn is not real here, only the LYFTLEARN_* variables lead there: {self.machine.no_namespaces}"
+            yield f"only the LYFTLEARN_* variables lead to the job's paths here: {self.machine.no_namespaces}"
         if not self.machine.limits_memory:
             yield f"resources.memory: not enforced here: {_cgroups.REMEDY}"
 
@@ -103,7 +98,7 @@ class Machine:
     """What this machine can give, looked up once."""
 
     def __init__(self, options: Options) -> None:
-        self.no_namespaces = 'switched off by namespaces = "never"' if options.namespaces == "never" else _sandbox.unusable()
+        self.no_namespaces = _SWITCHED_OFF if options.namespaces == "never" else _sandbox.unusable()
         self.namespaces = None if self.no_namespaces else shutil.which("bwrap")
         self.limits_memory = _cgroups.parent() is not None
         self.memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
@@ -149,6 +144,4 @@ def _uri_faults(spec: JobSpec) -> Iterator[tuple[str, str]]:
 
 
 def _has_boto3() -> bool:
-    from importlib.util import find_spec
-
-    return find_spec("boto3") is not None
+    return importlib.util.find_spec("boto3") is not None

@@ -1,18 +1,21 @@
-"""Namespaces through bubblewrap: a root of the job's own, with this machine's directories and the contract's paths in it."""
+"""Namespaces through bubblewrap: a root of the job's own, with this machine's directories and the contract's paths."""
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
+from pathlib import Path
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Sequence
 
-OWN_MOUNTS = frozenset(("/dev", "/proc", "/lyftlearn"))
+    from lyftlearn_local._place import Place
+
 PROBE_SECONDS = 10
 REMEDY = "install bubblewrap (`apt-get install bubblewrap`) and allow user namespaces"
+_NAMESPACES = ("--die-with-parent", "--unshare-pid", "--unshare-ipc")
+_KERNEL_MADE = (Path("/dev"), Path("/proc"))
 
 
 def unusable() -> str | None:
@@ -20,60 +23,61 @@ def unusable() -> str | None:
     program = shutil.which("bwrap")
     if program is None:
         return f"bwrap is not installed: {REMEDY}"
+    command = [program, *_NAMESPACES, *_root(()), "--proc", "/proc", "/bin/true"]
     try:
-        tried = subprocess.run(
-            [program, *_NAMESPACES, *_root(()), "/bin/true"], capture_output=True, text=True, timeout=PROBE_SECONDS, check=False
-        )
+        tried = subprocess.run(command, capture_output=True, text=True, timeout=PROBE_SECONDS, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
         return f"bwrap cannot be run ({error}): {REMEDY}"
     return None if tried.returncode == 0 else f"bwrap fails ({tried.stderr.strip()[:200]}): {REMEDY}"
 
 
-def wrap(
-    program: str,
-    command: Sequence[str],
-    *,
-    binds: Sequence[tuple[str, str]],
-    shared_memory: int | None,
-    user: tuple[int, int] | None,
-    hostname: str | None,
-    info: int,
-) -> list[str]:
+def wrap(program: str, command: Sequence[str], place: Place, *, shared_memory: int | None, info: int) -> list[str]:
     """Return `command` inside namespaces that end with their parent.
 
-    program: bubblewrap. binds: (path on this machine, path inside). shared_memory: bytes of /dev/shm. info: descriptor to which bwrap tells the
-    pid of the command, which is PID 1 inside.
+    program: bubblewrap. shared_memory: bytes of /dev/shm. info: descriptor to which bubblewrap tells the pid of the
+    command, which is PID 1 inside.
     """
-    argv = [program, *_NAMESPACES, "--as-pid-1", "--info-fd", str(info), *_root(tuple(inside for _, inside in binds))]
+    mounts = [("--bind", *pair) for pair in place.binds] + [("--ro-bind", *pair) for pair in place.readonly]
+    inside = [Path(mount[2]).resolve() for mount in mounts]
+    argv = [program, *_NAMESPACES, "--as-pid-1", "--info-fd", str(info), *_root(inside)]
+    argv += ["--dev", "/dev"] if place.own_devices else ["--dev-bind", "/dev", "/dev"]
+    argv += ["--proc", "/proc"]
     if shared_memory:
         argv += ["--size", str(shared_memory)]
     argv += ["--tmpfs", "/dev/shm"]  # noqa: S108 - the kernel's name for it
-    for outside, inside in binds:
-        argv += ["--bind", outside, inside]
-    if user:
-        argv += ["--unshare-user", "--uid", str(user[0]), "--gid", str(user[1])]
-    if hostname:
-        argv += ["--unshare-uts", "--hostname", hostname]
-    return [*argv, "--chdir", "/", "--", *command]
+    for (option, outside, _), target in zip(mounts, inside, strict=True):
+        argv += [option, outside, str(target)]
+    return [*argv, *_identity(place), "--chdir", "/", "--", *command]
 
 
-_NAMESPACES = ("--die-with-parent", "--unshare-pid", "--unshare-ipc")
+def _identity(place: Place) -> list[str]:
+    argv = []
+    if place.user:
+        argv += ["--unshare-user", "--uid", str(place.user[0]), "--gid", str(place.user[1])]
+    if place.hostname:
+        argv += ["--unshare-uts", "--hostname", place.hostname]
+    return argv
 
 
-def _root(own: tuple[str, ...]) -> list[str]:
-    """A root in memory whose directories are this machine's: only so can it have directories of the job's own."""
-    mounts = ["--tmpfs", "/"]
-    for source in _top_level():
-        if source not in OWN_MOUNTS and source not in own:
-            mounts += _same(source)
-    return [*mounts, "--dev-bind", "/dev", "/dev", "--proc", "/proc"]
+def _root(added: Iterable[Path]) -> list[str]:
+    """A root in memory that shows this machine's: only so can it have what this machine has not."""
+    missing = [path for path in added if not path.exists()]
+    return _copy_of(Path("/"), missing)
 
 
-def _top_level() -> Iterator[str]:
-    yield from sorted(os.path.join("/", name) for name in os.listdir("/"))
+def _copy_of(directory: Path, missing: Sequence[Path]) -> list[str]:
+    mounts = ["--tmpfs", str(directory)]
+    for child in sorted(directory.iterdir()):
+        if child in _KERNEL_MADE:
+            continue
+        if not child.is_symlink() and any(path.is_relative_to(child) for path in missing):
+            mounts += _copy_of(child, missing)
+        else:
+            mounts += _shown(child)
+    return mounts
 
 
-def _same(path: str) -> list[str]:
-    if os.path.islink(path):
-        return ["--symlink", os.readlink(path), path]
-    return ["--bind-try", path, path]
+def _shown(path: Path) -> list[str]:
+    if path.is_symlink():
+        return ["--symlink", str(path.readlink()), str(path)]
+    return ["--bind-try", str(path), str(path)]

@@ -91,8 +91,8 @@ class Lock:
         """Give it back."""
         os.close(self._descriptor)
 
-    def __enter__(self) -> Lock:
-        return self
+    def __enter__(self) -> None:
+        return None
 
     def __exit__(self, *_: object) -> None:
         self.release()
@@ -127,7 +127,7 @@ class Store:
 
     def waiting(self) -> list[str]:
         """The ids of the jobs that wait, oldest first."""
-        return [name.partition("-")[2] for name in sorted(os.listdir(self.queue))]
+        return [name.partition("-")[2] for name in sorted(path.name for path in self.queue.iterdir())]
 
     def forget(self, job_id: str) -> None:
         """Remove whatever entry the queue has for `job_id`."""

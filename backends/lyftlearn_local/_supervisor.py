@@ -12,8 +12,10 @@ import sys
 import time
 from pathlib import Path
 
-from lyftlearn_local._launch import CannotStart, launch, take_environment
-from lyftlearn_local._node import Node, read_report
+from lyftlearn_local._launch import launch, take_environment
+from lyftlearn_local._layouts import FINISH
+from lyftlearn_local._node import Node, free_port, read_report
+from lyftlearn_local._place import CannotGoOn, NodeFacts
 from lyftlearn_local._state import FINAL, JobFiles, Store, event, process_start
 from lyftlearn_local._verdict import Outcome, verdict
 
@@ -21,12 +23,13 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from lyftlearn_local._layouts import Place
+    from lyftlearn_local._place import Place
 
 SHORTEST_LOOK, LONGEST_LOOK = 0.005, 0.25
 ASK_AGAIN = 0.5
 AFTER_GRACE = 30.0
 """Seconds that a runtime has beyond the command's grace to keep what there is to keep."""
+ASKED_TO_END = "its supervisor was asked to end, as when the machine shuts down; submit the job again"
 _LOCK_TRIES = 20
 
 
@@ -58,24 +61,35 @@ class Supervisor:
         self.job.append(event("starting", supervisor=identity))
         try:
             self._launch()
-        except CannotStart as error:
+        except CannotGoOn as error:
             self.trouble = (error.reason, str(error))
         except OSError as error:
             self.trouble = ("platform", _disk_words(error, self.job.path))
         self._follow()
-        final = verdict(self.outcomes, trouble=self.trouble, stop_wished=self.stop_wished)
+        final = self._finish(verdict(self.outcomes, trouble=self.trouble, stop_wished=self.stop_wished))
         shutil.rmtree(self.job.path / "nodes", ignore_errors=True)
         self._emit(**final)
 
     def _on_signal(self, number: int, _frame: object) -> None:
         if number == signal.SIGTERM:
-            self.trouble = self.trouble or ("platform", "its supervisor was asked to end, as when the machine shuts down")
+            self.trouble = self.trouble or ("platform", ASKED_TO_END)
 
     def _launch(self) -> None:
         environment = take_environment(self.job)
-        port = _port(self.run_facts)
+        port = free_port() if self.run_facts["nodes"] > 1 else 0
         for rank in range(self.run_facts["nodes"]):
-            self.nodes.append(launch(self.job, self.run_facts, environment, rank, port))
+            self.nodes.append(launch(NodeFacts(self.job, self.run_facts, rank, port), environment))
+
+    def _finish(self, final: dict[str, Any]) -> dict[str, Any]:
+        """What the platform does after success; its failure is the job's."""
+        finish = FINISH.get(self.run_facts["layout"])
+        if finish is None or final["status"] != "succeeded":
+            return final
+        try:
+            finish(self.job, self.run_facts)
+        except CannotGoOn as error:
+            return verdict((), trouble=(error.reason, str(error)), stop_wished=False)
+        return final
 
     def _follow(self) -> None:
         look = SHORTEST_LOOK
@@ -144,7 +158,7 @@ class Supervisor:
         self._pump(node)
         node.ended = True
         place = next(place for other, place in self.nodes if other is node)
-        outcome = Outcome(node, read_report(place.report), ending=self._ending_since is not None)
+        outcome = Outcome(node, _report(node, place), ending=self._ending_since is not None)
         self.outcomes.append(outcome)
         self._note_progress()
         node.close()
@@ -177,12 +191,11 @@ class Supervisor:
             self.trouble = self.trouble or ("platform", _disk_words(error, self.job.path))
 
 
-def _port(run: dict[str, Any]) -> int:
-    if run["nodes"] == 1:
-        return 0
-    from lyftlearn_local._layouts import free_port
-
-    return free_port()
+def _report(node: Node, place: Place) -> dict[str, Any] | None:
+    report = read_report(place.report)
+    if report is None and not place.tells_success and node.process.returncode == 0:
+        return {"exit_code": 0}
+    return report
 
 
 def _disk_words(error: OSError, path: Path) -> str:
@@ -226,7 +239,7 @@ def _begin(job: JobFiles, record: dict[str, Any]) -> None:
 
 
 def main() -> None:
-    """Run the job whose directory is the first argument in one of the slots, then hand the slot to the next that waits."""
+    """Run the job whose directory is the first argument, in a slot; then hand the slot to the next that waits."""
     job = JobFiles(Path(sys.argv[1]))
     record = job.record()
     store = Store(job.path.parent.parent)
@@ -250,7 +263,7 @@ def _hand_on(store: Store) -> None:
             if not successor.events():
                 command = successor.record()["run"]["supervisor"]
                 signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # until the successor listens
-                os.execv(command[0], [*command, str(successor.path)])
+                os.execv(command[0], [*command, str(successor.path)])  # noqa: S606 - its own recorded command
         except FileNotFoundError:
             pass
         store.forget(job_id)

@@ -1,0 +1,67 @@
+"""One node's surroundings, as a layout makes them."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pathlib import Path
+    from typing import Any
+
+    from lyftlearn_local._state import JobFiles
+
+LOOPBACK = "127.0.0.1"
+
+
+class CannotGoOn(Exception):
+    """The job fails for no doing of its command: `reason` is whose fault it is, the text says why and what to do."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class Place:
+    """Variables, binds (path here, path inside), identity, and where the node reports.
+
+    tells_success: whether a node that succeeded leaves a report; SageMaker takes one for a failure.
+    own_devices: a container's few devices in place of this machine's.
+    """
+
+    def __init__(self, report: Path) -> None:
+        self.report = report
+        self.tells_success = True
+        self.variables: dict[str, str] = {}
+        self.binds: list[tuple[str, str]] = []
+        self.readonly: list[tuple[str, str]] = []
+        self.user: tuple[int, int] | None = None
+        self.hostname: str | None = None
+        self.own_devices = False
+        self.progress: Path | None = None
+
+    def bind(self, outside: Path, inside: str) -> Path:
+        """Show `outside`, a directory made if need be, at `inside`."""
+        outside.mkdir(parents=True, exist_ok=True)
+        self.binds.append((str(outside), inside))
+        return outside
+
+    def tell_progress(self, path: Path) -> None:
+        """Have the runtime say in `path` when its command starts."""
+        self.progress = path
+        self.variables["LYFTLEARN_SUBSTRATE_PROGRESS"] = str(path)
+
+
+class NodeFacts:
+    """Which node of which job."""
+
+    def __init__(self, job: JobFiles, run: dict[str, Any], rank: int, port: int) -> None:
+        self.job = job
+        self.run = run
+        self.rank = rank
+        self.port = port
+        self.directory = job.node(rank)
+
+    @property
+    def count(self) -> int:
+        """How many nodes the job has."""
+        nodes: int = self.run["nodes"]
+        return nodes

@@ -1,0 +1,80 @@
+"""What one submission writes."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from lyftlearn.errors import AccessDenied, BackendUnavailable, LyftLearnError, QuotaExceeded
+from lyftlearn_local._state import RESERVE_BYTES
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from lyftlearn_local._state import JobFiles
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
+
+
+@dataclass(frozen=True)
+class Submission:
+    """The record, the bundle, the variables that a node starts with, and the runtime."""
+
+    record: dict[str, Any]
+    bundle: Mapping[str, Any]
+    environment: Mapping[str, str]
+    runtime: Path
+
+    def write(self, draft: JobFiles) -> None:
+        """Write it all below `draft`, for this user only; when this returns it is on the disk."""
+        (draft.path / "logs").mkdir(mode=0o700, parents=True)
+        _write_file(draft.path / "job.json", self.record)
+        _write_file(draft.path / "bundle.json", self.bundle)
+        _write_file(draft.path / "environment.json", self.environment)
+        _place(self.runtime, draft.path / "runtime.pyz")
+        with (draft.path / "reserve").open("wb") as reserve:
+            os.posix_fallocate(reserve.fileno(), 0, RESERVE_BYTES)
+        (draft.path / "lock").touch(mode=0o600)
+        created_at = self.record["created_at"]
+        os.utime(draft.path / "job.json", (created_at, created_at))
+        sync(draft.path)
+
+
+def refusal(place: Path, error: OSError) -> LyftLearnError:
+    """Say why a job was certainly not accepted at `place`."""
+    if error.errno in _FULL:
+        return QuotaExceeded(f"{place} has no room for another job ({error.strerror}): free some space")
+    where = error.filename or place
+    if error.errno in _FORBIDDEN:
+        return AccessDenied(f"{where} cannot be written to ({error.strerror}): make it yours, or set another home")
+    return BackendUnavailable(f"the job cannot be written to {place}: {error}")
+
+
+def sync(directory: Path) -> None:
+    """Wait until the names in `directory` are on the disk."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _write_file(path: Path, content: Mapping[str, Any]) -> None:
+    path.touch(mode=0o600)
+    with path.open("w") as file:
+        json.dump(content, file)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _place(runtime: Path, path: Path) -> None:
+    try:
+        path.hardlink_to(runtime)
+    except OSError:
+        shutil.copyfile(runtime, path)
