@@ -39,7 +39,7 @@ def _no_connection() -> Any:
 def test_the_surface_is_the_frozen_one() -> None:
     """Widening or changing the API is a deliberate diff of docs/api, never an accident; griffe agrees."""
     answer = subprocess.run(
-        [sys.executable, "docs/api/generate.py", "--check"], cwd=ROOT, capture_output=True, text=True
+        [sys.executable, "docs/api/generate.py", "--check"], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert answer.returncode == 0, answer.stdout + answer.stderr
 

@@ -91,7 +91,7 @@ def test_nothing_is_imported_until_it_is_used() -> None:
         "import sys; from lyftlearn._registry import Registry; from lyftlearn.config import load;"
         "Registry(load({})).names(); print([m for m in sys.modules if m.startswith('lyftlearn_')])"
     )
-    assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True).stdout == "[]\n"
+    assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout == "[]\n"
 
 
 def test_letters_route_ids_back(config: Config) -> None:
