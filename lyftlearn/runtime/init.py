@@ -6,9 +6,10 @@ import os
 import signal
 import time
 
-from .faults import EXIT_STOPPED, EXIT_TIMEOUT, OUT_OF_MEMORY, TIMEOUT, USER_ERROR, Fault
+from .faults import EXIT_STOPPED, EXIT_TIMEOUT, OUT_OF_MEMORY, TIMEOUT, USER_ERROR, Stop
 from .memory import out_of_memory_kills
 from .output import Pump
+from .signals import FORWARDED, STOPPING, Signals
 from .spawn import adopt_orphans, spawn
 
 TYPE_CHECKING = False
@@ -17,11 +18,9 @@ if TYPE_CHECKING:
 
     from .spawn import Program
 
-STOPPING = {signal.SIGTERM, signal.SIGINT}
-FORWARDED = {signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2}
-WATCHED = STOPPING | FORWARDED | {signal.SIGCHLD}
 LONGEST_WAIT = 3600.0
 GROUP_POLL = 0.05
+REAP_PAUSE = 0.002
 LEFTOVERS_WAIT = 10.0
 """Seconds for killed processes to be gone: longer only where one hangs in the kernel."""
 
@@ -77,29 +76,33 @@ class Supervisor:
         self._kill_at: float | None = None
         self._pid = 0
         self._leader: int | None = None
-        self._mask: set[signal.Signals | int] = set()
+        self._signals = Signals()
         self.outcome = Outcome()
 
     def run(self, on_start: Callable[[int, float], None]) -> Outcome:
         """Run every attempt; `on_start` is told each one's number and time."""
-        self._mask = signal.pthread_sigmask(signal.SIG_BLOCK, WATCHED)
-        try:
-            adopt_orphans()
-            for attempt in range(1, self._retries + 2):
-                self._attempt(attempt, on_start)
-                if self.outcome.reason != USER_ERROR:
-                    break
-        finally:
-            end_everything(self._pid)
-            signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)
+        with self._signals:
+            try:
+                adopt_orphans()
+                self._attempts(on_start)
+            finally:
+                end_everything(self._pid)
+        if not self.outcome.cause and STOPPING & set(self._signals.take()):
+            raise Stop
         return self.outcome
+
+    def _attempts(self, on_start: Callable[[int, float], None]) -> None:
+        for number in range(1, self._retries + 2):
+            self._attempt(number, on_start)
+            if self.outcome.reason != USER_ERROR or STOPPING & set(self._signals.received):
+                break
 
     def _attempt(self, number: int, on_start: Callable[[int, float], None]) -> None:
         outcome, pump, kills = self.outcome, Pump(), out_of_memory_kills()
         outcome.attempt, self._leader = number, None
         pump.start()
         try:
-            self._pid = spawn(self._program(number), pump.writing, self._mask)
+            self._pid = spawn(self._program(number), pump.writing)
         finally:
             os.close(pump.writing)
         self._note_start(number, on_start)
@@ -120,9 +123,9 @@ class Supervisor:
     def _watch(self) -> None:
         """Until the command has ended; where it is to end, until its process group has, or grace is over."""
         while not self._over():
-            received = signal.sigtimedwait(WATCHED, self._patience())
-            if received:
-                self._receive(signal.Signals(received.si_signo))
+            self._signals.wait(self._patience())
+            for number in self._signals.take():
+                self._receive(number)
             self._reap()
             self._look_at_clock()
 
@@ -137,7 +140,7 @@ class Supervisor:
         ends = [end for end in (self._kill_at, self._deadline if self._kill_at is None else None) if end is not None]
         return min([LONGEST_WAIT, *(max(0.0, end - time.monotonic()) for end in ends)])
 
-    def _receive(self, number: signal.Signals) -> None:
+    def _receive(self, number: int) -> None:
         if number in STOPPING:
             self._end("stop")
         elif number in FORWARDED:
@@ -209,7 +212,7 @@ def end_everything(group: int) -> None:
             return
         for pid in children:
             _kill(pid)
-        signal.sigtimedwait({signal.SIGCHLD}, GROUP_POLL)
+        time.sleep(REAP_PAUSE)
 
 
 def _children() -> list[int]:
@@ -228,6 +231,3 @@ def _kill(pid: int) -> None:
         os.kill(pid, signal.SIGKILL)
     except (ProcessLookupError, PermissionError):
         pass
-
-
-__all__ = ["Fault", "Outcome", "Supervisor", "end_everything", "exit_code", "group_alive", "reap"]

@@ -45,7 +45,7 @@ def run_job(arguments: list[str]) -> int:
 
 def _pass_through(arguments: list[str]) -> int:
     try:
-        os.execvp(arguments[0], arguments)
+        os.execvp(arguments[0], arguments)  # noqa: S606 - nothing of a shell is wanted
     except OSError as error:
         print(f"lyftlearn: {arguments[0]}: {error.strerror}", file=sys.stderr)
     return 127
@@ -69,17 +69,19 @@ class Run:
 
     def run(self) -> int:
         """The exit code of the container."""
+        facts: dict[str, Any] = {"exit_code": None, "reason": None}
         try:
             outcome = self._run()
         except Stop:
-            code, facts, message = EXIT_STOPPED, {"exit_code": None, "reason": None, "stopped": True}, "stopped"
+            code, message = EXIT_STOPPED, ""
+            facts.update(stopped=True)
         except Fault as fault:
-            code, facts, message = fault.exit_code, {"exit_code": None, "reason": fault.reason}, str(fault)
+            code, message = fault.exit_code, str(fault)
+            facts.update(reason=fault.reason)
             print(f"lyftlearn: {fault}", file=sys.stderr, flush=True)
         else:
-            facts = {"exit_code": outcome.exit_code, "reason": outcome.reason}
-            facts.update({"stopped": True} if outcome.stopped else {})
             code, message = outcome.runtime_exit_code, outcome.message
+            facts.update(exit_code=outcome.exit_code, reason=outcome.reason, **({"stopped": True} if outcome.stopped else {}))
         finally:
             self._clean_up()
         self._report.write({**facts, **self._times()}, message)

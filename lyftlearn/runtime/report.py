@@ -39,7 +39,7 @@ class Report:
         failed = bool(facts.get("reason") or facts.get("stopped"))
         if self._path is None or not (failed or self._tells_success):
             return
-        line = PREFIX + json.dumps({key: value for key, value in facts.items()}, separators=(",", ":"))
+        line = PREFIX + json.dumps(dict(facts), separators=(",", ":"))
         words = last_words(self._written_by_command() or message, self.secrets) if facts.get("reason") else ""
         try:
             _put(self._path, (line + "\n" + words).encode("utf-8", "replace"))

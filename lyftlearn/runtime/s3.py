@@ -47,7 +47,7 @@ def _boto3() -> tuple[Any, Any]:
             "this job moves S3 objects or fetches secrets, and the image has no boto3: "
             f"add boto3 to the image, for the Python that starts the runtime ({sys.executable})"
         ) from error
-    retries = {"mode": "standard", "total_max_attempts": ATTEMPTS}
+    retries: Any = {"mode": "standard", "total_max_attempts": ATTEMPTS}
     return boto3, Config(retries=retries, max_pool_connections=32, connect_timeout=10, read_timeout=60)
 
 

@@ -7,6 +7,7 @@ import signal
 import warnings
 
 from .faults import IMAGE, Fault, configuration
+from .signals import WATCHED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,16 +31,18 @@ class Program:
         self.user = user if os.geteuid() == 0 else None
 
 
-def spawn(program: Program, output: int, mask: set[Any]) -> int:
+def spawn(program: Program, output: int) -> int:
     """Start the command with `output` as stdout and stderr; its pid, which is also its process group and session."""
     _let_open_again(output, program.user)
     libc = None if os.getpid() == 1 else _libc()
     reading, writing = os.pipe()
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, WATCHED)  # a signal for the child is not to run our handlers in it
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # other threads run; the child only executes
         pid = os.fork()
     if pid == 0:
         _become(program, output, mask, writing, libc)
+    signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     os.close(writing)
     with os.fdopen(reading, "rb") as failures:
         failure = failures.read()
@@ -58,7 +61,7 @@ def _let_open_again(output: int, user: dict[str, int] | None) -> None:
 def _become(program: Program, output: int, mask: set[Any], failures: int, libc: Any) -> NoReturn:
     step = "prepare"
     try:
-        _detach(output, libc)
+        _detach(output)
         _restore_signals(mask)
         step = "user"
         _change_user(program.user)
@@ -67,7 +70,7 @@ def _become(program: Program, output: int, mask: set[Any], failures: int, libc: 
         step = "directory"
         os.chdir(program.directory)
         step = "command"
-        os.execvpe(program.command[0], program.command, program.variables)
+        os.execvpe(program.command[0], program.command, program.variables)  # noqa: S606 - nothing of a shell is wanted
     except BaseException as error:  # noqa: BLE001 - the parent tells it
         number = getattr(error, "errno", None)
         os.write(failures, f"{step} {number or 0} {getattr(error, 'strerror', None) or error}".encode())
@@ -75,16 +78,15 @@ def _become(program: Program, output: int, mask: set[Any], failures: int, libc: 
         os._exit(EXEC_FAILED)
 
 
-def _detach(output: int, libc: Any) -> None:
+def _detach(output: int) -> None:
     os.setsid()
     nothing = os.open(os.devnull, os.O_RDONLY)
     for source, target in ((nothing, 0), (output, 1), (output, 2)):
         os.dup2(source, target)
     for name in os.listdir("/proc/self/fd"):
-        if int(name) > 2 and _is_open(int(name)):  # noqa: PLR2004 - stderr
+        if int(name) > 2 and _is_open(int(name)):
             os.set_inheritable(int(name), False)
     os.umask(UMASK)
-    del libc
 
 
 def _is_open(descriptor: int) -> bool:
@@ -96,7 +98,8 @@ def _is_open(descriptor: int) -> bool:
 
 
 def _restore_signals(mask: set[Any]) -> None:
-    for number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT, signal.SIGTERM):
+    signal.set_wakeup_fd(-1)
+    for number in (signal.SIGPIPE, signal.SIGXFSZ, *WATCHED):
         signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 

@@ -28,15 +28,18 @@ if TYPE_CHECKING:
 
         def find(self, uri: str) -> list[Entry]:
             """Every file under a directory, or the one file; nothing where there is nothing."""
+            ...
 
         def read(self, uri: str) -> bytes:
             """One object's content."""
+            ...
 
         def fetch(self, uri: str, path: str) -> None:
             """Copy one object into a file."""
 
         def sink(self, uri: str) -> Sink:
             """Start writing one object."""
+            ...
 
         def remove(self, uri: str) -> None:
             """Delete one object; it may be gone already."""
