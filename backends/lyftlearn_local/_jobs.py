@@ -164,8 +164,9 @@ class Jobs:
     def _sweep(self) -> None:
         """Remove drafts of clients that died."""
         for path in self.store.temporary.iterdir():
-            if time.time() - path.stat().st_mtime > _STALE_SECONDS:
-                shutil.rmtree(path, ignore_errors=True)
+            with contextlib.suppress(FileNotFoundError):  # another client has just moved its own
+                if time.time() - path.stat().st_mtime > _STALE_SECONDS:
+                    shutil.rmtree(path, ignore_errors=True)
 
 
 def _last(files: JobFiles) -> dict[str, Any] | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from lyftlearn_local._place import LOOPBACK, NodeFacts, Place
+from lyftlearn_local._place import LOOPBACK, NodeFacts, Place, hosts
 
 USER, GROUP = 1000, 1000
 NAMESPACE = "default"
@@ -29,7 +29,7 @@ def pod(node: NodeFacts) -> Place:
     if node.count > 1:
         place.variables |= {
             "JOB_COMPLETION_INDEX": str(node.rank),
-            "LYFTLEARN_SUBSTRATE_HOSTS": ",".join([LOOPBACK] * node.count),
+            "LYFTLEARN_SUBSTRATE_HOSTS": ",".join(hosts(node.count)),
             "LYFTLEARN_SUBSTRATE_PORT": str(node.port),
         }
     return place

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lyftlearn_local import _kubernetes, _sagemaker
-from lyftlearn_local._place import LOOPBACK, NodeFacts, Place
+from lyftlearn_local._place import NodeFacts, Place, hosts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def local(node: NodeFacts) -> Place:
     if node.count > 1:
         place.variables |= {
             "LYFTLEARN_SUBSTRATE_RANK": str(node.rank),
-            "LYFTLEARN_SUBSTRATE_HOSTS": ",".join([LOOPBACK] * node.count),
+            "LYFTLEARN_SUBSTRATE_HOSTS": ",".join(hosts(node.count)),
             "LYFTLEARN_SUBSTRATE_PORT": str(node.port),
         }
     return place

@@ -106,17 +106,17 @@ class Index:
             while self._place < len(self._known):
                 until, nanoseconds = self._known[self._place]
                 if until >= end:
-                    return datetime.fromtimestamp(nanoseconds / 1e9, UTC)
+                    return _moment(nanoseconds)
                 self._place += 1
             if not self._load():
                 return datetime.fromtimestamp(self._path.stat().st_mtime, UTC)
 
     def offset_at(self, since: datetime) -> int:
         """How many bytes came before `since`."""
-        wanted, before = since.timestamp() * 1e9, 0
+        before = 0
         while True:
             for until, nanoseconds in self._known:
-                if nanoseconds >= wanted:
+                if _moment(nanoseconds) >= since:
                     return before
                 before = until
             if not self._load():
@@ -135,6 +135,11 @@ class Index:
 
 def _entry(data: bytes, at: int) -> tuple[int, int]:
     return int.from_bytes(data[at : at + 8], "little"), int.from_bytes(data[at + 8 : at + 16], "little")
+
+
+def _moment(nanoseconds: int) -> datetime:
+    """Round as a line's time is, so that `since` that time takes the line in."""
+    return datetime.fromtimestamp(nanoseconds / 1e9, UTC)
 
 
 def _line_start(file: int, offset: int) -> int:

@@ -117,7 +117,7 @@ class LogsConformance(Fixtures):
         """They say why, and are the first to be lost when a container is torn down."""
         code = """
             for number in range(1000):
-                print("line", number)
+                print("line", number, flush=True)
             raise KeyError("the last line")
         """
         spec = harness.spec(code)
