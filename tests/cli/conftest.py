@@ -44,9 +44,7 @@ class CommandLine:
     environment: Mapping[str, str]
 
     def __call__(self, *words: str | Path, **variables: str) -> Ran:
-        with self.start(*words, **variables) as process:
-            out, err = process.communicate(timeout=PATIENCE)
-            return Ran(process.returncode, out.decode(), err.decode())
+        return finished(self.start(*words, **variables))
 
     def start(self, *words: str | Path, **variables: str) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
@@ -57,6 +55,16 @@ class CommandLine:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
         )
+
+
+def finished(process: subprocess.Popen[bytes]) -> Ran:
+    """Wait for its end; a process that hangs is killed, and the test fails."""
+    with process:
+        try:
+            out, err = process.communicate(timeout=PATIENCE)
+        finally:
+            process.kill()
+    return Ran(process.returncode, (out or b"").decode("utf-8", "surrogateescape"), err.decode())
 
 
 @pytest.fixture

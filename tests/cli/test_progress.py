@@ -1,0 +1,125 @@
+"""The progress of a wait, on a real terminal and without one."""
+
+from __future__ import annotations
+
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from lyftlearn import _progress
+
+from .conftest import PATIENCE, CommandLine
+
+_ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+
+
+class Terminal:
+    """A command whose standard error is a terminal; standard output is a file."""
+
+    def __init__(self, lyftlearn: CommandLine, out: Path, *words: str, **variables: str) -> None:
+        self._reading, writing = pty.openpty()
+        environment = {**lyftlearn.environment, "TERM": "xterm-256color", **variables}
+        with out.open("wb") as file:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "lyftlearn.cli", *words],
+                cwd=lyftlearn.directory, env=environment, stdin=subprocess.DEVNULL, stdout=file, stderr=writing,
+            )  # fmt: skip
+        os.close(writing)
+
+    def pieces(self) -> Iterator[str]:
+        """Yield what appears, as it appears, until the command ends."""
+        while True:
+            try:
+                piece = os.read(self._reading, 65536)
+            except OSError:  # EIO: nobody holds the other end any more
+                piece = b""
+            if not piece:
+                os.close(self._reading)
+                return
+            yield piece.decode()
+
+    def seen(self) -> str:
+        """Return all of it, without what moves the cursor."""
+        return _ESCAPES.sub("", "".join(self.pieces()))
+
+
+def test_a_terminal_shows_a_line_that_ends_with_the_result(lyftlearn: CommandLine, tmp_path: Path) -> None:
+    """Who waits sees that something happens, and at the end what happened; standard output stays clean."""
+    out = tmp_path / "out"
+    terminal = Terminal(lyftlearn, out, "train", "eta", "--wait", "--", "sleep", "1")
+    seen = terminal.seen()
+    assert terminal.process.wait(PATIENCE) == 0
+    job_id = out.read_text().strip()
+    assert f"✓ {job_id}  succeeded" in seen
+    assert "running" in seen
+    assert "succeeded after" not in seen
+
+
+def test_ctrl_c_at_a_terminal_gives_the_cursor_back(lyftlearn: CommandLine, tmp_path: Path) -> None:
+    """An interrupted live line must not leave a terminal without its cursor."""
+    terminal = Terminal(lyftlearn, tmp_path / "out", "train", "eta", "--wait", "--", "sleep", "600")
+    seen = ""
+    for piece in terminal.pieces():
+        if "running" in piece and "running" not in seen:
+            terminal.process.send_signal(signal.SIGINT)
+        seen += piece
+    assert terminal.process.wait(PATIENCE) == 130
+    assert seen.rfind("\x1b[?25h") > seen.rfind("\x1b[?25l")
+    assert "attach again with: lyftlearn wait eta-" in seen
+    assert lyftlearn("stop", "--wait", (tmp_path / "out").read_text().strip()).code == 0
+
+
+def test_a_dumb_terminal_gets_nothing_that_moves(lyftlearn: CommandLine, tmp_path: Path) -> None:
+    """Editors and old consoles run shells, too."""
+    terminal = Terminal(lyftlearn, tmp_path / "out", "train", "eta", "--wait", "--", "true", TERM="dumb")
+    seen = "".join(terminal.pieces())
+    assert terminal.process.wait(PATIENCE) == 0
+    assert "\x1b" not in seen
+    assert "succeeded after" in seen
+
+
+def test_without_a_terminal_each_change_is_a_line_if_asked_for(lyftlearn: CommandLine) -> None:
+    """Logs of pipelines want the changes, and no animation."""
+    job_id = lyftlearn("train", "eta", "--", "sleep", "1").id
+    lines = lyftlearn("wait", job_id, "--progress").err.splitlines()
+    assert lines[-1] == f"{job_id} succeeded"
+    assert all(line.startswith(job_id) for line in lines)
+    assert len(set(lines)) == len(lines)
+
+
+@pytest.mark.parametrize("words", [("--no-progress",), ()])
+def test_without_a_terminal_nothing_is_drawn_unasked(lyftlearn: CommandLine, words: tuple[str, ...]) -> None:
+    """Scripts that capture standard error see the result only."""
+    job_id = lyftlearn("train", "eta", "--", "true").id
+    assert re.fullmatch(rf"{job_id} succeeded after \d+s\n", lyftlearn("wait", job_id, *words).err)
+
+
+def test_the_callers_wish_comes_first() -> None:
+    """`progress=False` at a terminal means no line, `progress=True` without one means lines."""
+    assert _progress.wanted(True) is True
+    assert _progress.wanted(False) is False
+
+
+def test_nothing_is_loaded_to_draw_where_nothing_is_drawn(lyftlearn: CommandLine) -> None:
+    """A job from a script pays for neither the drawing library nor a vendor's SDK."""
+    program = (
+        "import sys; from lyftlearn.cli import main; code = main(['train', 'eta', '--wait', '--', 'true']);"
+        "print(code, sorted({'rich', 'boto3', 'botocore', 'lightkube', 'shtab', 'html', 'IPython'} & set(sys.modules)))"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=lyftlearn.directory,
+        env=dict(lyftlearn.environment),
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=True,
+    )
+    assert ran.stdout.splitlines()[-1] == "0 []"

@@ -1,0 +1,137 @@
+"""Cards, tables and lines: what a person sees of a job."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from html.parser import HTMLParser
+from typing import cast
+
+import pytest
+
+from lyftlearn import FailureReason, Job, JobKind, JobState, JobStatus, _views
+
+BEGAN = datetime(2025, 1, 31, 8, tzinfo=UTC)
+VOID = {"br", "hr", "img"}
+
+
+@dataclass(frozen=True)
+class Seen:
+    """The part of a job that a view looks at."""
+
+    state: JobState
+    id: str = "eta-tlaaaaaaaaaaa"
+    name: str = "eta"
+    kind: JobKind = JobKind.TRAIN
+    labels: dict[str, str] = field(default_factory=dict)
+
+
+def job(status: JobStatus = JobStatus.RUNNING, message: str = "", **seen: object) -> Job:
+    finished = BEGAN + timedelta(minutes=2, seconds=5) if status.finished else None
+    state = JobState(
+        status=status,
+        reason=FailureReason.USER_ERROR if status is JobStatus.FAILED else None,
+        message=message,
+        exit_code=3 if status is JobStatus.FAILED else None,
+        attempt=1,
+        created_at=BEGAN - timedelta(minutes=1),
+        started_at=None if status is JobStatus.PENDING else BEGAN,
+        finished_at=finished,
+    )
+    return cast("Job", Seen(state, **seen))  # type: ignore[arg-type]
+
+
+class Page(HTMLParser):
+    """Texts and tags of a page; fails on a tag that is closed out of turn."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[str] = []
+        self.attributes: set[str] = set()
+        self.text = ""
+        self.feed(html)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes |= {name for name, _ in attrs}
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+@pytest.mark.parametrize("status", JobStatus)
+def test_a_card_shows_what_was_observed(status: JobStatus) -> None:
+    """Every status has its card: a new one without a colour would break notebooks."""
+    page = Page(_views.job_html(job(status, "last words", labels={"team": "eta"})))
+    for text in ("eta-tlaaaaaaaaaaa", str(status), "train", "last words", "team=eta"):
+        assert text in page.text
+
+
+def test_a_failed_jobs_card_says_why() -> None:
+    """Reason, exit code and duration are the first three questions."""
+    text = Page(_views.job_html(job(JobStatus.FAILED))).text
+    for fact in ("reason user-error", "exit code 3", "duration 2m 05s"):
+        assert fact in text
+
+
+@pytest.mark.parametrize("attack", ["<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "&lt;b&gt;"])
+def test_what_a_job_says_is_never_markup(attack: str) -> None:
+    """A job's output ends in its message: it must not run in the notebook of who looks at it."""
+    seen = job(JobStatus.FAILED, attack, name=attack, labels={attack: attack})
+    for html in (_views.job_html(seen), _views.jobs_html([seen])):
+        page = Page(html)
+        assert attack in page.text
+        assert {"script", "img"}.isdisjoint(page.tags)
+        assert page.attributes <= {"style", "scope"}
+
+
+def test_views_carry_their_style_and_load_nothing() -> None:
+    """Notebooks are read offline, and sanitizers remove style sheets."""
+    html = _views.job_html(job()) + _views.jobs_html([job()])
+    assert {"style", "link", "script"}.isdisjoint(Page(html).tags)
+    assert "url(" not in html
+    assert "background:#fff" not in html
+
+
+def test_a_table_of_no_jobs_says_so() -> None:
+    """An empty table looks like a fault."""
+    assert Page(_views.jobs_html([])).text == "no jobs"
+
+
+def test_a_table_has_a_row_for_each_job() -> None:
+    """A table is for many."""
+    assert Page(_views.jobs_html([job(), job(JobStatus.FAILED), job(JobStatus.PENDING)])).tags.count("tr") == 4
+
+
+def test_a_row_stays_a_row() -> None:
+    """A newline or an escape sequence in a message must not rearrange somebody's terminal."""
+    row = _views.row(job(JobStatus.FAILED, "one\ntwo\x1b[31m\r\u202e\x07"))
+    assert "".join(row).isprintable()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(-1, "0s"), (0, "0s"), (59.9, "59s"), (60, "1m 00s"), (3599, "59m 59s"), (7805, "2h 10m"), (90000, "1d 01h")],
+)
+def test_durations_show_their_two_largest_units(seconds: float, text: str) -> None:
+    """Nobody wants seconds of a job of two days, nor `0:00:07`; a clock that goes back must not show."""
+    assert _views.elapsed(timedelta(seconds=seconds)) == text
+
+
+def test_a_running_jobs_duration_counts_until_now() -> None:
+    """It is what the live line shows."""
+    assert _views.duration_text(job().state, BEGAN + timedelta(seconds=7)) == "7s"
+    assert _views.duration_text(job(JobStatus.PENDING).state) == "-"
+
+
+def test_columns_are_aligned() -> None:
+    """Plain tables are read by people and by `awk` alike."""
+    assert _views.aligned([("a", "bb", "c"), ("aaa", "b", "")]) == ["a    bb  c", "aaa  b"]
