@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from lyftlearn.errors import BackendUnavailable, Conflict, JobNotFound
 from lyftlearn_local._leftovers import end_recorded
-from lyftlearn_local._state import FINAL, JobFiles, Store, event, lost, process_start
+from lyftlearn_local._state import ASKED_TO_STOP, FINAL, JobFiles, Store, event, lost, process_start
 from lyftlearn_local._submission import refusal, sync
 
 if TYPE_CHECKING:
@@ -60,11 +60,10 @@ class Jobs:
         """Return the newest event, after doing what a dead supervisor or client left undone."""
         events = files.events()
         last = events[-1] if events else None
-        if last and last["status"] in FINAL:
-            return last
-        if time.time() - (last["at"] if last else record["created_at"]) < _LOOK_AFTER_SECONDS:
-            return last
-        return self._look_after(files, record)
+        quiet = time.time() - (last["at"] if last else record["created_at"])
+        if (last is None or last["status"] not in FINAL) and quiet > _LOOK_AFTER_SECONDS:
+            last = self._look_after(files, record)
+        return _with_wish(files, last)
 
     def _look_after(self, files: JobFiles, record: Mapping[str, Any]) -> dict[str, Any] | None:
         """Whether the job's supervisor lives is told by its lock alone."""
@@ -172,6 +171,13 @@ class Jobs:
 def _last(files: JobFiles) -> dict[str, Any] | None:
     events = files.events()
     return events[-1] if events else None
+
+
+def _with_wish(files: JobFiles, last: dict[str, Any] | None) -> dict[str, Any] | None:
+    """A wish is on record as soon as it is written, whether or not the supervisor has seen it."""
+    if last is None or last["status"] in FINAL or not files.stop_path.exists():
+        return last
+    return last | {"status": "stopping", "message": ASKED_TO_STOP}
 
 
 def _settle(files: JobFiles, last: dict[str, Any]) -> dict[str, Any]:

@@ -12,12 +12,6 @@ if TYPE_CHECKING:
 LOOPBACK = "127.0.0.1"
 
 
-def loopback(rank: int) -> str:
-    """Return an address of this machine for node `rank`; the first one's is the usual one."""
-    high, low = divmod(rank, 254)
-    return f"127.0.{high}.{low + 1}"
-
-
 def hosts(count: int) -> list[str]:
     """Return an address of this machine for each node: programs take equal names for one host."""
     return [f"127.0.{rank // 250}.{rank % 250 + 1}" for rank in range(count)]
@@ -70,11 +64,6 @@ class NodeFacts:
         self.rank = rank
         self.port = port
         self.directory = job.node(rank)
-
-    @property
-    def addresses(self) -> list[str]:
-        """Every node's own: Linux answers to all of 127.0.0.0/8."""
-        return [loopback(rank) for rank in range(self.count)]
 
     @property
     def count(self) -> int:

@@ -8,7 +8,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from lyftlearn_local._place import LOOPBACK, CannotGoOn, NodeFacts, Place
+from lyftlearn_local._place import CannotGoOn, NodeFacts, Place, hosts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ def training(node: NodeFacts) -> Place:
     place.user = None if os.geteuid() == 0 else (0, 0)
     place.hostname = _host(node.rank)
     place.bind(ml, "/opt/ml")
+    place.bind(node.directory / "lyftlearn", "/lyftlearn")
     for name in ("input/config", f"input/data/{BUNDLE_CHANNEL}", "model", "output/data", "checkpoints"):
         (ml / name).mkdir(parents=True)
     shutil.copyfile(node.job.path / "bundle.json", ml / "input" / "data" / BUNDLE_CHANNEL / "bundle.json")
@@ -55,13 +56,13 @@ def _fill(channel: str, uri: str, place: Path, run: dict[str, Any]) -> None:
 
 
 def _write_configuration(node: NodeFacts, config: Path) -> None:
-    hosts = [_host(rank) for rank in range(node.count)]
-    instances = [{"instance_group_name": "homogeneousCluster", "instance_type": "local", "hosts": hosts}]
+    names = [_host(rank) for rank in range(node.count)]
+    instances = [{"instance_group_name": "homogeneousCluster", "instance_type": "local", "hosts": names}]
     resources = {
         "current_host": _host(node.rank),
         "current_instance_type": "local",
         "current_group_name": "homogeneousCluster",
-        "hosts": hosts,
+        "hosts": names,
         "instance_groups": instances,
         "network_interface_name": "lo",
     }
@@ -72,10 +73,10 @@ def _write_configuration(node: NodeFacts, config: Path) -> None:
 
 def _name_hosts(node: NodeFacts, place: Place) -> None:
     """The instances know each other by name; here all are this machine."""
-    names = " ".join(_host(rank) for rank in range(node.count))
-    hosts = node.directory / "hosts"
-    hosts.write_text(Path("/etc/hosts").read_text() + f"\n{LOOPBACK} {names}\n")
-    place.binds.append((str(hosts), "/etc/hosts"))
+    known = "".join(f"{address} {_host(rank)}\n" for rank, address in enumerate(hosts(node.count)))
+    file = node.directory / "hosts"
+    file.write_text(Path("/etc/hosts").read_text() + f"\n{known}")
+    place.binds.append((str(file), "/etc/hosts"))
 
 
 def _variables(node: NodeFacts) -> dict[str, str]:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 FINAL = frozenset(("succeeded", "failed", "stopped"))
 RESERVE_BYTES = 16384
+ASKED_TO_STOP = "asked to stop"
 SUPERVISOR_LOST = "its supervisor is gone without a word: it was killed, or the machine restarted; submit the job again"
 
 

@@ -16,7 +16,7 @@ from lyftlearn_local._launch import launch, take_environment
 from lyftlearn_local._layouts import FINISH
 from lyftlearn_local._node import Node, free_port, read_report
 from lyftlearn_local._place import CannotGoOn, NodeFacts
-from lyftlearn_local._state import FINAL, JobFiles, Store, event, process_start
+from lyftlearn_local._state import ASKED_TO_STOP, FINAL, JobFiles, Store, event, process_start
 from lyftlearn_local._verdict import Outcome, verdict
 
 TYPE_CHECKING = False
@@ -149,7 +149,7 @@ class Supervisor:
     def _note_wish(self) -> None:
         if not self.stop_wished and self.job.stop_path.exists():
             self.stop_wished = True
-            self._emit("stopping", message="asked to stop")
+            self._emit("stopping", message=ASKED_TO_STOP)
 
     def _note_end(self, node: Node) -> None:
         if node.process.poll() is None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from lyftlearn_local._state import ASKED_TO_STOP
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -47,7 +49,7 @@ def verdict(outcomes: Sequence[Outcome], *, trouble: tuple[str, str] | None, sto
         told = {"reason": failure.reason, "message": failure.message, "exit_code": failure.exit_code}
         return {"status": "failed", **told, "attempt": attempt}
     if stop_wished and any(outcome.stopped for outcome in outcomes):
-        return {"status": "stopped", "message": "asked to stop", "attempt": attempt}
+        return {"status": "stopped", "message": ASKED_TO_STOP, "attempt": attempt}
     return {"status": "succeeded", "exit_code": 0, "attempt": attempt}
 
 
