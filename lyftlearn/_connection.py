@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from lyftlearn.backend import Backend, Following
@@ -17,24 +18,39 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0
 _log = logging.getLogger("lyftlearn")
 
 
+@dataclass
+class _Followed:
+    """Who listens to a job, and what was last heard of it; its end is never forgotten."""
+
+    listeners: list[Listener] = field(default_factory=list)
+    heard: JobEvent | None = None
+
+    def hear(self, event: JobEvent) -> None:
+        if self.heard is None or not self.heard.status.finished:
+            self.heard = event
+
+
 class Connection:
     """A backend, and who listens to what happens to its jobs."""
 
     def __init__(self, backend: Backend) -> None:
         self.backend = backend
         self._following = Following()
-        self._listeners: dict[str, list[Listener]] = {}
+        self._followed: dict[str, _Followed] = {}
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
 
     def listen(self, job_id: str, listener: Listener) -> Callable[[], None]:
         """Give every event of the job to `listener`, from now until the returned function is called.
 
-        An error that repeating cannot mend is given too. The listener is called in the watcher's thread and must return
-        at once.
+        The last event is given at once if others listen already, for the watch will not repeat it. An error that
+        repeating cannot mend is given too. The listener must return at once: the watcher's thread calls it.
         """
         with self._lock:
-            self._listeners.setdefault(job_id, []).append(listener)
+            followed = self._followed.setdefault(job_id, _Followed())
+            followed.listeners.append(listener)
+            if followed.heard is not None:
+                listener(followed.heard)
             self._following.add(job_id)
             self._start()
         return lambda: self._unlisten(job_id, listener)
@@ -45,10 +61,10 @@ class Connection:
 
     def _unlisten(self, job_id: str, listener: Listener) -> None:
         with self._lock:
-            remaining = [other for other in self._listeners.get(job_id, []) if other is not listener]
-            self._listeners[job_id] = remaining
-            if not remaining:
-                del self._listeners[job_id]
+            followed = self._followed[job_id]
+            followed.listeners = [other for other in followed.listeners if other is not listener]
+            if not followed.listeners:
+                del self._followed[job_id]
                 self._following.discard(job_id)
 
     def _start(self) -> None:
@@ -77,6 +93,10 @@ class Connection:
         for job_id in self._following.ids:
             self._tell(job_id, error)
 
-    def _tell(self, job_id: str, event: JobEvent | LyftLearnError) -> None:
-        for listener in tuple(self._listeners.get(job_id, ())):
-            listener(event)
+    def _tell(self, job_id: str, said: JobEvent | LyftLearnError) -> None:
+        with self._lock:
+            followed = self._followed.get(job_id, _Followed())
+            if isinstance(said, JobEvent):
+                followed.hear(said)
+            for listener in followed.listeners:
+                listener(said)

@@ -75,7 +75,10 @@ def _changes(jobs: Sequence[Job], updates: SimpleQueue[_Update], deadline: float
     waiting = {index for index, job in enumerate(jobs) if not job.state.status.finished}
     yield from jobs
     while waiting:
-        index, error = _next(updates, deadline, [jobs[index] for index in sorted(waiting)])
+        try:
+            index, error = updates.get(timeout=_remaining(deadline))
+        except Empty:
+            raise WaitTimeout([jobs[index] for index in sorted(waiting)]) from None
         if error is not None:
             raise error
         job = jobs[index]
@@ -86,11 +89,8 @@ def _changes(jobs: Sequence[Job], updates: SimpleQueue[_Update], deadline: float
             waiting.discard(index)
 
 
-def _next(updates: SimpleQueue[_Update], deadline: float | None, waiting: list[Job]) -> _Update:
-    try:
-        return updates.get(timeout=None if deadline is None else max(0.0, deadline - time.monotonic()))
-    except Empty:
-        raise WaitTimeout(waiting) from None
+def _remaining(deadline: float | None) -> float | None:
+    return None if deadline is None else max(0.0, deadline - time.monotonic())
 
 
 def _raise_for_first(jobs: Sequence[Job]) -> None:

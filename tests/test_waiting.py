@@ -1,0 +1,225 @@
+"""Waiting: many handles on one watch, events in any order, connections that break, and times that pass."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from queue import Empty, SimpleQueue
+
+import pytest
+
+import lyftlearn
+from lyftlearn._connection import Connection
+from lyftlearn._job import Job
+from lyftlearn._waiting import wait
+from lyftlearn.backend import (
+    Backend,
+    Capabilities,
+    Following,
+    JobQuery,
+    JobRecord,
+    JobSpec,
+    LogLine,
+    LogQuery,
+    Plan,
+)
+from lyftlearn.errors import AccessDenied, BackendUnavailable, JobNotFound, LyftLearnError
+from lyftlearn.events import JobEvent
+from lyftlearn.types import JobKind, JobStatus
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+class Scripted(Backend):
+    """A backend whose watch says what a test tells it to."""
+
+    name = "scripted"
+
+    def __init__(self) -> None:
+        self.script: SimpleQueue[JobEvent | Exception | None] = SimpleQueue()
+        self.watches = 0
+        self.described = 0
+
+    def watch(self, following: Following) -> Iterator[JobEvent]:
+        self.watches += 1
+        while not following.closed:
+            try:
+                said = self.script.get(timeout=0.01)
+            except Empty:
+                continue
+            if said is None:
+                return
+            if isinstance(said, Exception):
+                raise said
+            while said.job_id not in following.ids and not following.closed:
+                following.wait_for_change(0.1)
+            yield said
+
+    def describe(self, job_id: str) -> JobRecord:
+        self.described += 1
+        raise JobNotFound(f"{job_id} is gone")
+
+    def capabilities(self) -> Capabilities:
+        return Capabilities(offers=frozenset())
+
+    def plan(self, spec: JobSpec) -> Plan:
+        return Plan(spec=spec, backend=self.name, requests=())
+
+    def submit(self, plan: Plan) -> JobRecord:
+        return record(plan.spec.id)
+
+    def list(self, query: JobQuery) -> Iterator[JobRecord]:
+        return iter(())
+
+    def logs(self, job_id: str, query: LogQuery) -> Iterator[LogLine]:
+        return iter(())
+
+    def stop(self, job_id: str) -> None:
+        return None
+
+    def outputs(self, job_id: str) -> Mapping[str, str]:
+        return {}
+
+
+def event(job_id: str, status: JobStatus, message: str = "") -> JobEvent:
+    return JobEvent(job_id=job_id, status=status, at=NOW, message=message)
+
+
+def record(job_id: str) -> JobRecord:
+    pending = event(job_id, JobStatus.PENDING)
+    return JobRecord(id=job_id, kind=JobKind.TRAIN, name="eta", labels={}, digest="", decision="", event=pending)
+
+
+@pytest.fixture
+def backend() -> Scripted:
+    return Scripted()
+
+
+@pytest.fixture
+def connection(backend: Scripted) -> Iterator[Connection]:
+    made = Connection(backend)
+    yield made
+    made.close()
+
+
+def handle(connection: Connection, job_id: str, *, kept: bool = True) -> Job:
+    return Job(lambda: connection, record(job_id), kept=kept)
+
+
+def test_one_watch_serves_all_handles(backend: Scripted, connection: Connection) -> None:
+    """A thousand handles must not cost a thousand connections."""
+    jobs = [handle(connection, f"job-{number}") for number in range(100)]
+    for job in jobs:
+        backend.script.put(event(job.id, JobStatus.SUCCEEDED))
+    assert {state.status for state in wait(jobs, "60s", progress=False)} == {JobStatus.SUCCEEDED}
+    assert (backend.watches, backend.described) == (1, 0)
+
+
+def test_two_handles_on_one_job_both_finish(backend: Scripted, connection: Connection) -> None:
+    """Two parts of a program may wait for one job without knowing of each other."""
+    one, other = handle(connection, "job-a"), handle(connection, "job-a")
+    backend.script.put(event("job-a", JobStatus.SUCCEEDED))
+    assert len(wait([one, other, one], "60s", progress=False)) == 3
+    assert one == other
+
+
+def test_a_watch_that_breaks_is_taken_up_again(backend: Scripted, connection: Connection) -> None:
+    """A dropped connection, a stream's end, and a plugin's own mistake are none of them the job's end."""
+    job = handle(connection, "job-a")
+    for trouble in (BackendUnavailable("away"), None, ValueError("a bug")):
+        backend.script.put(trouble)
+    backend.script.put(event("job-a", JobStatus.SUCCEEDED))
+    assert wait([job], "60s", progress=False)[0].status == "succeeded"
+    assert backend.watches == 4
+
+
+def test_what_no_patience_mends_is_raised(backend: Scripted, connection: Connection) -> None:
+    """Waiting for a permission that nobody will give is waiting for ever."""
+    backend.script.put(AccessDenied("may not watch"))
+    with pytest.raises(AccessDenied, match="may not watch"):
+        wait([handle(connection, "job-a")], "60s", progress=False)
+
+
+def test_updates_are_given_once_and_in_order(backend: Scripted, connection: Connection) -> None:
+    """`on_update` sees each change once, however often and in whatever order the substrate said it."""
+    job = handle(connection, "job-a")
+    for status in (JobStatus.RUNNING, JobStatus.STARTING, JobStatus.RUNNING, JobStatus.SUCCEEDED, JobStatus.RUNNING):
+        backend.script.put(event("job-a", status))
+    seen: list[str] = []
+    wait([job], "60s", on_update=lambda _, state: seen.append(state.status), progress=False)
+    assert sorted(set(seen), key=seen.index) == seen
+    assert seen[-1] == "succeeded"
+
+
+def test_time_runs_out_for_those_that_go_on(backend: Scripted, connection: Connection) -> None:
+    """WaitTimeout names the unfinished ones only, in the order given."""
+    jobs = [handle(connection, f"job-{letter}") for letter in "abc"]
+    backend.script.put(event("job-b", JobStatus.SUCCEEDED))
+    with pytest.raises(lyftlearn.WaitTimeout) as caught:
+        wait(jobs, "1s", progress=False)
+    assert caught.value.jobs == [jobs[0], jobs[2]]
+
+
+def test_check_raises_for_the_first_in_order(backend: Scripted, connection: Connection) -> None:
+    """All are waited for; then the error is the same whichever ended first."""
+    jobs = [handle(connection, f"job-{letter}") for letter in "abc"]
+    backend.script.put(event("job-c", JobStatus.FAILED, "c broke"))
+    backend.script.put(event("job-b", JobStatus.STOPPED))
+    backend.script.put(event("job-a", JobStatus.SUCCEEDED))
+    with pytest.raises(lyftlearn.JobStopped) as caught:
+        wait(jobs, "60s", progress=False)
+    assert caught.value.job == jobs[1]
+    states = wait(jobs, check=False, progress=False)
+    assert [state.status for state in states] == ["succeeded", "stopped", "failed"]
+
+
+def test_a_job_known_from_its_claim_alone_is_never_waited_for(connection: Connection) -> None:
+    """Its backend has forgotten it: an answer now is worth more than a wait without end."""
+    with pytest.raises(JobNotFound):
+        wait([handle(connection, "job-a", kept=False)], progress=False)
+
+
+def test_listeners_leave_nothing_behind(backend: Scripted, connection: Connection) -> None:
+    """A process that waits for jobs all day must not grow."""
+    backend.script.put(event("job-a", JobStatus.SUCCEEDED))
+    wait([handle(connection, "job-a")], "60s", progress=False)
+    assert connection._followed == {}
+    assert connection._following.ids == frozenset()
+
+
+def test_closing_ends_the_watch(backend: Scripted) -> None:
+    """A client that is gone leaves no thread."""
+    connection = Connection(backend)
+    connection.listen("job-a", lambda _: None)
+    thread = connection._thread
+    assert thread is not None
+    connection.close()
+    thread.join(timeout=60)
+    assert not thread.is_alive()
+
+
+def test_following_wakes_whoever_waits() -> None:
+    """A watch that polls slowly must take up a new job at once."""
+    following = Following()
+    woken: list[bool] = []
+    waiter = threading.Thread(target=lambda: woken.append(following.wait_for_change(60)))
+    waiter.start()
+    deadline = time.monotonic() + 60
+    while not woken and time.monotonic() < deadline:
+        following.add(f"job-{len(following.ids)}")
+        waiter.join(0.01)
+    assert woken == [True]
+    following.close()
+    assert following.wait_for_change(60)
+
+
+def test_status_is_paced(connection: Connection) -> None:
+    """A bare loop on `status` asks at most once a second."""
+    job = handle(connection, "job-a")
+    started = time.monotonic()
+    for _ in range(2):
+        with pytest.raises(LyftLearnError):
+            _ = job.status
+    assert time.monotonic() - started >= 1
