@@ -44,7 +44,7 @@ class _Gzip:
 
 
 def pack(directory: str, sink: Sink, without: Collection[str] = ()) -> None:
-    """Write `directory`'s content as tar.gz: sorted, no times, no owners; `without` names top-level entries to leave out."""
+    """Write `directory`'s content as tar.gz: sorted, no times, no owners, none of the top-level entries `without`."""
     compressed = _Gzip(sink)
     top = os.path.realpath(directory)
     with tarfile.open(fileobj=compressed, mode="w|", format=tarfile.PAX_FORMAT) as archive:  # type: ignore[call-overload]
@@ -138,10 +138,14 @@ def _refuse_escape(member: tarfile.TarInfo, name: str, target: str, destination:
     """Names, the links on the way, and the targets of links must all stay inside."""
     parent = os.path.realpath(os.path.dirname(target))
     leads_to = os.path.join(parent, member.linkname) if member.issym() else target
-    outside = os.path.isabs(name) or not _inside(parent, destination) or not _inside(os.path.normpath(leads_to), destination)
+    outside = (
+        os.path.isabs(name) or not _inside(parent, destination) or not _inside(os.path.normpath(leads_to), destination)
+    )
     special = not (member.isreg() or member.isdir() or member.issym() or member.islnk())
     if outside or special or name.split("/", 1)[0] == "..":
-        raise configuration(f"{archive_name(member)} would leave its destination, or is no file: the archive is refused")
+        raise configuration(
+            f"{archive_name(member)} would leave its destination, or is no file: the archive is refused"
+        )
 
 
 def archive_name(member: tarfile.TarInfo) -> str:

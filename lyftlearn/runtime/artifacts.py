@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def keep(bundle: Bundle, layout: Layout, rank: int) -> None:
-    """Upload outputs that have a place of their own; pack the rest where the platform does not. Node 0 speaks for all."""
+    """Upload outputs that have a place of their own; pack the rest where the platform does not. Node 0 alone does."""
     placed = {name: entry["uri"] for name, entry in bundle["outputs"].items() if entry.get("uri")}
     if rank == 0:
         for name, uri in placed.items():

@@ -127,7 +127,9 @@ def _resolve(field: str, value: Any, origin: str) -> Any:
 
     seen = hashlib.sha256(content).hexdigest()
     if seen != value["sha256"]:
-        raise configuration(f"bundle: {field}: what is at {value['$ref']} has sha256 {seen}, expected {value['sha256']}")
+        raise configuration(
+            f"bundle: {field}: what is at {value['$ref']} has sha256 {seen}, expected {value['sha256']}"
+        )
     return parse(content.decode("utf-8"), f"bundle: {field} at {value['$ref']}")
 
 

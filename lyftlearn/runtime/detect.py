@@ -36,8 +36,8 @@ def detect(environ: Mapping[str, str], root: str = "/") -> Detection:
 
     1. The variable LYFTLEARN_SUBSTRATE.
     2. Studio's metadata file with an AppType: nothing else writes it.
-    3. A service account, a bundle projected into a pod, or KUBERNETES_SERVICE_HOST: a pod, whatever lies in /opt/ml, because
-       images are built with /opt/ml in them. With a serving system's variable and no bundle it is a serving pod.
+    3. A service account, a bundle projected into a pod, or KUBERNETES_SERVICE_HOST: a pod, whatever lies in /opt/ml,
+       because images are built with /opt/ml in them. With a serving system's variable and no bundle, a serving pod.
     4. SageMaker's resource configuration or TRAINING_JOB_* variables.
     5. Otherwise this machine.
     """

@@ -49,7 +49,9 @@ STATSD_PORT = "8125"
 class Environment:
     """Everything that the variables are made from; `attempt` alone changes between runs of the command."""
 
-    def __init__(self, bundle: Bundle, layout: Layout, nodes: Nodes, inherited: Mapping[str, str], substrate: str) -> None:
+    def __init__(
+        self, bundle: Bundle, layout: Layout, nodes: Nodes, inherited: Mapping[str, str], substrate: str
+    ) -> None:
         self.bundle = bundle
         self.layout = layout
         self.nodes = nodes
@@ -59,7 +61,7 @@ class Environment:
         self.statsd_port: str | None = None
 
     def variables(self, attempt: int) -> dict[str, str]:
-        """What the command sees. Later wins: inherited, defaults, secrets, contract, the job's own; LYFTLEARN_* always."""
+        """What the command sees: defaults, inherited, secrets, contract, the job's own, LYFTLEARN_*; later wins."""
         contract = self._contract(attempt)
         services = service_variables(self.inherited) if self.substrate in (KUBERNETES, SERVING) else []
         known = {**{name: self.inherited[name] for name in services}, **self.secrets, **contract}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import signal
@@ -29,8 +30,8 @@ if TYPE_CHECKING:
 
 
 def run_job(arguments: list[str]) -> int:
-    """Run the job that the bundle describes; without one, `arguments` as they are, for images that serve or are tried out."""
-    environ = dict(os.environ)
+    """Run the job that the bundle describes; without one, `arguments` as they are: the same image serves, too."""
+    environ = given_environment()
     layout = layouts.places(environ)
     place = bundles.find(environ, layout.ml)
     if place is None and arguments:
@@ -41,6 +42,16 @@ def run_job(arguments: list[str]) -> int:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)  # a transfer that was given up may hold threads that would be waited for
+
+
+def given_environment() -> dict[str, str]:
+    """The variables this process was started with: Python adds LC_CTYPE to its own where no locale is set."""
+    environ = dict(os.environ)
+    with open("/proc/self/environ", "rb") as file:
+        started_with = {entry.partition(b"=")[0] for entry in file.read().split(b"\0")}
+    if b"LC_CTYPE" not in started_with:
+        environ.pop("LC_CTYPE", None)
+    return environ
 
 
 def _pass_through(arguments: list[str]) -> int:
@@ -81,7 +92,9 @@ class Run:
             print(f"lyftlearn: {fault}", file=sys.stderr, flush=True)
         else:
             code, message = outcome.runtime_exit_code, outcome.message
-            facts.update(exit_code=outcome.exit_code, reason=outcome.reason, **({"stopped": True} if outcome.stopped else {}))
+            facts.update(
+                exit_code=outcome.exit_code, reason=outcome.reason, **({"stopped": True} if outcome.stopped else {})
+            )
         finally:
             self._clean_up()
         self._report.write({**facts, **self._times()}, message)
@@ -93,9 +106,12 @@ class Run:
         if self._substrate not in SUBSTRATES:
             raise configuration(f"LYFTLEARN_SUBSTRATE: {self._substrate!r} is none of {', '.join(SUBSTRATES)}")
         if self._place is None:
-            raise configuration("there is no bundle: neither in a variable, nor projected, nor in the channel 'lyftlearn'")
+            raise configuration(
+                "there is no bundle: neither in a variable, nor projected, nor in the channel 'lyftlearn'"
+            )
         bundle = bundles.load(self._place)
         environment = self._prepare(bundle)
+        gc.enable()
         outcome = self._supervise(bundle, environment)
         self._keep(bundle, environment, outcome)
         return outcome

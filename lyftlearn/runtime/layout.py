@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 ROOT_VARIABLE = "LYFTLEARN_ROOT"
 ML_VARIABLE = "LYFTLEARN_SUBSTRATE_ML"
-WRITABLE = ("outputs", "model", "checkpoints", "source", "tmp", "home")
+WRITABLE = ("config", "outputs", "model", "checkpoints", "source", "tmp", "home")
 SHARED_MEMORY = "/dev/shm"  # noqa: S108 - the kernel's name for it
 MODE_TMP = 0o1777
 READ_WRITE_SEARCH = 7
@@ -56,7 +56,7 @@ def build(layout: Layout, bundle: Bundle, substrate: str) -> None:
         os.makedirs(layout.at("inputs"), exist_ok=True)
         if substrate == TRAINING:
             _link_to_sagemaker(layout, bundle)
-        for name in ("config", "secrets", *WRITABLE):
+        for name in ("secrets", *WRITABLE):
             os.makedirs(layout.at(name), exist_ok=True)
         for name in bundle["inputs"]:
             os.makedirs(layout.at("inputs", name), exist_ok=True)

@@ -6,7 +6,7 @@ import json
 import os
 
 from .detect import TRAINING
-from .faults import Fault, PLATFORM, configuration
+from .faults import PLATFORM, Fault, configuration
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -54,7 +54,9 @@ def find(count: int, environ: Mapping[str, str], substrate: str, ml: str) -> Nod
     hosts = [host for host in environ.get(HOSTS, "").split(",") if host]
     rank = environ.get(RANK) or environ.get("JOB_COMPLETION_INDEX") or ""
     if len(hosts) != count or not rank.isdigit() or int(rank) >= count:
-        raise configuration(f"nodes: {count} asked for, the substrate names {len(hosts)} hosts and rank {rank or 'none'}")
+        raise configuration(
+            f"nodes: {count} asked for, the substrate names {len(hosts)} hosts and rank {rank or 'none'}"
+        )
     return Nodes(int(rank), hosts, environ.get(PORT, DEFAULT_PORT))
 
 

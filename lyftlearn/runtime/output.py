@@ -11,7 +11,7 @@ REMEMBERED = 1 << 14
 
 
 class Pump(threading.Thread):
-    """One pipe for stdout and stderr, so that their order is the order of the writes; copied to `target` as it comes."""
+    """One pipe for stdout and stderr, so that their order is that of the writes; copied to `target` as it comes."""
 
     def __init__(self, target: int = 1) -> None:
         super().__init__(daemon=True, name="output")

@@ -21,7 +21,13 @@ LARGE_PART = 64 << 20
 SMALL_PARTS = 1000
 """S3 takes 10,000 parts: 16 GB in small ones, which need less memory, then 576 GB in large ones."""
 OWN_FAULT = {"AccessDenied", "403", "NoSuchBucket", "InvalidAccessKeyId", "SignatureDoesNotMatch", "NoSuchKey", "404"}
-OWN_FAULT |= {"ExpiredToken", "AllAccessDisabled", "PermanentRedirect", "KMS.DisabledException", "AccessDeniedException"}
+OWN_FAULT |= {
+    "ExpiredToken",
+    "AllAccessDisabled",
+    "PermanentRedirect",
+    "KMS.DisabledException",
+    "AccessDeniedException",
+}
 ATTEMPTS = 8
 
 _clients: dict[tuple[str, str | None, str | None], Any] = {}
@@ -111,7 +117,9 @@ class S3Store:
         pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=key, MaxKeys=1)
         first = next(iter(pages)).get("Contents", [])  # keys come in order: the exact one before longer ones
         return [
-            Entry(f"s3://{bucket}/{key}", key.rsplit("/", 1)[-1], found["Size"]) for found in first if found["Key"] == key
+            Entry(f"s3://{bucket}/{key}", key.rsplit("/", 1)[-1], found["Size"])
+            for found in first
+            if found["Key"] == key
         ]
 
     def read(self, uri: str) -> bytes:

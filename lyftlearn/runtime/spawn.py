@@ -24,7 +24,9 @@ UMASK = 0o022
 class Program:
     """What is to be executed, and as whom."""
 
-    def __init__(self, command: list[str], variables: Mapping[str, str], directory: str, user: dict[str, int] | None) -> None:
+    def __init__(
+        self, command: list[str], variables: Mapping[str, str], directory: str, user: dict[str, int] | None
+    ) -> None:
         self.command = command
         self.variables = variables
         self.directory = directory
@@ -116,10 +118,14 @@ def _explain(program: Program, failure: str) -> Fault:
     if step == "directory":
         return configuration(f"the working directory {program.directory} cannot be entered: {text}")
     if int(number) == E2BIG:
-        return configuration("command and env together, or one variable, are longer than the kernel passes to a program")
+        return configuration(
+            "command and env together, or one variable, are longer than the kernel passes to a program"
+        )
     if step != "command":
         return configuration(f"the command cannot be started ({step}): {text}")
-    return Fault(IMAGE, f"the command {program.command[0]!r} cannot be executed: {text}. Is it in the image, and on its PATH?")
+    return Fault(
+        IMAGE, f"the command {program.command[0]!r} cannot be executed: {text}. Is it in the image, and on its PATH?"
+    )
 
 
 def adopt_orphans() -> None:

@@ -55,7 +55,7 @@ class Gateway:
         self.known.set()
 
     def send(self, packet: bytes) -> int:
-        """How many packets are now known to be lost. A refusal tells of the packet before; this one goes out after it."""
+        """How many packets are now known to be lost. A refusal tells of the packet before; this one goes out next."""
         gateway = self._socket
         if gateway is None:
             return 1
@@ -206,5 +206,3 @@ def _enlarge(udp: socket.socket) -> None:
         except OSError:
             continue
         return
-
-

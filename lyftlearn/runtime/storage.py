@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 
 from .faults import PLATFORM, Fault, configuration
 
@@ -125,7 +124,9 @@ class FileStore:
         for directory, folders, files in os.walk(path, followlinks=True):
             folders.sort()
             found += [os.path.join(directory, name) for name in sorted(files)]
-        return [Entry(name, os.path.relpath(name, path), os.path.getsize(name)) for name in found if os.path.isfile(name)]
+        return [
+            Entry(name, os.path.relpath(name, path), os.path.getsize(name)) for name in found if os.path.isfile(name)
+        ]
 
     def read(self, uri: str) -> bytes:
         """The file's bytes."""
@@ -137,6 +138,8 @@ class FileStore:
 
     def fetch(self, uri: str, path: str) -> None:
         """Copy content and mode."""
+        import shutil
+
         shutil.copyfile(local_path(uri), path)
         shutil.copymode(local_path(uri), path)
 

@@ -28,7 +28,9 @@ def _read(path: str) -> bytes:
         return file.read()
 
 
-def from_variables(names: list[str], provider: dict[str, Any], environ: Mapping[str, str]) -> dict[str, dict[str, bytes]]:
+def from_variables(
+    names: list[str], provider: dict[str, Any], environ: Mapping[str, str]
+) -> dict[str, dict[str, bytes]]:
     """Variables `<prefix><place in names>_<key>`, which the command never sees under those names."""
     prefix = provider.get("prefix", PREFIX)
     found = {name: _with_prefix(f"{prefix}{index}_", environ) for index, name in enumerate(names)}
@@ -36,4 +38,6 @@ def from_variables(names: list[str], provider: dict[str, Any], environ: Mapping[
 
 
 def _with_prefix(prefix: str, environ: Mapping[str, str]) -> dict[str, bytes]:
-    return {name[len(prefix) :]: os.fsencode(value) for name, value in sorted(environ.items()) if name.startswith(prefix)}
+    return {
+        name[len(prefix) :]: os.fsencode(value) for name, value in sorted(environ.items()) if name.startswith(prefix)
+    }

@@ -42,8 +42,7 @@ def _fetch_batch(
             identifier = value["Name"] if value["Name"] in identifiers else value["ARN"]
             if identifier in identifiers:
                 found[identifiers[identifier]] = _keys(value)
-        for error in answer.get("Errors", []):
-            faults.append(f"secrets: {error.get('SecretId')}: {error.get('ErrorCode')}")
+        faults += [f"secrets: {error.get('SecretId')}: {error.get('ErrorCode')}" for error in answer.get("Errors", [])]
         if not answer.get("NextToken"):
             return
         request["NextToken"] = answer["NextToken"]
