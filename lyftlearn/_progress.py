@@ -70,7 +70,7 @@ def _as_lines(jobs: Sequence[Job]) -> Iterator[OnUpdate]:
         text = f"{_views.status_text(state)}{_attempt(state)}"
         if said.get(job.id) != text:
             said[job.id] = text
-            detail = f": {_views.printable(state.message)}" if state.status.finished and state.message else ""
+            detail = f": {_said(state)}" if state.status.finished and state.message else ""
             print(f"{job.id} {text}{detail}", file=sys.stderr, flush=True)
 
     for job in jobs:
@@ -148,8 +148,12 @@ def _line(job: Job, state: JobState, sign: str) -> list[tuple[str, str]]:
         (f"{_SIGNS.get(state.status, sign)} {job.id}", style),
         (f"{_views.status_text(state)}{_attempt(state)}", style),
         (_views.duration_text(state), ""),
-        (_views.printable(state.message), "dim"),
+        (_said(state), "dim"),
     ]
+
+
+def _said(state: JobState) -> str:
+    return _views.printable(_views.last_line(state.message))
 
 
 def _attempt(state: JobState) -> str:

@@ -70,10 +70,18 @@ def jobs_html(jobs: Iterable[Job]) -> str:
 
 
 def row(job: Job, now: datetime | None = None) -> tuple[str, ...]:
-    """Return a job's texts for `COLUMNS`, without control characters."""
+    """Return a job's texts for `COLUMNS`, without control characters; of its message, the reason and the last line."""
     state = job.state
     created = state.created_at.astimezone().strftime("%Y-%m-%d %H:%M")
-    texts = (job.id, job.name, str(job.kind), status_text(state), created, duration_text(state, now), state.message)
+    texts = (
+        job.id,
+        job.name,
+        str(job.kind),
+        str(state.status),
+        created,
+        duration_text(state, now),
+        ": ".join(filter(None, (state.reason, last_line(state.message)))),
+    )
     return tuple(printable(text) for text in texts)
 
 
@@ -102,6 +110,11 @@ def elapsed(time: timedelta) -> str:
         if seconds >= size:
             return f"{seconds // size}{unit} {seconds % size // part:02}{rest}"
     return f"{seconds}s"
+
+
+def last_line(text: str) -> str:
+    """Return the last line that is not blank: in a traceback, the one that names the error."""
+    return next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "")
 
 
 def printable(text: str) -> str:
@@ -141,9 +154,8 @@ def _badge(status: JobStatus) -> str:
 
 def _row_html(job: Job) -> str:
     texts = dict(zip(COLUMNS, map(escape, row(job)), strict=True))
-    reason = f" {_faint(job.state.reason)}" if job.state.reason else ""
     texts["id"] = f'<span style="{_CODE}">{texts["id"]}</span>'
-    texts["status"] = f"{_badge(job.state.status)}{reason}"
+    texts["status"] = _badge(job.state.status)
     cells = "".join(
         f'<td style="{_CELL};{_KEPT if name != "message" else _FOLDED}">{text}</td>' for name, text in texts.items()
     )

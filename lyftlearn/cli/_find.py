@@ -33,6 +33,7 @@ def status(call: Call) -> Exit:
         _output.document({**_output.job_document(job), "outputs": job.outputs})
     else:
         _output.facts(_shown(job))
+        _output.quoted(job.state.message)
     return Exit.DONE
 
 
@@ -107,7 +108,6 @@ def _shown(job: Job) -> dict[str, str]:
         "name": job.name,
         "kind": str(job.kind),
         "status": _views.status_text(state),
-        "message": state.message,
         "exit code": "" if state.exit_code is None else str(state.exit_code),
         "attempt": str(state.attempt),
         **{

@@ -15,6 +15,9 @@ from lyftlearn.cli._exits import exit_of
 if TYPE_CHECKING:
     from lyftlearn._job import Job
 
+_LEAST = 8  # what the last column of a table gets at least; a narrow terminal then wraps lines
+_ANY = 10_000
+
 
 def say(line: str = "") -> None:
     """Print one line of the answer."""
@@ -57,8 +60,14 @@ def facts(pairs: Mapping[str, str]) -> None:
         say(line)
 
 
+def quoted(text: str) -> None:
+    """Print what a job said, indented, after an empty line; nothing if it said nothing."""
+    for line in ["", *text.splitlines()] if text else []:
+        say(f"  {_views.printable(line)}".rstrip())
+
+
 def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Print rows in columns, fitted to the terminal if there is one."""
+    """Print rows in columns. A terminal cuts the last one where its line ends, and never the others."""
     texts = list(rows)
     if sys.stdout is not None and sys.stdout.isatty():
         _drawn(heads, texts)
@@ -68,17 +77,19 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
 
 
 def _drawn(heads: Sequence[str], rows: list[Sequence[str]]) -> None:
-    from rich import box  # noqa: PLC0415 - loaded only to draw
-    from rich.console import Console  # noqa: PLC0415
+    from rich.console import Console  # noqa: PLC0415 - loaded only to draw
     from rich.table import Table  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
 
-    drawn = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for at, head in enumerate(heads):
-        drawn.add_column(head, no_wrap=at == 0, overflow="fold")
+    drawn = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for column in list(zip(heads, *rows, strict=True))[:-1]:
+        drawn.add_column(column[0], no_wrap=True, min_width=max(map(len, column)))
+    drawn.add_column(heads[-1], no_wrap=True, overflow="ellipsis", min_width=_LEAST)
     for texts in rows:
         drawn.add_row(*map(Text, texts))
-    Console().print(drawn)
+    console = Console()
+    console.width = max(console.width, console.measure(drawn, options=console.options.update(width=_ANY)).minimum)
+    console.print(drawn)
 
 
 def plain(value: Any) -> Any:

@@ -21,16 +21,22 @@ _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
 class Terminal:
-    """A command whose standard error is a terminal; standard output is a file."""
+    """A command with a terminal for one of its streams; the other is the file `out`."""
 
-    def __init__(self, lyftlearn: CommandLine, out: Path, *words: str, **variables: str) -> None:
+    def __init__(
+        self, lyftlearn: CommandLine, out: Path, *words: str, stream: str = "stderr", **variables: str
+    ) -> None:
         self._reading, writing = pty.openpty()
         environment = {**lyftlearn.environment, "TERM": "xterm-256color", **variables}
         with out.open("wb") as file:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "lyftlearn.cli", *words],
-                cwd=lyftlearn.directory, env=environment, stdin=subprocess.DEVNULL, stdout=file, stderr=writing,
-            )  # fmt: skip
+                cwd=lyftlearn.directory,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=writing if stream == "stdout" else file,
+                stderr=writing if stream == "stderr" else file,
+            )
         os.close(writing)
 
     def pieces(self) -> Iterator[str]:
@@ -83,6 +89,18 @@ def test_a_dumb_terminal_gets_nothing_that_moves(lyftlearn: CommandLine, tmp_pat
     assert terminal.process.wait(PATIENCE) == 0
     assert "\x1b" not in seen
     assert "succeeded after" in seen
+
+
+def test_a_narrow_terminal_loses_no_id(lyftlearn: CommandLine, tmp_path: Path) -> None:
+    """An id that is cut cannot be copied; a message may be."""
+    name = "a-long-name-of-a-model-that-predicts"
+    job_id = lyftlearn("train", name, "--wait", "--command", "echo what was wrong; exit 1").out.strip()
+    terminal = Terminal(lyftlearn, tmp_path / "err", "jobs", stream="stdout", COLUMNS="60")
+    seen = terminal.seen()
+    assert terminal.process.wait(PATIENCE) == 0
+    assert job_id in seen
+    assert name in seen.replace(job_id, "")
+    assert "user-err" in seen
 
 
 def test_without_a_terminal_each_change_is_a_line_if_asked_for(lyftlearn: CommandLine) -> None:

@@ -117,6 +117,12 @@ def test_a_row_stays_a_row() -> None:
     assert "".join(row).isprintable()
 
 
+def test_a_row_ends_with_the_reason_and_the_last_line() -> None:
+    """Of a traceback in a table, the line that names the error is worth its place."""
+    said = "Traceback (most recent call last):\n  File 'train.py', line 3\nValueError: no data\n\n"
+    assert _views.row(job(JobStatus.FAILED, said))[-1] == "user-error: ValueError: no data"
+
+
 @pytest.mark.parametrize(
     ("seconds", "text"),
     [(-1, "0s"), (0, "0s"), (59.9, "59s"), (60, "1m 00s"), (3599, "59m 59s"), (7805, "2h 10m"), (90000, "1d 01h")],
