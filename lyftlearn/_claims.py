@@ -146,7 +146,7 @@ def withdraw(storage: Storage, scope: Scope, standing: Standing) -> Standing:
 
     Only for a caller whose every request was answered.
     """
-    return _after(storage, scope, standing, lambda record: _withdrawn(record, standing.attempt))
+    return _after(storage, scope, standing, lambda record: _withdrawn(record, standing))
 
 
 def _joined(record: _Record, newcomer: _Record) -> _Record:
@@ -168,11 +168,13 @@ def _accepted(record: _Record, claim: Claim) -> _Record:
 def _moved(record: _Record, standing: Standing, target: Claim) -> _Record:
     if record.claim == standing.claim and record.tries == (standing.attempt,):
         return _Record(target, record.tries, None)
-    return record if record.claim == target else _withdrawn(record, standing.attempt)
+    return _withdrawn(record, standing)
 
 
-def _withdrawn(record: _Record, attempt: str | None) -> _Record:
-    return replace(record, tries=tuple(one for one in record.tries if one != attempt))
+def _withdrawn(record: _Record, standing: Standing) -> _Record:
+    if record.claim != standing.claim:
+        return record
+    return replace(record, tries=tuple(one for one in record.tries if one != standing.attempt))
 
 
 def _after(storage: Storage, scope: Scope, standing: Standing, step: Callable[[_Record], _Record]) -> Standing:

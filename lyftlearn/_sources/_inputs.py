@@ -33,7 +33,7 @@ def hash_input(path: Path) -> str:
 
     Empty directories do not count: object stores have none. Raises LyftLearnError with every fault.
     """
-    return _named(path, _hashes(path))
+    return _named(path, _hashes(_sendable(path)))
 
 
 def input_uri(storage: Storage, path: Path, sha256: str) -> str:
@@ -42,22 +42,23 @@ def input_uri(storage: Storage, path: Path, sha256: str) -> str:
     return f"{uri}/" if path.is_dir() else storage.uri(f"inputs/{sha256}/{path.name}")
 
 
-def upload_input(storage: Storage, path: Path) -> str:
+def upload_input(storage: Storage, path: Path, sha256: str | None = None) -> str:
     """Keep a local file or directory in `storage`, sending nothing twice; return its URI, a directory's with `/` last.
 
-    The URI is that of `input_uri`. Raises LyftLearnError with every fault, or if a file changes meanwhile.
+    sha256: what `hash_input` said, where a URI was made of it; if the content is another by now, LyftLearnError is
+    raised, as it is with every fault, and when a file changes meanwhile.
     """
     from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415
 
-    hashes = _hashes(path)
-    files = _files(path).found
+    files = _sendable(path)
+    hashes = _hashes(files)
     named = _named(path, hashes)
+    if sha256 not in (None, named):
+        raise changed(path)
 
     def upload(name: str) -> str:
         return storage.upload(f"inputs/{named}/{name}", files[name], hashes[name])
 
-    if files.keys() != hashes.keys():
-        raise changed(path)
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         list(pool.map(upload, hashes))
     return input_uri(storage, path, named)
@@ -70,12 +71,16 @@ def _named(path: Path, hashes: dict[str, str]) -> str:
     return digest.hexdigest()
 
 
-def _hashes(path: Path) -> dict[str, str]:
+def _sendable(path: Path) -> dict[str, Path]:
     files = _files(path)
     if files.faults:
         message = f"{path} cannot be an input: " + "; ".join(files.faults)
         raise LyftLearnError(message)
-    return {name: _hash(found) for name, found in files.found.items()}
+    return files.found
+
+
+def _hashes(files: dict[str, Path]) -> dict[str, str]:
+    return {name: _hash(path) for name, path in files.items()}
 
 
 def _hash(path: Path) -> str:

@@ -105,6 +105,9 @@ def _pack(path: Path, tree: Tree, cache_dir: Path) -> Packed:
             digest, content = _write(tree, file)
             os.fsync(file.fileno())
         return Packed(temporary.rename(cache_dir / f"{digest}.tar.gz"), digest, content)
+    except OSError as error:
+        message = f"{path} cannot be packed in {cache_dir}: {error.strerror}"
+        raise LyftLearnError(message) from error
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -137,20 +140,34 @@ def _add(archive: tarfile.TarFile, entry: Entry) -> None:
     else:
         info.size = entry.size
         with _unchanged(entry) as file:
-            archive.addfile(info, file)
+            archive.addfile(info, _Exactly(file, entry))
 
 
 @contextmanager
 def _unchanged(entry: Entry) -> Iterator[BinaryIO]:
     """Open a file, and raise if it is not, or does not stay, what was scanned."""
     try:
-        with Path(entry.path).open("rb") as file:
-            yield file
-            seen = os.fstat(file.fileno())
+        file = Path(entry.path).open("rb")  # noqa: SIM115  # an error here is not one of writing
     except OSError as error:
         raise changed(Path(entry.path)) from error
+    with file:
+        yield file
+        seen = os.fstat(file.fileno())
     if (seen.st_ino, seen.st_size, seen.st_mtime_ns) != (entry.stat.st_ino, entry.stat.st_size, entry.stat.st_mtime_ns):
         raise changed(Path(entry.path))
+
+
+class _Exactly:
+    """A file that raises where it ends early, so that an error of reading is told from one of writing."""
+
+    def __init__(self, file: BinaryIO, entry: Entry) -> None:
+        self._file, self._entry = file, entry
+
+    def read(self, size: int = -1, /) -> bytes:
+        data = self._file.read(size)
+        if len(data) < size:
+            raise changed(Path(self._entry.path))
+        return data
 
 
 class _Hashing(io.RawIOBase):
