@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from lyftlearn.backend import Backend, BackendSettings
-from lyftlearn.testing import BackendConformance
+from lyftlearn.testing import BackendConformance, ClientConformance
 from lyftlearn_local import create
 
 
@@ -33,4 +33,26 @@ class TestLocalKubernetes(TestLocal):
 
 @pytest.mark.slow
 class TestLocalSageMaker(TestLocal):
+    name = "local-sagemaker"
+
+
+class TestLocalThroughTheClient(ClientConformance):
+    name = "local"
+
+    @pytest.fixture
+    def config(self, tmp_path: Path) -> dict[str, str]:
+        return {"backend": self.name, "home": str(tmp_path)}
+
+    @pytest.fixture
+    def python(self) -> tuple[str, ...]:
+        return (sys.executable,)
+
+
+@pytest.mark.slow
+class TestLocalKubernetesThroughTheClient(TestLocalThroughTheClient):
+    name = "local-kubernetes"
+
+
+@pytest.mark.slow
+class TestLocalSageMakerThroughTheClient(TestLocalThroughTheClient):
     name = "local-sagemaker"

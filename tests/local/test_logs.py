@@ -1,0 +1,137 @@
+"""Lines come out as they went in: each once, exact, in order."""
+
+from __future__ import annotations
+
+import random
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from lyftlearn.backend import LogQuery
+from lyftlearn_local._capture import Capture
+from lyftlearn_local._logs import NodeLog
+
+
+class Written:
+    """A node's log, and a reader of it."""
+
+    def __init__(self, path: Path) -> None:
+        self.log, self.index = path / "0.log", path / "0.index"
+        self.capture = Capture(self.log, self.index)
+
+    def write(self, *chunks: bytes) -> None:
+        for chunk in chunks:
+            self.capture.write(chunk)
+
+    def reader(self, query: LogQuery | None = None) -> NodeLog:
+        return NodeLog(self.log, self.index, 0, query or LogQuery())
+
+    def texts(self, query: LogQuery | None = None) -> list[str]:
+        return [line.text for line in self.reader(query).lines(to_the_end=True)]
+
+
+@pytest.fixture
+def written(tmp_path: Path) -> Written:
+    return Written(tmp_path)
+
+
+def test_nothing_yet(tmp_path: Path) -> None:
+    """Logs may be asked for before the node has started."""
+    reader = NodeLog(tmp_path / "0.log", tmp_path / "0.index", 0, LogQuery())
+    assert list(reader.lines(to_the_end=True)) == []
+
+
+def test_a_line_in_many_chunks(written: Written) -> None:
+    """Pipes cut lines anywhere, in the middle of a character too."""
+    written.write(b"caf", "é".encode()[:1], "é".encode()[1:], b"\n\nlast")
+    assert written.texts() == ["café", "", "last"]
+
+
+def test_any_bytes(written: Written) -> None:
+    """Progress bars, binary dumps and broken encodings reach the log too."""
+    written.write(b"\x00\xff\xfe\r50%\r100%\n", b"\x1b[31mred\x1b[0m\n")
+    assert written.texts() == ["\x00\ufffd\ufffd\r50%\r100%", "\x1b[31mred\x1b[0m"]
+    assert written.log.read_bytes().startswith(b"\x00\xff\xfe")
+
+
+def test_a_line_of_ten_megabytes(written: Written) -> None:
+    """Somebody prints a whole table as JSON."""
+    line = random.Random(1).randbytes(5_000_000).hex()  # noqa: S311
+    data = (line + "\nnext\n").encode()
+    written.write(*(data[at : at + 65536] for at in range(0, len(data), 65536)))
+    assert written.texts() == [line, "next"]
+
+
+def test_following_gives_each_line_once(written: Written) -> None:
+    """A reader that polls must neither lose nor repeat the line that was half there."""
+    reader = written.reader(LogQuery(follow=True))
+    seen = []
+    for chunk in (b"one\ntw", b"o\n", b"", b"thr", b"ee\nfour"):
+        if chunk:
+            written.write(chunk)
+        seen += [line.text for line in reader.lines(to_the_end=False)]
+    assert seen == ["one", "two", "three"]
+    assert [line.text for line in reader.lines(to_the_end=True)] == ["four"]
+    assert list(reader.lines(to_the_end=True)) == []
+
+
+def test_random_cuts(written: Written) -> None:
+    """Whatever the cuts of writes and the moments of reads, the lines are those that were printed."""
+    rng = random.Random(7)  # noqa: S311
+    expected = ["x" * rng.choice([0, 1, 10, 300_000]) + str(number) for number in range(60)]
+    data = "".join(line + "\n" for line in expected).encode()
+    reader, seen, at = written.reader(), [], 0
+    while at < len(data):
+        size = rng.choice([1, 100, 65536])
+        written.write(data[at : at + size])
+        at += size
+        if rng.random() < 0.05:
+            seen += [line.text for line in reader.lines(to_the_end=False)]
+    seen += [line.text for line in reader.lines(to_the_end=True)]
+    assert seen == expected
+
+
+@pytest.mark.parametrize(
+    ("data", "tail", "expected"),
+    [
+        (b"a\nb\nc\n", 2, ["b", "c"]),
+        (b"a\nb\nc", 2, ["b", "c"]),
+        (b"a\nb\nc\n", 9, ["a", "b", "c"]),
+        (b"a\n\n\n", 2, ["", ""]),
+        (b"a\nb\n", 0, []),
+        (b"", 3, []),
+        (b"\n" * 1_000_000, 3, ["", "", ""]),
+    ],
+)
+def test_tail(written: Written, data: bytes, tail: int, expected: list[str]) -> None:
+    """The last lines of a long log are found from its end."""
+    if data:
+        written.write(data)
+    assert written.texts(LogQuery(tail=tail)) == expected
+
+
+def test_times_and_since(written: Written) -> None:
+    """A line bears the time at which its end arrived, and `since` that time begins with it."""
+    begin = datetime.now(UTC)
+    written.write(b"first\nsec")
+    time.sleep(0.02)
+    written.write(b"ond\n")
+    time.sleep(0.02)
+    written.write(b"third\n")
+    found = list(written.reader().lines(to_the_end=True))
+    assert [line.text for line in found] == ["first", "second", "third"]
+    assert begin - timedelta(seconds=1) <= found[0].at < found[1].at < found[2].at <= datetime.now(UTC)
+    assert written.texts(LogQuery(since=found[1].at)) == ["second", "third"]
+    assert written.texts(LogQuery(since=found[2].at)) == ["third"]
+    assert written.texts(LogQuery(since=found[2].at + timedelta(seconds=1))) == []
+    assert written.texts(LogQuery(since=begin - timedelta(days=1), tail=1)) == ["third"]
+
+
+def test_an_index_that_was_torn(written: Written) -> None:
+    """A crash may leave half an entry; the lines before it keep their times."""
+    written.write(b"one\n")
+    with written.index.open("ab") as file:
+        file.write(b"\x01\x02\x03")
+    assert written.texts() == ["one"]

@@ -1,0 +1,106 @@
+"""The files of a job survive what happens to files."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from lyftlearn_local import _state
+from lyftlearn_local._state import JobFiles, Lock, Store, event, process_start
+
+
+@pytest.fixture
+def job(tmp_path: Path) -> JobFiles:
+    return JobFiles(tmp_path)
+
+
+def test_events_come_back_in_order(job: JobFiles) -> None:
+    """What was appended is what is read."""
+    for status in ("starting", "running", "succeeded"):
+        job.append(event(status))
+    assert [known["status"] for known in job.events()] == ["starting", "running", "succeeded"]
+
+
+def test_no_events_before_the_first(job: JobFiles) -> None:
+    """A job that waits has no file of events."""
+    assert job.events() == []
+
+
+@pytest.mark.parametrize("torn", [b'\n{"status": "run', b"\n{", b"\n", b'\n{"status": "\xff'])
+def test_a_torn_line_is_skipped_and_harms_no_later_one(job: JobFiles, torn: bytes) -> None:
+    """A crash in the middle of a write must not make the whole history unreadable."""
+    job.append(event("starting"))
+    with job.events_path.open("ab") as file:
+        file.write(torn)
+    assert [known["status"] for known in job.events()] == ["starting"]
+    job.append(event("failed"))
+    assert [known["status"] for known in job.events()] == ["starting", "failed"]
+
+
+def test_the_end_is_written_from_the_reserve(job: JobFiles, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When the disk is full the one thing left to say is that it is full."""
+    reserve = job.path / "reserve"
+    reserve.write_bytes(b"x")
+    real = _state._append
+
+    def full_until_released(path: Path, data: bytes) -> None:
+        if reserve.exists():
+            raise OSError(errno.ENOSPC, "No space left on device")
+        real(path, data)
+
+    monkeypatch.setattr(_state, "_append", full_until_released)
+    job.append(event("failed"))
+    assert [known["status"] for known in job.events()] == ["failed"]
+
+
+def test_a_lock_has_one_holder_and_ends_with_it(tmp_path: Path) -> None:
+    """Two supervisors of one job would run it twice; a dead one must not keep it."""
+    first = Lock.take(tmp_path / "lock")
+    assert first
+    assert Lock.take(tmp_path / "lock") is None
+    first.release()
+    again = Lock.take(tmp_path / "lock")
+    assert again
+    again.release()
+
+
+def test_a_lock_does_not_pass_to_programs(tmp_path: Path) -> None:
+    """A job's own processes may outlive its supervisor, and would keep the job locked."""
+    lock = Lock.take(tmp_path / "lock")
+    assert lock
+    assert not os.get_inheritable(lock._descriptor)
+    lock.release()
+
+
+def test_the_queue_is_in_order_of_creation(tmp_path: Path) -> None:
+    """Who came first runs first, whatever the ids."""
+    store = Store(tmp_path)
+    store.make()
+    for job_id, created_at in (("a-late", 30.0), ("z-early", 9.5), ("m-middle-1", 20.0)):
+        store.enqueue(job_id, created_at)
+    assert store.waiting() == ["z-early", "m-middle-1", "a-late"]
+    store.dequeue("z-early", 9.5)
+    store.forget("m-middle-1")
+    store.forget("late")
+    assert store.waiting() == ["a-late"]
+
+
+def test_slots_run_out(tmp_path: Path) -> None:
+    """The machine is not to be shared by more jobs than were allowed."""
+    store = Store(tmp_path)
+    store.make()
+    taken = [store.take_slot(2) for _ in range(3)]
+    assert [lock is not None for lock in taken] == [True, True, False]
+    for lock in taken:
+        if lock:
+            lock.release()
+
+
+def test_a_process_is_told_by_its_start() -> None:
+    """A pid that was given to another process must not be signalled."""
+    assert process_start(os.getpid()) == process_start(os.getpid())
+    assert process_start(os.getpid()) != process_start(1) or os.getpid() == 1
+    assert process_start(2**22 + 1) is None
