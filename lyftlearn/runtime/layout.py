@@ -107,7 +107,9 @@ def _remove_empty(path: str) -> None:
 def own(layout: Layout, bundle: Bundle) -> None:
     """Give the writable paths to the job's user, with all that was restored or unpacked into them."""
     user = bundle["user"]
-    os.chmod(os.path.realpath(layout.at("tmp")), MODE_TMP) if os.geteuid() == 0 else None
+    temporary = os.path.realpath(layout.at("tmp"))
+    if os.geteuid() in (0, os.stat(temporary).st_uid):
+        os.chmod(temporary, MODE_TMP)
     if user is None or os.geteuid() != 0:
         return
     apart = [layout.at("outputs", name) for name in bundle["outputs"]]

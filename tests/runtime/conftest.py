@@ -58,6 +58,7 @@ class Container:
     python: str = sys.executable
     variables: dict[str, str] = field(default_factory=dict)
     binds: list[str] = field(default_factory=list)
+    mounts: list[str] = field(default_factory=list)
     network: bool = False
 
     @property
@@ -83,7 +84,9 @@ class Container:
 
     def start(self) -> subprocess.Popen[bytes]:
         """Start, as the substrate's agent would."""
-        arguments = {"kubernetes": self._kubernetes, "sagemaker": self._sagemaker, "local": self._local}[self.substrate]()
+        arguments = {"kubernetes": self._kubernetes, "sagemaker": self._sagemaker, "local": self._local}[
+            self.substrate
+        ]()
         return subprocess.Popen(
             [*self._sandbox(), *arguments, self.python, "-I", "-S", "/probe/runtime.pyz", "run"],
             env={**VARIABLES, **self.variables},
@@ -107,10 +110,24 @@ class Container:
         return [
             *("bwrap", "--tmpfs", "/", *binds, "--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp", "--dir", "/home"),
             *(() if self.network else ("--unshare-net",)),
-            *("--unshare-pid", "--unshare-ipc", "--as-pid-1", "--die-with-parent", "--cap-add", "ALL", "--chdir", "/home"),
-            *(word for path in (*PARENTS, str(self.directory.parent), str(self.directory)) for word in ("--perms", "0755", "--dir", path)),
+            *(
+                "--unshare-pid",
+                "--unshare-ipc",
+                "--as-pid-1",
+                "--die-with-parent",
+                "--cap-add",
+                "ALL",
+                "--chdir",
+                "/home",
+            ),
+            *(
+                word
+                for path in (*PARENTS, str(self.directory.parent), str(self.directory))
+                for word in ("--perms", "0755", "--dir", path)
+            ),
             *("--ro-bind", str(self.archive), "/probe/runtime.pyz", "--ro-bind", probe_file, "/probe/probe.py"),
             *("--bind", str(self.directory / "kept"), str(self.directory / "kept"), "--bind", "/dev/shm", "/dev/shm"),
+            *self.mounts,
         ]
 
     def _kubernetes(self) -> list[str]:

@@ -11,7 +11,14 @@ SUBSTRATES = ["kubernetes", "sagemaker", "local"]
 PROBE = ["python3", "/probe/probe.py"]
 MODEL = "echo weights > $LYFTLEARN_MODEL_DIR/model.bin; echo log > $LYFTLEARN_OUTPUTS_DIR/output/log.txt; "
 FIELDS: dict[str, Any] = {
-    "hyperparameters": {"lr": "1.10", "zip": "007", "yes": True, "no": None, "big": 1e308, "nested": {"a": [1, "\n\"'"]}},
+    "hyperparameters": {
+        "lr": "1.10",
+        "zip": "007",
+        "yes": True,
+        "no": None,
+        "big": 1e308,
+        "nested": {"a": [1, "\n\"'"]},
+    },
     "env": {"GREETING": "hello $(LYFTLEARN_JOB_NAME)", "LONG": "x" * 100_000},
     "outputs": {"output": {"uri": None}},
     "model": True,

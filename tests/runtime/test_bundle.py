@@ -1,0 +1,177 @@
+"""The bundle: found, referred to, checked; hyperparameters as they were given."""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from lyftlearn.runtime import bundle
+from lyftlearn.runtime.faults import Fault
+from lyftlearn.runtime.job import Run
+from lyftlearn.runtime.layout import Layout
+from lyftlearn.runtime.report import Report
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=20,
+)
+
+
+def document(**fields: Any) -> dict[str, Any]:
+    return {"contract": 1, "job": {"id": "j-1", "name": "j", "kind": "process"}, "command": ["true"], **fields}
+
+
+def delivered(hyperparameters: Any, directory: Path) -> Any:
+    """What the file says after the bundle has been read from its own text."""
+    loaded = bundle.load(json.dumps(document(hyperparameters=hyperparameters)))
+    layout = Layout(str(directory), str(directory / "ml"))
+    Path(layout.at("config")).mkdir(exist_ok=True)
+    run = Run(None, {}, "local", layout, Report(None, tells_success=False))
+    run._write_hyperparameters(loaded)
+    return json.loads(Path(layout.hyperparameters).read_text())
+
+
+def same(one: Any, other: Any) -> bool:
+    """Equal in value and in type, all the way down: `1`, `1.0` and `true` are three things."""
+    if type(one) is not type(other):
+        return False
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
+    if isinstance(one, list):
+        return len(one) == len(other) and all(map(same, one, other))
+    return bool(one == other)
+
+
+@given(st.dictionaries(st.text(), JSON, max_size=6))
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_hyperparameters_keep_their_types(tmp_path: Path, hyperparameters: dict[str, Any]) -> None:
+    """The training toolkit makes 1.1 of "1.10"; here whatever JSON can say arrives."""
+    assert same(delivered(hyperparameters, tmp_path), hyperparameters)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "1.10",
+        "007",
+        True,
+        None,
+        "'\"\\",
+        "a\nb\r\n\0",
+        1e308,
+        -0.0,
+        "",
+        [],
+        {},
+        "null",
+        "true",
+        "\ud800",
+        10**5000,
+        0.1,
+    ],
+    ids=lambda value: repr(value)[:20],
+)
+def test_values_others_have_lost(tmp_path: Path, value: Any) -> None:
+    """Each was met in a neighbouring project."""
+    assert same(delivered({"x": value, value if isinstance(value, str) else "k": 1}, tmp_path)["x"], value)
+
+
+def test_sixteen_megabytes_of_hyperparameters_by_reference(containers: Any) -> None:
+    """No annotation, argument or variable holds them, and the command finds them in the same file."""
+    container = containers.make("sagemaker", ["/bin/sh", "-c", "sha256sum < $LYFTLEARN_HYPERPARAMETERS"])
+    content = json.dumps({"table": "x" * (16 << 20)}).encode()
+    large = container.ml / "input/data/lyftlearn/hyperparameters.json"
+    large.parent.mkdir(parents=True)
+    large.write_bytes(content)
+    digest = hashlib.sha256(content).hexdigest()
+    container.document["hyperparameters"] = {"$ref": "hyperparameters.json", "sha256": digest}
+    result = container.run()
+    assert result.output.split()[0].decode() == digest
+
+
+def test_a_reference_to_something_else_is_refused(tmp_path: Path) -> None:
+    """A half-written or exchanged part would train another model than was asked for."""
+    (tmp_path / "env.json").write_text("{}")
+    path = tmp_path / "bundle.json"
+    path.write_text(json.dumps(document(env={"$ref": "env.json", "sha256": "0" * 64})))
+    with pytest.raises(Fault, match="has sha256 44136fa"):
+        bundle.load(str(path))
+
+
+def test_a_hyperparameter_named_ref_is_a_hyperparameter(tmp_path: Path) -> None:
+    """Only an object of exactly a reference and its digest is followed."""
+    assert delivered({"$ref": "a", "b": 1}, tmp_path) == {"$ref": "a", "b": 1}
+
+
+def test_a_newer_contract_is_refused_with_the_remedy() -> None:
+    """An old runtime must not run half of what a newer client asked for."""
+    with pytest.raises(Fault, match=r"contract 2, this runtime knows up to 1.*bring the image's runtime up to date"):
+        bundle.load(json.dumps({"contract": 2}))
+
+
+def test_unknown_fields_are_kept() -> None:
+    """A newer client may say more within the same version."""
+    assert bundle.load(json.dumps(document(later={"a": 1})))["later"] == {"a": 1}
+
+
+def test_every_fault_is_listed() -> None:
+    """One at a time costs the user a submission each."""
+    with pytest.raises(Fault) as caught:
+        bundle.load(json.dumps({"contract": 1, "command": "train", "env": [], "job": {"id": 1}}))
+    for fault in ("job.id: expected str", "job.name: missing", "job.kind: missing", "command: expected list", "env:"):
+        assert fault in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("fields", "fault"),
+    [
+        ({"command": []}, "command: expected a list of at least one string"),
+        ({"env": {"A=B": "1"}}, "env.A=B"),
+        ({"env": {"A": 1}}, "env.A"),
+        ({"inputs": {"../up": {"uri": "/x"}}}, "inputs: '../up' is no name"),
+        ({"outputs": {"..": {}}}, "outputs: '..' is no name"),
+        ({"secrets": {"names": ["a/../b"], "provider": {"type": "files"}}}, "secrets.names: 'a/../b' is no name"),
+        ({"secrets": {"names": ["db"]}}, "secrets.provider: missing"),
+        ({"model": True}, "output_uri: missing"),
+        ({"pack": "nobody"}, "pack: expected"),
+        ({"user": {"uid": "root"}}, "user: expected integers"),
+        ({"nodes": 0}, "nodes: less than 1"),
+        ({"nodes": True}, "nodes: expected int, saw bool"),
+    ],
+)
+def test_what_cannot_be_is_refused(fields: dict[str, Any], fault: str) -> None:
+    """Whatever wrote the bundle, nothing of it leads out of the job's directories or is guessed at."""
+    with pytest.raises(Fault) as caught:
+        bundle.load(json.dumps(document(**fields)))
+    assert fault in str(caught.value)
+    assert caught.value.reason == "configuration"
+
+
+def test_an_inline_bundle_is_hidden_from_the_command(archive: Path, tmp_path: Path) -> None:
+    """A bundle in a variable is the substrate's way, not something programs may read."""
+    text = json.dumps(document(command=["/usr/bin/env"]))
+    environ = {"LYFTLEARN_BUNDLE": text, "LYFTLEARN_ROOT": str(tmp_path), "LYFTLEARN_SUBSTRATE": "local"}
+    command = [sys.executable, "-I", "-S", str(archive), "run"]
+    answer = subprocess.run(
+        command, env={**environ, "PATH": os.environ["PATH"]}, capture_output=True, check=True, timeout=60
+    )
+    assert b"LYFTLEARN_JOB_ID=j-1" in answer.stdout
+    assert b"LYFTLEARN_BUNDLE" not in answer.stdout
+    assert b"LYFTLEARN_ROOT" not in answer.stdout
+
+
+def test_too_little_shared_memory_fails_at_the_start(containers: Any) -> None:
+    """A data loader that runs out of it hours later dies of a bus error."""
+    container = containers.make("kubernetes", ["/bin/echo", "started"], resources={"shared_memory": 1 << 60})
+    result = container.run()
+    assert (result.exit_code, result.facts["reason"]) == (78, "configuration")
+    assert "resources.shared_memory" in result.last_words
+    assert b"started" not in result.output

@@ -1,0 +1,237 @@
+"""Signals, clocks, attempts, orphans and output: what a proper init owes to the command."""
+
+import hashlib
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lyftlearn.runtime.memory import out_of_memory_kills
+
+SUBSTRATES = ["kubernetes", "sagemaker", "local"]
+
+
+def interrupt(container: Any, number: int = signal.SIGTERM, times: int = 1) -> Any:
+    """Start, wait for the command's first line, send signals, wait for the end."""
+    process = container.start()
+    first = process.stdout.readline()
+    for _ in range(times):
+        os.kill(runtime_pid(process), number)
+        time.sleep(0.2)
+    output, _ = process.communicate(timeout=60)
+    return container.result(process.returncode, first + output)
+
+
+def runtime_pid(process: Any) -> int:
+    """PID 1 of the sandbox, seen from outside: bubblewrap's child."""
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    return int(children[0])
+
+
+@pytest.mark.parametrize("substrate", SUBSTRATES)
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_stop_gives_the_whole_group_its_grace(containers: Any, substrate: str, number: int) -> None:
+    """A shell dies of SIGTERM at once; the program it started is still to write its checkpoint."""
+    program = "import signal, sys, time\n"
+    program += "def leave(*_):\n    time.sleep(0.3)\n    print('saved', flush=True)\n    sys.exit(0)\n"
+    program += "signal.signal(signal.SIGTERM, leave)\nprint('ready', flush=True)\ntime.sleep(60)\n"
+    container = containers.make(substrate, ["/bin/sh", "-c", f'python3 -c "{program}"; true'], grace=20)
+    result = interrupt(container, number)
+    assert result.output == b"ready\nsaved\n"
+    assert result.exit_code == 143
+    assert result.facts["stopped"] is True
+    assert (result.facts["reason"], result.facts["exit_code"]) == (None, None)
+
+
+def test_what_ignores_sigterm_is_killed_after_grace(containers: Any) -> None:
+    """A stop that depends on the command's good will is none; asking again must not shorten or lengthen it."""
+    script = "trap 'echo term' TERM; echo ready; while true; do sleep 0.1; done"
+    result = interrupt(containers.make("local", ["/bin/sh", "-c", script], grace=1.5), times=3)
+    assert result.output.count(b"term") == 1
+    assert (result.exit_code, result.facts["stopped"]) == (143, True)
+
+
+def test_a_stop_is_never_success_nor_retried(containers: Any) -> None:
+    """A command that exits 0 on SIGTERM was stopped all the same, and its model is not the job's."""
+    script = "trap 'exit 0' TERM; echo ready; while true; do sleep 0.1; done"
+    container = containers.make("local", ["/bin/sh", "-c", script], retries=3, model=True)
+    result = interrupt(container)
+    assert (result.exit_code, result.facts["stopped"], result.facts["attempt"]) == (143, True, 1)
+    assert not container.artifacts.exists()
+
+
+def test_timeout_counts_from_the_first_start_over_all_attempts(containers: Any) -> None:
+    """Otherwise a job that fails slowly would run for `retries` times its limit."""
+    result = containers.make("local", ["/bin/sh", "-c", "sleep 0.6; exit 1"], timeout=1.5, retries=50).run()
+    assert result.exit_code == 124
+    assert result.facts["reason"] == "timeout"
+    assert 2 <= result.facts["attempt"] <= 3
+    assert "stopped" not in result.facts
+
+
+def test_a_failing_command_is_repeated_and_told_which_attempt_it_is(containers: Any) -> None:
+    """Retries are the runtime's; the substrate never repeats a command."""
+    script = 'echo "attempt $LYFTLEARN_ATTEMPT"; [ $LYFTLEARN_ATTEMPT = 3 ]'
+    container = containers.make("local", ["/bin/sh", "-c", script], retries=5)
+    result = container.run()
+    assert result.output == b"attempt 1\nattempt 2\nattempt 3\n"
+    assert (result.exit_code, result.facts["attempt"], result.facts["reason"]) == (0, 3, None)
+    events = [json.loads(line) for line in (container.directory / "progress").read_text().splitlines()]
+    assert [event["attempt"] for event in events] == [1, 2, 3]
+    assert events[0]["at"] == result.facts["started_at"]
+
+
+@pytest.mark.parametrize(("script", "code"), [("kill -9 $$$$", 137), ("kill -SEGV $$$$", 139), ("exit 255", 255)])
+def test_signals_become_exit_codes(containers: Any, script: str, code: int) -> None:
+    """128+n is what Kubernetes tells, so it is what everybody is told. (`$$$$` is the shell's `$$`, by Kubernetes' rules.)"""
+    result = containers.make("local", ["/bin/sh", "-c", script]).run()
+    assert (result.exit_code, result.facts["exit_code"], result.facts["reason"]) == (code, code, "user-error")
+
+
+def test_orphans_are_reaped_and_leftovers_ended(containers: Any) -> None:
+    """A daemon that left its session must neither keep the job alive nor outlive it."""
+    program = "import os, time\n"
+    program += "if os.fork() == 0:\n    os.setsid()\n    if os.fork() == 0:\n        time.sleep(100)\n    os._exit(0)\n"
+    program += "for _ in range(20):\n    if os.fork() == 0:\n        os._exit(os.fork() and 0)\n"
+    program += "time.sleep(0.5)\nimport glob\n"
+    program += "mine = [open(p).read().split(') ')[1][:1] for p in glob.glob('/proc/[0-9]*/stat')]\n"
+    program += "print(os.getppid(), flush=True)\n"
+    started = time.monotonic()
+    result = containers.make("local", ["python3", "-c", program]).run()
+    assert result.exit_code == 0
+    assert result.output == b"1\n"
+    assert time.monotonic() - started < 60
+
+
+def test_leftovers_end_without_a_pid_namespace_too(archive: Path, tmp_path: Path) -> None:
+    """Where the runtime is not PID 1 it adopts orphans, so a local job without namespaces leaves none either."""
+    script = "(setsid sleep 1234.5 &) ; (sleep 1234.5 &) ; exit 0"
+    document = {"contract": 1, "job": {"id": "j", "name": "j", "kind": "process"}, "command": ["/bin/sh", "-c", script]}
+    environ = {"PATH": os.environ["PATH"], "LYFTLEARN_SUBSTRATE": "local", "LYFTLEARN_ROOT": str(tmp_path / "root")}
+    environ["LYFTLEARN_BUNDLE"] = json.dumps(document)
+    subprocess.run([sys.executable, "-I", "-S", str(archive), "run"], env=environ, check=True, timeout=60)
+    commands = [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if path.exists()]
+    assert not [command for command in commands if b"1234.5" in command]
+
+
+def test_a_killed_runtime_takes_the_command_with_it(containers: Any) -> None:
+    """What is left is what a dead node leaves: nothing runs on."""
+    container = containers.make("local", ["/bin/sh", "-c", "echo ready; sleep 4321.5"])
+    process = container.start()
+    process.stdout.readline()
+    os.kill(runtime_pid(process), signal.SIGKILL)
+    process.communicate(timeout=60)
+    commands = [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if path.exists()]
+    assert not [command for command in commands if b"4321.5" in command]
+
+
+def test_output_keeps_every_byte_and_the_order_of_both_streams(containers: Any) -> None:
+    """Binary output and lines of 10 MB are somebody's log; stderr explains the line of stdout before it."""
+    program = "import os\n"
+    program += "for i in range(2000):\n    os.write(1, b'o%d\\n' % i); os.write(2, b'e%d\\n' % i)\n"
+    program += "os.write(1, bytes(range(256)))\n"
+    program += "import sys; sys.stdout.write('x' * 10_000_000); sys.stdout.flush()\n"
+    result = containers.make("local", ["python3", "-c", program]).run()
+    expected = b"".join(b"o%d\ne%d\n" % (i, i) for i in range(2000)) + bytes(range(256)) + b"x" * 10_000_000
+    assert hashlib.sha256(result.output).digest() == hashlib.sha256(expected).digest()
+
+
+def test_output_comes_while_the_command_runs(containers: Any) -> None:
+    """A log that arrives at the end is no log."""
+    process = containers.make("local", ["/bin/sh", "-c", "printf now; sleep 3; echo later"]).start()
+    started = time.monotonic()
+    assert process.stdout.read(3) == b"now"
+    first = time.monotonic() - started
+    process.communicate(timeout=60)
+    assert time.monotonic() - started - first > 1
+
+
+def test_last_words_fit_every_platform(containers: Any) -> None:
+    """SageMaker cuts at 1024 characters and Kubernetes at 4096 bytes: from the end, where a traceback says why."""
+    program = "print('début ' * 2000); raise SystemExit('é' * 1000 + ' the cause')"
+    report = containers.make("sagemaker", ["python3", "-c", program]).run()
+    assert len(report.report) <= 1024
+    assert len(report.report.encode()) <= 4096
+    assert len(report.last_words) == 700
+    assert report.last_words.endswith("é the cause")
+
+
+def test_a_program_may_open_its_own_streams_again(containers: Any) -> None:
+    """`echo > /dev/stderr` is in every shell script, and fails where the pipe belongs to another user."""
+    result = containers.make("sagemaker", ["/bin/sh", "-c", "echo one > /dev/stderr; echo two > /dev/stdout"]).run()
+    assert (result.exit_code, result.output) == (0, b"one\ntwo\n")
+
+
+@pytest.mark.parametrize("command", [["no-such-program"], ["/etc/passwd"]])
+def test_a_command_that_cannot_start_blames_the_image(containers: Any, command: list[str]) -> None:
+    """It is not in the image: repeating it changes nothing."""
+    result = containers.make("local", command, retries=3).run()
+    assert (result.exit_code, result.facts["reason"]) == (127, "image")
+    assert command[0] in result.last_words
+
+
+def test_too_large_an_environment_is_said_so(containers: Any) -> None:
+    """The kernel's own answer names neither the variable nor the limit."""
+    result = containers.make("local", ["/bin/true"], env={"BIG": "x" * 200_000}).run()
+    assert (result.exit_code, result.facts["reason"]) == (78, "configuration")
+    assert "longer than the kernel passes" in result.last_words
+
+
+def test_its_own_last_words_are_kept(containers: Any) -> None:
+    """Programs of both platforms write their failure where the platform documents it."""
+    script = "echo 'quota of rides exceeded' > /dev/termination-log; echo noise; exit 9"
+    result = containers.make("kubernetes", ["/bin/sh", "-c", script]).run()
+    assert (result.facts["exit_code"], result.last_words) == (9, "quota of rides exceeded")
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_out_of_memory_is_told_from_the_control_group(tmp_path: Path, version: int) -> None:
+    """Exit code 137 alone is also a plain SIGKILL."""
+    membership = tmp_path / "cgroup"
+    if version == 2:
+        membership.write_text("0::/pod/container\n")
+        path = tmp_path / "memory.events"
+    else:
+        membership.write_text("4:memory:/pod\n3:cpu,cpuacct:/\n")
+        path = tmp_path / "memory/pod/memory.oom_control"
+    assert out_of_memory_kills(str(tmp_path), str(membership)) == 0
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("low 0\noom 3\noom_kill 2\n")
+    assert out_of_memory_kills(str(tmp_path), str(membership)) == 2
+
+
+def test_an_out_of_memory_kill_is_the_reason_and_not_retried(containers: Any) -> None:
+    """More of the same memory ends the same way; the reason tells the user what to raise."""
+    container = containers.make("local", ["/bin/sh", "-c", "echo oom_kill 1 > $EVENTS; kill -9 $$$$"], retries=2)
+    events = container.directory / "root/tmp/memory.events"
+    events.parent.mkdir(parents=True)
+    events.write_text("oom_kill 0\n")
+    events.chmod(0o666)
+    container.document["env"] = {"EVENTS": "/lyftlearn/tmp/memory.events"}
+    container.mounts = ["--tmpfs", "/sys/fs/cgroup", "--bind", str(events), "/sys/fs/cgroup/memory.events"]
+    result = container.run()
+    assert (result.exit_code, result.facts["reason"]) == (137, "out-of-memory")
+    assert result.facts["attempt"] == 1
+
+
+def test_stop_while_inputs_are_prepared(containers: Any) -> None:
+    """SIGTERM before the command's start is a stop as well, and the command never starts."""
+    hosts = "first.invalid,second.invalid"
+    container = containers.make("local", ["/bin/echo", "started"], nodes=2)
+    container.variables |= {"LYFTLEARN_SUBSTRATE_HOSTS": hosts, "LYFTLEARN_SUBSTRATE_RANK": "0"}
+    process = container.start()
+    while not (container.root / "home").exists():
+        time.sleep(0.05)
+    time.sleep(0.3)
+    os.kill(runtime_pid(process), signal.SIGTERM)
+    output, _ = process.communicate(timeout=60)
+    result = container.result(process.returncode, output)
+    assert (result.exit_code, result.facts["stopped"], result.facts["attempt"]) == (143, True, 0)
+    assert not re.search(b"started", output)
