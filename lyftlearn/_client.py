@@ -14,7 +14,8 @@ from os import PathLike
 from typing import Any, Literal, TypeVar, cast
 
 from lyftlearn import _ids
-from lyftlearn._arguments import check
+from lyftlearn._arguments import Arguments, check
+from lyftlearn._attributes import attributes, repository
 from lyftlearn._connection import Connection
 from lyftlearn._job import HANDLES, Job, Notebook, TuningJob, moment
 from lyftlearn._prepare import Preparer, Submission
@@ -25,7 +26,7 @@ from lyftlearn.backend import JobQuery, JobRecord
 from lyftlearn.config import Config, load
 from lyftlearn.errors import InvalidJob, JobNotFound
 from lyftlearn.events import Progress
-from lyftlearn.rollout import decide, in_use
+from lyftlearn.rollout import Decision, Rollout, in_use
 from lyftlearn.types import (
     JSON,
     Choice,
@@ -81,8 +82,8 @@ class Client:
             virtual environments and what `.lyftlearnignore` names.
         hyperparameters: any JSON, any size up to 16 MiB; arrives in the container with its types intact.
         inputs: channel name to URI; each is a directory in the container, whole on every node. A URI of a directory
-            means what is under it and nothing else (`s3://b/train` never takes in `train-old/`); a single file keeps its
-            name; nothing there fails the job before its command starts.
+            means what is under it and nothing else (`s3://b/train` never takes in `train-old/`); a single file keeps
+            its name; nothing there fails the job before its command starts.
         env: variables of the command.
         secrets: names; each of a secret's keys is a variable and a file in the container, and nowhere else.
         resources: what each node needs; by default `Resources()`.
@@ -268,7 +269,8 @@ class Client:
     def _prepare(self, function: str, /, **given: Any) -> Submission:
         """Return what a call would send. Raises InvalidJob; nothing was sent."""
         world = self._opened()
-        return world.preparer.prepare(check(JobKind(function), given), decide(world.config))
+        arguments = check(JobKind(function), given)
+        return world.preparer.prepare(arguments, world.decide(arguments))
 
     def _submit(self, kind: JobKind, given: Mapping[str, Any]) -> Job:
         submission = self._prepare(kind, **given)
@@ -295,8 +297,14 @@ class _World:
         self.registry = Registry(config)
         self.preparer = Preparer(config, self.registry, open_storage(config.storage_url))
         self.submitter = Submitter(self.preparer)
+        self._rollout = Rollout(config, self.registry.names)
+        self._repository = repository(config)
         self._connections: dict[str, Connection] = {}
         self._lock = threading.Lock()
+
+    def decide(self, arguments: Arguments) -> Decision:
+        """Return where a job of these arguments goes now, and why. Never raises."""
+        return self._rollout.decide(attributes(self.config, arguments, self._repository))
 
     def connection(self, name: str) -> Connection:
         """Return the one connection to the backend `name`. Raises LyftLearnError if it is not installed or broken."""

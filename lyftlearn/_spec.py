@@ -34,9 +34,9 @@ class JobSpec:
     """One job, validated and immutable. No default is left open; mappings are read-only.
 
     command: argv; a shell string has become `/bin/sh -c`. hyperparameters: JSON text. inputs: channel to URI, `s3://`
-    or `file://`. outputs: name to a URI of its own, or None for the job's output location, `output_uri`. artifact: URI of
-    the model that a predict job reads. digest: SHA-256 over what the caller wrote, so equal calls have equal digests
-    whatever the defaults of this version. decision: why this backend was chosen, as one line of JSON.
+    or `file://`. outputs: name to a URI of its own, or None for the job's output location, `output_uri`. artifact: the
+    URI of the model that a predict job reads. digest: SHA-256 over what the caller wrote, so equal calls have equal
+    digests whatever the defaults of this version. decision: why this backend was chosen, as one line of JSON.
     """
 
     id: str

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from lyftlearn._quantities import duration
+from lyftlearn._stages import Stage
 from lyftlearn.errors import InvalidJob
 
 FILE = "lyftlearn.toml"
@@ -27,9 +28,25 @@ _ASSUMED: dict[str, Any] = {"backend": "local", "storage": {}, "jobs": {"timeout
 _KNOWN = {
     "storage": {"url"},
     "jobs": {"timeout", "grace", "image", "output"},
+    "migration": {
+        "from",
+        "to",
+        "flag",
+        "flags",
+        "stage",
+        "default",
+        "ceiling",
+        "cache",
+        "budget",
+        "journal",
+        "shadow",
+        "compare",
+    },
     "backends": {"letters"},
 }
-_TEXTS = ("project", "backend", "home")
+_DURATIONS = {"timeout", "grace", "cache", "budget"}
+_STAGES = {"stage", "default", "ceiling"}
+_TEXTS = ("project", "backend", "home", "repository", "team", "environment")
 
 
 @dataclass(frozen=True)
@@ -84,6 +101,79 @@ class Config:
         """The platform's base image: `[jobs] image`."""
         named: str | None = self.tables["jobs"].get("image")
         return named
+
+    @property
+    def repository(self) -> str | None:
+        """The repository's name where version control does not tell it: `repository`."""
+        named: str | None = self.tables.get("repository")
+        return named
+
+    @property
+    def team(self) -> str | None:
+        """Who owns the jobs, for targeting: `team`."""
+        named: str | None = self.tables.get("team")
+        return named
+
+    @property
+    def environment(self) -> str | None:
+        """Such as "production" or "staging", for targeting: `environment`."""
+        named: str | None = self.tables.get("environment")
+        return named
+
+    @property
+    def migration_from(self) -> str:
+        """The old backend: `[migration] from`, else `backend`."""
+        return str(self.table("migration").get("from") or self.backend)
+
+    @property
+    def migration_to(self) -> str | None:
+        """The new backend: `[migration] to`. None means that nothing is migrated."""
+        named: str | None = self.table("migration").get("to")
+        return named
+
+    @property
+    def migration_flag(self) -> str:
+        """The key of the flag that names the stage: `[migration] flag`."""
+        return str(self.table("migration").get("flag", "lyftlearn-migration"))
+
+    @property
+    def migration_flags(self) -> str | None:
+        """Where the flag is evaluated without a provider of the host: `LYFTLEARN_FLAGS`, else `[migration] flags`."""
+        return os.environ.get("LYFTLEARN_FLAGS") or self.table("migration").get("flags")
+
+    @property
+    def migration_stage(self) -> Stage | None:
+        """What the repository says where the flag is silent: `[migration] stage`."""
+        return self._stage("stage")
+
+    @property
+    def migration_default(self) -> Stage | None:
+        """What the platform says where the flag and the repository are silent: `[migration] default`."""
+        return self._stage("default")
+
+    @property
+    def migration_ceiling(self) -> Stage | None:
+        """The stage that nothing but the operator's override exceeds: `[migration] ceiling`."""
+        return self._stage("ceiling")
+
+    @property
+    def migration_cache(self) -> float:
+        """Seconds for which an answer of the flag holds: `[migration] cache`."""
+        return duration(self.table("migration").get("cache", "5s")).total_seconds()
+
+    @property
+    def migration_budget(self) -> float:
+        """Seconds that the flag has for an answer: `[migration] budget`."""
+        return duration(self.table("migration").get("budget", "0.5s")).total_seconds()
+
+    @property
+    def journal_url(self) -> str:
+        """Where rehearsals and outcomes go, an SQLAlchemy URL: `[migration] journal`, else a file in `home`."""
+        return str(self.table("migration").get("journal") or f"sqlite:///{self.home / 'journal.sqlite'}")
+
+    def _stage(self, key: str) -> Stage | None:
+        named = self.table("migration").get(key)
+        return Stage(named) if named else None
 
     def table(self, name: str) -> Mapping[str, Any]:
         """Return the table of one backend; empty if it has none."""
@@ -165,9 +255,14 @@ def _table_faults(where: str, table: Mapping[str, Any], known: set[str] | None) 
         for key in table
         if known is not None and key not in known
     ]
-    for key in {"timeout", "grace"} & table.keys() if known else ():
+    for key in _DURATIONS & table.keys() if known else ():
         try:
             duration(table[key])
         except ValueError as exc:
             faults.append((f"{where}.{key}", str(exc)))
+    faults.extend(
+        (f"{where}.{key}", f"is {table[key]!r}, no stage: write one of {', '.join(Stage)}")
+        for key in (_STAGES & table.keys() if known else ())
+        if table[key] not in list(Stage)
+    )
     return faults

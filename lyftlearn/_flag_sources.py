@@ -1,0 +1,138 @@
+"""Where a flag is evaluated: the host's OpenFeature provider, a flagd file in this process, or a service."""
+
+from __future__ import annotations
+
+import os
+import sys
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from openfeature.evaluation_context import EvaluationContext
+
+DOMAIN = "lyftlearn"
+_OFREP_OF_FLAGD = 8016  # flagd's default for --ofrep-port
+_NO_PROVIDER = "No-op Provider"  # what OpenFeature has before anybody sets one
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """What a provider resolved a flag to: OpenFeature's value, reason and variant."""
+
+    value: str
+    reason: str
+    variant: str | None
+
+
+class FlagSource(ABC):
+    """Something that evaluates flags. immediate: it asks nobody outside this process."""
+
+    name: str
+    immediate = False
+
+    @abstractmethod
+    def resolve(self, flag: str, attributes: Mapping[str, Any]) -> Resolved:
+        """Evaluate; may raise anything."""
+
+    def note(self) -> str:
+        """Return what a reader of its answer should know, or nothing."""
+        return ""
+
+
+class _Host(FlagSource):
+    """The provider that the host application set, with its hooks and context."""
+
+    name = "OpenFeature provider"
+
+    def resolve(self, flag: str, attributes: Mapping[str, Any]) -> Resolved:
+        from openfeature import api  # noqa: PLC0415 - the host has imported it
+
+        details = api.get_client(DOMAIN).get_string_details(flag, "unset", _context(attributes))
+        if details.error_code is not None:
+            raise LookupError(details.error_message or str(details.error_code))
+        return Resolved(details.value, str(details.reason or "UNKNOWN"), details.variant)
+
+
+class _File(FlagSource):
+    """A flagd definition file, evaluated here, read again when it changes; a broken one keeps the last good one."""
+
+    immediate = True
+
+    def __init__(self, path: Path) -> None:
+        from openfeature.contrib.tools.flagd.core import FlagdCore  # noqa: PLC0415 - 60 ms, only for such files
+
+        self.name = str(path)
+        self._path = path
+        self._core = FlagdCore()
+        self._read_at: tuple[int, int, int] | None = None
+        self._trouble = ""
+
+    def resolve(self, flag: str, attributes: Mapping[str, Any]) -> Resolved:
+        self._reread()
+        details = self._core.resolve_string_value(flag, "unset", _context(attributes))
+        return Resolved(details.value, str(details.reason or "UNKNOWN"), details.variant)
+
+    def note(self) -> str:
+        return f" ({self._trouble}; the last good one counts)" if self._trouble else ""
+
+    def _reread(self) -> None:
+        found = self._path.stat()
+        signature = (found.st_mtime_ns, found.st_size, found.st_ino)
+        if signature == self._read_at:
+            return
+        first = self._read_at is None
+        self._read_at = signature
+        try:
+            self._core.set_flags(self._path.read_text(encoding="utf-8"))
+            self._trouble = ""
+        except Exception as exc:
+            self._trouble = f"the file is broken: {exc}"
+            if first:
+                self._read_at = None
+                raise
+
+
+class _Service(FlagSource):
+    """A service that speaks OFREP, the OpenFeature Remote Evaluation Protocol."""
+
+    def __init__(self, url: str, timeout: float) -> None:
+        from openfeature.contrib.provider.ofrep import OFREPProvider  # noqa: PLC0415 - brings requests
+
+        self.name = url
+        self._provider = OFREPProvider(url, timeout=timeout)
+
+    def resolve(self, flag: str, attributes: Mapping[str, Any]) -> Resolved:
+        details = self._provider.resolve_string_details(flag, "unset", _context(attributes))
+        return Resolved(details.value, str(details.reason or "UNKNOWN"), details.variant)
+
+
+def of_the_host() -> FlagSource | None:
+    """Return the host application's provider, if it has set one; costs nothing where it has not loaded OpenFeature."""
+    if "openfeature.api" not in sys.modules:
+        return None
+    from openfeature import api  # noqa: PLC0415 - the host has imported it
+
+    return None if api.get_provider_metadata(DOMAIN).name == _NO_PROVIDER else _Host()
+
+
+def named(flags: str, timeout: float) -> FlagSource:
+    """Return the source that a configuration names: a path, `http(s)://` of an OFREP service, or `flagd://host[:port]`.
+
+    timeout: seconds that a service has for an answer. May raise, for a broken installation or address.
+    """
+    if flags.startswith(("http://", "https://")):
+        return _Service(flags, timeout)
+    if flags.startswith("flagd://"):
+        host, _, port = flags.removeprefix("flagd://").partition(":")
+        return _Service(f"http://{host}:{port or _OFREP_OF_FLAGD}", timeout)
+    return _File(Path(os.path.expandvars(flags.removeprefix("file://"))).expanduser())
+
+
+def _context(attributes: Mapping[str, Any]) -> EvaluationContext:
+    from openfeature.evaluation_context import EvaluationContext  # noqa: PLC0415 - its caller has loaded OpenFeature
+
+    given = {name: value for name, value in attributes.items() if value is not None}
+    return EvaluationContext(targeting_key=str(attributes["model"]), attributes=given)
