@@ -1,0 +1,146 @@
+"""Outputs arrive whole, unpacked, and nowhere else."""
+
+from __future__ import annotations
+
+import tarfile
+from io import BytesIO
+from pathlib import Path
+
+import pytest
+
+from lyftlearn._download import fetch_output
+from lyftlearn._storage import Storage
+from lyftlearn._storage._s3 import S3Storage
+from lyftlearn.errors import LyftLearnError
+from tests.storage.conftest import Bucket
+
+
+def _pack(storage: Storage, name: str, *members: tarfile.TarInfo | tuple[str, bytes]) -> str:
+    packed = BytesIO()
+    with tarfile.open(fileobj=packed, mode="w:gz") as archive:
+        for member in members:
+            if isinstance(member, tarfile.TarInfo):
+                archive.addfile(member)
+            else:
+                info = tarfile.TarInfo(member[0])
+                info.size = len(member[1])
+                archive.addfile(info, BytesIO(member[1]))
+    storage.create(f"job/output/{name}", packed.getvalue())
+    return storage.uri(f"job/output/{name}")
+
+
+def _directory(name: str) -> tarfile.TarInfo:
+    info = tarfile.TarInfo(name)
+    info.type, info.mode = tarfile.DIRTYPE, 0o755
+    return info
+
+
+def _found(directory: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(directory)): path.read_bytes() for path in directory.rglob("*") if path.is_file()}
+
+
+def test_a_model_is_unpacked(storage: Storage, tmp_path: Path) -> None:
+    """What the command left in its model directory is in the destination, whose parents are made."""
+    uri = _pack(storage, "model.tar.gz", ("model.joblib", b"1"), ("./deep/weights", b"2"))
+    fetch_output(uri, tmp_path / "new" / "model")
+    assert _found(tmp_path / "new" / "model") == {"model.joblib": b"1", "deep/weights": b"2"}
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["model"]
+
+
+def test_one_output_of_several_is_unpacked(storage: Storage, tmp_path: Path) -> None:
+    """`#name` is a directory of the archive, and no other whose name begins alike."""
+    uri = _pack(storage, "output.tar.gz", ("plots/a.png", b"1"), ("plots2/b", b"2"), _directory("empty"))
+    fetch_output(f"{uri}#plots", tmp_path / "plots")
+    assert _found(tmp_path / "plots") == {"a.png": b"1"}
+    fetch_output(f"{uri}#empty", tmp_path / "empty")
+    assert _found(tmp_path / "empty") == {}
+    with pytest.raises(LyftLearnError, match=r"#plot does not exist"):
+        fetch_output(f"{uri}#plot", tmp_path / "plot")
+
+
+def test_an_output_with_a_uri_of_its_own_is_everything_under_it(storage: Storage, tmp_path: Path) -> None:
+    """And nothing beside it: `out` never takes in `out-old`."""
+    for key in ("out/a", "out/b/c", "out-old/d", "single"):
+        storage.create(key, key.encode())
+    for number, uri in enumerate((storage.uri("out"), storage.uri("out") + "/")):
+        fetch_output(uri, tmp_path / str(number))
+        assert _found(tmp_path / str(number)) == {"a": b"out/a", "b/c": b"out/b/c"}
+    fetch_output(storage.uri("single"), tmp_path / "one")
+    assert _found(tmp_path / "one") == {"single": b"single"}
+
+
+@pytest.mark.parametrize("key", ["job/output/model.tar.gz", "job/output/output.tar.gz#plots", "out/", "out"])
+def test_what_is_not_there_is_told(storage: Storage, tmp_path: Path, key: str) -> None:
+    """A job that has not succeeded has no outputs; nothing is left of the attempt."""
+    with pytest.raises(LyftLearnError, match=r"does not exist \(yet\)"):
+        fetch_output(f"{storage.uri('')}/{key}".replace("//job", "/job").replace("//out", "/out"), tmp_path / "d" / "x")
+    assert list((tmp_path / "d").iterdir()) == []
+
+
+def test_fetching_again_succeeds(storage: Storage, tmp_path: Path) -> None:
+    """A script that died after the first of two outputs can be run again."""
+    uri = _pack(storage, "model.tar.gz", ("m", b"1"))
+    fetch_output(uri, tmp_path / "model")
+    fetch_output(uri, tmp_path / "model")
+    assert _found(tmp_path / "model") == {"m": b"1"}
+
+
+@pytest.mark.parametrize("kind", ["other content", "a file"])
+def test_what_is_in_the_way_is_never_destroyed(storage: Storage, tmp_path: Path, kind: str) -> None:
+    """`download(".")` beside a directory `model` full of code must not cost the code."""
+    uri = _pack(storage, "model.tar.gz", ("m", b"1"))
+    if kind == "a file":
+        (tmp_path / "model").write_text("code")
+    else:
+        (tmp_path / "model").mkdir()
+        (tmp_path / "model" / "code.py").write_text("code")
+    with pytest.raises(LyftLearnError, match="nothing was changed"):
+        fetch_output(uri, tmp_path / "model")
+    code = tmp_path / "model" / "code.py" if kind == "other content" else tmp_path / "model"
+    assert code.read_text() == "code"
+
+
+def test_an_empty_directory_is_no_obstacle(storage: Storage, tmp_path: Path) -> None:
+    """People make the directory first."""
+    uri = _pack(storage, "model.tar.gz", ("m", b"1"))
+    (tmp_path / "model").mkdir()
+    fetch_output(uri, tmp_path / "model")
+    assert _found(tmp_path / "model") == {"m": b"1"}
+
+
+@pytest.mark.parametrize("name", ["../evil", "a/../../evil"])
+def test_members_that_would_leave_the_destination_are_refused(storage: Storage, tmp_path: Path, name: str) -> None:
+    """An archive is made by a job, and a job may be anyone's."""
+    uri = _pack(storage, "model.tar.gz", ("good", b"1"), (name, b"2"))
+    with pytest.raises(LyftLearnError, match="nothing was kept"):
+        fetch_output(uri, tmp_path / "d" / "model")
+    assert not list(tmp_path.rglob("evil"))
+    assert list((tmp_path / "d").iterdir()) == []
+
+
+def test_links_out_of_an_archive_are_refused(storage: Storage, tmp_path: Path) -> None:
+    """The first half of the trick that writes through a link."""
+    link = tarfile.TarInfo("link")
+    link.type, link.linkname = tarfile.SYMTYPE, "/tmp"
+    with pytest.raises(LyftLearnError, match="nothing was kept"):
+        fetch_output(_pack(storage, "model.tar.gz", link), tmp_path / "model")
+    assert not (tmp_path / "model").exists()
+
+
+def test_a_cut_archive_leaves_nothing(storage: Storage, tmp_path: Path) -> None:
+    """Half a model is worse than none."""
+    whole = _pack(storage, "model.tar.gz", ("m", bytes(range(256)) * 4000))
+    stored = storage.read("job/output/model.tar.gz")
+    assert stored is not None
+    assert storage.replace("job/output/model.tar.gz", stored.data[: len(stored.data) // 2], stored.version)
+    with pytest.raises(LyftLearnError, match="cannot be unpacked"):
+        fetch_output(whole, tmp_path / "d" / "model")
+    assert list((tmp_path / "d").iterdir()) == []
+
+
+def test_object_names_that_would_leave_the_destination_are_refused(bucket: Bucket, tmp_path: Path) -> None:
+    """In S3 `..` is a name like any other; in a directory it is not."""
+    S3Storage("s3://bucket").create("out/../../evil", b"")
+    with pytest.raises(LyftLearnError, match="outside the destination"):
+        fetch_output("s3://bucket/out", tmp_path / "out")
+    assert not list(tmp_path.rglob("evil"))
