@@ -74,7 +74,7 @@ def test_hyperparameters_keep_their_types(tmp_path: Path, hyperparameters: dict[
         "null",
         "true",
         "\ud800",
-        10**5000,
+        10**4000,
         0.1,
     ],
     ids=lambda value: repr(value)[:20],

@@ -1,0 +1,323 @@
+"""Inputs, artifacts and checkpoints, on S3 (a moto server) and on disk."""
+
+import io
+import json
+import os
+import subprocess
+import sys
+import tarfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from moto.server import ThreadedMotoServer
+
+from lyftlearn.runtime import archives, s3, storage, transfer
+from lyftlearn.runtime.checkpoints import Checkpoints
+from lyftlearn.runtime.faults import Fault
+
+AWS = {"AWS_ACCESS_KEY_ID": "k", "AWS_SECRET_ACCESS_KEY": "s", "AWS_REGION": "us-east-1", "AWS_DEFAULT_REGION": "us-east-1"}
+
+
+@pytest.fixture(scope="module")
+def endpoint() -> Iterator[str]:
+    server = ThreadedMotoServer(port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture
+def bucket(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    for name, value in {**AWS, "AWS_ENDPOINT_URL": endpoint}.items():
+        monkeypatch.setenv(name, value)
+    s3._clients.clear()
+    name = f"b-{os.urandom(4).hex()}"
+    resource = boto3.resource("s3", endpoint_url=endpoint, region_name="us-east-1")
+    yield resource.create_bucket(Bucket=name)
+    s3._clients.clear()
+
+
+def put(bucket: Any, **objects: bytes) -> None:
+    for key, body in objects.items():
+        bucket.put_object(Key=key.replace("__", "/"), Body=body)
+
+
+def tree(directory: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(directory)): path.read_bytes() for path in directory.rglob("*") if path.is_file()}
+
+
+def test_a_directory_means_what_is_under_it(bucket: Any, tmp_path: Path) -> None:
+    """S3's prefix `train` also matches `train-old`: a job must not train on it."""
+    put(bucket, train__a=b"1", train__deep__b=b"2", train_old=b"no", **{"train-old__c": b"no", "train__": b""})
+    for index, uri in enumerate((f"s3://{bucket.name}/train", f"s3://{bucket.name}/train/")):
+        place = tmp_path / str(index)
+        assert transfer.fetch(uri, str(place)) == 2
+        assert tree(place) == {"a": b"1", "deep/b": b"2"}
+
+
+def test_a_file_keeps_its_name(bucket: Any, tmp_path: Path) -> None:
+    """Programs open it by the name it had."""
+    put(bucket, **{"data__rides.csv": b"1", "data__rides.csv.bak": b"2"})
+    assert transfer.fetch(f"s3://{bucket.name}/data/rides.csv", str(tmp_path)) == 1
+    assert tree(tmp_path) == {"rides.csv": b"1"}
+
+
+def test_a_whole_bucket_and_nothing(bucket: Any, tmp_path: Path) -> None:
+    """The ends of the range."""
+    assert transfer.fetch(f"s3://{bucket.name}/", str(tmp_path)) == 0
+    put(bucket, a=b"1")
+    assert transfer.fetch(f"s3://{bucket.name}", str(tmp_path)) == 1
+    assert transfer.fetch(f"s3://{bucket.name}/b", str(tmp_path)) == 0
+
+
+def test_keys_that_would_leave_the_channel_are_refused(bucket: Any, tmp_path: Path) -> None:
+    """A key is any text; a path is not."""
+    put(bucket, **{"in__..__..__x": b"1", "in__ok": b"2"})
+    with pytest.raises(Fault, match="outside"):
+        transfer.fetch(f"s3://{bucket.name}/in/", str(tmp_path / "channel"))
+    assert tree(tmp_path) == {}
+
+
+def test_a_bucket_that_is_not_there_is_the_job_s_fault(bucket: Any, tmp_path: Path) -> None:
+    """The reason tells whom to ask: CONFIGURATION is the user's, PLATFORM is not."""
+    with pytest.raises(Fault, match="NoSuchBucket") as caught:
+        transfer.fetch("s3://no-such-bucket-here/x", str(tmp_path))
+    assert caught.value.reason == "configuration"
+
+
+def test_large_objects_go_up_in_parts_and_are_verified(bucket: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No model fits one request."""
+    monkeypatch.setattr(s3, "SMALL_PART", 5 << 20)
+    body = os.urandom(12 << 20)
+    sink = storage.store_for("s3://x").sink(f"s3://{bucket.name}/model")
+    for start in range(0, len(body), 1 << 20):
+        sink.write(body[start : start + (1 << 20)])
+    sink.commit()
+    stored = bucket.Object("model").get()
+    assert stored["Body"].read() == body
+    assert stored["ETag"].endswith('-3"')
+
+
+def test_an_upload_that_is_given_up_leaves_nothing(bucket: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Parts of abandoned uploads are paid for and seen by nobody."""
+    monkeypatch.setattr(s3, "SMALL_PART", 5 << 20)
+    sink = storage.store_for("s3://x").sink(f"s3://{bucket.name}/model")
+    sink.write(bytes(6 << 20))
+    sink.abort()
+    assert list(bucket.objects.all()) == []
+    assert list(bucket.multipart_uploads.all()) == []
+
+
+def test_a_short_upload_is_a_failure(bucket: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An upload is believed when the store says so, not when the client does."""
+    sink = storage.store_for("s3://x").sink(f"s3://{bucket.name}/model")
+    sink.write(b"1234")
+    monkeypatch.setattr(sink, "_total", 5)
+    with pytest.raises(Fault, match="has 4 bytes after the upload of 5") as caught:
+        sink.commit()
+    assert caught.value.reason == "platform"
+
+
+def run(archive: Path, root: Path, **fields: Any) -> tuple[int, dict[str, Any], bytes]:
+    """The runtime with this machine's network and Python; exit code, report, output."""
+    job = {"id": "fares-tsa1b2c3d4e5f6", "name": "fares", "kind": "train"}
+    text = json.dumps({"contract": 1, "job": job, "command": ["true"], **fields})
+    private = {"LYFTLEARN_SUBSTRATE": "local", "LYFTLEARN_ROOT": str(root), "LYFTLEARN_BUNDLE": text}
+    private["LYFTLEARN_SUBSTRATE_REPORT"] = str(root / "report")
+    answer = subprocess.run(
+        [sys.executable, "-I", "-S", str(archive), "run"],
+        env={**os.environ, **private},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        timeout=120,
+    )
+    report = (root / "report").read_text()
+    return answer.returncode, json.loads(report.splitlines()[0].split(" ", 1)[1]), answer.stdout
+
+
+def test_a_job_from_s3_to_s3(bucket: Any, archive: Path, tmp_path: Path) -> None:
+    """Source, input, another job's output and the model's archive, through the image's own boto3 under -I -S."""
+    code = io.BytesIO()
+    with tarfile.open(fileobj=code, mode="w:gz") as source:
+        script = b"cat $LYFTLEARN_INPUTS_DIR/train/a $LYFTLEARN_INPUTS_DIR/features/f > $LYFTLEARN_MODEL_DIR/m; pwd"
+        member = tarfile.TarInfo("train.sh")
+        member.size = len(script)
+        source.addfile(member, io.BytesIO(script))
+    put(bucket, train__a=b"rides ", code=code.getvalue())
+    (tmp_path / "outputs/features").mkdir(parents=True)
+    (tmp_path / "outputs/features/f").write_text("features")
+    (tmp_path / "outputs/other").mkdir()
+    (tmp_path / "outputs/other/o").write_text("not this")
+    sink = storage.store_for("s3://x").sink(f"s3://{bucket.name}/job/output/output.tar.gz")
+    archives.pack(str(tmp_path / "outputs"), sink)
+    sink.commit()
+    exit_code, facts, output = run(
+        archive,
+        tmp_path / "root",
+        command=["sh", "train.sh"],
+        source={"uri": f"s3://{bucket.name}/code", "sha256": None},
+        inputs={
+            "train": {"uri": f"s3://{bucket.name}/train", "mode": "fetch"},
+            "features": {"uri": f"s3://{bucket.name}/job/output/output.tar.gz#features", "mode": "fetch"},
+        },
+        model=True,
+        output_uri=f"s3://{bucket.name}/kept",
+    )
+    assert (exit_code, facts["reason"]) == (0, None), output
+    assert output.decode().strip() == str(tmp_path / "root/source")
+    stored = bucket.Object("kept/model.tar.gz").get()["Body"].read()
+    with tarfile.open(fileobj=io.BytesIO(stored)) as model:
+        file = model.extractfile("m")
+        assert file and file.read() == b"rides features"
+
+
+def test_every_missing_input_is_named_before_the_command(bucket: Any, archive: Path, tmp_path: Path) -> None:
+    """A job that starts without its data trains on nothing."""
+    inputs = {"train": {"uri": f"s3://{bucket.name}/none"}, "test": {"uri": str(tmp_path / "none")}}
+    exit_code, facts, output = run(archive, tmp_path / "root", inputs=inputs, command=["echo", "started"])
+    assert (exit_code, facts["reason"], facts["attempt"]) == (78, "configuration", 0)
+    assert b"inputs.train: nothing is at" in output
+    assert b"inputs.test: nothing is at" in output
+    assert b"started" not in output
+
+
+def test_a_failed_upload_fails_the_job(archive: Path, tmp_path: Path) -> None:
+    """A model that was lost silently is found missing when it is to serve."""
+    away = f"file:///proc/{os.getpid()}/cannot-be-made"
+    exit_code, facts, _ = run(archive, tmp_path / "root", model=True, output_uri=away)
+    assert (exit_code, facts["reason"], facts["exit_code"]) == (70, "platform", None)
+
+
+def test_an_image_without_boto3_is_told_the_remedy(archive: Path, tmp_path: Path) -> None:
+    """Standard images have no boto3; the message says which Python needs it."""
+    bare = tmp_path / "bare"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(bare)], check=True, timeout=120)
+    text = json.dumps(
+        {
+            "contract": 1,
+            "job": {"id": "j", "name": "j", "kind": "process"},
+            "command": ["true"],
+            "inputs": {"a": {"uri": "s3://b/a"}},
+        }
+    )
+    private = {"LYFTLEARN_SUBSTRATE": "local", "LYFTLEARN_ROOT": str(tmp_path / "root"), "LYFTLEARN_BUNDLE": text}
+    answer = subprocess.run(
+        [str(bare / "bin/python"), "-I", "-S", str(archive), "run"],
+        env={"PATH": os.environ["PATH"], **private},
+        capture_output=True,
+        timeout=60,
+    )
+    assert answer.returncode == 78
+    assert b"add boto3 to the image" in answer.stderr
+
+
+def test_the_same_content_is_the_same_archive(tmp_path: Path) -> None:
+    """A model that did not change has the digest it had: times, owners and the order on disk are not in it."""
+    digests = []
+    for order in ("ab", "ba"):
+        directory = tmp_path / order
+        for name in order:
+            (directory / name).mkdir(parents=True)
+            (directory / name / "f").write_text(name)
+            os.utime(directory / name / "f", (len(digests), len(digests)))
+        (directory / "link").symlink_to(directory / "a")
+        sink = storage.store_for("/x").sink(str(tmp_path / f"{order}.tar.gz"))
+        archives.pack(str(directory), sink)
+        sink.commit()
+        digests.append((tmp_path / f"{order}.tar.gz").read_bytes())
+    assert digests[0] == digests[1]
+    archives.unpack(str(tmp_path / "ab.tar.gz"), str(tmp_path / "out"))
+    assert (tmp_path / "out/link/f").read_text() == "a"
+
+
+def test_links_out_of_the_tree_are_kept_as_what_they_show(tmp_path: Path) -> None:
+    """`best -> ../checkpoints/7` is how models are picked; a dangling link would be the model."""
+    (tmp_path / "checkpoints/7").mkdir(parents=True)
+    (tmp_path / "checkpoints/7/w").write_text("weights")
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model/best").symlink_to("../checkpoints/7")
+    (tmp_path / "model/w").symlink_to(tmp_path / "checkpoints/7/w")
+    sink = storage.store_for("/x").sink(str(tmp_path / "m.tar.gz"))
+    archives.pack(str(tmp_path / "model"), sink)
+    sink.commit()
+    archives.unpack(str(tmp_path / "m.tar.gz"), str(tmp_path / "out"))
+    assert tree(tmp_path / "out") == {"best/w": b"weights", "w": b"weights"}
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        [("../up", None)],
+        [("/absolute", None)],
+        [("link", "../up"), ("link/x", None)],
+        [("link", "/etc"), ("link/x", None)],
+        [("a/../../up", None)],
+        [("fifo", "FIFO")],
+    ],
+    ids=lambda members: str(members[0]),
+)
+def test_members_that_leave_the_destination_are_refused(tmp_path: Path, members: list[tuple[str, str | None]]) -> None:
+    """Archives come from other jobs and other people."""
+    with tarfile.open(tmp_path / "bad.tar.gz", "w:gz") as archive:
+        for name, link in members:
+            member = tarfile.TarInfo(name)
+            member.type = tarfile.REGTYPE if link is None else tarfile.FIFOTYPE if link == "FIFO" else tarfile.SYMTYPE
+            member.linkname = link or ""
+            archive.addfile(member)
+    with pytest.raises(Fault, match="refused"):
+        archives.unpack(str(tmp_path / "bad.tar.gz"), str(tmp_path / "out/in"))
+    assert not (tmp_path / "out/up").exists()
+
+
+def test_a_damaged_archive_is_named(tmp_path: Path) -> None:
+    """Half of an archive is not a model."""
+    path = tmp_path / "m.tar.gz"
+    with tarfile.open(path, "w:gz") as archive:
+        member = tarfile.TarInfo("w")
+        member.size = 1 << 16
+        archive.addfile(member, io.BytesIO(os.urandom(1 << 16)))
+    path.write_bytes(path.read_bytes()[:-20000])
+    with pytest.raises(Fault, match=r"m\.tar\.gz"):
+        archives.unpack(str(path), str(tmp_path / "out"))
+
+
+def test_checkpoints_come_back_and_follow_the_directory(bucket: Any, tmp_path: Path) -> None:
+    """Spot instances go; what was written last, and only that, is there for the next one."""
+    put(bucket, ck__1=b"one", ck__deep__2=b"two")
+    kept = Checkpoints(str(tmp_path), f"s3://{bucket.name}/ck", interval=0.1)
+    kept.restore()
+    assert tree(tmp_path) == {"1": b"one", "deep/2": b"two"}
+    kept.start()
+    (tmp_path / "3").write_text("three")
+    (tmp_path / "1").unlink()
+    deadline = time.monotonic() + 60
+    while {found.key for found in bucket.objects.all()} != {"ck/deep/2", "ck/3"}:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    (tmp_path / "4").write_text("at the very end")
+    kept.finish()
+    assert {found.key for found in bucket.objects.all()} == {"ck/deep/2", "ck/3", "ck/4"}
+
+
+def test_checkpoints_are_kept_when_the_command_fails(bucket: Any, archive: Path, tmp_path: Path) -> None:
+    """They exist for the runs that end badly."""
+    command = ["sh", "-c", "echo 1 > $LYFTLEARN_CHECKPOINTS_DIR/c; exit 5"]
+    exit_code, _, _ = run(archive, tmp_path / "root", command=command, checkpoints={"uri": f"s3://{bucket.name}/ck"})
+    assert exit_code == 5
+    assert [found.key for found in bucket.objects.all()] == ["ck/c"]
+
+
+def test_predictions_find_the_model_where_training_left_it(archive: Path, tmp_path: Path) -> None:
+    """The same path on both sides of the archive."""
+    make = ["sh", "-c", "mkdir $LYFTLEARN_MODEL_DIR/d; echo w > $LYFTLEARN_MODEL_DIR/d/w"]
+    assert run(archive, tmp_path / "one", command=make, model=True, output_uri=str(tmp_path / "kept"))[0] == 0
+    read = ["sh", "-c", "cat $LYFTLEARN_MODEL_DIR/d/w"]
+    answer = run(archive, tmp_path / "two", command=read, artifact=str(tmp_path / "kept/model.tar.gz"))
+    assert (answer[0], answer[2]) == (0, b"w\n")
+
+
