@@ -59,7 +59,7 @@ def _complain(call: Call, error: BaseException) -> Exit:
 
         print(json.dumps(error_document(error), default=str), file=sys.stderr)
     else:
-        print(f"lyftlearn: {error}", file=sys.stderr)
+        print(f"lyftlearn: {str(error) or 'interrupted'}", file=sys.stderr)
     return exit_of(error)
 
 

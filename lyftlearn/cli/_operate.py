@@ -80,7 +80,7 @@ def _plan_document(made: Plan) -> dict[str, Any]:
         "id": made.spec.id,
         "backend": made.backend,
         "decision": json.loads(made.spec.decision),
-        "faults": [{"path": path, "problem": problem} for path, problem in made.faults],
+        "faults": _output.fault_documents(made.faults),
         "notes": made.notes,
         "requests": [{"operation": request.operation, "body": request.body} for request in made.requests],
     }

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from lyftlearn import _views
 from lyftlearn.cli._exits import exit_of
+from lyftlearn.errors import BackendUnavailable, Conflict, InvalidJob, JobFailed, JobStopped, WaitTimeout
 
 if TYPE_CHECKING:
     from lyftlearn._job import Job
@@ -42,9 +43,21 @@ def job_document(job: Job) -> dict[str, Any]:
 
 def error_document(error: BaseException) -> dict[str, Any]:
     """Return an error as plain data, with what its class carries."""
-    carried = {name: getattr(error, name) for name in ("faults", "job_id") if hasattr(error, name)}
-    words = {"type": type(error).__name__, "message": str(error), "exit_code": int(exit_of(error))}
-    return {"error": {**words, **carried}}
+    told: dict[str, Any] = {"type": type(error).__name__, "message": str(error), "exit_code": int(exit_of(error))}
+    if isinstance(error, InvalidJob):
+        told["faults"] = fault_documents(error.faults)
+    if isinstance(error, Conflict | BackendUnavailable):
+        told["job_id"] = error.job_id
+    if isinstance(error, JobFailed | JobStopped):
+        told["job_id"] = error.job.id
+    if isinstance(error, WaitTimeout):
+        told["job_ids"] = [job.id for job in error.jobs]
+    return {"error": told}
+
+
+def fault_documents(faults: Iterable[tuple[str, str]]) -> list[dict[str, str]]:
+    """Return faults as plain data."""
+    return [{"path": path, "problem": problem} for path, problem in faults]
 
 
 def lines(texts: Iterable[str], *, as_json: bool, flush: bool) -> None:

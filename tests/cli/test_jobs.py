@@ -69,7 +69,8 @@ def test_waiting_as_json_tells_states_and_exit_code(lyftlearn: CommandLine) -> N
     ran = lyftlearn("wait", good, bad, "--json")
     assert ran.code == 1
     assert [job["status"] for job in ran.json] == ["succeeded", "failed"]
-    assert json.loads(ran.err.splitlines()[-1])["error"]["type"] == "JobFailed"
+    error = json.loads(ran.err.splitlines()[-1])["error"]
+    assert (error["type"], error["job_id"], error["exit_code"]) == ("JobFailed", bad, 1)
 
 
 def test_stop_ends_the_job_and_waiting_tells_so(lyftlearn: CommandLine) -> None:
@@ -85,9 +86,9 @@ def test_stop_ends_the_job_and_waiting_tells_so(lyftlearn: CommandLine) -> None:
 def test_a_wait_that_ends_leaves_the_job_running(lyftlearn: CommandLine) -> None:
     """A timeout is the waiter's, not the job's."""
     job_id = lyftlearn("train", "eta", "--", *STEADY).id
-    ran = lyftlearn("wait", job_id, "--timeout", "1s")
+    ran = lyftlearn("wait", job_id, "--timeout", "1s", "--json")
     assert ran.code == 9
-    assert job_id in ran.err
+    assert json.loads(ran.err)["error"]["job_ids"] == [job_id]
     until_running(lyftlearn, job_id)
     assert lyftlearn("stop", job_id, "--wait").code == 0
 
@@ -163,8 +164,11 @@ def test_faults_are_listed_together(lyftlearn: CommandLine) -> None:
     """Three mistakes should not take three tries."""
     ran = lyftlearn("train", "e/ta", "--memory", "4G4", "--nodes", "0")
     assert ran.code == 2
-    for field in ("model", "resources.memory", "nodes", "command"):
+    fields = ("model", "resources.memory", "nodes", "command")
+    for field in fields:
         assert field in ran.err
+    told = json.loads(lyftlearn("train", "e/ta", "--memory", "4G4", "--nodes", "0", "--json").err)["error"]
+    assert {fault["path"] for fault in told["faults"]} == set(fields)
 
 
 @pytest.mark.parametrize("words", [("status",), ("logs",), ("wait",), ("stop",), ("download", "here")])

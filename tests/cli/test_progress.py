@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import pty
 import re
@@ -10,12 +11,16 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import cast
 
 import pytest
+from rich.console import Console
 
-from lyftlearn import _progress
+from lyftlearn import JobStatus, _progress, _views
 
 from .conftest import PATIENCE, CommandLine
+from .seen import job
 
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
@@ -123,6 +128,40 @@ def test_the_callers_wish_comes_first() -> None:
     """`progress=False` at a terminal means no line, `progress=True` without one means lines."""
     assert _progress.wanted(True) is True
     assert _progress.wanted(False) is False
+
+
+def test_many_jobs_are_counted_and_the_troubled_ones_shown() -> None:
+    """Five hundred lines would scroll: what is unfinished or failed comes first, the rest is a number."""
+    jobs = [job(JobStatus.SUCCEEDED, id=f"good-{number}") for number in range(20)]
+    jobs += [job(JobStatus.FAILED, id="bad"), job(JobStatus.RUNNING, id="busy")]
+    text = io.StringIO()
+    Console(file=text, width=100).print(_progress._drawn(jobs, _progress._states(jobs), _progress._Spinner()))
+    lines = text.getvalue().splitlines()
+    assert len(lines) == 11
+    assert "bad" in text.getvalue()
+    assert "busy" in text.getvalue()
+    assert lines[-1].strip() == "22 jobs: 1 running, 20 succeeded, 1 failed"
+
+
+def test_a_notebook_shows_one_output_that_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A notebook keeps every output for ever: a wait must leave one table, with the end in it."""
+    shown: list[str] = []
+    handle = SimpleNamespace(update=shown.append)
+
+    def show(html: str, *, display_id: bool) -> object:
+        shown.append(html)
+        return handle if display_id else None
+
+    display = SimpleNamespace(HTML=str, display=show)
+    shell = SimpleNamespace(has_trait=lambda name: name == "kernel")
+    monkeypatch.setitem(sys.modules, "IPython", cast("ModuleType", SimpleNamespace(get_ipython=lambda: shell)))
+    monkeypatch.setitem(sys.modules, "IPython.display", cast("ModuleType", display))
+    assert _progress.wanted(None)
+    seen = job()
+    with _progress.follow([seen]) as on_update:
+        on_update(seen, seen.state)
+    assert shown
+    assert set(shown) == {_views.jobs_html([seen])}
 
 
 def test_nothing_is_loaded_to_draw_where_nothing_is_drawn(lyftlearn: CommandLine) -> None:
