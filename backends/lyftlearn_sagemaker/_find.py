@@ -1,0 +1,92 @@
+"""One job by its id, and many through Search, which alone finds by tags and gives whole jobs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from lyftlearn.backend import JobQuery, JobRecord
+from lyftlearn.errors import JobNotFound
+from lyftlearn.types import JobStatus
+from lyftlearn_sagemaker._record import TAG, label_tag, record_of_job
+from lyftlearn_sagemaker._status import event_of_job
+
+if TYPE_CHECKING:
+    from lyftlearn_sagemaker._calls import Calls
+
+_PAGE = 100
+_PRIMARY = {
+    JobStatus.PENDING: ("InProgress",),
+    JobStatus.STARTING: ("InProgress",),
+    JobStatus.RUNNING: ("InProgress",),
+    JobStatus.STOPPING: ("InProgress", "Stopping"),
+    JobStatus.SUCCEEDED: ("Completed",),
+    JobStatus.FAILED: ("Failed", "Stopped"),  # a timeout of SageMaker's own is Stopped there
+    JobStatus.STOPPED: ("Failed", "Stopped"),
+}
+
+
+class Finder:
+    """Finds jobs of ours."""
+
+    def __init__(self, calls: Calls) -> None:
+        self._calls = calls
+
+    def job(self, job_id: str) -> Mapping[str, Any]:
+        """Return what Describe says of a job of ours. Raises JobNotFound."""
+        job: Mapping[str, Any] = self._calls.call(
+            "sagemaker", "describe_training_job", {"TrainingJobName": job_id}, job_id=job_id
+        )
+        if job["TrainingJobStatus"] == "Deleting" or record_of_job(job, event_of_job(job)) is None:
+            raise JobNotFound(f"{job_id}: SageMaker has no such job of lyftlearn")
+        return job
+
+    def record(self, job_id: str) -> JobRecord:
+        """Return the record of a job. Raises JobNotFound."""
+        job = self.job(job_id)
+        record = record_of_job(job, event_of_job(job))
+        if record is None:
+            raise JobNotFound(job_id)
+        return record
+
+    def search(self, query: JobQuery) -> Iterator[JobRecord]:
+        """Yield the matching jobs, newest first."""
+        request: dict[str, Any] = {
+            "Resource": "TrainingJob",
+            "SearchExpression": _expression(query),
+            "SortBy": "CreationTime",
+            "SortOrder": "Descending",
+            "MaxResults": _PAGE,
+        }
+        while True:
+            page = self._calls.call("sagemaker", "search", request)
+            for result in page.get("Results", []):
+                record = _matching(result["TrainingJob"], query)
+                if record:
+                    yield record
+            if not page.get("NextToken"):
+                return
+            request["NextToken"] = page["NextToken"]
+
+
+def _matching(job: Mapping[str, Any], query: JobQuery) -> JobRecord | None:
+    record = record_of_job(job, event_of_job(job))
+    return record if record and query.matches(record) else None
+
+
+def _expression(query: JobQuery) -> dict[str, Any]:
+    """Return a search that finds at least what is asked for; `JobQuery.matches` decides."""
+    tags = {f"{TAG}name": query.name, f"{TAG}kind": str(query.kind) if query.kind else None}
+    tags |= {label_tag(key): value or None for key, value in query.labels.items()}
+    filters = [_equals(f"Tags.{key}", value) for key, value in tags.items() if value is not None]
+    filters.append({"Name": f"Tags.{TAG}digest", "Operator": "Exists"})
+    if query.since:
+        moment = query.since.isoformat(timespec="milliseconds")
+        filters.append({"Name": "CreationTime", "Operator": "GreaterThanOrEqualTo", "Value": moment})
+    if query.status:
+        filters.append({"Name": "TrainingJobStatus", "Operator": "In", "Value": ",".join(_PRIMARY[query.status])})
+    return {"Filters": filters, "Operator": "And"}
+
+
+def _equals(name: str, value: str) -> dict[str, str]:
+    return {"Name": name, "Operator": "Equals", "Value": value}

@@ -1,0 +1,65 @@
+"""From what `image=` says to the URI of an image in ECR, the only registry that SageMaker pulls from by itself.
+
+In this order: a name of `[sagemaker.images]`; a URI in ECR; a framework and its version, such as `pytorch:2.6`, where
+the `sagemaker` SDK is installed, which knows where AWS keeps its own images.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.util import find_spec
+
+_ECR = re.compile(
+    r"\d{12}\.dkr\.ecr(-fips)?\.(?P<region>[a-z0-9-]+)\.amazonaws\.com(\.cn)?/"
+    r"[a-z0-9]+(?:[._/-][a-z0-9]+)*(:[\w.-]{1,128})?(@sha256:[0-9a-f]{64})?"
+)
+_ALIAS = re.compile(r"(?P<framework>pytorch|tensorflow|xgboost|sklearn|huggingface-pytorch):(?P<version>[0-9][\w.-]*)")
+_ECR_REMEDY = "push the image to ECR, and name it in full or in [sagemaker.images]"
+
+
+@dataclass(frozen=True)
+class Image:
+    """Where an image is, or what is wrong with its name."""
+
+    uri: str | None
+    fault: str = ""
+
+
+def resolve(image: str | None, names: Mapping[str, str], region: str | None, instance: str | None) -> Image:
+    """Return the image for a job on `instance`. Asks nobody."""
+    if not image:
+        return Image(None, "is not given, and [sagemaker] image is not set: name an image in ECR")
+    named = names.get(image, image)
+    alias = _ALIAS.fullmatch(named)
+    if alias:
+        return _of_framework(alias["framework"], alias["version"], region, instance)
+    return _in_ecr(named, image, region)
+
+
+def _in_ecr(named: str, image: str, region: str | None) -> Image:
+    match = _ECR.fullmatch(named)
+    shown = repr(image) if named == image else f"{image!r}, in [sagemaker.images] {named!r}"
+    if match is None:
+        return Image(None, f"is {shown}, which is no URI in ECR: {_ECR_REMEDY}")
+    if region and match["region"] != region:
+        return Image(None, f"is {shown}, in {match['region']}: SageMaker in {region} pulls from there only")
+    return Image(named)
+
+
+def _of_framework(framework: str, version: str, region: str | None, instance: str | None) -> Image:
+    name = f"{framework}:{version}"
+    if find_spec("sagemaker") is None:
+        return Image(None, f"is {name!r}, a framework: pip install 'lyftlearn[sagemaker]', or name an image in ECR")
+    if not region:
+        return Image(None, f"is {name!r}, a framework: set [sagemaker] region, which says whose image it is")
+    from sagemaker.core import image_uris  # noqa: PLC0415 - takes seconds, for this alone
+
+    try:
+        uri = image_uris.retrieve(
+            framework, region, version=version, image_scope="training", instance_type=instance or "ml.m5.xlarge"
+        )
+    except (ValueError, KeyError, TypeError) as exc:
+        return Image(None, f"is {name!r}, which the sagemaker SDK does not find: {exc}")
+    return Image(str(uri))

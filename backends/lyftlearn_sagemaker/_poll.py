@@ -1,0 +1,177 @@
+"""One poller for all jobs of a process: ListTrainingJobs by time of change, not a question for each job.
+
+An account gets two ListTrainingJobs a second, whoever asks. A poll reads the jobs that changed since the last one; it
+comes at once after news and ever more seldom while nothing happens. Only the end of a job is asked for by its name, and a
+restart by the infrastructure. Beside it, slowly, everything that is followed is looked at again, whatever was missed.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Any
+
+from lyftlearn.backend import Following
+from lyftlearn.errors import JobNotFound
+from lyftlearn.events import JobEvent
+from lyftlearn_sagemaker._status import event_of_job, has_ended
+from lyftlearn_sagemaker._told import Accepted, Told
+
+if TYPE_CHECKING:
+    from lyftlearn_sagemaker._calls import Calls
+    from lyftlearn_sagemaker._find import Finder
+
+LIST_PAUSE = 0.5  # seconds between two lists: the account's limit is two a second
+_LONGEST_PAUSE = 15.0
+_GROWTH = 1.5
+_OVERLAP = timedelta(seconds=10)  # changes that become visible late
+RECONCILE_EVERY = 300.0
+_ASKED_SINGLY = 10  # unknown jobs that are described; more of them are looked for in the list first
+_PAGE = 100
+
+
+class Poller:
+    """The events of followed jobs, from lists."""
+
+    def __init__(self, calls: Calls, finder: Finder, accepted: Accepted, following: Following) -> None:
+        self._calls = calls
+        self._finder = finder
+        self._accepted = accepted
+        self._following = following
+        self._told: dict[str, Told] = {}
+        self._horizon: datetime | None = None
+        self._next_list = 0.0
+        self._reconcile_at = time.monotonic() + RECONCILE_EVERY
+        self.pause = LIST_PAUSE
+
+    def poll(self) -> Iterator[JobEvent]:
+        """Yield what is new, once."""
+        yield from self.newcomers()
+        news = False
+        for event in self._changes():
+            news = True
+            yield event
+        self.pause = LIST_PAUSE if news else min(self.pause * _GROWTH, _LONGEST_PAUSE)
+        yield from self.reconciled()
+
+    def newcomers(self) -> Iterator[JobEvent]:
+        """Yield an event for each job that is followed only now."""
+        ids = self._following.ids
+        for gone in self._told.keys() - ids:
+            del self._told[gone]
+        unknown = []
+        for job_id in ids - self._told.keys():
+            event = self._accepted.event(job_id)
+            self._told[job_id] = told = Told(event)
+            if event is None:
+                unknown.append(job_id)
+                continue
+            self._look_back_to(told.since)
+            yield event
+        if ids - self._told.keys() or unknown:
+            self.pause = LIST_PAUSE
+        yield from self._found(unknown)
+
+    def tell(self, job: Mapping[str, Any]) -> Iterator[JobEvent]:
+        """Yield the event of a whole job, if it is followed and has not ended for this watch."""
+        told = self._told.get(job["TrainingJobName"])
+        if told is not None and not told.over:
+            told.event = event_of_job(job)
+            yield told.event
+
+    def reconciled(self) -> Iterator[JobEvent]:
+        """Yield, every few minutes, what was missed."""
+        if time.monotonic() < self._reconcile_at:
+            return
+        self._reconcile_at = time.monotonic() + RECONCILE_EVERY * random.uniform(0.8, 1.2)  # noqa: S311 - jitter
+        created = [told.event.created_at or told.event.at for told in self._open() if told.event]
+        if created:
+            yield from self._read({"CreationTimeAfter": min(created) - timedelta(minutes=6)}, skip_known=True)
+
+    def wait(self) -> None:
+        """Sleep until the next poll, or until other jobs are followed."""
+        self._following.wait_for_change(self.pause * random.uniform(0.8, 1.2))  # noqa: S311 - jitter
+
+    @property
+    def idle(self) -> bool:
+        """Whether there is nothing left to hear of."""
+        return not self._open()
+
+    def _open(self) -> list[Told]:
+        return [told for told in self._told.values() if not told.over]
+
+    def _look_back_to(self, moment: datetime | None) -> None:
+        if moment is not None:
+            self._horizon = min(moment, self._horizon or moment)
+
+    def _found(self, unknown: list[str]) -> Iterator[JobEvent]:
+        """Yield the events of jobs that another process submitted: from the list where they are many."""
+        if len(unknown) > _ASKED_SINGLY:
+            yield from self._read({}, skip_known=True, until=set(unknown))
+        for job_id in unknown:
+            if self._told.get(job_id, Told(None, gone=True)) == Told(None):
+                yield from self._described(job_id)
+
+    def _described(self, job_id: str) -> Iterator[JobEvent]:
+        self._look_back_to(datetime.now(UTC) - timedelta(minutes=5))
+        try:
+            yield from self.tell(self._finder.job(job_id))
+        except JobNotFound:
+            self._told[job_id] = Told(None, gone=True)
+
+    def _changes(self) -> Iterator[JobEvent]:
+        if self.idle:
+            return
+        since = self._horizon
+        yield from self._read({"LastModifiedTimeAfter": since} if since else {}, skip_known=False, move_horizon=True)
+
+    def _read(
+        self,
+        conditions: dict[str, Any],
+        *,
+        skip_known: bool,
+        until: set[str] | None = None,
+        move_horizon: bool = False,
+    ) -> Iterator[JobEvent]:
+        """Read a list to its end, or until every job of `until` was seen; an empty page is not the end."""
+        request = {"MaxResults": _PAGE, "SortBy": "CreationTime", "SortOrder": "Descending", **conditions}
+        wanted = set(until or ())
+        began: datetime | None = None
+        while not self._following.closed:
+            page = self._list(request)
+            began = began or _server_time(page)
+            for summary in page["TrainingJobSummaries"]:
+                yield from self._of_summary(summary)
+                wanted.discard(summary["TrainingJobName"])
+            if not page.get("NextToken") or (until is not None and not wanted):
+                break
+            request["NextToken"] = page["NextToken"]
+        if move_horizon and began is not None:
+            self._horizon = began - _OVERLAP
+
+    def _of_summary(self, summary: Mapping[str, Any]) -> Iterator[JobEvent]:
+        told = self._told.get(summary["TrainingJobName"])
+        if told is None or told.over:
+            return
+        if has_ended(summary) or told.went_back(summary):
+            yield from self._described(summary["TrainingJobName"])
+            return
+        event = told.news(summary)
+        if event:
+            told.event = event
+            yield event
+
+    def _list(self, request: dict[str, Any]) -> Mapping[str, Any]:
+        """Send one list, no sooner than the account's limit allows."""
+        while not self._following.closed and time.monotonic() < self._next_list:
+            self._following.wait_for_change(self._next_list - time.monotonic())
+        self._next_list = time.monotonic() + LIST_PAUSE
+        page: Mapping[str, Any] = self._calls.call("sagemaker", "list_training_jobs", request)
+        return page
+
+
+def _server_time(page: Mapping[str, Any]) -> datetime:
+    return parsedate_to_datetime(page["ResponseMetadata"]["HTTPHeaders"]["date"])

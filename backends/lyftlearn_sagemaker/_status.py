@@ -1,0 +1,169 @@
+"""From what SageMaker says of a job to an event."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from lyftlearn.events import JobEvent
+from lyftlearn.types import FailureReason, JobStatus
+from lyftlearn_sagemaker._request import ATTEMPT_METRIC
+
+REPORT = "lyftlearn/1 "
+ANEW = frozenset(("Interrupted", "Restarting"))
+"""Secondary statuses that mean: the infrastructure starts the job again."""
+_OF_SECONDARY = {
+    "Pending": JobStatus.PENDING,
+    "Starting": JobStatus.PENDING,
+    "LaunchingMLInstances": JobStatus.PENDING,
+    "PreparingTrainingStack": JobStatus.STARTING,
+    "Downloading": JobStatus.STARTING,
+    "DownloadingTrainingImage": JobStatus.STARTING,
+    "Training": JobStatus.RUNNING,
+    "Updating": JobStatus.RUNNING,
+    "Uploading": JobStatus.RUNNING,
+    "Interrupted": JobStatus.STARTING,
+    "Restarting": JobStatus.STARTING,
+}
+_ENDS = frozenset(("Completed", "Failed", "Stopped"))
+_EXIT_CODE = re.compile(r",? *exit code: *(\d+)\s*$")
+
+# What SageMaker writes into FailureReason where the runtime had no word; the first that fits.
+_REASONS = (
+    (r"capacity|InsufficientInstance|no capacity|MaxPendingTime", FailureReason.CAPACITY),
+    (r"InternalServerError|internal error", FailureReason.PLATFORM),
+    (r"out of memory|OutOfMemory|more memory|exit code: 137\b", FailureReason.OUT_OF_MEMORY),
+    (r"\bimage\b|\bECR\b|CannotPull|CannotStartContainer|executable file not found|exec format", FailureReason.IMAGE),
+    (r"AccessDenied|not authorized|assume|\brole\b|\bKMS\b|No S3 objects|NoSuchKey|NoSuchBucket|"
+     r"download failed|upload failed|ClientError", FailureReason.CONFIGURATION),
+    (r"AlgorithmError|exit code", FailureReason.USER_ERROR),
+)  # fmt: skip
+
+
+def event_of_job(job: Mapping[str, Any]) -> JobEvent:
+    """Return the event of what Describe, Search or EventBridge said."""
+    secondary, transitions = job.get("SecondaryStatus", ""), job.get("SecondaryStatusTransitions", [])
+    incarnation = sum(transition["Status"] in ANEW for transition in transitions)
+    if job["TrainingJobStatus"] in _ENDS:
+        return _final_event(job, incarnation)
+    message = transitions[-1].get("StatusMessage", "") if transitions else ""
+    return JobEvent(
+        job_id=job["TrainingJobName"],
+        status=status_of(job["TrainingJobStatus"], secondary, message, incarnation),
+        at=_time(job, "LastModifiedTime", "CreationTime"),
+        incarnation=incarnation,
+        message=message,
+        created_at=_time(job, "CreationTime"),
+        started_at=job.get("TrainingStartTime"),
+    )
+
+
+def event_of_summary(summary: Mapping[str, Any], incarnation: int) -> JobEvent:
+    """Return the event of a line of ListTrainingJobs; only for jobs that have not ended, whose end it does not tell."""
+    return JobEvent(
+        job_id=summary["TrainingJobName"],
+        status=status_of(summary["TrainingJobStatus"], summary.get("SecondaryStatus", ""), "", incarnation),
+        at=_time(summary, "LastModifiedTime", "CreationTime"),
+        incarnation=incarnation,
+        created_at=summary["CreationTime"],
+    )
+
+
+def has_ended(summary: Mapping[str, Any]) -> bool:
+    """Whether a job will not change any more."""
+    return summary["TrainingJobStatus"] in _ENDS
+
+
+def status_of(primary: str, secondary: str, message: str, incarnation: int) -> JobStatus:
+    """Return the status of a job that has not ended. Once it ran, waiting for capacity again is starting again."""
+    if primary in ("Stopping", "Deleting") or secondary == "Stopping":
+        return JobStatus.STOPPING
+    status = _OF_SECONDARY.get(secondary, JobStatus.PENDING)
+    if status is JobStatus.PENDING and (incarnation or "Preparing the instances" in message):
+        return JobStatus.STARTING
+    return status
+
+
+def of_event_bridge(detail: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the `detail` of a state change as Describe would say it: its times are milliseconds since 1970."""
+    job = {key: _moment(value) if key.endswith("Time") else value for key, value in detail.items()}
+    job["SecondaryStatusTransitions"] = [
+        {key: _moment(value) if key.endswith("Time") else value for key, value in transition.items()}
+        for transition in detail.get("SecondaryStatusTransitions") or []
+    ]
+    return job
+
+
+def _final_event(job: Mapping[str, Any], incarnation: int) -> JobEvent:
+    status, reason, message, exit_code, attempt = _ending(job)
+    return JobEvent(
+        job_id=job["TrainingJobName"],
+        status=status,
+        at=_time(job, "TrainingEndTime", "LastModifiedTime", "CreationTime"),
+        incarnation=incarnation,
+        attempt=attempt,
+        reason=reason,
+        message=message,
+        exit_code=exit_code,
+        created_at=_time(job, "CreationTime"),
+        started_at=job.get("TrainingStartTime"),
+    )
+
+
+def _ending(job: Mapping[str, Any]) -> tuple[JobStatus, FailureReason | None, str, int | None, int]:
+    attempt = _attempt(job)
+    if job["TrainingJobStatus"] == "Completed":
+        return JobStatus.SUCCEEDED, None, "", 0, attempt
+    if job["TrainingJobStatus"] == "Failed":
+        return _failure(job.get("FailureReason", ""), attempt)
+    if job.get("SecondaryStatus") == "MaxRuntimeExceeded":
+        return JobStatus.FAILED, FailureReason.TIMEOUT, "SageMaker's own time limit for the job was reached", None, attempt
+    if job.get("SecondaryStatus") == "MaxWaitTimeExceeded":
+        reason = FailureReason.PREEMPTED if job.get("TrainingStartTime") else FailureReason.CAPACITY
+        return JobStatus.FAILED, reason, "no spot capacity was found in time", None, attempt
+    return JobStatus.STOPPED, None, "", None, attempt
+
+
+def _failure(said: str, attempt: int) -> tuple[JobStatus, FailureReason | None, str, int | None, int]:
+    """Read the runtime's report out of FailureReason; where there is none, read what SageMaker says by itself."""
+    _, found, rest = said.partition(REPORT)
+    try:
+        report, end = json.JSONDecoder().raw_decode(rest)
+    except ValueError:
+        found = ""
+    if not found:
+        return JobStatus.FAILED, classify(said), said, _exit_code(said), attempt
+    attempt = max(attempt, report.get("attempt") or 1)
+    if report.get("stopped"):
+        return JobStatus.STOPPED, None, "", None, attempt
+    message = _EXIT_CODE.sub("", rest[end:]).strip()
+    reason = FailureReason(report["reason"]) if report.get("reason") else FailureReason.USER_ERROR
+    return JobStatus.FAILED, reason, message, report.get("exit_code"), attempt
+
+
+def classify(said: str) -> FailureReason:
+    """Return why a job failed whose runtime could not say it."""
+    return next((reason for text, reason in _REASONS if re.search(text, said, re.IGNORECASE)), FailureReason.PLATFORM)
+
+
+def _exit_code(said: str) -> int | None:
+    match = _EXIT_CODE.search(said)
+    return int(match[1]) if match else None
+
+
+def _attempt(job: Mapping[str, Any]) -> int:
+    """Return the last attempt whose start the runtime noted in the log, where SageMaker read it as a metric."""
+    found = [metric["Value"] for metric in job.get("FinalMetricDataList") or [] if metric["MetricName"] == ATTEMPT_METRIC]
+    return int(max(found, default=1))
+
+
+def _time(job: Mapping[str, Any], *names: str) -> datetime:
+    found: datetime = next(job[name] for name in names if job.get(name))
+    return found.astimezone(UTC)
+
+
+def _moment(value: Any) -> Any:
+    return datetime.fromtimestamp(int(value) / 1000, UTC) if value else None
