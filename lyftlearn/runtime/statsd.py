@@ -31,6 +31,7 @@ class Gateway:
         self._host, self._port = host.strip("[]"), int(port)
         self._address: Any = None
         self._socket: socket.socket | None = None
+        self._retired: socket.socket | None = None
         self._failed = False
         self._closed = threading.Event()
         self.known = threading.Event()
@@ -51,8 +52,15 @@ class Gateway:
             connected.connect(address)
         except OSError:
             return
-        self._address, self._socket, self._failed = address, connected, False
+        self._replace(connected)
+        self._address, self._failed = address, False
         self.known.set()
+
+    def _replace(self, connected: socket.socket) -> None:
+        """The relay may be sending through the old one: it is closed a generation later."""
+        if self._retired:
+            self._retired.close()
+        self._retired, self._socket = self._socket, connected
 
     def send(self, packet: bytes) -> int:
         """How many packets are now known to be lost. A refusal tells of the packet before; this one goes out next."""
@@ -78,8 +86,9 @@ class Gateway:
     def close(self) -> None:
         """Stop looking up."""
         self._closed.set()
-        if self._socket:
-            self._socket.close()
+        for used in (self._socket, self._retired):
+            if used:
+                used.close()
 
 
 class Nowhere:

@@ -39,9 +39,9 @@ def runtime_pid(process: Any) -> int:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_stop_gives_the_whole_group_its_grace(containers: Any, substrate: str, number: int) -> None:
     """A shell dies of SIGTERM at once; the program it started is still to write its checkpoint."""
-    program = "import signal, sys, time\n"
-    program += "def leave(*_):\n    time.sleep(0.3)\n    print('saved', flush=True)\n    sys.exit(0)\n"
-    program += "signal.signal(signal.SIGTERM, leave)\nprint('ready', flush=True)\ntime.sleep(60)\n"
+    program = "import os, signal, sys, time\n"
+    program += "def leave(*_):\n    time.sleep(0.3)\n    os.write(1, b'saved\\n')\n    sys.exit(0)\n"
+    program += "signal.signal(signal.SIGTERM, leave)\nos.write(1, b'ready\\n')\ntime.sleep(60)\n"
     container = containers.make(substrate, ["/bin/sh", "-c", f'python3 -c "{program}"; true'], grace=20)
     result = interrupt(container, number)
     assert result.output == b"ready\nsaved\n"

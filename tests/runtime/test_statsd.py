@@ -12,7 +12,13 @@ import pytest
 from lyftlearn.runtime import statsd
 from lyftlearn.runtime.statsd import Relay
 
-PACKETS = [b"rides:1|c", b"fare:3.5|ms|@0.1|#city:sf,model:eta", b"_e{5,4}:title|text|#a", b"\xff\x00binary", b"x" * 8192]
+PACKETS = [
+    b"rides:1|c",
+    b"fare:3.5|ms|@0.1|#city:sf,model:eta",
+    b"_e{5,4}:title|text|#a",
+    b"\xff\x00binary",
+    b"x" * 8192,
+]
 
 
 class Gateway:
@@ -165,5 +171,3 @@ def test_loss_is_reported(containers: Any) -> None:
     program = "import os, socket; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.sendto(b'a:1|c', ('127.0.0.1', 8125))"
     result = containers.make("local", ["python3", "-c", program], metrics={"relay": True}).run()
     assert result.facts["metrics_lost"] == 1
-
-

@@ -19,7 +19,12 @@ from lyftlearn.runtime import archives, s3, storage, transfer
 from lyftlearn.runtime.checkpoints import Checkpoints
 from lyftlearn.runtime.faults import Fault
 
-AWS = {"AWS_ACCESS_KEY_ID": "k", "AWS_SECRET_ACCESS_KEY": "s", "AWS_REGION": "us-east-1", "AWS_DEFAULT_REGION": "us-east-1"}
+AWS = {
+    "AWS_ACCESS_KEY_ID": "k",
+    "AWS_SECRET_ACCESS_KEY": "s",
+    "AWS_REGION": "us-east-1",
+    "AWS_DEFAULT_REGION": "us-east-1",
+}
 
 
 @pytest.fixture(scope="module")
@@ -319,5 +324,3 @@ def test_predictions_find_the_model_where_training_left_it(archive: Path, tmp_pa
     read = ["sh", "-c", "cat $LYFTLEARN_MODEL_DIR/d/w"]
     answer = run(archive, tmp_path / "two", command=read, artifact=str(tmp_path / "kept/model.tar.gz"))
     assert (answer[0], answer[2]) == (0, b"w\n")
-
-

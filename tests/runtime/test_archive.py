@@ -1,0 +1,84 @@
+"""The zip file: deterministic, small, alone, and good for every Python that images have."""
+
+import ast
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import lyftlearn.runtime
+from lyftlearn._zipapp import archive_bytes, runtime_archive
+
+SOURCES = sorted(Path(str(lyftlearn.runtime.__file__)).parent.rglob("*.py"))
+PYTHONS = sorted(Path("/root/.pyenv/versions").glob("3.*/bin/python3")) or [Path(sys.executable)]
+ABLE = [path for path in PYTHONS if tuple(map(int, path.parts[-3].split(".")[:2])) >= (3, 8)] or [Path(sys.executable)]
+
+
+def test_the_same_sources_make_the_same_bytes(tmp_path: Path) -> None:
+    """The hash names it everywhere: two clients must not deliver two runtimes."""
+    assert archive_bytes() == archive_bytes()
+    first, second = runtime_archive(tmp_path / "a"), runtime_archive(tmp_path / "b")
+    assert first.name == second.name
+    assert first.read_bytes() == second.read_bytes()
+    assert [path.name for path in (tmp_path / "a").iterdir()] == [first.name]
+
+
+def test_it_is_small() -> None:
+    """It travels with every job."""
+    assert len(archive_bytes()) < 100_000
+
+
+def test_it_is_built_once(tmp_path: Path) -> None:
+    """A cache that is written again might be read half-written."""
+    before = runtime_archive(tmp_path).stat().st_mtime_ns
+    assert runtime_archive(tmp_path).stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=[path.stem for path in SOURCES])
+def test_it_imports_the_standard_library_and_itself(path: Path) -> None:
+    """An image has nothing else, but for boto3 where it is asked for."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(), feature_version=(3, 8))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            found.add(str(node.module).split(".")[0])
+    assert found <= set(sys.stdlib_module_names) | ({"boto3", "botocore"} if path.stem == "s3" else set())
+
+
+@pytest.mark.parametrize("python", ABLE, ids=[path.parts[-3] for path in ABLE])
+@pytest.mark.parametrize("substrate", ["kubernetes", "sagemaker"])
+def test_every_python_runs_it(containers: Any, python: Path, substrate: str) -> None:
+    """Old images stay as they are: hyperparameters, secrets, metrics, packing, retries, and a report."""
+    script = "cat $LYFTLEARN_HYPERPARAMETERS; cp $LYFTLEARN_SECRETS_DIR/db/KEY $LYFTLEARN_MODEL_DIR/; [ $LYFTLEARN_ATTEMPT = 2 ]"
+    container = containers.make(
+        substrate,
+        ["/bin/sh", "-c", script],
+        str(python),
+        hyperparameters={"a": "1.10"},
+        secrets={"names": ["db"], "provider": {"type": "variables"}},
+        metrics={"relay": True},
+        outputs={"output": {}},
+        model=True,
+        retries=1,
+    )
+    container.document["job"] = {**container.document["job"], "id": f"python-{container.directory.parent.name}"}
+    container.document["output_uri"] = str(container.artifacts)
+    container.variables["LYFTLEARN_SUBSTRATE_SECRET_0_KEY"] = "v"
+    result = container.run()
+    assert result.exit_code == 0, result.output
+    assert result.output == b'{"a": "1.10"}' * 2
+    assert (container.artifacts / "model.tar.gz").exists()
+
+
+def test_it_says_what_it_is(archive: Path) -> None:
+    """Two questions of whoever holds an image in hand."""
+    command = [sys.executable, "-I", "-S", str(archive)]
+    told = subprocess.run([*command, "version"], capture_output=True, text=True, check=True, timeout=60)
+    assert told.stdout == "lyftlearn runtime, contract 1\n"
+    wrong = subprocess.run([*command, "walk"], capture_output=True, text=True, timeout=60)
+    assert (wrong.returncode, wrong.stderr.startswith("usage:")) == (64, True)
+    assert json.loads(subprocess.run([*command, "detect", "--json"], capture_output=True, timeout=60).stdout)
