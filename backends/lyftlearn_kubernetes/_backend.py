@@ -1,0 +1,125 @@
+"""The contract, fulfilled with a cluster's API."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from lyftlearn.backend import Backend, runtime_archive
+from lyftlearn_kubernetes import _names, _observed, _options, _plan, _program
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from lyftlearn.backend import (
+        BackendSettings,
+        Capabilities,
+        Check,
+        Following,
+        JobQuery,
+        JobRecord,
+        JobSpec,
+        LogLine,
+        LogQuery,
+        Plan,
+    )
+    from lyftlearn.events import JobEvent
+    from lyftlearn_kubernetes._cluster import Cluster
+    from lyftlearn_kubernetes._jobs import Judge
+    from lyftlearn_kubernetes._program import Program
+    from lyftlearn_kubernetes._submit import Submitter
+
+
+class KubernetesBackend(Backend):
+    """Jobs in one namespace of one cluster. What talks to it is loaded when it is first used."""
+
+    def __init__(self, settings: BackendSettings) -> None:
+        self.name = settings.name
+        self._settings = settings
+        self._options = _options.read(settings)
+        self._planner = _plan.Planner(settings.name, self._options, settings.storage_url, self._program)
+        self._known: set[str] = set()
+        self._silence: float | None = None
+
+    def capabilities(self) -> Capabilities:
+        return _plan.capabilities(self._options)
+
+    def plan(self, spec: JobSpec) -> Plan:
+        return self._planner.plan(spec)
+
+    def submit(self, plan: Plan) -> JobRecord:
+        record = self._submitter.submit(plan)
+        self._known.add(record.id)
+        return record
+
+    def describe(self, job_id: str) -> JobRecord:
+        from lyftlearn_kubernetes import _jobs
+
+        document = _jobs.fetch(self._cluster, job_id)
+        pods = _jobs.pods_of(self._cluster, job_id)
+        job = self._judge.end_if_overdue(_observed.job(document), pods)
+        self._known.add(job_id)
+        return _jobs.record(document, self._judge.event(job, pods))
+
+    def list(self, query: JobQuery) -> Iterator[JobRecord]:
+        from lyftlearn_kubernetes import _listing
+
+        return _listing.matching(self._cluster, query)
+
+    def logs(self, job_id: str, query: LogQuery) -> Iterator[LogLine]:
+        from lyftlearn_kubernetes._logs import LogReader
+
+        return LogReader(self._cluster, self._settings.storage_url).lines(job_id, query)
+
+    def stop(self, job_id: str) -> None:
+        from lyftlearn_kubernetes import _jobs
+        from lyftlearn_kubernetes._cluster import JOBS
+        from lyftlearn_kubernetes._errors import translated
+
+        job = _observed.job(_jobs.fetch(self._cluster, job_id))
+        if job.finished or job.stop is not None:
+            return
+        wish = _jobs.ending({_names.STOP: f"{_jobs.now():%Y-%m-%dT%H:%M:%S.%fZ}"})
+        with translated("stopping jobs"):
+            self._cluster.patch(JOBS, job_id, wish)
+
+    def watch(self, following: Following) -> Iterator[JobEvent]:
+        from lyftlearn_kubernetes._follow import Follower
+        from lyftlearn_kubernetes._watch import SILENCE
+
+        return Follower(self._cluster, self._judge, self._known, self._silence or SILENCE).events(following)
+
+    def outputs(self, job_id: str) -> Mapping[str, str]:
+        from lyftlearn_kubernetes import _jobs
+
+        return _jobs.outputs(_jobs.fetch(self._cluster, job_id))
+
+    def diagnose(self) -> Iterator[Check]:
+        from lyftlearn_kubernetes import _doctor
+
+        return _doctor.checks(self._cluster, self._options, self._settings.storage_url)
+
+    @cached_property
+    def _archive(self) -> Program:
+        return _program.program(runtime_archive(self._settings.home / "cache"))
+
+    def _program(self) -> Program:
+        return self._archive
+
+    @cached_property
+    def _cluster(self) -> Cluster:
+        from lyftlearn_kubernetes._cluster import Cluster
+
+        return Cluster(self._options)
+
+    @cached_property
+    def _judge(self) -> Judge:
+        from lyftlearn_kubernetes._jobs import Judge
+
+        return Judge(self._cluster, self._options)
+
+    @cached_property
+    def _submitter(self) -> Submitter:
+        from lyftlearn_kubernetes._submit import Submitter
+
+        return Submitter(self._cluster, self._judge, self._settings.storage_url)

@@ -1,0 +1,222 @@
+"""The events of followed jobs, from the changes in their namespace."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from dataclasses import replace
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, Any
+
+from lyftlearn.errors import BackendUnavailable, JobNotFound
+from lyftlearn_kubernetes import _jobs, _names, _observed, _state, _watch
+from lyftlearn_kubernetes._cluster import JOBS, PODS
+from lyftlearn_kubernetes._errors import Refused, of_refusal, translated
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from lyftlearn.backend import Following
+    from lyftlearn.events import JobEvent
+    from lyftlearn_kubernetes._cluster import Cluster
+    from lyftlearn_kubernetes._jobs import Judge
+    from lyftlearn_kubernetes._observed import ObservedJob, ObservedPod
+
+FEW = 20  # up to so many jobs are asked for one by one; more are found in the list of all
+TICK = 1.0
+BOTH = 2  # the watches of Jobs and of pods
+MOST_FAILURES = 20
+_log = logging.getLogger("lyftlearn")
+
+
+class Follower:
+    """One call of `Backend.watch`. known: ids of jobs that this process has seen, so that a missing one is a lost one."""
+
+    def __init__(self, cluster: Cluster, judge: Judge, known: set[str], silence: float) -> None:
+        self._cluster = cluster
+        self._judge = judge
+        self._known = known
+        self._silence = silence
+        self._queue: SimpleQueue[Any] = SimpleQueue()
+        self._jobs: dict[str, ObservedJob] = {}
+        self._pods: dict[str, dict[str, ObservedPod]] = {}
+        self._gone: set[str] = set()
+        self._whole: set[str] = set()  # jobs of which everything is known, from their beginning or by asking
+        self._touched: set[str] = set()
+        self._told: dict[str, JobEvent] = {}
+        self._began = 0
+        self._failures = 0
+
+    def events(self, following: Following) -> Iterator[JobEvent]:
+        """Yield what becomes of the followed jobs until `following` is closed."""
+        if following.closed:
+            return
+        feeds = _watch.feeds(self._cluster, self._queue, self._silence)
+        threading.Thread(target=self._listen, args=(following,), daemon=True, name="lyftlearn-following").start()
+        try:
+            while not following.closed:
+                ticked = self._take_all()
+                yield from self._look(following.ids, ticked=ticked)
+        finally:
+            for feed in feeds:
+                feed.close()
+
+    def _listen(self, following: Following) -> None:
+        """Wake the loop when somebody follows another job, or none any more, and now and then."""
+        while not following.closed:
+            following.wait_for_change(TICK)
+            self._queue.put(None)
+
+    def _take_all(self) -> bool:
+        """Take in what came, waiting for the first; whether time has passed or other jobs are followed."""
+        ticked = self._take(self._queue.get())
+        while True:
+            try:
+                ticked = self._take(self._queue.get_nowait()) or ticked
+            except Empty:
+                return ticked
+
+    def _take(self, news: Any) -> bool:
+        if isinstance(news, _watch.Change):
+            if news.kind == JOBS:
+                self._take_job(news)
+            else:
+                self._take_pod(news.item)
+            return False
+        if isinstance(news, Refused):
+            raise of_refusal(news, "watching jobs") from news
+        if isinstance(news, Exception):
+            raise news
+        if isinstance(news, _watch.Began):
+            self._began += 1
+            self._whole.clear()
+        return True
+
+    def _take_job(self, change: _watch.Change) -> None:
+        job: ObservedJob = change.item
+        known = self._jobs.get(job.id)
+        if known is not None and known.uid == job.uid and job.version < known.version:
+            return
+        self._touched.add(job.id)
+        if change.deleted and not job.finished:
+            self._jobs.pop(job.id, None)
+            self._gone.add(job.id)
+            return
+        self._jobs[job.id] = job
+        if change.added and self._began >= BOTH:
+            self._whole.add(job.id)
+
+    def _take_pod(self, pod: ObservedPod) -> None:
+        known = self._pods.setdefault(pod.job_id, {})
+        if pod.uid not in known or known[pod.uid].version <= pod.version:
+            known[pod.uid] = pod
+            self._touched.add(pod.job_id)
+
+    def _look(self, ids: frozenset[str], *, ticked: bool) -> Iterator[JobEvent]:
+        if self._began < BOTH:
+            return
+        try:
+            self._catch_up(ids, ticked=ticked)
+            yield from self._tell_touched(ids)
+            self._failures = 0
+        except BackendUnavailable as exc:
+            self._failures += 1
+            if self._failures > MOST_FAILURES:
+                raise
+            _log.info("%s; it is tried again", exc)
+
+    def _catch_up(self, ids: frozenset[str], *, ticked: bool) -> None:
+        unfinished = {job_id for job_id in ids if not self._has_ended(job_id)}
+        self._fetch(unfinished - self._whole)
+        self._touched |= unfinished - self._told.keys()
+        if ticked:
+            self._forget(ids)
+            for job_id in unfinished & self._jobs.keys():
+                job = self._judge.end_if_overdue(self._jobs[job_id], self._pods_of(job_id))
+                if job is not self._jobs[job_id]:
+                    self._jobs[job_id] = job
+                    self._touched.add(job_id)
+
+    def _has_ended(self, job_id: str) -> bool:
+        told = self._told.get(job_id)
+        return told is not None and told.status.finished
+
+    def _forget(self, ids: frozenset[str]) -> None:
+        """Drop what nobody follows, but for running jobs: their handles may come later."""
+        for job_id in [known for known, job in self._jobs.items() if job.finished and known not in ids]:
+            del self._jobs[job_id]
+        for job_id in self._pods.keys() - self._jobs.keys() - ids:
+            del self._pods[job_id]
+        for job_id in self._told.keys() - ids:
+            del self._told[job_id]
+        self._gone &= ids
+        self._whole &= ids | self._jobs.keys()
+
+    def _fetch(self, ids: set[str]) -> None:
+        """Ask for jobs that were there before the watch."""
+        if len(ids) > FEW:
+            self._fetch_many(ids)
+        else:
+            for job_id in ids:
+                self._fetch_one(job_id)
+        self._whole |= ids
+        self._touched |= ids
+        missing = ids - self._jobs.keys()
+        self._gone |= missing & self._known
+
+    def _fetch_one(self, job_id: str) -> None:
+        try:
+            found = _observed.job(_jobs.fetch(self._cluster, job_id))
+        except JobNotFound:
+            self._lose(job_id)
+            return
+        self._jobs[job_id] = found
+        self._known.add(job_id)
+        for pod in _jobs.pods_of(self._cluster, job_id):
+            self._take_pod(pod)
+
+    def _fetch_many(self, ids: set[str]) -> None:
+        found: set[str] = set()
+        with translated("listing jobs"):
+            for page in self._cluster.list(JOBS, labels=_names.SELECTOR):
+                for job in map(_observed.job, page["items"]):
+                    if job.id in ids:
+                        self._jobs[job.id] = job
+                        found.add(job.id)
+            for page in self._cluster.list(PODS, labels=_names.SELECTOR):
+                for pod in map(_observed.pod, page["items"]):
+                    if pod.job_id in ids:
+                        self._take_pod(pod)
+        self._known |= found
+        for job_id in ids - found:
+            self._lose(job_id)
+
+    def _lose(self, job_id: str) -> None:
+        if self._jobs.pop(job_id, None) is not None:
+            self._known.add(job_id)
+
+    def _tell_touched(self, ids: frozenset[str]) -> Iterator[JobEvent]:
+        for job_id in tuple(self._touched):
+            if job_id in ids and not self._has_ended(job_id):
+                yield from self._tell(job_id)
+            self._touched.discard(job_id)
+
+    def _tell(self, job_id: str) -> Iterator[JobEvent]:
+        event = self._event(job_id)
+        told = self._told.get(job_id)
+        if event is None or (told is not None and replace(event, at=told.at) == told):
+            return
+        self._told[job_id] = event
+        yield event
+
+    def _event(self, job_id: str) -> JobEvent | None:
+        job = self._jobs.get(job_id)
+        if job is None:
+            return _state.lost(job_id, _jobs.now()) if job_id in self._gone else None
+        if _state.lacks_pods(job, self._pods_of(job_id)):
+            for pod in _jobs.pods_of(self._cluster, job_id):
+                self._take_pod(pod)
+        return self._judge.event(job, self._pods_of(job_id))
+
+    def _pods_of(self, job_id: str) -> list[ObservedPod]:
+        return list(self._pods.get(job_id, {}).values())

@@ -1,0 +1,26 @@
+"""Logs that outlived their pods, in the storage."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lyftlearn.backend import open_storage
+from lyftlearn_kubernetes._log_lines import parse
+from lyftlearn_kubernetes._names import log_directory
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from lyftlearn_kubernetes._log_lines import StampedLine
+
+
+def pods(storage_url: str, job_id: str, node: int) -> Iterator[list[StampedLine]]:
+    """Yield the lines of each pod that ran a node, in the order in which they ended."""
+    storage = open_storage(storage_url)
+    number = 0
+    while True:
+        found = storage.read(f"{log_directory(job_id)}/{node}-{number}.log")
+        if found is None:
+            return
+        yield [line for line in map(parse, found.data.split(b"\n")) if line]
+        number += 1

@@ -1,0 +1,253 @@
+"""Lines of a job's pods: followed while they run, each once, and from the storage when the pods are gone."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from queue import SimpleQueue
+from typing import TYPE_CHECKING
+
+from lyftlearn.backend import LogLine
+from lyftlearn.errors import BackendUnavailable, JobNotFound, LyftLearnError
+from lyftlearn_kubernetes import _jobs, _kept_logs, _names, _observed
+from lyftlearn_kubernetes._cluster import PODS
+from lyftlearn_kubernetes._errors import Refused, Unanswered, of_refusal
+from lyftlearn_kubernetes._log_lines import Place, parse
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from lyftlearn.backend import LogQuery
+    from lyftlearn_kubernetes._cluster import Cluster
+    from lyftlearn_kubernetes._log_lines import StampedLine
+    from lyftlearn_kubernetes._observed import ObservedJob, ObservedPod
+
+NOT_FOUND, NOT_YET = 404, 400
+SILENCE = 600.0  # a program may be silent for long; a connection that died without a word is found after this
+PAUSES = (0.1, 0.2, 0.5, 1.0, 2.0)
+MOST_FAILURES = 10
+
+
+class LogReader:
+    """Reads the logs of one namespace."""
+
+    def __init__(self, cluster: Cluster, storage_url: str) -> None:
+        self._cluster = cluster
+        self._storage_url = storage_url
+
+    def lines(self, job_id: str, query: LogQuery) -> Iterator[LogLine]:
+        """Yield the lines of every node that is asked for."""
+        job = _observed.job(_jobs.fetch(self._cluster, job_id))
+        nodes = [node for node in range(job.nodes) if query.node in (None, node)]
+        readers = [NodeLog(self._cluster, self._storage_url, job_id, node, query) for node in nodes]
+        if not query.follow:
+            for reader in readers:
+                yield from reader.now()
+        elif len(readers) == 1:
+            yield from readers[0].follow()
+        else:
+            yield from _merged([reader.follow for reader in readers])
+
+
+def _merged(sources: list[Callable[[], Iterator[LogLine]]]) -> Iterator[LogLine]:
+    """Yield from all at once, as it comes: a silent node hides nobody."""
+    queue: SimpleQueue[LogLine | BaseException | None] = SimpleQueue()
+
+    def read(source: Callable[[], Iterator[LogLine]]) -> None:
+        try:
+            for line in source():
+                queue.put(line)
+            queue.put(None)
+        except BaseException as exc:  # noqa: BLE001 - raised again where the lines are read
+            queue.put(exc)
+
+    for source in sources:
+        threading.Thread(target=read, args=(source,), daemon=True, name="lyftlearn-log").start()
+    going_on = len(sources)
+    while going_on:
+        item = queue.get()
+        if isinstance(item, BaseException):
+            raise item
+        if item is None:
+            going_on -= 1
+        else:
+            yield item
+
+
+class NodeLog:
+    """The log of one node: of its pods, one after the other."""
+
+    def __init__(self, cluster: Cluster, storage_url: str, job_id: str, node: int, query: LogQuery) -> None:
+        self._cluster = cluster
+        self._storage_url = storage_url
+        self._job_id = job_id
+        self._node = node
+        self._query = query
+        self._places: dict[str, Place] = {}
+        self._order: list[str] = []
+        self._failures = 0
+
+    def now(self) -> Iterator[LogLine]:
+        """Yield what there is."""
+        lines: deque[StampedLine] = deque(maxlen=self._query.tail)
+        job, pods = self._observe()
+        whole = [self._read(pod, lines) for pod in pods if _begun(pod)]
+        if job.finished and not (whole and all(whole)):
+            kept = self._kept(job, pods_seen=bool(whole))
+            lines = lines if kept is None else deque(kept, maxlen=self._query.tail)
+        yield from map(self._line, lines)
+
+    def follow(self) -> Iterator[LogLine]:
+        """Yield what there is and what comes, until the job has finished and the last line was given."""
+        if self._query.tail is not None:
+            yield from self._last_lines()
+        ended: set[str] = set()
+        pauses = iter(PAUSES)
+        while True:
+            job, pods = self._observe()
+            pod = next((pod for pod in pods if pod.uid not in ended), None)
+            if pod is None or not _begun(pod):
+                if job.finished:
+                    break
+                time.sleep(next(pauses, PAUSES[-1]))
+                continue
+            pauses = iter(PAUSES)
+            was_over = pod.ended
+            whole = yield from self._stream(pod, follow=not was_over)
+            if was_over and whole:
+                ended.add(pod.uid)
+            elif not whole:
+                time.sleep(PAUSES[min(self._failures, len(PAUSES) - 1)])
+        yield from self._rest(job)
+
+    def _last_lines(self) -> Iterator[LogLine]:
+        """Yield the last lines of now, and note where they end."""
+        lines: deque[StampedLine] = deque(maxlen=self._query.tail)
+        _, pods = self._observe()
+        for pod in filter(_begun, pods):
+            self._read(pod, lines)
+        yield from map(self._line, lines)
+
+    def _rest(self, job: ObservedJob) -> Iterator[LogLine]:
+        """Yield what the pods took with them, if it was kept; it is the same lines, so they are counted."""
+        kept = list(_kept_logs.pods(self._storage_url, self._job_id, self._node))
+        if not kept and not self._order:
+            self._say_what_is_lost(job)
+        lines: deque[StampedLine] = deque(maxlen=None if self._order else self._query.tail)
+        for index, pod_lines in enumerate(kept):
+            given = self._places[self._order[index]].count if index < len(self._order) else 0
+            if self._order and (self._query.tail is not None or self._query.since is not None):
+                continue
+            lines.extend(line for line in pod_lines[given:] if self._wanted(line))
+        yield from map(self._line, lines)
+
+    def _kept(self, job: ObservedJob, *, pods_seen: bool) -> list[StampedLine] | None:
+        kept = [
+            line for pod in _kept_logs.pods(self._storage_url, self._job_id, self._node) for line in pod if self._wanted(line)
+        ]
+        if not kept and not pods_seen:
+            self._say_what_is_lost(job)
+        return kept or None
+
+    def _say_what_is_lost(self, job: ObservedJob) -> None:
+        """Raise if the job surely had a log; one that was stopped or could not start may have had none."""
+        if job.complete is None or next(_kept_logs.pods(self._storage_url, self._job_id, self._node), None) is not None:
+            return
+        raise LyftLearnError(
+            f"the pods of {self._job_id} are gone, and its log with them: "
+            "set [storage] url to s3://<bucket>/<prefix>, where the logs of later jobs will be kept"
+        )
+
+    def _read(self, pod: ObservedPod, into: deque[StampedLine]) -> bool:
+        """Read a pod's log of now; return whether all of it was there."""
+        while True:
+            reading = self._lines_of(pod, follow=False)
+            try:
+                while True:
+                    into.append(next(reading))
+            except StopIteration as end:
+                if end.value or self._failures == 0:
+                    return bool(end.value)
+            time.sleep(PAUSES[min(self._failures, len(PAUSES) - 1)])
+
+    def _stream(self, pod: ObservedPod, *, follow: bool) -> Iterator[LogLine]:
+        reading = self._lines_of(pod, follow=follow)
+        while True:
+            try:
+                line = next(reading)
+            except StopIteration as end:
+                return end.value
+            yield self._line(line)
+
+    def _lines_of(self, pod: ObservedPod, *, follow: bool) -> Iterator[StampedLine]:
+        """Yield new lines of one request; return whether it reached the log's end of that time."""
+        place = self._place(pod)
+        params = {"container": _names.MAIN, "timestamps": "true", **self._start(place), **({"follow": "true"} if follow else {})}
+        path = self._cluster.path(PODS, pod.name, "log")
+        try:
+            with self._cluster.stream(path, params, SILENCE) as stream:
+                for raw in stream.lines():
+                    line = parse(raw)
+                    if line and place.passes(line) and self._wanted(line):
+                        self._failures = 0
+                        yield line
+                rest = parse(stream.rest) if pod.ended else None
+                if rest and place.passes(rest) and self._wanted(rest):
+                    yield rest
+        except Unanswered as exc:
+            self._fail(exc)
+            return False
+        except Refused as exc:
+            return self._refused(exc)
+        self._failures = 0
+        return True
+
+    def _refused(self, exc: Refused) -> bool:
+        """Return False for a log that is not there yet, or not any more."""
+        if exc.passing:
+            self._fail(exc)
+        elif exc.status not in (NOT_FOUND, NOT_YET):
+            raise of_refusal(exc, "reading logs") from exc
+        return False
+
+    def _fail(self, exc: Exception) -> None:
+        self._failures += 1
+        if self._failures > MOST_FAILURES:
+            raise BackendUnavailable(f"the log of {self._job_id} cannot be read: {exc}") from exc
+
+    def _place(self, pod: ObservedPod) -> Place:
+        if pod.uid not in self._places:
+            self._places[pod.uid] = Place()
+            self._order.append(pod.uid)
+        return self._places[pod.uid]
+
+    def _start(self, place: Place) -> dict[str, str]:
+        if place.last is not None:
+            return place.resume()
+        query = self._query
+        params = {} if query.tail is None else {"tailLines": str(max(1, query.tail))}
+        if query.since is not None:
+            params["sinceTime"] = f"{query.since:%Y-%m-%dT%H:%M:%SZ}"
+        return params
+
+    def _wanted(self, line: StampedLine) -> bool:
+        return self._query.since is None or line.at >= self._query.since
+
+    def _line(self, line: StampedLine) -> LogLine:
+        return LogLine(self._node, line.at, line.text.decode("utf-8", "replace"))
+
+    def _observe(self) -> tuple[ObservedJob, list[ObservedPod]]:
+        """Return the job and the pods of this node, oldest first."""
+        try:
+            job = _observed.job(_jobs.fetch(self._cluster, self._job_id))
+        except JobNotFound as exc:
+            if not self._order:
+                raise
+            raise LyftLearnError(f"{self._job_id} was deleted while its log was read") from exc
+        pods = [pod for pod in _jobs.pods_of(self._cluster, self._job_id) if pod.node == self._node]
+        return job, sorted(pods, key=lambda pod: (pod.created_at, pod.version))
+
+
+def _begun(pod: ObservedPod) -> bool:
+    return pod.started_at is not None or pod.ended

@@ -1,0 +1,176 @@
+"""From a job to the objects that would be created, and what stands against it. Asks nobody."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
+
+from lyftlearn.backend import Capabilities, Capability, JobSpec, Plan, Request, bundle
+from lyftlearn.types import JobKind
+from lyftlearn_kubernetes import _manifests
+from lyftlearn_kubernetes._names import log_directory
+from lyftlearn_kubernetes._options import mount_paths
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from lyftlearn_kubernetes._options import Options
+    from lyftlearn_kubernetes._program import Program
+
+STORE, CREATE_PROGRAM, CREATE_SERVICE, CREATE_JOB = "store", "create ConfigMap", "create Service", "create Job"
+# All annotations of an object may have 256 KiB together (apimachinery's validation.TotalAnnotationSizeLimitB).
+MOST_ANNOTATED = 200_000
+_MAY_REFER = ("hyperparameters", "env", "command")  # by the container contract
+_SECRET_NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
+_LONGEST_SECRET_NAME = 253
+_TOGETHER = "nodes of a job cannot start anew together on Kubernetes: leave `retries` at 0, or ask for one node"
+
+
+def capabilities(options: Options) -> Capabilities:
+    """Return what this backend offers."""
+    return Capabilities(
+        offers=frozenset(Capability) - _LACKS.keys(),
+        lacks=_LACKS,
+        retention=options.keep,
+    )
+
+
+_LACKS = {
+    Capability.TUNE: "a Job runs one command; submit the trials as train jobs",
+    Capability.NOTEBOOK: "a Job has no address to open it at",
+    Capability.RETRIES_ON_SEVERAL_NODES: _TOGETHER,
+    Capability.LOCAL_PATHS: "pods do not see this machine's files; they travel through the storage",
+}
+
+
+class Planner:
+    """Plans with one configuration. `program` is asked for when the first plan needs it."""
+
+    def __init__(self, name: str, options: Options, storage_url: str, program: Callable[[], Program]) -> None:
+        self._name = name
+        self._options = options
+        self._storage_url = storage_url.rstrip("/")
+        self._program = program
+
+    def plan(self, spec: JobSpec) -> Plan:
+        """Return the requests, faults and notes for `spec`."""
+        text, stored = self._bundle(spec)
+        faults = [*self._options.faults, *self._faults(spec)]
+        if len(text) > MOST_ANNOTATED:
+            faults.append(("inputs", f"the job has {len(text)} bytes to say, a Job carries {MOST_ANNOTATED}: shorten it"))
+        return Plan(
+            spec=spec,
+            backend=self._name,
+            requests=(*stored, *self._creations(spec, text)),
+            faults=tuple(faults),
+            notes=tuple(self._notes(spec)),
+        )
+
+    def _creations(self, spec: JobSpec, text: str) -> Iterator[Request]:
+        program = self._program()
+        log = f"{self._storage_url}/{log_directory(spec.id)}" if self._visible(self._storage_url) else None
+        job = _manifests.JobManifest(spec, self._options, program, text, log)
+        yield Request(operation=CREATE_PROGRAM, body=_manifests.config_map(program))
+        if spec.nodes > 1:
+            yield Request(operation=CREATE_SERVICE, body=_manifests.service())
+        yield Request(operation=CREATE_JOB, body=job.build(_outputs(spec)))
+
+    def _bundle(self, spec: JobSpec) -> tuple[str, list[Request]]:
+        """Return the bundle as text, and what must be in the storage because an annotation cannot hold it."""
+        document = self._document(spec)
+        stored: list[Request] = []
+        by_size = sorted(_MAY_REFER, key=lambda field: len(_text(document[field])), reverse=True)
+        for field in by_size:
+            if len(_text(document)) <= MOST_ANNOTATED:
+                break
+            request = self._stored(_text(document[field]))
+            stored.append(request)
+            document[field] = {"$ref": request.body["uri"], "sha256": request.body["sha256"]}
+        return _text(document), stored
+
+    def _document(self, spec: JobSpec) -> dict[str, Any]:
+        user = self._options.uid_gid
+        relay = self._options.statsd is None
+        return bundle(
+            spec,
+            provider={"type": "files", "path": _manifests.SECRETS_DIRECTORY},
+            metrics={"relay": relay, "gateway": self._options.metrics if relay else None, "socket": None},
+            user={"uid": user[0], "gid": user[1]} if user else None,
+        )
+
+    def _stored(self, content: str) -> Request:
+        digest = hashlib.sha256(content.encode()).hexdigest()
+        key = f"bundles/{digest}.json"
+        body = {"key": key, "uri": f"{self._storage_url}/{key}", "sha256": digest, "content": content}
+        return Request(operation=STORE, body=body)
+
+    def _faults(self, spec: JobSpec) -> Iterator[tuple[str, str]]:
+        if spec.kind in (JobKind.TUNE, JobKind.NOTEBOOK):
+            yield "kind", f"{self._name} cannot run a {spec.kind} job: {_LACKS[Capability(spec.kind)]}"
+        if spec.nodes > 1 and spec.retries:
+            yield "retries", _TOGETHER
+        if spec.image is None:
+            yield "image", "none is given: name one, or the platform's as `[jobs] image`"
+        yield from self._gpu_faults(spec)
+        yield from _secret_faults(spec)
+        yield from ((path, problem) for path, uri in self._places(spec) for problem in self._place_faults(path, uri))
+
+    def _gpu_faults(self, spec: JobSpec) -> Iterator[tuple[str, str]]:
+        asked = spec.resources.gpu_type
+        if asked is not None and asked not in self._options.gpus:
+            known = ", ".join(sorted(self._options.gpus)) or "none"
+            path = f"[{self._name}.gpus.{asked}]"
+            yield "resources.gpu_type", f"{asked!r} is not configured here: take one of {known}, or add {path}"
+
+    def _place_faults(self, path: str, uri: str) -> Iterator[str]:
+        if not self._visible(uri):
+            setting = "[jobs] output and [storage] url" if path == "output" else "[storage] url"
+            yield (
+                f"{uri} is not seen from a pod: set {setting} to s3://<bucket>/<prefix>, "
+                f"or mount a volume that holds it with [[{self._name}.volumes]]"
+            )
+
+    def _visible(self, uri: str) -> bool:
+        parts = urlsplit(uri)
+        if parts.scheme == "s3":
+            return True
+        path = f"{unquote(parts.path)}/"
+        return parts.scheme == "file" and any(path.startswith(f"{top.rstrip('/')}/") for top in mount_paths(self._options))
+
+    def _places(self, spec: JobSpec) -> Iterator[tuple[str, str]]:
+        yield from ((f"inputs.{channel}", uri) for channel, uri in spec.inputs.items())
+        yield from ((f"outputs.{name}", uri) for name, uri in spec.outputs.items() if uri)
+        if spec.artifact:
+            yield "artifact", spec.artifact
+        if spec.source:
+            yield "source", spec.source.uri
+        if spec.kind is JobKind.TRAIN or not all(spec.outputs.values()):
+            yield "output", spec.output_uri
+
+    def _notes(self, spec: JobSpec) -> Iterator[str]:
+        if not self._visible(self._storage_url):
+            yield f"logs end with their pod: {self._storage_url} is not seen from there, so nothing keeps them"
+        shared = spec.resources.shared_memory
+        if shared and shared >= spec.resources.memory:
+            yield "resources.shared_memory: what is written there counts as memory, and is not less than resources.memory"
+
+
+def _secret_faults(spec: JobSpec) -> Iterator[tuple[str, str]]:
+    for name in spec.secrets:
+        if len(name) > _LONGEST_SECRET_NAME or not _SECRET_NAME.fullmatch(name):
+            problem = f"{name!r} cannot be the name of a Secret: write lower-case letters, digits, '-' and '.'"
+            yield f"secrets.{name}", problem
+
+
+def _outputs(spec: JobSpec) -> dict[str, str]:
+    if spec.kind is JobKind.TRAIN:
+        return {"model": f"{spec.output_uri}/model.tar.gz", "output": f"{spec.output_uri}/output.tar.gz#output"}
+    return {name: uri or f"{spec.output_uri}/output.tar.gz#{name}" for name, uri in spec.outputs.items()}
+
+
+def _text(value: object) -> str:
+    """Return JSON in ASCII: as long in bytes as in characters."""
+    return json.dumps(value, separators=(",", ":"))

@@ -1,0 +1,110 @@
+"""Sending a plan. Everything but the Job is shared and harmless; the Job's creation is the commit point."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any
+
+from lyftlearn.backend import open_storage
+from lyftlearn.errors import BackendUnavailable, Conflict, JobNotFound
+from lyftlearn_kubernetes import _jobs, _observed
+from lyftlearn_kubernetes._cluster import CONFIG_MAPS, JOBS, SERVICES
+from lyftlearn_kubernetes._errors import Refused, Unanswered, of_refusal, translated
+from lyftlearn_kubernetes._plan import CREATE_JOB, CREATE_PROGRAM, CREATE_SERVICE, STORE
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from lyftlearn.backend import JobRecord, JobSpec, Plan
+    from lyftlearn_kubernetes._cluster import Cluster
+    from lyftlearn_kubernetes._jobs import Judge
+
+CONFLICT = 409
+SHARED = {CREATE_PROGRAM: CONFIG_MAPS, CREATE_SERVICE: SERVICES}
+
+
+class Submitter:
+    """Sends plans to one cluster."""
+
+    def __init__(self, cluster: Cluster, judge: Judge, storage_url: str) -> None:
+        self._cluster = cluster
+        self._judge = judge
+        self._storage_url = storage_url
+        self._there: set[str] = set()  # shared objects that this process knows to exist
+        self._doubtful: set[str] = set()  # jobs whose creation was not answered
+        self._lock = threading.Lock()
+
+    def submit(self, plan: Plan) -> JobRecord:
+        """Send `plan`, or find the job that an earlier try of it made."""
+        for request in plan.requests:
+            if request.operation == STORE:
+                self._store(request.body)
+            elif request.operation in SHARED:
+                self._share(SHARED[request.operation], request.body, plan.spec.id)
+        (job,) = (request.body for request in plan.requests if request.operation == CREATE_JOB)
+        return self._create(plan.spec, job)
+
+    def _store(self, body: Mapping[str, Any]) -> None:
+        """Keep a part of a bundle under a name that follows from its content."""
+        open_storage(self._storage_url).create(body["key"], body["content"].encode())
+
+    def _share(self, kind: str, body: Mapping[str, Any], job_id: str) -> None:
+        """Create an object that every job of a namespace uses, once; that it exists is as good."""
+        name = body["metadata"]["name"]
+        with self._lock:
+            if name in self._there:
+                return
+        try:
+            with translated(f"creating {kind}", job_id=job_id if job_id in self._doubtful else None):
+                self._create_shared(kind, body)
+        except BackendUnavailable as exc:
+            doubtful = job_id if job_id in self._doubtful else None
+            raise BackendUnavailable(str(exc), doubtful) from exc.__cause__
+        with self._lock:
+            self._there.add(name)
+
+    def _create_shared(self, kind: str, body: Mapping[str, Any]) -> None:
+        try:
+            self._cluster.create(kind, body)
+        except Refused as exc:
+            if exc.status != CONFLICT:
+                raise
+
+    def _create(self, spec: JobSpec, body: Mapping[str, Any]) -> JobRecord:
+        try:
+            created = self._cluster.create(JOBS, body)
+        except Refused as exc:
+            return self._settle(spec, exc)
+        except Unanswered as exc:
+            raise self._unknown(spec.id, str(exc), sent=exc.sent) from exc
+        job = _observed.job(created)
+        return _jobs.record(created, self._judge.event(job, ()))
+
+    def _settle(self, spec: JobSpec, refused: Refused) -> JobRecord:
+        """Return the job that is there under this id. A refusal says nothing while an earlier try may have been accepted."""
+        if refused.status != CONFLICT and not refused.doubted and spec.id not in self._doubtful:
+            raise of_refusal(refused, "creating jobs", spec.id) from refused
+        try:
+            found = _jobs.fetch(self._cluster, spec.id)
+        except JobNotFound:
+            raise self._unsettled(spec.id, refused) from refused
+        except BackendUnavailable as exc:
+            raise self._unknown(spec.id, str(exc), sent=True) from exc
+        job = _jobs.record(found, self._judge.event(_observed.job(found), _jobs.pods_of(self._cluster, spec.id)))
+        if job.digest != spec.digest:
+            message = f"the id {spec.id} belongs to a job with other arguments, or other content of source or inputs"
+            raise Conflict(message, spec.id)
+        return job
+
+    def _unsettled(self, job_id: str, refused: Refused) -> Exception:
+        if refused.status == CONFLICT:
+            return self._unknown(job_id, f"the job was there and is gone: {refused.message}", sent=True)
+        return of_refusal(refused, "creating jobs", job_id)
+
+    def _unknown(self, job_id: str, why: str, *, sent: bool) -> BackendUnavailable:
+        if sent:
+            self._doubtful.add(job_id)
+        doubtful = job_id if job_id in self._doubtful else None
+        return BackendUnavailable(f"the Kubernetes API gave no answer while creating {job_id}: {why}", doubtful)
+
+

@@ -1,0 +1,131 @@
+"""What happens in a namespace: one watch of Jobs and one of pods, for every job of this process."""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+from queue import SimpleQueue
+from typing import TYPE_CHECKING, Any
+
+from lyftlearn_kubernetes import _names, _observed
+from lyftlearn_kubernetes._cluster import JOBS, PODS
+from lyftlearn_kubernetes._errors import Refused, Unanswered, refusal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from lyftlearn_kubernetes._cluster import Cluster, Stream
+
+GONE = 410
+SILENCE = 90.0  # an API server sends a bookmark each minute
+SERVERS_END = 300  # seconds after which the server ends a watch by itself
+NOTICED = 10
+_log = logging.getLogger("lyftlearn")
+PAUSES = (0.05, 0.2, 1.0, 3.0)
+_OBSERVE: dict[str, Callable[[Any], Any]] = {JOBS: _observed.job, PODS: _observed.pod}
+
+
+class Began:
+    """A watch begins: what happened before must be asked for."""
+
+
+class Change:
+    """An object as it is now, or as it last was; `item` is observed as its `kind` is."""
+
+    def __init__(self, kind: str, item: Any, what: str) -> None:
+        self.kind = kind
+        self.item = item
+        self.added = what == "ADDED"
+        self.deleted = what == "DELETED"
+
+
+class Feed(threading.Thread):
+    """Puts changes of one kind of object into a queue until it is closed, whatever happens to its connections."""
+
+    def __init__(self, cluster: Cluster, kind: str, queue: SimpleQueue[Any], silence: float = SILENCE) -> None:
+        super().__init__(name=f"lyftlearn-kubernetes-{kind}", daemon=True)
+        self._cluster = cluster
+        self._kind = kind
+        self._queue = queue
+        self._silence = silence
+        self._closed = threading.Event()
+        self._stream: Stream | None = None
+        self._version: str | None = None
+        self._failures = 0
+
+    def close(self) -> None:
+        """End it, also while it waits for news."""
+        self._closed.set()
+        stream = self._stream
+        if stream is not None:
+            stream.close()
+
+    def run(self) -> None:
+        """Watch, and begin again where it broke."""
+        while not self._closed.is_set():
+            try:
+                self._watch()
+            except Unanswered as exc:
+                self._failures += 1
+                if self._failures == NOTICED:
+                    _log.warning("the watch of %s is broken and begun again and again: %s", self._kind, exc)
+            except Refused as exc:
+                self._failures += 1
+                if exc.status == GONE:
+                    self._version = None
+                elif not exc.passing:
+                    self._queue.put(exc)
+                    return
+            except Exception as exc:  # noqa: BLE001 - told to who waits, instead of dying in silence
+                self._queue.put(exc)
+                return
+            if self._failures:
+                self._closed.wait(PAUSES[min(self._failures, len(PAUSES)) - 1])
+
+    def _watch(self) -> None:
+        if self._version is None:
+            self._version = self._begin()
+            self._queue.put(Began())
+        params = {
+            "watch": "true",
+            "labelSelector": _names.SELECTOR,
+            "resourceVersion": self._version,
+            "allowWatchBookmarks": "true",
+            "timeoutSeconds": str(SERVERS_END),
+        }
+        with self._cluster.stream(self._cluster.path(self._kind), params, self._silence) as stream:
+            self._stream = stream
+            for line in stream.lines():
+                if self._closed.is_set():
+                    return
+                if line:
+                    self._take(line)
+        self._failures = 0
+
+    def _begin(self) -> str:
+        """Return the version of now; the list itself is not asked for, since it holds everybody's jobs."""
+        params = {"limit": 1, "labelSelector": _names.SELECTOR}
+        version: str = self._cluster.ask("GET", self._cluster.path(self._kind), params=params)["metadata"]["resourceVersion"]
+        return version
+
+    def _take(self, line: bytes) -> None:
+        try:
+            news = json.loads(line)
+            what, found = news["type"], news["object"]
+        except (ValueError, KeyError) as exc:
+            raise Unanswered("a line of the watch was cut", sent=False) from exc
+        if what == "ERROR":
+            raise refusal(found.get("code") or GONE, found, "the watch ended")
+        if what != "BOOKMARK":
+            self._queue.put(Change(self._kind, _OBSERVE[self._kind](found), what))
+        self._version = found["metadata"]["resourceVersion"]
+        self._failures = 0
+
+
+def feeds(cluster: Cluster, queue: SimpleQueue[Any], silence: float) -> list[Feed]:
+    """Return the watches of Jobs and of their pods, started."""
+    started = [Feed(cluster, kind, queue, silence) for kind in (JOBS, PODS)]
+    for feed in started:
+        feed.start()
+    return started
