@@ -43,10 +43,10 @@ def _submitted(call: Call, job: Job) -> Exit:
 
 
 def _waited(call: Call, job: Job) -> Exit:
-    if not call.json:
-        _output.say(job.id)
-        sys.stdout.flush()
     with _waiting.detachable([job]):
+        if not call.json:
+            _output.say(job.id)
+            sys.stdout.flush()
         state = job.wait(check=False)
     if call.json:
         _output.document(_output.job_document(job))
@@ -54,8 +54,8 @@ def _waited(call: Call, job: Job) -> Exit:
 
 
 def _followed(call: Call, job: Job) -> Exit:
-    _output.note(f"submitted {job.id}")
     with _waiting.detachable([job], "logs --follow"):
+        _output.note(f"submitted {job.id}")
         _output.lines(job.logs(follow=True), as_json=call.json, flush=True)
         state = job.wait(check=False, progress=False)
     if call.json:
