@@ -5,6 +5,7 @@ from __future__ import annotations
 import copyreg
 import heapq
 import threading
+import warnings
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
@@ -24,7 +25,7 @@ from lyftlearn._storage import open_storage
 from lyftlearn._submit import Submitter
 from lyftlearn.backend import JobQuery, JobRecord
 from lyftlearn.config import Config, load
-from lyftlearn.errors import InvalidJob, JobNotFound
+from lyftlearn.errors import InvalidJob, JobNotFound, LyftLearnError
 from lyftlearn.events import Progress
 from lyftlearn.rollout import Decision, Rollout, in_use
 from lyftlearn.types import (
@@ -221,7 +222,11 @@ class Client:
         since: Duration | datetime | None = None,
         limit: int = 100,
     ) -> Iterator[Job]:
-        """Jobs of every backend in use, newest first."""
+        """Jobs of every backend in use, newest first.
+
+        A backend that cannot be asked is named in a warning, and the others' jobs are given; if it is the only one, its
+        error is raised.
+        """
         query = JobQuery(
             name=name,
             kind=_member("kind", JobKind, kind),
@@ -230,7 +235,8 @@ class Client:
             since=moment("since", since),
         )
         world = self._opened()
-        pages = [world.registry.get(backend).list(query) for backend in in_use(world.config)]
+        names = in_use(world.config)
+        pages = [_listed(world.registry, name, query, alone=len(names) == 1) for name in names]
         merged = heapq.merge(*pages, key=_newest_first)
         return (self._handle(record) for record in islice(merged, limit))
 
@@ -273,9 +279,10 @@ class Client:
         return world.preparer.prepare(arguments, world.decide(arguments))
 
     def _submit(self, kind: JobKind, given: Mapping[str, Any]) -> Job:
-        submission = self._prepare(kind, **given)
-        record, kept = self._opened().submitter.send(submission)
-        return self._handle(record, kept=kept)
+        world = self._opened()
+        arguments = check(kind, given)
+        accepted = world.submitter.submit(arguments, world.decide(arguments))
+        return self._handle(accepted.record, kept=accepted.kept)
 
     def _handle(self, record: JobRecord, *, kept: bool = True) -> Job:
         handle = HANDLES.get(record.kind, Job)
@@ -322,6 +329,15 @@ class _World:
 def _arguments(written: Mapping[str, Any]) -> dict[str, Any]:
     """Return the arguments of the calling method, which passes its `locals()`."""
     return {name: value for name, value in written.items() if name != "self"}
+
+
+def _listed(registry: Registry, name: str, query: JobQuery, *, alone: bool) -> Iterator[JobRecord]:
+    try:
+        yield from registry.get(name).list(query)
+    except LyftLearnError as exc:
+        if alone:
+            raise
+        warnings.warn(f"the jobs of backend {name} are missing here: {exc}", stacklevel=2)
 
 
 def _newest_first(record: JobRecord) -> float:

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,8 @@ class LastKnown:
             draft.write_text(json.dumps({"flag": flag, "stage": stage}), encoding="utf-8")
             draft.replace(path)
         except OSError:
-            draft.unlink(missing_ok=True)
+            with suppress(OSError):
+                draft.unlink()
 
     def find(self, flag: str, attributes: Mapping[str, Any]) -> Stage | None:
         """Return the last answer for these attributes, or None."""

@@ -7,35 +7,76 @@ the next caller with that key finish the work; a create is repeated under the sa
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from lyftlearn._prepare import Preparer, Submission, source_key
 from lyftlearn.backend import Backend, JobRecord, Plan
-from lyftlearn.errors import AccessDenied, BackendUnavailable, Conflict, InvalidJob, JobNotFound, QuotaExceeded
+from lyftlearn.errors import (
+    AccessDenied,
+    BackendUnavailable,
+    Conflict,
+    InvalidJob,
+    JobNotFound,
+    LyftLearnError,
+    QuotaExceeded,
+)
 from lyftlearn.events import JobEvent
 from lyftlearn.types import JobStatus
 
 if TYPE_CHECKING:
+    from lyftlearn._arguments import Arguments
     from lyftlearn._claims import Scope, Standing
+    from lyftlearn.rollout import Decision
 
 _PAUSES = (0.1, 0.5, 2.0)  # seconds between repetitions of a create whose answer never came
 _REFUSALS = (AccessDenied, Conflict, InvalidJob, QuotaExceeded)
+_UNSETTLED = (AccessDenied, BackendUnavailable, InvalidJob, QuotaExceeded)
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """A job that was accepted, now or before. kept: whether its backend still has it. submission: the last one sent."""
+
+    record: JobRecord
+    kept: bool
+    submission: Submission
 
 
 class Submitter:
-    """Sends what a `Preparer` prepared."""
+    """Sends what a `Preparer` prepares, and falls back to the other backend where a live job was certainly refused."""
 
     def __init__(self, preparer: Preparer) -> None:
         self._preparer = preparer
 
-    def send(self, submission: Submission) -> tuple[JobRecord, bool]:
-        """Send it; with a key, once, whoever else does. Return the job, and whether its backend still keeps it."""
+    def submit(self, arguments: Arguments, decision: Decision) -> Accepted:
+        """Submit where the decision says; with a key, once, whoever else does."""
+        submission = self._prepared(arguments, decision)
         if submission.scope is None:
-            return self._upload_and_create(submission), True
-        return self._claim_and_create(submission, submission.scope)
+            return self._sent(submission)
+        return self._sent_once(submission, submission.scope)
 
-    def _claim_and_create(self, submission: Submission, scope: Scope) -> tuple[JobRecord, bool]:
+    def _prepared(self, arguments: Arguments, decision: Decision) -> Submission:
+        """Return the submission on the decided backend, or on the other one if a live job's plan has faults."""
+        try:
+            return self._preparer.prepare(arguments, decision)
+        except InvalidJob as refusal:
+            other = decision.after_refusal(refusal)
+            if other is None:
+                raise
+            return self._preparer.prepare(arguments, other)
+
+    def _sent(self, submission: Submission) -> Accepted:
+        try:
+            return Accepted(self._upload_and_create(submission), True, submission)
+        except _REFUSALS as refusal:
+            other = submission.decision.after_refusal(refusal)
+            if other is None:
+                raise
+            return self._sent(self._preparer.prepare(submission.arguments, other))
+
+    def _sent_once(self, submission: Submission, scope: Scope) -> Accepted:
         from lyftlearn import _claims  # noqa: PLC0415 - only for calls with a key
 
         storage, spec = self._preparer.storage, submission.spec
@@ -46,22 +87,43 @@ class Submitter:
         backend = self._preparer.registry.get(standing.claim.backend)
         if standing.settled(backend.capabilities().retention):
             return _found_or_claimed(backend, submission, standing)
+        return self._under_claim(self._pinned(submission, standing, backend), scope, standing)
+
+    def _under_claim(self, submission: Submission, scope: Scope, standing: Standing) -> Accepted:
+        from lyftlearn import _claims  # noqa: PLC0415 - only for calls with a key
+
+        storage = self._preparer.storage
         try:
-            record = self._upload_and_create(self._pinned(submission, standing, backend))
-        except _REFUSALS:
-            _claims.withdraw(storage, scope, standing)
-            raise
+            if submission.plan.faults:
+                raise InvalidJob(submission.plan.faults)
+            record = self._upload_and_create(submission)
+        except _REFUSALS as refusal:
+            moved = self._moved(submission, scope, standing, refusal)
+            if moved is None:
+                _claims.withdraw(storage, scope, standing)
+                raise
+            return self._under_claim(moved[0], scope, moved[1])
         _claims.accept(storage, scope, standing)
-        return record, True
+        return Accepted(record, True, submission)
+
+    def _moved(
+        self, submission: Submission, scope: Scope, standing: Standing, refusal: LyftLearnError
+    ) -> tuple[Submission, Standing] | None:
+        """Move the claim of a live job to the other backend; None where that is not this caller's to do."""
+        from lyftlearn import _claims  # noqa: PLC0415 - only for calls with a key
+
+        other = submission.decision.after_refusal(refusal)
+        if other is None or submission.plan.backend != submission.decision.backend:
+            return None
+        there = self._preparer.prepare(submission.arguments, other)
+        moved = _claims.move(self._preparer.storage, scope, standing, there.plan.backend, there.spec.id)
+        return (there, moved) if moved else None
 
     def _pinned(self, submission: Submission, standing: Standing, backend: Backend) -> Submission:
         """Return the submission as the claim has it: the first caller's backend and id, whatever was decided here."""
         if submission.spec.id == standing.claim.id:
             return submission
-        pinned = self._preparer.specify(submission.arguments, submission.decision, backend, standing.claim.id)
-        if pinned.plan.faults:
-            raise InvalidJob(pinned.plan.faults)
-        return pinned
+        return self._preparer.specify(submission.arguments, submission.decision, backend, standing.claim.id)
 
     def _upload_and_create(self, submission: Submission) -> JobRecord:
         self._upload(submission)
@@ -78,15 +140,23 @@ class Submitter:
 
 
 def _create(backend: Backend, plan: Plan) -> JobRecord:
-    """Submit, and settle an answer that never came by asking again under the same id."""
+    """Submit, and settle an answer that never came by asking again under the same id.
+
+    What is raised after such a silence says so: a refusal then proves nothing about the first try.
+    """
+    try:
+        return backend.submit(plan)
+    except BackendUnavailable as exc:
+        if exc.job_id is None:
+            raise
+        silence = exc
     for pause in _PAUSES:
+        time.sleep(pause)
         try:
             return backend.submit(plan)
-        except BackendUnavailable as exc:
-            if exc.job_id is None:
-                raise
-            time.sleep(pause)
-    return backend.submit(plan)
+        except _UNSETTLED as exc:
+            silence = BackendUnavailable(f"{silence}; asked again: {exc}", plan.spec.id)
+    raise silence
 
 
 def _other_job(scope: Scope, standing: Standing) -> str:
@@ -97,11 +167,11 @@ def _other_job(scope: Scope, standing: Standing) -> str:
     )
 
 
-def _found_or_claimed(backend: Backend, submission: Submission, standing: Standing) -> tuple[JobRecord, bool]:
+def _found_or_claimed(backend: Backend, submission: Submission, standing: Standing) -> Accepted:
     try:
-        return backend.describe(standing.claim.id), True
+        return Accepted(backend.describe(standing.claim.id), True, submission)
     except JobNotFound:
-        return _record_of_claim(submission, standing), False
+        return Accepted(_record_of_claim(submission, standing), False, submission)
 
 
 def _record_of_claim(submission: Submission, standing: Standing) -> JobRecord:

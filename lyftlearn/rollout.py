@@ -18,14 +18,17 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 from lyftlearn._flags import Answer, Flags
 from lyftlearn._stages import Stage
 from lyftlearn.config import Config
+from lyftlearn.errors import AccessDenied, InvalidJob, QuotaExceeded
 
 OVERRIDE = "LYFTLEARN_BACKEND"
+_REFUSALS = (AccessDenied, InvalidJob, QuotaExceeded)
+_LONGEST_REASON = 200  # the decision travels with the job, where space is short
 
 Asked: TypeAlias = tuple[str, str]
 
@@ -46,8 +49,16 @@ class Decision:
     other: str | None = None
     flag: str | None = None
     variant: str | None = None
+    fell_back: bool = False
     asked: tuple[Asked, ...] = ()
     attributes: Mapping[str, Any]
+
+    def after_refusal(self, refusal: Exception) -> Decision | None:
+        """Return the decision to fall back on after the backend certainly refused, or None where none is allowed."""
+        if self.stage is not Stage.LIVE or self.fell_back or not isinstance(refusal, _REFUSALS):
+            return None
+        reason = f"{self.reason}; {self.backend} refused: {_shortened(str(refusal))}"
+        return replace(self, backend=self.other, other=self.backend, reason=reason, fell_back=True)
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain data."""
@@ -65,7 +76,13 @@ class Decision:
             "source": self.source,
             "flag": self.flag,
             "variant": self.variant,
+            "fell_back": self.fell_back,
         }
+
+
+def _shortened(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= _LONGEST_REASON else f"{line[:_LONGEST_REASON]}..."
 
 
 @dataclass(frozen=True)

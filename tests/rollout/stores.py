@@ -1,0 +1,123 @@
+"""Two backends whose jobs are files, with faults on demand: what the tests of flips and fallbacks submit to.
+
+A submission really commits (an exclusive create of a file), so two processes that both believe they submitted can be
+counted afterwards. `faults` in the backend's table gives the share of calls that are refused before the commit, get no
+answer before it, get no answer after it, or end the process before or after it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from lyftlearn.backend import (
+    Backend,
+    BackendSettings,
+    Capabilities,
+    Capability,
+    Following,
+    JobQuery,
+    JobRecord,
+    JobSpec,
+    LogLine,
+    LogQuery,
+    Plan,
+    Request,
+)
+from lyftlearn.errors import BackendUnavailable, Conflict, JobNotFound, QuotaExceeded
+from lyftlearn.events import JobEvent
+from lyftlearn.types import JobKind, JobStatus
+
+
+class FileBackend(Backend):
+    def __init__(self, settings: BackendSettings) -> None:
+        self.name = settings.name
+        self._jobs = settings.home / settings.name
+        self._jobs.mkdir(parents=True, exist_ok=True)
+        self._faults: Mapping[str, float] = settings.table.get("faults", {})
+        self._refuses_plans = bool(settings.table.get("refuses_plans"))
+        self._random = random.Random(f"{os.environ.get('SEED')}-{settings.name}")
+
+    def capabilities(self) -> Capabilities:
+        return Capabilities(offers=frozenset({Capability.TRAIN, Capability.LOCAL_PATHS}))
+
+    def plan(self, spec: JobSpec) -> Plan:
+        faults = (("image", "is not allowed here: take another"),) if self._refuses_plans else ()
+        return Plan(spec=spec, backend=self.name, requests=(Request(operation="create", body={}),), faults=faults)
+
+    def submit(self, plan: Plan) -> JobRecord:
+        self._trouble("refuse", QuotaExceeded("the quota of jobs is used up"))
+        self._trouble("silence_before", BackendUnavailable("connection reset", plan.spec.id))
+        self._trouble("die_before", None)
+        self._commit(plan.spec)
+        self._trouble("die_after", None)
+        self._trouble("silence_after", BackendUnavailable("connection reset", plan.spec.id))
+        return self.describe(plan.spec.id)
+
+    def _commit(self, spec: JobSpec) -> None:
+        document = {"name": spec.name, "digest": spec.digest, "decision": spec.decision, "pid": os.getpid()}
+        draft = self._jobs / f".{spec.id}.{os.getpid()}"
+        draft.write_text(json.dumps(document))
+        try:
+            os.link(draft, self._path(spec.id))
+        except FileExistsError:
+            if self.describe(spec.id).digest != spec.digest:
+                raise Conflict("another job has this id", spec.id) from None
+        finally:
+            draft.unlink()
+
+    def _trouble(self, kind: str, error: Exception | None) -> None:
+        if self._random.random() >= self._faults.get(kind, 0):
+            return
+        if error is None:
+            os._exit(17)
+        raise error
+
+    def _path(self, job_id: str) -> Path:
+        return self._jobs / job_id
+
+    def describe(self, job_id: str) -> JobRecord:
+        try:
+            found: dict[str, Any] = json.loads(self._path(job_id).read_text())
+        except FileNotFoundError:
+            raise JobNotFound(job_id) from None
+        at = datetime.fromtimestamp(self._path(job_id).stat().st_mtime, UTC)
+        return JobRecord(
+            id=job_id,
+            kind=JobKind.TRAIN,
+            name=found["name"],
+            labels={},
+            digest=found["digest"],
+            decision=found["decision"],
+            event=JobEvent(job_id=job_id, status=JobStatus.SUCCEEDED, at=at),
+        )
+
+    def list(self, query: JobQuery) -> Iterator[JobRecord]:
+        if self._faults.get("away"):
+            raise BackendUnavailable("away")
+        ids = [path.name for path in self._jobs.iterdir() if not path.name.startswith(".")]
+        records = [record for record in map(self.describe, ids) if query.matches(record)]
+        return iter(sorted(records, key=lambda record: record.event.at, reverse=True))
+
+    def logs(self, job_id: str, query: LogQuery) -> Iterator[LogLine]:
+        return iter(())
+
+    def stop(self, job_id: str) -> None:
+        self.describe(job_id)
+
+    def watch(self, following: Following) -> Iterator[JobEvent]:
+        while not following.closed:
+            yield from (self.describe(job_id).event for job_id in following.ids)
+            following.wait_for_change(0.1)
+
+    def outputs(self, job_id: str) -> Mapping[str, str]:
+        return {}
+
+
+def create(settings: BackendSettings) -> Backend:
+    return FileBackend(settings)
