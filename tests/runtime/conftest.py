@@ -106,9 +106,12 @@ class Container:
         interpreters = {str(Path(sys.base_prefix)), sys.prefix, str(Path(self.python).parent.parent.resolve())}
         shared = ["/bin", "/usr", "/lib", "/lib64", "/etc", "/sys", *sorted(interpreters), *self.binds]
         binds = [word for path in shared if Path(path).exists() for word in ("--ro-bind", path, path)]
+        parents = sorted({str(parent) for path in shared for parent in Path(path).parents[:-1]} - set(shared))
         probe_file = str(Path(str(probe.__file__)))
         return [
-            *("bwrap", "--tmpfs", "/", *binds, "--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp", "--dir", "/home"),
+            *("bwrap", "--tmpfs", "/"),
+            *(word for path in parents for word in ("--perms", "0755", "--dir", path)),
+            *(*binds, "--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp", "--dir", "/home"),
             *(() if self.network else ("--unshare-net",)),
             *(
                 "--unshare-pid",

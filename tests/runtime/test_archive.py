@@ -1,7 +1,6 @@
 """The zip file: deterministic, small, alone, and good for every Python that images have."""
 
 import ast
-import json
 import subprocess
 import sys
 from pathlib import Path
@@ -53,7 +52,8 @@ def test_it_imports_the_standard_library_and_itself(path: Path) -> None:
 @pytest.mark.parametrize("substrate", ["kubernetes", "sagemaker"])
 def test_every_python_runs_it(containers: Any, python: Path, substrate: str) -> None:
     """Old images stay as they are: hyperparameters, secrets, metrics, packing, retries, and a report."""
-    script = "cat $LYFTLEARN_HYPERPARAMETERS; cp $LYFTLEARN_SECRETS_DIR/db/KEY $LYFTLEARN_MODEL_DIR/; [ $LYFTLEARN_ATTEMPT = 2 ]"
+    script = "cat $LYFTLEARN_HYPERPARAMETERS; cat $LYFTLEARN_SECRETS_DIR/db/KEY > $LYFTLEARN_MODEL_DIR/k; "
+    script += "[ $LYFTLEARN_ATTEMPT = 2 ]"
     container = containers.make(
         substrate,
         ["/bin/sh", "-c", script],
@@ -79,6 +79,5 @@ def test_it_says_what_it_is(archive: Path) -> None:
     command = [sys.executable, "-I", "-S", str(archive)]
     told = subprocess.run([*command, "version"], capture_output=True, text=True, check=True, timeout=60)
     assert told.stdout == "lyftlearn runtime, contract 1\n"
-    wrong = subprocess.run([*command, "walk"], capture_output=True, text=True, timeout=60)
+    wrong = subprocess.run([*command, "walk"], capture_output=True, text=True, check=False, timeout=60)
     assert (wrong.returncode, wrong.stderr.startswith("usage:")) == (64, True)
-    assert json.loads(subprocess.run([*command, "detect", "--json"], capture_output=True, timeout=60).stdout)

@@ -90,7 +90,7 @@ def test_a_failing_command_is_repeated_and_told_which_attempt_it_is(containers: 
 
 @pytest.mark.parametrize(("script", "code"), [("kill -9 $$$$", 137), ("kill -SEGV $$$$", 139), ("exit 255", 255)])
 def test_signals_become_exit_codes(containers: Any, script: str, code: int) -> None:
-    """128+n is what Kubernetes tells, so it is what everybody is told. (`$$$$` is the shell's `$$`, by Kubernetes' rules.)"""
+    """128+n is what Kubernetes tells, so it is what everybody is told; `$$$$` is the shell's `$$` by its rules."""
     result = containers.make("local", ["/bin/sh", "-c", script]).run()
     assert (result.exit_code, result.facts["exit_code"], result.facts["reason"]) == (code, code, "user-error")
 

@@ -140,7 +140,8 @@ def test_packets_wait_for_a_slow_name(gateway: Gateway, monkeypatch: pytest.Monk
 def test_a_job_s_metrics_reach_the_gateway(containers: Any, gateway: Gateway) -> None:
     """From the program's own client library to the gateway, with the last packet sent just before its exit."""
     program = "import os, socket\ns = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)\n"
-    program += "for i in range(1000):\n    s.sendto(b'rides:%d|c|#a:b' % i, (os.environ['STATSD_HOST'], int(os.environ['STATSD_PORT'])))\n"
+    program += "to = (os.environ['STATSD_HOST'], int(os.environ['STATSD_PORT']))\n"
+    program += "for i in range(1000):\n    s.sendto(b'rides:%d|c|#a:b' % i, to)\n"
     metrics = {"relay": True, "gateway": gateway.address.replace("localhost", "127.0.0.1"), "socket": None}
     container = containers.make("local", ["python3", "-c", program], metrics=metrics)
     container.network = True
@@ -168,6 +169,7 @@ def test_a_sidecar_s_address_is_left_alone(containers: Any) -> None:
 
 def test_loss_is_reported(containers: Any) -> None:
     """Nobody reads a counter that is only in memory."""
-    program = "import os, socket; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.sendto(b'a:1|c', ('127.0.0.1', 8125))"
+    program = "import socket; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); "
+    program += "s.sendto(b'a:1|c', ('127.0.0.1', 8125))"
     result = containers.make("local", ["python3", "-c", program], metrics={"relay": True}).run()
     assert result.facts["metrics_lost"] == 1
