@@ -75,7 +75,7 @@ def test_a_terminal_shows_a_line_that_ends_with_the_result(lyftlearn: CommandLin
 
 def test_ctrl_c_at_a_terminal_gives_the_cursor_back(lyftlearn: CommandLine, tmp_path: Path) -> None:
     """An interrupted live line must not leave a terminal without its cursor."""
-    terminal = Terminal(lyftlearn, tmp_path / "out", "train", "eta", "--wait", "--", "sleep", "600")
+    terminal = Terminal(lyftlearn, tmp_path / "out", "train", "eta", "--wait", "--", "sleep", "300")
     seen = ""
     for piece in terminal.pieces():
         if "running" in piece and "running" not in seen:
