@@ -24,7 +24,7 @@ MakeSpec = Callable[..., JobSpec]
 def test_the_environment_is_a_containers(
     backend: Backend, make_spec: MakeSpec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What works only because of the submitter's shell would fail on a cluster; credentials and proxies must get through."""
+    """What works only because of the submitter's shell fails on a cluster; credentials and proxies must get through."""
     monkeypatch.setenv("FROM_MY_SHELL", "1")
     monkeypatch.setenv("AWS_PROFILE", "research")
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")

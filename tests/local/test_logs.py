@@ -58,7 +58,7 @@ def test_any_bytes(written: Written) -> None:
 
 def test_a_line_of_ten_megabytes(written: Written) -> None:
     """Somebody prints a whole table as JSON."""
-    line = random.Random(1).randbytes(5_000_000).hex()  # noqa: S311
+    line = random.Random(1).randbytes(5_000_000).hex()
     data = (line + "\nnext\n").encode()
     written.write(*(data[at : at + 65536] for at in range(0, len(data), 65536)))
     assert written.texts() == [line, "next"]
@@ -79,7 +79,7 @@ def test_following_gives_each_line_once(written: Written) -> None:
 
 def test_random_cuts(written: Written) -> None:
     """Whatever the cuts of writes and the moments of reads, the lines are those that were printed."""
-    rng = random.Random(7)  # noqa: S311
+    rng = random.Random(7)
     expected = ["x" * rng.choice([0, 1, 10, 300_000]) + str(number) for number in range(60)]
     data = "".join(line + "\n" for line in expected).encode()
     reader, seen, at = written.reader(), [], 0
