@@ -12,7 +12,7 @@ import os
 import stat
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -213,9 +213,17 @@ def _remembered(path: Path, tree: Tree, packed: Packed, cache_dir: Path) -> Pack
 
 
 def _prune(cache_dir: Path) -> None:
+    """Remove what nobody used for long, and what a process that died left behind."""
+    import shutil  # noqa: PLC0415
+
     for path in cache_dir.iterdir():
-        if path.is_file() and path.stat().st_mtime < time.time() - _KEPT:
-            path.unlink(missing_ok=True)
+        with suppress(FileNotFoundError):  # somebody else packs here too
+            if path.stat().st_mtime >= time.time() - _KEPT:
+                continue
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink()
 
 
 def _refused(path: Path, faults: list[str]) -> LyftLearnError:

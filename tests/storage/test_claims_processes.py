@@ -74,11 +74,15 @@ def test_many_at_once_of_which_half_die_get_one_job(url: str, jobs: Path) -> Non
     assert set(told) == set(created)
 
 
-def _deaths(refusing: str, steps: int) -> list[tuple[str, str]]:
-    return [(refusing, f"{when} {step}") for step in range(1, steps + 1) for when in ("before", "after")]
+def _deaths(steps: int) -> list[str]:
+    return [f"{when} {step}" for step in range(1, steps + 1) for when in ("before", "after")]
 
 
-@pytest.mark.parametrize(("refusing", "death"), _deaths("nobody", 4) + _deaths("x", 7))
+_ACCEPTED = [pytest.param("nobody", death) for death in _deaths(4)]
+_FALLING_BACK = [pytest.param("x", death, marks=pytest.mark.slow) for death in _deaths(7)]
+
+
+@pytest.mark.parametrize(("refusing", "death"), _ACCEPTED + _FALLING_BACK)
 def test_after_a_death_at_any_step_the_next_caller_makes_one_job(
     url: str, jobs: Path, refusing: str, death: str
 ) -> None:

@@ -6,6 +6,7 @@ import os
 import socket
 import tarfile
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -248,10 +249,12 @@ def test_a_source_that_changes_while_it_is_packed_is_told(source: Path, cache: P
 def test_old_archives_leave_the_cache(source: Path, cache: Path) -> None:
     """A cache that only grows fills a disk."""
     old = pack_source(source, cache).path
-    os.utime(old, (1, 1))
+    _write(cache, {"tmpdead/half": ""})
+    for path in (old, cache / "tmpdead"):
+        os.utime(path, (1, 1))
     (source / "train.py").write_text("other")
-    pack_source(source, cache)
-    assert not old.exists()
+    new = pack_source(source, cache)
+    assert list(cache.iterdir()) == [new.path]
 
 
 def _archive(source: Path, path: Path) -> Path:
@@ -395,3 +398,11 @@ def test_every_fault_of_an_input_is_named_at_once(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     assert "holds no file" in input_faults(tmp_path / "empty")[0]
     assert "does not exist" in input_faults(tmp_path / "none")[0]
+
+
+def test_many_pack_into_one_cache_at_once(source: Path, cache: Path) -> None:
+    """Forty jobs from one loop share the cache, and each other's half-made files come and go under their eyes."""
+    with ThreadPoolExecutor(8) as pool:
+        packed = set(pool.map(lambda _: pack_source(source, cache), range(40)))
+    assert len(packed) == 1
+    assert {path.suffix for path in cache.iterdir()} <= {".gz", ".json"}
