@@ -101,7 +101,7 @@ def test_a_gateway_that_moves_is_found_again(gateway: Gateway, monkeypatch: pyte
             asked.set()
         return [(socket.AF_INET, socket.SOCK_DGRAM, 0, "", place)]
 
-    monkeypatch.setattr(statsd.socket, "getaddrinfo", resolve)
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
     monkeypatch.setattr(statsd, "RESOLVE_EVERY", 0.05)
     relay = Relay("gateway.internal:8125", address=("127.0.0.1", 0))
     asked.wait(20)
@@ -128,7 +128,7 @@ def test_packets_wait_for_a_slow_name(gateway: Gateway, monkeypatch: pytest.Monk
         answer.wait(20)
         return [(socket.AF_INET, socket.SOCK_DGRAM, 0, "", place)]
 
-    monkeypatch.setattr(statsd.socket, "getaddrinfo", resolve)
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
     relay = Relay("gateway.internal:8125", address=("127.0.0.1", 0))
     send(relay.port, PACKETS)
     answer.set()

@@ -226,7 +226,7 @@ def test_an_image_without_boto3_is_told_the_remedy(archive: Path, tmp_path: Path
 
 def test_the_same_content_is_the_same_archive(tmp_path: Path) -> None:
     """A model that did not change has the digest it had: times, owners and the order on disk are not in it."""
-    digests = []
+    digests: list[bytes] = []
     for order in ("ab", "ba"):
         directory = tmp_path / order
         for name in order:
