@@ -141,4 +141,3 @@ class SageMakerBackend(Backend):
 
         event = self.describe(job_id).event
         return JobEnd(event.at if event.status.finished else None)
-

@@ -61,11 +61,11 @@ class Calls:
             error = None
             try:
                 return send(**request)
-            except Exception as exc:  # noqa: BLE001 - sorted out below, outside of this block so that nothing is chained unread
+            except Exception as exc:  # noqa: BLE001 - sorted out below, where nothing unread is chained
                 error = exc
             if not repeats.may(kind_of(error)):
-                exc, cause = translated(error, operation, request, job_id, ambiguous=repeats.ambiguous)
-                raise exc from cause
+                told, cause = translated(error, operation, request, job_id, ambiguous=repeats.ambiguous)
+                raise told from cause
 
 
 class _Repeats:
@@ -96,8 +96,8 @@ def _translating(doing: str) -> Iterator[None]:
     except Exception as exc:  # noqa: BLE001 - as above
         error = exc
     if error is not None:
-        exc, cause = translated(error, doing, {}, None, ambiguous=False)
-        raise exc from cause
+        told, cause = translated(error, doing, {}, None, ambiguous=False)
+        raise told from cause
 
 
 def _client(service: str, region: str | None) -> Any:
@@ -111,4 +111,5 @@ def _client(service: str, region: str | None) -> Any:
         max_pool_connections=32,
         user_agent_extra=AGENT,
     )
-    return boto3.Session(region_name=region).client(service, config=config)
+    session: Any = boto3.Session(region_name=region)  # typed for each of some 400 services by name
+    return session.client(service, config=config)

@@ -25,7 +25,7 @@ _ARCHIVES = (".tar.gz", ".tgz", ".tar")
 
 @dataclass
 class Files:
-    """channels: of the request. The other fields replace those of the bundle. fetched: what the runtime gets by itself."""
+    """channels: of the request. fetched: what the runtime gets by itself. The other fields replace the bundle's."""
 
     channels: list[dict[str, Any]] = field(default_factory=list)
     inputs: dict[str, dict[str, str]] = field(default_factory=dict)

@@ -1,8 +1,9 @@
 """From `Resources` to an instance type.
 
-There is no list of prices in here, because none with a maintained source and a date can be had without asking AWS. What
-is cheapest is therefore judged by size: fewer GPUs, then less GPU memory, then fewer vCPUs and less memory, one vCPU
-counting as much as 8 GiB; of equals the older generation, which more regions have. `instances.prefer` decides otherwise.
+There is no list of prices in here: none with a maintained source and a date can be had without asking AWS. What is
+cheapest is therefore judged by size: fewer GPUs, then less GPU memory, then fewer vCPUs and less memory, one vCPU
+counting as much as 8 GiB; of equals the older generation, which more regions have. `instances.prefer` decides
+otherwise.
 """
 
 from __future__ import annotations
@@ -142,7 +143,8 @@ def _nothing_fits(asked: Quantities, allowed: Sequence[Instance], options: JobOp
     if not allowed:
         return "instances.allow and instances.deny leave no instance type"
     nearest = min(allowed, key=lambda one: (len(list(_lacks(one, asked, options))), _shortfall(one, asked, options)))
-    return f"no allowed instance type gives this: the nearest is {nearest.name}, which {_and(list(_lacks(nearest, asked, options)))}"
+    lacking = _and(list(_lacks(nearest, asked, options)))
+    return f"no allowed instance type gives this: the nearest is {nearest.name}, which {lacking}"
 
 
 def _shortfall(instance: Instance, asked: Quantities, options: JobOptions) -> tuple[float, tuple[Any, ...]]:

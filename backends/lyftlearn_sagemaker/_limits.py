@@ -67,9 +67,15 @@ def _check_structure(shapes: Mapping[str, Any], shape: Any, path: str, value: An
 def _check_size(shape: Any, path: str, size: int, what: str) -> Iterator[tuple[str, str]]:
     counted = f"{size} {what}".strip()
     if "max" in shape and size > shape["max"]:
-        yield path, f"has {counted}, at most {shape['max']} are allowed" if what else f"is {size}, at most {shape['max']}"
+        yield (
+            path,
+            f"has {counted}, at most {shape['max']} are allowed" if what else f"is {size}, at most {shape['max']}",
+        )
     if size < shape.get("min", size):
-        yield path, f"has {counted}, at least {shape['min']} are needed" if what else f"is {size}, at least {shape['min']}"
+        yield (
+            path,
+            f"has {counted}, at least {shape['min']} are needed" if what else f"is {size}, at least {shape['min']}",
+        )
 
 
 def _check_text(shape: Any, path: str, value: str) -> Iterator[tuple[str, str]]:

@@ -146,7 +146,7 @@ def _texts(value: Any) -> tuple[str, ...]:
 
 def _flag(value: Any) -> bool:
     if not isinstance(value, bool):
-        raise ValueError("write true or false")
+        raise ValueError("write true or false")  # noqa: TRY004 - one kind of error for every option
     return value
 
 
@@ -173,7 +173,7 @@ def _seconds(value: Any) -> int:
 
 def _mapping(value: Any) -> Mapping[str, Any]:
     if not isinstance(value, Mapping):
-        raise ValueError("write a table")
+        raise ValueError("write a table")  # noqa: TRY004 - one kind of error for every option
     return dict(value)
 
 

@@ -152,7 +152,10 @@ class Planner:
     def _place_faults(self, spec: JobSpec) -> Iterator[tuple[str, str]]:
         yield from uri_faults(spec)
         if not self._storage_url.startswith("s3://"):
-            yield "storage.url", f"is {self._storage_url}, which SageMaker cannot reach: name a bucket, s3://bucket/prefix"
+            yield (
+                "storage.url",
+                f"is {self._storage_url}, which SageMaker cannot reach: name a bucket, s3://bucket/prefix",
+            )
         if not (spec.output_uri.startswith("s3://") and spec.output_uri.endswith(f"/{spec.id}/output")):
             yield "jobs.output", f"is {spec.output_uri} for this job: SageMaker writes to s3://.../<job id>/output only"
 
@@ -176,7 +179,10 @@ def encoded(document: Mapping[str, Any]) -> bytes:
 
 def _told(path: str, body: Mapping[str, Any]) -> bool:
     """Whether a breach of a limit is news: what could not be resolved has been told in better words."""
-    missing_image = path.startswith("AlgorithmSpecification.TrainingImage") and "TrainingImage" not in body["AlgorithmSpecification"]
+    missing_image = (
+        path.startswith("AlgorithmSpecification.TrainingImage")
+        and "TrainingImage" not in body["AlgorithmSpecification"]
+    )
     return not (missing_image or path == "OutputDataConfig.S3OutputPath")
 
 
@@ -188,7 +194,10 @@ def _isolation_faults(backend: str, spec: JobSpec, options: JobOptions, files: F
     lost |= {f"output {name} at {uri}": True for name, uri in spec.outputs.items() if uri}
     lost |= {f"{path}, which the job would fetch by itself": True for path in files.fetched}
     if lost:
-        yield f"{backend}.network_isolation", f"leaves the job without: {'; '.join(lost)}. Switch it off for {spec.name}, or do without"
+        yield (
+            f"{backend}.network_isolation",
+            f"leaves the job without: {'; '.join(lost)}. Switch it off for {spec.name}, or do without",
+        )
 
 
 def _time_faults(spec: JobSpec) -> Iterator[tuple[str, str]]:
@@ -203,8 +212,9 @@ def _notes(spec: JobSpec, options: JobOptions, files: Files, instance: str | Non
     if hidden:
         yield f"hyperparameters: {hidden} do not fit into SageMaker's console; the job gets all of them"
     if spec.grace.total_seconds() > LONGEST_GRACE:
-        yield f"grace: {LONGEST_GRACE} s instead of {spec.grace.total_seconds():.0f} s, since SageMaker kills after 120 s"
+        asked = spec.grace.total_seconds()
+        yield f"grace: {LONGEST_GRACE} s instead of {asked:.0f} s, since SageMaker kills after 120 s"
     for path in files.fetched:
-        yield f"{path}: fetched by the runtime with the image's boto3; with `/` at its end SageMaker's own channel brings it"
+        yield f"{path}: fetched by the runtime, with the image's boto3; ended by `/`, SageMaker's own channel would"
     if options.keep_alive:
         yield f"{spec.name} keeps its instances warm for {options.keep_alive} s, which are paid for"

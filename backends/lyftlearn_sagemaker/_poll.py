@@ -1,7 +1,7 @@
 """One poller for all jobs of a process: ListTrainingJobs by time of change, not a question for each job.
 
-An account gets two ListTrainingJobs a second, whoever asks. A poll reads the jobs that changed since the last one; it
-comes at once after news and ever more seldom while nothing happens. Only the end of a job is asked for by its name, and a
+An account gets two ListTrainingJobs a second, whoever asks. A poll reads the jobs that changed since the last one. It
+comes soon after news and ever more seldom while nothing happens. Only the end of a job is asked for by its name, and a
 restart by the infrastructure. Beside it, slowly, everything that is followed is looked at again, whatever was missed.
 """
 
@@ -89,7 +89,7 @@ class Poller:
         self._reconcile_at = time.monotonic() + RECONCILE_EVERY * random.uniform(0.8, 1.2)  # noqa: S311 - jitter
         created = [told.event.created_at or told.event.at for told in self._open() if told.event]
         if created:
-            yield from self._read({"CreationTimeAfter": min(created) - timedelta(minutes=6)}, skip_known=True)
+            yield from self._read({"CreationTimeAfter": min(created) - timedelta(minutes=6)})
 
     def wait(self) -> None:
         """Sleep until the next poll, or until other jobs are followed."""
@@ -110,7 +110,7 @@ class Poller:
     def _found(self, unknown: list[str]) -> Iterator[JobEvent]:
         """Yield the events of jobs that another process submitted: from the list where they are many."""
         if len(unknown) > _ASKED_SINGLY:
-            yield from self._read({}, skip_known=True, until=set(unknown))
+            yield from self._read({}, until=set(unknown))
         for job_id in unknown:
             if self._told.get(job_id, Told(None, gone=True)) == Told(None):
                 yield from self._described(job_id)
@@ -126,13 +126,12 @@ class Poller:
         if self.idle:
             return
         since = self._horizon
-        yield from self._read({"LastModifiedTimeAfter": since} if since else {}, skip_known=False, move_horizon=True)
+        yield from self._read({"LastModifiedTimeAfter": since} if since else {}, move_horizon=True)
 
     def _read(
         self,
         conditions: dict[str, Any],
         *,
-        skip_known: bool,
         until: set[str] | None = None,
         move_horizon: bool = False,
     ) -> Iterator[JobEvent]:

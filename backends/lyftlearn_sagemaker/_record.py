@@ -1,4 +1,4 @@
-"""What SageMaker keeps of a job for us: in its Environment, which Describe returns, and in its tags, which Search finds.
+"""What SageMaker keeps of a job for us: in its Environment, which Describe returns, and in its tags, for Search.
 
 The variables are hidden from the command by the runtime. A text longer than a variable may be is spread over several.
 """

@@ -43,7 +43,9 @@ def create_request(
         "Tags": [{"Key": key, "Value": value} for key, value in {**options.tags, **_record.tags(spec)}.items()],
         "VpcConfig": _vpc(options),
         "CheckpointConfig": _checkpoints(spec, options, output_path),
-        "RetryStrategy": {"MaximumRetryAttempts": options.infrastructure_retries} if options.infrastructure_retries else None,
+        "RetryStrategy": {"MaximumRetryAttempts": options.infrastructure_retries}
+        if options.infrastructure_retries
+        else None,
         "EnableNetworkIsolation": options.network_isolation or None,
         "EnableInterContainerTrafficEncryption": options.encrypt_traffic or None,
         "EnableManagedSpotTraining": options.spot or None,

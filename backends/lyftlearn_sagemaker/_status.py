@@ -37,8 +37,8 @@ _REASONS = (
     (r"InternalServerError|internal error", FailureReason.PLATFORM),
     (r"out of memory|OutOfMemory|more memory|exit code: 137\b", FailureReason.OUT_OF_MEMORY),
     (r"\bimage\b|\bECR\b|CannotPull|CannotStartContainer|executable file not found|exec format", FailureReason.IMAGE),
-    (r"AccessDenied|not authorized|assume|\brole\b|\bKMS\b|No S3 objects|NoSuchKey|NoSuchBucket|"
-     r"download failed|upload failed|ClientError", FailureReason.CONFIGURATION),
+    (r"AccessDenied|not authorized|assume|\brole\b|\bKMS\b|No S3 objects|NoSuch(Key|Bucket)", FailureReason.CONFIGURATION),
+    (r"(down|up)load failed|ClientError", FailureReason.CONFIGURATION),
     (r"AlgorithmError|exit code", FailureReason.USER_ERROR),
 )  # fmt: skip
 
@@ -57,7 +57,7 @@ def event_of_job(job: Mapping[str, Any]) -> JobEvent:
         incarnation=incarnation,
         message=message,
         created_at=_time(job, "CreationTime"),
-        started_at=job.get("TrainingStartTime"),
+        started_at=_time(job, "TrainingStartTime") if job.get("TrainingStartTime") else None,
     )
 
 
@@ -68,7 +68,7 @@ def event_of_summary(summary: Mapping[str, Any], incarnation: int) -> JobEvent:
         status=status_of(summary["TrainingJobStatus"], summary.get("SecondaryStatus", ""), "", incarnation),
         at=_time(summary, "LastModifiedTime", "CreationTime"),
         incarnation=incarnation,
-        created_at=summary["CreationTime"],
+        created_at=_time(summary, "CreationTime"),
     )
 
 
@@ -109,7 +109,7 @@ def _final_event(job: Mapping[str, Any], incarnation: int) -> JobEvent:
         message=message,
         exit_code=exit_code,
         created_at=_time(job, "CreationTime"),
-        started_at=job.get("TrainingStartTime"),
+        started_at=_time(job, "TrainingStartTime") if job.get("TrainingStartTime") else None,
     )
 
 
@@ -118,16 +118,25 @@ def _ending(job: Mapping[str, Any]) -> tuple[JobStatus, FailureReason | None, st
     if job["TrainingJobStatus"] == "Completed":
         return JobStatus.SUCCEEDED, None, "", 0, attempt
     if job["TrainingJobStatus"] == "Failed":
-        return _failure(job.get("FailureReason", ""), attempt)
+        asked = any(transition["Status"] == "Stopping" for transition in job.get("SecondaryStatusTransitions", []))
+        return _failure(job.get("FailureReason", ""), attempt, stop_asked=asked)
     if job.get("SecondaryStatus") == "MaxRuntimeExceeded":
-        return JobStatus.FAILED, FailureReason.TIMEOUT, "SageMaker's own time limit for the job was reached", None, attempt
+        return (
+            JobStatus.FAILED,
+            FailureReason.TIMEOUT,
+            "SageMaker's own time limit for the job was reached",
+            None,
+            attempt,
+        )
     if job.get("SecondaryStatus") == "MaxWaitTimeExceeded":
         reason = FailureReason.PREEMPTED if job.get("TrainingStartTime") else FailureReason.CAPACITY
         return JobStatus.FAILED, reason, "no spot capacity was found in time", None, attempt
     return JobStatus.STOPPED, None, "", None, attempt
 
 
-def _failure(said: str, attempt: int) -> tuple[JobStatus, FailureReason | None, str, int | None, int]:
+def _failure(
+    said: str, attempt: int, *, stop_asked: bool
+) -> tuple[JobStatus, FailureReason | None, str, int | None, int]:
     """Read the runtime's report out of FailureReason; where there is none, read what SageMaker says by itself."""
     _, found, rest = said.partition(REPORT)
     try:
@@ -137,8 +146,10 @@ def _failure(said: str, attempt: int) -> tuple[JobStatus, FailureReason | None, 
     if not found:
         return JobStatus.FAILED, classify(said), said, _exit_code(said), attempt
     attempt = max(attempt, report.get("attempt") or 1)
-    if report.get("stopped"):
+    if report.get("stopped") and stop_asked:
         return JobStatus.STOPPED, None, "", None, attempt
+    if report.get("stopped"):
+        return JobStatus.FAILED, FailureReason.USER_ERROR, "a node was ended because another one failed", None, attempt
     message = _EXIT_CODE.sub("", rest[end:]).strip()
     reason = FailureReason(report["reason"]) if report.get("reason") else FailureReason.USER_ERROR
     return JobStatus.FAILED, reason, message, report.get("exit_code"), attempt
@@ -156,7 +167,9 @@ def _exit_code(said: str) -> int | None:
 
 def _attempt(job: Mapping[str, Any]) -> int:
     """Return the last attempt whose start the runtime noted in the log, where SageMaker read it as a metric."""
-    found = [metric["Value"] for metric in job.get("FinalMetricDataList") or [] if metric["MetricName"] == ATTEMPT_METRIC]
+    found = [
+        metric["Value"] for metric in job.get("FinalMetricDataList") or [] if metric["MetricName"] == ATTEMPT_METRIC
+    ]
     return int(max(found, default=1))
 
 

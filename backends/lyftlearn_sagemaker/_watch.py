@@ -104,4 +104,3 @@ def _job_of(message: Mapping[str, Any]) -> Mapping[str, Any] | None:
 def _age(message: Mapping[str, Any]) -> timedelta:
     sent = datetime.fromtimestamp(int(message["Attributes"]["SentTimestamp"]) / 1000, UTC)
     return datetime.now(UTC) - sent
-

@@ -5,6 +5,7 @@ With `LYFTLEARN_TEST_SAGEMAKER_ROLE` set, the conformance suite runs against a r
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -24,7 +25,12 @@ from service import Service, serving
 BUCKET = "lyftlearn-test"
 ROLE = "arn:aws:iam::123456789012:role/lyftlearn-jobs"
 IMAGE = "123456789012.dkr.ecr.us-east-1.amazonaws.com/lyftlearn/base:1"
-CREDENTIALS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1", "AWS_REGION": "us-east-1"}
+CREDENTIALS = {
+    "AWS_ACCESS_KEY_ID": "test",
+    "AWS_SECRET_ACCESS_KEY": "test",
+    "AWS_DEFAULT_REGION": "us-east-1",
+    "AWS_REGION": "us-east-1",
+}
 
 Make = Callable[..., SageMakerBackend]
 
@@ -34,6 +40,7 @@ def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The endpoint of moto, for everything but SageMaker."""
     from moto.server import ThreadedMotoServer
 
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
     server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
     before = {name: os.environ.get(name) for name in (*CREDENTIALS, "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_SAGEMAKER")}
     os.environ.update(CREDENTIALS)
@@ -76,7 +83,9 @@ def make(tmp_path: Path, storage_url: str) -> Make:
 
     def made(**table: Any) -> SageMakerBackend:
         whole = {"role": ROLE, "image": IMAGE, "region": "us-east-1", "log_settle": "1s", **table}
-        backend = create(BackendSettings(name="sagemaker", table=whole, home=tmp_path / "home", storage_url=storage_url))
+        backend = create(
+            BackendSettings(name="sagemaker", table=whole, home=tmp_path / "home", storage_url=storage_url)
+        )
         backend.calls.patience.throttled = 10
         backend.calls.patience.unanswered = 5
         return backend

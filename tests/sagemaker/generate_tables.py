@@ -98,7 +98,7 @@ def row(ec2: dict[str, Any] | None) -> dict[str, Any] | None:
 def rendered(table: dict[str, Any]) -> str:
     """Return the table as a file: one line for each of its rows, so that changes can be read."""
     head = {name: value for name, value in table.items() if not isinstance(value, dict)}
-    (name, rows), = ((name, value) for name, value in table.items() if isinstance(value, dict))
+    ((name, rows),) = ((name, value) for name, value in table.items() if isinstance(value, dict))
     lines = ",\n".join(f"{json.dumps(key)}: {json.dumps(value)}" for key, value in rows.items())
     return f"{json.dumps(head)[:-1]}, {json.dumps(name)}: {{\n{lines}\n}}}}\n"
 

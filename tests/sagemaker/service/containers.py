@@ -55,6 +55,7 @@ class Containers:
         self._nodes: list[_Node] = []
         self._lock = threading.Lock()
         self._killed = False
+        self._failed: _Node | None = None
 
     def run(self, stopping: threading.Event) -> Ended:
         """Run every node to the job's end."""
@@ -64,10 +65,9 @@ class Containers:
             if not self._killed:
                 self._nodes = [self._start(host, home) for host, home in homes.items()]
         stopped, timed_out = self._wait(stopping, deadline)
-        failed = next((node for node in self._nodes if node.process.returncode), None)
         self._close()
         self._around.save_checkpoints(self._request, homes[self._hosts[0]])
-        node = failed or (self._nodes[0] if self._nodes else None)
+        node = self._failed or (self._nodes[0] if self._nodes else None)
         lines = [line for node in self._nodes for line in node.lines]
         code = node.process.returncode if node else 137
         return Ended(code if code >= 0 else 128 - code, _failure(node), lines, stopped, timed_out)
@@ -82,13 +82,15 @@ class Containers:
     def _wait(self, stopping: threading.Event, deadline: float) -> tuple[bool, bool]:
         """Wait until all nodes have ended, one has failed, or the job is to end; then end the others."""
         while any(node.process.poll() is None for node in self._nodes):
-            if any(node.process.poll() for node in self._nodes):
+            self._failed = next((node for node in self._nodes if node.process.poll()), None)
+            if self._failed:
                 self._terminate(2.0)
                 return False, False
             if stopping.is_set() or time.monotonic() > deadline:
                 self._terminate(self._grace)
                 return stopping.is_set(), not stopping.is_set()
             stopping.wait(0.02)
+        self._failed = next((node for node in self._nodes if node.process.returncode), None)
         return False, False
 
     def _terminate(self, grace: float) -> None:
@@ -130,9 +132,14 @@ class Containers:
 
     def _start(self, host: str, home: Path) -> _Node:
         hosts = home.parent / "hosts"
-        hosts.write_text("127.0.0.1 localhost\n" + "".join(f"127.0.0.{n} algo-{n}\n" for n in range(1, len(self._hosts) + 1)))
+        hosts.write_text(
+            "127.0.0.1 localhost\n" + "".join(f"127.0.0.{n} algo-{n}\n" for n in range(1, len(self._hosts) + 1))
+        )
         told, telling = os.pipe()
-        command = [*_sandbox(host, home, hosts, telling), *self._request["AlgorithmSpecification"]["ContainerEntrypoint"]]
+        command = [
+            *_sandbox(host, home, hosts, telling),
+            *self._request["AlgorithmSpecification"]["ContainerEntrypoint"],
+        ]
         process = subprocess.Popen(
             command,
             env=self._variables(),
@@ -178,8 +185,8 @@ def _sandbox(host: str, home: Path, hosts: Path, telling: int) -> list[str]:
     binds = []
     for path in sorted(Path("/").iterdir()):
         if path.name not in _HIDDEN:
-            link = ["--symlink", os.readlink(path), str(path)]
-            binds += link if path.is_symlink() else ["--bind-try", str(path), str(path)]
+            same = ["--bind-try", str(path)]
+            binds += [*(["--symlink", os.readlink(path)] if path.is_symlink() else same), str(path)]
     user = [] if os.geteuid() == 0 else ["--unshare-user", "--uid", "0", "--gid", "0"]
     return [
         "bwrap", "--die-with-parent", "--unshare-pid", "--unshare-ipc", "--unshare-uts", "--hostname", host, *user,

@@ -34,7 +34,9 @@ BROKEN = Fault(Refused("InternalFailure", "An internal error has occurred", 500)
 BROKEN_AFTER = Fault(Refused("InternalFailure", "An internal error has occurred", 500), before=False)
 LOST = Fault(Dropped(), before=True)
 LOST_AFTER = Fault(Dropped(), before=False)
-DENIED = Fault(Refused("AccessDeniedException", "User: arn:aws:iam::123456789012:user/x is not authorized"), before=True)
+DENIED = Fault(
+    Refused("AccessDeniedException", "User: arn:aws:iam::123456789012:user/x is not authorized"), before=True
+)
 
 
 class Faults:

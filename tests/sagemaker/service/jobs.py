@@ -54,7 +54,11 @@ class Job:
         self._restart: str | None = None
         self._restarts_left = request.get("RetryStrategy", {}).get("MaximumRetryAttempts", 0)
         self._containers: Containers | None = None
-        self._told: dict[str, Any] = {"CreationTime": self.created, "TrainingJobArn": arn, "SecondaryStatusTransitions": []}
+        self._told: dict[str, Any] = {
+            "CreationTime": self.created,
+            "TrainingJobArn": arn,
+            "SecondaryStatusTransitions": [],
+        }
         self.status = "InProgress"
         self._enter("Pending")
         self.thread = threading.Thread(target=self._run, daemon=True, name=self.name)
@@ -185,7 +189,9 @@ class Job:
         for metric in self.request["AlgorithmSpecification"].get("MetricDefinitions", []):
             values = [match[1] for line in ended.lines if (match := re.search(metric["Regex"], line))]
             if values:
-                found.append({"MetricName": metric["Name"], "Value": float(values[-1]), "Timestamp": float(int(_now()))})
+                found.append(
+                    {"MetricName": metric["Name"], "Value": float(values[-1]), "Timestamp": float(int(_now()))}
+                )
         self._told |= {"FinalMetricDataList": found} if found else {}
 
     def _fail(self, reason: str) -> None:

@@ -39,7 +39,10 @@ class Operations:
         self._check_meaning(request)
         with self._lock:
             if self._jobs.find(name):
-                raise Refused("ResourceInUse", f"Training job names must be unique within an AWS account and region, and a training job with this name already exists ({_arn(name)})")
+                raise Refused(
+                    "ResourceInUse",
+                    f"Training job names must be unique within an AWS account and region, and a training job with this name already exists ({_arn(name)})",
+                )
             self._check_quota(request["ResourceConfig"])
             self._jobs.start(request, _arn(name))
         return {"TrainingJobArn": _arn(name)}
@@ -50,7 +53,9 @@ class Operations:
     def _StopTrainingJob(self, request: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
         job = self._job(request)
         if not job.stop():
-            raise Refused("ValidationException", f"The request was rejected because the training job is in status {job.status}.")
+            raise Refused(
+                "ValidationException", f"The request was rejected because the training job is in status {job.status}."
+            )
         return {}
 
     def _DeleteTrainingJob(self, request: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
@@ -96,15 +101,24 @@ class Operations:
         stopping = request.get("StoppingCondition", {})
         spot = request.get("EnableManagedSpotTraining", False)
         if self._conduct.roles is not None and request["RoleArn"] not in self._conduct.roles:
-            raise Refused("ValidationException", f"Could not assume role {request['RoleArn']}. Please ensure that the role exists and allows principal 'sagemaker.amazonaws.com' to assume the role.")
+            raise Refused(
+                "ValidationException",
+                f"Could not assume role {request['RoleArn']}. Please ensure that the role exists and allows principal 'sagemaker.amazonaws.com' to assume the role.",
+            )
         if spot and stopping.get("MaxWaitTimeInSeconds", 0) < stopping.get("MaxRuntimeInSeconds", 86400):
-            raise Refused("ValidationException", "Invalid MaxWaitTimeInSeconds. It must be present and be greater than or equal to MaxRuntimeInSeconds")
+            raise Refused(
+                "ValidationException",
+                "Invalid MaxWaitTimeInSeconds. It must be present and be greater than or equal to MaxRuntimeInSeconds",
+            )
         if not spot and "MaxWaitTimeInSeconds" in stopping:
             raise Refused("ValidationException", "MaxWaitTimeInSeconds above 0 is not supported for non-spot training")
         if spot and request["ResourceConfig"].get("KeepAlivePeriodInSeconds"):
             raise Refused("ValidationException", "KeepAlivePeriodInSeconds is not supported with managed spot training")
         if stopping.get("MaxRuntimeInSeconds", 0) > 28 * 86400:
-            raise Refused("ResourceLimitExceeded", "The account-level service limit 'Longest run time for a training job' is 2419200 Seconds")
+            raise Refused(
+                "ResourceLimitExceeded",
+                "The account-level service limit 'Longest run time for a training job' is 2419200 Seconds",
+            )
 
     def _check_quota(self, resources: dict[str, Any]) -> None:
         kind, wanted = resources["InstanceType"], resources["InstanceCount"]
@@ -112,7 +126,10 @@ class Operations:
         if quota is not None:
             used = sum(job.request["ResourceConfig"]["InstanceCount"] for job in self._jobs.all() if job.uses(kind))
             if used + wanted > quota:
-                raise Refused("ResourceLimitExceeded", f"The account-level service limit '{kind} for training job usage' is {quota} Instances, with current utilization of {used} Instances and a request delta of {wanted} Instances. Please use AWS Service Quotas to request an increase for this quota.")
+                raise Refused(
+                    "ResourceLimitExceeded",
+                    f"The account-level service limit '{kind} for training job usage' is {quota} Instances, with current utilization of {used} Instances and a request delta of {wanted} Instances. Please use AWS Service Quotas to request an increase for this quota.",
+                )
 
     def _check_rate(self) -> None:
         allowed = self._conduct.lists_per_second

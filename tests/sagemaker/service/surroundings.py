@@ -76,7 +76,9 @@ class Surroundings:
         pages = self.s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
         keys = [found["Key"] for page in pages for found in page.get("Contents", []) if not found["Key"].endswith("/")]
         if not keys:
-            raise MissingInput(f'No S3 objects found under S3 URL "{uri}" given in input data source. Please ensure that the bucket exists in the selected region, that objects exist under that S3 prefix')
+            raise MissingInput(
+                f'No S3 objects found under S3 URL "{uri}" given in input data source. Please ensure that the bucket exists in the selected region, that objects exist under that S3 prefix'
+            )
         for key in keys:
             path = place / key.removeprefix(directory)
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -115,7 +117,11 @@ class Surroundings:
         """Send a state change to EventBridge, as reliably as the test wants."""
         if not self._conduct.publish:
             return
-        entry = {"Source": "aws.sagemaker", "DetailType": "SageMaker Training Job State Change", "Detail": json.dumps(_in_milliseconds(job))}
+        entry = {
+            "Source": "aws.sagemaker",
+            "DetailType": "SageMaker Training Job State Change",
+            "Detail": json.dumps(_in_milliseconds(job)),
+        }
         with self._lock:
             self._held += [entry] * (2 if self._conduct.doubled_events else 1)
             if self._conduct.shuffled_events and job["TrainingJobStatus"] not in ("Completed", "Failed", "Stopped"):
@@ -205,7 +211,5 @@ def _checkpoint_places(request: dict[str, Any]) -> list[tuple[str, str]]:
 def _in_milliseconds(value: Any) -> Any:
     """Return a description as EventBridge tells it: times are texts of milliseconds."""
     if isinstance(value, dict):
-        return {
-            key: str(int(item * 1000)) if key in _TIMES else _in_milliseconds(item) for key, item in value.items()
-        }
+        return {key: str(int(item * 1000)) if key in _TIMES else _in_milliseconds(item) for key, item in value.items()}
     return [_in_milliseconds(item) for item in value] if isinstance(value, list) else value

@@ -30,7 +30,9 @@ def check(operation: str, request: dict[str, Any]) -> None:
     found = list(_breaches(shapes, model()["operations"][operation]["input"]["shape"], "", request))
     if found:
         plural = "s" if len(found) > 1 else ""
-        quoted = [f"Value '{_quoted(value)}' at '{path}' failed to satisfy constraint: {rule}" for path, value, rule in found]
+        quoted = [
+            f"Value '{_quoted(value)}' at '{path}' failed to satisfy constraint: {rule}" for path, value, rule in found
+        ]
         raise Refused("ValidationException", f"{len(found)} validation error{plural} detected: {'; '.join(quoted)}")
 
 

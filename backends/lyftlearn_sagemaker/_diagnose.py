@@ -1,0 +1,194 @@
+"""What `lyftlearn doctor` sees of SageMaker: each check passes, fails with a remedy, or says why it cannot know."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from lyftlearn.backend import Check, Verdict
+from lyftlearn.errors import LyftLearnError
+from lyftlearn_sagemaker._images import resolve
+from lyftlearn_sagemaker._permissions import JOB_ACTIONS
+
+if TYPE_CHECKING:
+    from lyftlearn.backend import BackendSettings
+    from lyftlearn_sagemaker._calls import Calls
+    from lyftlearn_sagemaker._options import JobOptions, Options
+
+_Finding: TypeAlias = tuple[Verdict, str]
+_SERVICE = "sagemaker.amazonaws.com"
+_ENDPOINTS = ("s3", "sagemaker.api", "logs", "ecr.api", "ecr.dkr", "sts")  # what a job in a VPC without NAT needs
+_QUOTA_PAGE = 100
+
+
+def checks(settings: BackendSettings, options: Options, calls: Calls) -> Iterator[Check]:
+    """Yield every check. None of them changes anything."""
+    look = _Look(settings, options, calls)
+    steps: dict[str, Callable[[], _Finding]] = {
+        "configuration": look.configuration,
+        "identity": look.identity,
+        "sagemaker": look.service,
+        "role": look.role,
+        "role's permissions": look.permissions,
+        "bucket": look.bucket,
+        "image": look.image,
+        "quotas": look.quotas,
+        "VPC endpoints": look.endpoints,
+        "metrics gateway": look.gateway,
+        "events queue": look.queue,
+    }
+    for name, step in steps.items():
+        yield _checked(f"{settings.name}: {name}", step)
+
+
+def _checked(name: str, step: Callable[[], _Finding]) -> Check:
+    try:
+        verdict, detail = step()
+    except LyftLearnError as exc:
+        verdict, detail = Verdict.WARNING, f"unknown: {exc}"
+    return Check(name, verdict, detail)
+
+
+class _Look:
+    """The looks. A look that may not be taken raises, and is told as unknown."""
+
+    def __init__(self, settings: BackendSettings, options: Options, calls: Calls) -> None:
+        self._settings = settings
+        self._options = options
+        self._calls = calls
+        self._role: dict[str, Any] | None = None
+
+    @property
+    def _job(self) -> JobOptions:
+        return self._options.job
+
+    def configuration(self) -> _Finding:
+        if self._options.faults:
+            return Verdict.FAILED, "; ".join(f"{path} {problem}" for path, problem in self._options.faults)
+        return Verdict.OK, f"{len(self._options.models)} models have options of their own"
+
+    def identity(self) -> _Finding:
+        found = self._calls.call("sts", "get_caller_identity", {})
+        return Verdict.OK, f"{found['Arn']} in {self._calls.region}"
+
+    def service(self) -> _Finding:
+        self._calls.call("sagemaker", "list_training_jobs", {"MaxResults": 1})
+        return Verdict.OK, f"training jobs can be listed in {self._calls.region}"
+
+    def role(self) -> _Finding:
+        if not self._job.role:
+            return Verdict.FAILED, f"[{self._settings.name}] role is not set: name the role that jobs have"
+        self._role = self._calls.call("iam", "get_role", {"RoleName": _last(self._job.role)})["Role"]
+        if _trusts(self._role["AssumeRolePolicyDocument"]):
+            return Verdict.OK, f"{self._job.role} can be assumed by {_SERVICE}"
+        return Verdict.FAILED, f"{self._job.role} does not trust {_SERVICE}: add it to the role's trust policy"
+
+    def permissions(self) -> _Finding:
+        if not self._job.role:
+            return Verdict.WARNING, "unknown: there is no role"
+        bucket, _, prefix = self._settings.storage_url.removeprefix("s3://").partition("/")
+        resources = [f"arn:aws:s3:::{bucket}", f"arn:aws:s3:::{bucket}/{prefix}/*"]
+        denied: list[str] = []
+        for actions, names in ((("s3:ListBucket",), resources[:1]), (("s3:GetObject", "s3:PutObject"), resources[1:])):
+            denied += self._denied(actions, names)
+        denied += self._denied([action for action in JOB_ACTIONS if not action.startswith("s3:")], ["*"])
+        if denied:
+            return Verdict.FAILED, f"{self._job.role} may not {', '.join(denied)}: allow it"
+        return Verdict.OK, "the role may read and write its storage, write its logs and pull images"
+
+    def bucket(self) -> _Finding:
+        if not self._settings.storage_url.startswith("s3://"):
+            return Verdict.FAILED, f"storage.url is {self._settings.storage_url}: SageMaker needs s3://bucket/prefix"
+        name = self._settings.storage_url.removeprefix("s3://").partition("/")[0]
+        found = self._calls.call("s3", "head_bucket", {"Bucket": name})
+        region = found.get("BucketRegion", self._calls.region)
+        if region != self._calls.region:
+            return Verdict.FAILED, f"{name} is in {region}, jobs run in {self._calls.region}: use a bucket there"
+        return Verdict.OK, f"{name} is there"
+
+    def image(self) -> _Finding:
+        image = resolve(self._job.image, self._options.images, self._calls.region, None)
+        if image.uri is None:
+            return (
+                Verdict.WARNING if not self._job.image else Verdict.FAILED,
+                f"[{self._settings.name}] image {image.fault}",
+            )
+        registry, _, name = image.uri.partition("/")
+        repository, _, version = name.partition("@") if "@" in name else name.partition(":")
+        wanted = {"imageDigest": version} if "@" in name else {"imageTag": version or "latest"}
+        request = {"registryId": registry.partition(".")[0], "repositoryName": repository, "imageIds": [wanted]}
+        found = self._calls.call("ecr", "describe_images", request)["imageDetails"][0]
+        return Verdict.OK, f"{image.uri}, {found.get('imageSizeInBytes', 0) / 1e9:.1f} GB"
+
+    def quotas(self) -> _Finding:
+        types = sorted({one.instances_pin for one in (self._job, *self._options.models.values()) if one.instances_pin})
+        if not types:
+            return Verdict.WARNING, "unknown: no instance type is pinned, and the job's resources choose it"
+        found = self._quotas()
+        names = {kind: f"{kind} for training job usage" for kind in types}
+        missing = [kind for kind, name in names.items() if found.get(name, 0) < 1]
+        if missing:
+            return Verdict.FAILED, f"the quota for {', '.join(missing)} is 0: ask for more in Service Quotas"
+        return Verdict.OK, ", ".join(f"{found[name]:g} x {kind}" for kind, name in names.items())
+
+    def endpoints(self) -> _Finding:
+        subnets = self._job.vpc_subnets
+        if not subnets:
+            return Verdict.OK, "jobs run outside of any VPC"
+        vpc = self._calls.call("ec2", "describe_subnets", {"SubnetIds": list(subnets)})["Subnets"][0]["VpcId"]
+        filters = [{"Name": "vpc-id", "Values": [vpc]}]
+        found = self._calls.call("ec2", "describe_vpc_endpoints", {"Filters": filters})["VpcEndpoints"]
+        there = {one["ServiceName"].partition(f"{self._calls.region}.")[2] for one in found}
+        missing = [name for name in _ENDPOINTS if name not in there]
+        if missing:
+            return Verdict.WARNING, f"{vpc} has no endpoint for {', '.join(missing)}: jobs need a NAT gateway instead"
+        return Verdict.OK, f"{vpc} has every endpoint that a job needs"
+
+    def gateway(self) -> _Finding:
+        if not self._job.metrics:
+            return Verdict.WARNING, f"[{self._settings.name}] metrics is not set: jobs' StatsD packets go nowhere"
+        host, _, port = self._job.metrics.rpartition(":")
+        try:
+            socket.getaddrinfo(host, int(port), type=socket.SOCK_DGRAM)
+        except (OSError, ValueError) as exc:
+            return Verdict.WARNING, f"unknown: {self._job.metrics} has no address here ({exc}); jobs may see one"
+        return Verdict.OK, f"{self._job.metrics} has an address here"
+
+    def queue(self) -> _Finding:
+        if not self._options.events:
+            return Verdict.WARNING, f"[{self._settings.name}] events is not set: jobs are followed by polling"
+        request = {"QueueUrl": self._options.events, "AttributeNames": ["Policy", "ApproximateNumberOfMessages"]}
+        found = self._calls.call("sqs", "get_queue_attributes", request).get("Attributes", {})
+        if "events.amazonaws.com" not in found.get("Policy", ""):
+            return Verdict.FAILED, "the queue's policy does not let events.amazonaws.com send: see docs/sagemaker.md"
+        return Verdict.OK, f"{found.get('ApproximateNumberOfMessages', '?')} messages wait"
+
+    def _denied(self, actions: Any, resources: list[str]) -> list[str]:
+        request = {"PolicySourceArn": self._job.role, "ActionNames": list(actions), "ResourceArns": resources}
+        results = self._calls.call("iam", "simulate_principal_policy", request)["EvaluationResults"]
+        return [result["EvalActionName"] for result in results if result["EvalDecision"] != "allowed"]
+
+    def _quotas(self) -> dict[str, float]:
+        request: dict[str, Any] = {"ServiceCode": "sagemaker", "MaxResults": _QUOTA_PAGE}
+        found: dict[str, float] = {}
+        while True:
+            page = self._calls.call("service-quotas", "list_service_quotas", request)
+            found |= {quota["QuotaName"]: quota["Value"] for quota in page["Quotas"]}
+            if not page.get("NextToken"):
+                return found
+            request["NextToken"] = page["NextToken"]
+
+
+def _trusts(policy: Any) -> bool:
+    document = json.loads(policy) if isinstance(policy, str) else policy
+    for statement in document.get("Statement", []):
+        services = statement.get("Principal", {}).get("Service", [])
+        if statement.get("Effect") == "Allow" and _SERVICE in ([services] if isinstance(services, str) else services):
+            return True
+    return False
+
+
+def _last(arn: str) -> str:
+    return arn.rpartition("/")[2]

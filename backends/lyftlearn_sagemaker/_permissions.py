@@ -1,0 +1,19 @@
+"""What jobs themselves are allowed to do: the actions of the role that `[sagemaker] role` names."""
+
+from __future__ import annotations
+
+JOB_ACTIONS = (
+    "s3:GetObject",
+    "s3:PutObject",
+    "s3:ListBucket",
+    "logs:CreateLogGroup",
+    "logs:CreateLogStream",
+    "logs:DescribeLogStreams",
+    "logs:PutLogEvents",
+    "cloudwatch:PutMetricData",
+    "ecr:GetAuthorizationToken",
+    "ecr:BatchCheckLayerAvailability",
+    "ecr:GetDownloadUrlForLayer",
+    "ecr:BatchGetImage",
+)
+"""For channels, artifacts, logs, metrics and images; what a job's own code does comes on top."""
