@@ -11,7 +11,7 @@ from lyftlearn_local._environment import clean_environment
 from lyftlearn_local._jobs import Jobs
 from lyftlearn_local._plan import WRITE_BUNDLE, WRITE_RECORD, Machine, Planner
 from lyftlearn_local._records import job_record
-from lyftlearn_local._submission import Submission
+from lyftlearn_local._submission import Submission, refusal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -76,7 +76,10 @@ class LocalBackend(Backend):
         """Write the job's directory and start its supervisor."""
         bodies = {request.operation: request.body for request in plan.requests}
         record = {**bodies[WRITE_RECORD], "created_at": round(time.time(), 6)}
-        runtime = runtime_archive(self._home / "cache")
+        try:
+            runtime = runtime_archive(self._home / "cache")
+        except OSError as error:
+            raise refusal(self._home, error) from error
         files = self._jobs.submit(Submission(record, bodies[WRITE_BUNDLE], clean_environment(), runtime))
         return self._record(files)
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 CHUNK = 65536
 ENTRY_BYTES = 16
+_LAST_BYTES = 700
 _APPEND = os.O_WRONLY | os.O_APPEND | os.O_CREAT
 
 
@@ -19,6 +20,7 @@ class Capture:
     """Appends what it is given to a log, and the time to its index; never holds more than one chunk."""
 
     def __init__(self, log: Path, index: Path) -> None:
+        self._path = log
         self._index = os.open(index, _APPEND, 0o600)
         self._log = os.open(log, _APPEND, 0o600)
         self._offset = 0
@@ -30,6 +32,12 @@ class Capture:
         self._offset += len(data)
         _write_all(self._index, entry(self._offset, self._latest))
         _write_all(self._log, data)
+
+    def last_words(self) -> str:
+        """The end of what was kept."""
+        with self._path.open("rb") as file:
+            file.seek(max(0, self._offset - _LAST_BYTES))
+            return file.read().decode("utf-8", "replace").strip()
 
     def close(self) -> None:
         """Release the files."""

@@ -30,6 +30,7 @@ def take_environment(job: JobFiles) -> dict[str, str]:
 
 def launch(facts: NodeFacts, environment: dict[str, str]) -> tuple[Node, Place]:
     """Start a node."""
+    _check_programs(facts.run)
     facts.directory.mkdir(parents=True)
     place = LAYOUTS[facts.run["layout"]](facts)
     place.tell_progress(facts.directory / "progress")
@@ -37,10 +38,7 @@ def launch(facts: NodeFacts, environment: dict[str, str]) -> tuple[Node, Place]:
     capture = Capture(facts.job.log(facts.rank), facts.job.log_index(facts.rank))
     info = os.pipe() if facts.run["namespaces"] else None
     argv = _argv(facts.run, place, info)
-    try:
-        node = Node(facts.rank, group.wrap(argv) if group else argv, environment | place.variables, capture, info)
-    except OSError as error:
-        raise CannotGoOn("configuration", _explain(facts.run, error)) from error
+    node = Node(facts.rank, group.wrap(argv) if group else argv, environment | place.variables, capture, info)
     node.group = group
     if info is None:
         record(facts.directory / "process", node.process.pid)
@@ -64,10 +62,11 @@ def _memory_group(facts: NodeFacts) -> _cgroups.MemoryGroup | None:
         raise CannotGoOn("platform", f"the memory limit cannot be set: {error}; {_cgroups.REMEDY}") from error
 
 
-def _explain(run: dict[str, Any], error: OSError) -> str:
-    python = run["runtime"][0]
+def _check_programs(run: dict[str, Any]) -> None:
+    """They were there when the job was submitted."""
+    python, bubblewrap = run["runtime"][0], run["namespaces"]
     if not os.access(python, os.X_OK):
-        return f"{python}, the Python that submitted the job, is gone: submit again from an environment that stays"
-    if run["namespaces"] and not os.access(run["namespaces"], os.X_OK):
-        return f"{run['namespaces']} is gone: {_sandbox.REMEDY}"
-    return f"the node cannot be started: {error}"
+        remedy = "submit the job again from an environment that stays"
+        raise CannotGoOn("configuration", f"{python}, the Python that submitted the job, is gone: {remedy}")
+    if bubblewrap and not os.access(bubblewrap, os.X_OK):
+        raise CannotGoOn("configuration", f"{bubblewrap} is gone: {_sandbox.REMEDY}")

@@ -100,6 +100,10 @@ class Node:
         if self._info is None:
             end_session(self.process.pid)
 
+    def last_words(self) -> str:
+        """The end of its output."""
+        return self._capture.last_words()
+
     def close(self) -> None:
         """Release the descriptors."""
         if self._info is not None:

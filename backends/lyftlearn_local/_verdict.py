@@ -56,4 +56,5 @@ def verdict(outcomes: Sequence[Outcome], *, trouble: tuple[str, str] | None, sto
 def _silent_end(node: Node) -> str:
     code = node.process.returncode
     how = f"by signal {-code}" if code < 0 else f"with exit code {code}"
-    return f"the runtime of node {node.rank} ended {how} and left no report; the log may say more"
+    words = node.last_words() or "nothing was printed"
+    return f"the runtime of node {node.rank} ended {how} and left no report: {words}"

@@ -100,7 +100,8 @@ def run(backend: Backend, spec: JobSpec) -> JobRecord:
 
 def until(backend: Backend, job_id: str, wanted: Callable[[JobRecord], bool]) -> JobRecord:
     """Return the first record that is as wanted."""
-    return eventually(lambda: (record := backend.describe(job_id)) and wanted(record) and record, f"{job_id} as wanted")
+    eventually(lambda: wanted(backend.describe(job_id)), f"{job_id} as wanted")
+    return backend.describe(job_id)
 
 
 def eventually(look: Callable[[], Any], what: str) -> Any:
