@@ -41,6 +41,8 @@ def bundle(spec: JobSpec, **substrate: Any) -> dict[str, Any]:
         "user": None,
         "metrics": {"relay": True, "gateway": None, "socket": None},
     }
+    if spec.shadow_of is not None:
+        substrate["metrics"] = {"relay": True, "gateway": None, "socket": None}
     return document | substrate
 
 

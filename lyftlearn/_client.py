@@ -17,6 +17,7 @@ from typing import Any, Literal, TypeVar, cast
 from lyftlearn import _ids
 from lyftlearn._arguments import Arguments, check
 from lyftlearn._attributes import attributes, repository
+from lyftlearn._beside import Beside
 from lyftlearn._connection import Connection
 from lyftlearn._job import HANDLES, Job, Notebook, TuningJob, moment
 from lyftlearn._prepare import Preparer, Submission
@@ -282,6 +283,7 @@ class Client:
         world = self._opened()
         arguments = check(kind, given)
         accepted = world.submitter.submit(arguments, world.decide(arguments))
+        world.beside.after(accepted)
         return self._handle(accepted.record, kept=accepted.kept)
 
     def _handle(self, record: JobRecord, *, kept: bool = True) -> Job:
@@ -304,6 +306,7 @@ class _World:
         self.registry = Registry(config)
         self.preparer = Preparer(config, self.registry, open_storage(config.storage_url))
         self.submitter = Submitter(self.preparer)
+        self.beside = Beside(self.preparer, self.submitter)
         self._rollout = Rollout(config, self.registry.names)
         self._repository = repository(config)
         self._connections: dict[str, Connection] = {}

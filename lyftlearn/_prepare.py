@@ -59,12 +59,13 @@ class Preparer:
     def prepare(self, arguments: Arguments, decision: Decision) -> Submission:
         """Return the job on the backend that was decided. Raises InvalidJob with every fault."""
         backend = self.registry.get(decision.backend)
-        faults = _unmet(backend, arguments)
+        faults = unmet(backend, arguments)
         if faults and arguments.kind in (JobKind.TUNE, JobKind.NOTEBOOK):
             raise InvalidJob(faults)
         submission = self.specify(arguments, decision, backend)
         if faults or submission.plan.faults:
-            raise InvalidJob([*faults, *submission.plan.faults])
+            said = {path for path, _ in faults}
+            raise InvalidJob([*faults, *(fault for fault in submission.plan.faults if fault[0] not in said)])
         return submission
 
     def specify(
@@ -160,7 +161,8 @@ def source_key(sha256: str) -> str:
     return f"sources/{sha256}.tar.gz"
 
 
-def _unmet(backend: Backend, arguments: Arguments) -> list[tuple[str, str]]:
+def unmet(backend: Backend, arguments: Arguments) -> list[tuple[str, str]]:
+    """Return what the job needs and the backend does not offer, with the reasons."""
     capabilities = backend.capabilities()
     wanted = [(str(arguments.kind), Capability(arguments.kind))]
     if arguments.nodes > 1:

@@ -37,6 +37,7 @@ class JobSpec:
     or `file://`. outputs: name to a URI of its own, or None for the job's output location, `output_uri`. artifact: the
     URI of the model that a predict job reads. digest: SHA-256 over what the caller wrote, so equal calls have equal
     digests whatever the defaults of this version. decision: why this backend was chosen, as one line of JSON.
+    shadow_of: the job that this one doubles; its metrics go nowhere.
     """
 
     id: str
@@ -60,3 +61,4 @@ class JobSpec:
     labels: Mapping[str, str]
     digest: str
     decision: str
+    shadow_of: str | None = None

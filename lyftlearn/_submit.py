@@ -57,6 +57,10 @@ class Submitter:
             return self._sent(submission)
         return self._sent_once(submission, submission.scope)
 
+    def send(self, submission: Submission) -> JobRecord:
+        """Send exactly this, without a key and without a second choice."""
+        return self._upload_and_create(submission)
+
     def _prepared(self, arguments: Arguments, decision: Decision) -> Submission:
         """Return the submission on the decided backend, or on the other one if a live job's plan has faults."""
         try:

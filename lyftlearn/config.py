@@ -49,6 +49,16 @@ _STAGES = {"stage", "default", "ceiling"}
 _TEXTS = ("project", "backend", "home", "repository", "team", "environment")
 
 
+@dataclass(frozen=True, kw_only=True)
+class Shadow:
+    """models, labels: declare jobs safe to run twice. share: of those, how many are. at_most: how many at once."""
+
+    models: frozenset[str]
+    labels: Mapping[str, str]
+    share: float
+    at_most: int
+
+
 @dataclass(frozen=True)
 class Config:
     """What was configured. `source`: the repository's file, None if there is none. `tables`: everything, merged."""
@@ -170,6 +180,23 @@ class Config:
     def journal_url(self) -> str:
         """Where rehearsals and outcomes go, an SQLAlchemy URL: `[migration] journal`, else a file in `home`."""
         return str(self.table("migration").get("journal") or f"sqlite:///{self.home / 'journal.sqlite'}")
+
+    @property
+    def shadow(self) -> Shadow:
+        """Which jobs may run twice, and how many: `[migration.shadow]`."""
+        table = self.table("migration").get("shadow", {})
+        return Shadow(
+            models=frozenset(table.get("models", ())),
+            labels=table.get("labels", {}),
+            share=float(table.get("share", 1.0)),
+            at_most=int(table.get("at_most", 4)),
+        )
+
+    @property
+    def compare(self) -> Mapping[str, str]:
+        """Commands that judge a model's artifacts instead of comparing bytes, by model: `[migration.compare]`."""
+        found: Mapping[str, str] = self.table("migration").get("compare", {})
+        return found
 
     def _stage(self, key: str) -> Stage | None:
         named = self.table("migration").get(key)

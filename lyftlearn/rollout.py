@@ -39,7 +39,8 @@ class Decision:
 
     stage: None where no migration is configured, or the operator's override decided. other: the backend of the other
     side, which a rehearsal plans for, a shadow runs on, and a live job falls back to. source: what decided. variant: of
-    the flag. asked: every source in order, and what it said. attributes: what the flag was given.
+    the flag. fell_back: whether the first choice had certainly refused. asked: every source in order, and what it said.
+    attributes: what the flag was given.
     """
 
     backend: str
@@ -55,7 +56,9 @@ class Decision:
 
     def after_refusal(self, refusal: Exception) -> Decision | None:
         """Return the decision to fall back on after the backend certainly refused, or None where none is allowed."""
-        if self.stage is not Stage.LIVE or self.fell_back or not isinstance(refusal, _REFUSALS):
+        if self.stage is not Stage.LIVE or self.fell_back or self.other is None:
+            return None
+        if not isinstance(refusal, _REFUSALS):
             return None
         reason = f"{self.reason}; {self.backend} refused: {_shortened(str(refusal))}"
         return replace(self, backend=self.other, other=self.backend, reason=reason, fell_back=True)
