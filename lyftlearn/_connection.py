@@ -43,8 +43,9 @@ class Connection:
     def listen(self, job_id: str, listener: Listener) -> Callable[[], None]:
         """Give every event of the job to `listener`, from now until the returned function is called.
 
-        The last event is given at once if others listen already, for the watch will not repeat it. An error that
-        repeating cannot mend is given too. The listener must return at once: the watcher's thread calls it.
+        What was heard last is given at once, for the watch need not repeat it: it may not even notice that a job was
+        left and joined again. An error that repeating cannot mend is given too. The listener must return at once: the
+        watcher's thread calls it.
         """
         with self._lock:
             followed = self._followed.setdefault(job_id, _Followed())
@@ -64,7 +65,6 @@ class Connection:
             followed = self._followed[job_id]
             followed.listeners = [other for other in followed.listeners if other is not listener]
             if not followed.listeners:
-                del self._followed[job_id]
                 self._following.discard(job_id)
 
     def _start(self) -> None:

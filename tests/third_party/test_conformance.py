@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from lyftlearn.backend import Backend, BackendSettings
-from lyftlearn.testing import BackendConformance
+from lyftlearn.testing import BackendConformance, ClientConformance
 
 PLUGIN = Path(__file__).parent / "plugin"
 
@@ -21,7 +21,18 @@ class TestBare(BackendConformance):
         monkeypatch.syspath_prepend(PLUGIN)
         (entry_point,) = entry_points(group="lyftlearn.backends", name="bare")
         settings = BackendSettings(name="bare", table={}, home=tmp_path, storage_url=storage_url)
-        return lambda: entry_point.load()(settings)  # type: ignore[no-any-return]
+        return lambda: entry_point.load()(settings)
+
+    @pytest.fixture
+    def python(self) -> tuple[str, ...]:
+        return (sys.executable,)
+
+
+class TestBareThroughTheClient(ClientConformance):
+    @pytest.fixture
+    def config(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+        monkeypatch.syspath_prepend(PLUGIN)
+        return {"backend": "bare", "home": str(tmp_path)}
 
     @pytest.fixture
     def python(self) -> tuple[str, ...]:

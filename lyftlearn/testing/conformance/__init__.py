@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from lyftlearn.testing.conformance._client import ClientConformance
 from lyftlearn.testing.conformance._command import CommandConformance
 from lyftlearn.testing.conformance._errors import ErrorsConformance
 from lyftlearn.testing.conformance._files_of_jobs import InputsConformance, OutputsConformance
@@ -23,12 +24,25 @@ from lyftlearn.testing.conformance._submission import (
 )
 
 __all__ = [
-    "BackendConformance", "CommandConformance", "ErrorsConformance", "FindingConformance", "Harness",
-    "InputsConformance", "KeyConformance", "LogsConformance", "NodesConformance", "OutputsConformance",
-    "PlanConformance", "RetryConformance", "StateConformance", "StopConformance", "SubmissionConformance",
+    "BackendConformance",
+    "ClientConformance",
+    "CommandConformance",
+    "ErrorsConformance",
+    "FindingConformance",
+    "Harness",
+    "InputsConformance",
+    "KeyConformance",
+    "LogsConformance",
+    "NodesConformance",
+    "OutputsConformance",
+    "PlanConformance",
+    "RetryConformance",
+    "StateConformance",
+    "StopConformance",
+    "SubmissionConformance",
     "TimeoutConformance",
     "WatchConformance",
-]  # fmt: skip
+]
 
 
 class BackendConformance(

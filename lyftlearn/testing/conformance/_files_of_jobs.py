@@ -15,7 +15,7 @@ from lyftlearn.types import FailureReason, JobKind, JobStatus
 _TREE = """
 import os
 top = os.environ["LYFTLEARN_INPUTS_DIR"]
-for folder, folders, files in os.walk(top):
+for folder, folders, files in os.walk(top, followlinks=True):
     folders.sort()
     for name in sorted(files):
         path = os.path.join(folder, name)
