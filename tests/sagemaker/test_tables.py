@@ -1,0 +1,42 @@
+"""The generated tables, held against what they are generated from."""
+
+from __future__ import annotations
+
+import json
+
+import generate_tables
+import pytest
+
+from lyftlearn_sagemaker import _channels, _instances, _limits, _record, _request
+
+
+@pytest.mark.parametrize("name", ["limits", "instances"])
+def test_a_table_is_what_its_generator_makes(name: str) -> None:
+    """A table that nobody can make again is a table that nobody can check."""
+    model = generate_tables.service_model()
+    made = getattr(generate_tables, name)(model)
+    kept = json.loads((generate_tables.PACKAGE / f"{name}.json").read_text())
+    assert {key: value for key, value in kept.items() if isinstance(value, dict)} == {
+        key: value for key, value in json.loads(json.dumps(made)).items() if isinstance(value, dict)
+    }, "run tests/sagemaker/generate_tables.py"
+
+
+def test_every_instance_type_exists() -> None:
+    """A type that the service does not know would be refused at every submission."""
+    enum = set(generate_tables.service_model()["shapes"]["TrainingInstanceType"]["enum"])
+    assert set(_instances.known()) <= enum
+    assert set(_limits.training_instance_types()) == enum
+    assert len(_instances.known()) > 0.9 * len(enum)
+
+
+def test_numbers_in_the_code_are_the_models() -> None:
+    """Limits that steer what is sent stand beside the code; here is where they come from."""
+    shapes = generate_tables.service_model()["shapes"]
+    assert _channels._MOST == shapes["InputDataConfig"]["max"]
+    assert _request._MOST_SHOWN == shapes["HyperParameters"]["max"]
+    assert _request._LONGEST_KEY == shapes["HyperParameterKey"]["max"]
+    assert _request._LONGEST_VALUE == shapes["HyperParameterValue"]["max"]
+    assert _record._LONGEST_VALUE == shapes["TrainingEnvironmentValue"]["max"]
+    assert _record._LONGEST_TAG == shapes["TagValue"]["max"]
+    assert _record._LONGEST_TAG_KEY == shapes["TagKey"]["max"]
+    assert _record.MOST_TAGS == shapes["TagList"]["max"]
