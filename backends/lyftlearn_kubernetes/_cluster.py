@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
+import weakref
 from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -48,7 +49,9 @@ class Cluster:
     @cached_property
     def _http(self) -> httpx2.Client:
         with self._lock:
-            return _access.connect(self.config)
+            client = _access.connect(self.config)
+            weakref.finalize(self, client.close)
+            return client
 
     def create(self, kind: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """Create an object; repeated until there is an answer, so one that exists may be this call's own."""
