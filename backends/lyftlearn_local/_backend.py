@@ -15,6 +15,7 @@ from lyftlearn_local._submission import Submission, refusal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from pathlib import Path
 
     from lyftlearn.backend import (
         BackendSettings,
@@ -46,6 +47,7 @@ class LocalBackend(Backend):
         self._jobs = Jobs(settings.name, settings.home / settings.name)
         self._options = _options.read(settings)
         self._machine: Machine | None = None
+        self._runtime: Path | None = None
 
     @property
     def machine(self) -> Machine:
@@ -76,12 +78,18 @@ class LocalBackend(Backend):
         """Write the job's directory and start its supervisor."""
         bodies = {request.operation: request.body for request in plan.requests}
         record = {**bodies[WRITE_RECORD], "created_at": round(time.time(), 6)}
-        try:
-            runtime = runtime_archive(self._home / "cache")
-        except OSError as error:
-            raise refusal(self._home, error) from error
+        runtime = self._find_runtime()
         files = self._jobs.submit(Submission(record, bodies[WRITE_BUNDLE], clean_environment(), runtime))
         return self._record(files)
+
+    def _find_runtime(self) -> Path:
+        """Make the archive once in a process, and again if somebody emptied the cache."""
+        if self._runtime is None or not self._runtime.exists():
+            try:
+                self._runtime = runtime_archive(self._home / "cache")
+            except OSError as error:
+                raise refusal(self._home, error) from error
+        return self._runtime
 
     def describe(self, job_id: str) -> JobRecord:
         """Read the job's files."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import time
 from pathlib import Path
 
@@ -40,13 +41,20 @@ class MemoryGroup:
         return False
 
     def remove(self) -> None:
-        """Remove the group, once the kernel has seen the last process leave."""
-        deadline = time.monotonic() + _EMPTY_WITHIN
-        while time.monotonic() < deadline:
-            with contextlib.suppress(OSError):
-                self.path.rmdir()
-                return
-            time.sleep(0.005)
+        """End whoever is left in the group, and remove it."""
+        remove(self.path)
+
+
+def remove(group: Path) -> None:
+    """End whoever is left in `group`, and remove it once the kernel has seen the last process leave."""
+    deadline = time.monotonic() + _EMPTY_WITHIN
+    while group.exists() and time.monotonic() < deadline:
+        with contextlib.suppress(OSError):
+            for pid in (group / "cgroup.procs").read_text().split():
+                os.kill(int(pid), signal.SIGKILL)
+            group.rmdir()
+            return
+        time.sleep(0.005)
 
 
 def parent() -> Path | None:

@@ -183,8 +183,7 @@ def _with_wish(files: JobFiles, last: dict[str, Any] | None) -> dict[str, Any] |
 def _settle(files: JobFiles, last: dict[str, Any]) -> dict[str, Any]:
     """Write the end of a job whose supervisor died. Where that cannot be written it is said all the same."""
     end = lost(_last_sign(files), last)
-    for path in (files.path / "nodes").glob("*/process"):
-        end_recorded(path)
+    end_recorded(files.path / "nodes")
     shutil.rmtree(files.path / "nodes", ignore_errors=True)
     try:
         files.append(end)

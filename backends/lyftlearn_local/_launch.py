@@ -56,8 +56,12 @@ def _memory_group(facts: NodeFacts) -> _cgroups.MemoryGroup | None:
     if limit is None:
         return None
     parent = _cgroups.parent()
+    if parent is None:
+        return None
+    path = parent / f"lyftlearn-{facts.job.path.name}-{facts.rank}"
+    (facts.directory / "group").write_text(str(path))
     try:
-        return _cgroups.MemoryGroup(parent / f"lyftlearn-{facts.job.path.name}-{facts.rank}", limit) if parent else None
+        return _cgroups.MemoryGroup(path, limit)
     except OSError as error:
         raise CannotGoOn("platform", f"the memory limit cannot be set: {error}; {_cgroups.REMEDY}") from error
 

@@ -6,6 +6,7 @@ import os
 import signal
 from pathlib import Path
 
+from lyftlearn_local import _cgroups
 from lyftlearn_local._state import process_start
 
 TYPE_CHECKING = False
@@ -29,8 +30,15 @@ def record(path: Path, pid: int) -> None:
     path.write_text(f"{pid} {process_start(pid)}")
 
 
-def end_recorded(path: Path) -> None:
-    """Kill the session noted at `path`, if its leader is still the process that was noted."""
+def end_recorded(nodes: Path) -> None:
+    """End what the nodes of a dead supervisor left: a session whose leader is still the one noted, a memory group."""
+    for path in nodes.glob("*/process"):
+        _end_noted_session(path)
+    for path in nodes.glob("*/group"):
+        _cgroups.remove(Path(path.read_text()))
+
+
+def _end_noted_session(path: Path) -> None:
     pid, _, started = path.read_text().partition(" ")
     if pid and str(process_start(int(pid))) == started:
         end_session(int(pid))

@@ -44,15 +44,16 @@ class JobFiles:
         return [event for line in lines if line and (event := _parsed(line)) is not None]
 
     def append(self, event: dict[str, Any]) -> None:
-        """Write one event for good, on a full disk from the space that was kept back."""
+        """Write one event, on a full disk from the space that was kept back."""
         line = b"\n" + json.dumps(event).encode() + b"\n"
+        lasting = event["status"] == "starting" or event["status"] in FINAL
         try:
-            _append(self.events_path, line)
+            _append(self.events_path, line, lasting=lasting)
         except OSError as error:
             if error.errno not in (errno.ENOSPC, errno.EDQUOT):
                 raise
             (self.path / "reserve").unlink(missing_ok=True)
-            _append(self.events_path, line)
+            _append(self.events_path, line, lasting=lasting)
 
     def log(self, node: int) -> Path:
         """The output of one node, byte for byte."""
@@ -172,11 +173,13 @@ def _parsed(line: bytes) -> dict[str, Any] | None:
     return found
 
 
-def _append(path: Path, data: bytes) -> None:
+def _append(path: Path, data: bytes, *, lasting: bool) -> None:
+    """Add whole `data` or raise. lasting: wait for the disk, since a job must neither start nor end twice."""
     descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     try:
         if os.write(descriptor, data) < len(data):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
-        os.fsync(descriptor)
+        if lasting:
+            os.fsync(descriptor)
     finally:
         os.close(descriptor)

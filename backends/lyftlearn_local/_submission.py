@@ -32,18 +32,21 @@ class Submission:
     runtime: Path
 
     def write(self, draft: JobFiles) -> None:
-        """Write it all below `draft`, for this user only; when this returns it is on the disk."""
+        """Write it all below `draft`, for this user only.
+
+        Only the record is waited for: a bundle that a power cut tears fails its job, which says so.
+        """
         (draft.path / "logs").mkdir(mode=0o700, parents=True)
-        _write_file(draft.path / "job.json", self.record)
         _write_file(draft.path / "bundle.json", self.bundle)
         _write_file(draft.path / "environment.json", self.environment)
         _place(self.runtime, draft.path / "runtime.pyz")
         with (draft.path / "reserve").open("wb") as reserve:
             os.posix_fallocate(reserve.fileno(), 0, RESERVE_BYTES)
         (draft.path / "lock").touch(mode=0o600)
+        _write_file(draft.path / "job.json", self.record)
+        sync(draft.path / "job.json")
         created_at = self.record["created_at"]
         os.utime(draft.path / "job.json", (created_at, created_at))
-        sync(draft.path)
 
 
 def refusal(place: Path, error: OSError) -> LyftLearnError:
@@ -56,9 +59,9 @@ def refusal(place: Path, error: OSError) -> LyftLearnError:
     return BackendUnavailable(f"the job cannot be written to {place}: {error}")
 
 
-def sync(directory: Path) -> None:
-    """Wait until the names in `directory` are on the disk."""
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+def sync(path: Path) -> None:
+    """Wait until a file's content, or the names in a directory, are on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:
@@ -69,8 +72,6 @@ def _write_file(path: Path, content: Mapping[str, Any]) -> None:
     path.touch(mode=0o600)
     with path.open("w") as file:
         json.dump(content, file)
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def _place(runtime: Path, path: Path) -> None:

@@ -20,7 +20,7 @@ import pytest
 from lyftlearn.backend import Backend, JobSpec, Plan, Request
 from lyftlearn.errors import JobNotFound
 from lyftlearn.types import FailureReason, JobStatus
-from lyftlearn_local import _jobs
+from lyftlearn_local import _cgroups, _jobs
 from lyftlearn_local._state import JobFiles, event
 
 from .conftest import MakeBackend, eventually, finish, lines, submit, until
@@ -160,6 +160,8 @@ def test_a_killed_supervisor_takes_its_job_along(
     subprocess.run(["sleep", "0.5"], check=True)
     assert alive.read_text() == last
     assert lines(backend, spec.id, follow=True) == ["up"]
+    parent = _cgroups.parent()
+    assert parent is None or not list(parent.glob(f"*{spec.id}*"))
 
 
 def test_the_end_is_written_once(make_backend: MakeBackend, make_spec: MakeSpec, tmp_path: Path) -> None:

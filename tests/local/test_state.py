@@ -46,10 +46,10 @@ def test_the_end_is_written_from_the_reserve(job: JobFiles, monkeypatch: pytest.
     reserve.write_bytes(b"x")
     real = _state._append
 
-    def full_until_released(path: Path, data: bytes) -> None:
+    def full_until_released(path: Path, data: bytes, *, lasting: bool) -> None:
         if reserve.exists():
             raise OSError(errno.ENOSPC, "No space left on device")
-        real(path, data)
+        real(path, data, lasting=lasting)
 
     monkeypatch.setattr(_state, "_append", full_until_released)
     job.append(event("failed"))
