@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
@@ -12,16 +11,14 @@ import pytest
 from lyftlearn.backend import Backend, BackendSettings
 from lyftlearn.testing import BackendConformance, ClientConformance
 
-PLUGIN = Path(__file__).parent / "plugin"
-
 
 class TestBare(BackendConformance):
     @pytest.fixture
-    def new_backend(self, tmp_path: Path, storage_url: str, monkeypatch: pytest.MonkeyPatch) -> Callable[[], Backend]:
-        monkeypatch.syspath_prepend(PLUGIN)
-        (entry_point,) = entry_points(group="lyftlearn.backends", name="bare")
+    def new_backend(
+        self, tmp_path: Path, storage_url: str, create: Callable[[BackendSettings], Backend]
+    ) -> Callable[[], Backend]:
         settings = BackendSettings(name="bare", table={}, home=tmp_path, storage_url=storage_url)
-        return lambda: entry_point.load()(settings)
+        return lambda: create(settings)
 
     @pytest.fixture
     def python(self) -> tuple[str, ...]:
@@ -30,8 +27,7 @@ class TestBare(BackendConformance):
 
 class TestBareThroughTheClient(ClientConformance):
     @pytest.fixture
-    def config(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
-        monkeypatch.syspath_prepend(PLUGIN)
+    def config(self, tmp_path: Path, plugin: Path) -> dict[str, str]:
         return {"backend": "bare", "home": str(tmp_path)}
 
     @pytest.fixture
