@@ -14,9 +14,9 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from lyftlearn._background import Background
-from lyftlearn._prepare import Preparer, unmet
+from lyftlearn._prepare import Preparer
 from lyftlearn._stages import Stage
-from lyftlearn.errors import LyftLearnError
+from lyftlearn.errors import InvalidJob, LyftLearnError
 
 if TYPE_CHECKING:
     from lyftlearn._journal import Journal, Rehearsed, Submitted
@@ -71,10 +71,11 @@ class Beside:
         other = str(submission.decision.other)
         try:
             backend = self._preparer.registry.get(other)
-            faults = unmet(backend, submission.arguments)
-            faults += self._preparer.specify(submission.arguments, submission.decision, backend).plan.faults
+            faults = self._preparer.specify(submission.arguments, submission.decision, backend).plan.faults
+        except InvalidJob as exc:
+            faults = tuple(exc.faults)
         except LyftLearnError as exc:
-            faults = [("backend", str(exc))]
+            faults = (("backend", str(exc)),)
         return Rehearsed(job_id=job_id, backend=other, faults=faults)
 
     def _may_run_twice(self, submission: Submission) -> bool:

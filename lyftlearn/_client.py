@@ -274,10 +274,11 @@ class Client:
         return self._opened().registry
 
     def _prepare(self, function: str, /, **given: Any) -> Submission:
-        """Return what a call would send. Raises InvalidJob; nothing was sent."""
+        """Return what a call would send; what stands against it is in its plan. Raises InvalidJob; nothing was sent."""
         world = self._opened()
         arguments = check(JobKind(function), given)
-        return world.preparer.prepare(arguments, world.decide(arguments))
+        decision = world.decide(arguments)
+        return world.preparer.specify(arguments, decision, world.registry.get(decision.backend))
 
     def _submit(self, kind: JobKind, given: Mapping[str, Any]) -> Job:
         world = self._opened()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -29,7 +29,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Submission:
-    """A job that is ready to be sent. `source` and `uploads` are what must be in the storage before."""
+    """A job that is ready to be sent.
+
+    source and uploads, paths with the SHA-256 of their content, are what must be in the storage before.
+    """
 
     arguments: Arguments
     decision: Decision
@@ -37,7 +40,7 @@ class Submission:
     plan: Plan
     scope: Scope | None
     source: Packed | None
-    uploads: tuple[Path, ...]
+    uploads: tuple[tuple[Path, str], ...]
 
 
 @dataclass(frozen=True)
@@ -58,20 +61,21 @@ class Preparer:
 
     def prepare(self, arguments: Arguments, decision: Decision) -> Submission:
         """Return the job on the backend that was decided. Raises InvalidJob with every fault."""
-        backend = self.registry.get(decision.backend)
-        faults = unmet(backend, arguments)
-        if faults and arguments.kind in (JobKind.TUNE, JobKind.NOTEBOOK):
-            raise InvalidJob(faults)
-        submission = self.specify(arguments, decision, backend)
-        if faults or submission.plan.faults:
-            said = {path for path, _ in faults}
-            raise InvalidJob([*faults, *(fault for fault in submission.plan.faults if fault[0] not in said)])
+        submission = self.specify(arguments, decision, self.registry.get(decision.backend))
+        if submission.plan.faults:
+            raise InvalidJob(submission.plan.faults)
         return submission
 
     def specify(
         self, arguments: Arguments, decision: Decision, backend: Backend, job_id: str | None = None
     ) -> Submission:
-        """Return the job on `backend`, with whatever stands against it in its plan."""
+        """Return the job on `backend`; what stands against it is in its plan.
+
+        Raises InvalidJob where there is no plan: for a kind of job that the backend does not know at all.
+        """
+        faults = _unmet(backend, arguments)
+        if faults and arguments.kind in (JobKind.TUNE, JobKind.NOTEBOOK):
+            raise InvalidJob(faults)
         scope = self._scope(arguments)
         packed = self._packed(arguments)
         uploads = backend.capabilities().why_not(Capability.LOCAL_PATHS) is not None
@@ -88,10 +92,10 @@ class Preparer:
             arguments=arguments,
             decision=decision,
             spec=spec,
-            plan=backend.plan(spec),
+            plan=_with_faults(backend.plan(spec), faults),
             scope=scope,
             source=packed,
-            uploads=tuple(found.path for found in local.values()) if uploads else (),
+            uploads=tuple((found.path, str(found.sha256)) for found in local.values()) if uploads else (),
         )
 
     def _spec(
@@ -130,7 +134,11 @@ class Preparer:
         )
 
     def _source(self, packed: Packed | None) -> Source | None:
-        return Source(uri=self.storage.uri(source_key(packed.sha256)), sha256=packed.sha256) if packed else None
+        if packed is None:
+            return None
+        from lyftlearn._sources import source_uri  # noqa: PLC0415 - only for jobs that bring code
+
+        return Source(uri=source_uri(self.storage, packed), sha256=packed.sha256)
 
     def _id(self, arguments: Arguments, backend: str, scope: Scope | None) -> str:
         letter = self.registry.letter(backend)
@@ -156,13 +164,12 @@ class Preparer:
         return input_uri(self.storage, found.path, found.sha256)
 
 
-def source_key(sha256: str) -> str:
-    """Return where in the storage the code with this content is kept."""
-    return f"sources/{sha256}.tar.gz"
+def _with_faults(plan: Plan, faults: list[tuple[str, str]]) -> Plan:
+    said = {path for path, _ in faults}
+    return replace(plan, faults=(*faults, *(fault for fault in plan.faults if fault[0] not in said)))
 
 
-def unmet(backend: Backend, arguments: Arguments) -> list[tuple[str, str]]:
-    """Return what the job needs and the backend does not offer, with the reasons."""
+def _unmet(backend: Backend, arguments: Arguments) -> list[tuple[str, str]]:
     capabilities = backend.capabilities()
     wanted = [(str(arguments.kind), Capability(arguments.kind))]
     if arguments.nodes > 1:
@@ -195,7 +202,7 @@ def _digest(arguments: Arguments, packed: Packed | None, local: Mapping[str, _Lo
     contents = {path: f"sha256:{found.sha256}" for path, found in local.items() if found.sha256}
     written = {
         **arguments.as_written(),
-        "source": packed.sha256 if packed else None,
+        "source": packed.content if packed else None,
         "places": places | {"artifact": str(arguments.artifact)} | contents,
     }
     return hashlib.sha256(json.dumps(written, sort_keys=True).encode()).hexdigest()

@@ -7,11 +7,12 @@ the next caller with that key finish the work; a create is repeated under the sa
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from lyftlearn._prepare import Preparer, Submission, source_key
+from lyftlearn._prepare import Preparer, Submission
 from lyftlearn.backend import Backend, JobRecord, Plan
 from lyftlearn.errors import (
     AccessDenied,
@@ -83,45 +84,73 @@ class Submitter:
     def _sent_once(self, submission: Submission, scope: Scope) -> Accepted:
         from lyftlearn import _claims  # noqa: PLC0415 - only for calls with a key
 
-        storage, spec = self._preparer.storage, submission.spec
+        spec = submission.spec
         own = _claims.Claim(digest=spec.digest, id=spec.id, backend=submission.plan.backend)
-        standing = _claims.take(storage, scope, own)
+        standing = _claims.take(self._preparer.storage, scope, own)
         if standing.claim.digest != spec.digest:
             raise Conflict(_other_job(scope, standing), standing.claim.id)
-        backend = self._preparer.registry.get(standing.claim.backend)
-        if standing.settled(backend.capabilities().retention):
-            return _found_or_claimed(backend, submission, standing)
-        return self._under_claim(self._pinned(submission, standing, backend), scope, standing)
+        try:
+            backend = self._preparer.registry.get(standing.claim.backend)
+            if standing.settled(backend.capabilities().retention):
+                return _found_or_claimed(backend, submission, standing)
+            pinned = self._pinned(submission, standing, backend)
+        except LyftLearnError:
+            self._withdraw(scope, standing)
+            raise
+        return self._under_claim(pinned, scope, standing)
 
     def _under_claim(self, submission: Submission, scope: Scope, standing: Standing) -> Accepted:
         from lyftlearn import _claims  # noqa: PLC0415 - only for calls with a key
 
-        storage = self._preparer.storage
         try:
             if submission.plan.faults:
                 raise InvalidJob(submission.plan.faults)
             record = self._upload_and_create(submission)
-        except _REFUSALS as refusal:
-            moved = self._moved(submission, scope, standing, refusal)
-            if moved is None:
-                _claims.withdraw(storage, scope, standing)
-                raise
-            return self._under_claim(moved[0], scope, moved[1])
-        _claims.accept(storage, scope, standing)
+        except LyftLearnError as refusal:
+            if isinstance(refusal, BackendUnavailable) and refusal.job_id is not None:
+                raise  # it may have been accepted: this try stays open, and the claim where it is
+            return self._after_refusal(submission, scope, standing, refusal)
+        with suppress(LyftLearnError):  # else the next caller finds the job and says so
+            _claims.accept(self._preparer.storage, scope, standing)
         return Accepted(record, True, submission)
 
-    def _moved(
+    def _after_refusal(
         self, submission: Submission, scope: Scope, standing: Standing, refusal: LyftLearnError
-    ) -> tuple[Submission, Standing] | None:
-        """Move the claim of a live job to the other backend; None where that is not this caller's to do."""
+    ) -> Accepted:
+        """Move a live job to the other backend, if that is this caller's to do; else give the key back and raise."""
         from lyftlearn import _claims  # noqa: PLC0415 - only for calls with a key
 
         other = submission.decision.after_refusal(refusal)
         if other is None or submission.plan.backend != submission.decision.backend:
-            return None
-        there = self._preparer.prepare(submission.arguments, other)
+            self._withdraw(scope, standing)
+            raise refusal
+        try:
+            there = self._preparer.prepare(submission.arguments, other)
+        except LyftLearnError:
+            self._withdraw(scope, standing)
+            raise
         moved = _claims.move(self._preparer.storage, scope, standing, there.plan.backend, there.spec.id)
-        return (there, moved) if moved else None
+        if moved is None:
+            return self._of_another_caller(submission, scope, standing, refusal)
+        return self._under_claim(there, scope, moved)
+
+    def _of_another_caller(
+        self, submission: Submission, scope: Scope, standing: Standing, refusal: LyftLearnError
+    ) -> Accepted:
+        """Return the job if another caller got it accepted in the meantime; else raise the refusal."""
+        from lyftlearn import _claims  # noqa: PLC0415 - only for calls with a key
+
+        now = _claims.take(self._preparer.storage, scope, standing.claim)
+        if now.claim.state == "accepted":
+            return _found_or_claimed(self._preparer.registry.get(now.claim.backend), submission, now)
+        self._withdraw(scope, now)
+        raise refusal
+
+    def _withdraw(self, scope: Scope, standing: Standing) -> None:
+        from lyftlearn import _claims  # noqa: PLC0415 - only for calls with a key
+
+        with suppress(LyftLearnError):  # the refusal matters more; a try that is left only forbids a later fallback
+            _claims.withdraw(self._preparer.storage, scope, standing)
 
     def _pinned(self, submission: Submission, standing: Standing, backend: Backend) -> Submission:
         """Return the submission as the claim has it: the first caller's backend and id, whatever was decided here."""
@@ -134,13 +163,14 @@ class Submitter:
         return _create(self._preparer.registry.get(submission.plan.backend), submission.plan)
 
     def _upload(self, submission: Submission) -> None:
-        storage = self._preparer.storage
-        if submission.source is not None:
-            storage.upload(source_key(submission.source.sha256), submission.source.path, submission.source.sha256)
-        for path in submission.uploads:
-            from lyftlearn._sources import upload_input  # noqa: PLC0415 - only for inputs that travel
+        if submission.source is None and not submission.uploads:
+            return
+        from lyftlearn._sources import upload_input, upload_source  # noqa: PLC0415 - only for jobs that bring files
 
-            upload_input(storage, path)
+        if submission.source is not None:
+            upload_source(self._preparer.storage, submission.source)
+        for path, sha256 in submission.uploads:
+            upload_input(self._preparer.storage, path, sha256)
 
 
 def _create(backend: Backend, plan: Plan) -> JobRecord:

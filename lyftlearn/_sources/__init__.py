@@ -10,4 +10,5 @@ from lyftlearn._sources._inputs import upload_input as upload_input
 from lyftlearn._sources._packing import Packed as Packed
 from lyftlearn._sources._packing import pack_source as pack_source
 from lyftlearn._sources._packing import source_faults as source_faults
+from lyftlearn._sources._packing import source_uri as source_uri
 from lyftlearn._sources._packing import upload_source as upload_source

@@ -78,9 +78,18 @@ def pack_source(path: Path, cache_dir: Path) -> Packed:
     return _cached(path, archive, cache_dir) or _remembered(path, archive, _repack(path, cache_dir), cache_dir)
 
 
+def source_uri(storage: Storage, packed: Packed) -> str:
+    """Return where a packed source is, or will be, in `storage`."""
+    return storage.uri(_key(packed))
+
+
 def upload_source(storage: Storage, packed: Packed) -> str:
     """Keep a packed source in `storage`, once, and return its URI."""
-    return storage.upload(f"sources/{packed.sha256}.tar.gz", packed.path, packed.sha256)
+    return storage.upload(_key(packed), packed.path, packed.sha256)
+
+
+def _key(packed: Packed) -> str:
+    return f"sources/{packed.sha256}.tar.gz"
 
 
 def _repack(path: Path, cache_dir: Path) -> Packed:
