@@ -127,13 +127,13 @@ import lyftlearn, lyftlearn._submit
 lyftlearn._submit._PAUSES = (0.0, 0.01)
 chance = random.Random(os.environ["SEED"])
 config = json.loads(sys.argv[1])
+stages = ["off", "rehearse", "live", "complete"]
+clients = [lyftlearn.Client(config=config | {"migration": config["migration"] | {"stage": stage}}) for stage in stages]
 keys = [f"key-{number}" for number in range(int(sys.argv[2]))]
 chance.shuffle(keys)
 for key in keys:
-    config["migration"]["stage"] = chance.choice(["off", "rehearse", "live", "complete"])
-    client = lyftlearn.Client(config=config)
     try:
-        client.train("eta", command="true", key=key)
+        chance.choice(clients).train("eta", command="true", key=key)
     except lyftlearn.LyftLearnError:
         pass
 """
