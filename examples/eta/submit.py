@@ -99,7 +99,7 @@ Errors as pictures
 What to try next
   Use a model:                  {python} {script} {job.id}
   See what a job said:          {command} logs {job.id}
-  See where a job would run:    {command} explain train eta-ewr --source {os.path.relpath(HERE)} -- python train.py
+  See where a job would run:    {command} explain train eta-ewr
   Move the flag, not the code:  LYFTLEARN_BACKEND=local-sagemaker {python} {os.path.relpath(HERE / "submit.py")}
 """
 
