@@ -37,7 +37,6 @@ _CONSTRAINT = re.compile(r"at '([A-Za-z0-9_.\[\]]+)' failed to satisfy constrain
 _QUOTA = re.compile(r"service limit '([^']+)'")
 _HIDDEN = "[hidden]"
 _SHORTEST_HIDDEN = 4  # hiding every `1` would leave nothing to read
-_QUOTED_MEMBERS = ("HyperParameters", "Environment", "Tags", "InputDataConfig")  # what holds texts that users wrote
 
 
 def code_of(error: Exception) -> str:
@@ -115,25 +114,15 @@ def _redacted(error: ClientError, request: dict[str, Any]) -> ClientError:
     found = _CONSTRAINT.findall(said)
     if found:
         said = "; ".join(f"{_HIDDEN} at '{path}' failed to satisfy constraint: {rule}" for path, rule in found)
-    for text in sorted(_user_texts(request), key=len, reverse=True):
-        said = said.replace(text, _HIDDEN)
+    if code_of(error) == "ValidationException":
+        for text in sorted(_user_texts(request), key=len, reverse=True):
+            said = said.replace(text, _HIDDEN)
     response: Any = {**error.response, "Error": {**error.response.get("Error", {}), "Message": said}}
     response.pop("message", None)
     return ClientError(response, error.operation_name)
 
 
 def _user_texts(request: dict[str, Any]) -> Iterator[str]:
-    for member in _QUOTED_MEMBERS:
-        yield from (text for text in _texts(request.get(member)) if len(text) >= _SHORTEST_HIDDEN)
-
-
-def _texts(value: Any) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-        yield value.strip('"')
-    elif isinstance(value, dict):
-        for item in value.values():
-            yield from _texts(item)
-    elif isinstance(value, list):
-        for item in value:
-            yield from _texts(item)
+    """Yield the values of a create that users wrote: no others stand in it."""
+    for value in request.get("HyperParameters", {}).values():
+        yield from (text for text in (value, value.strip('"')) if len(text) >= _SHORTEST_HIDDEN)

@@ -173,8 +173,8 @@ class Planner:
 
 
 def encoded(document: Mapping[str, Any]) -> bytes:
-    """Return a bundle as the bytes that are sent: the same for the same content."""
-    return json.dumps(document, sort_keys=True, separators=(",", ":")).encode()
+    """Return a bundle as the bytes that are sent. Its order is kept: variables refer to those before them."""
+    return json.dumps(document, separators=(",", ":")).encode()
 
 
 def _told(path: str, body: Mapping[str, Any]) -> bool:

@@ -37,8 +37,8 @@ _REASONS = (
     (r"InternalServerError|internal error", FailureReason.PLATFORM),
     (r"out of memory|OutOfMemory|more memory|exit code: 137\b", FailureReason.OUT_OF_MEMORY),
     (r"\bimage\b|\bECR\b|CannotPull|CannotStartContainer|executable file not found|exec format", FailureReason.IMAGE),
-    (r"AccessDenied|not authorized|assume|\brole\b|\bKMS\b|No S3 objects|NoSuch(Key|Bucket)", FailureReason.CONFIGURATION),
-    (r"(down|up)load failed|ClientError", FailureReason.CONFIGURATION),
+    (r"AccessDenied|not authorized|assume|\brole\b|\bKMS\b", FailureReason.CONFIGURATION),
+    (r"No S3 objects|NoSuch(Key|Bucket)|(down|up)load failed|ClientError", FailureReason.CONFIGURATION),
     (r"AlgorithmError|exit code", FailureReason.USER_ERROR),
 )  # fmt: skip
 

@@ -45,7 +45,9 @@ def spec(storage_url: str, **changes: Any) -> JobSpec:
     return replace(made, **changes)
 
 
-def resources(cpu: float = 1, memory: float = 1, disk: float = 30, gpu: int = 0, gpu_type: str | None = None) -> Quantities:
+def resources(
+    cpu: float = 1, memory: float = 1, disk: float = 30, gpu: int = 0, gpu_type: str | None = None
+) -> Quantities:
     """Return what a node needs; memory and disk in GiB."""
     return Quantities(
         cpu=cpu, memory=int(memory * GIB), gpu=gpu, gpu_type=gpu_type, disk=int(disk * GIB), shared_memory=None

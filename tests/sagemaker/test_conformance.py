@@ -1,33 +1,66 @@
-"""The conformance suite on SageMaker: on the test service, or on a real account where one is named."""
+"""The conformance suites on SageMaker: on the test service, or on a real account where one is named."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
 
 import pytest
+from conftest import BUCKET, IMAGE, ROLE, Make
+from service import Service
 
-from lyftlearn.backend import Backend
-from lyftlearn.testing import BackendConformance
+from lyftlearn.backend import Backend, BackendSettings
+from lyftlearn.testing import BackendConformance, ClientConformance, Harness
+from lyftlearn.testing.conformance._logs import WHOLE_LINES
+from lyftlearn_sagemaker import create
 
-if TYPE_CHECKING:
-    from service import Service
-
-    from .conftest import Make
+REAL = {name: os.environ.get(f"LYFTLEARN_TEST_SAGEMAKER_{name.upper()}") for name in ("role", "bucket", "image")}
 
 
 class TestSageMaker(BackendConformance):
     """The whole contract."""
 
     @pytest.fixture
-    def new_backend(self, service: Service, make: Make) -> Callable[[], Backend]:
-        """Every backend is over the same account."""
-        return make
+    def storage_url(self, tmp_path: Path) -> str:
+        """In S3, apart from every other test."""
+        return f"s3://{REAL['bucket'] or BUCKET}/lyftlearn-tests/{os.getpid()}-{tmp_path.name}"
 
     @pytest.fixture
-    def storage_url(self, request: pytest.FixtureRequest, tmp_path: object) -> str:
-        """In S3; the directory's name alone tells tests apart."""
-        from pathlib import Path
+    def patience(self) -> float:
+        """A real instance takes minutes to come."""
+        return 1800.0 if REAL["role"] else 120.0
 
-        assert isinstance(tmp_path, Path)
-        return f"s3://lyftlearn-test/{tmp_path.name}"
+    @pytest.fixture
+    def new_backend(self, request: pytest.FixtureRequest, tmp_path: Path, storage_url: str) -> Callable[[], Backend]:
+        """Every backend is over the same account: the real one that is named, or the test service."""
+        if REAL["role"]:
+            table = {"role": REAL["role"], "image": REAL["image"], "region": os.environ.get("AWS_REGION")}
+            home = tmp_path / "home"
+            return lambda: create(BackendSettings(name="sagemaker", table=table, home=home, storage_url=storage_url))
+        request.getfixturevalue("service")
+        make: Make = request.getfixturevalue("make")
+        return make
+
+    def test_only_newlines_separate_lines(self, harness: Harness) -> None:
+        """CloudWatch takes no empty message, so empty lines are lost on the way; all others arrive as they were."""
+        code = "import os, sys; os.write(1, ('\\n'.join(sys.argv[1:]) + '\\n').encode())"
+        seen = harness.printed(harness.spec(command=harness.python(code, *WHOLE_LINES)))
+        assert seen == [line for line in WHOLE_LINES if line]
+
+
+@pytest.mark.skipif(bool(REAL["role"]), reason="one suite is enough to pay for")
+class TestSageMakerThroughTheClient(ClientConformance):
+    """Call sites as users write them."""
+
+    @pytest.fixture
+    def config(self, service: Service, storage_url: str, tmp_path: Path) -> Mapping[str, Any]:
+        """As `lyftlearn.toml` says it."""
+        return {
+            "backend": "sagemaker",
+            "project": "conformance",
+            "home": str(tmp_path / "home"),
+            "storage": {"url": storage_url},
+            "sagemaker": {"role": ROLE, "image": IMAGE, "region": "us-east-1", "log_settle": "1s"},
+        }

@@ -57,7 +57,9 @@ def test_the_whole_request(make: Make) -> None:
 
 def test_user_values_stay_out_of_the_request(make: Make) -> None:
     """Whoever may describe jobs may not thereby read variables, arguments or names of secrets."""
-    job = spec(STORAGE, env={"TOKEN": "hunter2-value"}, secrets=("db-secret",), command=("run", "--password=hunter2-arg"))
+    job = spec(
+        STORAGE, env={"TOKEN": "hunter2-value"}, secrets=("db-secret",), command=("run", "--password=hunter2-arg")
+    )
     text = json.dumps(make().plan(job).requests[1].body)
     for hidden in ("hunter2-value", "hunter2-arg", "TOKEN", "db-secret"):
         assert hidden not in text
@@ -105,7 +107,9 @@ def test_every_fault_at_once_in_the_users_words(make: Make) -> None:
         labels={f"label{number}": "x" for number in range(60)},
         output_uri="s3://bucket/elsewhere",
     )
-    faults = dict(make(role="nonsense", vpc={"subnets": ["not a subnet!"], "security_groups": ["sg-1"]}).plan(job).faults)
+    faults = dict(
+        make(role="nonsense", vpc={"subnets": ["not a subnet!"], "security_groups": ["sg-1"]}).plan(job).faults
+    )
     assert set(faults) == {
         "image", "resources", "timeout", "inputs.x", "labels", "jobs.output", "sagemaker.role", "sagemaker.vpc",
     }  # fmt: skip
@@ -170,7 +174,10 @@ def test_options_of_a_model(make: Make) -> None:
         vpc={"subnets": ["subnet-1"], "security_groups": ["sg-1"]},
         keys={"volume": "alias/volume", "output": "alias/output"},
         encrypt_traffic=True,
-        models={"often": {"keep_alive": "30m"}, "cheap": {"spot": True, "spot_wait": "1h", "instances": {"pin": "ml.m5.xlarge"}}},
+        models={
+            "often": {"keep_alive": "30m"},
+            "cheap": {"spot": True, "spot_wait": "1h", "instances": {"pin": "ml.m5.xlarge"}},
+        },
     )
     often, cheap = (_create(backend.plan(spec(STORAGE, name=name))) for name in ("often", "cheap"))
     for body in (often, cheap):
@@ -203,7 +210,7 @@ def test_network_isolation_lists_what_the_job_would_lose(make: Make) -> None:
         outputs={"output": None, "export": "s3://b/export"},
         inputs={"ok": "s3://b/x/", "one": "s3://b/y"},
     )
-    (path, problem), = make(network_isolation=True, metrics="statsd.internal:8125").plan(job).faults
+    ((path, problem),) = make(network_isolation=True, metrics="statsd.internal:8125").plan(job).faults
     assert path == "sagemaker.network_isolation"
     for lost in ("secret db", "metrics to statsd.internal:8125", "output export", "inputs.one"):
         assert lost in problem
