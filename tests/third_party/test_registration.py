@@ -7,6 +7,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+ETA = Path(__file__).parents[2] / "examples" / "eta"
 CALL_SITE = """
 import sys
 import lyftlearn
@@ -25,8 +28,9 @@ def _run(*command: str, home: Path, plugin: Path, backend: str = "bare") -> str:
         "LYFTLEARN_HOME": str(home / "home"),
         "LYFTLEARN_PLATFORM_CONFIG": str(home / "none"),
         "LYFTLEARN_BACKEND": backend,
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
     }
-    answer = subprocess.run(command, cwd=home, env=env, capture_output=True, text=True, check=True, timeout=240)
+    answer = subprocess.run(command, cwd=home, env=env, capture_output=True, text=True, check=True, timeout=280)
     return answer.stdout
 
 
@@ -44,3 +48,12 @@ def test_it_is_listed(tmp_path: Path, plugin: Path) -> None:
     """An operator sees what is installed, and what it lacks."""
     listed = _run(sys.executable, "-m", "lyftlearn.cli", "backends", home=tmp_path, plugin=plugin)
     assert "bare" in listed
+
+
+@pytest.mark.slow
+def test_the_example_runs_on_it(tmp_path: Path, plugin: Path) -> None:
+    """Real models are trained by a backend that the example was not written for."""
+    answer = _run(sys.executable, str(ETA / "submit.py"), home=tmp_path, plugin=plugin)
+    for origin in ("ewr", "jfk", "lga"):
+        assert f"eta-{origin}-" in answer
+        assert (tmp_path / "eta-results" / origin.upper() / "output" / "metrics.json").exists()
