@@ -21,5 +21,5 @@ def clean_environment() -> dict[str, str]:
 
 def _aws_files() -> dict[str, str]:
     """Where the caller's AWS configuration is: the job may have another HOME."""
-    home = Path.home()
-    return {name: str(home / path) for name, path in _AWS_FILES.items() if (home / path).exists()}
+    home = Path(os.environ.get("HOME", "/"))
+    return {name: str(home / path) for name, path in _AWS_FILES.items() if os.access(home / path, os.R_OK)}

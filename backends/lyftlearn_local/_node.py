@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 
 from lyftlearn_local._capture import CHUNK, Capture
@@ -129,6 +128,8 @@ class Node:
 
 def free_port() -> int:
     """A TCP port that nobody uses now, for the nodes of one job to meet at."""
+    import socket  # noqa: PLC0415 - most jobs have one node and start sooner without
+
     with socket.socket() as probe:
         probe.bind((LOOPBACK, 0))
         port: int = probe.getsockname()[1]
