@@ -6,7 +6,14 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from lyftlearn.backend import Backend, runtime_archive
-from lyftlearn_kubernetes import _names, _observed, _options, _plan, _program
+from lyftlearn_kubernetes import _doctor, _jobs, _listing, _names, _observed, _options, _plan, _program
+from lyftlearn_kubernetes._cluster import JOBS, Cluster
+from lyftlearn_kubernetes._errors import translated
+from lyftlearn_kubernetes._follow import Follower
+from lyftlearn_kubernetes._jobs import Judge
+from lyftlearn_kubernetes._logs import LogReader
+from lyftlearn_kubernetes._submit import Submitter
+from lyftlearn_kubernetes._watch import SILENCE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -24,10 +31,7 @@ if TYPE_CHECKING:
         Plan,
     )
     from lyftlearn.events import JobEvent
-    from lyftlearn_kubernetes._cluster import Cluster
-    from lyftlearn_kubernetes._jobs import Judge
     from lyftlearn_kubernetes._program import Program
-    from lyftlearn_kubernetes._submit import Submitter
 
 
 class KubernetesBackend(Backend):
@@ -38,8 +42,12 @@ class KubernetesBackend(Backend):
         self._settings = settings
         self._options = _options.read(settings)
         self._planner = _plan.Planner(settings.name, self._options, settings.storage_url, self._program)
+        self._cluster = Cluster(self._options)
+        self._judge = Judge(self._cluster, self._options)
+        self._submitter = Submitter(self._cluster, self._judge, settings.storage_url)
         self._known: set[str] = set()
-        self._silence: float | None = None
+        self.silence = SILENCE
+        """Seconds without a byte after which a watch counts as dead."""
 
     def capabilities(self) -> Capabilities:
         return _plan.capabilities(self._options)
@@ -53,8 +61,6 @@ class KubernetesBackend(Backend):
         return record
 
     def describe(self, job_id: str) -> JobRecord:
-        from lyftlearn_kubernetes import _jobs
-
         document = _jobs.fetch(self._cluster, job_id)
         pods = _jobs.pods_of(self._cluster, job_id)
         job = self._judge.end_if_overdue(_observed.job(document), pods)
@@ -62,20 +68,12 @@ class KubernetesBackend(Backend):
         return _jobs.record(document, self._judge.event(job, pods))
 
     def list(self, query: JobQuery) -> Iterator[JobRecord]:
-        from lyftlearn_kubernetes import _listing
-
         return _listing.matching(self._cluster, query)
 
     def logs(self, job_id: str, query: LogQuery) -> Iterator[LogLine]:
-        from lyftlearn_kubernetes._logs import LogReader
-
         return LogReader(self._cluster, self._settings.storage_url).lines(job_id, query)
 
     def stop(self, job_id: str) -> None:
-        from lyftlearn_kubernetes import _jobs
-        from lyftlearn_kubernetes._cluster import JOBS
-        from lyftlearn_kubernetes._errors import translated
-
         job = _observed.job(_jobs.fetch(self._cluster, job_id))
         if job.finished or job.stop is not None:
             return
@@ -84,19 +82,12 @@ class KubernetesBackend(Backend):
             self._cluster.patch(JOBS, job_id, wish)
 
     def watch(self, following: Following) -> Iterator[JobEvent]:
-        from lyftlearn_kubernetes._follow import Follower
-        from lyftlearn_kubernetes._watch import SILENCE
-
-        return Follower(self._cluster, self._judge, self._known, self._silence or SILENCE).events(following)
+        return Follower(self._cluster, self._judge, self._known, self.silence).events(following)
 
     def outputs(self, job_id: str) -> Mapping[str, str]:
-        from lyftlearn_kubernetes import _jobs
-
         return _jobs.outputs(_jobs.fetch(self._cluster, job_id))
 
     def diagnose(self) -> Iterator[Check]:
-        from lyftlearn_kubernetes import _doctor
-
         return _doctor.checks(self._cluster, self._options, self._settings.storage_url)
 
     @cached_property
@@ -105,21 +96,3 @@ class KubernetesBackend(Backend):
 
     def _program(self) -> Program:
         return self._archive
-
-    @cached_property
-    def _cluster(self) -> Cluster:
-        from lyftlearn_kubernetes._cluster import Cluster
-
-        return Cluster(self._options)
-
-    @cached_property
-    def _judge(self) -> Judge:
-        from lyftlearn_kubernetes._jobs import Judge
-
-        return Judge(self._cluster, self._options)
-
-    @cached_property
-    def _submitter(self) -> Submitter:
-        from lyftlearn_kubernetes._submit import Submitter
-
-        return Submitter(self._cluster, self._judge, self._settings.storage_url)

@@ -1,4 +1,4 @@
-"""Requests to one cluster's API, as plain data. What may be repeated is repeated here."""
+"""Requests to one namespace of a cluster, as plain data. What may be repeated is repeated here."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from lyftlearn_kubernetes import _access
 from lyftlearn_kubernetes._errors import SERVERS_FAULT, Refused, Unanswered, refusal
 
 if TYPE_CHECKING:
@@ -19,25 +18,29 @@ if TYPE_CHECKING:
     import httpx2
 
     from lyftlearn_kubernetes._options import Options
+    from lyftlearn_kubernetes._transport import Stream
 
 JOBS, PODS, CONFIG_MAPS, SERVICES, EVENTS, QUOTAS = "jobs", "pods", "configmaps", "services", "events", "resourcequotas"
 PAGE = 250
 PAUSES = (0.1, 0.4, 1.0)  # seconds before each repetition
 MERGE_PATCH = "application/merge-patch+json"
 FIELD_MANAGER = "lyftlearn"
-_LONGEST_PAUSE = 10.0
+_SUCCESS = range(200, 300)
 
 
 class Cluster:
-    """One namespace of a cluster. Connects when it is first asked; safe to share between threads."""
+    """Connects when it is first asked; safe to share between threads."""
 
     def __init__(self, options: Options) -> None:
         self._options = options
         self._lock = threading.Lock()
+        self._client: httpx2.Client | None = None
 
     @cached_property
     def config(self) -> Any:
         """The access in use."""
+        from lyftlearn_kubernetes import _access  # noqa: PLC0415 - 200 ms that planning need not pay
+
         return _access.find(self._options)
 
     @property
@@ -45,13 +48,6 @@ class Cluster:
         """Where jobs are created and looked for."""
         namespace: str = self._options.namespace or self.config.namespace
         return namespace
-
-    @cached_property
-    def _http(self) -> httpx2.Client:
-        with self._lock:
-            client = _access.connect(self.config)
-            weakref.finalize(self, client.close)
-            return client
 
     def create(self, kind: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """Create an object; repeated until there is an answer, so one that exists may be this call's own."""
@@ -95,87 +91,54 @@ class Cluster:
         sent = False
         for pause in (*PAUSES, None):
             try:
-                return self._ask_once(method, path, params, content, headers)
+                return self._ask_once(method, path, params=params, content=content, headers=headers)
             except Unanswered as exc:
                 sent = sent or exc.sent
                 if pause is None:
                     raise Unanswered(str(exc), sent=sent) from exc
-                time.sleep(pause)
             except Refused as exc:
                 exc.doubted = sent
                 if not exc.passing or pause is None:
                     raise
                 sent = sent or exc.status >= SERVERS_FAULT
-                time.sleep(pause)
+            time.sleep(pause)
         raise AssertionError
 
-    def _ask_once(
-        self, method: str, path: str, params: Mapping[str, Any] | None, content: bytes | None, headers: dict[str, str]
-    ) -> dict[str, Any]:
-        with _unanswered():
-            answer = self._http.request(method, path, params=params, content=content, headers=headers)
-            document = _parsed(answer)
-        if not answer.is_success:
-            raise refusal(answer.status_code, document, answer.text)
+    def _ask_once(self, method: str, path: str, **request: Any) -> dict[str, Any]:
+        status, data = self._transport.send(self._http(), method, path, **request)
+        document = _parsed(data)
+        if status not in _SUCCESS:
+            raise refusal(status, document, data.decode(errors="replace"))
         if not isinstance(document, dict):
-            raise Unanswered(f"the answer from {answer.url.host} is not of the Kubernetes API", sent=True)
+            raise Unanswered("the answer is not of the Kubernetes API", sent=True)
         return document
 
     @contextmanager
-    def stream(self, path: str, params: Mapping[str, Any], silence: float | None) -> Iterator[Stream]:
-        """Give what arrives on a request that goes on. silence: seconds after which the connection counts as dead."""
-        import httpx2
-
-        timeout = httpx2.Timeout(_access.ANSWER_SECONDS, connect=_access.CONNECT_SECONDS, read=silence)
-        with _unanswered(), self._http.stream("GET", path, params=dict(params), timeout=timeout) as answer:
-            if not answer.is_success:
-                answer.read()
-                raise refusal(answer.status_code, _parsed(answer), answer.text)
-            yield Stream(answer)
-
-
-class Stream:
-    """An answer that goes on. `close` ends it from any thread."""
-
-    def __init__(self, answer: httpx2.Response) -> None:
-        self._answer = answer
-        self._rest = b""
-
-    def lines(self) -> Iterator[bytes]:
-        """Yield whole lines without their newlines. Raises Unanswered if the connection breaks."""
-        with _unanswered():
-            for chunk in self._answer.iter_bytes():
-                *whole, self._rest = (self._rest + chunk).split(b"\n") if b"\n" in chunk else (self._rest + chunk,)
-                yield from whole
+    def stream(self, path: str, params: Mapping[str, Any], silence: float) -> Iterator[Stream]:
+        """Give what arrives on a request that goes on. Raises Refused or Unanswered."""
+        with self._transport.stream(self._http(), path, params, silence) as answer:
+            if answer.status not in _SUCCESS:
+                data = answer.read()
+                raise refusal(answer.status, _parsed(data), data.decode(errors="replace"))
+            yield answer
 
     @property
-    def rest(self) -> bytes:
-        """What came after the last newline, once `lines` has ended."""
-        return self._rest
+    def _transport(self) -> Any:
+        from lyftlearn_kubernetes import _transport  # noqa: PLC0415 - 200 ms that planning need not pay
 
-    def close(self) -> None:
-        """Wake who waits for more."""
-        import socket
-        from contextlib import suppress
+        return _transport
 
-        connection = self._answer.extensions["network_stream"].get_extra_info("socket")
-        with suppress(OSError):
-            connection.shutdown(socket.SHUT_RDWR)
+    def _http(self) -> httpx2.Client:
+        with self._lock:
+            if self._client is None:
+                client: httpx2.Client = self._transport.connect(self.config)
+                weakref.finalize(self, client.close)
+                self._client = client
+            return self._client
 
 
-@contextmanager
-def _unanswered() -> Iterator[None]:
-    import httpx2
-
-    never_sent = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout)
+def _parsed(data: bytes) -> Any:
     try:
-        yield
-    except httpx2.HTTPError as exc:
-        raise Unanswered(str(exc) or type(exc).__name__, sent=not isinstance(exc, never_sent)) from exc
-
-
-def _parsed(answer: httpx2.Response) -> Any:
-    try:
-        return json.loads(answer.content)
+        return json.loads(data)
     except ValueError:
         return None

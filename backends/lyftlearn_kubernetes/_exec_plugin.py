@@ -52,7 +52,9 @@ class ExecPlugin(httpx2.Auth):
     def _ask(self) -> tuple[str, datetime]:
         status = self._answer().get("status") or {}
         if not status.get("token"):
-            raise AccessDenied(f"{self._plugin.command} of the kubeconfig gave no token; certificates cannot be used here")
+            raise AccessDenied(
+                f"{self._plugin.command} of the kubeconfig gave no token; certificates cannot be used here"
+            )
         expires = status.get("expirationTimestamp")
         return status["token"], datetime.fromisoformat(expires) if expires else _NEVER
 

@@ -30,7 +30,7 @@ _log = logging.getLogger("lyftlearn")
 
 
 class Follower:
-    """One call of `Backend.watch`. known: ids of jobs that this process has seen, so that a missing one is a lost one."""
+    """One call of `Backend.watch`. known: jobs that this process has seen, so a missing one is lost."""
 
     def __init__(self, cluster: Cluster, judge: Judge, known: set[str], silence: float) -> None:
         self._cluster = cluster

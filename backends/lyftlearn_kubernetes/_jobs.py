@@ -41,7 +41,9 @@ def fetch(cluster: Cluster, job_id: str) -> dict[str, Any]:
 
 def not_found(cluster: Cluster, job_id: str) -> JobNotFound:
     """Return the error for a job that is not there."""
-    return JobNotFound(f"there is no job {job_id} in the namespace {cluster.namespace!r}; finished ones are removed in time")
+    return JobNotFound(
+        f"there is no job {job_id} in the namespace {cluster.namespace!r}; finished ones are removed in time"
+    )
 
 
 def pods_of(cluster: Cluster, job_id: str) -> list[ObservedPod]:

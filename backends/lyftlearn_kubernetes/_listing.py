@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def matching(cluster: Cluster, query: JobQuery) -> Iterator[JobRecord]:
-    """Yield the jobs of `query`, newest first. The API sorts by name, so all pages are read before the first is given."""
+    """Yield the jobs of `query`, newest first. The API sorts by name, so all pages are read first."""
     selector = _names.selector(query)
     pods = _pods(cluster, selector)
     found: list[JobRecord] = []

@@ -16,7 +16,7 @@ from lyftlearn_kubernetes._errors import Refused, Unanswered, of_refusal
 from lyftlearn_kubernetes._log_lines import Place, parse
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator, Iterator
 
     from lyftlearn.backend import LogQuery
     from lyftlearn_kubernetes._cluster import Cluster
@@ -144,7 +144,10 @@ class NodeLog:
 
     def _kept(self, job: ObservedJob, *, pods_seen: bool) -> list[StampedLine] | None:
         kept = [
-            line for pod in _kept_logs.pods(self._storage_url, self._job_id, self._node) for line in pod if self._wanted(line)
+            line
+            for pod in _kept_logs.pods(self._storage_url, self._job_id, self._node)
+            for line in pod
+            if self._wanted(line)
         ]
         if not kept and not pods_seen:
             self._say_what_is_lost(job)
@@ -171,19 +174,25 @@ class NodeLog:
                     return bool(end.value)
             time.sleep(PAUSES[min(self._failures, len(PAUSES) - 1)])
 
-    def _stream(self, pod: ObservedPod, *, follow: bool) -> Iterator[LogLine]:
+    def _stream(self, pod: ObservedPod, *, follow: bool) -> Generator[LogLine, None, bool]:
+        """Yield the lines of one request; return whether it reached the log's end of that time."""
         reading = self._lines_of(pod, follow=follow)
         while True:
             try:
                 line = next(reading)
             except StopIteration as end:
-                return end.value
+                return bool(end.value)
             yield self._line(line)
 
-    def _lines_of(self, pod: ObservedPod, *, follow: bool) -> Iterator[StampedLine]:
+    def _lines_of(self, pod: ObservedPod, *, follow: bool) -> Generator[StampedLine, None, bool]:
         """Yield new lines of one request; return whether it reached the log's end of that time."""
         place = self._place(pod)
-        params = {"container": _names.MAIN, "timestamps": "true", **self._start(place), **({"follow": "true"} if follow else {})}
+        params = {
+            "container": _names.MAIN,
+            "timestamps": "true",
+            **self._start(place),
+            **({"follow": "true"} if follow else {}),
+        }
         path = self._cluster.path(PODS, pod.name, "log")
         try:
             with self._cluster.stream(path, params, SILENCE) as stream:

@@ -72,7 +72,7 @@ class JobManifest:
             "metadata": {
                 "name": self._spec.id,
                 "labels": {**self._labels(), **queue},
-                "annotations": {**self._options.annotations, **_names.annotations(self._spec, outputs)},
+                "annotations": {**self._options.annotations, **_names.described(self._spec, outputs)},
             },
             "spec": {**self._job(), "template": self._template()},
         }
@@ -206,9 +206,10 @@ class JobManifest:
         return [_volume("shared-memory", "/dev/shm", in_memory)] if asked else []  # noqa: S108 - the kernel's name
 
     def _secrets(self) -> list[tuple[dict[str, Any], dict[str, Any]]]:
-        """Return the Secrets as files. They are optional here, so that one that is missing is told by its variables:
+        """Return the Secrets as files, and the memory in which the runtime arranges them.
 
-        a volume that cannot be mounted is told in Events only, and those are forgotten.
+        They are optional here, so that one that is missing is told by its variables: a volume that cannot be mounted is
+        told in Events only, and those are forgotten.
         """
         mounted = [
             _volume(

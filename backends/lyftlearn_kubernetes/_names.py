@@ -34,7 +34,7 @@ def labels(spec: JobSpec) -> dict[str, str]:
 
 
 def selectable(given: Mapping[str, str]) -> dict[str, str]:
-    """Return those labels that Kubernetes and lyftlearn do not use themselves; the others stand in an annotation only."""
+    """Return the labels that Kubernetes and lyftlearn do not use themselves; others are kept in an annotation."""
     return {key: value for key, value in given.items() if not _is_reserved(key)}
 
 
@@ -45,7 +45,7 @@ def _is_reserved(key: str) -> bool:
     return any(prefix == domain or prefix.endswith(f".{domain}") for domain in _RESERVED)
 
 
-def annotations(spec: JobSpec, outputs: Mapping[str, str]) -> dict[str, str]:
+def described(spec: JobSpec, outputs: Mapping[str, str]) -> dict[str, str]:
     """Return what describes the job beyond its labels."""
     return {
         DIGEST: spec.digest,

@@ -182,9 +182,10 @@ def _false_message(status: Mapping[str, Any], kind: str) -> str:
 
 
 def _main_state(status: Mapping[str, Any]) -> dict[str, Any]:
-    found = (entry for entry in status.get("containerStatuses") or () if entry["name"] == _names.MAIN)
-    state: dict[str, Any] = next(found, {}).get("state") or {}
-    return state
+    for entry in status.get("containerStatuses") or ():
+        if entry["name"] == _names.MAIN:
+            return dict(entry.get("state") or {})
+    return {}
 
 
 def _ending(terminated: Mapping[str, Any]) -> Ending:

@@ -60,7 +60,9 @@ class Planner:
         text, stored = self._bundle(spec)
         faults = [*self._options.faults, *self._faults(spec)]
         if len(text) > MOST_ANNOTATED:
-            faults.append(("inputs", f"the job has {len(text)} bytes to say, a Job carries {MOST_ANNOTATED}: shorten it"))
+            faults.append(
+                ("inputs", f"the job has {len(text)} bytes to say, a Job carries {MOST_ANNOTATED}: shorten it")
+            )
         return Plan(
             spec=spec,
             backend=self._name,
@@ -138,7 +140,9 @@ class Planner:
         if parts.scheme == "s3":
             return True
         path = f"{unquote(parts.path)}/"
-        return parts.scheme == "file" and any(path.startswith(f"{top.rstrip('/')}/") for top in mount_paths(self._options))
+        return parts.scheme == "file" and any(
+            path.startswith(f"{top.rstrip('/')}/") for top in mount_paths(self._options)
+        )
 
     def _places(self, spec: JobSpec) -> Iterator[tuple[str, str]]:
         yield from ((f"inputs.{channel}", uri) for channel, uri in spec.inputs.items())
@@ -155,7 +159,7 @@ class Planner:
             yield f"logs end with their pod: {self._storage_url} is not seen from there, so nothing keeps them"
         shared = spec.resources.shared_memory
         if shared and shared >= spec.resources.memory:
-            yield "resources.shared_memory: what is written there counts as memory, and is not less than resources.memory"
+            yield "resources.shared_memory: what is written there counts as memory, and resources.memory is no more"
 
 
 def _secret_faults(spec: JobSpec) -> Iterator[tuple[str, str]]:

@@ -91,9 +91,7 @@ def _failed(job: ObservedJob, failure: Condition, pods: Sequence[ObservedPod]) -
         words = POD_DELETED if any(pod.ending for pod in pods) else failure.message or failure.reason
         return _event(job, JobStatus.FAILED, failure.at, pods, reason=FailureReason.PLATFORM, message=words)
     reason_of_pod, message, exit_code = why(ends[0])
-    return _event(
-        job, JobStatus.FAILED, failure.at, pods, reason=reason_of_pod, message=message, exit_code=exit_code
-    )
+    return _event(job, JobStatus.FAILED, failure.at, pods, reason=reason_of_pod, message=message, exit_code=exit_code)
 
 
 def _tells_why(pod: ObservedPod) -> bool:

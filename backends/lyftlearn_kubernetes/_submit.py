@@ -81,7 +81,7 @@ class Submitter:
         return _jobs.record(created, self._judge.event(job, ()))
 
     def _settle(self, spec: JobSpec, refused: Refused) -> JobRecord:
-        """Return the job that is there under this id. A refusal says nothing while an earlier try may have been accepted."""
+        """Return the job that is there under this id: an earlier try may have been accepted, whatever is said now."""
         if refused.status != CONFLICT and not refused.doubted and spec.id not in self._doubtful:
             raise of_refusal(refused, "creating jobs", spec.id) from refused
         try:
@@ -106,5 +106,3 @@ class Submitter:
             self._doubtful.add(job_id)
         doubtful = job_id if job_id in self._doubtful else None
         return BackendUnavailable(f"the Kubernetes API gave no answer while creating {job_id}: {why}", doubtful)
-
-

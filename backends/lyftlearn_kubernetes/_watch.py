@@ -15,7 +15,8 @@ from lyftlearn_kubernetes._errors import Refused, Unanswered, refusal
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from lyftlearn_kubernetes._cluster import Cluster, Stream
+    from lyftlearn_kubernetes._cluster import Cluster
+    from lyftlearn_kubernetes._transport import Stream
 
 GONE = 410
 SILENCE = 90.0  # an API server sends a bookmark each minute
@@ -106,7 +107,9 @@ class Feed(threading.Thread):
     def _begin(self) -> str:
         """Return the version of now; the list itself is not asked for, since it holds everybody's jobs."""
         params = {"limit": 1, "labelSelector": _names.SELECTOR}
-        version: str = self._cluster.ask("GET", self._cluster.path(self._kind), params=params)["metadata"]["resourceVersion"]
+        version: str = self._cluster.ask("GET", self._cluster.path(self._kind), params=params)["metadata"][
+            "resourceVersion"
+        ]
         return version
 
     def _take(self, line: bytes) -> None:

@@ -35,7 +35,9 @@ def new_backend(table: dict[str, Any], tmp_path: Path) -> Callable[..., Kubernet
 
     def make(**changes: Any) -> KubernetesBackend:
         storage = (tmp_path / "storage").as_uri()
-        settings = BackendSettings(name="kubernetes", table={**table, **changes}, home=tmp_path / "home", storage_url=storage)
+        settings = BackendSettings(
+            name="kubernetes", table={**table, **changes}, home=tmp_path / "home", storage_url=storage
+        )
         return KubernetesBackend(settings)
 
     return make

@@ -19,9 +19,7 @@ class TestKubernetes(BackendConformance):
         return new_backend
 
     @pytest.fixture
-    def harness(
-        self, backend: Backend, storage_url: str, python: Sequence[str], patience: float
-    ) -> Iterator[Harness]:
+    def harness(self, backend: Backend, storage_url: str, python: Sequence[str], patience: float) -> Iterator[Harness]:
         harness = Harness(backend, storage_url, python, patience)
         harness.defaults = {"image": IMAGE}
         yield harness

@@ -34,7 +34,8 @@ class Access:
         if caller.rules is None:
             return True
         return any(
-            verb in rule["verbs"] and resource in rule["resources"] and group in rule["apiGroups"] for rule in caller.rules
+            verb in rule["verbs"] and resource in rule["resources"] and group in rule["apiGroups"]
+            for rule in caller.rules
         )
 
     def check(self, caller: Caller, verb: str, group: str, resource: str, namespace: str) -> None:

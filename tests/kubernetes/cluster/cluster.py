@@ -6,6 +6,7 @@ import base64
 import json
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 from tests.kubernetes.cluster.access import Access
@@ -28,12 +29,15 @@ class Cluster:
         self.store.create("namespaces", "", {"metadata": {"name": NAMESPACE}})
         search = os.pathsep.join((str(Path(sys.executable).parent), "/usr/local/bin", "/usr/bin", "/bin"))
         self.node = Node(images={IMAGE: search, NO_PYTHON: str(directory)})
-        self.api = ApiServer(self.store, lambda *asked: self.kubelet.log(*asked), version, access)
+        self.api = ApiServer(self.store, self._log, version, access)
         self.api.start()
         self.kubelet = Kubelet(self.store, directory / "kubelet", self.node, self.api.url)
         self.controller = JobController(self.api)
         self.kubelet.start()
         self.controller.start()
+
+    def _log(self, pod: Object, container: str, params: dict[str, str]) -> Iterator[bytes]:
+        return self.kubelet.log(pod, container, params)
 
     def close(self) -> None:
         self.controller.close()
@@ -58,13 +62,15 @@ class Cluster:
 
     def create_secret(self, name: str, values: dict[str, str]) -> None:
         data = {key: base64.b64encode(value.encode()).decode() for key, value in values.items()}
-        self.store.create("secrets", NAMESPACE, {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "data": data})
+        self.store.create(
+            "secrets", NAMESPACE, {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "data": data}
+        )
 
     def job(self, job_id: str) -> Object:
         return self.store.get("jobs", NAMESPACE, job_id)
 
     def pods(self, job_id: str) -> list[Object]:
-        found = self.store.list("pods", NAMESPACE)
+        found = self.store.all("pods", NAMESPACE)
         return [pod for pod in found if pod["metadata"]["labels"]["lyftlearn/job"] == job_id]
 
     def lose_node_of(self, pod: Object) -> None:

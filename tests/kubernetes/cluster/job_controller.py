@@ -25,7 +25,9 @@ class JobController(threading.Thread):
         self._store: Store = api.store
         self._closed = threading.Event()
         self._not_before: dict[str, float] = {}
-        self._done: dict[str, dict[str, tuple[str, int, str]]] = {}  # by uid of the Job, then of its pods that have ended
+        self._done: dict[
+            str, dict[str, tuple[str, int, str]]
+        ] = {}  # by uid of the Job, then of its pods that have ended
 
     def close(self) -> None:
         self._closed.set()
@@ -33,8 +35,8 @@ class JobController(threading.Thread):
     def run(self) -> None:
         while not self._closed.is_set():
             version = self._store.version
-            pods = self._store.list("pods")
-            jobs = {job["metadata"]["uid"]: job for job in self._store.list("jobs")}
+            pods = self._store.all("pods")
+            jobs = {job["metadata"]["uid"]: job for job in self._store.all("jobs")}
             for job in jobs.values():
                 owned = [pod for pod in pods if _owner(pod) == job["metadata"]["uid"]]
                 try:
@@ -94,7 +96,8 @@ class JobController(threading.Thread):
             code = _exit_code(pod)
             if "onExitCodes" in rule and code not in (None, *rule["onExitCodes"]["values"]):
                 name = pod["metadata"]["name"]
-                return f"Container main for pod {name} failed with exit code {code} matching FailJob rule at index {number}"
+                failed = f"Container main for pod {name} failed with exit code {code}"
+                return f"{failed} matching FailJob rule at index {number}"
         return ""
 
     def _failure(self, job: Object, pods: list[Object], counts: dict[str, Any]) -> Object | None:
@@ -110,7 +113,9 @@ class JobController(threading.Thread):
 
     def _fail(self, job: Object, active: list[Object], counts: dict[str, Any], target: Object) -> None:
         if not _condition(job, "FailureTarget"):
-            self._status(job, lambda status: _set_condition(status, "FailureTarget", target["reason"], target["message"]))
+            self._status(
+                job, lambda status: _set_condition(status, "FailureTarget", target["reason"], target["message"])
+            )
         for pod in active:
             self._end_pod(pod)
         if not active:
@@ -134,7 +139,9 @@ class JobController(threading.Thread):
         for index in range(job["spec"].get("completions", 1)):
             if index not in there | counts["indexes"]:
                 try:
-                    admit(self._api, "create", "pods", job["metadata"]["namespace"], _pod(job, index if indexed else None))
+                    admit(
+                        self._api, "create", "pods", job["metadata"]["namespace"], _pod(job, index if indexed else None)
+                    )
                 except ApiError as error:
                     self._not_before[name] = time.monotonic() + BACKOFF
                     self.tell(job, "Job", "FailedCreate", f"Error creating: {error.message}")
@@ -162,7 +169,9 @@ class JobController(threading.Thread):
     def _end_pod(self, pod: Object) -> None:
         namespace, name = pod["metadata"]["namespace"], pod["metadata"]["name"]
         if "deletionTimestamp" not in pod["metadata"] and self._store.find("pods", namespace, name):
-            self._store.modify("pods", namespace, name, lambda item: item["metadata"].setdefault("deletionTimestamp", now()) and None)
+            self._store.modify(
+                "pods", namespace, name, lambda item: item["metadata"].setdefault("deletionTimestamp", now()) and None
+            )
 
     def _let_go(self, pod: Object) -> None:
         if FINALIZER in pod["metadata"].get("finalizers", ()) and self._store.find(
@@ -172,9 +181,11 @@ class JobController(threading.Thread):
                 "pods",
                 pod["metadata"]["namespace"],
                 pod["metadata"]["name"],
-                lambda item: item["metadata"]["finalizers"].remove(FINALIZER)
-                if FINALIZER in item["metadata"].get("finalizers", ())
-                else None,
+                lambda item: (
+                    item["metadata"]["finalizers"].remove(FINALIZER)
+                    if FINALIZER in item["metadata"].get("finalizers", ())
+                    else None
+                ),
             )
 
 
@@ -212,7 +223,9 @@ def _pod(job: Object, index: int | None) -> Object:
         annotations[INDEX] = labels[INDEX] = str(index)
         spec["hostname"] = f"{name}-{index}"
         variable = {"name": "JOB_COMPLETION_INDEX", "value": str(index)}
-        spec["containers"] = [{**container, "env": [*container.get("env", ()), variable]} for container in spec["containers"]]
+        spec["containers"] = [
+            {**container, "env": [*container.get("env", ()), variable]} for container in spec["containers"]
+        ]
     middle = f"{name}-{index}" if index is not None else name
     owner = {"apiVersion": "batch/v1", "kind": "Job", "name": name, "uid": uid, "controller": True}
     return {
@@ -257,7 +270,9 @@ def _numbers(active: list[Object], counts: dict[str, Any]) -> Object:
 
 
 def _condition(item: Object, kind: str) -> Object | None:
-    found = (entry for entry in item["status"].get("conditions", ()) if entry["type"] == kind and entry["status"] == "True")
+    found = (
+        entry for entry in item["status"].get("conditions", ()) if entry["type"] == kind and entry["status"] == "True"
+    )
     return next(found, None)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import os
 import shutil
 import signal
@@ -52,7 +53,7 @@ class Kubelet(threading.Thread):
     def run(self) -> None:
         while not self._closed.is_set():
             version = self.store.version
-            for pod in self.store.list("pods"):
+            for pod in self.store.all("pods"):
                 uid = pod["metadata"]["uid"]
                 if uid not in self.pods and self.node.runs:
                     self.pods[uid] = PodRunner(self, pod)
@@ -69,7 +70,7 @@ class Kubelet(threading.Thread):
     def write_hosts(self) -> None:
         """Names of all pods with a subdomain; the same file again, since it is mounted."""
         lines = ["127.0.0.1 localhost"]
-        for pod in self.store.list("pods"):
+        for pod in self.store.all("pods"):
             name, domain = pod["spec"].get("hostname"), pod["spec"].get("subdomain")
             if name and domain and self.store.find("services", pod["metadata"]["namespace"], domain):
                 lines.append(f"127.0.0.1 {name}.{domain} {name}")
@@ -178,7 +179,9 @@ class PodRunner(threading.Thread):
         started = now()
         if shutil.which(container["command"][0], path=search) is None:
             words = f'exec: "{container["command"][0]}": executable file not found in $PATH: unknown'
-            self._end({"exitCode": 128, "reason": "StartError", "message": words, "startedAt": started, "finishedAt": now()})
+            self._end(
+                {"exitCode": 128, "reason": "StartError", "message": words, "startedAt": started, "finishedAt": now()}
+            )
             return
         for sidecar in self._pod["spec"].get("initContainers", ()):
             self._start_sidecar(sidecar)
@@ -229,7 +232,9 @@ class PodRunner(threading.Thread):
         argv = sandbox.command(container, self._pod, self._volumes, {}, writing)
         log = (self._directory / f"{container['name']}.log").open("wb")
         with log:
-            process = subprocess.Popen(argv, env=self._environment(container), stdout=log, stderr=log, pass_fds=(writing,))
+            process = subprocess.Popen(
+                argv, env=self._environment(container), stdout=log, stderr=log, pass_fds=(writing,)
+            )
         os.close(writing)
         os.close(reading)
         self._sidecars.append(process)
@@ -258,10 +263,8 @@ class PodRunner(threading.Thread):
 
     def _signal(self, number: int) -> None:
         if self._child:
-            try:
+            with contextlib.suppress(ProcessLookupError):
                 os.kill(self._child, number)
-            except ProcessLookupError:
-                pass
 
     def _end(self, terminated: Object | None) -> None:
         for process in self._sidecars:

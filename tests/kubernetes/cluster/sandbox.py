@@ -66,13 +66,15 @@ class Volumes:
 
     def _content(self, volume: Object) -> dict[str, bytes]:
         if "configMap" in volume:
-            found = self._find("configmaps", volume["configMap"]["name"])
-            return {key: base64.b64decode(value) for key, value in (found or {}).get("binaryData", {}).items()}
+            config_map = self._find("configmaps", volume["configMap"]["name"])
+            return {key: base64.b64decode(value) for key, value in config_map["binaryData"].items()}
         if "secret" in volume:
             source = volume["secret"]
             found = self._lookup("secrets", source["secretName"])
             if found is None and not source.get("optional"):
-                raise NotMounted(f'MountVolume.SetUp failed for volume "{volume["name"]}": secret "{source["secretName"]}" not found')
+                raise NotMounted(
+                    f'MountVolume.SetUp failed for volume "{volume["name"]}": secret "{source["secretName"]}" not found'
+                )
             return {key: base64.b64decode(value) for key, value in (found or {}).get("data", {}).items()}
         items = (volume.get("downwardAPI") or {}).get("items", ())
         return {item["path"]: self._field(item["fieldRef"]["fieldPath"]).encode() for item in items}
@@ -111,9 +113,9 @@ def command(container: Object, pod: Object, volumes: Volumes, files: dict[str, P
 def _machine() -> list[str]:
     argv: list[str] = []
     for path in READ_ONLY:
-        if os.path.islink(path):
-            argv += ["--symlink", os.readlink(path), path]
-        elif os.path.isdir(path):
+        if Path(path).is_symlink():
+            argv += ["--symlink", str(Path(path).readlink()), path]
+        elif Path(path).is_dir():
             argv += ["--ro-bind", path, path]
     for path in EMPTY:
         argv += ["--perms", "1777", "--tmpfs", path]

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import socket
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-from tests.kubernetes.cluster import selectors, validation
+from tests.kubernetes.cluster import validation
 from tests.kubernetes.cluster.access import Access, Caller
-from tests.kubernetes.cluster.store import ApiError, Change, Object, Store
+from tests.kubernetes.cluster.store import ApiError, Object, Store
+from tests.kubernetes.cluster.watching import Watch, matches
 
 GROUPS = {"jobs": "batch"}
 KINDS = {
@@ -28,7 +29,6 @@ KINDS = {
     "resourcequotas": "ResourceQuota",
     "namespaces": "Namespace",
 }
-BOOKMARK_SECONDS = 1.0
 LOG_LINES = "log"
 LogSource = Callable[[Object, str, dict[str, str]], Iterator[bytes]]
 
@@ -85,10 +85,8 @@ class Server(ThreadingHTTPServer):
 
     def cut_all(self) -> None:
         for connection in tuple(self.open):
-            try:
+            with contextlib.suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A client that went away is none."""
@@ -102,7 +100,7 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self._answer()
 
-    do_POST = do_PATCH = do_DELETE = do_GET
+    do_POST = do_PATCH = do_DELETE = do_GET  # noqa: N815 - the names that http.server calls
 
     def log_message(self, *arguments: Any) -> None:
         """Nothing."""
@@ -180,7 +178,12 @@ class Request:
         self._check("get" if name else "list")
         if name:
             return 200, self.store.get("namespaces", "", name)
-        return 200, {"kind": "NamespaceList", "apiVersion": "v1", "metadata": {}, "items": self.store.list("namespaces")}
+        return 200, {
+            "kind": "NamespaceList",
+            "apiVersion": "v1",
+            "metadata": {},
+            "items": self.store.all("namespaces"),
+        }
 
     def _review(self) -> tuple[int, Object]:
         review: Object = json.loads(self.body)
@@ -218,7 +221,7 @@ class Request:
             version, start = token["version"], token["start"]
             if int(version) < self.store.oldest:
                 raise ApiError(410, "Expired", "The provided continue parameter is too old")
-        found = [item for item in self.store.list(self.kind, self.namespace) if self._wanted(item)]
+        found = [item for item in self.store.all(self.kind, self.namespace) if self._wanted(item)]
         found = [item for item in found if item["metadata"]["name"] > start]
         metadata = {"resourceVersion": version}
         if limit and len(found) > limit:
@@ -254,7 +257,9 @@ class Request:
             before = json.loads(json.dumps(item))
             asked = (patch.get("metadata") or {}).get("resourceVersion")
             if asked not in (None, item["metadata"]["resourceVersion"]):
-                raise ApiError(409, "Conflict", "the object has been modified; please apply your changes to the latest version")
+                raise ApiError(
+                    409, "Conflict", "the object has been modified; please apply your changes to the latest version"
+                )
             merge(item, patch)
             validation.check(self.kind, item, self.api.version)
             validation.check_update(self.kind, before, item)
@@ -291,13 +296,6 @@ def merge(item: Object, patch: Object) -> None:
             item[key] = value
 
 
-def matches(params: dict[str, str], item: Object) -> bool:
-    labels = item["metadata"].get("labels") or {}
-    return selectors.labels_match(params.get("labelSelector", ""), labels) and selectors.fields_match(
-        params.get("fieldSelector", ""), item
-    )
-
-
 def discovery(words: list[str]) -> Object:
     """What kubectl asks before anything else."""
     if words == ["api"]:
@@ -309,48 +307,13 @@ def discovery(words: list[str]) -> Object:
     kinds = [kind for kind in KINDS if GROUPS.get(kind, "") == ("batch" if words[0] == "apis" else "")]
     verbs = ["create", "delete", "get", "list", "patch", "watch"]
     resources = [
-        {"name": kind, "singularName": KINDS[kind].lower(), "namespaced": kind != "namespaces", "kind": KINDS[kind], "verbs": verbs}
+        {
+            "name": kind,
+            "singularName": KINDS[kind].lower(),
+            "namespaced": kind != "namespaces",
+            "kind": KINDS[kind],
+            "verbs": verbs,
+        }
         for kind in kinds
     ]
     return {"kind": "APIResourceList", "groupVersion": "/".join(words[1:]), "resources": resources}
-
-
-class Watch:
-    """The changes of one kind in one namespace, as lines of JSON."""
-
-    def __init__(self, store: Store, kind: str, namespace: str, params: dict[str, str]) -> None:
-        self._store = store
-        self._key = (kind, namespace)
-        self._params = params
-        self._version = int(params.get("resourceVersion") or store.version)
-
-    def lines(self) -> Iterator[bytes]:
-        ends = time.monotonic() + float(self._params.get("timeoutSeconds") or 1800)
-        bookmarks = self._params.get("allowWatchBookmarks") == "true"
-        try:
-            while time.monotonic() < ends:
-                changes = self._store.since(self._version)
-                yield b"".join(filter(None, map(self._line, changes)))
-                if changes:
-                    self._version = changes[-1].version
-                self._store.wait(self._version, BOOKMARK_SECONDS)
-                if bookmarks and self._store.version == self._version:
-                    yield self._bookmark()
-        except ApiError as error:
-            yield _line("ERROR", error.status())
-
-    def _line(self, change: Change) -> bytes | None:
-        if change.key[:2] != self._key:
-            return None
-        now = change.what != "DELETED" and matches(self._params, change.item)
-        before = change.before is not None and matches(self._params, change.before)
-        if not (now or before):
-            return None
-        return _line({(True, True): "MODIFIED", (True, False): "ADDED", (False, True): "DELETED"}[now, before], change.item)
-
-    def _bookmark(self) -> bytes:
-        return _line("BOOKMARK", {"kind": "Bookmark", "metadata": {"resourceVersion": str(self._version)}})
-
-
-def _line(what: str, item: Object) -> bytes:
-    return json.dumps({"type": what, "object": item}).encode() + b"\n"

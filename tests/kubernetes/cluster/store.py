@@ -91,7 +91,7 @@ class Store:
         except ApiError:
             return None
 
-    def list(self, kind: str, namespace: str | None = None) -> list[Object]:
+    def all(self, kind: str, namespace: str | None = None) -> list[Object]:
         with self.changed:
             texts = [(key, text) for key, text in self._items.items() if key[0] == kind and namespace in (None, key[1])]
         return [json.loads(text) for _, text in sorted(texts)]
@@ -119,7 +119,9 @@ class Store:
         with self.changed:
             found = self.get(kind, namespace, name)
             if found["metadata"].get("finalizers"):
-                return self.modify(kind, namespace, name, lambda item: item["metadata"].setdefault("deletionTimestamp", now()))
+                return self.modify(
+                    kind, namespace, name, lambda item: item["metadata"].setdefault("deletionTimestamp", now())
+                )
             return self._remove((kind, namespace, name), found)
 
     def since(self, version: int) -> list[Change]:
