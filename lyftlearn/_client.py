@@ -12,23 +12,10 @@ from datetime import datetime
 from enum import StrEnum
 from itertools import islice
 from os import PathLike
-from typing import Any, Literal, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
-from lyftlearn import _ids
-from lyftlearn._arguments import Arguments, check
-from lyftlearn._attributes import attributes, repository
-from lyftlearn._beside import Beside
-from lyftlearn._connection import Connection
 from lyftlearn._job import HANDLES, Job, Notebook, TuningJob, moment
-from lyftlearn._prepare import Preparer, Submission
-from lyftlearn._registry import Registry
-from lyftlearn._storage import open_storage
-from lyftlearn._submit import Submitter
-from lyftlearn.backend import JobQuery, JobRecord
-from lyftlearn.config import Config, load
-from lyftlearn.errors import InvalidJob, JobNotFound, LyftLearnError
-from lyftlearn.events import Progress
-from lyftlearn.rollout import Decision, Rollout, in_use
+from lyftlearn.errors import InvalidJob, LyftLearnError
 from lyftlearn.types import (
     JSON,
     Choice,
@@ -41,6 +28,15 @@ from lyftlearn.types import (
     Resources,
     Uniform,
 )
+
+if TYPE_CHECKING:
+    from lyftlearn._connection import Connection
+    from lyftlearn._prepare import Submission
+    from lyftlearn._registry import Registry
+    from lyftlearn._world import World
+    from lyftlearn.backend import JobQuery, JobRecord
+    from lyftlearn.config import Config
+    from lyftlearn.events import Progress
 
 _Word = TypeVar("_Word", bound=StrEnum)
 
@@ -55,7 +51,7 @@ class Client:
     def __init__(self, *, config: str | PathLike[str] | Mapping[str, Any] | None = None) -> None:
         self._given = config
         self._lock = threading.RLock()
-        self._world: _World | None = None
+        self._world: World | None = None
 
     def train(
         self,
@@ -228,6 +224,8 @@ class Client:
         A backend that cannot be asked is named in a warning, and the others' jobs are given; if it is the only one, its
         error is raised.
         """
+        from lyftlearn.backend import JobQuery  # noqa: PLC0415 - as above
+
         query = JobQuery(
             name=name,
             kind=_member("kind", JobKind, kind),
@@ -236,7 +234,7 @@ class Client:
             since=moment("since", since),
         )
         world = self._opened()
-        names = in_use(world.config)
+        names = world.in_use()
         pages = [_listed(world.registry, name, query, alone=len(names) == 1) for name in names]
         merged = heapq.merge(*pages, key=_newest_first)
         return (self._handle(record) for record in islice(merged, limit))
@@ -257,13 +255,7 @@ class Client:
 
     def _connection_of(self, job_id: str) -> Connection:
         """Return the connection to the backend that the id names. Raises JobNotFound."""
-        parsed = _ids.parse(job_id) if isinstance(job_id, str) else None
-        if parsed is None:
-            raise JobNotFound(f"{job_id!r} is no job id: write it as `Job.id` gave it")
-        name = self._opened().registry.with_letter(parsed.letter)
-        if name is None:
-            raise JobNotFound(f"{job_id}: no installed backend has the letter {parsed.letter!r} in its ids")
-        return self._opened().connection(name)
+        return self._opened().connection_of(job_id)
 
     @property
     def _config(self) -> Config:
@@ -276,13 +268,13 @@ class Client:
     def _prepare(self, function: str, /, **given: Any) -> Submission:
         """Return what a call would send; what stands against it is in its plan. Raises InvalidJob; nothing was sent."""
         world = self._opened()
-        arguments = check(JobKind(function), given)
+        arguments = world.check(JobKind(function), given)
         decision = world.decide(arguments)
         return world.preparer.specify(arguments, decision, world.registry.get(decision.backend))
 
     def _submit(self, kind: JobKind, given: Mapping[str, Any]) -> Job:
         world = self._opened()
-        arguments = check(kind, given)
+        arguments = world.check(kind, given)
         accepted = world.submitter.submit(arguments, world.decide(arguments))
         world.beside.after(accepted)
         return self._handle(accepted.record, kept=accepted.kept)
@@ -291,43 +283,15 @@ class Client:
         handle = HANDLES.get(record.kind, Job)
         return handle(lambda: self._connection_of(record.id), record, kept=kept)
 
-    def _opened(self) -> _World:
+    def _opened(self) -> World:
         with self._lock:
             if self._world is None:
-                self._world = _World(load(self._given))
+                from lyftlearn._world import World  # noqa: PLC0415 - an import of lyftlearn does not pay for it
+                from lyftlearn.config import load  # noqa: PLC0415 - as above
+
+                self._world = World(load(self._given))
                 weakref.finalize(self, self._world.close)
             return self._world
-
-
-class _World:
-    """What a client needs once it is used: configuration, storage, backends."""
-
-    def __init__(self, config: Config) -> None:
-        self.config = config
-        self.registry = Registry(config)
-        self.preparer = Preparer(config, self.registry, open_storage(config.storage_url))
-        self.submitter = Submitter(self.preparer)
-        self.beside = Beside(self.preparer, self.submitter)
-        self._rollout = Rollout(config, self.registry.names)
-        self._repository = repository(config)
-        self._connections: dict[str, Connection] = {}
-        self._lock = threading.Lock()
-
-    def decide(self, arguments: Arguments) -> Decision:
-        """Return where a job of these arguments goes now, and why. Never raises."""
-        return self._rollout.decide(attributes(self.config, arguments, self._repository))
-
-    def connection(self, name: str) -> Connection:
-        """Return the one connection to the backend `name`. Raises LyftLearnError if it is not installed or broken."""
-        with self._lock:
-            if name not in self._connections:
-                self._connections[name] = Connection(self.registry.get(name))
-            return self._connections[name]
-
-    def close(self) -> None:
-        """End the watchers."""
-        for connection in self._connections.values():
-            connection.close()
 
 
 def _arguments(written: Mapping[str, Any]) -> dict[str, Any]:

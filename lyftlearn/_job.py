@@ -9,14 +9,16 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from os import PathLike
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
-from lyftlearn._connection import Connection
 from lyftlearn._quantities import duration
-from lyftlearn.backend import Capability, JobRecord, LogLine, LogQuery
 from lyftlearn.errors import InvalidJob, LyftLearnError
-from lyftlearn.events import JobEvent, Progress, advance
 from lyftlearn.types import JSON, Duration, JobKind, JobState, JobStatus
+
+if TYPE_CHECKING:
+    from lyftlearn._connection import Connection
+    from lyftlearn.backend import Capability, JobRecord, LogLine
+    from lyftlearn.events import JobEvent, Progress
 
 _PACE = 1.0  # seconds between two questions about one job
 
@@ -35,7 +37,7 @@ class Job:
         self._record = record
         self._kept = kept
         self._lock = threading.Lock()
-        self._progress: Progress = advance(None, record.event)
+        self._progress: Progress = _advanced(None, record.event)
         self._asked = float("-inf")
 
     @property
@@ -95,6 +97,8 @@ class Job:
         reads a stream's end as the job's. `tail` counts lines of each node. `timestamps` puts the time before each
         line, RFC 3339 in UTC.
         """
+        from lyftlearn.backend import LogQuery  # noqa: PLC0415 - an import of lyftlearn does not pay for it
+
         query = LogQuery(follow=follow, tail=_checked_tail(tail), since=moment("since", since), node=node)
         lines = self._connection().backend.logs(self.id, query)
         return (_stamped(line) if timestamps else line.text for line in lines)
@@ -135,7 +139,7 @@ class Job:
 
     def _observe(self, event: JobEvent) -> None:
         with self._lock:
-            self._progress = advance(self._progress, event)
+            self._progress = _advanced(self._progress, event)
 
     def _listen(self, told: Callable[[LyftLearnError | None], None]) -> Callable[[], None]:
         """Observe every event from now on, and call `told` after each; with an error that no patience mends."""
@@ -149,7 +153,10 @@ class Job:
 
         return self._connection().listen(self.id, heard)
 
-    def _refuse(self, capability: Capability) -> NoReturn:
+    def _refuse(self) -> NoReturn:
+        from lyftlearn.backend import Capability  # noqa: PLC0415 - as above
+
+        capability = Capability(self.kind)
         backend = self._connection().backend
         raise InvalidJob(
             [(str(self.kind), cannot(backend.name, capability, backend.capabilities().why_not(capability)))]
@@ -171,11 +178,11 @@ class TuningJob(Job):
 
     def trials(self) -> list[Trial]:
         """Return every trial that was started, in order."""
-        self._refuse(Capability.TUNE)
+        self._refuse()
 
     def best(self) -> Trial:
         """The best finished trial; raises JobFailed when none succeeded."""
-        self._refuse(Capability.TUNE)
+        self._refuse()
 
 
 class Notebook(Job):
@@ -183,11 +190,11 @@ class Notebook(Job):
 
     def url(self) -> str:
         """Where to open it; waits until it is ready."""
-        self._refuse(Capability.NOTEBOOK)
+        self._refuse()
 
     def start(self) -> None:
         """Open a new run of the same notebook, with its files."""
-        self._refuse(Capability.NOTEBOOK)
+        self._refuse()
 
 
 HANDLES: dict[JobKind, type[Job]] = {JobKind.TUNE: TuningJob, JobKind.NOTEBOOK: Notebook}
@@ -210,6 +217,12 @@ def moment(path: str, value: Duration | datetime | None) -> datetime | None:
         return datetime.now(UTC) - duration(value)
     except (ValueError, OverflowError) as exc:
         raise InvalidJob([(path, str(exc))]) from exc
+
+
+def _advanced(progress: Progress | None, event: JobEvent) -> Progress:
+    from lyftlearn.events import advance  # noqa: PLC0415 - as above
+
+    return advance(progress, event)
 
 
 def _checked_tail(tail: int | None) -> int | None:

@@ -1,0 +1,70 @@
+"""What a client needs once it is used. Loaded then: an import of lyftlearn does not pay for it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from lyftlearn import _ids
+from lyftlearn._arguments import Arguments, check
+from lyftlearn._attributes import attributes, repository
+from lyftlearn._beside import Beside
+from lyftlearn._connection import Connection
+from lyftlearn._prepare import Preparer
+from lyftlearn._registry import Registry
+from lyftlearn._storage import open_storage
+from lyftlearn._submit import Submitter
+from lyftlearn.config import Config
+from lyftlearn.errors import JobNotFound
+from lyftlearn.rollout import Decision, Rollout, in_use
+from lyftlearn.types import JobKind
+
+
+class World:
+    """What a client needs once it is used: configuration, storage, backends."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.registry = Registry(config)
+        self.preparer = Preparer(config, self.registry, open_storage(config.storage_url))
+        self.submitter = Submitter(self.preparer)
+        self.beside = Beside(self.preparer, self.submitter)
+        self._rollout = Rollout(config, self.registry.names)
+        self._repository = repository(config)
+        self._connections: dict[str, Connection] = {}
+        self._lock = threading.Lock()
+
+    def check(self, kind: JobKind, given: Mapping[str, Any]) -> Arguments:
+        """Return the arguments of a call, checked. Raises InvalidJob, listing every fault."""
+        return check(kind, given)
+
+    def in_use(self) -> Sequence[str]:
+        """Return the backends whose jobs are listed."""
+        return in_use(self.config)
+
+    def decide(self, arguments: Arguments) -> Decision:
+        """Return where a job of these arguments goes now, and why. Never raises."""
+        return self._rollout.decide(attributes(self.config, arguments, self._repository))
+
+    def connection_of(self, job_id: str) -> Connection:
+        """Return the connection to the backend that the id names. Raises JobNotFound."""
+        parsed = _ids.parse(job_id) if isinstance(job_id, str) else None
+        if parsed is None:
+            raise JobNotFound(f"{job_id!r} is no job id: write it as `Job.id` gave it")
+        name = self.registry.with_letter(parsed.letter)
+        if name is None:
+            raise JobNotFound(f"{job_id}: no installed backend has the letter {parsed.letter!r} in its ids")
+        return self.connection(name)
+
+    def connection(self, name: str) -> Connection:
+        """Return the one connection to the backend `name`. Raises LyftLearnError if it is not installed or broken."""
+        with self._lock:
+            if name not in self._connections:
+                self._connections[name] = Connection(self.registry.get(name))
+            return self._connections[name]
+
+    def close(self) -> None:
+        """End the watchers."""
+        for connection in self._connections.values():
+            connection.close()
