@@ -62,3 +62,10 @@ class JobSpec:
     digest: str
     decision: str
     shadow_of: str | None = None
+
+    @property
+    def output_uris(self) -> Mapping[str, str]:
+        """Output name to URI, as `Job.outputs` gives it; `#<name>` is a directory in the archive."""
+        archive = f"{self.output_uri}/output.tar.gz"
+        kept = {name: uri or f"{archive}#{name}" for name, uri in self.outputs.items()}
+        return {"model": f"{self.output_uri}/model.tar.gz", **kept} if self.kind is JobKind.TRAIN else kept

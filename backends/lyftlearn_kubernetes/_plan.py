@@ -78,7 +78,7 @@ class Planner:
         yield Request(operation=CREATE_PROGRAM, body=_manifests.config_map(program))
         if spec.nodes > 1:
             yield Request(operation=CREATE_SERVICE, body=_manifests.service())
-        yield Request(operation=CREATE_JOB, body=job.build(_outputs(spec)))
+        yield Request(operation=CREATE_JOB, body=job.build(dict(spec.output_uris)))
 
     def _bundle(self, spec: JobSpec) -> tuple[str, list[Request]]:
         """Return the bundle as text, and what must be in the storage because an annotation cannot hold it."""
@@ -167,12 +167,6 @@ def _secret_faults(spec: JobSpec) -> Iterator[tuple[str, str]]:
         if len(name) > _LONGEST_SECRET_NAME or not _SECRET_NAME.fullmatch(name):
             problem = f"{name!r} cannot be the name of a Secret: write lower-case letters, digits, '-' and '.'"
             yield f"secrets.{name}", problem
-
-
-def _outputs(spec: JobSpec) -> dict[str, str]:
-    if spec.kind is JobKind.TRAIN:
-        return {"model": f"{spec.output_uri}/model.tar.gz", "output": f"{spec.output_uri}/output.tar.gz#output"}
-    return {name: uri or f"{spec.output_uri}/output.tar.gz#{name}" for name, uri in spec.outputs.items()}
 
 
 def _text(value: object) -> str:

@@ -114,14 +114,8 @@ def _record(spec: JobSpec) -> dict[str, Any]:
         "labels": dict(spec.labels),
         "digest": spec.digest,
         "decision": spec.decision,
-        "outputs": _outputs(spec),
+        "outputs": dict(spec.output_uris),
     }
-
-
-def _outputs(spec: JobSpec) -> dict[str, str]:
-    if spec.kind is JobKind.TRAIN:
-        return {"model": f"{spec.output_uri}/model.tar.gz", "output": f"{spec.output_uri}/output.tar.gz#output"}
-    return {name: uri or f"{spec.output_uri}/output.tar.gz#{name}" for name, uri in spec.outputs.items()}
 
 
 def _uris(spec: JobSpec) -> Iterator[tuple[str, str]]:

@@ -32,7 +32,7 @@ def environment(spec: JobSpec) -> dict[str, str]:
         "DIGEST": spec.digest,
         "DECISION": json.dumps(spec.decision),
         "LABELS": json.dumps(dict(spec.labels)),
-        "OUTPUTS": json.dumps(outputs(spec)),
+        "OUTPUTS": json.dumps(dict(spec.output_uris)),
         "RETRIES": str(spec.retries),
     }
     return {name: part for key, text in texts.items() for name, part in _spread(f"{_VARIABLE}{key}", text)}
@@ -49,13 +49,6 @@ def label_tag(label: str) -> str:
     """Return the tag's key for a label: readable, unless the label is longer than a key may be."""
     key = f"{TAG}label/{label}"
     return key if len(key) <= _LONGEST_TAG_KEY else f"{TAG}label/sha256:{sha256(label.encode()).hexdigest()}"
-
-
-def outputs(spec: JobSpec) -> dict[str, str]:
-    """Return output name to URI; `#` names a directory in an archive."""
-    if spec.kind is JobKind.TRAIN:
-        return {"model": f"{spec.output_uri}/model.tar.gz", "output": f"{spec.output_uri}/output.tar.gz#output"}
-    return {name: uri or f"{spec.output_uri}/output.tar.gz#{name}" for name, uri in spec.outputs.items()}
 
 
 def record_of_spec(spec: JobSpec, event: JobEvent) -> JobRecord:

@@ -110,7 +110,9 @@ class Environment:
         threads = str(max(1, int(resources["cpu"])))
         gpus = ",".join(str(index) for index in range(resources["gpu"]))
         locale = {} if {"LANG", "LC_ALL"} & set(self.inherited) else {"LANG": "C.UTF-8", "LC_ALL": "C.UTF-8"}
-        return {"PATH": os.defpath, **locale, **dict.fromkeys(THREADS, threads), "CUDA_VISIBLE_DEVICES": gpus}
+        # Python keeps what a program prints until its end otherwise: followers wait, and a traceback comes first.
+        python = {"PYTHONUNBUFFERED": "1"}
+        return {"PATH": os.defpath, **locale, **python, **dict.fromkeys(THREADS, threads), "CUDA_VISIBLE_DEVICES": gpus}
 
     def choose_home(self) -> None:
         """HOME that the job's user can write to: the image's where it can, else one of the job's own."""
