@@ -63,7 +63,7 @@ def _command(command: list[str]) -> Callable[[], object]:
 def _ended(process: subprocess.Popen[bytes]) -> None:
     _, said = process.communicate()
     if process.returncode:
-        raise RuntimeError(f"{process.args} ended with {process.returncode}: {said.decode()}")
+        raise RuntimeError(f"{process.args!r} ended with {process.returncode}: {said.decode()}")
 
 
 def _measured(submit: Callable[[], Callable[[], object]], mark: Path) -> dict[str, float]:
