@@ -46,7 +46,7 @@ class StateConformance(Fixtures):
         """Most failures are understood from the last line of a traceback, without opening a log."""
         code = """
             for number in range(500):
-                print("epoch", number, flush=True)
+                print("epoch", number)
             raise ValueError("the loss is gone: café")
         """
         state = harness.run(harness.spec(code))
