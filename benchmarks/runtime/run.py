@@ -1,4 +1,4 @@
-"""What the runtime costs: start to user code, the relay, memory. Prints tables and writes `results.json` beside this file.
+"""What the runtime costs: start to user code, the relay, memory. Prints, and writes `results.json` beside this file.
 
 python benchmarks/runtime/run.py --toolkit VENV   # VENV has sagemaker-training 5.1.4, a Python of its own
 """

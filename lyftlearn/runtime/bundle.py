@@ -8,7 +8,7 @@ import re
 import sys
 
 from . import CONTRACT
-from .faults import Fault, configuration
+from .faults import configuration
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -239,6 +239,12 @@ def _unplaced(document: dict[str, Any]) -> list[str]:
     return [name for name, entry in document["outputs"].items() if isinstance(entry, dict) and not entry.get("uri")]
 
 
+def _gateway_rule(document: dict[str, Any]) -> list[str]:
+    gateway = document["metrics"]["gateway"]
+    fine = gateway is None or re.fullmatch(r".+:[0-9]{1,5}", gateway)
+    return [] if fine else [f"metrics.gateway: expected host:port, saw {gateway!r}"]
+
+
 def _user_rule(document: dict[str, Any]) -> list[str]:
     user = document["user"]
     fine = user is None or all(type(user.get(key)) is int for key in ("uid", "gid"))
@@ -246,7 +252,13 @@ def _user_rule(document: dict[str, Any]) -> list[str]:
 
 
 RULES = (
-    _command_rule, _env_rule, _names_rule, _secrets_rule, _members_rule, _numbers_rule, _pack_rule, _user_rule,
-)  # fmt: skip
-
-__all__ = ["Bundle", "Fault", "check", "find", "load", "parse"]
+    _command_rule,
+    _env_rule,
+    _names_rule,
+    _secrets_rule,
+    _members_rule,
+    _numbers_rule,
+    _pack_rule,
+    _gateway_rule,
+    _user_rule,
+)

@@ -8,13 +8,14 @@ import os
 import signal
 import sys
 import time
+import traceback
 
 from . import bundle as bundles
 from . import layout as layouts
 from . import nodes as all_nodes
 from .detect import SUBSTRATES, TRAINING, detect
 from .environment import Environment
-from .faults import EXIT_STOPPED, Fault, Stop, configuration
+from .faults import EXIT_CODES, EXIT_STOPPED, PLATFORM, Fault, Stop, configuration
 from .init import Supervisor
 from .report import note_start, report_for
 from .spawn import Program
@@ -90,12 +91,17 @@ class Run:
             code, message = fault.exit_code, str(fault)
             facts.update(reason=fault.reason)
             print(f"lyftlearn: {fault}", file=sys.stderr, flush=True)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the platform is told, and the log has the rest
+            traceback.print_exc()
+            code, message = EXIT_CODES[PLATFORM], f"the runtime failed: {type(error).__name__}: {error}"
+            facts.update(reason=PLATFORM)
         else:
             code, message = outcome.runtime_exit_code, outcome.message
             facts.update(
                 exit_code=outcome.exit_code, reason=outcome.reason, **({"stopped": True} if outcome.stopped else {})
             )
         finally:
+            _ignore_stops()
             self._clean_up()
         self._report.write({**facts, **self._times()}, message)
         return code
@@ -234,6 +240,10 @@ class Run:
 
 
 def _raise_stop(*_: object) -> None:
+    _ignore_stops()
+    raise Stop
+
+
+def _ignore_stops() -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN)
-    raise Stop

@@ -143,6 +143,7 @@ def test_every_fault_is_listed() -> None:
         ({"model": True}, "output_uri: missing"),
         ({"pack": "nobody"}, "pack: expected"),
         ({"user": {"uid": "root"}}, "user: expected integers"),
+        ({"metrics": {"gateway": "statsd"}}, "metrics.gateway: expected host:port"),
         ({"nodes": 0}, "nodes: less than 1"),
         ({"nodes": True}, "nodes: expected int, saw bool"),
     ],

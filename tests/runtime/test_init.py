@@ -235,3 +235,10 @@ def test_stop_while_inputs_are_prepared(containers: Any) -> None:
     result = container.result(process.returncode, output)
     assert (result.exit_code, result.facts["stopped"], result.facts["attempt"]) == (143, True, 0)
     assert not re.search(b"started", output)
+
+
+def test_the_runtime_s_own_failure_is_reported(containers: Any) -> None:
+    """Whatever was not foreseen is the platform's fault and said so: a backend never waits for a report in vain."""
+    result = containers.make("local", ["/bin/true"], metrics={"relay": True, "socket": "/nowhere/statsd.sock"}).run()
+    assert (result.exit_code, result.facts["reason"], result.facts["attempt"]) == (70, "platform", 0)
+    assert "FileNotFoundError" in result.last_words
