@@ -50,7 +50,8 @@ def find(count: int, environ: Mapping[str, str], substrate: str, ml: str) -> Nod
     if count == 1:
         return Nodes(0, ["localhost"], environ.get(PORT, DEFAULT_PORT))
     if substrate == TRAINING and HOSTS not in environ:
-        return _from_sagemaker(count, os.path.join(ml, "input", "config", "resourceconfig.json"))
+        path = os.path.join(ml, "input", "config", "resourceconfig.json")
+        return _from_sagemaker(count, path, environ.get(PORT, DEFAULT_PORT))
     hosts = [host for host in environ.get(HOSTS, "").split(",") if host]
     rank = environ.get(RANK) or environ.get("JOB_COMPLETION_INDEX") or ""
     if len(hosts) != count or not rank.isdigit() or int(rank) >= count:
@@ -60,7 +61,7 @@ def find(count: int, environ: Mapping[str, str], substrate: str, ml: str) -> Nod
     return Nodes(int(rank), hosts, environ.get(PORT, DEFAULT_PORT))
 
 
-def _from_sagemaker(count: int, path: str) -> Nodes:
+def _from_sagemaker(count: int, path: str, port: str) -> Nodes:
     try:
         with open(path, encoding="utf-8") as file:
             given = json.load(file)
@@ -70,7 +71,7 @@ def _from_sagemaker(count: int, path: str) -> Nodes:
         raise Fault(PLATFORM, f"{path} does not tell the nodes: {type(error).__name__}") from error
     if len(hosts) != count:
         raise Fault(PLATFORM, f"nodes: {count} asked for, {path} names {len(hosts)}")
-    return Nodes(rank, hosts)
+    return Nodes(rank, hosts, port)
 
 
 def _by_number(host: str) -> tuple[int, str]:

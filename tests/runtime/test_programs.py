@@ -65,7 +65,7 @@ def test_two_nodes_meet(containers: Any, substrate: str) -> None:
 def node(containers: Any, substrate: str, rank: int, port: str) -> Any:
     container = with_programs(containers.make(substrate, ["python3", "/code/meet.py"], nodes=2))
     container.network = True
-    container.document["env"] = {"MASTER_PORT": port}
+    container.variables["LYFTLEARN_SUBSTRATE_PORT"] = port
     if substrate == "sagemaker":
         hosts = {"current_host": ["127.0.0.1", "127.0.0.2"][rank], "hosts": ["127.0.0.2", "127.0.0.1"]}
         (container.ml / "input/config").mkdir(parents=True)
