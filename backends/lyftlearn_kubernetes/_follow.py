@@ -142,8 +142,9 @@ class Follower:
         return told is not None and told.status.finished
 
     def _forget(self, ids: frozenset[str]) -> None:
-        """Drop what nobody follows, but for running jobs: their handles may come later."""
-        for job_id in [known for known, job in self._jobs.items() if job.finished and known not in ids]:
+        """Drop what nobody follows, but for jobs that run or were submitted here: who follows them may come later."""
+        wanted = ids | self._known
+        for job_id in [found for found, job in self._jobs.items() if job.finished and found not in wanted]:
             del self._jobs[job_id]
         for job_id in self._pods.keys() - self._jobs.keys() - ids:
             del self._pods[job_id]
@@ -207,6 +208,10 @@ class Follower:
         if event is None or (told is not None and replace(event, at=told.at) == told):
             return
         self._told[job_id] = event
+        if event.status.finished:
+            self._known.discard(job_id)
+            self._jobs.pop(job_id, None)
+            self._pods.pop(job_id, None)
         yield event
 
     def _event(self, job_id: str) -> JobEvent | None:

@@ -22,7 +22,7 @@ VERDICT = "lyftlearn/verdict"  # why lyftlearn itself ended the job: reason and 
 SELECTOR = f"{MANAGED_BY}={OURS},{JOB}"
 SERVICE = "lyftlearn"
 MAIN = "main"
-_RESERVED = ("kubernetes.io", "k8s.io", "lyftlearn")
+_RESERVED = ("kubernetes.io", "k8s.io", "x-k8s.io", "lyftlearn")
 _CONTROLLERS_OWN = ("job-name", "controller-uid")
 
 

@@ -54,3 +54,19 @@ def harness(backend: KubernetesBackend, tmp_path: Path) -> Iterator[Harness]:
     harness.defaults = {"image": IMAGE}
     yield harness
     harness.close()
+
+
+@pytest.fixture
+def new_harness(new_backend: Callable[..., KubernetesBackend], tmp_path: Path) -> Iterator[Callable[..., Harness]]:
+    """Make a harness over a backend with another configuration."""
+    made: list[Harness] = []
+
+    def make(**changes: Any) -> Harness:
+        harness = Harness(new_backend(**changes), (tmp_path / "storage").as_uri(), ("python3",), 60)
+        harness.defaults = {"image": IMAGE}
+        made.append(harness)
+        return harness
+
+    yield make
+    for harness in made:
+        harness.close()
