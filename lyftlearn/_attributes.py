@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from lyftlearn._arguments import Arguments
     from lyftlearn.config import Config
 
-_REMOTE = re.compile(r"[:/]([^:/]+/[^/]+?)(?:\.git)?/?$")
+_REMOTE = re.compile(r"[:/]([^:/@]+/[^/@]+?)(?:\.git)?/?$")  # never what may be a password
 
 
 def attributes(config: Config, arguments: Arguments, repository: str | None) -> Mapping[str, Any]:
@@ -34,20 +34,26 @@ def attributes(config: Config, arguments: Arguments, repository: str | None) -> 
 
 
 def repository(config: Config) -> str | None:
-    """Return `owner/name` of the repository: `repository` in configuration, else from the version control's remote."""
+    """Return `owner/name` of the repository: `repository` in configuration, else from the version control's remote.
+
+    Never raises: a checkout that cannot be read is one without a name.
+    """
     if config.repository:
         return config.repository
-    start = config.source.absolute().parent if config.source else Path.cwd()
-    found = next((folder / ".git" for folder in (start, *start.parents) if (folder / ".git").exists()), None)
-    return None if found is None else _of_git(found)
+    try:
+        start = config.source.absolute().parent if config.source else Path.cwd()
+        found = next((folder / ".git" for folder in (start, *start.parents) if (folder / ".git").exists()), None)
+        return None if found is None else _of_git(found)
+    except (OSError, UnicodeDecodeError):
+        return None
 
 
 def _of_git(dot_git: Path) -> str:
     directory = dot_git if dot_git.is_dir() else _worktree(dot_git)
-    parser = configparser.ConfigParser(strict=False, interpolation=None)
+    parser = configparser.ConfigParser(strict=False, interpolation=None, allow_no_value=True)
     try:
         parser.read_string(_without_indentation(directory / "config"))
-        url = parser.get('remote "origin"', "url")
+        url = parser.get('remote "origin"', "url") or ""
     except (OSError, UnicodeDecodeError, configparser.Error):
         return dot_git.parent.name
     match = _REMOTE.search(url)

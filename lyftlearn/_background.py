@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import atexit
 import logging
+import os
 import threading
+import weakref
 from collections.abc import Callable
 from queue import Full, Queue
 
@@ -14,45 +16,84 @@ _log = logging.getLogger("lyftlearn")
 
 
 class Background:
-    """A queue and a thread that starts with the first task. Errors are logged, a full queue drops and says so."""
+    """A queue and a thread that starts with the first task.
+
+    An error is logged, once as long as it stays the same; a full queue drops and says so. A forked child begins empty:
+    what waits is its parent's to do.
+    """
 
     def __init__(self) -> None:
-        self._waiting: Queue[Callable[[], None]] = Queue(_MOST_WAITING)
-        self._lock = threading.Lock()
-        self._thread: threading.Thread | None = None
-        self._idle = threading.Condition()
-        self._pending = 0
+        self._begin()
+        _all.add(self)
 
     def do(self, task: Callable[[], None]) -> None:
         """Do `task` soon. Returns at once."""
         self._start()
+        with self._idle:
+            self._pending += 1
         try:
             self._waiting.put_nowait(task)
         except Full:
-            _log.warning("a record of a migration was dropped: %d are waiting", _MOST_WAITING)
-            return
-        with self._idle:
-            self._pending += 1
+            self._done()
+            self._complain(f"a record of a migration was dropped: {_MOST_WAITING} are waiting")
 
     def drain(self, timeout: float = _SECONDS_AT_EXIT) -> bool:
         """Wait until nothing is left to do, or for `timeout` seconds. Return whether nothing is left."""
         with self._idle:
             return self._idle.wait_for(lambda: self._pending == 0, timeout)
 
+    def finish(self) -> None:
+        """Wait as `drain` does, and say what was not done: the process ends."""
+        if not self.drain():
+            _log.warning("beside submissions: %d records of a migration were not written in time", self._pending)
+
+    def _begin(self) -> None:
+        self._waiting: Queue[Callable[[], None]] = Queue(_MOST_WAITING)
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._idle = threading.Condition()
+        self._pending = 0
+        self._said = ""
+
     def _start(self) -> None:
         with self._lock:
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="lyftlearn-background", daemon=True)
                 self._thread.start()
-                atexit.register(self.drain)
 
     def _run(self) -> None:
         while True:
             task = self._waiting.get()
             try:
                 task()
+                self._said = ""
             except Exception as exc:  # noqa: BLE001 - the journal's trouble is nobody's failed submission
-                _log.warning("beside a submission: %s: %s", type(exc).__name__, exc)
-            with self._idle:
-                self._pending -= 1
-                self._idle.notify_all()
+                self._complain(f"beside a submission: {type(exc).__name__}: {exc}")
+            self._done()
+
+    def _done(self) -> None:
+        with self._idle:
+            self._pending -= 1
+            self._idle.notify_all()
+
+    def _complain(self, text: str) -> None:
+        if text != self._said:
+            _log.warning("%s", text)
+        self._said = text
+
+
+_all: weakref.WeakSet[Background] = weakref.WeakSet()
+
+
+@atexit.register
+def _finish_all() -> None:
+    for background in list(_all):
+        background.finish()
+
+
+def _begin_all() -> None:
+    for background in list(_all):
+        background._begin()  # noqa: SLF001 - the same class's other half
+
+
+os.register_at_fork(after_in_child=_begin_all)

@@ -5,25 +5,28 @@ All of it in the background. Nothing here can fail, delay or change the submissi
 
 from __future__ import annotations
 
+import json
 import random
 import threading
-from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from lyftlearn import _ids
 from lyftlearn._background import Background
 from lyftlearn._prepare import Preparer
 from lyftlearn._stages import Stage
-from lyftlearn.errors import InvalidJob, LyftLearnError
+from lyftlearn.errors import AccessDenied, InvalidJob, LyftLearnError, QuotaExceeded
 
 if TYPE_CHECKING:
     from lyftlearn._journal import Journal, Rehearsed, Submitted
     from lyftlearn._prepare import Submission
     from lyftlearn._submit import Accepted, Submitter
+    from lyftlearn.rollout import Decision
 
 SHADOW_LABEL = "lyftlearn/shadow"
+_REFUSALS = (AccessDenied, InvalidJob, QuotaExceeded)
 
 
 class Beside:
@@ -39,7 +42,7 @@ class Beside:
 
     def after(self, accepted: Accepted) -> None:
         """Take note of an accepted job. Returns at once, whatever follows."""
-        if self._config.migration_to is not None and accepted.submission.decision.attributes:
+        if self._config.migration_to is not None and accepted.kept:
             self._background.do(lambda: self._follow_up(accepted))
 
     def drain(self) -> bool:
@@ -48,82 +51,113 @@ class Beside:
 
     def journal(self) -> Journal:
         """Return the journal; its library is loaded only here, in the background."""
-        from lyftlearn._journal import Journal  # noqa: PLC0415 - brings SQLAlchemy
+        from lyftlearn._journal import open_journal  # noqa: PLC0415 - brings SQLAlchemy
 
         with self._opening:
             if self._opened is None:
-                self._config.home.mkdir(parents=True, exist_ok=True)
-                self._opened = Journal(self._config.journal_url)
+                self._opened = open_journal(self._config)
             return self._opened
 
     def _follow_up(self, accepted: Accepted) -> None:
-        decision = accepted.submission.decision
-        self.journal().record(_submitted(accepted.record.id, accepted.submission, decision.attributes))
-        if decision.stage in (Stage.REHEARSE, Stage.SHADOW) and accepted.kept:
-            rehearsed = self._rehearsed(accepted.record.id, accepted.submission)
+        """Go by the decision that the job carries: a keyed call may have found it long after another call made it."""
+        job_id, submission = accepted.record.id, accepted.submission
+        carried = _carried(accepted.record.decision)
+        self.journal().record(_submitted(job_id, submission, carried))
+        if carried.get("stage") in (Stage.REHEARSE, Stage.SHADOW):
+            other = _elsewhere(submission.decision, carried["backend"], self._config.migration_to)
+            rehearsed, there = self._rehearsed(job_id, submission, other)
             self.journal().record(rehearsed)
-            if decision.stage is Stage.SHADOW and not rehearsed.faults and self._may_run_twice(accepted.submission):
-                self._shadow(accepted.record.id, accepted.submission)
+            if carried["stage"] == Stage.SHADOW and there is not None and self._may_run_twice(submission):
+                self._shadow(job_id, submission, there)
 
-    def _rehearsed(self, job_id: str, submission: Submission) -> Rehearsed:
+    def _rehearsed(
+        self, job_id: str, submission: Submission, decision: Decision
+    ) -> tuple[Rehearsed, Submission | None]:
+        """Return what stands against the job on the other backend, and how it would be sent there if nothing does."""
         from lyftlearn._journal import Rehearsed  # noqa: PLC0415
 
-        other = str(submission.decision.other)
         try:
-            backend = self._preparer.registry.get(other)
-            faults = self._preparer.specify(submission.arguments, submission.decision, backend).plan.faults
-        except InvalidJob as exc:
-            faults = tuple(exc.faults)
-        except LyftLearnError as exc:
-            faults = (("backend", str(exc)),)
-        return Rehearsed(job_id=job_id, backend=other, faults=faults)
+            there = self._preparer.prepare(submission.arguments, decision)
+        except InvalidJob as refusal:
+            return Rehearsed(job_id=job_id, backend=decision.backend, faults=refusal.faults), None
+        except Exception as exc:  # noqa: BLE001 - a backend that breaks over a job is what a rehearsal is to find
+            faults = [("backend", f"cannot plan it: {exc or type(exc).__name__}")]
+            return Rehearsed(job_id=job_id, backend=decision.backend, faults=faults), None
+        return Rehearsed(job_id=job_id, backend=decision.backend, faults=[]), there
 
     def _may_run_twice(self, submission: Submission) -> bool:
         shadow = self._config.shadow
         declared = submission.spec.name in shadow.models or shadow.labels.items() & submission.spec.labels.items()
-        return bool(declared) and random.random() < shadow.share and self._running_shadows() < shadow.at_most  # noqa: S311
+        return bool(declared) and random.random() < shadow.share  # noqa: S311
 
-    def _running_shadows(self) -> int:
+    def _shadow(self, job_id: str, submission: Submission, there: Submission) -> None:
+        """Send the shadow, under an id that follows from the job's, so that whoever repeats this finds the first.
+
+        It is journalled before it is sent: a shadow that nobody knows of would be neither counted nor compared.
+        """
         from lyftlearn import _shadows  # noqa: PLC0415 - brings SQLAlchemy
 
-        return len(_shadows.unfinished(self.journal(), self._preparer.registry))
+        if there.spec.source != submission.spec.source:
+            return  # the code has changed since: it would be another job
+        decision = replace(there.decision, reason=f"shadow of {job_id}")
+        shadow_id = _shadow_id(job_id, there, self._preparer.registry.letter(decision.backend))
+        _shadows.settle_outcomes(self.journal(), self._preparer.registry, only_shadows=True)
+        if not self.journal().take_slot(shadow_id, self._config.shadow.at_most):
+            return
+        shadow = self._doubled(job_id, shadow_id, there, decision)
+        self.journal().record(_submitted(shadow_id, shadow, json.loads(decision.as_json()), shadow_of=job_id))
+        try:
+            if shadow.plan.faults:
+                raise InvalidJob(shadow.plan.faults)
+            self._submitter.send(shadow)
+        except _REFUSALS as refusal:
+            self.journal().record(_shadows.refused(shadow_id))
+            raise LyftLearnError(f"the shadow of {job_id} was refused: {refusal}") from refusal
 
-    def _shadow(self, job_id: str, submission: Submission) -> None:
-        decision = replace(
-            submission.decision,
-            backend=str(submission.decision.other),
-            other=submission.decision.backend,
-            reason=f"shadow of {job_id}",
-        )
-        backend = self._preparer.registry.get(decision.backend)
-        shadow = self._preparer.specify(replace(submission.arguments, key=None), decision, backend)
+    def _doubled(self, job_id: str, shadow_id: str, there: Submission, decision: Decision) -> Submission:
         spec = replace(
-            shadow.spec,
-            labels=MappingProxyType({**shadow.spec.labels, SHADOW_LABEL: job_id}),
-            outputs=MappingProxyType(dict.fromkeys(shadow.spec.outputs)),
+            there.spec,
+            id=shadow_id,
+            decision=decision.as_json(),
+            labels=MappingProxyType({**there.spec.labels, SHADOW_LABEL: job_id}),
+            outputs=MappingProxyType(dict.fromkeys(there.spec.outputs)),
+            output_uri=f"{self._config.output_url}/{shadow_id}/output",
             shadow_of=job_id,
         )
-        plan = backend.plan(spec)
-        if not plan.faults:
-            record = self._submitter.send(replace(shadow, spec=spec, plan=plan))
-            self.journal().record(_submitted(record.id, shadow, decision.attributes, shadow_of=job_id))
+        plan = self._preparer.registry.get(decision.backend).plan(spec)
+        return replace(there, decision=decision, spec=spec, plan=plan, scope=None)
 
 
-def _submitted(
-    job_id: str, submission: Submission, attributes: Mapping[str, Any], shadow_of: str | None = None
-) -> Submitted:
+def _carried(decision: str) -> dict[str, Any]:
+    """Return the decision that a job carries, or nothing where its substrate has lost it."""
+    try:
+        return dict(json.loads(decision))
+    except (TypeError, ValueError):
+        return {}
+
+
+def _elsewhere(decision: Decision, here: str, new: str | None) -> Decision:
+    """Return `decision` as if the other backend had been chosen."""
+    return replace(decision, backend=str(new), other=here)
+
+
+def _shadow_id(job_id: str, there: Submission, letter: str) -> str:
+    return _ids.new_id(there.spec.name, there.spec.kind, letter, json.dumps(["shadow", job_id]))
+
+
+def _submitted(job_id: str, submission: Submission, carried: dict[str, Any], shadow_of: str | None = None) -> Submitted:
     from lyftlearn._journal import Submitted  # noqa: PLC0415
 
-    decision = submission.decision
+    attributes = submission.decision.attributes
     return Submitted(
         job_id=job_id,
         at=datetime.now(UTC),
         repository=str(attributes.get("repository") or attributes.get("project") or "unknown"),
         model=submission.spec.name,
         kind=str(submission.spec.kind),
-        stage=str(decision.stage) if decision.stage else None,
-        source=decision.source,
-        backend=submission.plan.backend if shadow_of is None else decision.backend,
-        fell_back=decision.fell_back,
+        stage=carried.get("stage"),
+        source=str(carried.get("source") or submission.decision.source),
+        backend=str(carried.get("backend") or submission.plan.backend),
+        fell_back=bool(carried.get("fell_back")),
         shadow_of=shadow_of,
     )

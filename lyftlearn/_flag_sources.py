@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -69,30 +70,30 @@ class _File(FlagSource):
         self._core = FlagdCore()
         self._read_at: tuple[int, int, int] | None = None
         self._trouble = ""
+        self._reading = threading.Lock()
 
     def resolve(self, flag: str, attributes: Mapping[str, Any]) -> Resolved:
-        self._reread()
-        details = self._core.resolve_string_value(flag, "unset", _context(attributes))
+        with self._reading:
+            self._reread()
+            details = self._core.resolve_string_value(flag, "unset", _context(attributes))
         return Resolved(details.value, str(details.reason or "UNKNOWN"), details.variant)
 
     def note(self) -> str:
         return f" ({self._trouble}; the last good one counts)" if self._trouble else ""
 
     def _reread(self) -> None:
-        found = self._path.stat()
-        signature = (found.st_mtime_ns, found.st_size, found.st_ino)
-        if signature == self._read_at:
-            return
-        first = self._read_at is None
-        self._read_at = signature
         try:
+            found = self._path.stat()
+            signature = (found.st_mtime_ns, found.st_size, found.st_ino)
+            if signature == self._read_at:
+                return
             self._core.set_flags(self._path.read_text(encoding="utf-8"))
-            self._trouble = ""
         except Exception as exc:
-            self._trouble = f"the file is broken: {exc}"
-            if first:
-                self._read_at = None
+            if self._read_at is None:
                 raise
+            self._trouble = f"the file is broken: {exc}"
+        else:
+            self._read_at, self._trouble = signature, ""
 
 
 class _Service(FlagSource):

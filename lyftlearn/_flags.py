@@ -21,16 +21,21 @@ if TYPE_CHECKING:
     from lyftlearn.config import Config
 
 UNSET = "unset"
+_MOST_KEPT = 10_000  # answers; a service that labels its jobs by the minute must not grow for ever
 _NO_SOURCE = "no provider, and neither LYFTLEARN_FLAGS nor [migration] flags is set"
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What the flag said. stage: None where it did not really answer. said: in words, for whoever asks why."""
+    """What the flag said. stage: None where it did not really answer. said: in words, for whoever asks why.
+
+    withdrawn: whether it was asked and has no opinion (any more), so that what it said before no longer counts.
+    """
 
     stage: Stage | None
     said: str
     variant: str | None = None
+    withdrawn: bool = False
 
 
 class Flags:
@@ -52,6 +57,8 @@ class Flags:
         if kept is not None and now < kept[0]:
             return kept[1]
         answer = self._ask(attributes, now)
+        if len(self._kept) >= _MOST_KEPT:
+            self._kept.clear()
         self._kept[key] = (now + self._config.migration_cache, answer)
         return answer
 
@@ -70,6 +77,8 @@ class Flags:
             return self._remembered(attributes, trouble)
         if answer.stage is not None:
             self._last_known.keep(self._config.migration_flag, attributes, answer.stage)
+        elif answer.withdrawn:
+            self._last_known.forget(self._config.migration_flag, attributes)
         return answer
 
     def _source(self) -> FlagSource | None:
@@ -117,9 +126,10 @@ def _evaluated(source: FlagSource, flag: str, attributes: Mapping[str, Any]) -> 
 
 def _read(value: str, reason: str, variant: str | None) -> Answer:
     if reason.upper() in ("DEFAULT", "DISABLED", "ERROR"):
-        return Answer(None, f"no answer of its own (reason {reason})", variant)
+        told = f"no answer of its own (reason {reason})"
+        return Answer(None, told, variant, withdrawn=reason.upper() != "ERROR")
     if value == UNSET:
-        return Answer(None, UNSET, variant)
+        return Answer(None, UNSET, variant, withdrawn=True)
     if value not in list(Stage):
         return Answer(None, f"answered {value!r}, which is no stage: use {', '.join(Stage)} or {UNSET}", variant)
     return Answer(Stage(value), value, variant)

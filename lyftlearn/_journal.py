@@ -1,18 +1,23 @@
 """The journal of a migration: what was submitted where, what a rehearsal found, how jobs ended, how shadows compared.
 
 A SQLite file of this user by default; any URL that SQLAlchemy knows, so that a platform shares one PostgreSQL. Many
-processes write at once; every write is one transaction.
+processes write at once; every write is one transaction on a connection of its own, so that nothing is shared with a
+forked child and a thousand notebooks hold no connection open. SQLite keeps its usual journal: a write-ahead log would
+need memory that is shared, and homes are often on a network file system.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
+
+if TYPE_CHECKING:
+    from lyftlearn.config import Config
 
 _meta = sa.MetaData()
 _SECONDS_TO_WAIT_FOR_A_LOCK = 30
@@ -36,11 +41,11 @@ submissions = sa.Table(
     _meta,
     sa.Column("job_id", sa.String(64), primary_key=True),
     sa.Column("at", _Moment, nullable=False, index=True),
-    sa.Column("repository", sa.String(255), nullable=False),
-    sa.Column("model", sa.String(63), nullable=False),
+    sa.Column("repository", sa.Text, nullable=False),
+    sa.Column("model", sa.Text, nullable=False),
     sa.Column("kind", sa.String(16), nullable=False),
     sa.Column("stage", sa.String(16)),
-    sa.Column("source", sa.String(255), nullable=False),
+    sa.Column("source", sa.Text, nullable=False),
     sa.Column("backend", sa.String(63), nullable=False),
     sa.Column("fell_back", sa.Boolean, nullable=False),
     sa.Column("shadow_of", sa.String(64)),
@@ -69,6 +74,12 @@ comparisons = sa.Table(
     sa.Column("job_id", sa.String(64), primary_key=True),
     sa.Column("shadow_id", sa.String(64), nullable=False),
     sa.Column("differences", sa.JSON, nullable=False),
+)
+slots = sa.Table(
+    "slots",
+    _meta,
+    sa.Column("slot", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("job_id", sa.String(64), nullable=False),
 )
 
 
@@ -99,7 +110,11 @@ class Rehearsed:
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """How a job ended."""
+    """How a job ended.
+
+    status: `succeeded`, `failed`, `stopped`; `refused` for a shadow that was never accepted; `unknown` where the backend
+    does not keep the job any more.
+    """
 
     job_id: str
     status: str
@@ -131,14 +146,39 @@ class Journal:
     """Records and recalls. Raises what SQLAlchemy raises: whoever must not fail catches it."""
 
     def __init__(self, url: str) -> None:
-        engine = sa.create_engine(url, connect_args=_connect_args(url))
-        if engine.dialect.name == "sqlite":
-            sa.event.listen(engine, "connect", _prepare_sqlite)
-        self._engine = engine
+        self._engine = sa.create_engine(
+            url, connect_args=_connect_args(url), poolclass=sa.NullPool, hide_parameters=True
+        )
         self._prepared = False
 
     def record(self, *entries: Submitted | Rehearsed | Outcome | Compared) -> None:
         """Write entries in one transaction. Of two about the same job, the first stays."""
+        try:
+            self._write(*entries)
+        except sa.exc.IntegrityError:  # another process was first with one of them
+            for entry in entries:
+                with suppress(sa.exc.IntegrityError):
+                    self._write(entry)
+
+    def take_slot(self, job_id: str, at_most: int) -> bool:
+        """Take one of `at_most` slots, which it holds until its outcome is written. Return whether one was free.
+
+        A slot is a primary key, so whatever the number of processes, no more than `at_most` jobs ever hold one.
+        """
+        with self._connected() as connection:
+            connection.execute(slots.delete().where(slots.c.job_id.in_(sa.select(outcomes.c.job_id))))
+            held = list(connection.execute(sa.select(slots)))
+        if any(row.job_id == job_id for row in held):
+            return True
+        free = [slot for slot in range(at_most) if slot not in {row.slot for row in held}]
+        return len(held) < at_most and any(self._claim(slot, job_id) for slot in free)
+
+    def select(self, statement: sa.Select[Any]) -> list[Mapping[str, Any]]:
+        """Return the rows of a query over this module's tables."""
+        with self._connected() as connection:
+            return [dict(row) for row in connection.execute(statement).mappings()]
+
+    def _write(self, *entries: Submitted | Rehearsed | Outcome | Compared) -> None:
         with self._connected() as connection:
             for entry in entries:
                 table = _TABLES[type(entry)]
@@ -146,14 +186,13 @@ class Journal:
                 if not known:
                     connection.execute(table.insert().values(**asdict(entry)))
 
-    def select(self, statement: sa.Select[Any]) -> list[Mapping[str, Any]]:
-        """Return the rows of a query over this module's tables."""
-        with self._connected() as connection:
-            return [dict(row) for row in connection.execute(statement).mappings()]
-
-    def close(self) -> None:
-        """Let go of the connections."""
-        self._engine.dispose()
+    def _claim(self, slot: int, job_id: str) -> bool:
+        try:
+            with self._connected() as connection:
+                connection.execute(slots.insert().values(slot=slot, job_id=job_id))
+        except sa.exc.IntegrityError:
+            return False
+        return True
 
     @contextmanager
     def _connected(self) -> Iterator[sa.Connection]:
@@ -164,20 +203,21 @@ class Journal:
             yield connection
 
     def _create_tables(self) -> None:
-        """Create what is missing; another process may do the same at the same time, and one of the two wins."""
-        try:
-            _meta.create_all(self._engine)
-        except sa.exc.SQLAlchemyError:
-            _meta.create_all(self._engine)
+        """Create what is missing. Other processes may do the same, and be first with some of it."""
+        for _ in _meta.sorted_tables:
+            try:
+                return _meta.create_all(self._engine)
+            except sa.exc.SQLAlchemyError as exc:
+                if "exists" not in str(exc):
+                    raise
+        return _meta.create_all(self._engine)
 
 
 def _connect_args(url: str) -> dict[str, Any]:
     return {"timeout": _SECONDS_TO_WAIT_FOR_A_LOCK} if url.startswith("sqlite") else {}
 
 
-def _prepare_sqlite(connection: Any, _: Any) -> None:
-    """Let readers and one writer work side by side."""
-    cursor = connection.cursor()
-    cursor.execute("PRAGMA journal_mode=WAL")
-    cursor.execute("PRAGMA synchronous=NORMAL")
-    cursor.close()
+def open_journal(config: Config) -> Journal:
+    """Return the journal of a configuration. Nothing is connected yet."""
+    config.home.mkdir(parents=True, exist_ok=True)
+    return Journal(config.journal_url)
