@@ -1,37 +1,41 @@
-"""A TCP proxy on loopback that breaks connections: by order of a seed, or when it is told to."""
+"""A proxy on loopback that breaks what passes through it: by order of a seed, or when it is told to."""
 
 from __future__ import annotations
 
 import contextlib
 import random
+import re
 import socket
 import threading
+from collections.abc import Callable
 from types import TracebackType
+from typing import Self
 
 CHUNK = 1 << 14
+BEFORE, AFTER, TRUNCATED, DELAYED, DOUBLED = "reset before", "reset after", "truncated", "delayed", "doubled"
+REQUEST_FAULTS = (BEFORE, AFTER, DELAYED, DOUBLED)
+ANSWER_FAULTS = (TRUNCATED, DELAYED)
+_LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 
 
 class Proxy:
-    """Passes bytes to a port of this machine. chance: of each chunk to meet a fault of `kinds`."""
+    """Passes HTTP to a port of this machine. chance: of each request, and each piece of an answer, to meet a fault."""
 
-    def __init__(self, port: int, *, seed: int = 0, chance: float = 0.0, kinds: tuple[str, ...] = ()) -> None:
+    def __init__(self, port: int, *, seed: int = 0, chance: float = 0.0) -> None:
         self._port = port
         self._random = random.Random(seed)
         self._chance = chance
-        self._kinds = kinds
         self._lock = threading.Lock()
-        self._frozen: set[int] = set()
-        self._open: dict[int, tuple[socket.socket, socket.socket]] = {}
-        self._number = 0
-        self.faults: list[str] = []
+        self._open: set[Connection] = set()
         self._listening = socket.create_server(("127.0.0.1", 0), backlog=128)
+        self.faults: list[str] = []
         threading.Thread(target=self._accept, daemon=True, name="proxy").start()
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self._listening.getsockname()[1]}"
 
-    def __enter__(self) -> Proxy:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -40,13 +44,31 @@ class Proxy:
         with contextlib.suppress(OSError):
             self._listening.shutdown(socket.SHUT_RDWR)
         self._listening.close()
-        for number in tuple(self._open):
-            self._cut(number)
+        for connection in tuple(self._open):
+            connection.cut()
 
     def freeze(self) -> None:
         """Let nothing more through the connections of now, without closing them."""
+        for connection in tuple(self._open):
+            connection.frozen = True
+
+    def draw(self, faults: tuple[str, ...]) -> str | None:
+        """The fault that the next thing meets."""
         with self._lock:
-            self._frozen |= self._open.keys()
+            if self._random.random() >= self._chance:
+                return None
+            fault = self._random.choice(faults)
+            self.faults.append(fault)
+            return fault
+
+    def pause(self) -> None:
+        threading.Event().wait(self._random.random() / 2)
+
+    def part(self, size: int) -> int:
+        return self._random.randrange(size)
+
+    def dial(self) -> socket.socket:
+        return socket.create_connection(("127.0.0.1", self._port))
 
     def _accept(self) -> None:
         while True:
@@ -55,51 +77,90 @@ class Proxy:
             except OSError:
                 return
             try:
-                server = socket.create_connection(("127.0.0.1", self._port))
+                connection = Connection(self, client, self.dial())
             except OSError:
                 client.close()
                 continue
-            with self._lock:
-                self._number += 1
-                number = self._number
-                self._open[number] = client, server
-            for source, target in ((client, server), (server, client)):
-                arguments = (number, source, target, target is client)
-                threading.Thread(target=self._pass_on, args=arguments, daemon=True).start()
+            self._open.add(connection)
+            connection.start(self._open.discard)
 
-    def _pass_on(self, number: int, source: socket.socket, target: socket.socket, answering: bool) -> None:
-        with contextlib.suppress(OSError):
-            while chunk := source.recv(CHUNK):
-                if number in self._frozen:
-                    continue
-                chunk = self._hurt(number, chunk)
-                if not chunk:
-                    break
-                target.sendall(chunk)
-        self._cut(number)
 
-    def _hurt(self, number: int, chunk: bytes) -> bytes:
-        """Return the chunk, late or a part of it; nothing if the connection is to be cut."""
-        with self._lock:
-            if self._random.random() >= self._chance:
-                return chunk
-            kind = self._random.choice(self._kinds)
-            size, pause = self._random.randrange(len(chunk)), self._random.random() / 2
-            self.faults.append(kind)
-        if kind == "delay":
-            threading.Event().wait(pause)
-            return chunk
-        if kind == "truncate":
-            pair = self._open.get(number)
-            if pair:
-                with contextlib.suppress(OSError):
-                    pair[0].sendall(chunk[:size]) if pair else None
-        return b""
+class Connection:
+    """One client's connection, and ours to the server."""
 
-    def _cut(self, number: int) -> None:
-        with self._lock:
-            pair = self._open.pop(number, None)
-        for end in pair or ():
+    def __init__(self, proxy: Proxy, client: socket.socket, server: socket.socket) -> None:
+        self._proxy = proxy
+        self._client = client
+        self._server = server
+        self._cut_answer = threading.Event()
+        self.frozen = False
+
+    def start(self, ended: Callable[[Connection], None]) -> None:
+        self._ended = ended
+        for target in (self._pass_requests, self._pass_answers):
+            threading.Thread(target=self._guarded, args=(target,), daemon=True).start()
+
+    def cut(self) -> None:
+        for end in (self._client, self._server):
             with contextlib.suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)
             end.close()
+        self._ended(self)
+
+    def _guarded(self, work: Callable[[], None]) -> None:
+        with contextlib.suppress(OSError):
+            work()
+        self.cut()
+
+    def _pass_requests(self) -> None:
+        while request := self._next_request():
+            fault = None if self.frozen else self._proxy.draw(REQUEST_FAULTS)
+            if self.frozen:
+                continue
+            if fault == BEFORE:
+                return
+            if fault == DELAYED:
+                self._proxy.pause()
+            if fault == DOUBLED and not request.startswith(b"GET"):
+                self._send_twin(request)
+            if fault == AFTER:
+                self._cut_answer.set()
+            self._server.sendall(request)
+
+    def _next_request(self) -> bytes:
+        data = b""
+        while b"\r\n\r\n" not in data:
+            chunk = self._client.recv(CHUNK)
+            if not chunk:
+                return b""
+            data += chunk
+        head = data.index(b"\r\n\r\n") + 4
+        length = _LENGTH.search(data[:head])
+        missing = (int(length[1]) if length else 0) - (len(data) - head)
+        while missing > 0:
+            chunk = self._client.recv(min(CHUNK, missing))
+            if not chunk:
+                return b""
+            data += chunk
+            missing -= len(chunk)
+        return data
+
+    def _send_twin(self, request: bytes) -> None:
+        """The same request once more, as by a middlebox that repeats it; nobody hears the answer."""
+        with self._proxy.dial() as other:
+            other.sendall(request)
+            other.recv(CHUNK)
+
+    def _pass_answers(self) -> None:
+        while chunk := self._server.recv(CHUNK):
+            if self.frozen:
+                continue
+            if self._cut_answer.is_set():
+                return
+            fault = self._proxy.draw(ANSWER_FAULTS)
+            if fault == DELAYED:
+                self._proxy.pause()
+            if fault == TRUNCATED:
+                self._client.sendall(chunk[: self._proxy.part(len(chunk))])
+                return
+            self._client.sendall(chunk)

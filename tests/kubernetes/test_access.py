@@ -220,6 +220,7 @@ def test_kubeconfigs_are_merged(
 def test_a_pods_own_account(cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A scheduler that runs in the cluster has no kubeconfig, and its token changes every hour."""
     from lightkube.config import kubeconfig
+
     from lyftlearn_kubernetes import _access
 
     account = tmp_path / "account"

@@ -178,7 +178,7 @@ def test_labels_are_readable_and_reserved_ones_stay_out(new: Callable[..., Kuber
 
 
 def test_secrets_are_references(new: Callable[..., KubernetesBackend]) -> None:
-    """lyftlearn never holds a value; a missing Secret must show as a container that waits."""
+    """No value passes through here; a missing Secret must show as a container that waits."""
     backend = new()
     plan = backend.plan(spec(backend, secrets=("db",)))
     assert container(plan)["envFrom"] == [{"secretRef": {"name": "db"}}]
