@@ -17,7 +17,7 @@ from lyftlearn.types import JSON, Duration, JobKind, JobState, JobStatus
 
 if TYPE_CHECKING:
     from lyftlearn._connection import Connection
-    from lyftlearn.backend import Capability, JobRecord, LogLine
+    from lyftlearn.backend import JobRecord, LogLine
     from lyftlearn.events import JobEvent, Progress
 
 _PACE = 1.0  # seconds between two questions about one job
@@ -158,9 +158,7 @@ class Job:
 
         capability = Capability(self.kind)
         backend = self._connection().backend
-        raise InvalidJob(
-            [(str(self.kind), cannot(backend.name, capability, backend.capabilities().why_not(capability)))]
-        )
+        raise InvalidJob([("kind", backend.cannot(capability))])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -198,11 +196,6 @@ class Notebook(Job):
 
 
 HANDLES: dict[JobKind, type[Job]] = {JobKind.TUNE: TuningJob, JobKind.NOTEBOOK: Notebook}
-
-
-def cannot(backend: str, capability: Capability, reason: str | None) -> str:
-    """Say that a backend does not do something, and why."""
-    return f"backend {backend} cannot do this ({capability}), because {reason or 'it does not offer that'}"
 
 
 def moment(path: str, value: Duration | datetime | None) -> datetime | None:

@@ -11,7 +11,6 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from lyftlearn import _ids
-from lyftlearn._job import cannot
 from lyftlearn._spec import JobSpec, Source
 from lyftlearn.backend import Backend, Capability, Plan
 from lyftlearn.errors import InvalidJob
@@ -73,7 +72,7 @@ class Preparer:
 
         Raises InvalidJob where there is no plan: for a kind of job that the backend does not know at all.
         """
-        faults = _unmet(backend, arguments)
+        faults = backend.unmet(arguments.kind, arguments.nodes, arguments.retries)
         if faults and arguments.kind in (JobKind.TUNE, JobKind.NOTEBOOK):
             raise InvalidJob(faults)
         scope = self._scope(arguments)
@@ -167,17 +166,6 @@ class Preparer:
 def _with_faults(plan: Plan, faults: list[tuple[str, str]]) -> Plan:
     said = {path for path, _ in faults}
     return replace(plan, faults=(*faults, *(fault for fault in plan.faults if fault[0] not in said)))
-
-
-def _unmet(backend: Backend, arguments: Arguments) -> list[tuple[str, str]]:
-    capabilities = backend.capabilities()
-    wanted = [(str(arguments.kind), Capability(arguments.kind))]
-    if arguments.nodes > 1:
-        wanted.append(("nodes", Capability.SEVERAL_NODES))
-    if arguments.nodes > 1 and arguments.retries:
-        wanted.append(("retries", Capability.RETRIES_ON_SEVERAL_NODES))
-    reasons = [(path, capability, capabilities.why_not(capability)) for path, capability in wanted]
-    return [(path, cannot(backend.name, capability, reason)) for path, capability, reason in reasons if reason]
 
 
 def _local_inputs(arguments: Arguments, *, hashed: bool) -> dict[str, _Local]:

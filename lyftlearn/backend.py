@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -18,9 +19,11 @@ from typing import Any
 
 from lyftlearn._bundle import bundle
 from lyftlearn._ids import new_id
+from lyftlearn._report import Report, read_report
 from lyftlearn._spec import JobSpec, Quantities, Source
 from lyftlearn._storage import Storage, open_storage
 from lyftlearn._zipapp import runtime_archive
+from lyftlearn.errors import JobNotFound
 from lyftlearn.events import JobEvent
 from lyftlearn.types import JobKind, JobStatus
 
@@ -38,6 +41,7 @@ __all__ = [
     "LogQuery",
     "Plan",
     "Quantities",
+    "Report",
     "Request",
     "Source",
     "Storage",
@@ -45,8 +49,11 @@ __all__ = [
     "bundle",
     "new_id",
     "open_storage",
+    "read_report",
     "runtime_archive",
 ]
+
+_POLL = 0.2  # seconds
 
 
 class Capability(StrEnum):
@@ -148,6 +155,20 @@ class JobRecord:
     decision: str
     event: JobEvent
 
+    @classmethod
+    def of(cls, spec: JobSpec, at: datetime) -> JobRecord:
+        """Return the record of a job that was accepted at `at` and waits."""
+        event = JobEvent(job_id=spec.id, status=JobStatus.PENDING, at=at, created_at=at)
+        return cls(
+            id=spec.id,
+            kind=spec.kind,
+            name=spec.name,
+            labels=dict(spec.labels),
+            digest=spec.digest,
+            decision=spec.decision,
+            event=event,
+        )
+
 
 @dataclass(frozen=True, kw_only=True)
 class JobQuery:
@@ -244,6 +265,21 @@ class Backend(ABC):
 
     name: str
 
+    def unmet(self, kind: JobKind, nodes: int = 1, retries: int = 0) -> list[tuple[str, str]]:
+        """Return what such a job needs and this backend lacks: path of the argument, and the reason."""
+        wanted: dict[str, Capability] = {"kind": Capability(kind)}
+        if nodes > 1:
+            wanted["nodes"] = Capability.SEVERAL_NODES
+        if nodes > 1 and retries:
+            wanted["retries"] = Capability.RETRIES_ON_SEVERAL_NODES
+        reasons = {path: (wish, self.capabilities().why_not(wish)) for path, wish in wanted.items()}
+        return [(path, self.cannot(wish, why)) for path, (wish, why) in reasons.items() if why]
+
+    def cannot(self, capability: Capability, reason: str | None = None) -> str:
+        """Say that this backend does not offer something, and why."""
+        why = reason or self.capabilities().why_not(capability)
+        return f"backend {self.name} cannot do this ({capability}), because {why}"
+
     @abstractmethod
     def capabilities(self) -> Capabilities:
         """Say what this backend can do. Asks nobody; always the same answer."""
@@ -283,13 +319,23 @@ class Backend(ABC):
         On a finished job nothing happens. Raises JobNotFound. May be repeated.
         """
 
-    @abstractmethod
     def watch(self, following: Following) -> Iterator[JobEvent]:
         """Yield an event soon for every followed job, and then for each change, until `following` is closed.
 
         Events may come late, doubled and out of order. A job that does not exist (any more) is skipped. One call serves
         a whole process.
+
+        As it stands here it describes each job a few times a second: enough where asking is cheap.
         """
+        said: dict[str, JobEvent] = {}
+        while not following.closed:
+            for job_id in following.ids:
+                with suppress(JobNotFound):
+                    event = self.describe(job_id).event
+                    if said.get(job_id) != event:
+                        said[job_id] = event
+                        yield event
+            following.wait_for_change(_POLL)
 
     @abstractmethod
     def outputs(self, job_id: str) -> Mapping[str, str]:

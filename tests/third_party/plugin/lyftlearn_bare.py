@@ -19,8 +19,7 @@ from typing import Any, BinaryIO
 
 from lyftlearn import backend as api
 from lyftlearn.errors import Conflict, JobNotFound
-from lyftlearn.events import JobEvent
-from lyftlearn.types import FailureReason, JobKind, JobStatus
+from lyftlearn.types import FailureReason, JobStatus
 
 OFFERS = frozenset({api.Capability.TRAIN, api.Capability.PROCESS, api.Capability.PREDICT, api.Capability.LOCAL_PATHS})
 LACKS = {lacking: f"one plain process offers no {lacking}" for lacking in set(api.Capability) - OFFERS}
@@ -35,17 +34,14 @@ class BareBackend(api.Backend):
         return api.Capabilities(offers=OFFERS, lacks=LACKS)
 
     def plan(self, spec: api.JobSpec) -> api.Plan:
-        wanted = [("kind", api.Capability(spec.kind))] + [("nodes", api.Capability.SEVERAL_NODES)] * (spec.nodes > 1)
-        faults = tuple((path, LACKS[capability]) for path, capability in wanted if capability in LACKS)
+        faults = tuple(self.unmet(spec.kind, spec.nodes, spec.retries))
         requests = (api.Request(operation="run", body=api.bundle(spec)),)
         return api.Plan(spec=spec, backend=self.name, requests=requests, faults=faults)
 
     def submit(self, plan: api.Plan) -> api.JobRecord:
         spec, draft, now = plan.spec, Path(tempfile.mkdtemp(dir=self.home, prefix=".")), datetime.now(UTC)
-        event = JobEvent(job_id=spec.id, status=JobStatus.PENDING, at=now, created_at=now)
-        same = {name: getattr(spec, name) for name in ("id", "kind", "name", "digest", "decision")}
-        record = api.JobRecord(**same, labels=dict(spec.labels), event=event)
-        for name, content in {"record": record, "event": event, "outputs": _outputs(spec)}.items():
+        record = api.JobRecord.of(spec, now)
+        for name, content in {"record": record, "event": record.event, "outputs": dict(spec.output_uris)}.items():
             _keep(draft / name, content)
         (draft / "bundle.json").write_text(json.dumps(plan.requests[0].body))
         (draft / "log").touch()
@@ -102,17 +98,6 @@ class BareBackend(api.Backend):
             with suppress(OSError, ValueError):  # no process yet: its thread sees the file
                 os.kill(int((self.home / job_id / "pid").read_text()), signal.SIGTERM)
 
-    def watch(self, following: api.Following) -> Iterator[JobEvent]:
-        said: dict[str, JobEvent] = {}
-        while not following.closed:
-            for job_id in following.ids:
-                with suppress(JobNotFound):
-                    event = self.describe(job_id).event
-                    if said.get(job_id) != event:
-                        said[job_id] = event
-                        yield event
-            following.wait_for_change(0.1)
-
     def outputs(self, job_id: str) -> Mapping[str, str]:
         outputs: dict[str, str] = self._kept(job_id, "outputs")
         return outputs
@@ -130,17 +115,11 @@ def _keep(path: Path, content: Any) -> None:
 
 
 def _end(job: Path) -> dict[str, Any]:
-    """Read what the runtime reported: a line for machines, then the last words of a failure."""
-    if not (job / "report").exists():
-        stopped = {"status": JobStatus.STOPPED}
-        killed = {"status": JobStatus.FAILED, "reason": FailureReason.PLATFORM, "message": "the runtime was killed"}
-        return stopped if (job / "stop").exists() else killed
-    first, _, message = (job / "report").read_text().partition("\n")
-    said = json.loads(first.removeprefix("lyftlearn/1 "))
-    reason = FailureReason(said["reason"]) if said["reason"] else None
-    status = JobStatus.STOPPED if said.get("stopped") else JobStatus.FAILED if reason else JobStatus.SUCCEEDED
-    known = {"reason": reason, "message": message, "exit_code": said["exit_code"], "attempt": max(1, said["attempt"])}
-    return {"status": status, **known}
+    report = api.read_report((job / "report").read_text()) if (job / "report").exists() else None
+    if report is not None:
+        return vars(report)
+    killed = {"status": JobStatus.FAILED, "reason": FailureReason.PLATFORM, "message": "the runtime was killed"}
+    return {"status": JobStatus.STOPPED} if (job / "stop").exists() else killed
 
 
 def _lines(log: BinaryIO) -> Iterator[api.LogLine]:
@@ -151,8 +130,3 @@ def _lines(log: BinaryIO) -> Iterator[api.LogLine]:
             return
         at, _, text = line[:-1].partition(b" ")
         yield api.LogLine(0, datetime.fromtimestamp(float(at), UTC), text.decode(errors="replace"))
-
-
-def _outputs(spec: api.JobSpec) -> dict[str, str]:
-    model = {"model": f"{spec.output_uri}/model.tar.gz"} if spec.kind is JobKind.TRAIN else {}
-    return model | {name: uri or f"{spec.output_uri}/output.tar.gz#{name}" for name, uri in spec.outputs.items()}
