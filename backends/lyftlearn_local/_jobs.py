@@ -15,7 +15,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from lyftlearn.errors import BackendUnavailable, Conflict, JobNotFound
-from lyftlearn_local._leftovers import end_recorded
+from lyftlearn_local._leftovers import end_job
 from lyftlearn_local._state import ASKED_TO_STOP, FINAL, JobFiles, Store, event, lost, process_start
 from lyftlearn_local._submission import refusal, sync
 
@@ -183,7 +183,7 @@ def _with_wish(files: JobFiles, last: dict[str, Any] | None) -> dict[str, Any] |
 def _settle(files: JobFiles, last: dict[str, Any]) -> dict[str, Any]:
     """Write the end of a job whose supervisor died. Where that cannot be written it is said all the same."""
     end = lost(_last_sign(files), last)
-    end_recorded(files.path / "nodes")
+    end_job(files.path)
     shutil.rmtree(files.path / "nodes", ignore_errors=True)
     try:
         files.append(end)

@@ -8,7 +8,6 @@ import os
 from lyftlearn_local import _cgroups, _sandbox
 from lyftlearn_local._capture import Capture
 from lyftlearn_local._layouts import LAYOUTS
-from lyftlearn_local._leftovers import record
 from lyftlearn_local._node import Node
 from lyftlearn_local._place import CannotGoOn
 
@@ -40,8 +39,6 @@ def launch(facts: NodeFacts, environment: dict[str, str]) -> tuple[Node, Place]:
     argv = _argv(facts.run, place, info)
     node = Node(facts.rank, group.wrap(argv) if group else argv, environment | place.variables, capture, info)
     node.group = group
-    if info is None:
-        record(facts.directory / "process", node.process.pid)
     return node, place
 
 

@@ -1,4 +1,4 @@
-"""Processes that a node without namespaces leaves behind."""
+"""Processes that outlive what should have ended them."""
 
 from __future__ import annotations
 
@@ -7,52 +7,56 @@ import signal
 from pathlib import Path
 
 from lyftlearn_local import _cgroups
-from lyftlearn_local._state import process_start
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable
 
-_SESSION_FIELD = 3  # of /proc/<pid>/stat, counted after the program's name
+_PARENT, _SESSION = 1, 3  # fields of /proc/<pid>/stat, counted after the program's name
 
 
 def end_session(leader: int) -> None:
     """Kill every process of the session that `leader` began."""
-    for pid in _members(leader):
-        try:
-            os.kill(pid, signal.SIGKILL)
-        except ProcessLookupError:
-            continue
+    _kill(pid for pid, fields in _everyone().items() if int(fields[_SESSION]) == leader)
 
 
-def record(path: Path, pid: int) -> None:
-    """Note who leads a session, for whoever cleans up after this process was killed."""
-    path.write_text(f"{pid} {process_start(pid)}")
+def end_job(job: Path) -> None:
+    """End what the supervisor of `job` left when it was killed: each node with all that descends from it.
 
-
-def end_recorded(nodes: Path) -> None:
-    """End what the nodes of a dead supervisor left: a session whose leader is still the one noted, a memory group."""
-    for path in nodes.glob("*/process"):
-        _end_noted_session(path)
-    for path in nodes.glob("*/group"):
+    A node is known by its arguments, which name the job's own runtime: a supervisor that was killed while it started
+    the node had no time to note a pid, and the node none to ask to end with it.
+    """
+    everyone = _everyone()
+    runtime = os.fsencode(job / "runtime.pyz")
+    family = {pid for pid in everyone if runtime in _read(pid, "cmdline").split(b"\0")}
+    grown = True
+    while grown:
+        children = {pid for pid, fields in everyone.items() if int(fields[_PARENT]) in family}
+        grown = not children <= family
+        family |= children
+    _kill(family)
+    for path in job.glob("nodes/*/group"):
         _cgroups.remove(Path(path.read_text()))
 
 
-def _end_noted_session(path: Path) -> None:
-    pid, _, started = path.read_text().partition(" ")
-    if pid and str(process_start(int(pid))) == started:
-        end_session(int(pid))
+def _kill(pids: Iterable[int]) -> None:
+    for pid in pids:
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except (ProcessLookupError, PermissionError):
+            continue
 
 
-def _members(leader: int) -> Iterator[int]:
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit() and _session(entry) == leader:
-            yield int(entry.name)
+def _everyone() -> dict[int, list[bytes]]:
+    """Every process of now, and what /proc says of it after its name."""
+    pids = [int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit()]
+    found = {pid: _read(pid, "stat").rpartition(b")")[2].split() for pid in pids}
+    return {pid: fields for pid, fields in found.items() if fields}
 
 
-def _session(process: Path) -> int | None:
+def _read(pid: int, name: str) -> bytes:
+    """Nothing for a process that has ended meanwhile."""
     try:
-        stat = (process / "stat").read_bytes()
+        return Path(f"/proc/{pid}/{name}").read_bytes()
     except OSError:
-        return None
-    return int(stat.rpartition(b")")[2].split()[_SESSION_FIELD])
+        return b""

@@ -247,23 +247,44 @@ def main() -> None:
     if slot is None:
         return
     _detach(job)
+    if _last_slot(store, record):
+        _give_way(store, job)
     try:
         run_if_first(job, record)
     except OSError as error:
         print(f"the job's end cannot be written: {error}", file=sys.stderr)
     store.dequeue(job.path.name, record["created_at"])
     slot.release()
-    _hand_on(store)
+    if successor := _first_waiting(store):
+        _become_supervisor_of(successor)
 
 
-def _hand_on(store: Store) -> None:
+def _last_slot(store: Store, record: dict[str, Any]) -> bool:
+    another = store.take_slot(record["run"]["parallel"])
+    if another:
+        another.release()
+    return another is None
+
+
+def _give_way(store: Store, job: JobFiles) -> None:
+    """Of several supervisors that start at once any may get the last slot; the oldest job is to have it."""
+    oldest = _first_waiting(store)
+    if oldest and oldest.path != job.path and not job.events():
+        _become_supervisor_of(oldest)
+
+
+def _first_waiting(store: Store) -> JobFiles | None:
+    """The oldest job in the queue; those that have no business there are taken out."""
     for job_id in store.waiting():
-        try:
-            successor = store.job(job_id)
-            if not successor.events():
-                command = successor.record()["run"]["supervisor"]
-                signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # until the successor listens
-                os.execv(command[0], [*command, str(successor.path)])  # noqa: S606 - its own recorded command
-        except FileNotFoundError:
-            pass
+        job = store.job(job_id)
+        if (job.path / "job.json").exists() and not job.events():
+            return job
         store.forget(job_id)
+    return None
+
+
+def _become_supervisor_of(job: JobFiles) -> None:
+    """Go on as another program; locks end here."""
+    command = job.record()["run"]["supervisor"]
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # until the successor listens
+    os.execv(command[0], [*command, str(job.path)])  # noqa: S606 - its own recorded command

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pickle
@@ -144,6 +145,13 @@ def test_a_supervisor_that_dies_everywhere(backend: Backend, make_spec: MakeSpec
     assert steps > 30
 
 
+@pytest.fixture(params=[True, False], ids=["groups", "no groups"])
+def _control_groups(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not request.param:
+        monkeypatch.setattr(_cgroups, "parent", lambda: None)
+
+
+@pytest.mark.usefixtures("_control_groups")
 @pytest.mark.parametrize("namespaces", ["auto", "never"])
 def test_a_killed_supervisor_takes_its_job_along(
     make_backend: MakeBackend, make_spec: MakeSpec, tmp_path: Path, namespaces: str
@@ -174,6 +182,27 @@ def test_the_end_is_written_once(make_backend: MakeBackend, make_spec: MakeSpec,
     assert len({(end.status, end.at) for end in ends}) == 1
     history = (tmp_path / "home/local/jobs" / spec.id / "events.jsonl").read_text()
     assert history.count('"failed"') == 1
+
+
+def test_a_supervisor_killed_while_it_starts_a_node(
+    backend: Backend, make_spec: MakeSpec, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Bubblewrap has then not yet asked to end with its parent, and nobody knows its pid."""
+    monkeypatch.setattr(_cgroups, "parent", lambda: None)
+    plan = backend.plan(make_spec("echo up; sleep 60"))
+    record = plan.requests[1]
+    *python, begin = record.body["run"]["supervisor"]
+    hasty = HASTY + begin.replace("; ", "\n")
+    run = {**record.body["run"], "supervisor": [*python, hasty]}
+    requests = (
+        plan.requests[0],
+        Request(operation=record.operation, body={**record.body, "run": run}),
+        plan.requests[2],
+    )
+    backend.submit(replace(plan, requests=requests))
+    assert finish(backend, plan.spec.id).event.reason is FailureReason.PLATFORM
+    runtime = str(tmp_path / "home/local/jobs" / plan.spec.id / "runtime.pyz")
+    eventually(lambda: not _running(runtime), "the end of the node")
 
 
 def test_who_waits_behind_a_killed_supervisor(make_backend: MakeBackend, make_spec: MakeSpec, tmp_path: Path) -> None:
@@ -226,6 +255,16 @@ def test_the_machine_shuts_down(backend: Backend, make_spec: MakeSpec, tmp_path:
     assert "shuts down" in end.message
     assert lines(backend, spec.id)[-1] == "saved"
 
+
+HASTY = """
+import os, signal, subprocess
+execute = subprocess.Popen._execute_child
+def execute_and_die(*arguments):
+    execute(*arguments)
+    os.kill(os.getpid(), signal.SIGKILL)
+subprocess.Popen._execute_child = execute_and_die
+"""
+"""Kills a supervisor as soon as it has started something."""
 
 FULL = """
 import json, sys
@@ -297,6 +336,16 @@ def _kill_supervisor_of_running(backend: Backend, spec: JobSpec, tmp_path: Path)
 def _kill_supervisor(backend: Backend, spec: JobSpec, tmp_path: Path) -> None:
     until(backend, spec.id, lambda record: record.event.status is not JobStatus.PENDING)
     os.kill(_supervisor(spec, tmp_path), signal.SIGKILL)
+
+
+def _running(argument: str) -> list[str]:
+    """Return the processes with `argument`."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            if argument in path.read_text(errors="replace").split("\0"):
+                found.append(path.parent.name)
+    return found
 
 
 def _supervisor(spec: JobSpec, tmp_path: Path) -> int:
