@@ -48,7 +48,10 @@ def all_parts(options: argparse.Namespace, folder: Path) -> dict[str, Callable[[
 
 def with_quiet(part: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     before = measure.wait_quiet()
-    return {"before": before, **part()}
+    figures = part()
+    after = [round(load, 2) for load in os.getloadavg()]
+    print(f"load average afterwards, its own included: {' '.join(map(str, after))}")
+    return {"before": before, "load after": after, **figures}
 
 
 def arguments() -> argparse.Namespace:
