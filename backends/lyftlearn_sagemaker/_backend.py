@@ -62,7 +62,7 @@ class SageMakerBackend(Backend):
         self.name = settings.name
         self._settings = settings
         self._options = read_options(settings.name, settings.table)
-        self._planner = Planner(settings, self._options, CAPABILITIES)
+        self._planner = Planner(settings, self._options, self.unmet)
         self._accepted = Accepted()
 
     def capabilities(self) -> Capabilities:

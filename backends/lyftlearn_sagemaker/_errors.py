@@ -20,6 +20,7 @@ from botocore.exceptions import (
     NoRegionError,
     PartialCredentialsError,
 )
+from botocore.parsers import ResponseParserError  # what a proxy's page of HTML becomes
 
 from lyftlearn.errors import AccessDenied, BackendUnavailable, InvalidJob, JobNotFound, LyftLearnError, QuotaExceeded
 
@@ -54,7 +55,7 @@ def kind_of(error: Exception) -> str:
         return "unanswered" if status >= 500 else "refused"
     if isinstance(error, EndpointConnectionError | ConnectTimeoutError):
         return "unreachable"
-    return "unanswered" if isinstance(error, HTTPClientError) else "refused"
+    return "unanswered" if isinstance(error, HTTPClientError | ResponseParserError) else "refused"
 
 
 def translated(
@@ -68,7 +69,7 @@ def translated(
         return AccessDenied(f"there are no AWS credentials ({error}): set up the default AWS chain"), error
     if isinstance(error, NoRegionError):
         return LyftLearnError("no AWS region is set: set [sagemaker] region, or AWS_REGION"), error
-    if isinstance(error, BotoCoreError):
+    if isinstance(error, BotoCoreError | ResponseParserError):
         unknown = job_id if ambiguous or kind_of(error) == "unanswered" else None
         return BackendUnavailable(f"SageMaker cannot be reached for {operation}: {error}", unknown), error
     return error, error.__cause__ if isinstance(error.__cause__, Exception) else None

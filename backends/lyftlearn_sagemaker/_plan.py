@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-from lyftlearn.backend import Capability, Plan, Request, bundle, runtime_archive
+from lyftlearn.backend import Plan, Request, bundle, runtime_archive
 from lyftlearn_sagemaker import _instances, _limits, _record
 from lyftlearn_sagemaker._channels import plan_files, uri_faults
 from lyftlearn_sagemaker._images import resolve
@@ -22,10 +22,12 @@ from lyftlearn_sagemaker._request import (
 )
 
 if TYPE_CHECKING:
-    from lyftlearn.backend import BackendSettings, Capabilities, JobSpec
+    from lyftlearn.backend import BackendSettings, JobSpec
+    from lyftlearn.types import JobKind
     from lyftlearn_sagemaker._channels import Files
     from lyftlearn_sagemaker._options import JobOptions, Options
 
+Unmet: TypeAlias = "Callable[[JobKind, int, int], list[tuple[str, str]]]"
 PUT, CREATE = "s3:PutObject", "sagemaker:CreateTrainingJob"
 _MOST_OF_OURS = 4  # tags beside labels and those of the configuration
 
@@ -56,12 +58,12 @@ _WORDS = (
 class Planner:
     """Plans jobs with one configuration."""
 
-    def __init__(self, settings: BackendSettings, options: Options, capabilities: Capabilities) -> None:
+    def __init__(self, settings: BackendSettings, options: Options, unmet: Unmet) -> None:
         self._name = settings.name
         self._storage_url = settings.storage_url
         self._home = settings.home
         self._options = options
-        self._capabilities = capabilities
+        self._unmet = unmet
         self._choices: dict[tuple[Any, str], _instances.Choice] = {}
 
     def plan(self, spec: JobSpec) -> Plan:
@@ -76,7 +78,7 @@ class Planner:
         )
         faults = [
             *self._options.faults,
-            *self._unmet(spec),
+            *self._unmet(spec.kind, spec.nodes, spec.retries),
             *self._place_faults(spec),
             *([("resources", choice.fault)] if choice.fault else []),
             *([("image", image.fault)] if image.fault else []),
@@ -139,15 +141,6 @@ class Planner:
     def _bundle_uri(self, spec: JobSpec, document: Mapping[str, Any]) -> str:
         digest = sha256(encoded(document)).hexdigest()[:32]
         return f"{self._storage_url}/bundles/{spec.id}/{digest}/bundle.json"
-
-    def _unmet(self, spec: JobSpec) -> Iterator[tuple[str, str]]:
-        wanted = {"kind": Capability(spec.kind)}
-        if spec.nodes > 1 and spec.retries:
-            wanted["retries"] = Capability.RETRIES_ON_SEVERAL_NODES
-        for path, capability in wanted.items():
-            reason = self._capabilities.why_not(capability)
-            if reason:
-                yield path, f"backend {self._name} cannot do this ({capability}), because {reason}"
 
     def _place_faults(self, spec: JobSpec) -> Iterator[tuple[str, str]]:
         yield from uri_faults(spec)

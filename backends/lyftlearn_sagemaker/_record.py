@@ -51,19 +51,6 @@ def label_tag(label: str) -> str:
     return key if len(key) <= _LONGEST_TAG_KEY else f"{TAG}label/sha256:{sha256(label.encode()).hexdigest()}"
 
 
-def record_of_spec(spec: JobSpec, event: JobEvent) -> JobRecord:
-    """Return the record of a job that was just accepted."""
-    return JobRecord(
-        id=spec.id,
-        kind=spec.kind,
-        name=spec.name,
-        labels=dict(spec.labels),
-        digest=spec.digest,
-        decision=spec.decision,
-        event=event,
-    )
-
-
 def record_of_job(job: Mapping[str, Any], event: JobEvent) -> JobRecord | None:
     """Return the record of what Describe or Search gave, or None if the job is not one of ours."""
     variables = job.get("Environment", {})

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from lyftlearn.backend import read_report
 from lyftlearn.events import JobEvent
 from lyftlearn.types import FailureReason, JobStatus
 from lyftlearn_sagemaker._request import ATTEMPT_METRIC
 
-REPORT = "lyftlearn/1 "
 ANEW = frozenset(("Interrupted", "Restarting"))
 """Secondary statuses that mean: the infrastructure starts the job again."""
 _OF_SECONDARY = {
@@ -138,21 +137,16 @@ def _failure(
     said: str, attempt: int, *, stop_asked: bool
 ) -> tuple[JobStatus, FailureReason | None, str, int | None, int]:
     """Read the runtime's report out of FailureReason; where there is none, read what SageMaker says by itself."""
-    _, found, rest = said.partition(REPORT)
-    try:
-        report, end = json.JSONDecoder().raw_decode(rest)
-    except ValueError:
-        found = ""
-    if not found:
+    report = read_report(said)
+    if report is None:
         return JobStatus.FAILED, classify(said), said, _exit_code(said), attempt
-    attempt = max(attempt, report.get("attempt") or 1)
-    if report.get("stopped") and stop_asked:
+    attempt = max(attempt, report.attempt)
+    if report.status is JobStatus.STOPPED and stop_asked:
         return JobStatus.STOPPED, None, "", None, attempt
-    if report.get("stopped"):
+    if report.status is JobStatus.STOPPED:
         return JobStatus.FAILED, FailureReason.USER_ERROR, "a node was ended because another one failed", None, attempt
-    message = _EXIT_CODE.sub("", rest[end:]).strip()
-    reason = FailureReason(report["reason"]) if report.get("reason") else FailureReason.USER_ERROR
-    return JobStatus.FAILED, reason, message, report.get("exit_code"), attempt
+    message = _EXIT_CODE.sub("", report.message).strip()
+    return JobStatus.FAILED, report.reason or FailureReason.USER_ERROR, message, report.exit_code, attempt
 
 
 def classify(said: str) -> FailureReason:

@@ -8,10 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from lyftlearn.backend import JobRecord, Plan, Storage
 from lyftlearn.errors import BackendUnavailable, Conflict, JobNotFound
-from lyftlearn.events import JobEvent
-from lyftlearn.types import JobStatus
 from lyftlearn_sagemaker._plan import encoded
-from lyftlearn_sagemaker._record import record_of_spec
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -63,7 +60,7 @@ class Submitter:
                 if found:
                     return found
             else:
-                return record_of_spec(plan.spec, _accepted(plan.spec.id))
+                return JobRecord.of(plan.spec, datetime.now(UTC))
         message = f"{plan.spec.id} is taken and free in turn: someone deletes it"
         raise BackendUnavailable(message, plan.spec.id)
 
@@ -79,10 +76,6 @@ class Submitter:
             message = f"{plan.spec.id} exists with other arguments (or other content of source or inputs)"
             raise Conflict(message, plan.spec.id)
         return record
-
-
-def _accepted(job_id: str) -> JobEvent:
-    return JobEvent(job_id=job_id, status=JobStatus.PENDING, at=datetime.now(UTC))
 
 
 def _relative(storage: Storage, put: Any) -> str:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 import os
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,12 +14,11 @@ from typing import Any
 import boto3
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
-
 from lyftlearn.backend import BackendSettings
 from lyftlearn_sagemaker import create
 from lyftlearn_sagemaker._backend import SageMakerBackend
-from service import Service, serving
+from tests.sagemaker import policy
+from tests.sagemaker.service import Service, serving
 
 BUCKET = "lyftlearn-test"
 ROLE = "arn:aws:iam::123456789012:role/lyftlearn-jobs"
@@ -33,6 +31,14 @@ CREDENTIALS = {
 }
 
 Make = Callable[..., SageMakerBackend]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def calls() -> Iterator[None]:
+    """Every call of lyftlearn's is one that the documented policy allows."""
+    with policy.recorded() as seen:
+        yield
+    policy.settle(seen)
 
 
 @pytest.fixture(scope="session")

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import BUCKET, IMAGE, ROLE, Make
-from service import Service
 
 from lyftlearn.backend import Backend, BackendSettings
 from lyftlearn.testing import BackendConformance, ClientConformance, Harness
 from lyftlearn.testing.conformance._logs import WHOLE_LINES
 from lyftlearn_sagemaker import create
+from tests.sagemaker.conftest import BUCKET, IMAGE, ROLE, Make
+from tests.sagemaker.service import Service
 
 REAL = {name: os.environ.get(f"LYFTLEARN_TEST_SAGEMAKER_{name.upper()}") for name in ("role", "bucket", "image")}
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import boto3
 import pytest
-from conftest import ROLE, Make
-from service import Service
-from specs import spec
 
 from lyftlearn.backend import JobQuery
 from lyftlearn.errors import JobNotFound
 from lyftlearn_sagemaker import _find
+from tests.sagemaker.conftest import ROLE, Make
+from tests.sagemaker.service import Service
+from tests.sagemaker.specs import spec
 
 
 @pytest.fixture(autouse=True)

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from specs import GIB, resources
 
 from lyftlearn_sagemaker._instances import choose, known
 from lyftlearn_sagemaker._options import read_options
+from tests.sagemaker.specs import GIB, resources
 
 
 def _choose(asked: Any, **instances: Any) -> Any:

@@ -8,14 +8,14 @@ from typing import Any
 
 import boto3
 import pytest
-from conftest import Make
-from service import Service
-from service.surroundings import GROUP, LogStream
-from specs import spec
 
 from lyftlearn.backend import LogQuery
 from lyftlearn_sagemaker import _logs
 from lyftlearn_sagemaker._backend import SageMakerBackend
+from tests.sagemaker.conftest import Make
+from tests.sagemaker.service import Service
+from tests.sagemaker.service.surroundings import GROUP, LogStream
+from tests.sagemaker.specs import spec
 
 
 @pytest.fixture
@@ -35,7 +35,9 @@ def _write(service: Service, job_id: str, node: int, lines: list[str], epoch: in
 
 
 def _streams(prefix: str) -> list[Any]:
-    found: list[Any] = boto3.client("logs").describe_log_streams(logGroupName=GROUP, logStreamNamePrefix=prefix)["logStreams"]
+    found: list[Any] = boto3.client("logs").describe_log_streams(logGroupName=GROUP, logStreamNamePrefix=prefix)[
+        "logStreams"
+    ]
     return found
 
 

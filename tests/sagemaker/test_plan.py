@@ -10,15 +10,15 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from conftest import IMAGE, ROLE, Make
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from service.faults import Refused
-from service.validation import check
-from specs import resources, spec
 
 from lyftlearn.backend import Plan, Source
 from lyftlearn.types import JobKind
+from tests.sagemaker.conftest import IMAGE, ROLE, Make
+from tests.sagemaker.service.faults import Refused
+from tests.sagemaker.service.validation import check
+from tests.sagemaker.specs import resources, spec
 
 STORAGE = "s3://lyftlearn-test/prefix"
 
@@ -232,7 +232,7 @@ def test_planning_loads_no_boto3() -> None:
 import sys
 sys.path[:0] = {sys.path!r}
 from pathlib import Path
-import specs
+from tests.sagemaker import specs
 from lyftlearn.backend import BackendSettings
 from lyftlearn_sagemaker import create
 table = {{"role": {ROLE!r}, "image": {IMAGE!r}}}

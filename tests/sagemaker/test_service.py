@@ -8,11 +8,11 @@ from typing import Any
 import boto3
 import pytest
 from botocore.exceptions import ClientError
-from conftest import IMAGE, ROLE, Make
-from service import Service
-from specs import spec
 
 from lyftlearn.backend import LogQuery
+from tests.sagemaker.conftest import IMAGE, ROLE, Make
+from tests.sagemaker.service import Service
+from tests.sagemaker.specs import spec
 
 GOOD: dict[str, Any] = {
     "RoleArn": ROLE,
@@ -40,12 +40,15 @@ def _refused(operation: str, **request: Any) -> tuple[str, str]:
         ({"HyperParameters": {"a": "x" * 2501}}, "Map value must satisfy"),
         ({"Tags": [{"Key": "a", "Value": "{}"}]}, "regular expression pattern"),
         ({"ResourceConfig": {**GOOD["ResourceConfig"], "InstanceType": "ml.x"}}, "enum value set"),
-        ({"ResourceConfig": {**GOOD["ResourceConfig"], "KeepAlivePeriodInSeconds": 21601}}, "less than or equal to 21600"),
+        (
+            {"ResourceConfig": {**GOOD["ResourceConfig"], "KeepAlivePeriodInSeconds": 21601}},
+            "less than or equal to 21600",
+        ),
         ({"EnableManagedSpotTraining": True}, "MaxWaitTimeInSeconds"),
     ],
 )
 def test_it_refuses_what_aws_refuses(service: Service, change: dict[str, Any], said: str) -> None:
-    """botocore lets all of these pass; the value is quoted in the error, as AWS does it."""
+    """Botocore lets all of these pass; the value is quoted in the error, as AWS does it."""
     request = {"TrainingJobName": "good", **GOOD, **change}
     code, message = _refused("create_training_job", **request)
     assert code == "ValidationException"
@@ -67,7 +70,10 @@ def test_duplicates_and_stops_of_the_finished(service: Service) -> None:
         time.sleep(0.05)
     assert _refused("stop_training_job", TrainingJobName=name)[0] == "ValidationException"
     client.delete_training_job(TrainingJobName=name)
-    assert _refused("describe_training_job", TrainingJobName=name) == ("ValidationException", "Requested resource not found.")
+    assert _refused("describe_training_job", TrainingJobName=name) == (
+        "ValidationException",
+        "Requested resource not found.",
+    )
 
 
 def test_tags(service: Service) -> None:
@@ -83,7 +89,9 @@ def test_tags(service: Service) -> None:
 def test_lists_are_limited(service: Service) -> None:
     """Two a second for an account."""
     service.conduct.lists_per_second = 2
-    client = boto3.client("sagemaker", config=__import__("botocore.config").config.Config(retries={"total_max_attempts": 1}))
+    client = boto3.client(
+        "sagemaker", config=__import__("botocore.config").config.Config(retries={"total_max_attempts": 1})
+    )
     client.list_training_jobs()
     client.list_training_jobs()
     with pytest.raises(ClientError, match="ThrottlingException"):

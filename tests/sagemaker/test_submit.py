@@ -14,13 +14,13 @@ from typing import Any
 
 import boto3
 import pytest
-from conftest import BUCKET, IMAGE, ROLE, Make
-from service import Service
-from service.faults import BROKEN, BROKEN_AFTER, DENIED, LOST, LOST_AFTER, THROTTLED, Fault, Refused
-from specs import spec
 
 from lyftlearn.errors import AccessDenied, BackendUnavailable, Conflict, InvalidJob, JobNotFound, QuotaExceeded
 from lyftlearn.types import JobStatus
+from tests.sagemaker.conftest import BUCKET, IMAGE, ROLE, Make
+from tests.sagemaker.service import Service
+from tests.sagemaker.service.faults import BROKEN, BROKEN_AFTER, DENIED, LOST, LOST_AFTER, THROTTLED, Fault, Refused
+from tests.sagemaker.specs import spec
 
 CREATE = "CreateTrainingJob"
 
@@ -180,7 +180,7 @@ def test_s3_that_fails_commits_nothing(service: Service, make: Make, storage_url
 _DIES = """
 import os, sys
 sys.path[:0] = {path!r}
-import specs
+from tests.sagemaker import specs
 from dataclasses import replace
 from pathlib import Path
 from lyftlearn.backend import BackendSettings

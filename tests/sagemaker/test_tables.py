@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 
-import generate_tables
 import pytest
 
 from lyftlearn_sagemaker import _channels, _instances, _limits, _record, _request
+from tests.sagemaker import generate_tables
 
 
 @pytest.mark.parametrize("name", ["limits", "instances"])
@@ -32,11 +32,11 @@ def test_every_instance_type_exists() -> None:
 def test_numbers_in_the_code_are_the_models() -> None:
     """Limits that steer what is sent stand beside the code; here is where they come from."""
     shapes = generate_tables.service_model()["shapes"]
-    assert _channels._MOST == shapes["InputDataConfig"]["max"]
-    assert _request._MOST_SHOWN == shapes["HyperParameters"]["max"]
-    assert _request._LONGEST_KEY == shapes["HyperParameterKey"]["max"]
-    assert _request._LONGEST_VALUE == shapes["HyperParameterValue"]["max"]
-    assert _record._LONGEST_VALUE == shapes["TrainingEnvironmentValue"]["max"]
-    assert _record._LONGEST_TAG == shapes["TagValue"]["max"]
-    assert _record._LONGEST_TAG_KEY == shapes["TagKey"]["max"]
-    assert _record.MOST_TAGS == shapes["TagList"]["max"]
+    assert shapes["InputDataConfig"]["max"] == _channels._MOST
+    assert shapes["HyperParameters"]["max"] == _request._MOST_SHOWN
+    assert shapes["HyperParameterKey"]["max"] == _request._LONGEST_KEY
+    assert shapes["HyperParameterValue"]["max"] == _request._LONGEST_VALUE
+    assert shapes["TrainingEnvironmentValue"]["max"] == _record._LONGEST_VALUE
+    assert shapes["TagValue"]["max"] == _record._LONGEST_TAG
+    assert shapes["TagKey"]["max"] == _record._LONGEST_TAG_KEY
+    assert shapes["TagList"]["max"] == _record.MOST_TAGS

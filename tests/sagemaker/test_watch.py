@@ -11,10 +11,6 @@ from typing import Any
 
 import boto3
 import pytest
-from conftest import Make
-from service import Service
-from service.faults import BROKEN, DENIED, LOST, THROTTLED
-from specs import spec
 
 from lyftlearn.backend import Following
 from lyftlearn.errors import AccessDenied
@@ -22,6 +18,10 @@ from lyftlearn.events import JobEvent, Progress, advance
 from lyftlearn.types import FailureReason, JobState, JobStatus
 from lyftlearn_sagemaker import _poll
 from lyftlearn_sagemaker._backend import SageMakerBackend
+from tests.sagemaker.conftest import Make
+from tests.sagemaker.service import Service
+from tests.sagemaker.service.faults import BROKEN, DENIED, LOST, THROTTLED
+from tests.sagemaker.specs import spec
 
 LIST, DESCRIBE = "ListTrainingJobs", "DescribeTrainingJob"
 PATIENCE = 60.0

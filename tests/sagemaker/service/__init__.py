@@ -66,13 +66,14 @@ class Service:
         return sum(name == operation for _, name in self.faults.seen)
 
     def reset(self) -> None:
-        """Behave well again, and forget what was asked."""
+        """Behave well again, end every job and forget it, and forget what was asked."""
+        self.jobs.clear()
         self.faults.clear()
         vars(self.conduct).update(vars(Conduct()))
 
     def close(self) -> None:
         """End every job and the server."""
-        self.jobs.close()
+        self.jobs.clear()
         self.http.shutdown()
         self.http.server_close()
 

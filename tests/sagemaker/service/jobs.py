@@ -252,9 +252,10 @@ class Jobs:
         """Forget a job: its name is free again."""
         self._jobs.pop(job.name, None)
 
-    def close(self) -> None:
-        """End every job."""
-        for job in self.all():
+    def clear(self) -> None:
+        """End every job and forget it."""
+        ended, self._jobs = self.all(), {}
+        for job in ended:
             job.finish("Stopped")
-        for job in self.all():
+        for job in ended:
             job.thread.join(20)

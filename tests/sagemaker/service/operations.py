@@ -183,7 +183,7 @@ def _filter_fits(job: Job, condition: dict[str, Any]) -> bool:
 
 
 def _compare(operator: str, seen: Any, wanted: str) -> bool:
-    from datetime import datetime  # noqa: PLC0415
+    from datetime import datetime
 
     if isinstance(seen, float):
         at = datetime.fromisoformat(wanted).timestamp()

@@ -1,0 +1,120 @@
+"""What doctor says: pass, fail with the remedy, or unknown."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import boto3
+import pytest
+
+from lyftlearn.backend import Check, Verdict
+from lyftlearn_sagemaker._backend import SageMakerBackend
+from tests.sagemaker.conftest import Make
+from tests.sagemaker.service import Service
+from tests.sagemaker.service.faults import DENIED
+
+NAMES = [
+    "configuration", "identity", "sagemaker", "role", "role's permissions", "bucket", "image", "quotas",
+    "VPC endpoints", "metrics gateway", "events queue",
+]  # fmt: skip
+
+
+def _checks(backend: SageMakerBackend) -> dict[str, Check]:
+    found = list(backend.diagnose())
+    assert [check.name for check in found] == [f"sagemaker: {name}" for name in NAMES]
+    return {check.name.removeprefix("sagemaker: "): check for check in found}
+
+
+def _role(name: str, service: str) -> str:
+    trust = {
+        "Version": "2012-10-17",
+        "Statement": [{"Effect": "Allow", "Principal": {"Service": service}, "Action": "sts:AssumeRole"}],
+    }
+    arn: str = boto3.client("iam").create_role(RoleName=name, AssumeRolePolicyDocument=json.dumps(trust))["Role"]["Arn"]
+    return arn
+
+
+def _queue(name: str, policy: Any) -> str:
+    attributes = {"Policy": json.dumps(policy)} if policy else {}
+    url: str = boto3.client("sqs").create_queue(QueueName=name, Attributes=attributes)["QueueUrl"]
+    return url
+
+
+def test_a_place_that_is_set_up(service: Service, make: Make) -> None:
+    """What is there is seen: the role and whom it trusts, the bucket, the image, the queue and its policy, the gateway."""
+    boto3.client("ecr").create_repository(repositoryName="lyftlearn/base")
+    boto3.client("ecr").put_image(repositoryName="lyftlearn/base", imageTag="1", imageManifest=_manifest())
+    policy = {
+        "Version": "2012-10-17",
+        "Statement": [
+            {
+                "Effect": "Allow",
+                "Principal": {"Service": "events.amazonaws.com"},
+                "Action": "sqs:SendMessage",
+                "Resource": "*",
+            }
+        ],
+    }
+    backend = make(
+        role=_role("good", "sagemaker.amazonaws.com"), events=_queue("good", policy), metrics="localhost:8125"
+    )
+    checks = _checks(backend)
+    for name in (
+        "configuration",
+        "identity",
+        "sagemaker",
+        "role",
+        "bucket",
+        "image",
+        "metrics gateway",
+        "events queue",
+    ):
+        assert checks[name].verdict is Verdict.OK, checks[name]
+
+
+def _manifest() -> str:
+    layer = {
+        "mediaType": "application/vnd.docker.image.rootfs.diff.tar.gzip",
+        "size": 32,
+        "digest": f"sha256:{'a' * 64}",
+    }
+    return json.dumps({
+        "schemaVersion": 2, "mediaType": "application/vnd.docker.distribution.manifest.v2+json",
+        "config": {**layer, "mediaType": "application/vnd.docker.container.image.v1+json"}, "layers": [layer],
+    })  # fmt: skip
+
+
+def test_what_is_wrong_has_a_remedy(service: Service, make: Make) -> None:
+    """Each failure says what to do about it."""
+    backend = make(
+        role=_role("distrustful", "ec2.amazonaws.com"),
+        events=_queue("closed", None),
+        image="ubuntu",
+        instances={"pin": 3},
+    )
+    checks = _checks(backend)
+    for name, remedy in {
+        "configuration": "write a text",
+        "role": "add it to the role's trust policy",
+        "image": "push the image to ECR",
+        "events queue": "docs/sagemaker.md",
+    }.items():
+        assert checks[name].verdict is Verdict.FAILED, checks[name]
+        assert remedy in checks[name].detail
+
+
+def test_what_may_not_be_asked_is_unknown(service: Service, make: Make) -> None:
+    """A person without rights on IAM must not be told that the role is wrong."""
+    service.faults.add("ListTrainingJobs", DENIED)
+    checks = _checks(make(role="arn:aws:iam::123456789012:role/not-there"))
+    for name in ("sagemaker", "role"):
+        assert checks[name].verdict is Verdict.WARNING
+        assert checks[name].detail.startswith("unknown: ")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_nothing_configured_breaks_no_check(service: Service, make: Make, name: str) -> None:
+    """The first thing that a newcomer runs, before anything is set up."""
+    check = _checks(make(role=None, image=None))[name]
+    assert check.detail
