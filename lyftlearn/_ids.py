@@ -26,7 +26,7 @@ _KINDS = {letter: kind for kind, letter in _KIND_LETTERS.items()}
 OWN_LETTERS = {"local": "l", "local-kubernetes": "c", "local-sagemaker": "g", "kubernetes": "k", "sagemaker": "s"}
 _RANDOM = 11
 _TAIL = 2 + _RANDOM
-_PATTERN = re.compile(rf"[a-z](?:[a-z0-9-]*[a-z0-9])?-([{''.join(_KINDS)}])([a-z2-7])[a-z2-7]{{{_RANDOM}}}")
+PATTERN = re.compile(rf"[a-z](?:[a-z0-9-]*[a-z0-9])?-([{''.join(_KINDS)}])([a-z2-7])[a-z2-7]{{{_RANDOM}}}")
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ def new_id(name: str, kind: JobKind, letter: str, scope: str | None = None) -> s
 
 def parse(job_id: str) -> ParsedId | None:
     """Return what `job_id` says, or None if it is no id of ours."""
-    match = _PATTERN.fullmatch(job_id)
+    match = PATTERN.fullmatch(job_id)
     if match is None or len(job_id) > 50:
         return None
     return ParsedId(_KINDS[match[1]], match[2])

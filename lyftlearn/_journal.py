@@ -112,8 +112,8 @@ class Rehearsed:
 class Outcome:
     """How a job ended.
 
-    status: `succeeded`, `failed`, `stopped`; `refused` for a shadow that was never accepted; `unknown` where the backend
-    does not keep the job any more.
+    status: `succeeded`, `failed`, `stopped`; `refused` for a shadow that was never accepted; `unknown` where the
+    backend does not keep the job any more.
     """
 
     job_id: str

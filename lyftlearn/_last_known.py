@@ -18,7 +18,10 @@ _MOST_SEEN = 10_000
 
 
 class LastKnown:
-    """A file for each set of attributes, for a month. Reading and writing never raise: this is a convenience, not a record."""
+    """A file for each set of attributes, for a month.
+
+    Reading and writing never raise: this is a convenience, not a record.
+    """
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory

@@ -40,7 +40,7 @@ _KNOWN_ENDS = ("succeeded", "failed", "stopped", "refused")
 
 
 def settle(journal: Journal, registry: Registry, config: Config, seconds: float = _SECONDS_TO_SETTLE) -> int:
-    """Write down what can be learnt in about `seconds`. Return how many jobs have no known end: most of them still run."""
+    """Write down what can be learnt in about `seconds`. Return how many jobs have no known end (yet)."""
     until = time.monotonic() + seconds
     settle_outcomes(journal, registry, seconds=seconds)
     settle_comparisons(journal, registry, config, until)

@@ -10,21 +10,29 @@ import os
 import platform
 import sys
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from lyftlearn._client import Client
+from lyftlearn._job import moment
 from lyftlearn._storage import Storage, open_storage
 from lyftlearn.backend import Capability, Check, Verdict
 from lyftlearn.config import Config
-from lyftlearn.errors import LyftLearnError
+from lyftlearn.errors import BackendUnavailable, InvalidJob, LyftLearnError
 from lyftlearn.rollout import Decision, in_use
+from lyftlearn.types import Duration, JobKind
 
 if TYPE_CHECKING:
+    from lyftlearn._findings import Guard, Report, Status
+    from lyftlearn._journal import Journal
     from lyftlearn._prepare import Submission
+    from lyftlearn._world import World
 
 _PROBE = "doctor/probe"
-# A decision depends on function, name and labels; the rest must be valid and is never sent.
+_MONTH = "30d"
+# What a flag is not told of must be valid all the same; it is never sent.
 _LEAST: Mapping[str, Mapping[str, Any]] = {
     "train": {"command": ("true",)},
     "process": {"command": ("true",)},
@@ -54,12 +62,82 @@ def plan(function: str, /, *, client: Client | None = None, **arguments: Any) ->
 
 
 def explain(
-    function: str, name: str, *, labels: Mapping[str, str] | None = None, client: Client | None = None
+    function: str,
+    name: str,
+    *,
+    labels: Mapping[str, str] | None = None,
+    client: Client | None = None,
+    **others: Any,
 ) -> Decision:
-    """Return where a job of `function` called `name` would run now, and why. Nothing is sent."""
+    """Return where a job of `function` called `name` would run now, and why, also where its backend is broken.
+
+    others: what else a flag may target, as in the call: `image`, `nodes`, `resources`. Nothing is planned or sent.
+    """
+    world = (client or Client())._opened()  # noqa: SLF001 - the client's other half
     subject = "name" if function == "process" else "model"
-    arguments = {subject: name, "labels": labels, **_LEAST[function]}
-    return plan(function, client=client, **arguments).decision
+    given = {subject: name, "labels": labels, **_LEAST[function], **others}
+    return world.decide(world.check(JobKind(function), given))
+
+
+def migration_report(since: Duration | datetime | None = _MONTH, *, client: Client | None = None) -> Report:
+    """Return which jobs would have run on the new backend, and what stands against the others.
+
+    Raises InvalidJob without a `[migration] to`, BackendUnavailable where the journal cannot be read.
+    """
+    from lyftlearn import _migration  # noqa: PLC0415 - brings SQLAlchemy
+
+    start, world = _asked(since, client)
+    with _journal(world) as journal:
+        return _migration.report(journal, world.config, start)
+
+
+def migration_status(since: Duration | datetime | None = _MONTH, *, client: Client | None = None) -> Status:
+    """Return how far the migration is and how jobs fare on either side. Asks the backends for ends, half a minute long.
+
+    Raises as `migration_report` does.
+    """
+    from lyftlearn import _migration, _shadows  # noqa: PLC0415 - brings SQLAlchemy
+
+    start, world = _asked(since, client)
+    with _journal(world) as journal:
+        unsettled = _shadows.settle(journal, world.registry, world.config)
+        return _migration.status(journal, world.config, start, unsettled)
+
+
+def migration_guard(
+    since: Duration | datetime | None = _MONTH, *, level: float = 0.01, client: Client | None = None
+) -> Guard:
+    """Return whether the new side fails significantly more often. Asks the backends for ends, half a minute long.
+
+    level: the probability, of 0 to 1, of calling it worse if both sides are alike. Raises as `migration_report` does.
+    """
+    from lyftlearn import _migration, _shadows  # noqa: PLC0415 - brings SQLAlchemy
+
+    if not 0 < level < 1:
+        raise InvalidJob([("level", f"is {level}: write a probability between 0 and 1, such as 0.01")])
+    start, world = _asked(since, client)
+    with _journal(world) as journal:
+        _shadows.settle(journal, world.registry, world.config)
+        return _migration.guard(journal, world.config, start, level)
+
+
+def _asked(since: Duration | datetime | None, client: Client | None) -> tuple[datetime | None, World]:
+    world = (client or Client())._opened()  # noqa: SLF001 - the client's other half
+    if world.config.migration_to is None:
+        raise InvalidJob([("[migration] to", "is not set, so nothing is migrated: name the old and the new backend")])
+    return moment("since", since), world
+
+
+@contextmanager
+def _journal(world: World) -> Iterator[Journal]:
+    """Give the journal, after what this process itself has still to write."""
+    from sqlalchemy.exc import SQLAlchemyError  # noqa: PLC0415 - only for the journal
+
+    world.beside.drain()
+    try:
+        yield world.beside.journal()
+    except (SQLAlchemyError, OSError) as exc:
+        raise BackendUnavailable(f"the journal of the migration cannot be used: {exc}") from exc
 
 
 def backends(client: Client | None = None) -> list[Installed]:

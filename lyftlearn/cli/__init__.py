@@ -22,6 +22,7 @@ _MODULES = {
     "_submit": ("train", "process", "predict"),
     "_find": ("jobs", "status", "logs", "wait", "stop", "download"),
     "_operate": ("plan", "explain", "backends", "doctor", "completion"),
+    "_migration": ("migration",),
 }
 
 

@@ -36,6 +36,7 @@ class Exit(IntEnum):
     WAIT_TIMEOUT = 9, "waiting ended before the job, which goes on"
     BACKEND = 10, "a backend is missing or broken, or a check of doctor failed"
     FILES = 11, "a file of this machine cannot be read or written"
+    WORSE = 12, "the new side of a migration fails significantly more often"
     INTERNAL = 70, "an error in lyftlearn itself, with its traceback"
     INTERRUPTED = 130, "Ctrl-C; jobs go on"
     PIPE_CLOSED = 141, "whoever read the output went away"

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from lyftlearn.backend import Plan
     from lyftlearn.cli._call import Call
     from lyftlearn.ops import Installed
+    from lyftlearn.rollout import Decision
 
 _SIGNS = {Verdict.OK: "ok", Verdict.WARNING: "!!", Verdict.FAILED: "XX"}
 
@@ -34,13 +35,12 @@ def plan(call: Call) -> Exit:
 def explain(call: Call) -> Exit:
     """Say where a job would run, and why."""
     subject = call.arguments.get("model") or call.arguments["name"]
-    labels = call.arguments.get("labels")
-    decision = ops.explain(str(call.function), subject, labels=labels, client=Client(config=call.config)).as_dict()
+    others = {name: value for name, value in call.arguments.items() if name not in ("model", "name")}
+    decision = ops.explain(str(call.function), subject, client=Client(config=call.config), **others)
     if call.json:
-        _output.document(decision)
+        _output.document(decision.as_dict())
     else:
-        asked = {f"asked {name}": str(answer) for name, answer in decision.pop("asked", ())}
-        _output.facts({name: str(value) for name, value in decision.items()} | asked)
+        _show_decision(decision)
     return Exit.DONE
 
 
@@ -96,6 +96,20 @@ def _show_plan(made: Plan) -> None:
     for at, request in enumerate(document["requests"], start=1):
         _output.say(f"\nrequest {at}: {request['operation']}")
         _output.say(json.dumps(request["body"], indent=2, default=_output.plain))
+
+
+def _show_decision(decision: Decision) -> None:
+    told = {name: value for name, value in decision.attributes.items() if value not in (None, {})}
+    facts = {
+        "backend": decision.backend,
+        "because": decision.reason,
+        "stage": str(decision.stage or ""),
+        "other side": decision.other or "",
+        "flag was told": ", ".join(f"{name}={_output.written(value)}" for name, value in told.items()),
+    }
+    _output.facts(facts)
+    _output.say()
+    _output.table(("asked", "said"), decision.asked)
 
 
 def _show_backend(installed: Installed) -> None:

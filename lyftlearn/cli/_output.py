@@ -105,6 +105,13 @@ def _drawn(heads: Sequence[str], rows: list[Sequence[str]]) -> None:
     console.print(drawn)
 
 
+def written(value: Any) -> str:
+    """Return a value as a person reads it: a mapping as `{name: value}`, all else as it is."""
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{name}: {of}" for name, of in value.items()) + "}"
+    return str(value)
+
+
 def plain(value: Any) -> Any:
     """Return what JSON does not know as something it knows."""
     if isinstance(value, datetime):

@@ -33,7 +33,7 @@ _COMMAND_HELP = "The command comes last, after `--`, and is executed as it is; -
 _GROUPS = {
     "run jobs": ("train", "process", "predict"),
     "find and follow jobs": ("jobs", "status", "logs", "wait", "stop", "download"),
-    "for operators": ("plan", "explain", "backends", "doctor", "completion"),
+    "for operators": ("plan", "explain", "migration", "backends", "doctor", "completion"),
 }
 Adder = Callable[[argparse.ArgumentParser], None]
 
@@ -266,6 +266,9 @@ def _decided(kind: JobKind) -> Adder:
         subject = "name" if kind is JobKind.PROCESS else "model"
         command.add_argument(subject, metavar=subject.upper(), help="as in the call")
         _pairs(command, "--label", "NAME=VALUE", "labels", "a label, as in the call; repeatable")
+        command.add_argument("--image", metavar="IMAGE", help="the image, as in the call")
+        command.add_argument("--nodes", metavar="COUNT", type=int, help="the nodes, as in the call")
+        command.add_argument("--gpu", metavar="COUNT", type=int, dest="_gpu", help="the GPUs, as in the call")
         _common(command)
 
     return add
@@ -280,6 +283,36 @@ def _functions(command: argparse.ArgumentParser, adder: Callable[[JobKind], Adde
         adder(kind)(made)
 
 
+def _migration(command: argparse.ArgumentParser) -> None:
+    views = command.add_subparsers(dest="_function", metavar="VIEW", required=True)
+    for view, (title, add) in _MIGRATION.items():
+        made = _subparser(views, view, title)
+        _since(made, "only jobs submitted since", "by default 30d")
+        add(made)
+        _common(made)
+
+
+def _report(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--html", metavar="FILE", help="write a page with charts, which needs no network")
+
+
+def _no_more(_: argparse.ArgumentParser) -> None:
+    """Take the usual options only."""
+
+
+def _guard(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--level", metavar="P", type=float, help="how often it may be wrong where both sides are alike (0.01)"
+    )
+
+
+_MIGRATION: dict[str, tuple[str, Adder]] = {
+    "report": ("say which jobs would run on the new backend, and what stands against the others", _report),
+    "status": ("say how far the migration is, and how jobs fare on either side", _no_more),
+    "guard": ("end with 12 if the new side fails significantly more often", _guard),
+}
+
+
 def _completion(command: argparse.ArgumentParser) -> None:
     command.add_argument("shell", choices=["bash", "zsh", "tcsh"], help="whose completion script to print")
 
@@ -292,12 +325,12 @@ def _ids(command: argparse.ArgumentParser) -> None:
     command.add_argument("ids", metavar="ID", nargs="+", help="ids of jobs")
 
 
-def _since(command: argparse.ArgumentParser, text: str) -> None:
+def _since(command: argparse.ArgumentParser, text: str, default: str = "") -> None:
     command.add_argument(
         "--since",
         metavar="TIME",
         type=_values.moment,
-        help=f"{text}: 2h ago, or an ISO 8601 time, local without an offset",
+        help=f"{text}: 2h ago, or an ISO 8601 time, local without an offset{default and f'; {default}'}",
     )
 
 
@@ -313,6 +346,7 @@ _COMMANDS: dict[str, tuple[str, Adder]] = {
     "download": ("fetch the outputs of a job", _download),
     "plan": ("show what would be sent for a job, and what stands against it", _plan),
     "explain": ("say where a job would run, and why", _explain),
+    "migration": ("see how a migration to another backend goes", _migration),
     "backends": ("list the installed backends and what they can do", _common),
     "doctor": ("check configuration, storage and backends", _common),
     "completion": ("print a completion script for a shell", _completion),

@@ -1,0 +1,154 @@
+"""`migration report`, `migration status` and `migration guard`."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lyftlearn import _views, ops
+from lyftlearn._client import Client
+from lyftlearn.cli import _output
+from lyftlearn.cli._exits import Exit
+
+if TYPE_CHECKING:
+    from lyftlearn._findings import Guard, Progress, Reason, Report, Status
+    from lyftlearn._statistics import Interval
+    from lyftlearn.cli._call import Call
+
+_NOTHING = "no submissions are journalled in this time"
+
+
+def migration(call: Call) -> Exit:
+    """Show one view of a migration."""
+    return _VIEWS[str(call.function)](call)
+
+
+def _report(call: Call) -> Exit:
+    client = Client(config=call.config)
+    found = ops.migration_report(**_since(call), client=client)
+    if "html" in call.arguments:
+        _write_page(Path(call.arguments["html"]), found, ops.migration_status(**_since(call), client=client))
+    if call.json:
+        _output.document(dataclasses.asdict(found))
+    elif found.models:
+        _show_report(found)
+    else:
+        _output.note(_NOTHING)
+    return Exit.DONE
+
+
+def _status(call: Call) -> Exit:
+    found = ops.migration_status(**_since(call), client=Client(config=call.config))
+    if call.json:
+        _output.document(dataclasses.asdict(found))
+    elif found.models:
+        _show_status(found)
+    else:
+        _output.note(_NOTHING)
+    return Exit.DONE
+
+
+def _guard(call: Call) -> Exit:
+    level = {"level": call.arguments["level"]} if "level" in call.arguments else {}
+    found = ops.migration_guard(**_since(call), **level, client=Client(config=call.config))
+    if call.json:
+        _output.document(dataclasses.asdict(found))
+    else:
+        _show_guard(found)
+    return Exit.WORSE if found.worse else Exit.DONE
+
+
+_VIEWS: dict[str, Callable[[Call], Exit]] = {"report": _report, "status": _status, "guard": _guard}
+
+
+def _since(call: Call) -> dict[str, Any]:
+    return {"since": call.arguments["since"]} if "since" in call.arguments else {}
+
+
+def _write_page(path: Path, found: Report, status: Status) -> None:
+    from lyftlearn import _migration_page  # noqa: PLC0415 - only for those who want a page
+
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    draft.write_text(_migration_page.page(found, status), encoding="utf-8")
+    draft.replace(path)
+    _output.note(f"written to {path}")
+
+
+def _show_report(found: Report) -> None:
+    heads = ("repository", "model", "submitted", f"ran on {found.new}", "rehearsed", "would have run")
+    rows = [
+        (of.repository, of.model, str(of.submissions), str(of.ran_there), str(of.rehearsed), str(of.would_have_run))
+        for of in found.models
+    ]
+    _output.table(heads, rows)
+    for reason in found.reasons:
+        _show_reason(reason)
+
+
+def _show_reason(reason: Reason) -> None:
+    times = f"{reason.count} time{'s' if reason.count > 1 else ''}"
+    _output.say(f"\n{reason.path}: {_views.printable(reason.problem)}")
+    _output.say(f"  {times}{'' if reason.standing else ', no longer'}; models {', '.join(reason.models)}")
+
+
+def _show_status(found: Status) -> None:
+    heads = ("repository", "model", "stage", "side", "jobs", "share", "succeeded", "start-up", "duration")
+    _output.table(heads, [row for of in (*found.models, found.total) for row in _rows(found, of)])
+    for one in (one for one in found.total.comparisons if one.differences):
+        _output.say(f"\n{one.job_id} and its shadow {one.shadow_id} differ:")
+        for difference in one.differences:
+            _output.say(f"  {_views.printable(difference)}")
+    alike = sum(not one.differences for one in found.total.comparisons)
+    _output.say(f"\nshadows compared: {len(found.total.comparisons)}, of which alike: {alike}")
+    _output.say(f"jobs without a known end: {found.unsettled}")
+
+
+def _rows(found: Status, of: Progress) -> list[tuple[str, ...]]:
+    name = (of.repository or "all", of.model or "all", of.stage or "-")
+    sides = [(found.old, of.old, 1 - of.share), (found.new, of.new, of.share), ("shadow", of.shadow, None)]
+    return [
+        (
+            *name,
+            label,
+            str(side.jobs),
+            "" if share is None else f"{share:.0%}",
+            _interval(side.success_rate, "{:.0%}".format),
+            _interval(side.start_up, _time),
+            _interval(side.duration, _time),
+        )
+        for label, side, share in sides
+        if side.jobs
+    ]
+
+
+def _time(seconds: float) -> str:
+    return f"{seconds:.1f}s" if seconds < 10 else _views.elapsed(timedelta(seconds=seconds))
+
+
+def _interval(interval: Interval | None, written: Callable[[float], str]) -> str:
+    if interval is None:
+        return "-"
+    if interval.low is None or interval.high is None:
+        return written(interval.value)
+    return f"{written(interval.value)} ({written(interval.low)}-{written(interval.high)})"
+
+
+def _show_guard(found: Guard) -> None:
+    _output.say(f"{found.verdict}: {found.models} models have finished jobs on both sides")
+    heads = ("failures", "old side", "new side", "p")
+    old, new = f" of {found.old_jobs}", f" of {found.new_jobs}"
+    rows = [
+        ("all", f"{found.old_failed}{old}", f"{found.new_failed}{new}", f"{found.p_all:.3g}"),
+        (
+            "of the platform",
+            f"{found.old_failed_by_platform}{old}",
+            f"{found.new_failed_by_platform}{new}",
+            f"{found.p_platform:.3g}",
+        ),
+    ]
+    _output.table(heads, rows)
+    _output.say(f"worse means that a p is below {found.level / 2:.3g}, half the level")
