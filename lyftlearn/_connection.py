@@ -15,6 +15,7 @@ from lyftlearn.events import JobEvent
 Listener: TypeAlias = Callable[[JobEvent | LyftLearnError], None]
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0
+_MOST_REMEMBERED = 10_000  # jobs that nobody waits for any more
 _log = logging.getLogger("lyftlearn")
 
 
@@ -66,6 +67,12 @@ class Connection:
             followed.listeners = [other for other in followed.listeners if other is not listener]
             if not followed.listeners:
                 self._following.discard(job_id)
+                self._forget()
+
+    def _forget(self) -> None:
+        """Let go of jobs that nobody waits for, once there are many."""
+        if len(self._followed) > _MOST_REMEMBERED:
+            self._followed = {job_id: one for job_id, one in self._followed.items() if one.listeners}
 
     def _start(self) -> None:
         if self._thread is None or not self._thread.is_alive():

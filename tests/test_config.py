@@ -9,7 +9,6 @@ import pytest
 
 from lyftlearn.config import load
 from lyftlearn.errors import InvalidJob
-from lyftlearn.rollout import decide
 
 
 @pytest.fixture(autouse=True)
@@ -86,13 +85,3 @@ def test_a_named_file_must_be_there(alone: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("LYFTLEARN_CONFIG", str(alone / "gone.toml"))
     with pytest.raises(InvalidJob, match="cannot be read"):
         load()
-
-
-def test_the_operator_overrides_the_file(alone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One variable moves one process, without a change to any file; the decision says who decided."""
-    (alone / "lyftlearn.toml").write_text('backend = "local"\n')
-    assert decide(load()).backend == "local"
-    monkeypatch.setenv("LYFTLEARN_BACKEND", "local-sagemaker")
-    decision = decide(load())
-    assert (decision.backend, decision.source) == ("local-sagemaker", "LYFTLEARN_BACKEND")
-    assert dict(decision.asked)[str(alone / "lyftlearn.toml")] == "local"

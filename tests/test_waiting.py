@@ -185,8 +185,16 @@ def test_listeners_leave_nothing_behind(backend: Scripted, connection: Connectio
     """A process that waits for jobs all day must not grow."""
     backend.script.put(event("job-a", JobStatus.SUCCEEDED))
     wait([handle(connection, "job-a")], "60s", progress=False)
-    assert connection._followed == {}
+    assert not any(followed.listeners for followed in connection._followed.values())
     assert connection._following.ids == frozenset()
+
+
+def test_what_was_heard_is_bounded(connection: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that waits for jobs all year must not grow with every one of them."""
+    monkeypatch.setattr("lyftlearn._connection._MOST_REMEMBERED", 10)
+    for number in range(100):
+        connection.listen(f"job-{number}", lambda _: None)()
+    assert len(connection._followed) <= 10
 
 
 def test_closing_ends_the_watch(backend: Scripted) -> None:
