@@ -67,13 +67,25 @@ def _baseline() -> str:
         for name, member in document["members"].items()
         if member["kind"] != "module" or name in _PUBLIC_MODULES
     }
-    return json.dumps(_without_docstrings(document), separators=(",", ":"), sort_keys=True) + "\n"
+    return json.dumps(_public_part(document), separators=(",", ":"), sort_keys=True) + "\n"
 
 
-def _without_docstrings(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _without_docstrings(item) for key, item in value.items() if key != "docstring"}
-    return [_without_docstrings(item) for item in value] if isinstance(value, list) else value
+def _public_part(value: Any) -> Any:
+    """Leave out docstrings, where on this disk a file stands, and members that are private."""
+    if isinstance(value, list):
+        return [_public_part(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    kept = {key: _public_part(item) for key, item in value.items() if key != "docstring"}
+    if "filepath" in kept:
+        kept["filepath"] = Path(kept["filepath"]).name
+    if "members" in kept:
+        kept["members"] = {name: one for name, one in kept["members"].items() if not _private(name)}
+    return kept
+
+
+def _private(name: str) -> bool:
+    return name.startswith("_") and name not in (*_PUBLIC_MODULES, "__init__", "__all__", "_Ended")
 
 
 def _lines(name: str, value: Any) -> Iterator[str]:

@@ -9,16 +9,16 @@ from typing import Any
 import pytest
 
 import lyftlearn.runtime
-from lyftlearn._zipapp import archive_bytes, runtime_archive
+from lyftlearn._zipapp import archive_bytes, runtime_archive, runtime_sources
 
 SOURCES = sorted(Path(str(lyftlearn.runtime.__file__)).parent.rglob("*.py"))
-PYTHONS = sorted(Path("/root/.pyenv/versions").glob("3.*/bin/python3")) or [Path(sys.executable)]
+PYTHONS = sorted(Path("~/.pyenv/versions").expanduser().glob("3.*/bin/python3")) or [Path(sys.executable)]
 ABLE = [path for path in PYTHONS if tuple(map(int, path.parts[-3].split(".")[:2])) >= (3, 8)] or [Path(sys.executable)]
 
 
 def test_the_same_sources_make_the_same_bytes(tmp_path: Path) -> None:
     """The hash names it everywhere: two clients must not deliver two runtimes."""
-    assert archive_bytes() == archive_bytes()
+    assert archive_bytes(runtime_sources()) == archive_bytes(runtime_sources())
     first, second = runtime_archive(tmp_path / "a"), runtime_archive(tmp_path / "b")
     assert first.name == second.name
     assert first.read_bytes() == second.read_bytes()
@@ -27,13 +27,24 @@ def test_the_same_sources_make_the_same_bytes(tmp_path: Path) -> None:
 
 def test_it_is_small() -> None:
     """It travels with every job."""
-    assert len(archive_bytes()) < 100_000
+    assert len(archive_bytes(runtime_sources())) < 100_000
 
 
 def test_it_is_built_once(tmp_path: Path) -> None:
     """A cache that is written again might be read half-written."""
     before = runtime_archive(tmp_path).stat().st_mtime_ns
     assert runtime_archive(tmp_path).stat().st_mtime_ns == before
+
+
+def test_byte_code_is_used_where_it_fits(tmp_path: Path) -> None:
+    """A job on this machine starts sooner; another Python reads the sources beside it."""
+    archive = runtime_archive(tmp_path, compiled=True)
+    assert archive != runtime_archive(tmp_path)
+    verbose = [sys.executable, "-I", "-S", "-v", str(archive), "version"]
+    told = subprocess.run(verbose, capture_output=True, text=True, check=True).stderr
+    assert "matches" in told or "code object from" in told
+    for python in ABLE:
+        assert subprocess.run([python, "-I", "-S", archive, "version"], check=True, capture_output=True).stdout
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=[path.stem for path in SOURCES])
