@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
+from contextlib import suppress
 from dataclasses import replace
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 
 FEW = 20  # up to so many jobs are asked for one by one; more are found in the list of all
 TICK = 1.0
+PODS_LATER = 0.1  # seconds that the watch of pods may lag behind that of Jobs before it is asked for them
 BOTH = 2  # the watches of Jobs and of pods
 MOST_FAILURES = 20
 _log = logging.getLogger("lyftlearn")
@@ -44,6 +47,7 @@ class Follower:
         self._whole: set[str] = set()  # jobs of which everything is known, from their beginning or by asking
         self._touched: set[str] = set()
         self._told: dict[str, JobEvent] = {}
+        self._held_back: dict[str, float] = {}
         self._began = 0
         self._failures = 0
 
@@ -69,7 +73,9 @@ class Follower:
 
     def _take_all(self) -> bool:
         """Take in what came, waiting for the first; whether time has passed or other jobs are followed."""
-        ticked = self._take(self._queue.get())
+        ticked = False
+        with suppress(Empty):
+            ticked = self._take(self._queue.get(timeout=PODS_LATER if self._held_back else None))
         while True:
             try:
                 ticked = self._take(self._queue.get_nowait()) or ticked
@@ -199,8 +205,19 @@ class Follower:
     def _tell_touched(self, ids: frozenset[str]) -> Iterator[JobEvent]:
         for job_id in tuple(self._touched):
             if job_id in ids and not self._has_ended(job_id):
+                if self._is_early(job_id):
+                    continue
                 yield from self._tell(job_id)
             self._touched.discard(job_id)
+            self._held_back.pop(job_id, None)
+
+    def _is_early(self, job_id: str) -> bool:
+        """Whether a Job has ended and its pods, of which the other watch tells, will be heard of in a moment."""
+        job = self._jobs.get(job_id)
+        if job is None or not _state.lacks_pods(job, self._pods_of(job_id)):
+            return False
+        now = time.monotonic()
+        return now < self._held_back.setdefault(job_id, now + PODS_LATER)
 
     def _tell(self, job_id: str) -> Iterator[JobEvent]:
         event = self._event(job_id)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import math
 from typing import TYPE_CHECKING, Any
 
@@ -35,7 +34,7 @@ def config_map(program: Program) -> dict[str, Any]:
         "kind": "ConfigMap",
         "metadata": {"name": program.name, "labels": {_names.MANAGED_BY: _names.OURS}},
         "immutable": True,
-        "binaryData": {name: base64.b64encode(content).decode() for name, content in program.files.items()},
+        "binaryData": program.encoded,
     }
 
 

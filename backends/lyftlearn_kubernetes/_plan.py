@@ -84,14 +84,14 @@ class Planner:
         """Return the bundle as text, and what must be in the storage because an annotation cannot hold it."""
         document = self._document(spec)
         stored: list[Request] = []
-        by_size = sorted(_MAY_REFER, key=lambda field: len(_text(document[field])), reverse=True)
-        for field in by_size:
-            if len(_text(document)) <= MOST_ANNOTATED:
-                break
-            request = self._stored(_text(document[field]))
+        text = _text(document)
+        while len(text) > MOST_ANNOTATED and len(stored) < len(_MAY_REFER):
+            largest = max(_MAY_REFER, key=lambda field: len(_text(document[field])))
+            request = self._stored(_text(document[largest]))
             stored.append(request)
-            document[field] = {"$ref": request.body["uri"], "sha256": request.body["sha256"]}
-        return _text(document), stored
+            document[largest] = {"$ref": request.body["uri"], "sha256": request.body["sha256"]}
+            text = _text(document)
+        return text, stored
 
     def _document(self, spec: JobSpec) -> dict[str, Any]:
         user = self._options.uid_gid

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 from dataclasses import dataclass
+from functools import cached_property
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
@@ -20,11 +22,16 @@ class Program:
 
     files: Mapping[str, bytes]
 
-    @property
+    @cached_property
     def name(self) -> str:
         """The ConfigMap's name: equal content, equal name."""
         digest = hashlib.sha256(b"".join(content for _, content in sorted(self.files.items())))
         return f"lyftlearn-runtime-{digest.hexdigest()[:16]}"
+
+    @cached_property
+    def encoded(self) -> dict[str, str]:
+        """The files in base64, as a ConfigMap has them."""
+        return {name: base64.b64encode(content).decode() for name, content in self.files.items()}
 
     def command(self, directory: str, *, keeps_log: bool) -> list[str]:
         """Return what a container runs."""

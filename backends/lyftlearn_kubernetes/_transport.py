@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
 
 import httpx2
 from lightkube.config.client_adapter import ConnectionParams
@@ -48,8 +49,9 @@ def send(
     headers: Mapping[str, str],
 ) -> tuple[int, bytes]:
     """Return status and body of the answer. Raises Unanswered."""
+    url = f"{path}?{urlencode(params)}" if params else path  # httpx2 would parse it three times over
     with _unanswered():
-        answer = client.request(method, path, params=params, content=content, headers=headers)
+        answer = client.request(method, url, content=content, headers=headers)
         return answer.status_code, answer.content
 
 

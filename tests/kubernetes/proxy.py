@@ -7,11 +7,13 @@ import random
 import re
 import socket
 import threading
+import time
 from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
 CHUNK = 1 << 14
+BETWEEN_DRAWS = 0.05
 BEFORE, AFTER, TRUNCATED, DELAYED, DOUBLED = "reset before", "reset after", "truncated", "delayed", "doubled"
 REQUEST_FAULTS = (BEFORE, AFTER, DELAYED, DOUBLED)
 ANSWER_FAULTS = (TRUNCATED, DELAYED)
@@ -93,6 +95,7 @@ class Connection:
         self._client = client
         self._server = server
         self._cut_answer = threading.Event()
+        self._next_draw = 0.0
         self.frozen = False
 
     def start(self, ended: Callable[[Connection], None]) -> None:
@@ -127,6 +130,14 @@ class Connection:
                 self._cut_answer.set()
             self._server.sendall(request)
 
+    def _may_draw(self) -> bool:
+        """Now and then: an answer of megabytes comes in hundreds of pieces, and a line of it cannot be read in parts."""
+        now = time.monotonic()
+        if now < self._next_draw:
+            return False
+        self._next_draw = now + BETWEEN_DRAWS
+        return True
+
     def _next_request(self) -> bytes:
         data = b""
         while b"\r\n\r\n" not in data:
@@ -157,7 +168,7 @@ class Connection:
                 continue
             if self._cut_answer.is_set():
                 return
-            fault = self._proxy.draw(ANSWER_FAULTS)
+            fault = self._proxy.draw(ANSWER_FAULTS) if self._may_draw() else None
             if fault == DELAYED:
                 self._proxy.pause()
             if fault == TRUNCATED:

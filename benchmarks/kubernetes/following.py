@@ -1,0 +1,54 @@
+"""Follows jobs to their end, in an interpreter of its own: `python -m benchmarks.kubernetes.following JOBS DIRECTORY`.
+
+Prints its peak memory, and for each job the seconds from its last change on the server to the change of its handle.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+import threading
+import time
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+from benchmarks.kubernetes.contenders import COMMAND, IMAGE, client
+
+
+def ask(directory: Path, question: str) -> Any:
+    """Ask the benchmark's server one of its own questions."""
+    url = json.loads((directory / "kubeconfig").read_text())["clusters"][0]["cluster"]["server"]
+    with urllib.request.urlopen(f"{url}/bench/{question}", timeout=600) as answer:
+        return json.load(answer)
+
+
+def main() -> None:
+    import lyftlearn
+
+    count, directory = int(sys.argv[1]), Path(sys.argv[2])
+    own = client(directory)
+    jobs = [own.train("bench", command=COMMAND, image=IMAGE) for _ in range(count)]
+    before, ended, ends = ask(directory, "calls")["calls"], {}, {}
+
+    def note(job: lyftlearn.Job, state: lyftlearn.JobState) -> None:
+        if state.status.finished:
+            ended[job.id] = time.monotonic()
+
+    def end() -> None:
+        time.sleep(2)  # until the watch stands
+        ends.update(ask(directory, "end"))
+
+    ending = threading.Thread(target=end)
+    ending.start()
+    own.wait(jobs, "600s", on_update=note, progress=False)
+    ending.join()
+    after = ask(directory, "calls")["calls"]
+    calls = {call: number - before.get(call, 0) for call, number in after.items() if number != before.get(call, 0)}
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(json.dumps({"peak MB": peak, "calls": calls, "delays": [ended[job.id] - ends[job.id] for job in jobs]}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,140 @@
+"""Runs the Kubernetes benchmark: see README.md beside it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from benchmarks import measure
+from benchmarks.kubernetes.contenders import CONTENDERS, keep_plan
+from benchmarks.kubernetes.following import ask
+
+PARTS = ("requests", "cold", "warm", "following")
+SAME_REQUEST = ("httpx2", "urllib3", "lightkube", "kubernetes")
+
+
+def main() -> None:
+    arguments = _arguments()
+    names = [name for name in CONTENDERS if find_spec(name)]
+    for name in CONTENDERS.keys() - set(names):
+        print(f"{name} is not installed: it is left out")
+    result: dict[str, Any] = {"machine": measure.machine(), "state": measure.wait_quiet(arguments.patience)}
+    parts: dict[str, Callable[[Path], Any]] = {
+        "requests": _requests,
+        "cold": lambda directory: _cold(directory, names, arguments.cold),
+        "warm": lambda directory: _warm(directory, names, arguments.runs, arguments.jobs),
+        "following": lambda directory: _following(directory, arguments.followed),
+    }
+    for part in arguments.only:
+        with _server() as directory:
+            result[part] = parts[part](directory)
+    if arguments.write:
+        measure.write(arguments.write, result)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS))
+    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--jobs", type=int, default=200)
+    parser.add_argument("--cold", type=int, default=10)
+    parser.add_argument("--followed", type=int, default=1000)
+    parser.add_argument("--patience", type=float, default=60)
+    parser.add_argument("--write", type=Path)
+    return parser.parse_args()
+
+
+@contextmanager
+def _server() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory() as name:
+        command = [sys.executable, "-m", "benchmarks.kubernetes.server", name]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+            try:
+                assert process.stdout is not None
+                process.stdout.readline()
+                keep_plan(Path(name))
+                yield Path(name)
+            finally:
+                process.terminate()
+
+
+def _contender(name: str, jobs: int, directory: Path) -> list[float]:
+    command = [sys.executable, "-m", "benchmarks.kubernetes.contenders", name, str(jobs), str(directory)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        sys.exit(f"{name} failed:\n{done.stderr}")
+    times: list[float] = json.loads(done.stdout.splitlines()[-1])
+    return times
+
+
+def _requests(directory: Path) -> dict[str, Any]:
+    first, more = (_counted(directory, jobs) for jobs in (1, 11))
+    steady = {call: (more[call] - first.get(call, 0)) / 10 for call in more if more[call] != first.get(call, 0)}
+    rows = [(call, f"{number:g}") for call, number in steady.items()]
+    print(measure.table("requests of a steady submission", ("call", "a job"), rows))
+    return steady
+
+
+def _counted(directory: Path, jobs: int) -> dict[str, int]:
+    before = ask(directory, "calls")["calls"]
+    _contender("lyftlearn", jobs, directory)
+    after = ask(directory, "calls")["calls"]
+    return {call: number - before.get(call, 0) for call, number in after.items()}
+
+
+def _cold(directory: Path, names: list[str], runs: int) -> Any:
+    def one(name: str) -> Callable[[], dict[str, float]]:
+        def run() -> dict[str, float]:
+            began = time.monotonic()
+            _contender(name, 0, directory)
+            return {"ms": (ask(directory, "calls")["last_create"] - began) * 1000}
+
+        return run
+
+    taken = measure.interleaved({name: one(name) for name in names}, runs)
+    return _told("cold process to accepted job", taken)
+
+
+def _warm(directory: Path, names: list[str], runs: int, jobs: int) -> Any:
+    def one(name: str) -> Callable[[], dict[str, float]]:
+        return lambda: {"ms": statistics.median(_contender(name, jobs, directory))}
+
+    taken = measure.interleaved({name: one(name) for name in names}, runs)
+    return _told("a warm submission", taken)
+
+
+def _told(title: str, taken: measure.Runs) -> dict[str, Any]:
+    found = measure.medians(taken)
+    ours = found["lyftlearn"]["ms"]
+    rows = [(name, f"{of['ms']:.2f}", f"{ours / of['ms']:.2f}") for name, of in found.items()]
+    print(measure.table(title, ("contender", "ms", "lyftlearn's share of it"), rows))
+    return {"runs": taken, "medians": found}
+
+
+def _following(directory: Path, jobs: int) -> dict[str, Any]:
+    command = [sys.executable, "-m", "benchmarks.kubernetes.following", str(jobs), str(directory)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        sys.exit(f"following failed:\n{done.stderr}")
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    delays = sorted(found.pop("delays"))
+    found["delay ms"] = {"median": delays[len(delays) // 2] * 1000, "largest": delays[-1] * 1000}
+    rows = [(call, str(number)) for call, number in found["calls"].items()]
+    rows += [("peak MB", f"{found['peak MB']:.0f}")]
+    rows += [(f"delay, {which} (ms)", f"{value:.1f}") for which, value in found["delay ms"].items()]
+    print(measure.table(f"following {jobs} jobs to their end", ("", ""), rows))
+    return found
+
+
+if __name__ == "__main__":
+    main()
