@@ -62,13 +62,18 @@ class Beside:
         """Go by the decision that the job carries: a keyed call may have found it long after another call made it."""
         job_id, submission = accepted.record.id, accepted.submission
         carried = _carried(accepted.record.decision)
-        self.journal().record(_submitted(job_id, submission, carried))
+        here = self._backend_of(job_id) or submission.plan.backend
+        self.journal().record(_submitted(job_id, submission, carried, here))
         if carried.get("stage") in (Stage.REHEARSE, Stage.SHADOW):
-            other = _elsewhere(submission.decision, carried["backend"], self._config.migration_to)
+            other = replace(submission.decision, backend=str(self._config.migration_to), other=here)
             rehearsed, there = self._rehearsed(job_id, submission, other)
             self.journal().record(rehearsed)
             if carried["stage"] == Stage.SHADOW and there is not None and self._may_run_twice(submission):
                 self._shadow(job_id, submission, there)
+
+    def _backend_of(self, job_id: str) -> str | None:
+        parsed = _ids.parse(job_id)
+        return self._preparer.registry.with_letter(parsed.letter) if parsed else None
 
     def _rehearsed(
         self, job_id: str, submission: Submission, decision: Decision
@@ -105,7 +110,8 @@ class Beside:
         if not self.journal().take_slot(shadow_id, self._config.shadow.at_most):
             return
         shadow = self._doubled(job_id, shadow_id, there, decision)
-        self.journal().record(_submitted(shadow_id, shadow, json.loads(decision.as_json()), shadow_of=job_id))
+        carried = json.loads(decision.as_json())
+        self.journal().record(_submitted(shadow_id, shadow, carried, decision.backend, shadow_of=job_id))
         try:
             if shadow.plan.faults:
                 raise InvalidJob(shadow.plan.faults)
@@ -136,16 +142,13 @@ def _carried(decision: str) -> dict[str, Any]:
         return {}
 
 
-def _elsewhere(decision: Decision, here: str, new: str | None) -> Decision:
-    """Return `decision` as if the other backend had been chosen."""
-    return replace(decision, backend=str(new), other=here)
-
-
 def _shadow_id(job_id: str, there: Submission, letter: str) -> str:
     return _ids.new_id(there.spec.name, there.spec.kind, letter, json.dumps(["shadow", job_id]))
 
 
-def _submitted(job_id: str, submission: Submission, carried: dict[str, Any], shadow_of: str | None = None) -> Submitted:
+def _submitted(
+    job_id: str, submission: Submission, carried: dict[str, Any], backend: str, shadow_of: str | None = None
+) -> Submitted:
     from lyftlearn._journal import Submitted  # noqa: PLC0415
 
     attributes = submission.decision.attributes
@@ -157,7 +160,7 @@ def _submitted(job_id: str, submission: Submission, carried: dict[str, Any], sha
         kind=str(submission.spec.kind),
         stage=carried.get("stage"),
         source=str(carried.get("source") or submission.decision.source),
-        backend=str(carried.get("backend") or submission.plan.backend),
+        backend=backend,
         fell_back=bool(carried.get("fell_back")),
         shadow_of=shadow_of,
     )

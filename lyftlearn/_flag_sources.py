@@ -129,7 +129,16 @@ def named(flags: str, timeout: float) -> FlagSource:
     if flags.startswith("flagd://"):
         host, _, port = flags.removeprefix("flagd://").partition(":")
         return _Service(f"http://{host}:{port or _OFREP_OF_FLAGD}", timeout)
-    return _File(Path(os.path.expandvars(flags.removeprefix("file://"))).expanduser())
+    return _File(_path(flags))
+
+
+def file_named(flags: str) -> Path | None:
+    """Return the flagd definition file that a configuration names, or None where it names a service."""
+    return None if flags.startswith(("http://", "https://", "flagd://")) else _path(flags)
+
+
+def _path(flags: str) -> Path:
+    return Path(os.path.expandvars(flags.removeprefix("file://"))).expanduser()
 
 
 def _context(attributes: Mapping[str, Any]) -> EvaluationContext:

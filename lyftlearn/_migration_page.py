@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from lyftlearn._views import escape
+from lyftlearn._views import escape, time_text
 
 if TYPE_CHECKING:
     from lyftlearn._findings import Progress, Reason, Rehearsal, Report, Side, Status
@@ -32,7 +32,8 @@ h1 { font-size: 1.6rem; margin: 0; } h2 { font-size: 1.15rem; margin: 2.2rem 0 .
 table { border-collapse: collapse; width: 100%; }
 th, td { border-bottom: 1px solid var(--line); padding: .35rem .6rem .35rem 0; text-align: left; vertical-align: top; }
 td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
-td.said { overflow-wrap: anywhere; } .key { display: inline-block; margin-right: 1.2rem; }
+td { white-space: nowrap; } td.said { white-space: normal; overflow-wrap: anywhere; }
+.key { display: inline-block; margin-right: 1.2rem; }
 .swatch { border-radius: 2px; display: inline-block; height: .8em; margin-right: .4em; width: .8em; }
 svg { display: block; height: auto; width: 100%; } svg text { fill: var(--text); font: 12px system-ui, sans-serif; }
 svg .faint { fill: var(--faint); } svg .axis { stroke: var(--line); }
@@ -161,8 +162,8 @@ def _sides(status: Status) -> str:
     present = [side for side in sides if side[2].jobs]
     charts = (
         ("Succeeded", lambda side: side.success_rate, "{:.0%}".format, 1.0),
-        ("Start-up: created to started, median", lambda side: side.start_up, "{:.1f} s".format, None),
-        ("Duration of those that succeeded, median", lambda side: side.duration, "{:.1f} s".format, None),
+        ("Start-up: created to started, median", lambda side: side.start_up, time_text, None),
+        ("Duration of those that succeeded, median", lambda side: side.duration, time_text, None),
     )
     drawn = "".join(_ranges(title, present, of, written, most) for title, of, written, most in charts)
     note = "A line is the 95 % confidence interval. Different models may be on the two sides: compare them below."
@@ -180,7 +181,7 @@ def _ranges(
     if not found:
         return ""
     top = most or max(max(one.value, one.high or 0.0) for _, _, one in found) or 1.0
-    scale = (_WIDTH - _LABEL - 170) / top
+    scale = (_WIDTH - _LABEL - 220) / top
     rows = [_range(row * _BAR + 12, one, scale, written) for row, one in enumerate(found)]
     axis = f'<line class="axis" x1="{_LABEL}" x2="{_LABEL}" y1="0" y2="{_BAR * len(found)}"/>'
     return f"<h3 class='faint'>{escape(title)}</h3>{_svg(_BAR * len(found) + 4, title, axis + ''.join(rows))}"
@@ -213,7 +214,7 @@ def _progress_row(of: Progress) -> list[tuple[str, str]]:
         return f"{side.succeeded} of {side.succeeded + side.failed}" if side.jobs else "-"
 
     def duration(side: Side) -> str:
-        return f"{side.duration.value:.1f} s" if side.duration else "-"
+        return time_text(side.duration.value) if side.duration else "-"
 
     names = [(of.repository or "", ""), (of.model or "", ""), (of.stage or "override", "")]
     numbers = [_percent(of.share), succeeded(of.old), succeeded(of.new), duration(of.old), duration(of.new)]
@@ -225,10 +226,13 @@ def _comparisons(status: Status) -> str:
     if not compared:
         return ""
     rows = [
-        ((one.job_id, ""), (one.shadow_id, ""), ("; ".join(one.differences) or "in nothing", "said"))
-        for one in sorted(compared, key=lambda one: not one.differences)
+        ((one.job_id, ""), (one.shadow_id, ""), ("; ".join(one.differences), "said"))
+        for one in compared
+        if one.differences
     ]
-    return _table("Shadows and their jobs", ("job", "shadow", "differ"), rows)
+    if not rows:
+        return f"<h2>Shadows and their jobs</h2><p>All {len(compared)} that were compared are alike.</p>"
+    return _table("Shadows that differ from their jobs", ("job", "shadow", "in what"), rows)
 
 
 def _table(title: str, heads: Sequence[str], rows: Iterable[Sequence[tuple[str, str]]]) -> str:

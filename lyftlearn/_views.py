@@ -112,6 +112,11 @@ def elapsed(time: timedelta) -> str:
     return f"{seconds}s"
 
 
+def time_text(seconds: float) -> str:
+    """Return a length of time as `elapsed` does, and short ones with a decimal: `0.3s`."""
+    return f"{seconds:.1f}s" if seconds < 9.95 else elapsed(timedelta(seconds=seconds))
+
+
 def last_line(text: str) -> str:
     """Return the last line that is not blank: in a traceback, the one that names the error."""
     return next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "")

@@ -46,6 +46,7 @@ _KNOWN = {
 }
 _DURATIONS = {"timeout", "grace", "cache", "budget"}
 _STAGES = {"stage", "default", "ceiling"}
+_SHADOW = {"models", "labels", "share", "at_most"}
 _TEXTS = ("project", "backend", "home", "repository", "team", "environment")
 
 
@@ -292,4 +293,29 @@ def _table_faults(where: str, table: Mapping[str, Any], known: set[str] | None) 
         for key in (_STAGES & table.keys() if known else ())
         if table[key] not in list(Stage)
     )
+    if known is _KNOWN["migration"]:
+        faults += _shadow_faults(f"{where}.shadow", table.get("shadow", {}))
     return faults
+
+
+def _shadow_faults(where: str, table: Any) -> list[tuple[str, str]]:
+    if not isinstance(table, Mapping):
+        return [(where, f"is {table!r}: write a table with {', '.join(sorted(_SHADOW))}")]
+    unknown = [
+        (f"{where}.{key}", f"is not known: write {', '.join(sorted(_SHADOW))}") for key in table.keys() - _SHADOW
+    ]
+    wanted = (
+        ("models", _are_texts(table.get("models", [])), "write a list of names"),
+        ("labels", _tables(table.get("labels", {})), "write a table of names and values"),
+        ("share", _is_between(table.get("share", 1), 0, 1), "write a number from 0 to 1"),
+        ("at_most", type(table.get("at_most", 1)) is int and table.get("at_most", 1) >= 0, "write a whole number"),
+    )
+    return unknown + [(f"{where}.{key}", f"is {table[key]!r}: {remedy}") for key, good, remedy in wanted if not good]
+
+
+def _are_texts(value: Any) -> bool:
+    return isinstance(value, list | tuple) and all(isinstance(one, str) for one in value)
+
+
+def _is_between(value: Any, low: float, high: float) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high

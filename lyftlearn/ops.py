@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from lyftlearn import _flag_file
 from lyftlearn._client import Client
 from lyftlearn._job import moment
 from lyftlearn._storage import Storage, open_storage
@@ -56,9 +57,7 @@ def plan(function: str, /, *, client: Client | None = None, **arguments: Any) ->
     Nothing is sent or uploaded. Raises InvalidJob for what is wrong on every backend.
     """
     asker = client or Client()
-    call = inspect.signature(getattr(asker, function)).bind(**arguments)
-    call.apply_defaults()
-    return asker._prepare(function, **call.arguments)  # noqa: SLF001 - the client's other half
+    return asker._prepare(function, **_complete(asker, function, arguments))  # noqa: SLF001 - the client's other half
 
 
 def explain(
@@ -73,10 +72,17 @@ def explain(
 
     others: what else a flag may target, as in the call: `image`, `nodes`, `resources`. Nothing is planned or sent.
     """
-    world = (client or Client())._opened()  # noqa: SLF001 - the client's other half
+    asker = client or Client()
     subject = "name" if function == "process" else "model"
-    given = {subject: name, "labels": labels, **_LEAST[function], **others}
+    given = _complete(asker, function, {subject: name, "labels": labels, **_LEAST[function], **others})
+    world = asker._opened()  # noqa: SLF001 - the client's other half
     return world.decide(world.check(JobKind(function), given))
+
+
+def _complete(client: Client, function: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    call = inspect.signature(getattr(client, function)).bind(**arguments)
+    call.apply_defaults()
+    return call.arguments
 
 
 def migration_report(since: Duration | datetime | None = _MONTH, *, client: Client | None = None) -> Report:
@@ -157,6 +163,8 @@ def doctor(config: str | os.PathLike[str] | Mapping[str, Any] | None = None) -> 
         return
     yield _configuration(found)
     yield _storage(found.storage_url)
+    if found.migration_to is not None:
+        yield from _flag_file.checks(found.migration_flags, found.migration_flag)
     yield from _backends(client, found)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Callable
-from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -117,16 +116,12 @@ def _rows(found: Status, of: Progress) -> list[tuple[str, ...]]:
             str(side.jobs),
             "" if share is None else f"{share:.0%}",
             _interval(side.success_rate, "{:.0%}".format),
-            _interval(side.start_up, _time),
-            _interval(side.duration, _time),
+            _interval(side.start_up, _views.time_text),
+            _interval(side.duration, _views.time_text),
         )
         for label, side, share in sides
         if side.jobs
     ]
-
-
-def _time(seconds: float) -> str:
-    return f"{seconds:.1f}s" if seconds < 10 else _views.elapsed(timedelta(seconds=seconds))
 
 
 def _interval(interval: Interval | None, written: Callable[[float], str]) -> str:
