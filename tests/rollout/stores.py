@@ -2,7 +2,8 @@
 
 A submission really commits (an exclusive create of a file), so two processes that both believe they submitted can be
 counted afterwards. `faults` in the backend's table gives the share of calls that are refused before the commit, get no
-answer before it, get no answer after it, or end the process before or after it.
+answer before it, get no answer after it, or end the process before or after it. `kinds` are what it offers, `status`
+is how its jobs end, and `writes` is what they put into each of their outputs.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from lyftlearn.backend import (
     LogQuery,
     Plan,
     Request,
+    bundle,
 )
 from lyftlearn.errors import BackendUnavailable, Conflict, JobNotFound, QuotaExceeded
 from lyftlearn.events import JobEvent
@@ -41,10 +43,12 @@ class FileBackend(Backend):
         self._jobs.mkdir(parents=True, exist_ok=True)
         self._faults: Mapping[str, float] = settings.table.get("faults", {})
         self._refuses_plans = bool(settings.table.get("refuses_plans"))
+        self._table = settings.table
         self._random = random.Random(f"{os.environ.get('SEED')}-{settings.name}")
 
     def capabilities(self) -> Capabilities:
-        return Capabilities(offers=frozenset({Capability.TRAIN, Capability.LOCAL_PATHS}))
+        kinds = {Capability(kind) for kind in self._table.get("kinds", ["train"])}
+        return Capabilities(offers=frozenset({Capability.LOCAL_PATHS, *kinds}))
 
     def plan(self, spec: JobSpec) -> Plan:
         faults = (("image", "is not allowed here: take another"),) if self._refuses_plans else ()
@@ -60,7 +64,14 @@ class FileBackend(Backend):
         return self.describe(plan.spec.id)
 
     def _commit(self, spec: JobSpec) -> None:
-        document = {"name": spec.name, "digest": spec.digest, "decision": spec.decision, "pid": os.getpid()}
+        document: dict[str, Any] = {
+            "name": spec.name,
+            "digest": spec.digest,
+            "decision": spec.decision,
+            "pid": os.getpid(),
+        }
+        document |= {"kind": spec.kind, "labels": dict(spec.labels), "metrics": bundle(spec)["metrics"]}
+        document["outputs"] = self._written(spec)
         draft = self._jobs / f".{spec.id}.{os.getpid()}"
         draft.write_text(json.dumps(document))
         try:
@@ -70,6 +81,14 @@ class FileBackend(Backend):
                 raise Conflict("another job has this id", spec.id) from None
         finally:
             draft.unlink()
+
+    def _written(self, spec: JobSpec) -> dict[str, str]:
+        places = {name: uri or f"{spec.output_uri}/{name}" for name, uri in spec.outputs.items()}
+        for uri in places.values() if "writes" in self._table else ():
+            path = Path(uri.removeprefix("file://"))
+            path.mkdir(parents=True, exist_ok=True)
+            (path / "made").write_text(self._table["writes"])
+        return places
 
     def _trouble(self, kind: str, error: Exception | None) -> None:
         if self._random.random() >= self._faults.get(kind, 0):
@@ -89,12 +108,12 @@ class FileBackend(Backend):
         at = datetime.fromtimestamp(self._path(job_id).stat().st_mtime, UTC)
         return JobRecord(
             id=job_id,
-            kind=JobKind.TRAIN,
+            kind=JobKind(found["kind"]),
             name=found["name"],
-            labels={},
+            labels=found["labels"],
             digest=found["digest"],
             decision=found["decision"],
-            event=JobEvent(job_id=job_id, status=JobStatus.SUCCEEDED, at=at),
+            event=JobEvent(job_id=job_id, status=JobStatus(self._table.get("status", "succeeded")), at=at),
         )
 
     def list(self, query: JobQuery) -> Iterator[JobRecord]:
@@ -116,7 +135,8 @@ class FileBackend(Backend):
             following.wait_for_change(0.1)
 
     def outputs(self, job_id: str) -> Mapping[str, str]:
-        return {}
+        outputs: dict[str, str] = json.loads(self._path(job_id).read_text())["outputs"]
+        return outputs
 
 
 def create(settings: BackendSettings) -> Backend:
