@@ -10,6 +10,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ Submit = Callable[[], Any]
 
 
 def client(directory: Path) -> Any:
-    """lyftlearn's own client, for this benchmark's server."""
+    """The client of lyftlearn, for this benchmark's server."""
     import lyftlearn
 
     table = {"kubeconfig": str(directory / "kubeconfig")}
@@ -48,7 +49,7 @@ def urllib3(directory: Path) -> Submit:
 
     http, url = urllib3.PoolManager(), _server(directory) + JOBS_PATH
     headers = {"Authorization": "Bearer bench", "Content-Type": "application/json"}
-    return lambda: http.request("POST", url, body=json.dumps(_job(directory)), headers=headers).json()
+    return lambda: json.loads(http.request("POST", url, body=json.dumps(_job(directory)), headers=headers).data)
 
 
 def lightkube(directory: Path) -> Submit:
@@ -62,20 +63,17 @@ def lightkube(directory: Path) -> Submit:
 
 def kubernetes(directory: Path) -> Submit:
     """The same Job through the official client."""
-    from kubernetes import client, config
-
-    config.load_kube_config(str(directory / "kubeconfig"))
-    api = client.BatchV1Api()
+    official: Any = import_module("kubernetes")
+    official.config.load_kube_config(str(directory / "kubeconfig"))
+    api = official.client.BatchV1Api()
     return lambda: api.create_namespaced_job(NAMESPACE, _job(directory))
 
 
 def torchx(directory: Path) -> Submit:
-    """torchx's scheduler for Kubernetes."""
+    """The Kubernetes scheduler of torchx."""
     os.environ["KUBECONFIG"] = str(directory / "kubeconfig")
-    from torchx import specs
-    from torchx.schedulers import kubernetes_scheduler
-
-    scheduler = kubernetes_scheduler.create_scheduler("bench")
+    specs: Any = import_module("torchx.specs")
+    scheduler: Any = import_module("torchx.schedulers.kubernetes_scheduler").create_scheduler("bench")
     resource = specs.Resource(cpu=1, gpu=0, memMB=2048)
     role = specs.Role(name="bench", image=IMAGE, entrypoint=COMMAND[0], args=COMMAND[1:], resource=resource)
     options: Any = {"queue": "default", "namespace": NAMESPACE, "image_repo": "example.com/base"}
@@ -85,15 +83,14 @@ def torchx(directory: Path) -> Submit:
 def kubeflow(directory: Path) -> Submit:
     """The kubeflow SDK's trainer, with a runtime that was looked up before."""
     os.environ["KUBECONFIG"] = str(directory / "kubeconfig")
-    from kubeflow.trainer import CustomTrainerContainer, TrainerClient
-    from kubeflow.trainer.types import types
-
+    sdk: Any = import_module("kubeflow.trainer")
+    types: Any = import_module("kubeflow.trainer.types.types")
     trainer = types.RuntimeTrainer(
         trainer_type=types.TrainerType.CUSTOM_TRAINER, framework="torch", image=IMAGE, num_nodes=1
     )
     runtime = types.Runtime(name="torch-distributed", trainer=trainer)
-    api = TrainerClient()
-    return lambda: api.train(runtime=runtime, trainer=CustomTrainerContainer(image=IMAGE, num_nodes=1))
+    api = sdk.TrainerClient()
+    return lambda: api.train(runtime=runtime, trainer=sdk.CustomTrainerContainer(image=IMAGE, num_nodes=1))
 
 
 CONTENDERS: dict[str, Callable[[Path], Submit]] = {
@@ -107,7 +104,7 @@ def _server(directory: Path) -> str:
 
 
 def _job(directory: Path) -> dict[str, Any]:
-    """lyftlearn's Job under a name of its own."""
+    """The Job of lyftlearn under a name of its own."""
     if not _kept:
         _kept.append(json.loads((directory / "job.json").read_text()))
     body: dict[str, Any] = _kept[0]

@@ -1,7 +1,7 @@
 """The API server of the benchmark: `python -m benchmarks.kubernetes.server DIRECTORY`; prints its port.
 
-Beside the API it answers `/bench/calls` (what was asked so far, and when the last object came), and `/bench/end`, which runs
-every Job to its end and says when each had ended.
+Beside the API it answers `/bench/calls` (what was asked so far, and when the last object came), and `/bench/end`, which
+runs every Job to its end and says when each had ended.
 """
 
 from __future__ import annotations

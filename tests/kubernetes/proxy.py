@@ -131,7 +131,7 @@ class Connection:
             self._server.sendall(request)
 
     def _may_draw(self) -> bool:
-        """Now and then: an answer of megabytes comes in hundreds of pieces, and a line of it cannot be read in parts."""
+        """Now and then: an answer of megabytes has hundreds of pieces, and a line is read as a whole."""
         now = time.monotonic()
         if now < self._next_draw:
             return False

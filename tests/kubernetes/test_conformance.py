@@ -1,26 +1,30 @@
-"""The conformance suite, over a socket."""
+"""The conformance suite, over a socket: on the tests' own cluster, or on any other that variables lead to."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from lyftlearn.backend import Backend
 from lyftlearn.testing import BackendConformance, Harness
-from tests.kubernetes.cluster.cluster import IMAGE
+from tests.kubernetes.conftest import image, patience
 
 
 class TestKubernetes(BackendConformance):
     """What every backend must do."""
 
     @pytest.fixture
-    def new_backend(self, new_backend):  # type: ignore[no-untyped-def]
+    def new_backend(self, new_backend: Callable[[], Backend]) -> Callable[[], Backend]:
         return new_backend
 
     @pytest.fixture
-    def harness(self, backend: Backend, storage_url: str, python: Sequence[str], patience: float) -> Iterator[Harness]:
-        harness = Harness(backend, storage_url, python, patience)
-        harness.defaults = {"image": IMAGE}
+    def storage_url(self, storage_url: str) -> str:
+        return storage_url
+
+    @pytest.fixture
+    def harness(self, backend: Backend, storage_url: str) -> Iterator[Harness]:
+        harness = Harness(backend, storage_url, ("python3",), patience())
+        harness.defaults = {"image": image()}
         yield harness
         harness.close()
