@@ -58,7 +58,6 @@ class _Look:
         self._settings = settings
         self._options = options
         self._calls = calls
-        self._role: dict[str, Any] | None = None
 
     @property
     def _job(self) -> JobOptions:
@@ -80,8 +79,8 @@ class _Look:
     def role(self) -> _Finding:
         if not self._job.role:
             return Verdict.FAILED, f"[{self._settings.name}] role is not set: name the role that jobs have"
-        self._role = self._calls.call("iam", "get_role", {"RoleName": _last(self._job.role)})["Role"]
-        if _trusts(self._role["AssumeRolePolicyDocument"]):
+        found = self._calls.call("iam", "get_role", {"RoleName": _last(self._job.role)})["Role"]
+        if _trusts(found["AssumeRolePolicyDocument"]):
             return Verdict.OK, f"{self._job.role} can be assumed by {_SERVICE}"
         return Verdict.FAILED, f"{self._job.role} does not trust {_SERVICE}: add it to the role's trust policy"
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib import import_module
 from importlib.util import find_spec
 
 _ECR = re.compile(
@@ -54,7 +55,7 @@ def _of_framework(framework: str, version: str, region: str | None, instance: st
         return Image(None, f"is {name!r}, a framework: pip install 'lyftlearn[sagemaker]', or name an image in ECR")
     if not region:
         return Image(None, f"is {name!r}, a framework: set [sagemaker] region, which says whose image it is")
-    from sagemaker.core import image_uris  # noqa: PLC0415 - takes seconds, for this alone
+    image_uris = import_module("sagemaker.core.image_uris")  # takes seconds, for this alone
 
     try:
         uri = image_uris.retrieve(

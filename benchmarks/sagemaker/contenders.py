@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -32,8 +33,6 @@ def lyftlearn(directory: Path, source: Path | None) -> Callable[[], Any]:
 
 def boto3(directory: Path, source: Path | None) -> Callable[[], Any]:
     """The same two requests by hand, with the bodies that lyftlearn sends."""
-    import uuid
-
     import boto3
 
     plan = _plan(directory, source)
@@ -48,7 +47,7 @@ def boto3(directory: Path, source: Path | None) -> Callable[[], Any]:
     return submit
 
 
-def modeltrainer(directory: Path, source: Path | None) -> Callable[[], Any]:
+def modeltrainer(_: Path, source: Path | None) -> Callable[[], Any]:
     """The `sagemaker` SDK, as its documentation shows it first; one trainer, which may submit again and again."""
     from sagemaker.core.helper.session_helper import Session
     from sagemaker.train import ModelTrainer
@@ -64,7 +63,12 @@ def modeltrainer(directory: Path, source: Path | None) -> Callable[[], Any]:
         output_data_config=OutputDataConfig(s3_output_path=f"s3://{BUCKET}/modeltrainer"),
         base_job_name="bench",
     )
-    return lambda: trainer.train(wait=False, logs=False)
+
+    def submit() -> None:
+        trainer.base_job_name = f"bench-{uuid.uuid4().hex[:12]}"  # the SDK's names are unique by the second
+        trainer.train(wait=False, logs=False)
+
+    return submit
 
 
 CONTENDERS = {"lyftlearn": lyftlearn, "boto3": boto3, "ModelTrainer": modeltrainer}
@@ -81,9 +85,8 @@ def _plan(directory: Path, source: Path | None) -> list[dict[str, Any]]:
 
 
 def _print_plan(directory: Path, source: Path | None) -> None:
-    from lyftlearn import ops
-
     import lyftlearn as api
+    from lyftlearn import ops
 
     table = {"role": ROLE, "image": IMAGE, "region": "us-east-1", "instances": {"pin": "ml.m5.large"}}
     storage = {"url": f"s3://{BUCKET}/lyftlearn"}

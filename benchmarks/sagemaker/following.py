@@ -40,7 +40,9 @@ def _follow(service: SageMaker, home: Path, jobs: int, seconds: float, queue: st
     )
     handles = [client.train("bench", command=["true"]) for _ in range(jobs)]
     before = _counted(service)
-    waiting = threading.Thread(target=client.wait, args=(handles, _PATIENCE), kwargs={"check": False, "progress": False})
+    waiting = threading.Thread(
+        target=client.wait, args=(handles, _PATIENCE), kwargs={"check": False, "progress": False}
+    )
     began = time.monotonic()
     waiting.start()
     time.sleep(seconds)

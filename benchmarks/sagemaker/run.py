@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -32,7 +32,7 @@ def main() -> None:
         names = [name for name in CONTENDERS if name != SDK or find_spec("sagemaker")]
         if SDK not in names:
             print("the sagemaker SDK is not installed: ModelTrainer is left out")
-        parts = {
+        parts: dict[str, Callable[[], Any]] = {
             "requests": lambda: _requests(service, home, source),
             "cold": lambda: _cold(service, names, home, source, arguments.cold),
             "warm": lambda: _warm(names, home, source, arguments.runs, arguments.jobs),
@@ -99,7 +99,9 @@ def _cold(service: SageMaker, names: list[str], home: Path, source: Path | None,
     middle = measure.medians(taken)
     base = middle.get(SDK, middle[RAW])["seconds"]
     rows = [[name, f"{each['seconds']:.2f} s", f"{each['seconds'] / base:.3f}"] for name, each in middle.items()]
-    print(measure.table("from a cold process to the create", ["", "median", f"{SDK if SDK in middle else RAW} = 1"], rows))
+    print(
+        measure.table("from a cold process to the create", ["", "median", f"{SDK if SDK in middle else RAW} = 1"], rows)
+    )
     return {"unit": "seconds", "medians": middle, "runs": taken}
 
 

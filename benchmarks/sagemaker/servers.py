@@ -24,8 +24,16 @@ ENVIRONMENT = {
 BUCKET = "lyftlearn-bench"
 ROLE = "arn:aws:iam::123456789012:role/lyftlearn-jobs"
 IMAGE = "123456789012.dkr.ecr.us-east-1.amazonaws.com/lyftlearn/base:1"
+_SDK_CONFIGURATION = """\
+SchemaVersion: "1.0"
+SageMaker:
+  PythonSDK:
+    Modules:
+      TelemetryOptOut: true
+"""
 _START = 60  # seconds
-_SERVICE_PLACE = Path(__file__).parents[2] / "tests" / "sagemaker"  # by its path: some packages install a `tests` of theirs
+# By its path, since some packages install a `tests` of theirs.
+_SERVICE_PLACE = Path(__file__).parents[2] / "tests" / "sagemaker"
 _SERVICE = """
 import json, sys
 from pathlib import Path
@@ -73,6 +81,9 @@ def servers() -> Iterator[SageMaker]:
     """Run both servers, and point boto3 of this process and its children at them."""
     os.environ.update(ENVIRONMENT)
     with tempfile.TemporaryDirectory() as directory, _moto() as aws:
+        configuration = Path(directory) / "sagemaker.yaml"
+        configuration.write_text(_SDK_CONFIGURATION)
+        os.environ["SAGEMAKER_USER_CONFIG_OVERRIDE"] = str(configuration)
         os.environ["AWS_ENDPOINT_URL"] = aws
         _bucket()
         command = [sys.executable, "-c", _SERVICE, aws, str(Path(directory) / "jobs"), str(_SERVICE_PLACE)]

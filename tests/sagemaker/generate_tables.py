@@ -1,7 +1,7 @@
 """Writes the two tables that plans are made from: limits.json and instances.json.
 
-Run it after an upgrade of botocore or moto: `python tests/sagemaker/generate_tables.py`. A test holds the tables against
-the installed sources.
+Run it after an upgrade of botocore or moto: `python tests/sagemaker/generate_tables.py`. A test holds the tables
+against the installed sources.
 
 limits.json is the part of botocore's service model of SageMaker that describes the members of CreateTrainingJob which
 the backend sends. instances.json joins the model's list of training instance types with the description of EC2 instance

@@ -64,7 +64,7 @@ def recorded() -> Iterator[set[str]]:
 def _is_ours() -> bool:
     """Whether a module of lyftlearn asked, directly or through boto3; a transfer's threads belong to the storage."""
     frame: Any = sys._getframe(2)
-    files = []
+    files: list[str] = []
     while frame is not None and len(files) < 30:
         files.append(frame.f_code.co_filename)
         frame = frame.f_back

@@ -36,13 +36,13 @@ def _role(name: str, service: str) -> str:
 
 
 def _queue(name: str, policy: Any) -> str:
-    attributes = {"Policy": json.dumps(policy)} if policy else {}
+    attributes: Any = {"Policy": json.dumps(policy)} if policy else {}
     url: str = boto3.client("sqs").create_queue(QueueName=name, Attributes=attributes)["QueueUrl"]
     return url
 
 
 def test_a_place_that_is_set_up(service: Service, make: Make) -> None:
-    """What is there is seen: the role and whom it trusts, the bucket, the image, the queue and its policy, the gateway."""
+    """What is there is seen: the role and whom it trusts, the bucket, the image, the queue and its policy."""
     boto3.client("ecr").create_repository(repositoryName="lyftlearn/base")
     boto3.client("ecr").put_image(repositoryName="lyftlearn/base", imageTag="1", imageManifest=_manifest())
     policy = {
@@ -57,7 +57,11 @@ def test_a_place_that_is_set_up(service: Service, make: Make) -> None:
         ],
     }
     backend = make(
-        role=_role("good", "sagemaker.amazonaws.com"), events=_queue("good", policy), metrics="localhost:8125"
+        role=_role("good", "sagemaker.amazonaws.com"),
+        instances={"pin": "ml.m5.large"},
+        vpc={"subnets": [_subnet()], "security_groups": ["sg-1"]},
+        events=_queue("good", policy),
+        metrics="localhost:8125",
     )
     checks = _checks(backend)
     for name in (
@@ -71,6 +75,14 @@ def test_a_place_that_is_set_up(service: Service, make: Make) -> None:
         "events queue",
     ):
         assert checks[name].verdict is Verdict.OK, checks[name]
+    assert "no endpoint for s3" in checks["VPC endpoints"].detail
+
+
+def _subnet() -> str:
+    ec2 = boto3.client("ec2")
+    vpc = ec2.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
+    subnet: str = ec2.create_subnet(VpcId=vpc, CidrBlock="10.0.0.0/24")["Subnet"]["SubnetId"]
+    return subnet
 
 
 def _manifest() -> str:

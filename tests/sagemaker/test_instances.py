@@ -49,7 +49,8 @@ def test_a_choice_gives_at_least_what_was_asked(cpu: float, memory: float, disk:
     assert instance.usable_memory(0.06) >= asked.memory
     assert instance.gpus >= gpu
     assert not instance.local_disk or instance.local_disk >= asked.disk
-    assert not (instance.burstable or instance.neuron)
+    assert not instance.burstable
+    assert not instance.neuron
 
 
 def test_what_nothing_gives_names_the_nearest() -> None:

@@ -49,9 +49,7 @@ def _finish(service: Service, job_id: str) -> None:
 
 def _following(backend: SageMakerBackend, job_id: str, seen: list[tuple[int, str]]) -> threading.Thread:
     def follow() -> None:
-        seen.extend(())
-        for line in backend.logs(job_id, LogQuery(follow=True)):
-            seen.append((line.node, line.text))
+        seen.extend((line.node, line.text) for line in backend.logs(job_id, LogQuery(follow=True)))
 
     thread = threading.Thread(target=follow, daemon=True)
     thread.start()

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,6 +21,8 @@ from tests.sagemaker.service.faults import Refused
 from tests.sagemaker.service.validation import check
 from tests.sagemaker.specs import resources, spec
 
+LABEL = r"[a-z0-9]([a-z0-9.-]{0,200}/)?[A-Za-z0-9_.-]{1,60}"
+LABEL_VALUE = r"([A-Za-z0-9][A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?"
 STORAGE = "s3://lyftlearn-test/prefix"
 
 
@@ -85,11 +88,12 @@ def test_limits_of_the_api_are_not_the_users(make: Make) -> None:
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
-    hyperparameters=st.dictionaries(st.text(max_size=300), st.text(max_size=50) | st.integers() | st.none(), max_size=110),
-    labels=st.dictionaries(st.from_regex(r"[a-z0-9]([a-z0-9.-]{0,200}/)?[A-Za-z0-9_.-]{1,60}", fullmatch=True),
-                           st.from_regex(r"([A-Za-z0-9][A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?", fullmatch=True), max_size=10),
+    hyperparameters=st.dictionaries(st.text(max_size=300), st.text(max_size=50) | st.none(), max_size=110),
+    labels=st.dictionaries(
+        st.from_regex(LABEL, fullmatch=True), st.from_regex(LABEL_VALUE, fullmatch=True), max_size=10
+    ),
     decision=st.text(max_size=900),
-)  # fmt: skip
+)
 def test_no_plan_without_faults_is_refused(make: Make, hyperparameters: Any, labels: Any, decision: str) -> None:
     """The model's own rules, checked by other code, have nothing against what a plan lets through."""
     job = spec(STORAGE, hyperparameters=json.dumps(hyperparameters), labels=labels, decision=decision)
@@ -226,7 +230,7 @@ def test_conflicting_contents_have_places_of_their_own(make: Make) -> None:
     assert make().plan(one).requests[0].body["Key"] != make().plan(other).requests[0].body["Key"]
 
 
-def test_planning_loads_no_boto3() -> None:
+def test_planning_loads_no_boto3(tmp_path: Path) -> None:
     """`import lyftlearn` and plans for the backend that is not chosen cost every submission of the old one."""
     code = f"""
 import sys
@@ -236,11 +240,12 @@ from tests.sagemaker import specs
 from lyftlearn.backend import BackendSettings
 from lyftlearn_sagemaker import create
 table = {{"role": {ROLE!r}, "image": {IMAGE!r}}}
-backend = create(BackendSettings(name="sagemaker", table=table, home=Path("/tmp/lyftlearn-test-home"), storage_url="{STORAGE}"))
+home = Path(sys.argv[1])
+backend = create(BackendSettings(name="sagemaker", table=table, home=home, storage_url="{STORAGE}"))
 assert backend.plan(specs.spec("{STORAGE}")).faults == ()
 print([name for name in ("boto3", "botocore", "sagemaker") if name in sys.modules])
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 
 

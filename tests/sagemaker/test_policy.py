@@ -19,6 +19,5 @@ def test_the_policy_is_minimal() -> None:
     assert [action for action in actions if "Delete" in action] == ["sqs:DeleteMessage"]
     assert not any(action.endswith("*") for action in actions)
     assert statements["Role"]["Condition"] == {"StringEquals": {"iam:PassedToService": "sagemaker.amazonaws.com"}}
-    assert statements["Jobs"]["Action"] == [
-        "sagemaker:AddTags", "sagemaker:CreateTrainingJob", "sagemaker:DescribeTrainingJob", "sagemaker:StopTrainingJob",
-    ]  # fmt: skip
+    verbs = [action.removeprefix("sagemaker:") for action in statements["Jobs"]["Action"]]
+    assert verbs == ["AddTags", "CreateTrainingJob", "DescribeTrainingJob", "StopTrainingJob"]

@@ -110,7 +110,7 @@ def test_a_node_that_was_ended_is_no_wish() -> None:
     [
         ("CapacityError: Unable to provision requested ML compute capacity.", FailureReason.CAPACITY),
         ("InternalServerError: We encountered an internal error. Please try again.", FailureReason.PLATFORM),
-        ("ClientError: Please use an instance type with more memory, or reduce the size of training data", FailureReason.OUT_OF_MEMORY),
+        ("ClientError: Please use an instance type with more memory, or reduce the size", FailureReason.OUT_OF_MEMORY),
         ("AlgorithmError: , exit code: 137", FailureReason.OUT_OF_MEMORY),
         ("ClientError: Cannot pull image 1234.dkr.ecr.us-east-1.amazonaws.com/x", FailureReason.IMAGE),
         ('AlgorithmError: exec: "python3": executable file not found in $PATH', FailureReason.IMAGE),

@@ -23,6 +23,10 @@ from tests.sagemaker.service.faults import BROKEN, BROKEN_AFTER, DENIED, LOST, L
 from tests.sagemaker.specs import spec
 
 CREATE = "CreateTrainingJob"
+_QUOTED = (
+    "1 validation error detected: Value '{password=\"hunter2-secret\"}' at 'hyperParameters' failed to satisfy "
+    "constraint: Map value must satisfy constraint: [Member must have length less than or equal to 2500]"
+)
 
 
 @pytest.fixture(autouse=True)
@@ -153,8 +157,7 @@ def test_no_permission(service: Service, make: Make, storage_url: str) -> None:
 def test_a_validation_error_is_redacted(service: Service, make: Make, storage_url: str) -> None:
     """The service quotes the whole map; neither the message, nor the cause, nor the traceback may."""
     job = spec(storage_url, hyperparameters=json.dumps({"password": "hunter2-secret", "other": "o'dd, at 'x' value"}))
-    quoted = "1 validation error detected: Value '{password=\"hunter2-secret\"}' at 'hyperParameters' failed to satisfy constraint: Map value must satisfy constraint: [Member must have length less than or equal to 2500]"
-    for message in (quoted, 'Invalid parameters: {"password": "hunter2-secret"}'):
+    for message in (_QUOTED, 'Invalid parameters: {"password": "hunter2-secret"}'):
         service.faults.add(CREATE, Fault(Refused("ValidationException", message), before=True))
         backend = make()
         with pytest.raises(InvalidJob) as caught:
@@ -207,7 +210,7 @@ backend.submit(backend.plan(specs.spec(sys.argv[3], id=sys.argv[4], digest="d" *
 @pytest.mark.slow
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("boundary", [1, 2, 3, 4])
-def test_a_process_that_dies_at_a_request(
+def test_a_process_that_dies_at_a_request(  # noqa: PLR0917 - fixtures
     service: Service, make: Make, storage_url: str, tmp_path: Path, boundary: int, when: str
 ) -> None:
     """Killed before or after any request of a first submission: the next try makes it one job."""

@@ -62,9 +62,7 @@ class Follower:
 
     def _listen(self) -> None:
         try:
-            self.events.extend(())
-            for event in self._backend.watch(self.following):
-                self.events.append(event)
+            self.events.extend(self._backend.watch(self.following))
         except Exception as exc:  # noqa: BLE001 - looked at by the test
             self.error = exc
 

@@ -1,7 +1,7 @@
 """SageMaker's training jobs, on a socket, for tests: real boto3 speaks to it as it does to AWS.
 
-It refuses what AWS refuses, checked against botocore's service model, and runs the container contract for real: channels
-from S3, `/opt/ml`, variables, SIGTERM and grace, artifacts, the failure file; in namespaces that bubblewrap makes.
+It refuses what AWS refuses, checked against botocore's service model, and runs the container contract for real:
+channels from S3, `/opt/ml`, variables, SIGTERM and grace, artifacts, the failure file; in bubblewrap's namespaces.
 S3, CloudWatch Logs, EventBridge and SQS are moto's.
 """
 

@@ -167,7 +167,8 @@ class Containers:
             "AWS_SECRET_ACCESS_KEY": "test",
             "AWS_ENDPOINT_URL": self._around.aws,
         }
-        return own | self._request.get("Environment", {})
+        environment: dict[str, str] = self._request.get("Environment", {})
+        return own | environment
 
     def _read(self, node: _Node, stream: IO[bytes]) -> None:
         log = self._around.log(f"{self._request['TrainingJobName']}/{node.host}-{int(time.time() * 1000)}")
@@ -181,12 +182,12 @@ class Containers:
 
 
 def _sandbox(host: str, home: Path, hosts: Path, telling: int) -> list[str]:
-    """Return bubblewrap's arguments: this machine's files, with directories of the job's own where a container has them."""
+    """Return bubblewrap's arguments: this machine's files, and the job's own where a container has its own."""
     binds = []
     for path in sorted(Path("/").iterdir()):
         if path.name not in _HIDDEN:
             same = ["--bind-try", str(path)]
-            binds += [*(["--symlink", os.readlink(path)] if path.is_symlink() else same), str(path)]
+            binds += [*(["--symlink", str(path.readlink())] if path.is_symlink() else same), str(path)]
     user = [] if os.geteuid() == 0 else ["--unshare-user", "--uid", "0", "--gid", "0"]
     return [
         "bwrap", "--die-with-parent", "--unshare-pid", "--unshare-ipc", "--unshare-uts", "--hostname", host, *user,

@@ -14,6 +14,19 @@ from .validation import check
 if TYPE_CHECKING:
     from . import Conduct
 
+_DUPLICATE = (
+    "Training job names must be unique within an AWS account and region, and a training job with this name already "
+    "exists ({})"
+)
+_NO_ROLE = (
+    "Could not assume role {}. Please ensure that the role exists and allows principal 'sagemaker.amazonaws.com' to "
+    "assume the role."
+)
+_QUOTA = (
+    "The account-level service limit '{} for training job usage' is {} Instances, with current utilization of {} "
+    "Instances and a request delta of {} Instances. Please use AWS Service Quotas to request an increase for this "
+    "quota."
+)
 ACCOUNT, REGION = "123456789012", "us-east-1"
 
 
@@ -39,10 +52,7 @@ class Operations:
         self._check_meaning(request)
         with self._lock:
             if self._jobs.find(name):
-                raise Refused(
-                    "ResourceInUse",
-                    f"Training job names must be unique within an AWS account and region, and a training job with this name already exists ({_arn(name)})",
-                )
+                raise Refused("ResourceInUse", _DUPLICATE.format(_arn(name)))
             self._check_quota(request["ResourceConfig"])
             self._jobs.start(request, _arn(name))
         return {"TrainingJobArn": _arn(name)}
@@ -103,7 +113,7 @@ class Operations:
         if self._conduct.roles is not None and request["RoleArn"] not in self._conduct.roles:
             raise Refused(
                 "ValidationException",
-                f"Could not assume role {request['RoleArn']}. Please ensure that the role exists and allows principal 'sagemaker.amazonaws.com' to assume the role.",
+                _NO_ROLE.format(request["RoleArn"]),
             )
         if spot and stopping.get("MaxWaitTimeInSeconds", 0) < stopping.get("MaxRuntimeInSeconds", 86400):
             raise Refused(
@@ -128,7 +138,7 @@ class Operations:
             if used + wanted > quota:
                 raise Refused(
                     "ResourceLimitExceeded",
-                    f"The account-level service limit '{kind} for training job usage' is {quota} Instances, with current utilization of {used} Instances and a request delta of {wanted} Instances. Please use AWS Service Quotas to request an increase for this quota.",
+                    _QUOTA.format(kind, quota, used, wanted),
                 )
 
     def _check_rate(self) -> None:
@@ -157,11 +167,13 @@ def _page(jobs: list[Job], request: dict[str, Any], default: int) -> tuple[list[
 def _selected(job: Job, request: dict[str, Any]) -> bool:
     """Conditions of a list; AWS applies them to a page that was already cut."""
     summary = job.summary()
-    return (
-        request.get("NameContains", "") in job.name
-        and request.get("StatusEquals") in (None, job.status)
-        and summary["CreationTime"] > request.get("CreationTimeAfter", 0)
-        and summary["LastModifiedTime"] > request.get("LastModifiedTimeAfter", 0)
+    return all(
+        (
+            request.get("NameContains", "") in job.name,
+            request.get("StatusEquals") in (None, job.status),
+            summary["CreationTime"] > request.get("CreationTimeAfter", 0),
+            summary["LastModifiedTime"] > request.get("LastModifiedTimeAfter", 0),
+        )
     )
 
 
@@ -189,5 +201,5 @@ def _compare(operator: str, seen: Any, wanted: str) -> bool:
         at = datetime.fromisoformat(wanted).timestamp()
         return {"GreaterThanOrEqualTo": seen >= at, "LessThan": seen < at}[operator]
     if operator == "In":
-        return seen in wanted.split(",")
-    return {"Equals": seen == wanted, "Contains": wanted in seen, "NotEquals": seen != wanted}[operator]
+        return str(seen) in wanted.split(",")
+    return bool({"Equals": seen == wanted, "Contains": wanted in seen, "NotEquals": seen != wanted}[operator])

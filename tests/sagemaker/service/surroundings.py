@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from . import Conduct
 
 GROUP = "/aws/sagemaker/TrainingJobs"
+_NO_OBJECTS = (
+    'No S3 objects found under S3 URL "{}" given in input data source. Please ensure that the bucket exists in the '
+    "selected region, that objects exist under that S3 prefix"
+)
 _TIMES = ("CreationTime", "TrainingStartTime", "TrainingEndTime", "LastModifiedTime", "StartTime", "EndTime")
 _MOST_LINES, _MOST_BYTES = 1000, 900_000
 
@@ -60,7 +64,8 @@ class Surroundings:
         return self._client("events")
 
     def _client(self, service: str) -> Any:
-        return boto3.client(
+        session: Any = boto3
+        return session.client(
             service,
             endpoint_url=self.aws,
             region_name="us-east-1",
@@ -76,9 +81,7 @@ class Surroundings:
         pages = self.s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
         keys = [found["Key"] for page in pages for found in page.get("Contents", []) if not found["Key"].endswith("/")]
         if not keys:
-            raise MissingInput(
-                f'No S3 objects found under S3 URL "{uri}" given in input data source. Please ensure that the bucket exists in the selected region, that objects exist under that S3 prefix'
-            )
+            raise MissingInput(_NO_OBJECTS.format(uri))
         for key in keys:
             path = place / key.removeprefix(directory)
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -40,13 +40,7 @@ def _breaches(shapes: Any, name: str, path: str, value: Any) -> Iterator[tuple[s
     shape = shapes[name]
     kind = shape["type"]
     if kind == "structure":
-        for required in shape.get("required", ()):
-            if required not in value:
-                yield _join(path, required), "null", "Member must not be null"
-        for member, item in value.items():
-            if member not in shape["members"]:
-                raise Refused("SerializationException", f"unknown member {member}")
-            yield from _breaches(shapes, shape["members"][member]["shape"], _join(path, member), item)
+        yield from _structure(shapes, shape, path, value)
     elif kind == "list":
         yield from _size(shape, path, value, len(value))
         for index, item in enumerate(value):
@@ -56,10 +50,24 @@ def _breaches(shapes: Any, name: str, path: str, value: Any) -> Iterator[tuple[s
     elif kind == "string":
         yield from _text(shape, path, value)
     elif kind in _NUMBERS:
-        if "max" in shape and value > shape["max"]:
-            yield path, value, f"Member must have value less than or equal to {shape['max']}"
-        if value < shape.get("min", value):
-            yield path, value, f"Member must have value greater than or equal to {shape['min']}"
+        yield from _number(shape, path, value)
+
+
+def _structure(shapes: Any, shape: Any, path: str, value: dict[str, Any]) -> Iterator[tuple[str, Any, str]]:
+    for required in shape.get("required", ()):
+        if required not in value:
+            yield _join(path, required), "null", "Member must not be null"
+    for member, item in value.items():
+        if member not in shape["members"]:
+            raise Refused("SerializationException", f"unknown member {member}")
+        yield from _breaches(shapes, shape["members"][member]["shape"], _join(path, member), item)
+
+
+def _number(shape: Any, path: str, value: float) -> Iterator[tuple[str, Any, str]]:
+    if "max" in shape and value > shape["max"]:
+        yield path, value, f"Member must have value less than or equal to {shape['max']}"
+    if value < shape.get("min", value):
+        yield path, value, f"Member must have value greater than or equal to {shape['min']}"
 
 
 def _map(shapes: Any, shape: Any, path: str, value: dict[str, str]) -> Iterator[tuple[str, Any, str]]:
