@@ -68,5 +68,7 @@ clean:
 
 # Pins, without the address of any registry. Needs uv.
 requirements:
-	uv pip compile -q --no-header --no-annotate --no-emit-index-url --python-version 3.11 \
-	  pyproject.toml requirements/test.in -o requirements/test.txt
+	for name in demo test; do \
+	  uv pip compile -q --no-header --no-annotate --no-emit-index-url --python-version 3.11 \
+	    pyproject.toml requirements/$$name.in -o requirements/$$name.txt || exit 1; \
+	done
