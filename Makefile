@@ -68,7 +68,7 @@ clean:
 
 # Pins, without the address of any registry. Needs uv.
 requirements:
-	for name in demo test; do \
+	for name in bench demo test; do \
 	  uv pip compile -q --no-header --no-annotate --no-emit-index-url --python-version 3.11 \
 	    pyproject.toml requirements/$$name.in -o requirements/$$name.txt || exit 1; \
 	done
