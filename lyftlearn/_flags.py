@@ -29,13 +29,15 @@ _NO_SOURCE = "no provider, and neither LYFTLEARN_FLAGS nor [migration] flags is 
 class Answer:
     """What the flag said. stage: None where it did not really answer. said: in words, for whoever asks why.
 
-    withdrawn: whether it was asked and has no opinion (any more), so that what it said before no longer counts.
+    withdrawn: whether it was asked and has no opinion (any more), so that what it said before no longer counts. amiss:
+    whether it did not answer as it should, which every job's decision then tells.
     """
 
     stage: Stage | None
     said: str
     variant: str | None = None
     withdrawn: bool = False
+    amiss: bool = False
 
 
 class Flags:
@@ -109,8 +111,8 @@ class Flags:
     def _remembered(self, attributes: Mapping[str, Any], trouble: str) -> Answer:
         stage = self._last_known.find(self._config.migration_flag, attributes)
         if stage is None:
-            return Answer(None, f"{trouble}; no earlier answer is known")
-        return Answer(stage, f"{trouble}; last known answer: {stage}")
+            return Answer(None, f"no earlier answer is known; {trouble}", amiss=True)
+        return Answer(stage, f"last known answer: {stage}; {trouble}", amiss=True)
 
 
 def _evaluated(source: FlagSource, flag: str, attributes: Mapping[str, Any]) -> tuple[Answer, str | None]:
@@ -131,7 +133,9 @@ def _read(value: str, reason: str, variant: str | None) -> Answer:
     if value == UNSET:
         return Answer(None, UNSET, variant, withdrawn=True)
     if value not in list(Stage):
-        return Answer(None, f"answered {value!r}, which is no stage: use {', '.join(Stage)} or {UNSET}", variant)
+        return Answer(
+            None, f"answered {value!r}, which is no stage: use {', '.join(Stage)} or {UNSET}", variant, amiss=True
+        )
     return Answer(Stage(value), value, variant)
 
 

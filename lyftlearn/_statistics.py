@@ -57,8 +57,8 @@ def fails_more(strata: Iterable[tuple[int, int, int, int]]) -> float:
 
     strata: for each model (jobs old, failures old, jobs new, failures new). The one-sided exact conditional test:
     within a model, the new side's failures are hypergeometric given the margins (Fisher's exact test); over models,
-    their sum is the convolution (A. Agresti, Categorical Data Analysis, 3rd edition (2013), sections 3.5 and 7.3.5). A
-    model that always fails, and is only on one side, says nothing, as it should.
+    their sum is the convolution (A. Agresti, Categorical Data Analysis, 3rd edition (2013), on exact conditional
+    inference). A model that always fails, and is only on one side, says nothing, as it should.
     """
     distribution, seen = [1.0], 0
     for old, old_failed, new, new_failed in strata:

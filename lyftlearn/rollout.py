@@ -93,6 +93,7 @@ class _Verdict:
     stage: Stage
     source: str
     variant: str | None = None
+    remark: str = ""
 
 
 class Rollout:
@@ -137,13 +138,16 @@ class Rollout:
             ("[migration] default", self._config.migration_default),
         )
         asked.extend((name, stage or "not set") for name, stage in settings)
+        remark = f" (flag: {_shortened(answer.said)})" if answer.amiss else ""
         if answer.stage is not None:
-            return _Verdict(answer.stage, f"flag {self._config.migration_flag}", answer.variant)
-        return next((_Verdict(stage, name) for name, stage in settings if stage), _Verdict(Stage.OFF, "nobody"))
+            return _Verdict(answer.stage, f"flag {self._config.migration_flag}", answer.variant, remark)
+        settled = ((name, stage) for name, stage in settings if stage)
+        source, stage = next(settled, ("nobody", Stage.OFF))
+        return _Verdict(stage, source, remark=remark)
 
     def _possible(self, verdict: _Verdict, asked: list[Asked]) -> tuple[Stage, str]:
         """Return the stage that can be honoured, and why it is that one."""
-        stage, reason = verdict.stage, f"{verdict.source} says {verdict.stage}"
+        stage, reason = verdict.stage, f"{verdict.source} says {verdict.stage}{verdict.remark}"
         ceiling, target = self._config.migration_ceiling, str(self._config.migration_to)
         if ceiling is not None and ceiling < stage:
             asked.append(("[migration] ceiling", ceiling))

@@ -35,8 +35,8 @@ def plugins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def make(plugins: Path) -> Make:
     """Return a function that makes a client in a stage, with the tables of the two backends."""
 
-    def client(stage: str = "off", *, old: Any = None, new: Any = None, **migration: Any) -> lyftlearn.Client:
-        table = {"from": "old", "to": "new", "stage": stage, **migration}
+    def client(stage: str | None = "off", *, old: Any = None, new: Any = None, **migration: Any) -> lyftlearn.Client:
+        table = {"from": "old", "to": "new"} | ({"stage": stage} if stage else {}) | migration
         config = {"home": str(plugins), "project": "tests", "migration": table}
         return lyftlearn.Client(config=config | {"old": old or {}, "new": new or {}})
 

@@ -93,15 +93,18 @@ def postgres() -> Iterator[str]:
         if as_postgres:
             subprocess.run(["chown", "postgres", home], check=True)
         data = ["-D", str(home / "data")]
-        quiet = {"check": True, "stdout": subprocess.DEVNULL, "timeout": 120, "cwd": home}
-        subprocess.run([*as_postgres, programs / "initdb", *data, "-U", "lyftlearn", "-A", "trust"], **quiet)  # type: ignore[call-overload]
+        _run(home, *as_postgres, programs / "initdb", *data, "-U", "lyftlearn", "-A", "trust")
         options = f"-k {home} -c listen_addresses= -c fsync=off"
-        start = [*as_postgres, programs / "pg_ctl", *data, "-w", "-o", options, "-l", str(home / "log"), "start"]
-        subprocess.run(start, **quiet)  # type: ignore[call-overload]
+        control = (*as_postgres, programs / "pg_ctl", *data)
+        _run(home, *control, "-w", "-o", options, "-l", home / "log", "start")
         try:
             yield f"postgresql+psycopg://lyftlearn@/postgres?host={home}"
         finally:
-            subprocess.run([*as_postgres, programs / "pg_ctl", *data, "-m", "immediate", "stop"], **quiet)  # type: ignore[call-overload]
+            _run(home, *control, "-m", "immediate", "stop")
+
+
+def _run(directory: Path, *command: str | Path) -> None:
+    subprocess.run(command, cwd=directory, stdout=subprocess.DEVNULL, timeout=120, check=True)
 
 
 @pytest.mark.slow
@@ -182,7 +185,7 @@ print([str(client.train("eta", command="true").status) for _ in range(3)])
 
 
 def test_a_full_disk_costs_no_submission(plugins: Path) -> None:
-    """No file may grow over 4 KiB here, which a journal must and these jobs need not: they are submitted all the same."""
+    """No file may grow over 4 KiB here, which a journal must and these jobs need not."""
     config = {"home": str(plugins), "migration": {"from": "old", "to": "new", "stage": "rehearse"}}
     ran = subprocess.run(
         [sys.executable, "-c", FULL, json.dumps(config)], capture_output=True, text=True, timeout=240, check=True
