@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -107,6 +108,13 @@ class SageMakerBackend(Backend):
 
     def outputs(self, job_id: str) -> Mapping[str, str]:
         return outputs_of_job(self._finder.job(job_id))
+
+    def link(self, job_id: str) -> str | None:
+        """Return where a person sees the job in AWS's console, or None if no region is known. Asks nobody."""
+        region = self._options.region or os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
+        return (
+            f"https://{region}.console.aws.amazon.com/sagemaker/home?region={region}#/jobs/{job_id}" if region else None
+        )
 
     def diagnose(self) -> Iterator[Check]:
         from lyftlearn_sagemaker._diagnose import checks  # noqa: PLC0415

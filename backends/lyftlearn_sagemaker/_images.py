@@ -28,6 +28,12 @@ class Image:
     fault: str = ""
 
 
+def region_of(uri: str | None) -> str | None:
+    """Return the region of an image in ECR, which is that of the jobs that use it."""
+    match = _ECR.fullmatch(uri or "")
+    return match["region"] if match else None
+
+
 def resolve(image: str | None, names: Mapping[str, str], region: str | None, instance: str | None) -> Image:
     """Return the image for a job on `instance`. Asks nobody."""
     if not image:

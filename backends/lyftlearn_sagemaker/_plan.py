@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from lyftlearn.backend import Plan, Request, bundle, runtime_archive
 from lyftlearn_sagemaker import _instances, _limits, _record
 from lyftlearn_sagemaker._channels import plan_files, uri_faults
-from lyftlearn_sagemaker._images import resolve
+from lyftlearn_sagemaker._images import region_of, resolve
 from lyftlearn_sagemaker._request import (
     LONGEST_GRACE,
     LONGEST_RUN,
@@ -71,10 +71,17 @@ class Planner:
         options = self._options.of(spec.name)
         choice = self._choice(spec, options)
         image = resolve(spec.image or options.image, self._options.images, self._options.region, choice.instance)
-        document, files = self._bundle(spec, options)
+        region = self._options.region or region_of(image.uri)
+        document, files = self._bundle(spec, options, region)
         output_path = spec.output_uri.removesuffix(f"/{spec.id}/output")
         body = create_request(
-            spec, options, image=image.uri, instance=choice.instance, files=files, output_path=output_path
+            spec,
+            options,
+            image=image.uri,
+            instance=choice.instance,
+            files=files,
+            output_path=output_path,
+            region=region,
         )
         faults = [
             *self._options.faults,
@@ -120,12 +127,12 @@ class Planner:
             self._choices[key] = _instances.choose(spec.resources, options)
         return self._choices[key]
 
-    def _bundle(self, spec: JobSpec, options: JobOptions) -> tuple[dict[str, Any], Files]:
+    def _bundle(self, spec: JobSpec, options: JobOptions, region: str | None) -> tuple[dict[str, Any], Files]:
         """Return the bundle and how files travel. The bundle's own place follows from the rest of it."""
         files = plan_files(spec, options, self._storage_url, f"{self._storage_url}/{self.runtime_key}", "")
         document = bundle(
             spec,
-            provider=dict(options.secrets),
+            provider={**({"region": region} if region else {}), **options.secrets},
             metrics={"relay": True, "gateway": options.metrics, "socket": None},
             pack="substrate",
             user={"uid": options.user_uid, "gid": options.user_gid} if options.user_uid is not None else None,

@@ -62,18 +62,14 @@ class Poller:
         ids = self._following.ids
         for gone in self._told.keys() - ids:
             del self._told[gone]
-        unknown = []
         for job_id in ids - self._told.keys():
+            self.pause = LIST_PAUSE
             event = self._accepted.event(job_id)
             self._told[job_id] = told = Told(event)
-            if event is None:
-                unknown.append(job_id)
-                continue
-            self._look_back_to(told.since)
-            yield event
-        if ids - self._told.keys() or unknown:
-            self.pause = LIST_PAUSE
-        yield from self._found(unknown)
+            if event is not None:
+                self._look_back_to(told.since)
+                yield event
+        yield from self._found([job_id for job_id in ids if self._told[job_id] == Told(None)])
 
     def tell(self, job: Mapping[str, Any]) -> Iterator[JobEvent]:
         """Yield the event of a whole job, if it is followed and has not ended for this watch."""
@@ -87,9 +83,14 @@ class Poller:
         if time.monotonic() < self._reconcile_at:
             return
         self._reconcile_at = time.monotonic() + RECONCILE_EVERY * random.uniform(0.8, 1.2)  # noqa: S311 - jitter
-        created = [told.event.created_at or told.event.at for told in self._open() if told.event]
-        if created:
-            yield from self._read({"CreationTimeAfter": min(created) - timedelta(minutes=6)})
+        known = {job_id: told.event for job_id, told in self._told.items() if told.event and not told.over}
+        if not known:
+            return
+        oldest = min(event.created_at or event.at for event in known.values())
+        unseen = set(known)
+        yield from self._read({"CreationTimeAfter": oldest - timedelta(minutes=6)}, until=unseen)
+        for job_id in unseen & self._following.ids:
+            yield from self._described(job_id)
 
     def wait(self) -> None:
         """Sleep until the next poll, or until other jobs are followed."""
@@ -98,10 +99,7 @@ class Poller:
     @property
     def idle(self) -> bool:
         """Whether there is nothing left to hear of."""
-        return not self._open()
-
-    def _open(self) -> list[Told]:
-        return [told for told in self._told.values() if not told.over]
+        return all(told.over for told in self._told.values())
 
     def _look_back_to(self, moment: datetime | None) -> None:
         if moment is not None:
@@ -135,17 +133,17 @@ class Poller:
         until: set[str] | None = None,
         move_horizon: bool = False,
     ) -> Iterator[JobEvent]:
-        """Read a list to its end, or until every job of `until` was seen; an empty page is not the end."""
+        """Read a list to its end, or until all of `until` was seen and taken out; an empty page is not the end."""
         request = {"MaxResults": _PAGE, "SortBy": "CreationTime", "SortOrder": "Descending", **conditions}
-        wanted = set(until or ())
         began: datetime | None = None
         while not self._following.closed:
             page = self._list(request)
             began = began or _server_time(page)
             for summary in page["TrainingJobSummaries"]:
                 yield from self._of_summary(summary)
-                wanted.discard(summary["TrainingJobName"])
-            if not page.get("NextToken") or (until is not None and not wanted):
+                if until is not None:
+                    until.discard(summary["TrainingJobName"])
+            if not page.get("NextToken") or until == set():
                 break
             request["NextToken"] = page["NextToken"]
         if move_horizon and began is not None:

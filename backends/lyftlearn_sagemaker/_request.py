@@ -27,7 +27,14 @@ _ATTEMPT_LINE = r'^\{"event": "running", "attempt": ([0-9]+), "at": [0-9.]+\}'
 
 
 def create_request(
-    spec: JobSpec, options: JobOptions, *, image: str | None, instance: str | None, files: Files, output_path: str
+    spec: JobSpec,
+    options: JobOptions,
+    *,
+    image: str | None,
+    instance: str | None,
+    files: Files,
+    output_path: str,
+    region: str | None,
 ) -> dict[str, Any]:
     """Return the request; what is None or empty is left out."""
     body = {
@@ -39,7 +46,7 @@ def create_request(
         "OutputDataConfig": {"S3OutputPath": output_path, **_given(KmsKeyId=options.keys_output)},
         "ResourceConfig": _resources(spec, options, instance),
         "StoppingCondition": _stopping(spec, options),
-        "Environment": _environment(spec),
+        "Environment": _environment(spec, region),
         "Tags": [{"Key": key, "Value": value} for key, value in {**options.tags, **_record.tags(spec)}.items()],
         "VpcConfig": _vpc(options),
         "CheckpointConfig": _checkpoints(spec, options, output_path),
@@ -81,10 +88,13 @@ def _algorithm(spec: JobSpec, options: JobOptions, image: str | None) -> dict[st
     return algorithm
 
 
-def _environment(spec: JobSpec) -> dict[str, str]:
-    """Return the job's record. Where the command may run again, the runtime notes each start in the log."""
+def _environment(spec: JobSpec, region: str | None) -> dict[str, str]:
+    """Return the job's record, and the region, which boto3 does not find in the variable that SageMaker sets.
+
+    Where the command may run again, the runtime notes each start in the log.
+    """
     progress = {_PROGRESS: "/dev/stdout"} if spec.retries else {}
-    return _record.environment(spec) | progress
+    return _record.environment(spec) | progress | _given(AWS_DEFAULT_REGION=region)
 
 
 def _resources(spec: JobSpec, options: JobOptions, instance: str | None) -> dict[str, Any]:

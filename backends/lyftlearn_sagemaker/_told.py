@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from lyftlearn.events import JobEvent
@@ -13,6 +13,7 @@ from lyftlearn.types import JobStatus
 from lyftlearn_sagemaker._status import ANEW, event_of_summary
 
 _MOST_REMEMBERED = 20_000
+_FRESH = timedelta(minutes=10)  # what happened since is a short list
 _CLOCKS = timedelta(minutes=5)  # by which this machine's clock and AWS's may differ (signatures fail beyond)
 _RANK = {status: rank for rank, status in enumerate(JobStatus)}
 
@@ -30,8 +31,9 @@ class Accepted:
             self._events.popitem(last=False)
 
     def event(self, job_id: str) -> JobEvent | None:
-        """Return what is known of a job since it was accepted."""
-        return self._events.get(job_id)
+        """Return what is known of a job since it was accepted, if that is not long ago."""
+        event = self._events.get(job_id)
+        return event if event and datetime.now(UTC) - event.at < _FRESH else None
 
 
 @dataclass

@@ -53,6 +53,12 @@ def test_labels_of_any_length(make: Make, storage_url: str) -> None:
     assert backend.describe(job.id).labels == job.labels
 
 
+def test_the_console(make: Make) -> None:
+    """A person who wants to see what SageMaker itself says finds the job there."""
+    url = make(region="eu-west-1").link("eta-tsaaaaaaaaaaa")
+    assert url == "https://eu-west-1.console.aws.amazon.com/sagemaker/home?region=eu-west-1#/jobs/eta-tsaaaaaaaaaaa"
+
+
 def test_pages(make: Make, storage_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Pages are fetched as they are asked for, newest first."""
     monkeypatch.setattr(_find, "_PAGE", 3)

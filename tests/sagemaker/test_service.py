@@ -142,6 +142,25 @@ else:
     assert (event.status, event.incarnation) == ("succeeded", 1)
 
 
+def test_secrets_and_a_user_of_ones_own(service: Service, make: Make, storage_url: str) -> None:
+    """A secret goes from Secrets Manager to the command, which runs as the configured user, and nowhere else."""
+    name = f"db-{time.monotonic_ns()}"
+    boto3.client("secretsmanager").create_secret(Name=name, SecretString='{"DB_PASSWORD": "hunter2-secret"}')
+    code = """
+import os
+print(os.getuid(), os.getgid(), len(os.environ["DB_PASSWORD"]))
+raise SystemExit(os.environ["DB_PASSWORD"])
+"""
+    backend = make(user={"uid": 1234, "gid": 1234})
+    job = spec(storage_url, command=("python3", "-c", code), secrets=(name,))
+    plan = backend.plan(job)
+    assert "hunter2" not in repr(plan)
+    backend.submit(plan)
+    assert next(backend.logs(job.id, LogQuery(follow=True))).text == "1234 1234 14"
+    list(backend.logs(job.id, LogQuery(follow=True)))
+    assert backend.describe(job.id).event.message.endswith("\n[secret]")
+
+
 def test_infrastructure_is_repeated(service: Service, make: Make, storage_url: str) -> None:
     """What SageMaker itself broke is run again, once by default; then the platform is to blame."""
     service.conduct.containers = False

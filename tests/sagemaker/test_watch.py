@@ -213,6 +213,32 @@ def test_a_job_that_is_deleted_meanwhile(service: Service, make: Make, storage_u
         assert follower.state(gone) is None
 
 
+def test_a_newcomer_in_a_bad_moment(service: Service, make: Make, storage_url: str) -> None:
+    """A job that could not be asked for when it was followed first is asked for again, soon."""
+    (job_id,) = _submit(make(), storage_url)
+    backend = make()
+    backend.calls.patience.unanswered = 0.1
+    service.faults.add(DESCRIBE, BROKEN, 3)
+    with following(backend, job_id) as follower:
+        follower.until(lambda: follower.state(job_id))
+
+
+def test_a_job_that_is_deleted_while_it_is_followed(
+    service: Service, make: Make, storage_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It does not keep a process asking for ever."""
+    monkeypatch.setattr(_poll, "RECONCILE_EVERY", 1.0)
+    backend = make()
+    gone, other = _submit(backend, storage_url, 2)
+    with following(backend, gone, other) as follower:
+        follower.until(lambda: _is(follower, gone, JobStatus.RUNNING))
+        service.jobs.remove(_job(service, gone))
+        before = service.count(DESCRIBE)
+        follower.until(lambda: service.count(DESCRIBE) > before)
+        _job(service, other).finish()
+        follower.until(lambda: follower.ended(other))
+
+
 def test_what_a_list_missed_is_reconciled(
     service: Service, make: Make, storage_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -186,9 +186,9 @@ def _fits(job: Job, expression: dict[str, Any]) -> bool:
 def _filter_fits(job: Job, condition: dict[str, Any]) -> bool:
     name, operator, wanted = condition["Name"], condition.get("Operator", "Equals"), condition.get("Value")
     tags = {tag["Key"]: tag["Value"] for tag in job.tags}
-    seen = tags.get(name.removeprefix("Tags.")) if name.startswith("Tags.") else job.described().get(name)
+    seen: Any = tags.get(name.removeprefix("Tags.")) if name.startswith("Tags.") else job.described().get(name)
     if operator in ("Exists", "NotExists"):
-        return (seen is not None) == (operator == "Exists")
+        return bool((seen is not None) == (operator == "Exists"))
     if seen is None or wanted is None:
         return False
     return _compare(operator, seen, wanted)
@@ -199,7 +199,7 @@ def _compare(operator: str, seen: Any, wanted: str) -> bool:
 
     if isinstance(seen, float):
         at = datetime.fromisoformat(wanted).timestamp()
-        return {"GreaterThanOrEqualTo": seen >= at, "LessThan": seen < at}[operator]
+        return bool({"GreaterThanOrEqualTo": seen >= at, "LessThan": seen < at}[operator])
     if operator == "In":
         return str(seen) in wanted.split(",")
     return bool({"Equals": seen == wanted, "Contains": wanted in seen, "NotEquals": seen != wanted}[operator])
