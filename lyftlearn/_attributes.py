@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import configparser
 import os
 import re
 from collections.abc import Mapping
@@ -49,6 +48,8 @@ def repository(config: Config) -> str | None:
 
 
 def _of_git(dot_git: Path) -> str:
+    import configparser  # noqa: PLC0415 - only where a repository must be named
+
     directory = dot_git if dot_git.is_dir() else _worktree(dot_git)
     parser = configparser.ConfigParser(strict=False, interpolation=None, allow_no_value=True)
     try:

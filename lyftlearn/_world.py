@@ -31,7 +31,7 @@ class World:
         self.submitter = Submitter(self.preparer)
         self.beside = Beside(self.preparer, self.submitter)
         self._rollout = Rollout(config, self.registry.names)
-        self._repository = repository(config)
+        self._repository = repository(config) if config.migration_to else None
         self._connections: dict[str, Connection] = {}
         self._lock = threading.Lock()
 

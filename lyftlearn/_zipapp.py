@@ -1,16 +1,17 @@
 """The client's side of the runtime: one deterministic zip file of it."""
 
+from __future__ import annotations
+
 import hashlib
 import os
-import py_compile
 import sys
-import tempfile
-import zipfile
 from collections.abc import Iterator, Mapping
-from importlib.resources import files
-from importlib.resources.abc import Traversable
 from io import BytesIO
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from zipfile import ZipFile
 
 PACKAGE = "lyftlearn_runtime"
 MAIN = f"import sys\nfrom {PACKAGE}.__main__ import main\nsys.exit(main())\n"
@@ -20,7 +21,7 @@ READABLE = 0o100644 << 16
 
 
 def runtime_archive(cache_dir: Path, *, compiled: bool = False) -> Path:
-    """`runtime.pyz` in `cache_dir`, under a name that holds a hash of its sources: the same make the same file.
+    """`runtime.pyz` in `cache_dir`, under a name with a hash of its sources: the same make the same file.
 
     compiled: with byte code for this interpreter beside the sources, which starts sooner and is four times the size; for
     a job that this very interpreter runs.
@@ -35,12 +36,14 @@ def runtime_archive(cache_dir: Path, *, compiled: bool = False) -> Path:
 
 def runtime_sources() -> dict[str, bytes]:
     """The members of the archive, sorted by name."""
-    found = {"__main__.py": MAIN.encode(), **dict(_sources(files("lyftlearn") / "runtime", PACKAGE))}
+    found = {"__main__.py": MAIN.encode(), **dict(_sources(Path(__file__).parent / "runtime", PACKAGE))}
     return dict(sorted(found.items()))
 
 
 def archive_bytes(members: Mapping[str, bytes]) -> bytes:
     """The archive: `members` in their order, with fixed times and modes."""
+    import zipfile  # noqa: PLC0415 - only where the archive is not there yet
+
     buffer = BytesIO(SHEBANG)
     buffer.seek(0, os.SEEK_END)
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
@@ -62,6 +65,9 @@ def _with_byte_code(sources: Mapping[str, bytes]) -> dict[str, bytes]:
 
 def _compiled(name: str, content: bytes) -> bytes:
     """Byte code that is not held against its source's time (PEP 552): the archive has one time for all."""
+    import py_compile  # noqa: PLC0415 - as above
+    import tempfile  # noqa: PLC0415
+
     with tempfile.TemporaryDirectory() as directory:
         source = Path(directory, "source.py")
         source.write_bytes(content)
@@ -70,7 +76,7 @@ def _compiled(name: str, content: bytes) -> bytes:
         return Path(f"{source}c").read_bytes()
 
 
-def _sources(directory: Traversable, prefix: str) -> Iterator[tuple[str, bytes]]:
+def _sources(directory: Path, prefix: str) -> Iterator[tuple[str, bytes]]:
     for entry in directory.iterdir():
         if entry.is_dir() and entry.name != "__pycache__":
             yield from _sources(entry, f"{prefix}/{entry.name}")
@@ -78,15 +84,19 @@ def _sources(directory: Traversable, prefix: str) -> Iterator[tuple[str, bytes]]
             yield f"{prefix}/{entry.name}", entry.read_bytes()
 
 
-def _add(archive: zipfile.ZipFile, name: str, content: bytes) -> None:
-    member = zipfile.ZipInfo(name, EPOCH)
-    member.compress_type = zipfile.ZIP_DEFLATED
+def _add(archive: ZipFile, name: str, content: bytes) -> None:
+    from zipfile import ZIP_DEFLATED, ZipInfo  # noqa: PLC0415 - as above
+
+    member = ZipInfo(name, EPOCH)
+    member.compress_type = ZIP_DEFLATED
     member.create_system = 3
     member.external_attr = READABLE
     archive.writestr(member, content)
 
 
 def _write(path: Path, content: bytes) -> None:
+    import tempfile  # noqa: PLC0415 - as above
+
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".runtime-")
     with os.fdopen(descriptor, "wb") as file:

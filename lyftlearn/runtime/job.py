@@ -8,7 +8,6 @@ import os
 import signal
 import sys
 import time
-import traceback
 
 from . import bundle as bundles
 from . import layout as layouts
@@ -92,6 +91,8 @@ class Run:
             facts.update(reason=fault.reason)
             print(f"lyftlearn: {fault}", file=sys.stderr, flush=True)
         except Exception as error:  # noqa: BLE001 - whatever it is, the platform is told, and the log has the rest
+            import traceback
+
             traceback.print_exc()
             code, message = EXIT_CODES[PLATFORM], f"the runtime failed: {type(error).__name__}: {error}"
             facts.update(reason=PLATFORM)
