@@ -180,6 +180,44 @@ def test_s3_that_fails_commits_nothing(service: Service, make: Make, storage_url
     assert service.count(CREATE) == 0
 
 
+def _failing(times: int) -> Any:
+    """Return a handler that lets S3 answer with 503 `times` times."""
+    from botocore.awsrequest import AWSResponse
+
+    class Body(bytes):
+        def stream(self) -> Any:
+            yield bytes(self)
+
+        def read(self, *_: Any) -> bytes:
+            return bytes(self)
+
+    left = iter(range(times))
+
+    def answer(**_: Any) -> Any:
+        if next(left, None) is None:
+            return None
+        content = b"<Error><Code>SlowDown</Code><Message>Please reduce your request rate</Message></Error>"
+        return AWSResponse("http://localhost", 503, {}, Body(content))
+
+    return answer
+
+
+@pytest.mark.parametrize(("times", "accepted"), [(2, True), (50, False)])
+def test_s3_that_stumbles(service: Service, make: Make, storage_url: str, times: int, accepted: bool) -> None:
+    """A few failures are repeated; many are certainly no acceptance, and the next call starts afresh."""
+    backend, job = make(), spec(storage_url)
+    backend.submit(backend.plan(spec(storage_url)))
+    before = service.count(CREATE)
+    backend._storage.client.meta.events.register("before-send.s3.PutObject", _failing(times))  # type: ignore[attr-defined]
+    if accepted:
+        assert backend.submit(backend.plan(job)).id == job.id
+        return
+    with pytest.raises(BackendUnavailable) as caught:
+        backend.submit(backend.plan(job))
+    assert caught.value.job_id is None
+    assert service.count(CREATE) == before
+
+
 _DIES = """
 import os, sys
 sys.path[:0] = {path!r}

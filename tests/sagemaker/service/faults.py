@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import threading
 import time
 from collections import deque
@@ -40,12 +41,13 @@ DENIED = Fault(
 
 
 class Faults:
-    """The faults to come, and every request seen."""
+    """The faults to come, and every request seen. storm: a source of chance, and how often it strikes."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._coming: dict[str, deque[Fault]] = {}
         self.seen: list[tuple[float, str]] = []
+        self.storm: tuple[random.Random, float] | None = None
 
     def add(self, operation: str, fault: Fault, times: int = 1) -> None:
         """Let `fault` happen to the next requests for `operation`."""
@@ -57,10 +59,16 @@ class Faults:
         with self._lock:
             self.seen.append((time.monotonic(), operation))
             coming = self._coming.get(operation)
-            return coming.popleft() if coming else None
+            return coming.popleft() if coming else self._of_the_storm()
+
+    def _of_the_storm(self) -> Fault | None:
+        if self.storm is None or self.storm[0].random() >= self.storm[1]:
+            return None
+        return self.storm[0].choice((THROTTLED, BROKEN, BROKEN_AFTER, LOST, LOST_AFTER))
 
     def clear(self) -> None:
         """Let nothing go wrong any more, and forget the requests."""
         with self._lock:
+            self.storm = None
             self._coming.clear()
             self.seen.clear()
