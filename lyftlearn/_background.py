@@ -8,6 +8,8 @@ import os
 import threading
 import weakref
 from collections.abc import Callable
+from contextlib import suppress
+from functools import cache
 from queue import Full, Queue
 
 _MOST_WAITING = 1000
@@ -58,6 +60,7 @@ class Background:
     def _start(self) -> None:
         with self._lock:
             if self._thread is None:
+                _finish_at_exit()
                 self._thread = threading.Thread(target=self._run, name="lyftlearn-background", daemon=True)
                 self._thread.start()
 
@@ -85,7 +88,19 @@ class Background:
 _all: weakref.WeakSet[Background] = weakref.WeakSet()
 
 
-@atexit.register
+@cache
+def _finish_at_exit() -> None:
+    """Finish what waits before the interpreter forbids what it may need.
+
+    Thread pools take no work after `concurrent.futures` has ended, which is before `atexit`; backends and their SDKs
+    send with such pools. `threading` ends what registered with it last first.
+    """
+    import concurrent.futures.thread  # noqa: F401, PLC0415 - registers itself, and so before us
+
+    with suppress(RuntimeError):  # the interpreter is already ending: what is begun now may be lost
+        getattr(threading, "_register_atexit", atexit.register)(_finish_all)
+
+
 def _finish_all() -> None:
     for background in list(_all):
         background.finish()

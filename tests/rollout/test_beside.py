@@ -309,3 +309,35 @@ def test_the_journal_of_a_shadow_names_its_job(plugins: Path, make: Make) -> Non
     assert (status.total.share, status.total.new.jobs, status.total.shadow.jobs) == (0.0, 0, 1)
     for table in (outcomes, comparisons):
         assert client._opened().beside.journal().select(sa.select(table))
+
+
+SUBMITS = """
+import json, sys
+import lyftlearn
+lyftlearn.Client(config=json.loads(sys.argv[1])).train("eta", command="true")
+"""
+POOLED = """
+from concurrent.futures import ThreadPoolExecutor
+import stores
+
+class Pooled(stores.FileBackend):
+    def submit(self, plan):
+        with ThreadPoolExecutor(1) as pool:
+            return pool.submit(super().submit, plan).result()
+
+create = Pooled
+"""
+
+
+def test_a_process_that_ends_at_once_still_shadows(plugins: Path) -> None:
+    """A script submits and ends; SDKs send with thread pools, which an ending interpreter refuses."""
+    site = plugins.parent / "site"
+    (site / "pooled.py").write_text(POOLED)
+    points = site / "stores-1.0.dist-info" / "entry_points.txt"
+    points.write_text(points.read_text().replace("new = stores:create", "new = pooled:create"))
+    migration = {"from": "old", "to": "new", "stage": "shadow", **ETA}
+    config = {"home": str(plugins), "project": "tests", "migration": migration}
+    argv = [sys.executable, "-c", SUBMITS, json.dumps(config)]
+    ran = subprocess.run(argv, capture_output=True, text=True, timeout=240, check=True)
+    assert ran.stderr == ""
+    assert len(jobs_of(plugins, "new")) == 1
