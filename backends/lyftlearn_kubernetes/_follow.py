@@ -87,7 +87,7 @@ class Follower:
             if news.kind == JOBS:
                 self._take_job(news)
             else:
-                self._take_pod(news.item)
+                self._take_pod(news)
             return False
         if isinstance(news, Refused):
             raise of_refusal(news, "watching jobs") from news
@@ -112,11 +112,23 @@ class Follower:
         if change.added and self._began >= BOTH:
             self._whole.add(job.id)
 
-    def _take_pod(self, pod: ObservedPod) -> None:
+    def _take_pod(self, change: _watch.Change) -> None:
+        pod: ObservedPod = change.item
         known = self._pods.setdefault(pod.job_id, {})
-        if pod.uid not in known or known[pod.uid].version <= pod.version:
-            known[pod.uid] = pod
-            self._touched.add(pod.job_id)
+        if pod.uid in known and known[pod.uid].version > pod.version:
+            return
+        known[pod.uid] = pod
+        if change.deleted and not pod.ended:
+            del known[pod.uid]
+        self._touched.add(pod.job_id)
+
+    def _fetch_pods(self, job_id: str) -> None:
+        self._forget_running_pods(job_id)
+        self._pods[job_id].update({pod.uid: pod for pod in _jobs.pods_of(self._cluster, job_id)})
+
+    def _forget_running_pods(self, job_id: str) -> None:
+        """Keep how pods ended, which may be gone by now; of the others only an answer tells whether they are there."""
+        self._pods[job_id] = {uid: pod for uid, pod in self._pods.get(job_id, {}).items() if pod.ended}
 
     def _look(self, ids: frozenset[str], *, ticked: bool) -> Iterator[JobEvent]:
         if self._began < BOTH:
@@ -139,7 +151,7 @@ class Follower:
             self._forget(ids)
             for job_id in unfinished & self._jobs.keys():
                 job = self._judge.end_if_overdue(self._jobs[job_id], self._pods_of(job_id))
-                if job is not self._jobs[job_id]:
+                if job is not self._jobs[job_id] or job.failure is not None:
                     self._jobs[job_id] = job
                     self._touched.add(job_id)
 
@@ -179,8 +191,7 @@ class Follower:
             return
         self._jobs[job_id] = found
         self._known.add(job_id)
-        for pod in _jobs.pods_of(self._cluster, job_id):
-            self._take_pod(pod)
+        self._fetch_pods(job_id)
 
     def _fetch_many(self, ids: set[str]) -> None:
         found: set[str] = set()
@@ -190,10 +201,12 @@ class Follower:
                     if job.id in ids:
                         self._jobs[job.id] = job
                         found.add(job.id)
+            for job_id in ids:
+                self._forget_running_pods(job_id)
             for page in self._cluster.list(PODS, labels=_names.SELECTOR):
                 for pod in map(_observed.pod, page["items"]):
                     if pod.job_id in ids:
-                        self._take_pod(pod)
+                        self._pods[pod.job_id][pod.uid] = pod
         self._known |= found
         for job_id in ids - found:
             self._lose(job_id)
@@ -236,8 +249,7 @@ class Follower:
         if job is None:
             return _state.lost(job_id, _jobs.now()) if job_id in self._gone else None
         if _state.lacks_pods(job, self._pods_of(job_id)):
-            for pod in _jobs.pods_of(self._cluster, job_id):
-                self._take_pod(pod)
+            self._fetch_pods(job_id)
         return self._judge.event(job, self._pods_of(job_id))
 
     def _pods_of(self, job_id: str) -> list[ObservedPod]:

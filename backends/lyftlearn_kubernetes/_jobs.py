@@ -12,7 +12,7 @@ from lyftlearn.errors import JobNotFound
 from lyftlearn.types import FailureReason, JobKind
 from lyftlearn_kubernetes import _limits, _names, _observed, _state
 from lyftlearn_kubernetes._cluster import EVENTS, JOBS, PODS
-from lyftlearn_kubernetes._errors import Refused, translated
+from lyftlearn_kubernetes._errors import Refused, Unanswered, translated
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -31,12 +31,15 @@ _MOST_EVENTS = 3
 def fetch(cluster: Cluster, job_id: str) -> dict[str, Any]:
     """Return the Job. Raises JobNotFound."""
     try:
+        found = cluster.get(JOBS, job_id)
+    except (Refused, Unanswered) as exc:
+        if isinstance(exc, Refused) and exc.status == NOT_FOUND:
+            raise not_found(cluster, job_id) from exc
         with translated("reading jobs"):
-            return cluster.get(JOBS, job_id)
-    except Exception as exc:
-        if isinstance(exc.__cause__, Refused) and exc.__cause__.status == NOT_FOUND:
-            raise not_found(cluster, job_id) from exc.__cause__
-        raise
+            raise
+    if _names.JOB not in (found["metadata"].get("labels") or {}):
+        raise not_found(cluster, job_id)
+    return found
 
 
 def not_found(cluster: Cluster, job_id: str) -> JobNotFound:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from lyftlearn.events import JobEvent
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
 
     from lyftlearn_kubernetes._observed import Condition, Ending, ObservedJob, ObservedPod
 
+LONGEST_LINGERING = timedelta(minutes=10)  # a pod on a dead node is not heard of any more
 DEADLINE = "DeadlineExceeded"
 NEVER_STARTED = frozenset(("StartError", "ContainerCannotRun", "ContainerStatusUnknown"))
 CANNOT_EXECUTE = frozenset((126, 127, 128))
@@ -28,7 +30,7 @@ def event(job: ObservedJob, pods: Sequence[ObservedPod], now: datetime) -> JobEv
     """Return what is known of `job`. A final event has the time at which the Job's controller said so."""
     if job.complete is not None:
         return _succeeded(job, job.complete, pods)
-    if job.failure is not None:
+    if job.failure is not None and not lingers(job, pods, now):
         return _failed(job, job.failure, pods)
     if job.stop is not None and job.suspended and all(pod.ended for pod in pods):
         return _event(job, JobStatus.STOPPED, job.stop, pods, message=f"{ASKED} while its queue held it back")
@@ -38,6 +40,13 @@ def event(job: ObservedJob, pods: Sequence[ObservedPod], now: datetime) -> JobEv
 def lost(job_id: str, now: datetime) -> JobEvent:
     """Return the end of a job that was there, had not finished, and is not there any more."""
     return JobEvent(job_id=job_id, status=JobStatus.FAILED, at=now, reason=FailureReason.PLATFORM, message=DELETED)
+
+
+def lingers(job: ObservedJob, pods: Sequence[ObservedPod], now: datetime) -> bool:
+    """Whether a Job that has failed still ends its pods: before Kubernetes 1.31 they are told of in this order."""
+    if job.failure is None or now - job.failure.at > LONGEST_LINGERING:
+        return False
+    return any(not pod.ended for pod in pods)
 
 
 def lacks_pods(job: ObservedJob, pods: Sequence[ObservedPod]) -> bool:
@@ -137,7 +146,7 @@ def _why_ended(ending: Ending) -> tuple[FailureReason, str, int | None]:
 
 def _going_on(job: ObservedJob, pods: Sequence[ObservedPod], now: datetime) -> JobEvent:
     status, message = _progress(job, pods)
-    if job.stop is not None or job.verdict is not None:
+    if job.stop is not None or job.verdict is not None or job.failure is not None:
         status, message = JobStatus.STOPPING, ASKED if job.stop else (job.verdict or ("", ""))[1]
     return _event(job, status, now, pods, message=message)
 

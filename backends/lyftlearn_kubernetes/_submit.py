@@ -55,7 +55,7 @@ class Submitter:
             if name in self._there:
                 return
         try:
-            with translated(f"creating {kind}", job_id=job_id if job_id in self._doubtful else None):
+            with translated(f"creating {kind}"):
                 self._create_shared(kind, body)
         except BackendUnavailable as exc:
             doubtful = job_id if job_id in self._doubtful else None

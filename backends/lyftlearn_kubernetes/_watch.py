@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import threading
+import time
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ GONE = 410
 SILENCE = 90.0  # an API server sends a bookmark each minute
 SERVERS_END = 300  # seconds after which the server ends a watch by itself
 NOTICED = 10
+SHORT = 1.0  # seconds: a watch that ends sooner is not asked for again at once
 _log = logging.getLogger("lyftlearn")
 PAUSES = (0.05, 0.2, 1.0, 3.0)
 _OBSERVE: dict[str, Callable[[Any], Any]] = {JOBS: _observed.job, PODS: _observed.pod}
@@ -95,6 +97,7 @@ class Feed(threading.Thread):
             "allowWatchBookmarks": "true",
             "timeoutSeconds": str(SERVERS_END),
         }
+        began = time.monotonic()
         with self._cluster.stream(self._cluster.path(self._kind), params, self._silence) as stream:
             self._stream = stream
             for line in stream.lines():
@@ -102,7 +105,7 @@ class Feed(threading.Thread):
                     return
                 if line:
                     self._take(line)
-        self._failures = 0
+        self._failures = self._failures + 1 if time.monotonic() - began < SHORT else 0
 
     def _begin(self) -> str:
         """Return the version of now; the list itself is not asked for, since it holds everybody's jobs."""

@@ -22,7 +22,7 @@ def kubectl(cluster: Cluster, tmp_path: Path) -> Any:
         command = ["kubectl", f"--kubeconfig={cluster.kubeconfig()}", f"--cache-dir={tmp_path}", *arguments]
         done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, **options)
         assert done.returncode == 0, done.stderr
-        return done.stdout
+        return str(done.stdout)
 
     return run
 

@@ -57,7 +57,7 @@ def test_a_log_that_is_read_in_pieces(steps: list[tuple[int, int, bytes]], chanc
 
 def test_following_through_a_connection_that_breaks(cluster: Cluster, new_harness: Callable[..., Harness]) -> None:
     """Load balancers cut what lasts long: nothing may be lost, doubled or read as the end."""
-    with Proxy(cluster.api.port, seed=7, chance=0.02) as proxy:
+    with Proxy(cluster.api.port, seed=7, chance=0.2) as proxy:
         harness = new_harness(kubeconfig=str(cluster.kubeconfig(url=proxy.url, name="cut")))
         spec = harness.spec(CHATTY)
         harness.submit(spec)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
+import subprocess
+import sys
 import tomllib
 from collections.abc import Callable
 from datetime import timedelta
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -268,3 +272,24 @@ def test_a_sidecar_for_statsd_takes_the_relays_place(new: Callable[..., Kubernet
         ("statsd", "Always"),
         ("proxy", "Always"),
     ]
+
+
+def test_planning_loads_no_client(tmp_path: Path) -> None:
+    """Plans are made for the backend that is not chosen too, and must not cost what talking does."""
+    code = """
+import sys
+from pathlib import Path
+from lyftlearn.backend import BackendSettings
+from lyftlearn.testing import Harness
+from lyftlearn_kubernetes import create
+backend = create(BackendSettings(name="kubernetes", table={}, home=Path(sys.argv[1]), storage_url="s3://bucket/p"))
+backend.plan(Harness(backend, "s3://bucket/p", ("python3",), 60).spec(image="x"))
+print([name for name in ("lightkube", "httpx2", "yaml", "boto3") if name in sys.modules])
+"""
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
+def test_what_keeps_the_log_is_python_3_8() -> None:
+    """It runs in the images that people have, and not in ours."""
+    ast.parse((files("lyftlearn_kubernetes") / "_keep_log.py").read_text(), feature_version=(3, 8))
