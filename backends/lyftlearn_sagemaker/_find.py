@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from datetime import UTC
 from typing import TYPE_CHECKING, Any
 
 from lyftlearn.backend import JobQuery, JobRecord
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from lyftlearn_sagemaker._calls import Calls
 
 _PAGE = 100
+_MOST_TAGS = 15  # of the 20 conditions that Search takes
 _PRIMARY = {
     JobStatus.PENDING: ("InProgress",),
     JobStatus.STARTING: ("InProgress",),
@@ -78,10 +80,10 @@ def _expression(query: JobQuery) -> dict[str, Any]:
     """Return a search that finds at least what is asked for; `JobQuery.matches` decides."""
     tags = {f"{TAG}name": query.name, f"{TAG}kind": str(query.kind) if query.kind else None}
     tags |= {label_tag(key): value or None for key, value in query.labels.items()}
-    filters = [_equals(f"Tags.{key}", value) for key, value in tags.items() if value is not None]
+    filters = [_equals(f"Tags.{key}", value) for key, value in tags.items() if value is not None][:_MOST_TAGS]
     filters.append({"Name": f"Tags.{TAG}digest", "Operator": "Exists"})
     if query.since:
-        moment = query.since.isoformat(timespec="milliseconds")
+        moment = query.since.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S")  # the only form that Search takes
         filters.append({"Name": "CreationTime", "Operator": "GreaterThanOrEqualTo", "Value": moment})
     if query.status:
         filters.append({"Name": "TrainingJobStatus", "Operator": "In", "Value": ",".join(_PRIMARY[query.status])})

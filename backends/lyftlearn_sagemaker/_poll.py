@@ -18,7 +18,7 @@ from lyftlearn.backend import Following
 from lyftlearn.errors import JobNotFound
 from lyftlearn.events import JobEvent
 from lyftlearn_sagemaker._status import event_of_job, has_ended
-from lyftlearn_sagemaker._told import Accepted, Told
+from lyftlearn_sagemaker._told import CLOCKS, Accepted, Told
 
 if TYPE_CHECKING:
     from lyftlearn_sagemaker._calls import Calls
@@ -83,12 +83,9 @@ class Poller:
         if time.monotonic() < self._reconcile_at:
             return
         self._reconcile_at = time.monotonic() + RECONCILE_EVERY * random.uniform(0.8, 1.2)  # noqa: S311 - jitter
-        known = {job_id: told.event for job_id, told in self._told.items() if told.event and not told.over}
-        if not known:
-            return
-        oldest = min(event.created_at or event.at for event in known.values())
-        unseen = set(known)
-        yield from self._read({"CreationTimeAfter": oldest - timedelta(minutes=6)}, until=unseen)
+        unseen = {job_id for job_id, told in self._told.items() if not told.over}
+        if unseen:
+            yield from self._read(self._not_older(), until=unseen)
         for job_id in unseen & self._following.ids:
             yield from self._described(job_id)
 
@@ -114,7 +111,7 @@ class Poller:
                 yield from self._described(job_id)
 
     def _described(self, job_id: str) -> Iterator[JobEvent]:
-        self._look_back_to(datetime.now(UTC) - timedelta(minutes=5))
+        self._look_back_to(datetime.now(UTC) - CLOCKS)
         try:
             yield from self.tell(self._finder.job(job_id))
         except JobNotFound:
@@ -123,8 +120,14 @@ class Poller:
     def _changes(self) -> Iterator[JobEvent]:
         if self.idle:
             return
-        since = self._horizon
-        yield from self._read({"LastModifiedTimeAfter": since} if since else {}, move_horizon=True)
+        since = {"LastModifiedTimeAfter": self._horizon} if self._horizon else {}
+        yield from self._read({**self._not_older(), **since}, move_horizon=True)
+
+    def _not_older(self) -> dict[str, Any]:
+        """Return the condition that bounds a list however the service applies its others: some only to cut pages."""
+        events = [told.event for told in self._told.values() if told.event and not told.over]
+        created = [event.created_at or event.at for event in events]
+        return {"CreationTimeAfter": min(created) - CLOCKS} if created else {}
 
     def _read(
         self,

@@ -14,7 +14,7 @@ from lyftlearn_sagemaker._status import ANEW, event_of_summary
 
 _MOST_REMEMBERED = 20_000
 _FRESH = timedelta(minutes=10)  # what happened since is a short list
-_CLOCKS = timedelta(minutes=5)  # by which this machine's clock and AWS's may differ (signatures fail beyond)
+CLOCKS = timedelta(minutes=5)  # by which this machine's clock and AWS's may differ (signatures fail beyond)
 _RANK = {status: rank for rank, status in enumerate(JobStatus)}
 
 
@@ -51,7 +51,7 @@ class Told:
     @property
     def since(self) -> datetime | None:
         """A moment at which the event was certainly still to come or just true."""
-        return self.event.at - _CLOCKS if self.event else None
+        return self.event.at - CLOCKS if self.event else None
 
     def news(self, summary: Mapping[str, Any]) -> JobEvent | None:
         """Return the event of a line of ListTrainingJobs if it says something new."""

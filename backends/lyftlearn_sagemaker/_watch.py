@@ -12,7 +12,6 @@ from lyftlearn.backend import Following
 from lyftlearn.errors import BackendUnavailable
 from lyftlearn.events import JobEvent
 from lyftlearn_sagemaker._poll import Poller
-from lyftlearn_sagemaker._record import record_of_job
 from lyftlearn_sagemaker._status import event_of_job, of_event_bridge
 
 if TYPE_CHECKING:
@@ -89,16 +88,17 @@ class Queue:
 
 
 def _job_of(message: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """Return the job of a message, or None if it is about something else, or about nobody's job of ours."""
+    """Return the job of a message, or None if it is about something else."""
     try:
         body = json.loads(message["Body"])
         if body["detail-type"] != DETAIL_TYPE:
             return None
         job = of_event_bridge(body["detail"])
-        return job if record_of_job(job, event_of_job(job)) else None
+        event_of_job(job)  # whether it can be read
     except (ValueError, KeyError, TypeError) as exc:
         _log.warning("a message in the queue cannot be read and is deleted: %s", type(exc).__name__)
         return None
+    return job
 
 
 def _age(message: Mapping[str, Any]) -> timedelta:

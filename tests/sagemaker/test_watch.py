@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -341,3 +342,23 @@ def test_messages_about_something_else(make: Make, storage_url: str, service: Se
     with following(backend, job_id) as follower:
         _job(service, job_id).finish()
         follower.until(lambda: follower.ended(job_id))
+
+
+def test_a_message_without_variables(make: Make, storage_url: str, service: Service, queue: str) -> None:
+    """What a message leaves out of a job must not make it somebody else's: the name says whose it is."""
+    service.conduct.publish = False
+    backend = make(events=queue)
+    (job_id,) = _submit(backend, storage_url)
+    _job(service, job_id).finish()
+    detail = {
+        "TrainingJobName": job_id,
+        "TrainingJobStatus": "Completed",
+        "SecondaryStatus": "Completed",
+        "CreationTime": 1767225600000,
+        "LastModifiedTime": 1767225660000,
+    }
+    body = json.dumps({"detail-type": "SageMaker Training Job State Change", "detail": detail})
+    boto3.client("sqs").send_message(QueueUrl=queue, MessageBody=body)
+    with following(backend, job_id) as follower:
+        follower.until(lambda: follower.ended(job_id))
+    assert service.count(LIST) == 0

@@ -77,7 +77,8 @@ class Operations:
 
     def _ListTrainingJobs(self, request: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
         self._check_rate()
-        ordered = self._ordered(request, default="Ascending")
+        after = request.get("CreationTimeAfter", 0)
+        ordered = [job for job in self._ordered(request, default="Ascending") if job.created > after]
         page, token = _page(ordered, request, 10)
         kept = [job.summary() for job in page if _selected(job, request)]
         return {"TrainingJobSummaries": kept, **token}
@@ -165,13 +166,12 @@ def _page(jobs: list[Job], request: dict[str, Any], default: int) -> tuple[list[
 
 
 def _selected(job: Job, request: dict[str, Any]) -> bool:
-    """Conditions of a list; AWS applies them to a page that was already cut."""
+    """Conditions of a list that are applied to a page that was already cut."""
     summary = job.summary()
     return all(
         (
             request.get("NameContains", "") in job.name,
             request.get("StatusEquals") in (None, job.status),
-            summary["CreationTime"] > request.get("CreationTimeAfter", 0),
             summary["LastModifiedTime"] > request.get("LastModifiedTimeAfter", 0),
         )
     )
@@ -195,10 +195,13 @@ def _filter_fits(job: Job, condition: dict[str, Any]) -> bool:
 
 
 def _compare(operator: str, seen: Any, wanted: str) -> bool:
-    from datetime import datetime
+    from datetime import UTC, datetime
 
     if isinstance(seen, float):
-        at = datetime.fromisoformat(wanted).timestamp()
+        try:
+            at = datetime.strptime(wanted, "%Y-%m-%dT%H:%M:%S").replace(tzinfo=UTC).timestamp()
+        except ValueError:
+            raise Refused("ValidationException", f"{wanted} is no YYYY-mm-dd'T'HH:MM:SS") from None
         return bool({"GreaterThanOrEqualTo": seen >= at, "LessThan": seen < at}[operator])
     if operator == "In":
         return str(seen) in wanted.split(",")
