@@ -1,4 +1,4 @@
-# make demo    trains three real models through the API and prints a table
+# make demo    trains three real models through the API, prints a table, and moves one of them by a flag
 # make test    everything a change must pass; make test-all adds what is slow
 # make bench   measures, side by side with others, and writes benchmarks/results/
 PYTHON ?= python3
@@ -46,6 +46,7 @@ wheel: .venv/ready
 
 demo: .demo/ready
 	.demo/bin/python examples/eta/submit.py --results .demo/results
+	.demo/bin/python examples/eta/flip.py --results .demo/results
 
 .demo/ready: requirements/demo.txt pyproject.toml
 	$(PYTHON) -m venv .demo
