@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from lyftlearn.backend import Check, Verdict
-from lyftlearn.errors import LyftLearnError
+from lyftlearn.errors import AccessDenied, InvalidJob, LyftLearnError
 from lyftlearn_kubernetes._cluster import CONFIG_MAPS, EVENTS, JOBS, PODS, QUOTAS, SERVICES
 from lyftlearn_kubernetes._errors import translated
 
@@ -59,7 +59,15 @@ def _reachable(cluster: Cluster) -> Check:
 
 
 def _namespace(cluster: Cluster) -> Check:
-    """Say whether the namespace is there, as far as one may know: a list in a namespace that is not there is empty."""
+    """Try to create something there without keeping it: lists are empty in a namespace that does not exist."""
+    trial = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "lyftlearn-doctor"}}
+    try:
+        with translated("creating configmaps"):
+            cluster.ask("POST", cluster.path(CONFIG_MAPS), params={"dryRun": "All"}, body=trial)
+    except AccessDenied:
+        return Check("namespace", Verdict.WARNING, f"{cluster.namespace}: cannot be tried, see permissions")
+    except InvalidJob as exc:
+        return Check("namespace", Verdict.FAILED, str(exc))
     return Check("namespace", Verdict.OK, cluster.namespace)
 
 

@@ -1,7 +1,7 @@
 """Runs the runtime in a pod and keeps what it printed: a pod that is deleted takes its own log with it.
 
-Standard library and the runtime beside it, Python 3.8 and newer. Lines are kept as the kubelet gives them, each after
-its time, so that they read the same from either place.
+Standard library and the runtime beside it, Python 3.8 and newer. After the pod's name, lines are kept as the kubelet
+gives them, each after its time, so that they read the same from either place.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 RUNTIME = os.path.join(os.path.dirname(os.path.abspath(__file__)), "runtime.pyz")  # noqa: PTH100, PTH118, PTH120 - starts sooner
 LOG_VARIABLE = "LYFTLEARN_SUBSTRATE_LOG"
+POD_VARIABLE = "LYFTLEARN_SUBSTRATE_POD"
 FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
 CHUNK = 1 << 16
 MOST_PODS = 1000
@@ -112,6 +113,7 @@ def _keep(file: IO[bytes]) -> None:
     from lyftlearn_runtime.storage import store_for  # type: ignore[import-not-found]  # noqa: PLC0415 - in the zip
 
     sink = store_for(directory).sink(_free(store_for(directory), directory))
+    sink.write(os.environ.get(POD_VARIABLE, "").encode() + b"\n")
     file.seek(0)
     for chunk in iter(lambda: file.read(CHUNK), b""):
         sink.write(chunk)

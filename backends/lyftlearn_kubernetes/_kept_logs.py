@@ -14,13 +14,14 @@ if TYPE_CHECKING:
     from lyftlearn_kubernetes._log_lines import StampedLine
 
 
-def pods(storage_url: str, job_id: str, node: int) -> Iterator[list[StampedLine]]:
-    """Yield the lines of each pod that ran a node, in the order in which they ended."""
+def pods(storage_url: str, job_id: str, node: int) -> Iterator[tuple[str, list[StampedLine]]]:
+    """Yield name and lines of each pod that ran a node, in the order in which they ended."""
     storage = open_storage(storage_url)
     number = 0
     while True:
         found = storage.read(f"{log_directory(job_id)}/{node}-{number}.log")
         if found is None:
             return
-        yield [line for line in map(parse, found.data.split(b"\n")) if line]
+        name, _, lines = found.data.partition(b"\n")
+        yield name.decode(), [line for line in map(parse, lines.split(b"\n")) if line]
         number += 1

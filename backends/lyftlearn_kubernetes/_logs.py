@@ -85,7 +85,6 @@ class NodeLog:
         self._node = node
         self._query = query
         self._places: dict[str, Place] = {}
-        self._order: list[str] = []
         self._failures = 0
 
     def now(self) -> Iterator[LogLine]:
@@ -94,8 +93,7 @@ class NodeLog:
         job, pods = self._observe()
         whole = [self._read(pod, lines) for pod in pods if _begun(pod)]
         if job.finished and not (whole and all(whole)):
-            kept = self._kept(job, pods_seen=bool(whole))
-            lines = lines if kept is None else deque(kept, maxlen=self._query.tail)
+            lines = deque(self._kept(job), maxlen=self._query.tail) or lines
         yield from map(self._line, lines)
 
     def follow(self) -> Iterator[LogLine]:
@@ -130,37 +128,24 @@ class NodeLog:
         yield from map(self._line, lines)
 
     def _rest(self, job: ObservedJob) -> Iterator[LogLine]:
-        """Yield what the pods took with them, if it was kept; it is the same lines, so they are counted."""
-        kept = list(_kept_logs.pods(self._storage_url, self._job_id, self._node))
-        if not kept and not self._order:
-            self._say_what_is_lost(job)
-        lines: deque[StampedLine] = deque(maxlen=None if self._order else self._query.tail)
-        for index, pod_lines in enumerate(kept):
-            given = self._places[self._order[index]].count if index < len(self._order) else 0
-            if self._order and (self._query.tail is not None or self._query.since is not None):
-                continue
-            lines.extend(line for line in pod_lines[given:] if self._wanted(line))
-        yield from map(self._line, lines)
+        """Yield what the pods took with them, if it was kept; the lines are the same, so they are counted."""
+        if not self._places:
+            lines = self._kept(job)
+            yield from map(self._line, deque(lines, maxlen=self._query.tail))
+        elif self._query.tail is None and self._query.since is None:
+            for pod, kept in _kept_logs.pods(self._storage_url, self._job_id, self._node):
+                given = self._places[pod].count if pod in self._places else len(kept)
+                yield from map(self._line, kept[given:])
 
-    def _kept(self, job: ObservedJob, *, pods_seen: bool) -> list[StampedLine] | None:
-        kept = [
-            line
-            for pod in _kept_logs.pods(self._storage_url, self._job_id, self._node)
-            for line in pod
-            if self._wanted(line)
-        ]
-        if not kept and not pods_seen:
-            self._say_what_is_lost(job)
-        return kept or None
-
-    def _say_what_is_lost(self, job: ObservedJob) -> None:
-        """Raise if the job surely had a log; one that was stopped or could not start may have had none."""
-        if job.complete is None or next(_kept_logs.pods(self._storage_url, self._job_id, self._node), None) is not None:
-            return
-        raise LyftLearnError(
-            f"the pods of {self._job_id} are gone, and its log with them: "
-            "set [storage] url to s3://<bucket>/<prefix>, where the logs of later jobs will be kept"
-        )
+    def _kept(self, job: ObservedJob) -> list[StampedLine]:
+        """Return all that was kept. Raises if the job surely had a log that nothing kept."""
+        pods = list(_kept_logs.pods(self._storage_url, self._job_id, self._node))
+        if not pods and job.complete is not None:
+            raise LyftLearnError(
+                f"the pods of {self._job_id} are gone, and its log with them: "
+                "set [storage] url to s3://<bucket>/<prefix>, where the logs of later jobs will be kept"
+            )
+        return [line for _, kept in pods for line in kept if self._wanted(line)]
 
     def _read(self, pod: ObservedPod, into: deque[StampedLine]) -> bool:
         """Read a pod's log of now; return whether all of it was there."""
@@ -226,10 +211,7 @@ class NodeLog:
             raise BackendUnavailable(f"the log of {self._job_id} cannot be read: {exc}") from exc
 
     def _place(self, pod: ObservedPod) -> Place:
-        if pod.uid not in self._places:
-            self._places[pod.uid] = Place()
-            self._order.append(pod.uid)
-        return self._places[pod.uid]
+        return self._places.setdefault(pod.name, Place())
 
     def _start(self, place: Place) -> dict[str, str]:
         if place.last is not None:
@@ -251,7 +233,7 @@ class NodeLog:
         try:
             job = _observed.job(_jobs.fetch(self._cluster, self._job_id))
         except JobNotFound as exc:
-            if not self._order:
+            if not self._places:
                 raise
             raise LyftLearnError(f"{self._job_id} was deleted while its log was read") from exc
         pods = [pod for pod in _jobs.pods_of(self._cluster, self._job_id) if pod.node == self._node]

@@ -21,6 +21,7 @@ NOBODYS_GROUP = 65534  # owns the volumes where no user is configured, so that a
 REPORT_SECONDS = 60  # beyond the command's grace: for what is kept and reported after its end
 UPLOAD_SECONDS = 7200  # beyond everything else that the deadline counts: for inputs, and for model and outputs
 _DISRUPTED = {"action": "Count", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}
+_POD_NAME = {"name": "LYFTLEARN_SUBSTRATE_POD", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}
 _COMMAND_FAILED = {
     "action": "FailJob",
     "onExitCodes": {"containerName": _names.MAIN, "operator": "NotIn", "values": [0]},
@@ -156,7 +157,7 @@ class JobManifest:
             "name": _names.MAIN,
             "image": self._spec.image,
             "command": self._program.command(RUNTIME_DIRECTORY, keeps_log=self._log is not None),
-            "env": [{"name": name, "value": value} for name, value in self._variables().items()],
+            "env": [*({"name": name, "value": value} for name, value in self._variables().items()), _POD_NAME],
             **({"envFrom": secrets} if secrets else {}),
             "resources": {"requests": self._resources(), "limits": self._resources()},
             "volumeMounts": [mount for _, mount in self._volumes()],

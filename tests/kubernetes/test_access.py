@@ -91,6 +91,13 @@ def test_doctor_shows_a_quota_that_is_full(backend: KubernetesBackend, cluster: 
     cluster.store.delete("resourcequotas", NAMESPACE, "compute")
 
 
+def test_doctor_misses_a_namespace(new_backend: Callable[..., KubernetesBackend]) -> None:
+    """Kubernetes answers a list in a namespace that does not exist with nothing, as if all were well."""
+    found = checks(new_backend(namespace="mll"))
+    assert found["namespace"].verdict is Verdict.FAILED
+    assert "mll" in found["namespace"].detail
+
+
 def test_doctor_without_a_cluster(tmp_path: Path) -> None:
     """It is asked exactly when nothing works."""
     table = {"kubeconfig": str(tmp_path / "none")}

@@ -70,7 +70,8 @@ def test_following_a_job_whose_node_is_lost(harness: Harness, cluster: Cluster) 
     code = """
         import os, pathlib, time
         flag = pathlib.Path(os.environ["FLAG"])
-        print("first" if not flag.exists() else "second", flush=True)
+        print("first", "and more" * flag.exists(), flush=True)
+        print("second", flush=True)
         if not flag.exists():
             flag.touch()
             time.sleep(600)
@@ -82,9 +83,9 @@ def test_following_a_job_whose_node_is_lost(harness: Harness, cluster: Cluster) 
     seen = []
     for line in harness.backend.logs(spec.id, LogQuery(follow=True)):
         seen.append(line.text)
-        if line.text == "first":
+        if seen == ["first ", "second"]:
             cluster.lose_node_of(cluster.pods(spec.id)[0])
-    assert seen == ["first", "second"]
+    assert seen == ["first ", "second", "first and more", "second"]
 
 
 def test_logs_of_pods_that_are_gone(harness: Harness, cluster: Cluster) -> None:

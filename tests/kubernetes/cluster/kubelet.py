@@ -27,11 +27,12 @@ CORES, MEMORY = 4096, 1 << 50
 
 @dataclass
 class Node:
-    """What the one node has. images: name to PATH inside; other names cannot be pulled."""
+    """What the one node has. images: name to PATH inside; others cannot be pulled. environment: of every pod."""
 
     images: dict[str, str]
     labels: dict[str, str] = field(default_factory=dict)
     gpus: dict[str, int] = field(default_factory=dict)
+    environment: dict[str, str] = field(default_factory=dict)
     runs: bool = True
 
 
@@ -219,12 +220,18 @@ class PodRunner(threading.Thread):
         return process
 
     def _environment(self, container: Object) -> dict[str, str]:
-        found = {"PATH": self._kubelet.node.images[container["image"]], "HOME": "/root"}
+        found = {
+            "PATH": self._kubelet.node.images[container["image"]],
+            "HOME": "/root",
+            **self._kubelet.node.environment,
+        }
         found.update(KUBERNETES_SERVICE_HOST="127.0.0.1", KUBERNETES_SERVICE_PORT=self._kubelet.url.rpartition(":")[2])
         for source in container.get("envFrom", ()):
             secret = self._lookup("secrets", source["secretRef"]["name"]) or {}
             found.update({key: base64.b64decode(value).decode() for key, value in secret.get("data", {}).items()})
-        found.update({entry["name"]: entry.get("value", "") for entry in container.get("env", ())})
+        for entry in container.get("env", ()):
+            named = entry.get("valueFrom", {}).get("fieldRef", {}).get("fieldPath") == "metadata.name"
+            found[entry["name"]] = self._key[1] if named else entry.get("value", "")
         return found
 
     def _start_sidecar(self, container: Object) -> None:

@@ -208,10 +208,10 @@ class Request:
         item = self._parsed()
         if self.store.find("namespaces", "", self.namespace) is None:
             raise ApiError(404, "NotFound", f'namespaces "{self.namespace}" not found')
-        return 201, self.admit("create", item)
-
-    def admit(self, verb: str, item: Object) -> Object:
-        return admit(self.api, verb, self.kind, self.namespace, item)
+        if self.params.get("dryRun") == "All":
+            check(self.api, "create", self.kind, item)
+            return 201, item
+        return 201, admit(self.api, "create", self.kind, self.namespace, item)
 
     def _list(self) -> Object:
         limit, start = int(self.params.get("limit") or 0), ""
@@ -274,11 +274,16 @@ class Request:
         return item
 
 
-def admit(api: ApiServer, verb: str, kind: str, namespace: str, item: Object) -> Object:
-    """Check and keep a new object."""
+def check(api: ApiServer, verb: str, kind: str, item: Object) -> None:
+    """Refuse what admission or the schema refuses."""
     for hook in api.admission:
         hook(verb, kind, item)
     validation.check(kind, item, api.version)
+
+
+def admit(api: ApiServer, verb: str, kind: str, namespace: str, item: Object) -> Object:
+    """Check and keep a new object."""
+    check(api, verb, kind, item)
     if kind == "jobs":
         item["spec"].setdefault("suspend", False)
         item.setdefault("status", {})

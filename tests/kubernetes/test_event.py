@@ -1,0 +1,96 @@
+"""What a Job and its pods say, as plain data: the order in which versions tell things, and what is not confused."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from lyftlearn.types import FailureReason, JobStatus
+from lyftlearn_kubernetes import _observed, _state
+
+NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
+REPORT = 'lyftlearn/1 {"exit_code":%s,"reason":%s,"attempt":2,"stopped":%s}\nlast words'
+
+
+def job(failure: str | None = None, age: timedelta = timedelta(), **metadata: Any) -> _observed.ObservedJob:
+    at = (NOW - age).isoformat()
+    failed = {"type": "Failed", "status": "True", "reason": failure, "message": "it failed", "lastTransitionTime": at}
+    return _observed.job(
+        {
+            "metadata": {"name": "j", "uid": "u", "creationTimestamp": at, "resourceVersion": "1", **metadata},
+            "spec": {"completions": 1},
+            "status": {"conditions": [failed] if failure else []},
+        }
+    )
+
+
+def pod(state: dict[str, Any], phase: str = "Failed", conditions: tuple[str, ...] = ()) -> _observed.ObservedPod:
+    at = NOW.isoformat()
+    return _observed.pod(
+        {
+            "metadata": {
+                "name": "p",
+                "uid": "p",
+                "creationTimestamp": at,
+                "labels": {"lyftlearn/job": "j"},
+                "resourceVersion": "2",
+            },
+            "status": {
+                "phase": phase,
+                "containerStatuses": [{"name": "main", "state": state}],
+                "conditions": [{"type": name, "status": "True", "lastTransitionTime": at} for name in conditions],
+            },
+        }
+    )
+
+
+def ended(code: int, reason: str = "Error", message: str = "") -> dict[str, Any]:
+    at = NOW.isoformat()
+    return {"terminated": {"exitCode": code, "reason": reason, "message": message, "startedAt": at, "finishedAt": at}}
+
+
+def test_a_failure_that_is_told_before_its_pods_have_ended() -> None:
+    """Before Kubernetes 1.31 the condition comes first; a final event then would lack the exit code."""
+    going = pod({"running": {"startedAt": NOW.isoformat()}}, "Running")
+    assert _state.event(job("PodFailurePolicy"), [going], NOW).status is JobStatus.STOPPING
+    forgotten = job("PodFailurePolicy", timedelta(hours=1))
+    assert _state.event(forgotten, [going], NOW).status is JobStatus.FAILED
+
+
+@pytest.mark.parametrize(
+    ("state", "reason", "exit_code"),
+    [
+        (ended(3, message=REPORT % (3, '"user-error"', "false")), FailureReason.USER_ERROR, 3),
+        (ended(124, message=REPORT % ("null", '"timeout"', "false")), FailureReason.TIMEOUT, None),
+        (ended(78, message=REPORT % ("null", '"configuration"', "false")), FailureReason.CONFIGURATION, None),
+        (ended(137, "OOMKilled"), FailureReason.OUT_OF_MEMORY, 137),
+        (ended(137), FailureReason.PLATFORM, None),
+        (ended(128, "StartError", "exec: python3: not found"), FailureReason.IMAGE, None),
+        (ended(127, message="sh: python3: not found"), FailureReason.IMAGE, None),
+        (ended(1, message="lyftlearn/1 {cut"), FailureReason.PLATFORM, None),
+    ],
+)
+def test_how_a_container_ended(state: dict[str, Any], reason: FailureReason, exit_code: int | None) -> None:
+    """The command's exit code is only what the runtime reported; any other number is the platform's."""
+    event = _state.event(job("PodFailurePolicy"), [pod(state)], NOW)
+    assert (event.status, event.reason, event.exit_code) == (JobStatus.FAILED, reason, exit_code)
+
+
+def test_a_stop_is_told_from_a_deadline() -> None:
+    """Both end by the Job's deadline; the annotation tells who wanted it, and a failure that came first stays one."""
+    stopped = {"lyftlearn/stop": "2026-01-01T11:59:00.000000Z"}
+    gone = pod(ended(143, message=REPORT % ("null", "null", "true")))
+    assert _state.event(job("DeadlineExceeded", annotations=stopped), [gone], NOW).status is JobStatus.STOPPED
+    assert _state.event(job("DeadlineExceeded"), [gone], NOW).reason is FailureReason.TIMEOUT
+    failed = pod(ended(3, message=REPORT % (3, '"user-error"', "false")))
+    late = _state.event(job("PodFailurePolicy", annotations=stopped), [failed], NOW)
+    assert (late.status, late.exit_code, late.attempt) == (JobStatus.FAILED, 3, 2)
+
+
+def test_a_lost_node_is_no_failure_of_the_command() -> None:
+    """A pod that was told to end because its node goes away leaves a report of a stop that nobody asked for."""
+    lost = pod(ended(143, message=REPORT % ("null", "null", "true")), conditions=("DisruptionTarget",))
+    event = _state.event(job("BackoffLimitExceeded"), [lost], NOW)
+    assert (event.status, event.reason) == (JobStatus.FAILED, FailureReason.PREEMPTED)
