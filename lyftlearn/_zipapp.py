@@ -23,8 +23,8 @@ READABLE = 0o100644 << 16
 def runtime_archive(cache_dir: Path, *, compiled: bool = False) -> Path:
     """`runtime.pyz` in `cache_dir`, under a name with a hash of its sources: the same make the same file.
 
-    compiled: with byte code for this interpreter beside the sources, which starts sooner and is four times the size; for
-    a job that this very interpreter runs.
+    compiled: with byte code for this interpreter beside the sources. It starts sooner and is four times as large: for a
+    job that this very interpreter runs.
     """
     sources = runtime_sources()
     kind = f"-{sys.implementation.cache_tag}" if compiled else ""
