@@ -8,6 +8,7 @@ from lyftlearn.backend import Check, Verdict
 from lyftlearn.errors import AccessDenied, InvalidJob, LyftLearnError
 from lyftlearn_kubernetes._cluster import CONFIG_MAPS, EVENTS, JOBS, PODS, QUOTAS, SERVICES
 from lyftlearn_kubernetes._errors import translated
+from lyftlearn_kubernetes._options import visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -121,7 +122,7 @@ def _quota(quota: dict[str, Any]) -> Check:
 
 
 def _storage(options: Options, url: str) -> Check:
-    if url.startswith("s3://") or options.volumes:
+    if visible(options, url):
         return Check("storage", Verdict.OK, f"{url} can be seen from pods, if their service account may use it")
     detail = f"{url} cannot be seen from pods: set [storage] url to s3://<bucket>/<prefix>"
     return Check("storage", Verdict.FAILED, detail)

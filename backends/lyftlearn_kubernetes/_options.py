@@ -6,9 +6,10 @@ import re
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
 
     from lyftlearn.backend import BackendSettings
 
@@ -193,6 +194,9 @@ _KEYS: Mapping[str, _Key] = {
 }
 
 
-def mount_paths(options: Options) -> Iterator[str]:
-    """Yield the directories of this machine or of a volume that every job sees under the same path."""
-    yield from (str(volume["mountPath"]) for volume in options.volumes)
+def visible(options: Options, uri: str) -> bool:
+    """Whether pods can reach `uri`: S3 always, files where a volume of every pod holds them."""
+    parts = urlsplit(uri)
+    path = f"{unquote(parts.path)}/"
+    mounted = (str(volume["mountPath"]).rstrip("/") for volume in options.volumes)
+    return parts.scheme == "s3" or (parts.scheme == "file" and any(path.startswith(f"{top}/") for top in mounted))

@@ -6,13 +6,12 @@ import hashlib
 import json
 import re
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote, urlsplit
 
 from lyftlearn.backend import Capabilities, Capability, JobSpec, Plan, Request, bundle
 from lyftlearn.types import JobKind
 from lyftlearn_kubernetes import _manifests
 from lyftlearn_kubernetes._names import log_directory
-from lyftlearn_kubernetes._options import mount_paths
+from lyftlearn_kubernetes._options import visible
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -73,7 +72,7 @@ class Planner:
 
     def _creations(self, spec: JobSpec, text: str) -> Iterator[Request]:
         program = self._program()
-        log = f"{self._storage_url}/{log_directory(spec.id)}" if self._visible(self._storage_url) else None
+        log = f"{self._storage_url}/{log_directory(spec.id)}" if visible(self._options, self._storage_url) else None
         job = _manifests.JobManifest(spec, self._options, program, text, log)
         yield Request(operation=CREATE_PROGRAM, body=_manifests.config_map(program))
         if spec.nodes > 1:
@@ -128,21 +127,12 @@ class Planner:
             yield "resources.gpu_type", f"{asked!r} is not configured here: take one of {known}, or add {path}"
 
     def _place_faults(self, path: str, uri: str) -> Iterator[str]:
-        if not self._visible(uri):
+        if not visible(self._options, uri):
             setting = "[jobs] output and [storage] url" if path == "output" else "[storage] url"
             yield (
                 f"{uri} is not seen from a pod: set {setting} to s3://<bucket>/<prefix>, "
                 f"or mount a volume that holds it with [[{self._name}.volumes]]"
             )
-
-    def _visible(self, uri: str) -> bool:
-        parts = urlsplit(uri)
-        if parts.scheme == "s3":
-            return True
-        path = f"{unquote(parts.path)}/"
-        return parts.scheme == "file" and any(
-            path.startswith(f"{top.rstrip('/')}/") for top in mount_paths(self._options)
-        )
 
     def _places(self, spec: JobSpec) -> Iterator[tuple[str, str]]:
         yield from ((f"inputs.{channel}", uri) for channel, uri in spec.inputs.items())
@@ -155,7 +145,7 @@ class Planner:
             yield "output", spec.output_uri
 
     def _notes(self, spec: JobSpec) -> Iterator[str]:
-        if not self._visible(self._storage_url):
+        if not visible(self._options, self._storage_url):
             yield f"logs end with their pod: {self._storage_url} is not seen from there, so nothing keeps them"
         shared = spec.resources.shared_memory
         if shared and shared >= spec.resources.memory:
