@@ -6,7 +6,7 @@ import itertools
 import json
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -106,7 +106,7 @@ def test_nobody_says_anything(alone: Path) -> None:
 def test_precedence(alone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Operator, flag, repository, platform: each is heard only where those before it are silent."""
     flags = flag_saying(alone, "live")
-    said = {"flags": flags, "stage": "shadow", "default": "rehearse"}
+    said: dict[str, Any] = {"flags": flags, "stage": "shadow", "default": "rehearse"}
     assert rollout(alone, **said).decide(attributes()).stage is Stage.LIVE
     assert rollout(alone, **(said | {"flags": flag_saying(alone, "unset")})).decide(attributes()).stage is Stage.SHADOW
     assert rollout(alone, default="rehearse").decide(attributes()).stage is Stage.REHEARSE
@@ -122,7 +122,7 @@ def test_no_flag_exceeds_the_ceiling(alone: Path, ceiling: Stage, asked: Stage) 
     assert decision.stage == min(ceiling, asked)
 
 
-SILENT = {
+SILENT: dict[str, Callable[[Path], str]] = {
     "no such flag": lambda home: str(_other_flag(home)),
     "value that is no stage": lambda home: flag_saying(home, "nonsense"),
     "unset": lambda home: flag_saying(home, "unset"),
@@ -130,8 +130,8 @@ SILENT = {
     "missing file": lambda home: str(home / "gone.json"),
     "broken file": lambda home: str(_written(home / "flags.json", "{")),
     "HTML for a file": lambda home: str(_written(home / "flags.json", "<html>")),
-    "closed port": lambda home: "http://127.0.0.1:9",
-    "flagd that is not there": lambda home: "flagd://127.0.0.1:9",
+    "closed port": lambda _: "http://127.0.0.1:9",
+    "flagd that is not there": lambda _: "flagd://127.0.0.1:9",
 }
 
 

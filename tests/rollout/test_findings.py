@@ -76,7 +76,7 @@ def test_wilsons_interval(successes: int, of: int, low: float, high: float) -> N
     """The values are those of scipy's `binomtest(...).proportion_ci(method="wilson")`."""
     found = _statistics.rate(successes, of)
     assert found is not None
-    assert (found.low, found.high) == (pytest.approx(low, abs=1e-6), pytest.approx(high, abs=1e-6))
+    assert [found.low, found.high] == pytest.approx([low, high], abs=1e-6)
 
 
 def test_no_rate_without_jobs() -> None:
@@ -178,9 +178,9 @@ def test_a_guard_judges(client: Client, journal: Journal, old: int, new: int, ve
 def test_a_guard_sees_the_platform_behind_the_users_errors(client: Client, journal: Journal) -> None:
     """Where every third job fails by its own fault, eight that the platform lost would be lost in the crowd."""
     for backend, lost in ((OLD, 0), (NEW, 9)):
-        ends = [("failed", "preempted")] * lost + [("failed", "user-error")] * (20 - lost)
-        ends += [("succeeded", None)] * 30
-        filled(journal, (ran(n, backend, status=status, reason=reason) for n, (status, reason) in enumerate(ends)))
+        reasons = ["preempted"] * lost + ["user-error"] * (20 - lost) + [None] * 30
+        jobs = (ran(n, backend, status="failed" if why else "succeeded", reason=why) for n, why in enumerate(reasons))
+        filled(journal, jobs)
     found = ops.migration_guard(client=client)
     assert found.p_all > 0.5
     assert (found.old_failed_by_platform, found.new_failed_by_platform, found.verdict) == (0, 9, "worse")

@@ -9,7 +9,7 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
@@ -87,7 +87,9 @@ def postgres() -> Iterator[str]:
     if not found:
         pytest.skip("PostgreSQL is not installed")
     programs = found[-1].parent
-    as_postgres = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"] if os.geteuid() == 0 else []
+    as_postgres: list[str] = (
+        ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"] if os.geteuid() == 0 else []
+    )
     with tempfile.TemporaryDirectory(dir="/tmp") as directory:
         home = Path(directory)
         if as_postgres:
@@ -95,7 +97,7 @@ def postgres() -> Iterator[str]:
         data = ["-D", str(home / "data")]
         _run(home, *as_postgres, programs / "initdb", *data, "-U", "lyftlearn", "-A", "trust")
         options = f"-k {home} -c listen_addresses= -c fsync=off"
-        control = (*as_postgres, programs / "pg_ctl", *data)
+        control: tuple[str | Path, ...] = (*as_postgres, programs / "pg_ctl", *data)
         _run(home, *control, "-w", "-o", options, "-l", home / "log", "start")
         try:
             yield f"postgresql+psycopg://lyftlearn@/postgres?host={home}"
@@ -150,13 +152,13 @@ def broken(home: Path) -> str:
     return f"sqlite:///{path}"
 
 
-TROUBLES = {
+TROUBLES: dict[str, Callable[[Path], str]] = {
     "unwritable": unwritable,
     "read-only": read_only,
     "broken": broken,
-    "nobody there": lambda home: "postgresql+psycopg://nobody@127.0.0.1:9/none?connect_timeout=2",
-    "no such driver": lambda home: "oracle://nobody@127.0.0.1/none",
-    "no URL": lambda home: "journal",
+    "nobody there": lambda _: "postgresql+psycopg://nobody@127.0.0.1:9/none?connect_timeout=2",
+    "no such driver": lambda _: "oracle://nobody@127.0.0.1/none",
+    "no URL": lambda _: "journal",
 }
 
 
@@ -256,11 +258,11 @@ def test_a_forked_child_leaves_its_parents_work_alone() -> None:
     """Servers fork after they have submitted: a child that did the parent's work again would shadow twice."""
     background, done = Background(), os.pipe()
     gate_read, gate_write = os.pipe()
-    background.do(lambda: os.read(gate_read, 1))  # type: ignore[arg-type, return-value]
-    background.do(lambda: os.write(done[1], b"p"))  # type: ignore[arg-type, return-value]
+    background.do(lambda: os.read(gate_read, 1))  # type: ignore[arg-type]
+    background.do(lambda: os.write(done[1], b"p"))  # type: ignore[arg-type]
     child = os.fork()
     if child == 0:
-        background.do(lambda: os.write(done[1], b"c"))  # type: ignore[arg-type, return-value]
+        background.do(lambda: os.write(done[1], b"c"))  # type: ignore[arg-type]
         os._exit(0 if background.drain(30) else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     os.write(gate_write, b"x")
@@ -277,7 +279,7 @@ def test_a_full_queue_drops_and_says_so(caplog: pytest.LogCaptureFixture, monkey
     gate_read, gate_write = os.pipe()
     with caplog.at_level(logging.WARNING, "lyftlearn"):
         for _ in range(5):
-            background.do(lambda: os.read(gate_read, 1))  # type: ignore[arg-type, return-value]
+            background.do(lambda: os.read(gate_read, 1))  # type: ignore[arg-type]
     os.write(gate_write, b"x" * 5)
     assert background.drain(30)
     assert "dropped" in caplog.text
