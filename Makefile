@@ -27,7 +27,7 @@ lint: .venv/ready
 
 types: .venv/ready
 	$(BIN)/mypy
-	$(BIN)/pyright --warnings
+	$(BIN)/pyright --pythonpath $(BIN)/python --warnings
 
 contracts: .venv/ready
 	$(BIN)/lint-imports
@@ -57,7 +57,7 @@ demo: .demo/ready
 # Not editable: what is measured is what a user has.
 bench: .bench/ready
 	.bench/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --force-reinstall .
-	.bench/bin/python benchmarks/run.py
+	.bench/bin/python -m benchmarks.run
 
 .bench/ready: requirements/bench.txt
 	$(PYTHON) -m venv .bench

@@ -8,7 +8,7 @@ import time
 from functools import partial
 from typing import Any
 
-import measure
+from benchmarks import measure
 
 OURS, BARE = "lyftlearn", "bare interpreter"
 CONTENDERS = {

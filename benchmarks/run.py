@@ -10,10 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import imports
-import measure
-import start
-import submissions
+from benchmarks import imports, measure, start, submissions
 
 RESULTS = Path(__file__).resolve().parent / "results"
 DISTRIBUTIONS = ("lyftlearn", "boto3", "kubernetes", "sagemaker", "torchx")

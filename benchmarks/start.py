@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import measure
+from benchmarks import measure
 
 MARK = Path(__file__).with_name("mark.py")
 OURS, BARE, TORCHX = "lyftlearn", "bare subprocess", "torchx local_cwd"

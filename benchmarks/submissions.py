@@ -10,7 +10,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-import measure
+from benchmarks import measure
 
 OURS, BARE, TORCHX = "lyftlearn", "bare subprocess", "torchx local_cwd"
 COMMAND = ["/bin/true"]

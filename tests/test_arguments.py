@@ -31,7 +31,7 @@ def checked(kind: JobKind = JobKind.TRAIN, **arguments: Any) -> Arguments:
     return check(kind, MINIMAL | arguments)
 
 
-BAD = {
+BAD: dict[str, tuple[dict[str, Any], str]] = {
     "empty name": ({"model": ""}, "model"),
     "unicode name": ({"model": "trajet-été"}, "model"),
     "long name": ({"model": "x" * 300}, "model"),
@@ -213,7 +213,7 @@ TUNE: dict[str, Any] = {
     "parallel": 2,
     "strategy": "bayesian",
 }
-BAD_TUNE = {
+BAD_TUNE: dict[str, tuple[dict[str, Any], str]] = {
     "grid over Uniform": ({"strategy": "grid", "space": {"lr": lyftlearn.Uniform(low=0, high=1)}}, "space.lr"),
     "log from zero": ({"space": {"lr": lyftlearn.Uniform(low=0, high=1, log=True)}}, "space.lr"),
     "empty range": ({"space": {"lr": lyftlearn.Uniform(low=1, high=1)}}, "space.lr"),
