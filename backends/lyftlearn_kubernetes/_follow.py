@@ -48,6 +48,7 @@ class Follower:
         self._touched: set[str] = set()
         self._told: dict[str, JobEvent] = {}
         self._held_back: dict[str, float] = {}
+        self._left = threading.Event()
         self._began = 0
         self._failures = 0
 
@@ -62,12 +63,13 @@ class Follower:
                 ticked = self._take_all()
                 yield from self._look(following.ids, ticked=ticked)
         finally:
+            self._left.set()
             for feed in feeds:
                 feed.close()
 
     def _listen(self, following: Following) -> None:
         """Wake the loop when somebody follows another job, or none any more, and now and then."""
-        while not following.closed:
+        while not (following.closed or self._left.is_set()):
             following.wait_for_change(TICK)
             self._queue.put(None)
 

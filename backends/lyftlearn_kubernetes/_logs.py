@@ -16,12 +16,13 @@ from lyftlearn_kubernetes._errors import Refused, Unanswered, of_refusal
 from lyftlearn_kubernetes._log_lines import Place, parse
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator
+    from collections.abc import Generator, Iterator
 
     from lyftlearn.backend import LogQuery
     from lyftlearn_kubernetes._cluster import Cluster
     from lyftlearn_kubernetes._log_lines import StampedLine
     from lyftlearn_kubernetes._observed import ObservedJob, ObservedPod
+    from lyftlearn_kubernetes._transport import Stream
 
 NOT_FOUND, NOT_YET = 404, 400
 SILENCE = 600.0  # a program may be silent for long; a connection that died without a word is found after this
@@ -47,32 +48,36 @@ class LogReader:
         elif len(readers) == 1:
             yield from readers[0].follow()
         else:
-            yield from _merged([reader.follow for reader in readers])
+            yield from _merged(readers)
 
 
-def _merged(sources: list[Callable[[], Iterator[LogLine]]]) -> Iterator[LogLine]:
+def _merged(readers: list[NodeLog]) -> Iterator[LogLine]:
     """Yield from all at once, as it comes: a silent node hides nobody."""
     queue: SimpleQueue[LogLine | BaseException | None] = SimpleQueue()
 
-    def read(source: Callable[[], Iterator[LogLine]]) -> None:
+    def read(reader: NodeLog) -> None:
         try:
-            for line in source():
+            for line in reader.follow():
                 queue.put(line)
             queue.put(None)
         except BaseException as exc:  # noqa: BLE001 - raised again where the lines are read
             queue.put(exc)
 
-    for source in sources:
-        threading.Thread(target=read, args=(source,), daemon=True, name="lyftlearn-log").start()
-    going_on = len(sources)
-    while going_on:
-        item = queue.get()
-        if isinstance(item, BaseException):
-            raise item
-        if item is None:
-            going_on -= 1
-        else:
-            yield item
+    for reader in readers:
+        threading.Thread(target=read, args=(reader,), daemon=True, name="lyftlearn-log").start()
+    going_on = len(readers)
+    try:
+        while going_on:
+            item = queue.get()
+            if isinstance(item, BaseException):
+                raise item
+            if item is None:
+                going_on -= 1
+            else:
+                yield item
+    finally:
+        for reader in readers:
+            reader.close()
 
 
 class NodeLog:
@@ -86,13 +91,25 @@ class NodeLog:
         self._query = query
         self._places: dict[str, Place] = {}
         self._failures = 0
+        self._unreadable: set[str] = set()
+        self._closed = threading.Event()
+        self._open: Stream | None = None
+
+    def close(self) -> None:
+        """End `follow`, from any thread: nobody reads on."""
+        self._closed.set()
+        stream = self._open
+        if stream is not None:
+            stream.close()
 
     def now(self) -> Iterator[LogLine]:
         """Yield what there is."""
         lines: deque[StampedLine] = deque(maxlen=self._query.tail)
         job, pods = self._observe()
-        whole = [self._read(pod, lines) for pod in pods if _begun(pod)]
-        if job.finished and not (whole and all(whole)):
+        begun = [pod for pod in pods if _begun(pod)]
+        for pod in begun:
+            self._read(pod, lines)
+        if job.finished and (not begun or self._unreadable):
             lines = deque(self._kept(job), maxlen=self._query.tail) or lines
         yield from map(self._line, lines)
 
@@ -102,13 +119,14 @@ class NodeLog:
             yield from self._last_lines()
         ended: set[str] = set()
         pauses = iter(PAUSES)
-        while True:
+        while not self._closed.is_set():
             job, pods = self._observe()
             pod = next((pod for pod in pods if pod.uid not in ended), None)
             if pod is None or not _begun(pod):
                 if job.finished:
-                    break
-                time.sleep(next(pauses, PAUSES[-1]))
+                    yield from self._rest(job)
+                    return
+                self._closed.wait(next(pauses, PAUSES[-1]))
                 continue
             pauses = iter(PAUSES)
             was_over = pod.ended
@@ -116,8 +134,7 @@ class NodeLog:
             if was_over and whole:
                 ended.add(pod.uid)
             elif not whole:
-                time.sleep(PAUSES[min(self._failures, len(PAUSES) - 1)])
-        yield from self._rest(job)
+                self._closed.wait(PAUSES[min(self._failures, len(PAUSES) - 1)])
 
     def _last_lines(self) -> Iterator[LogLine]:
         """Yield the last lines of now, and note where they end."""
@@ -147,8 +164,8 @@ class NodeLog:
             )
         return [line for _, kept in pods for line in kept if self._wanted(line)]
 
-    def _read(self, pod: ObservedPod, into: deque[StampedLine]) -> bool:
-        """Read a pod's log of now; return whether all of it was there."""
+    def _read(self, pod: ObservedPod, into: deque[StampedLine]) -> None:
+        """Read a pod's log of now."""
         while True:
             reading = self._lines_of(pod, follow=False)
             try:
@@ -156,7 +173,7 @@ class NodeLog:
                     into.append(next(reading))
             except StopIteration as end:
                 if end.value or self._failures == 0:
-                    return bool(end.value)
+                    return
             time.sleep(PAUSES[min(self._failures, len(PAUSES) - 1)])
 
     def _stream(self, pod: ObservedPod, *, follow: bool) -> Generator[LogLine, None, bool]:
@@ -180,7 +197,8 @@ class NodeLog:
         }
         path = self._cluster.path(PODS, pod.name, "log")
         try:
-            with self._cluster.stream(path, params, SILENCE) as stream:
+            with self._cluster.stream(path, params, SILENCE) as self._open:
+                stream = self._open
                 for raw in stream.lines():
                     line = parse(raw)
                     if line and place.passes(line) and self._wanted(line):
@@ -190,25 +208,32 @@ class NodeLog:
                 if rest and place.passes(rest) and self._wanted(rest):
                     yield rest
         except Unanswered as exc:
-            self._fail(exc)
-            return False
+            return self._fail(exc, pod, follow=follow)
         except Refused as exc:
-            return self._refused(exc)
+            return self._refused(exc, pod, follow=follow)
         self._failures = 0
         return True
 
-    def _refused(self, exc: Refused) -> bool:
-        """Return False for a log that is not there yet, or not any more."""
+    def _refused(self, exc: Refused, pod: ObservedPod, *, follow: bool) -> bool:
+        """Return whether there is nothing to wait for: a log may be not there yet, or not any more."""
         if exc.passing:
-            self._fail(exc)
-        elif exc.status not in (NOT_FOUND, NOT_YET):
+            return self._fail(exc, pod, follow=follow)
+        if exc.status not in (NOT_FOUND, NOT_YET):
             raise of_refusal(exc, "reading logs") from exc
-        return False
+        if pod.ended:
+            self._unreadable.add(pod.uid)
+        return pod.ended
 
-    def _fail(self, exc: Exception) -> None:
+    def _fail(self, exc: Exception, pod: ObservedPod, *, follow: bool) -> bool:
+        """Return whether to give up a pod: its node may be gone, and the API server waits for it."""
         self._failures += 1
-        if self._failures > MOST_FAILURES:
+        if self._failures <= MOST_FAILURES or (follow and not pod.ended):
+            return False
+        if not pod.ended:
             raise BackendUnavailable(f"the log of {self._job_id} cannot be read: {exc}") from exc
+        self._unreadable.add(pod.uid)
+        self._failures = 0
+        return True
 
     def _place(self, pod: ObservedPod) -> Place:
         return self._places.setdefault(pod.name, Place())

@@ -100,12 +100,20 @@ class Feed(threading.Thread):
         began = time.monotonic()
         with self._cluster.stream(self._cluster.path(self._kind), params, self._silence) as stream:
             self._stream = stream
-            for line in stream.lines():
-                if self._closed.is_set():
-                    return
-                if line:
-                    self._take(line)
+            try:
+                self._read(stream)
+            finally:
+                self._stream = None
         self._failures = self._failures + 1 if time.monotonic() - began < SHORT else 0
+
+    def _read(self, stream: Stream) -> None:
+        if self._closed.is_set():  # before there was a stream to close
+            return
+        for line in stream.lines():
+            if self._closed.is_set():
+                return
+            if line:
+                self._take(line)
 
     def _begin(self) -> str:
         """Return the version of now; the list itself is not asked for, since it holds everybody's jobs."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -16,7 +17,7 @@ from lyftlearn.testing import Harness
 from lyftlearn.types import JobStatus
 from lyftlearn_kubernetes._log_lines import Place, parse
 from tests.kubernetes.cluster.cluster import NAMESPACE, Cluster
-from tests.kubernetes.cluster.store import wait_until
+from tests.kubernetes.cluster.store import ApiError, Object, wait_until
 from tests.kubernetes.proxy import Proxy
 
 CHATTY = """
@@ -136,3 +137,43 @@ def test_nothing_kept_them(new_harness: Callable[..., Harness], cluster: Cluster
     for follow in (False, True):
         with pytest.raises(LyftLearnError, match=r"\[storage\] url"):
             harness.lines(spec.id, follow=follow)
+
+
+def test_who_stops_following_leaves_nothing_behind(harness: Harness) -> None:
+    """A terminal that is closed must not keep a thread and a connection for each node until the job ends."""
+    spec = harness.spec("import time; print('up', flush=True); time.sleep(600)", nodes=2)
+    harness.submit(spec)
+    lines = harness.backend.logs(spec.id, LogQuery(follow=True))
+    next(lines)
+    lines.close()  # type: ignore[attr-defined]  # a generator, as every backend's is
+    wait_until(lambda: not any(thread.name == "lyftlearn-log" for thread in threading.enumerate()))
+    harness.backend.stop(spec.id)
+
+
+def test_following_past_a_log_that_is_lost(harness: Harness, cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A dead node keeps its pods' logs; the job goes on elsewhere, and so does whoever follows it."""
+    code = """
+        import os, pathlib, time
+        flag = pathlib.Path(os.environ["FLAG"])
+        print("second" if flag.exists() else "first", flush=True)
+        if not flag.exists():
+            flag.touch()
+            time.sleep(600)
+    """
+    flag = f"{harness.storage_url.removeprefix('file://')}/flag"
+    harness.put({"x": b""})
+    spec = harness.spec(code, env={"FLAG": flag})
+    harness.submit(spec)
+    harness.until_line(spec.id, "first")
+    (lost,) = cluster.pods(spec.id)
+    original = cluster.api.logs
+
+    def unreachable(pod: Object, container: str, params: dict[str, str]) -> Iterator[bytes]:
+        if pod["metadata"]["uid"] == lost["metadata"]["uid"]:
+            raise ApiError(500, "InternalError", "dial tcp 10.0.0.7:10250: connect: no route to host")
+        return original(pod, container, params)
+
+    monkeypatch.setattr(cluster.api, "logs", unreachable)
+    cluster.lose_node_of(lost)
+    assert harness.lines(spec.id, follow=True) == ["second"]
+    assert harness.wait(spec.id).status is JobStatus.SUCCEEDED
