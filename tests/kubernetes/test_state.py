@@ -205,3 +205,17 @@ def test_a_finished_job_goes_after_its_time(new_harness: NewHarness, cluster: Cl
     wait_until(lambda: cluster.store.find("jobs", NAMESPACE, spec.id) is None)
     with pytest.raises(JobNotFound):
         harness.backend.describe(spec.id)
+
+
+def test_a_user_that_is_not_root(new_harness: NewHarness, tmp_path: Path) -> None:
+    """Many clusters admit nothing else; the contract's directories must be writable all the same."""
+    code = """
+        import os, pathlib, tempfile
+        pathlib.Path(os.environ["LYFTLEARN_MODEL_DIR"], "weights").write_text("x")
+        tempfile.NamedTemporaryFile().close()
+        print(os.getuid(), os.getgid(), os.access(os.environ["HOME"], os.W_OK))
+    """
+    harness = new_harness(user="1000:2000")
+    spec = harness.succeed(harness.spec(code))
+    assert harness.lines(spec.id) == ["1000 2000 True"]
+    assert harness.fetched(spec.id, "model", tmp_path) == {"weights": b"x"}

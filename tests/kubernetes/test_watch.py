@@ -9,6 +9,7 @@ from lyftlearn.testing import Harness
 from lyftlearn.types import JobStatus
 from lyftlearn_kubernetes._backend import KubernetesBackend
 from tests.kubernetes.cluster.cluster import Cluster
+from tests.kubernetes.cluster.watching import BOOKMARK_SECONDS
 from tests.kubernetes.proxy import Proxy
 
 LONG = "import time; print('up', flush=True); time.sleep(4)"
@@ -84,3 +85,18 @@ def test_a_steady_submission_is_one_call(harness: Harness, cluster: Cluster) -> 
     harness.submit(harness.spec())
     calls = cluster.api.calls - before
     assert {call: count for call, count in calls.items() if call.startswith("create")} == {"create jobs": 1}
+
+
+def test_bookmarks_save_a_list(harness: Harness, cluster: Cluster) -> None:
+    """A quiet watch grows too old to be resumed unless it takes note of what the server says in between."""
+    job_id = running(harness, "import time; time.sleep(8)")
+    cluster.create_secret("unrelated", {})
+    cluster.store.compact()
+    time.sleep(3 * BOOKMARK_SECONDS)
+    before = cluster.api.calls.copy()
+    cluster.api.stop()
+    cluster.api.start()
+    assert harness.wait(job_id).status is JobStatus.SUCCEEDED
+    calls = cluster.api.calls - before
+    assert calls["list jobs"] == 0, dict(calls)
+    assert calls["watch jobs"] >= 1
