@@ -13,7 +13,7 @@ from functools import cache
 from queue import Full, Queue
 
 _MOST_WAITING = 1000
-_SECONDS_AT_EXIT = 5.0
+_SECONDS_TO_FINISH = 5.0
 _log = logging.getLogger("lyftlearn")
 
 
@@ -39,10 +39,10 @@ class Background:
             self._done()
             self._complain(f"a record of a migration was dropped: {_MOST_WAITING} are waiting")
 
-    def drain(self, timeout: float = _SECONDS_AT_EXIT) -> bool:
-        """Wait until nothing is left to do, or for `timeout` seconds. Return whether nothing is left."""
+    def drain(self, timeout: float | None = None) -> bool:
+        """Wait until nothing is left to do, or for `timeout` seconds, by default 5. Return whether nothing is left."""
         with self._idle:
-            return self._idle.wait_for(lambda: self._pending == 0, timeout)
+            return self._idle.wait_for(lambda: self._pending == 0, _SECONDS_TO_FINISH if timeout is None else timeout)
 
     def finish(self) -> None:
         """Wait as `drain` does, and say what was not done: the process ends."""

@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 if TYPE_CHECKING:
     from lyftlearn.config import Config
@@ -155,9 +156,9 @@ class Journal:
         """Write entries in one transaction. Of two about the same job, the first stays."""
         try:
             self._write(*entries)
-        except sa.exc.IntegrityError:  # another process was first with one of them
+        except IntegrityError:  # another process was first with one of them
             for entry in entries:
-                with suppress(sa.exc.IntegrityError):
+                with suppress(IntegrityError):
                     self._write(entry)
 
     def take_slot(self, job_id: str, at_most: int) -> bool:
@@ -173,7 +174,7 @@ class Journal:
         free = [slot for slot in range(at_most) if slot not in {row.slot for row in held}]
         return len(held) < at_most and any(self._claim(slot, job_id) for slot in free)
 
-    def select(self, statement: sa.Select[Any]) -> list[Mapping[str, Any]]:
+    def select(self, statement: sa.Select[*tuple[Any, ...]]) -> list[Mapping[str, Any]]:
         """Return the rows of a query over this module's tables."""
         with self._connected() as connection:
             return [dict(row) for row in connection.execute(statement).mappings()]
@@ -190,7 +191,7 @@ class Journal:
         try:
             with self._connected() as connection:
                 connection.execute(slots.insert().values(slot=slot, job_id=job_id))
-        except sa.exc.IntegrityError:
+        except IntegrityError:
             return False
         return True
 
@@ -207,7 +208,7 @@ class Journal:
         for _ in _meta.sorted_tables:
             try:
                 return _meta.create_all(self._engine)
-            except sa.exc.SQLAlchemyError as exc:
+            except SQLAlchemyError as exc:
                 if "exists" not in str(exc):
                     raise
         return _meta.create_all(self._engine)

@@ -136,13 +136,13 @@ def _without_history(job_id: str, status: str) -> Outcome:
     )
 
 
-def _unsettled(*, only_shadows: bool) -> sa.Select[Any]:
+def _unsettled(*, only_shadows: bool) -> sa.Select[*tuple[Any, ...]]:
     known = sa.select(outcomes.c.job_id)
     query = sa.select(submissions.c.job_id, submissions.c.at).where(submissions.c.job_id.not_in(known))
     return query.where(submissions.c.shadow_of.is_not(None)) if only_shadows else query
 
 
-def _uncompared() -> sa.Select[Any]:
+def _uncompared() -> sa.Select[*tuple[Any, ...]]:
     ended = sa.select(outcomes.c.job_id).where(outcomes.c.status.in_(_KNOWN_ENDS))
     done = sa.select(comparisons.c.job_id)
     return sa.select(submissions.c.job_id, submissions.c.shadow_of, submissions.c.model).where(

@@ -31,6 +31,12 @@ def plugins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "home"
 
 
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wait for the background as long as a busy machine may need."""
+    monkeypatch.setattr("lyftlearn._background._SECONDS_TO_FINISH", 120.0)
+
+
 @pytest.fixture
 def make(plugins: Path) -> Make:
     """Return a function that makes a client in a stage, with the tables of the two backends."""

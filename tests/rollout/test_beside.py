@@ -313,7 +313,8 @@ def test_the_journal_of_a_shadow_names_its_job(plugins: Path, make: Make) -> Non
 
 SUBMITS = """
 import json, sys
-import lyftlearn
+import lyftlearn, lyftlearn._background
+lyftlearn._background._SECONDS_TO_FINISH = 120.0
 lyftlearn.Client(config=json.loads(sys.argv[1])).train("eta", command="true")
 """
 POOLED = """
