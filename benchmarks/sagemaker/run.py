@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import subprocess
 import sys
 import tempfile
@@ -25,6 +26,7 @@ PARTS = ("requests", "cold", "warm", "following")
 
 
 def main() -> None:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the servers end with this process
     arguments = _arguments()
     with tempfile.TemporaryDirectory() as directory, servers() as service:
         home, source = Path(directory), None if arguments.without_source else _source(Path(directory))

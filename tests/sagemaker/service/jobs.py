@@ -51,6 +51,7 @@ class Job:
         self._lock = threading.RLock()
         self._stopping = threading.Event()
         self._finished = threading.Event()
+        self._wake = threading.Event()
         self._restart: str | None = None
         self._restarts_left = request.get("RetryStrategy", {}).get("MaximumRetryAttempts", 0)
         self._containers: Containers | None = None
@@ -92,11 +93,13 @@ class Job:
                 self.status = "Stopping"
                 self._enter("Stopping")
             self._stopping.set()
+        self._wake.set()
         return True
 
     def break_off(self, secondary: str) -> None:
         """Take the machines away: `Interrupted` (spot) or `Restarting` (a fault of the infrastructure)."""
         self._restart = secondary
+        self._wake.set()
         if self._containers:
             self._containers.kill()
 
@@ -108,6 +111,7 @@ class Job:
             self._told |= told | ({"FailureReason": reason[:1024]} if reason else {})
             self._end(status, status)
         self._finished.set()
+        self._wake.set()
         if self._containers:
             self._containers.kill()
 
@@ -128,9 +132,11 @@ class Job:
             if self._pause() or not self._advance(secondary):
                 return True
         if not self._conduct.containers:
-            while not (self._finished.wait(0.05) or self._stopping.is_set()):
+            while not (self._finished.is_set() or self._stopping.is_set()):
                 if self._restart:
                     return not self._begin_anew()
+                self._wake.wait()
+                self._wake.clear()
             if self._stopping.is_set():
                 self._ended_by_stop("Stopped")
             return True
