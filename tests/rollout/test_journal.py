@@ -207,8 +207,8 @@ def test_a_report_says_why_there_is_none(plugins: Path, make: Make) -> None:
 def test_a_locked_journal_does_not_hold_up_a_submission(plugins: Path, make: Make) -> None:
     """Somebody's long transaction is waited for in the background, and the records come when it ends."""
     path = plugins / "journal.sqlite"
-    make("off").train("eta", command="true")
     client = make("off")
+    client.train("eta", command="true")
     assert client._opened().beside.drain()
     journal = client._opened().beside.journal()
     before = len(ids(journal))
