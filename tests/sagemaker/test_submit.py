@@ -197,7 +197,8 @@ def _failing(times: int) -> Any:
         if next(left, None) is None:
             return None
         content = b"<Error><Code>SlowDown</Code><Message>Please reduce your request rate</Message></Error>"
-        return AWSResponse("http://localhost", 503, {}, Body(content))
+        headers: Any = {}
+        return AWSResponse("http://localhost", 503, headers, Body(content))
 
     return answer
 
