@@ -57,7 +57,7 @@ def lightkube(directory: Path) -> Submit:
     from lightkube import Client, KubeConfig
     from lightkube.resources.batch_v1 import Job
 
-    api = Client(config=KubeConfig.from_file(directory / "kubeconfig"))
+    api: Any = Client(config=KubeConfig.from_file(directory / "kubeconfig"))
     return lambda: api.create(Job.from_dict(_job(directory)))
 
 

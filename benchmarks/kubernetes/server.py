@@ -15,7 +15,7 @@ from typing import Any
 
 from tests.kubernetes.cluster import server, validation
 from tests.kubernetes.cluster.cluster import NAMESPACE
-from tests.kubernetes.cluster.store import Object, Store, now
+from tests.kubernetes.cluster.store import ApiError, Object, Store, now
 
 OTHERS = {"batch.volcano.sh": "VolcanoJob", "trainer.kubeflow.org": "TrainJob"}
 REPORT = 'lyftlearn/1 {"exit_code":0,"reason":null,"attempt":1,"started_at":0}\n'
@@ -38,7 +38,7 @@ class Request(server.Request):
 
     def _other(self) -> tuple[int, Object]:
         if self.method != "POST":
-            raise server.ApiError(404, "NotFound", "not here")
+            raise ApiError(404, "NotFound", "not here")
         self.api.calls[f"create {self.kind}"] += 1
         return 201, self.store.create(self.kind, self.namespace, self._parsed())
 
