@@ -5,7 +5,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 WORKERS ?= 2
 
-.PHONY: test test-all lint types contracts api wheel docs-api requirements demo bench clean
+.PHONY: test test-all test-cluster test-sagemaker lint types contracts api wheel docs-api requirements demo bench clean
 
 test: .venv/ready lint types contracts api
 	$(BIN)/python -m pytest -q -n $(WORKERS) -m "not slow"
@@ -73,3 +73,10 @@ requirements:
 	  uv pip compile -q --no-header --no-annotate --no-emit-index-url --python-version 3.11 \
 	    pyproject.toml requirements/$$name.in -o requirements/$$name.txt || exit 1; \
 	done
+
+# The same suites against a real cluster or account, by variables: docs/kubernetes.md, docs/sagemaker.md.
+test-cluster: .venv/ready
+	$(BIN)/python -m pytest -q tests/kubernetes
+
+test-sagemaker: .venv/ready
+	$(BIN)/python -m pytest -q tests/sagemaker

@@ -132,7 +132,7 @@ class Job:
     def _repr_html_(self) -> str:
         from lyftlearn._views import job_html  # noqa: PLC0415 - only notebooks show it
 
-        return job_html(self)
+        return job_html(self, self._connection().backend.link(self.id))
 
     def _pause(self) -> float:
         return max(0.0, self._asked + _PACE - time.monotonic())

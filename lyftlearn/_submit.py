@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -156,7 +156,14 @@ class Submitter:
         """Return the submission as the claim has it: the first caller's backend and id, whatever was decided here."""
         if submission.spec.id == standing.claim.id:
             return submission
-        return self._preparer.specify(submission.arguments, submission.decision, backend, standing.claim.id)
+        decision = replace(
+            submission.decision,
+            backend=backend.name,
+            other=None,
+            stage=None,
+            reason="the first call with this key chose it",
+        )
+        return self._preparer.specify(submission.arguments, decision, backend, standing.claim.id)
 
     def _upload_and_create(self, submission: Submission) -> JobRecord:
         self._upload(submission)

@@ -43,18 +43,22 @@ _ESCAPES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;",
 _STEPS = (("d", 86400, "h", 3600), ("h", 3600, "m", 60), ("m", 60, "s", 1))
 
 
-def job_html(job: Job) -> str:
-    """Return one job as a card."""
+def job_html(job: Job, link: str | None = None) -> str:
+    """Return one job as a card. link: a page about it in its substrate's own console."""
     state = job.state
     head = f'<b style="font-size:15px">{escape(job.name)}</b>&ensp;{_badge(state.status)}&ensp;{_faint(job.kind)}'
     facts = "".join(_fact(name, value) for name, value in _facts(job).items())
     said = f'<div style="{_QUOTE};border-color:{_COLOURS[state.status]}">{escape(state.message)}</div>'
     return (
         f'<div style="{_CARD}">'
-        f'<div>{head}</div><div style="{_CODE};margin:.2em 0 .4em">{escape(job.id)}</div>'
+        f'<div>{head}</div><div style="{_CODE};margin:.2em 0 .4em">{_linked(job.id, link)}</div>'
         f'<div style="display:flex;flex-wrap:wrap;gap:.1em 1.6em">{facts}</div>'
         f"{said if state.message else ''}</div>"
     )
+
+
+def _linked(job_id: str, link: str | None) -> str:
+    return f'<a href="{escape(link)}">{escape(job_id)}</a>' if link else escape(job_id)
 
 
 def jobs_html(jobs: Iterable[Job]) -> str:

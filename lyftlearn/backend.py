@@ -280,6 +280,10 @@ class Backend(ABC):
         why = reason or self.capabilities().why_not(capability)
         return f"backend {self.name} cannot do this ({capability}), because {why}"
 
+    def link(self, job_id: str) -> str | None:  # noqa: ARG002 - for backends that have a page to show
+        """Return the address of a page about the job in the substrate's own console, or None. Asks nobody."""
+        return None
+
     @abstractmethod
     def capabilities(self) -> Capabilities:
         """Say what this backend can do. Asks nobody; always the same answer."""

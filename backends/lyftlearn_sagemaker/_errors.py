@@ -83,7 +83,7 @@ def is_missing(error: Exception) -> bool:
 
 
 def _of_client_error(error: ClientError, operation: str, job_id: str | None, *, ambiguous: bool) -> LyftLearnError:
-    code, said = code_of(error), error.response["Error"].get("Message", "")
+    code, said = code_of(error), error.response.get("Error", {}).get("Message", "")
     message = f"{operation}: {code}: {said}"
     if is_missing(error) and job_id:
         return JobNotFound(f"{job_id}: SageMaker has no such job")

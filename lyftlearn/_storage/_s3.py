@@ -6,6 +6,7 @@ Credentials, region and endpoint (`AWS_ENDPOINT_URL`, `AWS_ENDPOINT_URL_S3`) com
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -31,6 +32,7 @@ _DENIED = (
     "SignatureDoesNotMatch",
 )  # fmt: skip
 _BUSY = ("RequestTimeout", "RequestTimeTooSkewed", "SlowDown", "Throttling", "TooManyRequestsException")
+_SECONDS_KEPT = 3600  # for which nobody is asked again whether an upload is still there
 
 
 class S3Storage(Storage):
@@ -40,6 +42,7 @@ class S3Storage(Storage):
         self.bucket, _, prefix = url.removeprefix("s3://").partition("/")
         self.prefix = prefix.strip("/") + "/" if prefix.strip("/") else ""
         self.url = f"s3://{self.bucket}/{self.prefix}".rstrip("/")
+        self._kept_until: dict[tuple[str, int], float] = {}
         with self._translated("open", ""):
             self.client: Any = boto3.Session().client("s3", config=_CONFIG)
 
@@ -64,10 +67,12 @@ class S3Storage(Storage):
 
     def upload(self, key: str, path: Path, sha256: str) -> str:
         size = path.stat().st_size
-        with self._translated("write", key):
-            if self._size(key) != size:
-                with path.open("rb") as file:
-                    self.client.upload_fileobj(_Checked(path, file, size, sha256), self.bucket, self.prefix + key)
+        if time.monotonic() > self._kept_until.get((key, size), 0):
+            with self._translated("write", key):
+                if self._size(key) != size:
+                    with path.open("rb") as file:
+                        self.client.upload_fileobj(_Checked(path, file, size, sha256), self.bucket, self.prefix + key)
+            self._kept_until[key, size] = time.monotonic() + _SECONDS_KEPT
         return self.uri(key)
 
     def uri(self, key: str) -> str:

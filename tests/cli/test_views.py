@@ -114,3 +114,9 @@ def test_a_running_jobs_duration_counts_until_now() -> None:
 def test_columns_are_aligned() -> None:
     """Plain tables are read by people and by `awk` alike."""
     assert _views.aligned([("a", "bb", "c"), ("aaa", "b", "")]) == ["a    bb  c", "aaa  b"]
+
+
+def test_a_card_links_to_the_console() -> None:
+    """Who looks for more than the card says should not have to search for the job a second time."""
+    assert '<a href="https://console/x?a=1&amp;b=2">' in _views.job_html(job(), "https://console/x?a=1&b=2")
+    assert "<a " not in _views.job_html(job())
