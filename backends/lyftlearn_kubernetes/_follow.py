@@ -77,7 +77,7 @@ class Follower:
         """Take in what came, waiting for the first; whether time has passed or other jobs are followed."""
         ticked = False
         with suppress(Empty):
-            ticked = self._take(self._queue.get(timeout=PODS_LATER if self._held_back else None))
+            ticked = self._take(self._queue.get(timeout=self._patience()))
         while True:
             try:
                 ticked = self._take(self._queue.get_nowait()) or ticked
@@ -218,21 +218,30 @@ class Follower:
             self._known.add(job_id)
 
     def _tell_touched(self, ids: frozenset[str]) -> Iterator[JobEvent]:
+        """Tell what is known. It asks for the pods of one job at most: news of the others may come meanwhile."""
+        asked = False
         for job_id in tuple(self._touched):
             if job_id in ids and not self._has_ended(job_id):
-                if self._is_early(job_id):
-                    continue
+                if self._lacks_pods(job_id):
+                    if asked or self._is_early(job_id):
+                        continue
+                    asked = True
                 yield from self._tell(job_id)
             self._touched.discard(job_id)
             self._held_back.pop(job_id, None)
 
-    def _is_early(self, job_id: str) -> bool:
-        """Whether a Job has ended and its pods, of which the other watch tells, will be heard of in a moment."""
+    def _lacks_pods(self, job_id: str) -> bool:
         job = self._jobs.get(job_id)
-        if job is None or not _state.lacks_pods(job, self._pods_of(job_id)):
-            return False
+        return job is not None and _state.lacks_pods(job, self._pods_of(job_id))
+
+    def _is_early(self, job_id: str) -> bool:
+        """Whether a Job has ended just now; its pods, of which the other watch tells, will be heard of in a moment."""
         now = time.monotonic()
         return now < self._held_back.setdefault(job_id, now + PODS_LATER)
+
+    def _patience(self) -> float | None:
+        """Return the seconds until something must be done without news."""
+        return max(0.0, min(self._held_back.values()) - time.monotonic()) if self._held_back else None
 
     def _tell(self, job_id: str) -> Iterator[JobEvent]:
         event = self._event(job_id)

@@ -18,7 +18,7 @@ LONGEST_LINGERING = timedelta(minutes=10)  # a pod on a dead node is not heard o
 DEADLINE = "DeadlineExceeded"
 NEVER_STARTED = frozenset(("StartError", "ContainerCannotRun", "ContainerStatusUnknown"))
 CANNOT_EXECUTE = frozenset((126, 127, 128))
-KILLED = 137
+OOM_KILLED, KILLED = "OOMKilled", 137
 NO_PYTHON = "the image cannot start `python3`, which the runtime needs: use an image with Python 3.8 or newer"
 OUT_OF_MEMORY = "killed by the kernel: the node needed more memory than resources.memory"
 ASKED = "asked to stop"
@@ -108,9 +108,8 @@ def _tells_why(pod: ObservedPod) -> bool:
     if pod.ending is None:
         return pod.phase == "Failed"
     report = pod.ending.report
-    if report is not None and report.stopped:
-        return pod.disruption is not None
-    return pod.ending.exit_code != 0
+    was_ended = report.stopped if report else pod.deleted and pod.ending.reason != OOM_KILLED
+    return pod.disruption is not None if was_ended else pod.ending.exit_code != 0
 
 
 def _told(pod: ObservedPod) -> bool:
@@ -133,7 +132,7 @@ def why(pod: ObservedPod) -> tuple[FailureReason, str, int | None]:
 
 
 def _why_ended(ending: Ending) -> tuple[FailureReason, str, int | None]:
-    if ending.reason == "OOMKilled":
+    if ending.reason == OOM_KILLED:
         return FailureReason.OUT_OF_MEMORY, (ending.report and ending.report.words) or OUT_OF_MEMORY, KILLED
     report = ending.report
     if report is not None and report.reason is not None:

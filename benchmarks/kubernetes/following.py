@@ -24,6 +24,17 @@ def ask(directory: Path, question: str) -> Any:
         return json.load(answer)
 
 
+def wait_until_watched(directory: Path) -> None:
+    """Wait until both watches stand, and nothing more is asked for: who follows has caught up."""
+    before: Any = None
+    while True:
+        time.sleep(1)
+        calls = ask(directory, "calls")["calls"]
+        if calls == before and calls.get("watch pods") and calls.get("watch jobs"):
+            return
+        before = calls
+
+
 def main() -> None:
     import lyftlearn
 
@@ -37,7 +48,7 @@ def main() -> None:
             ended[job.id] = time.monotonic()
 
     def end() -> None:
-        time.sleep(2)  # until the watch stands
+        wait_until_watched(directory)
         ends.update(ask(directory, "end"))
 
     ending = threading.Thread(target=end)

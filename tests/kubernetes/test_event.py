@@ -89,6 +89,22 @@ def test_a_stop_is_told_from_a_deadline() -> None:
     assert (late.status, late.exit_code, late.attempt) == (JobStatus.FAILED, 3, 2)
 
 
+def test_a_pod_that_was_ended_before_its_runtime_could_listen() -> None:
+    """It dies of its signal and leaves no report; what made the others end it is the job's reason."""
+    at = NOW.isoformat()
+    document = {
+        "name": "q",
+        "uid": "q",
+        "creationTimestamp": at,
+        "labels": {"lyftlearn/job": "j"},
+        "deletionTimestamp": at,
+    }
+    status = {"phase": "Failed", "containerStatuses": [{"name": "main", "state": ended(143)}]}
+    early = _observed.pod({"metadata": document, "status": status})
+    lost = pod({"running": {"startedAt": at}}, conditions=("DisruptionTarget",))
+    assert _state.event(job("BackoffLimitExceeded"), [early, lost], NOW).reason is FailureReason.PREEMPTED
+
+
 def test_a_lost_node_is_no_failure_of_the_command() -> None:
     """A pod that was told to end because its node goes away leaves a report of a stop that nobody asked for."""
     lost = pod(ended(143, message=REPORT % ("null", "null", "true")), conditions=("DisruptionTarget",))
