@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -56,7 +57,13 @@ class Preparer:
 
     config: Config
     registry: Registry
-    storage: Storage
+
+    @cached_property
+    def storage(self) -> Storage:
+        """The platform's storage, opened when a job first needs it: a client for S3 takes its time."""
+        from lyftlearn._storage import open_storage  # noqa: PLC0415 - as it says
+
+        return open_storage(self.config.storage_url)
 
     def prepare(self, arguments: Arguments, decision: Decision) -> Submission:
         """Return the job on the backend that was decided. Raises InvalidJob with every fault."""

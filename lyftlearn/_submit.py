@@ -121,7 +121,7 @@ class Submitter:
         from lyftlearn import _claims  # noqa: PLC0415 - only for calls with a key
 
         other = submission.decision.after_refusal(refusal)
-        if other is None or submission.plan.backend != submission.decision.backend:
+        if other is None:
             self._withdraw(scope, standing)
             raise refusal
         try:

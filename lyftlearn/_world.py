@@ -13,7 +13,6 @@ from lyftlearn._beside import Beside
 from lyftlearn._connection import Connection
 from lyftlearn._prepare import Preparer
 from lyftlearn._registry import Registry
-from lyftlearn._storage import open_storage
 from lyftlearn._submit import Submitter
 from lyftlearn.config import Config
 from lyftlearn.errors import JobNotFound
@@ -27,7 +26,7 @@ class World:
     def __init__(self, config: Config) -> None:
         self.config = config
         self.registry = Registry(config)
-        self.preparer = Preparer(config, self.registry, open_storage(config.storage_url))
+        self.preparer = Preparer(config, self.registry)
         self.submitter = Submitter(self.preparer)
         self.beside = Beside(self.preparer, self.submitter)
         self._rollout = Rollout(config, self.registry.names)

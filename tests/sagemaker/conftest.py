@@ -33,7 +33,7 @@ CREDENTIALS = {
 Make = Callable[..., SageMakerBackend]
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def calls() -> Iterator[None]:
     """Every call of lyftlearn's is one that the documented policy allows."""
     with policy.recorded() as seen:
