@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from benchmarks import measure
@@ -41,7 +43,9 @@ def _row(name: str, figures: dict[str, float]) -> list[str]:
 
 def _in_a_process(name: str, jobs: int) -> dict[str, float]:
     """Run one contender in an interpreter of its own, so that none meets the children of another."""
-    done = subprocess.run([sys.executable, __file__, name, str(jobs)], capture_output=True, text=True, check=False)
+    command = [sys.executable, "-m", "benchmarks.submissions", name, str(jobs)]
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).resolve().parents[1])}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(f"{name} ended with {done.returncode}: {done.stderr}")
     rates: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
