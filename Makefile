@@ -3,7 +3,7 @@
 # make bench   measures, side by side with others, and writes benchmarks/results/
 PYTHON ?= python3
 BIN := .venv/bin
-WORKERS ?= 2
+WORKERS ?= 4
 
 .PHONY: test test-all test-cluster test-sagemaker lint types contracts api wheel docs-api requirements demo bench clean
 

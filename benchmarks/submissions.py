@@ -70,7 +70,7 @@ def _ours(jobs: int, submitted: Callable[[], None]) -> None:
 def _torchx(jobs: int, submitted: Callable[[], None]) -> None:
     from torchx.runner import get_runner
 
-    with get_runner() as runner:
+    with get_runner(cache_size=jobs + 1) as runner:
         handles = [runner.run_component("utils.sh", COMMAND, "local_cwd", {"log_dir": ""}) for _ in range(jobs)]
         submitted()
         for handle in handles:

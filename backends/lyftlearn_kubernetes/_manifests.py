@@ -146,8 +146,12 @@ class JobManifest:
         }
 
     def _sidecars(self) -> list[dict[str, Any]]:
-        """Return native sidecars: they start before the job, end with it, and cannot make it fail."""
-        statsd = [{"name": "statsd", **self._options.statsd}] if self._options.statsd else []
+        """Return native sidecars: they start before the job, end with it, and cannot make it fail.
+
+        A shadow has none for StatsD: its metrics must reach nobody.
+        """
+        counted = self._options.statsd if self._spec.shadow_of is None else None
+        statsd = [{"name": "statsd", **counted}] if counted else []
         return [{**container, "restartPolicy": "Always"} for container in (*statsd, *self._options.sidecars)]
 
     def _container(self) -> dict[str, Any]:

@@ -81,13 +81,31 @@ class Lock:
     @classmethod
     def take(cls, path: Path) -> Lock | None:
         """Return the lock, or None if somebody has it."""
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        return cls._of(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+
+    @classmethod
+    def _of(cls, descriptor: int) -> Lock | None:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             os.close(descriptor)
             return None
         return cls(descriptor)
+
+    @classmethod
+    def of_existing(cls, path: Path) -> Lock | None:
+        """Return the lock, or None if somebody has it. Raises FileNotFoundError."""
+        return cls._of(os.open(path, os.O_RDWR))
+
+    @classmethod
+    def handed_over(cls, descriptor: int) -> Lock:
+        """Return the lock that this process had before it became another program."""
+        return cls(descriptor)
+
+    def hand_over(self) -> int:
+        """Let the program that this process becomes keep the lock; return what it needs to know."""
+        os.set_inheritable(self._descriptor, True)
+        return self._descriptor
 
     def release(self) -> None:
         """Give it back."""
@@ -130,6 +148,15 @@ class Store:
     def waiting(self) -> list[str]:
         """The ids of the jobs that wait, oldest first."""
         return [name.partition("-")[2] for name in sorted(path.name for path in self.queue.iterdir())]
+
+    def claim(self, job_id: str) -> Lock | None:
+        """Say that the job is about to be started, so that of many that are free only one does; None if one has."""
+        for path in self.queue.glob(f"*-{job_id}"):
+            try:
+                return Lock.of_existing(path)
+            except FileNotFoundError:
+                continue
+        return None
 
     def forget(self, job_id: str) -> None:
         """Remove whatever entry the queue has for `job_id`."""

@@ -16,11 +16,12 @@ from lyftlearn_local._launch import launch, take_environment
 from lyftlearn_local._layouts import FINISH
 from lyftlearn_local._node import Node, free_port, read_report
 from lyftlearn_local._place import CannotGoOn, NodeFacts
-from lyftlearn_local._state import ASKED_TO_STOP, FINAL, JobFiles, Store, event, process_start
+from lyftlearn_local._state import ASKED_TO_STOP, FINAL, JobFiles, Lock, Store, event, process_start
 from lyftlearn_local._verdict import Outcome, verdict
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import Any
 
     from lyftlearn_local._place import Place
@@ -31,6 +32,7 @@ AFTER_GRACE = 30.0
 """Seconds that a runtime has beyond the command's grace to keep what there is to keep."""
 ASKED_TO_END = "its supervisor was asked to end, as when the machine shuts down; submit the job again"
 _LOCK_TRIES = 20
+_WITHOUT_CLAIM = 2  # words of the command line of a supervisor that was not handed a claim
 
 
 class Supervisor:
@@ -241,13 +243,14 @@ def _begin(job: JobFiles, record: dict[str, Any]) -> None:
 def main() -> None:
     """Run the job whose directory is the first argument, in a slot; then hand the slot to the next that waits."""
     job = JobFiles(Path(sys.argv[1]))
+    claim = Lock.handed_over(int(sys.argv[2])) if len(sys.argv) > _WITHOUT_CLAIM else None
     record = job.record()
     store = Store(job.path.parent.parent)
     slot = store.take_slot(record["run"]["parallel"])
     if slot is None:
         return
     _detach(job)
-    if _last_slot(store, record):
+    if claim is None and _last_slot(store, record):
         _give_way(store, job)
     try:
         run_if_first(job, record)
@@ -255,8 +258,11 @@ def main() -> None:
         print(f"the job's end cannot be written: {error}", file=sys.stderr)
     store.dequeue(job.path.name, record["created_at"])
     slot.release()
-    if successor := _first_waiting(store):
-        _become_supervisor_of(successor)
+    if claim:
+        claim.release()
+    for successor in _waiting(store):
+        if claim := store.claim(successor.path.name):
+            _become_supervisor_of(successor, claim)
 
 
 def _last_slot(store: Store, record: dict[str, Any]) -> bool:
@@ -268,23 +274,23 @@ def _last_slot(store: Store, record: dict[str, Any]) -> bool:
 
 def _give_way(store: Store, job: JobFiles) -> None:
     """Of several supervisors that start at once any may get the last slot; the oldest job is to have it."""
-    oldest = _first_waiting(store)
+    oldest = next(_waiting(store), None)
     if oldest and oldest.path != job.path and not job.events():
         _become_supervisor_of(oldest)
 
 
-def _first_waiting(store: Store) -> JobFiles | None:
-    """The oldest job in the queue; those that have no business there are taken out."""
+def _waiting(store: Store) -> Iterator[JobFiles]:
+    """The jobs in the queue, oldest first; those that have no business there are taken out."""
     for job_id in store.waiting():
         job = store.job(job_id)
         if (job.path / "job.json").exists() and not job.events():
-            return job
-        store.forget(job_id)
-    return None
+            yield job
+        else:
+            store.forget(job_id)
 
 
-def _become_supervisor_of(job: JobFiles) -> None:
-    """Go on as another program; locks end here."""
-    command = job.record()["run"]["supervisor"]
+def _become_supervisor_of(job: JobFiles, claim: Lock | None = None) -> None:
+    """Go on as another program; all locks end here but the claim."""
+    command = [*job.record()["run"]["supervisor"], str(job.path), *([str(claim.hand_over())] if claim else [])]
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # until the successor listens
-    os.execv(command[0], [*command, str(job.path)])  # noqa: S606 - its own recorded command
+    os.execv(command[0], command)  # noqa: S606 - its own recorded command

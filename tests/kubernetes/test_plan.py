@@ -274,6 +274,15 @@ def test_a_sidecar_for_statsd_takes_the_relays_place(new: Callable[..., Kubernet
     ]
 
 
+def test_the_metrics_of_a_shadow_go_nowhere(new: Callable[..., KubernetesBackend]) -> None:
+    """A job that runs twice must not be counted twice."""
+    backend = new(tomllib.loads(EVERYTHING))
+    plan = backend.plan(spec(backend, resources=BIG, shadow_of="eta-tlaaaaaaaaaaa"))
+    assert bundle(plan)["metrics"] == {"relay": True, "gateway": None, "socket": None}
+    sidecars = job(plan)["spec"]["template"]["spec"]["initContainers"]
+    assert [sidecar["name"] for sidecar in sidecars] == ["proxy"]
+
+
 def test_planning_loads_no_client(tmp_path: Path) -> None:
     """Plans are made for the backend that is not chosen too, and must not cost what talking does."""
     code = """
