@@ -109,9 +109,9 @@ class Container:
         parents = sorted({str(parent) for path in shared for parent in Path(path).parents[:-1]} - set(shared))
         probe_file = str(Path(str(probe.__file__)))
         return [
-            *("bwrap", "--tmpfs", "/"),
+            *("bwrap", "--tmpfs", "/", "--tmpfs", "/tmp"),
             *(word for path in parents for word in ("--perms", "0755", "--dir", path)),
-            *(*binds, "--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp", "--dir", "/home"),
+            *(*binds, "--proc", "/proc", "--dev", "/dev", "--dir", "/home"),
             *(() if self.network else ("--unshare-net",)),
             *(
                 "--unshare-pid",

@@ -8,12 +8,13 @@ import json
 import os
 import re
 import secrets
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 from tests.kubernetes.cluster.store import Object
 
-READ_ONLY = ("/usr", "/bin", "/sbin", "/lib", "/lib64", "/etc", "/root", "/home", "/opt", "/work", "/sys")
+OWN = ("/dev", "/proc", "/lyftlearn")
 EMPTY = ("/run", "/tmp", "/var")
 DEFAULT_SHARED_MEMORY = 64 << 20
 SUFFIXES = {"Ki": 1 << 10, "Mi": 1 << 20, "Gi": 1 << 30, "m": 1e-3, "": 1}
@@ -112,13 +113,15 @@ def command(container: Object, pod: Object, volumes: Volumes, files: dict[str, P
 
 def _machine() -> list[str]:
     argv: list[str] = []
-    for path in READ_ONLY:
-        if Path(path).is_symlink():
-            argv += ["--symlink", str(Path(path).readlink()), path]
-        elif Path(path).is_dir():
-            argv += ["--ro-bind", path, path]
-    for path in EMPTY:
-        argv += ["--perms", "1777", "--tmpfs", path]
+    for path in sorted(Path("/").iterdir()):
+        if path.is_symlink():
+            argv += ["--symlink", str(path.readlink()), str(path)]
+        elif path.is_dir() and str(path) not in (*OWN, *EMPTY):
+            argv += ["--ro-bind-try", str(path), str(path)]
+    for empty in EMPTY:
+        argv += ["--perms", "1777", "--tmpfs", empty]
+    for python in (sys.base_prefix, sys.prefix):  # wherever the checkout is
+        argv += ["--ro-bind", python, python]
     return argv
 
 

@@ -188,11 +188,12 @@ def _sandbox(host: str, home: Path, hosts: Path, telling: int) -> list[str]:
         if path.name not in _HIDDEN:
             same = ["--bind-try", str(path)]
             binds += [*(["--symlink", str(path.readlink())] if path.is_symlink() else same), str(path)]
+    python = [word for path in (sys.base_prefix, sys.prefix) for word in ("--ro-bind", path, path)]
     user = [] if os.geteuid() == 0 else ["--unshare-user", "--uid", "0", "--gid", "0"]
     return [
         "bwrap", "--die-with-parent", "--unshare-pid", "--unshare-ipc", "--unshare-uts", "--hostname", host, *user,
         "--as-pid-1", "--info-fd", str(telling), "--tmpfs", "/", *binds, "--dev-bind", "/dev", "/dev",
-        "--tmpfs", "/dev/shm", "--proc", "/proc", "--tmpfs", "/tmp", "--bind", str(home), "/opt/ml",
+        "--tmpfs", "/dev/shm", "--proc", "/proc", "--tmpfs", "/tmp", *python, "--bind", str(home), "/opt/ml",
         "--ro-bind", str(hosts), "/etc/hosts", "--chdir", "/", "--",
     ]  # fmt: skip
 
