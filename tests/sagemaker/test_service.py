@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import Any
 
 import boto3
@@ -98,22 +99,22 @@ def test_lists_are_limited(service: Service) -> None:
         client.list_training_jobs()
 
 
-def test_its_containers_are_like_sagemakers(service: Service, make: Make, storage_url: str) -> None:
+def test_its_containers_are_like_sagemakers(service: Service, make: Make, storage_url: str, tmp_path: Path) -> None:
     """What the platform gives is there, and what this machine has beside it is not."""
     code = """
 import json, os, sys
 print(sorted(os.listdir("/opt/ml")), os.path.exists("/opt/ml/input/config/resourceconfig.json"))
 print(os.uname().nodename, os.getpid() < 10, os.environ.get("TRAINING_JOB_NAME"))
-print(os.listdir("/tmp"))
+print(os.path.exists(sys.argv[1]))
 """
     backend = make()
-    job = spec(storage_url, command=("python3", "-c", code))
+    job = spec(storage_url, command=("python3", "-c", code, str(tmp_path)))
     backend.submit(backend.plan(job))
     lines = [line.text for line in backend.logs(job.id, LogQuery(follow=True))]
     assert lines == [
         "['checkpoints', 'input', 'lyftlearn', 'model', 'output'] True",
         "algo-1 True None",
-        "[]",
+        "False",
     ], "TRAINING_JOB_NAME is there, and the runtime hides it from the command"
 
 
