@@ -5,15 +5,18 @@ PYTHON ?= python3
 BIN := .venv/bin
 WORKERS ?= 4
 
-.PHONY: test test-all test-cluster test-sagemaker lint types contracts api wheel docs-api requirements demo bench clean
+.PHONY: bubblewrap test test-all test-cluster test-sagemaker lint types contracts api wheel docs-api requirements demo bench clean
 
-test: .venv/ready lint types contracts api
+test: bubblewrap .venv/ready lint types contracts api
 	$(BIN)/python -m pytest -q -n $(WORKERS) -m "not slow"
 	$(MAKE) --no-print-directory wheel
 
-test-all: .venv/ready lint types contracts api
+test-all: bubblewrap .venv/ready lint types contracts api
 	$(BIN)/python -m pytest -q -n $(WORKERS)
 	$(MAKE) --no-print-directory wheel
+
+bubblewrap:
+	@command -v bwrap > /dev/null || { echo "the tests run containers in namespaces: apt-get install bubblewrap"; exit 1; }
 
 .venv/ready: requirements/test.txt pyproject.toml
 	$(PYTHON) -m venv .venv
