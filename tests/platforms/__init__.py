@@ -1,0 +1,166 @@
+"""Every backend at once, on this machine: one `lyftlearn.toml` for all, and an environment variable that chooses.
+
+The three local layouts, the tests' own Kubernetes cluster, and the tests' own SageMaker service over moto. They share
+one bucket, one StatsD gateway, and one set of secrets, each platform keeping those where it keeps secrets. Real
+platforms come instead where `LYFTLEARN_TEST_CONFIG` names a `lyftlearn.toml`, which then must have all of that itself.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import socket
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import boto3
+
+from tests.kubernetes.cluster.cluster import IMAGE as POD_IMAGE
+from tests.kubernetes.cluster.cluster import Cluster
+from tests.sagemaker.conftest import BUCKET, CREDENTIALS, ROLE
+from tests.sagemaker.conftest import IMAGE as TRAINING_IMAGE
+from tests.sagemaker.service import serving
+
+BACKENDS = ("local", "local-kubernetes", "local-sagemaker", "kubernetes", "sagemaker")
+SECRETS: Mapping[str, Mapping[str, str]] = {
+    "warehouse": {"WAREHOUSE_PASSWORD": "correct horse battery staple", "WAREHOUSE_USER": "eta"},
+    "maps": {"MAPS_TOKEN": "tk-4a1f0c", "not a name": "a file only"},
+}
+
+
+class Gateway:
+    """A StatsD gateway that keeps what it gets. address: `host:port`."""
+
+    def __init__(self) -> None:
+        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self._socket.bind(("127.0.0.1", 0))
+        self.address = f"127.0.0.1:{self._socket.getsockname()[1]}"
+        self.packets: list[bytes] = []
+        self._thread = threading.Thread(target=self._listen, daemon=True, name="statsd-gateway")
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop listening."""
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as own:
+            own.sendto(b"", self._socket.getsockname())
+        self._thread.join(5)
+        self._socket.close()
+
+    def _listen(self) -> None:
+        while packet := self._socket.recv(65_535):
+            self.packets.append(packet)
+
+
+@dataclass(frozen=True)
+class Platforms:
+    """What runs. config: the `lyftlearn.toml`. environment: variables that every program needs here."""
+
+    config: Path
+    environment: Mapping[str, str]
+    gateway: Gateway | None = None
+
+    def variables(self, backend: str) -> dict[str, str]:
+        """The environment of a program whose jobs go to `backend`."""
+        return {**os.environ, **self.environment, "LYFTLEARN_CONFIG": str(self.config), "LYFTLEARN_BACKEND": backend}
+
+
+@contextmanager
+def platforms(directory: Path) -> Iterator[Platforms]:
+    """Every platform, until the block ends. directory: for their state."""
+    named = os.environ.get("LYFTLEARN_TEST_CONFIG")
+    if named:
+        yield Platforms(config=Path(named).absolute(), environment={})
+        return
+    with ExitStack() as stack:
+        gateway = Gateway()
+        stack.callback(gateway.close)
+        aws = stack.enter_context(_aws())
+        environment = {**CREDENTIALS, "AWS_ENDPOINT_URL": aws}
+        service = stack.enter_context(serving(aws, _made(directory / "sagemaker")))
+        cluster = Cluster(_made(directory / "cluster"))
+        stack.callback(cluster.close)
+        cluster.node.environment = environment
+        _keep_secrets(directory / "secrets", cluster, aws)
+        config = _write(directory, cluster, gateway)
+        yield Platforms(config, {**environment, "AWS_ENDPOINT_URL_SAGEMAKER": service.url}, gateway)
+
+
+@contextmanager
+def _aws() -> Iterator[str]:
+    """The address of moto."""
+    from moto.server import ThreadedMotoServer
+
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    url = f"http://{host}:{port}"
+    _client("s3", url).create_bucket(Bucket=BUCKET)
+    yield url
+    server.stop()
+
+
+def _keep_secrets(directory: Path, cluster: Cluster, aws: str) -> None:
+    """Put the secrets where each platform keeps secrets."""
+    manager = _client("secretsmanager", aws)
+    for name, values in SECRETS.items():
+        cluster.create_secret(name, dict(values))
+        manager.create_secret(Name=name, SecretString=json.dumps(values))
+        for key, value in values.items():
+            path = _made(directory / name) / key
+            path.write_text(value)
+
+
+def _write(directory: Path, cluster: Cluster, gateway: Gateway) -> Path:
+    path = directory / "lyftlearn.toml"
+    local = f'secrets = "{directory / "secrets"}"\nmetrics = "{gateway.address}"'
+    path.write_text(f"""
+project = "parity"
+home = "{directory / "home"}"
+
+[storage]
+url = "s3://{BUCKET}/lyftlearn"
+
+[jobs]
+image = "{POD_IMAGE}"
+
+[local]
+{local}
+
+[local-kubernetes]
+{local}
+
+[local-sagemaker]
+{local}
+
+[kubernetes]
+kubeconfig = "{cluster.kubeconfig()}"
+metrics = "{gateway.address}"
+starting = "3s"
+
+[sagemaker]
+role = "{ROLE}"
+region = "us-east-1"
+metrics = "{gateway.address}"
+log_settle = "1s"
+
+[sagemaker.images]
+"{POD_IMAGE}" = "{TRAINING_IMAGE}"
+""")
+    return path
+
+
+def _client(service: str, url: str) -> Any:
+    session: Any = boto3
+    keys = {"aws_access_key_id": "test", "aws_secret_access_key": "test"}
+    return session.client(service, endpoint_url=url, region_name="us-east-1", **keys)
+
+
+def _made(path: Path) -> Path:
+    path.mkdir(parents=True, exist_ok=True)
+    return path
