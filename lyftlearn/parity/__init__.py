@@ -1,0 +1,1 @@
+"""Environmental parity, measured: what a program can observe on two backends, compared."""

@@ -1,0 +1,69 @@
+"""What is observed of a backend, and what a comparison says of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from lyftlearn.types import JSON
+
+
+class Verdict(StrEnum):
+    """What a comparison says of one fact on one backend."""
+
+    EQUAL = "equal"
+    NOISE = "noise"  # differs between two runs on the reference itself
+    ALLOWED = "allowed"  # differs, for a documented reason
+    BROKEN = "broken"  # differs, against the contract
+    UNKNOWN = "unknown"  # differs, and nobody has classed it
+
+
+@dataclass(frozen=True, kw_only=True)
+class Observation:
+    """Everything that was observed in one run on one backend.
+
+    facts: path to value. A path is words, the first its subject: `environment HOME`, `exit 137 reason`. What changes
+    with every run, such as a job's id, is masked.
+    """
+
+    backend: str
+    facts: Mapping[str, JSON]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """One fact on one backend. value: JSON text, None where the fact was not there. reason: of the rule that judged."""
+
+    verdict: Verdict
+    value: str | None
+    reason: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One fact on every backend. reference: its value there, as JSON text; None where it was not there."""
+
+    path: str
+    reference: str | None
+    cells: Mapping[str, Cell]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parity:
+    """A whole comparison. reference: the backend that the others are held against. command: the user's own, if any."""
+
+    reference: str
+    backends: tuple[str, ...]
+    rows: tuple[Row, ...]
+    command: str | None
+    version: str
+    started_at: datetime
+    seconds: float
+
+    @property
+    def holds(self) -> bool:
+        """Whether nothing is broken and nothing unknown."""
+        bad = (Verdict.BROKEN, Verdict.UNKNOWN)
+        return not any(cell.verdict in bad for row in self.rows for cell in row.cells.values())
