@@ -199,6 +199,8 @@ class NodeLog:
         try:
             with self._cluster.stream(path, params, SILENCE) as self._open:
                 stream = self._open
+                if self._closed.is_set():  # `close` came before there was anything to close
+                    return True
                 for raw in stream.lines():
                     line = parse(raw)
                     if line and place.passes(line) and self._wanted(line):

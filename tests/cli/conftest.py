@@ -55,11 +55,11 @@ class CommandLine:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            preexec_fn=_as_from_a_terminal,  # noqa: PLW1509 - one call, and no thread of ours holds a lock
+            preexec_fn=as_from_a_terminal,  # noqa: PLW1509 - one call, and no thread of ours holds a lock
         )
 
 
-def _as_from_a_terminal() -> None:
+def as_from_a_terminal() -> None:
     """Ctrl-C works there, also when these tests run in the background of a script, where it is ignored."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 

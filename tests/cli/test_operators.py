@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import yaml  # type: ignore[import-untyped]
+
 from lyftlearn import Client, ops
 from lyftlearn.backend import Verdict
 
@@ -28,11 +30,36 @@ def test_plan_for_a_person_names_backend_reason_and_requests(lyftlearn: CommandL
         assert word in ran.out
 
 
+def test_a_plan_for_a_person_is_yaml(lyftlearn: CommandLine) -> None:
+    """It is piped into the platform's own tools, so whatever is no request is a comment."""
+    args = ("plan", "train", "eta", "-p", "depth:=8")
+    documents = list(yaml.safe_load_all(lyftlearn(*args, "--", "true").out))
+    requests = lyftlearn(*args, "--json", "--", "true").json["requests"]
+    assert len(documents) == len(requests)
+    assert documents[0]["hyperparameters"] == requests[0]["body"]["hyperparameters"] == {"depth": 8}
+
+
 def test_a_plan_with_faults_ends_with_2(lyftlearn: CommandLine) -> None:
     """A pipeline can check its jobs before it needs them."""
     ran = lyftlearn("plan", "train", "eta", "--retries", "-1", "--", "true")
     assert ran.code == 2
     assert "retries" in ran.out + ran.err
+
+
+def test_a_plan_with_faults_gives_other_tools_nothing(lyftlearn: CommandLine) -> None:
+    """What would not be sent must not be created by a pipe either; `--backend` plans where the flag does not lead."""
+    ran = lyftlearn("plan", "train", "eta", "--backend", "kubernetes", "--", "true")
+    assert ran.code == 2
+    assert "# fault in image: " in ran.out
+    assert "# kind: Job" in ran.out
+    assert all(line.startswith("#") for line in ran.out.splitlines())
+
+
+def test_a_plan_for_a_backend_that_is_not_there(lyftlearn: CommandLine) -> None:
+    """A typing error is told with the names that exist."""
+    ran = lyftlearn("plan", "train", "eta", "--backend", "kubernets", "--", "true")
+    assert ran.code != 0
+    assert "Did you mean 'kubernetes'?" in ran.err
 
 
 def test_a_plan_names_secrets_only(lyftlearn: CommandLine) -> None:

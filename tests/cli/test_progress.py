@@ -19,7 +19,7 @@ from rich.console import Console
 
 from lyftlearn import JobStatus, _progress, _views
 
-from .conftest import PATIENCE, CommandLine
+from .conftest import PATIENCE, CommandLine, as_from_a_terminal
 from .seen import job
 
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
@@ -41,6 +41,7 @@ class Terminal:
                 stdin=subprocess.DEVNULL,
                 stdout=writing if stream == "stdout" else file,
                 stderr=writing if stream == "stderr" else file,
+                preexec_fn=as_from_a_terminal,  # noqa: PLW1509 - one call, and no thread of ours holds a lock
             )
         os.close(writing)
 
