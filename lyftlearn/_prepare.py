@@ -88,6 +88,7 @@ class Preparer:
         local = _local_inputs(arguments, hashed=uploads or scope is not None)
         spec = self._spec(
             arguments,
+            backend=backend.name,
             job_id=job_id or self._id(arguments, backend.name, scope),
             places={path: self._place(found, uploads=uploads) for path, found in local.items()},
             source=self._source(packed),
@@ -108,6 +109,7 @@ class Preparer:
         self,
         arguments: Arguments,
         *,
+        backend: str,
         job_id: str,
         places: Mapping[str, str],
         source: Source | None,
@@ -120,7 +122,7 @@ class Preparer:
             kind=arguments.kind,
             name=arguments.name,
             command=arguments.command,
-            image=arguments.image or self.config.image,
+            image=self.config.image_on(backend, arguments.image),
             source=source,
             hyperparameters=arguments.hyperparameters,
             inputs=MappingProxyType(inputs),

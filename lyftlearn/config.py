@@ -18,6 +18,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from lyftlearn._image_names import image_faults, image_on
 from lyftlearn._quantities import duration
 from lyftlearn._stages import Stage
 from lyftlearn.errors import InvalidJob
@@ -112,6 +113,11 @@ class Config:
         """The platform's base image: `[jobs] image`."""
         named: str | None = self.tables["jobs"].get("image")
         return named
+
+    def image_on(self, backend: str, image: str | None) -> str | None:
+        """Return what an image that a call names, or else the platform's base image, is called there: `[images]`."""
+        named = image or self.image
+        return image_on(backend, named, self.table("images")) if named else None
 
     @property
     def repository(self) -> str | None:
@@ -268,6 +274,8 @@ def _faults(origin: str, tables: Mapping[str, Any]) -> list[tuple[str, str]]:
             faults += _text_faults(where, value)
         elif not isinstance(value, Mapping):
             faults.append((where, f"is not known: write {', '.join(_TEXTS)}, or the table [{name}]"))
+        elif name == "images":
+            faults += image_faults(where, value)
         else:
             faults += _table_faults(where, value, _KNOWN.get(name))
     return faults

@@ -108,12 +108,11 @@ class _Look:
         return Verdict.OK, f"{name} is there"
 
     def image(self) -> _Finding:
-        image = resolve(self._job.image, self._options.images, self._calls.region, None)
+        if not self._job.image:
+            return Verdict.WARNING, f"unknown: [{self._settings.name}] image is not set, and jobs name their own"
+        image = resolve(self._job.image, self._calls.region, None)
         if image.uri is None:
-            return (
-                Verdict.WARNING if not self._job.image else Verdict.FAILED,
-                f"[{self._settings.name}] image {image.fault}",
-            )
+            return Verdict.FAILED, f"[{self._settings.name}] image {image.fault}"
         registry, _, name = image.uri.partition("/")
         repository, _, version = name.partition("@") if "@" in name else name.partition(":")
         wanted = {"imageDigest": version} if "@" in name else {"imageTag": version or "latest"}

@@ -1,13 +1,12 @@
 """From what `image=` says to the URI of an image in ECR, the only registry that SageMaker pulls from by itself.
 
-In this order: a name of `[sagemaker.images]`; a URI in ECR; a framework and its version, such as `pytorch:2.6`, where
-the `sagemaker` SDK is installed, which knows where AWS keeps its own images.
+It is one already, what `[images]` of the configuration made of a name, or a framework and its version, such as
+`pytorch:2.6`, where the `sagemaker` SDK is installed, which knows where AWS keeps its own images.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
@@ -17,7 +16,7 @@ _ECR = re.compile(
     r"[a-z0-9]+(?:[._/-][a-z0-9]+)*(:[\w.-]{1,128})?(@sha256:[0-9a-f]{64})?"
 )
 _ALIAS = re.compile(r"(?P<framework>pytorch|tensorflow|xgboost|sklearn|huggingface-pytorch):(?P<version>[0-9][\w.-]*)")
-_ECR_REMEDY = "push the image to ECR, and name it in full or in [sagemaker.images]"
+_ECR_REMEDY = "push the image to ECR, and name it in full, or under [images] in the configuration"
 
 
 @dataclass(frozen=True)
@@ -34,25 +33,23 @@ def region_of(uri: str | None) -> str | None:
     return match["region"] if match else None
 
 
-def resolve(image: str | None, names: Mapping[str, str], region: str | None, instance: str | None) -> Image:
+def resolve(image: str | None, region: str | None, instance: str | None) -> Image:
     """Return the image for a job on `instance`. Asks nobody."""
     if not image:
         return Image(None, "is not given, and [sagemaker] image is not set: name an image in ECR")
-    named = names.get(image, image)
-    alias = _ALIAS.fullmatch(named)
+    alias = _ALIAS.fullmatch(image)
     if alias:
         return _of_framework(alias["framework"], alias["version"], region, instance)
-    return _in_ecr(named, image, region)
+    return _in_ecr(image, region)
 
 
-def _in_ecr(named: str, image: str, region: str | None) -> Image:
-    match = _ECR.fullmatch(named)
-    shown = repr(image) if named == image else f"{image!r}, in [sagemaker.images] {named!r}"
+def _in_ecr(image: str, region: str | None) -> Image:
+    match = _ECR.fullmatch(image)
     if match is None:
-        return Image(None, f"is {shown}, which is no URI in ECR: {_ECR_REMEDY}")
+        return Image(None, f"is {image!r}, which is no URI in ECR: {_ECR_REMEDY}")
     if region and match["region"] != region:
-        return Image(None, f"is {shown}, in {match['region']}: SageMaker in {region} pulls from there only")
-    return Image(named)
+        return Image(None, f"is {image!r}, in {match['region']}: SageMaker in {region} pulls from there only")
+    return Image(image)
 
 
 def _of_framework(framework: str, version: str, region: str | None, instance: str | None) -> Image:

@@ -63,7 +63,6 @@ class Options:
 
     job: JobOptions
     models: Mapping[str, JobOptions]
-    images: Mapping[str, str]
     region: str | None
     events: str | None
     log_settle: int
@@ -90,7 +89,6 @@ def read_options(name: str, table: Mapping[str, Any]) -> Options:
     return Options(
         job=job,
         models=models,
-        images=backend.get("images", _NO_ENTRIES),
         region=backend.get("region"),
         events=backend.get("events"),
         log_settle=backend.get("log_settle", 5),
@@ -201,7 +199,6 @@ def _one_of(*words: str) -> Callable[[Any], str]:
 _OF_BACKEND: Mapping[str, Callable[[Any], Any]] = {
     "region": _text,
     "events": _text,
-    "images": _text_mapping,
     "models": _tables,
     "log_settle": _seconds,
 }

@@ -70,7 +70,7 @@ class Planner:
         """Return the requests for `spec`, its faults and its notes."""
         options = self._options.of(spec.name)
         choice = self._choice(spec, options)
-        image = resolve(spec.image or options.image, self._options.images, self._options.region, choice.instance)
+        image = resolve(spec.image or options.image, self._options.region, choice.instance)
         region = self._options.region or region_of(image.uri)
         document, files = self._bundle(spec, options, region)
         output_path = spec.output_uri.removesuffix(f"/{spec.id}/output")

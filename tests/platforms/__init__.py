@@ -149,8 +149,8 @@ region = "us-east-1"
 metrics = "{gateway.address}"
 log_settle = "1s"
 
-[sagemaker.images]
-"{POD_IMAGE}" = "{TRAINING_IMAGE}"
+[images."{POD_IMAGE}"]
+sagemaker = "{TRAINING_IMAGE}"
 """)
     return path
 

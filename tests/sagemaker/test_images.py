@@ -23,7 +23,7 @@ REGION = "us-east-1"
 )
 def test_what_is_in_ecr(uri: str) -> None:
     """Tags and digests, in every partition."""
-    assert resolve(uri, {}, None, None).uri == uri
+    assert resolve(uri, None, None).uri == uri
 
 
 @pytest.mark.parametrize(
@@ -31,35 +31,29 @@ def test_what_is_in_ecr(uri: str) -> None:
 )
 def test_what_is_not(image: str) -> None:
     """SageMaker pulls from ECR alone, and would fail the job minutes later."""
-    found = resolve(image, {}, REGION, None)
+    found = resolve(image, REGION, None)
     assert found.uri is None
     assert "ECR" in found.fault
 
 
-def test_names() -> None:
-    """A call site says `base`, and each backend has its own idea of where that is."""
-    assert resolve("base", {"base": URI}, REGION, None).uri == URI
-    assert "in [sagemaker.images] 'ubuntu'" in resolve("base", {"base": "ubuntu"}, REGION, None).fault
-
-
 def test_another_region() -> None:
     """The job would be accepted, and fail when its image cannot be pulled."""
-    assert "eu-west-1" in resolve(URI.replace(REGION, "eu-west-1"), {}, REGION, None).fault
+    assert "eu-west-1" in resolve(URI.replace(REGION, "eu-west-1"), REGION, None).fault
 
 
 @pytest.mark.skipif(find_spec("sagemaker") is not None, reason="the SDK is installed")
 def test_a_framework_without_the_sdk() -> None:
     """The answer is the command to type."""
-    assert "pip install 'lyftlearn[sagemaker]'" in resolve("pytorch:2.6", {}, REGION, None).fault
+    assert "pip install 'lyftlearn[sagemaker]'" in resolve("pytorch:2.6", REGION, None).fault
 
 
 @pytest.mark.skipif(find_spec("sagemaker") is None, reason="needs the sagemaker SDK, which is 1 GB")
 def test_a_framework() -> None:
     """AWS's own image for the version and the instance, GPU or not."""
-    gpu = resolve("pytorch:2.6", {}, REGION, "ml.g5.xlarge").uri
-    cpu = resolve("pytorch:2.6", {}, REGION, "ml.m5.large").uri
+    gpu = resolve("pytorch:2.6", REGION, "ml.g5.xlarge").uri
+    cpu = resolve("pytorch:2.6", REGION, "ml.m5.large").uri
     assert gpu
     assert cpu
     assert "pytorch-training:2.6" in gpu
     assert ("gpu" in gpu, "cpu" in cpu) == (True, True)
-    assert "does not find" in resolve("pytorch:99", {}, REGION, "ml.m5.large").fault
+    assert "does not find" in resolve("pytorch:99", REGION, "ml.m5.large").fault

@@ -19,8 +19,6 @@ security_groups = ["sg-1"]
 [user]
 uid = 1000
 gid = 100
-[images]
-base = "123456789012.dkr.ecr.us-east-1.amazonaws.com/base:1"
 [models.eta]
 keep_alive = 0
 spot = true
