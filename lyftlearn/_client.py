@@ -265,11 +265,11 @@ class Client:
     def _registry(self) -> Registry:
         return self._opened().registry
 
-    def _prepare(self, function: str, /, **given: Any) -> Submission:
+    def _prepare(self, function: str, backend: str | None, /, **given: Any) -> Submission:
         """Return what a call would send; what stands against it is in its plan. Raises InvalidJob; nothing was sent."""
         world = self._opened()
         arguments = world.check(JobKind(function), given)
-        decision = world.decide(arguments)
+        decision = world.decide(arguments, backend)
         return world.preparer.specify(arguments, decision, world.registry.get(decision.backend))
 
     def _submit(self, kind: JobKind, given: Mapping[str, Any]) -> Job:

@@ -16,7 +16,7 @@ from lyftlearn._registry import Registry
 from lyftlearn._submit import Submitter
 from lyftlearn.config import Config
 from lyftlearn.errors import JobNotFound
-from lyftlearn.rollout import Decision, Rollout, in_use
+from lyftlearn.rollout import Decision, Rollout, in_use, of_caller
 from lyftlearn.types import JobKind
 
 
@@ -42,9 +42,10 @@ class World:
         """Return the backends whose jobs are listed."""
         return in_use(self.config)
 
-    def decide(self, arguments: Arguments) -> Decision:
-        """Return where a job of these arguments goes now, and why. Never raises."""
-        return self._rollout.decide(attributes(self.config, arguments, self._repository))
+    def decide(self, arguments: Arguments, backend: str | None = None) -> Decision:
+        """Return where a job of these arguments goes now, and why; to `backend` where it is named. Never raises."""
+        told = attributes(self.config, arguments, self._repository)
+        return self._rollout.decide(told) if backend is None else of_caller(backend, told)
 
     def connection_of(self, job_id: str) -> Connection:
         """Return the connection to the backend that the id names. Raises JobNotFound."""

@@ -105,10 +105,15 @@ class BackendSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """One request that a plan would send: the operation, in the substrate's words, and its body as plain data."""
+    """One request that a plan would send: the operation, in the substrate's words, and its body as plain data.
+
+    upload: whether it puts something into the storage beforehand. The body of any other request is a document as the
+    substrate's own command-line tool takes it.
+    """
 
     operation: str
     body: Mapping[str, Any]
+    upload: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

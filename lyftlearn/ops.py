@@ -51,13 +51,15 @@ class Installed:
     lacks: Mapping[Capability, str]
 
 
-def plan(function: str, /, *, client: Client | None = None, **arguments: Any) -> Submission:
+def plan(function: str, /, *, client: Client | None = None, backend: str | None = None, **arguments: Any) -> Submission:
     """Return what `function` ("train", ...) would send for `arguments`, with every fault in `.plan.faults`.
 
-    Nothing is sent or uploaded. Raises InvalidJob for what is wrong on every backend.
+    backend: to plan for, by default the one that the flag gives now. Nothing is sent or uploaded. Raises InvalidJob for
+    what is wrong on every backend, LyftLearnError if the backend is not installed.
     """
     asker = client or Client()
-    return asker._prepare(function, **_complete(asker, function, arguments))  # noqa: SLF001 - the client's other half
+    given = _complete(asker, function, arguments)
+    return asker._prepare(function, backend, **given)  # noqa: SLF001 - the client's other half
 
 
 def explain(

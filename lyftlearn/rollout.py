@@ -83,6 +83,11 @@ class Decision:
         }
 
 
+def of_caller(backend: str, attributes: Mapping[str, Any]) -> Decision:
+    """Return the decision of somebody who names the backend, for a plan that is looked at."""
+    return Decision(backend=backend, reason=f"{backend} was asked for", source="caller", attributes=attributes)
+
+
 def _shortened(text: str) -> str:
     line = " ".join(text.split())
     return line if len(line) <= _LONGEST_REASON else f"{line[:_LONGEST_REASON]}..."

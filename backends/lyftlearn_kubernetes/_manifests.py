@@ -28,29 +28,38 @@ _COMMAND_FAILED = {
 }
 
 
-def config_map(program: Program) -> dict[str, Any]:
+def config_map(program: Program, options: Options) -> dict[str, Any]:
     """Return the immutable ConfigMap that carries the runtime into the pods of one namespace."""
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",
-        "metadata": {"name": program.name, "labels": {_names.MANAGED_BY: _names.OURS}},
+        "metadata": _shared(program.name, options),
         "immutable": True,
         "binaryData": program.encoded,
     }
 
 
-def service() -> dict[str, Any]:
+def service(options: Options) -> dict[str, Any]:
     """Return the headless Service under which the nodes of every job in a namespace have names."""
     return {
         "apiVersion": "v1",
         "kind": "Service",
-        "metadata": {"name": _names.SERVICE, "labels": {_names.MANAGED_BY: _names.OURS}},
+        "metadata": _shared(_names.SERVICE, options),
         "spec": {
             "clusterIP": "None",
             "publishNotReadyAddresses": True,
             "selector": {_names.MANAGED_BY: _names.OURS, _names.NODES: "several"},
         },
     }
+
+
+def _shared(name: str, options: Options) -> dict[str, Any]:
+    return {"name": name, **_namespace(options), "labels": {_names.MANAGED_BY: _names.OURS}}
+
+
+def _namespace(options: Options) -> dict[str, str]:
+    """Return the namespace where one is configured: whoever creates the objects by hand must not miss it."""
+    return {"namespace": options.namespace} if options.namespace else {}
 
 
 class JobManifest:
@@ -71,6 +80,7 @@ class JobManifest:
             "kind": "Job",
             "metadata": {
                 "name": self._spec.id,
+                **_namespace(self._options),
                 "labels": {**self._labels(), **queue},
                 "annotations": {**self._options.annotations, **_names.described(self._spec, outputs)},
             },

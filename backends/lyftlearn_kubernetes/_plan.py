@@ -74,9 +74,9 @@ class Planner:
         program = self._program()
         log = f"{self._storage_url}/{log_directory(spec.id)}" if visible(self._options, self._storage_url) else None
         job = _manifests.JobManifest(spec, self._options, program, text, log)
-        yield Request(operation=CREATE_PROGRAM, body=_manifests.config_map(program))
+        yield Request(operation=CREATE_PROGRAM, body=_manifests.config_map(program, self._options))
         if spec.nodes > 1:
-            yield Request(operation=CREATE_SERVICE, body=_manifests.service())
+            yield Request(operation=CREATE_SERVICE, body=_manifests.service(self._options))
         yield Request(operation=CREATE_JOB, body=job.build(dict(spec.output_uris)))
 
     def _bundle(self, spec: JobSpec) -> tuple[str, list[Request]]:
@@ -106,7 +106,7 @@ class Planner:
         digest = hashlib.sha256(content.encode()).hexdigest()
         key = f"bundles/{digest}.json"
         body = {"key": key, "uri": f"{self._storage_url}/{key}", "sha256": digest, "content": content}
-        return Request(operation=STORE, body=body)
+        return Request(operation=STORE, body=body, upload=True)
 
     def _faults(self, spec: JobSpec) -> Iterator[tuple[str, str]]:
         if spec.kind in (JobKind.TUNE, JobKind.NOTEBOOK):

@@ -20,6 +20,7 @@ class Call:
 
     command: str
     function: str | None
+    backend: str | None
     json: bool
     config: str | None
     wait: bool
@@ -58,6 +59,7 @@ def _call(options: dict[str, Any]) -> Call:
     return Call(
         command=own["command"],
         function=own.get("function"),
+        backend=own.get("backend"),
         json=own.get("json", False),
         config=own.get("config"),
         wait=own.get("wait", False) or own.get("follow", False),

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import sys
 from typing import TYPE_CHECKING, Any
 
-from lyftlearn import ops
+from lyftlearn import _views, ops
 from lyftlearn._client import Client
 from lyftlearn.backend import Capability, Verdict
-from lyftlearn.cli import _output, _submit
+from lyftlearn.cli import _output, _submit, _yaml
 from lyftlearn.cli._exits import Exit
 
 if TYPE_CHECKING:
-    from lyftlearn.backend import Plan
+    from lyftlearn.backend import Plan, Request
     from lyftlearn.cli._call import Call
     from lyftlearn.ops import Installed
     from lyftlearn.rollout import Decision
@@ -24,7 +25,8 @@ _SIGNS = {Verdict.OK: "ok", Verdict.WARNING: "!!", Verdict.FAILED: "XX"}
 def plan(call: Call) -> Exit:
     """Show the requests for a job that is not sent, and what stands against it."""
     client = Client(config=call.config)
-    made = ops.plan(str(call.function), client=client, **_submit.complete(client, call.arguments)).plan
+    arguments = _submit.complete(client, call.arguments)
+    made = ops.plan(str(call.function), client=client, backend=call.backend, **arguments).plan
     if call.json:
         _output.document(_plan_document(made))
     else:
@@ -87,15 +89,33 @@ def _plan_document(made: Plan) -> dict[str, Any]:
 
 
 def _show_plan(made: Plan) -> None:
-    document = _plan_document(made)
-    _output.facts({"id": document["id"], "backend": made.backend, "because": document["decision"].get("reason", "")})
+    """Print the requests as YAML that the substrate's own tool takes, and all else as comments."""
+    short = sys.stdout.isatty()
+    decision = json.loads(made.spec.decision)
+    facts = {"id": made.spec.id, "backend": made.backend, "because": decision.get("reason", "")}
+    _comment("\n".join(_views.aligned([(name, _views.printable(value)) for name, value in facts.items() if value])))
     for path, problem in made.faults:
-        _output.say(f"\nfault in {path}: {problem}")
+        _comment(f"fault in {path}: {problem}")
     for note in made.notes:
-        _output.say(f"\nnote: {note}")
-    for at, request in enumerate(document["requests"], start=1):
-        _output.say(f"\nrequest {at}: {request['operation']}")
-        _output.say(json.dumps(request["body"], indent=2, default=_output.plain))
+        _comment(f"note: {note}")
+    if short:
+        _comment("long texts are cut for the terminal; in a pipe or a file they are whole")
+    for at, request in enumerate(made.requests, start=1):
+        _show_request(f"request {at}: {request.operation}", request, short=short, sent=not made.faults)
+
+
+def _show_request(title: str, request: Request, *, short: bool, sent: bool) -> None:
+    if sent and not request.upload:
+        _output.say("---")
+        _comment(title)
+        _output.say(_yaml.document(request.body, short=short).rstrip("\n"))
+    else:
+        _comment(f"{title}\n{_yaml.document(request.body, short=True)}")
+
+
+def _comment(text: str) -> None:
+    for line in text.splitlines():
+        _output.say(f"# {line}".rstrip())
 
 
 def _show_decision(decision: Decision) -> None:

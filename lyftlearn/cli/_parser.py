@@ -254,7 +254,17 @@ def _download(command: argparse.ArgumentParser) -> None:
 
 
 def _plan(command: argparse.ArgumentParser) -> None:
-    _functions(command, lambda kind: _submission(kind, act=False))
+    _functions(command, _planned)
+
+
+def _planned(kind: JobKind) -> Adder:
+    def add(command: argparse.ArgumentParser) -> None:
+        _submission(kind, act=False)(command)
+        command.add_argument(
+            "--backend", metavar="NAME", dest="_backend", help="plan for this backend, whatever the flag says"
+        )
+
+    return add
 
 
 def _explain(command: argparse.ArgumentParser) -> None:

@@ -13,22 +13,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-from tests.kubernetes.cluster import validation
+from tests.kubernetes.cluster import discovery, validation
 from tests.kubernetes.cluster.access import Access, Caller
+from tests.kubernetes.cluster.discovery import GROUPS, KINDS
 from tests.kubernetes.cluster.store import ApiError, Object, Store
 from tests.kubernetes.cluster.watching import Watch, matches
 
-GROUPS = {"jobs": "batch"}
-KINDS = {
-    "jobs": "Job",
-    "pods": "Pod",
-    "configmaps": "ConfigMap",
-    "services": "Service",
-    "secrets": "Secret",
-    "events": "Event",
-    "resourcequotas": "ResourceQuota",
-    "namespaces": "Namespace",
-}
 LOG_LINES = "log"
 LogSource = Callable[[Object, str, dict[str, str]], Iterator[bytes]]
 
@@ -157,8 +147,8 @@ class Request:
         if self.words[-1:] == ["selfsubjectaccessreviews"]:
             return self._review()
         words = self.words[2:] if self.words[:1] == ["api"] else self.words[3:]
-        if not words:
-            return 200, discovery(self.words)
+        if self.words[:1] == ["openapi"] or not words:
+            return 200, discovery.answer(self.words)
         if words[0] != "namespaces":
             raise ApiError(404, "NotFound", "the server could not find the requested resource")
         if len(words) <= 2:
@@ -208,8 +198,13 @@ class Request:
         item = self._parsed()
         if self.store.find("namespaces", "", self.namespace) is None:
             raise ApiError(404, "NotFound", f'namespaces "{self.namespace}" not found')
+        if (item.get("metadata") or {}).get("namespace") not in (None, self.namespace):
+            raise ApiError(
+                400, "BadRequest", "the namespace of the provided object does not match the one of the request"
+            )
         if self.params.get("dryRun") == "All":
             check(self.api, "create", self.kind, item)
+            self.store.check_free(self.kind, self.namespace, item)
             return 201, item
         return 201, admit(self.api, "create", self.kind, self.namespace, item)
 
@@ -299,26 +294,3 @@ def merge(item: Object, patch: Object) -> None:
             merge(item.setdefault(key, {}), value)
         else:
             item[key] = value
-
-
-def discovery(words: list[str]) -> Object:
-    """What kubectl asks before anything else."""
-    if words == ["api"]:
-        return {"kind": "APIVersions", "versions": ["v1"]}
-    if words == ["apis"]:
-        version = {"groupVersion": "batch/v1", "version": "v1"}
-        group = {"name": "batch", "versions": [version], "preferredVersion": version}
-        return {"kind": "APIGroupList", "apiVersion": "v1", "groups": [group]}
-    kinds = [kind for kind in KINDS if GROUPS.get(kind, "") == ("batch" if words[0] == "apis" else "")]
-    verbs = ["create", "delete", "get", "list", "patch", "watch"]
-    resources = [
-        {
-            "name": kind,
-            "singularName": KINDS[kind].lower(),
-            "namespaced": kind != "namespaces",
-            "kind": KINDS[kind],
-            "verbs": verbs,
-        }
-        for kind in kinds
-    ]
-    return {"kind": "APIResourceList", "groupVersion": "/".join(words[1:]), "resources": resources}

@@ -71,11 +71,16 @@ class Store:
             metadata = item.setdefault("metadata", {})
             if "name" not in metadata:
                 metadata["name"] = metadata.get("generateName", "x-") + random_name()
+            self.check_free(kind, namespace, item)
             key = (kind, namespace, metadata["name"])
-            if key in self._items:
-                raise ApiError(409, "AlreadyExists", f'{kind} "{metadata["name"]}" already exists')
             metadata.update(namespace=namespace, uid=str(uuid.uuid4()), creationTimestamp=now())
             return self._put(key, item, "ADDED", None)
+
+    def check_free(self, kind: str, namespace: str, item: Object) -> None:
+        """Refuse a name that is taken."""
+        name = item["metadata"].get("name")
+        if (kind, namespace, name) in self._items:
+            raise ApiError(409, "AlreadyExists", f'{kind} "{name}" already exists')
 
     def get(self, kind: str, namespace: str, name: str) -> Object:
         with self.changed:
