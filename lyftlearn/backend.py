@@ -250,10 +250,13 @@ class Following:
         self._closed = True
         self._update(frozenset())
 
-    def wait_for_change(self, timeout: float) -> bool:
-        """Sleep at most `timeout` seconds; return True at once when the ids change or this is closed."""
+    def wait_for_change(self, timeout: float, seen: frozenset[str] | None = None) -> bool:
+        """Sleep at most `timeout` seconds; return True at once when the ids change or this is closed.
+
+        seen: the ids that were read last. Where they are given, a change between that reading and this call counts.
+        """
         with self._changed:
-            before = self._ids
+            before = self._ids if seen is None else seen
             return self._changed.wait_for(lambda: self._closed or self._ids != before, timeout)
 
     def _update(self, ids: frozenset[str]) -> None:
@@ -338,13 +341,14 @@ class Backend(ABC):
         """
         said: dict[str, JobEvent] = {}
         while not following.closed:
-            for job_id in following.ids:
+            ids = following.ids
+            for job_id in ids:
                 with suppress(JobNotFound):
                     event = self.describe(job_id).event
                     if said.get(job_id) != event:
                         said[job_id] = event
                         yield event
-            following.wait_for_change(_POLL)
+            following.wait_for_change(_POLL, ids)
 
     @abstractmethod
     def outputs(self, job_id: str) -> Mapping[str, str]:

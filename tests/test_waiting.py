@@ -223,6 +223,17 @@ def test_following_wakes_whoever_waits() -> None:
     assert following.wait_for_change(60)
 
 
+def test_a_change_before_the_wait_is_no_secret() -> None:
+    """A job that is followed while the watch looks at the others must not wait until the watch looks again."""
+    following = Following()
+    following.add("job-a")
+    seen = following.ids
+    assert not following.wait_for_change(0, seen)
+    following.add("job-b")
+    assert not following.wait_for_change(0)
+    assert following.wait_for_change(60, seen)
+
+
 def test_status_is_paced(connection: Connection) -> None:
     """A bare loop on `status` asks at most once a second."""
     job = handle(connection, "job-a")

@@ -70,8 +70,10 @@ class Follower:
     def _listen(self, following: Following) -> None:
         """Wake the loop when somebody follows another job, or none any more, and now and then."""
         while not (following.closed or self._left.is_set()):
-            following.wait_for_change(TICK)
+            ids = following.ids
             self._queue.put(None)
+            following.wait_for_change(TICK, ids)
+        self._queue.put(None)
 
     def _take_all(self) -> bool:
         """Take in what came, waiting for the first; whether time has passed or other jobs are followed."""

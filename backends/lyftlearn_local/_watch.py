@@ -35,7 +35,7 @@ def watch(jobs: Jobs, following: Following) -> Iterator[JobEvent]:
                 changed = True
                 yield event
         pause = SHORTEST_PAUSE if changed else min(pause * 2, LONGEST_PAUSE)
-        if following.ids == ids and following.wait_for_change(pause):
+        if following.wait_for_change(pause, ids):
             pause = SHORTEST_PAUSE
 
 
