@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from typing import Any
 
 from lyftlearn.types import FailureReason, JobStatus
 
 _PREFIX = "lyftlearn/1 "
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
     """How the command ended. exit_code: its own, None where it never ran or was stopped. message: its last words."""
 
@@ -21,19 +22,29 @@ class Report:
     message: str
 
 
-def read_report(text: str) -> Report | None:
-    """Return what `text` tells, wherever in it the report begins; None if the runtime left none."""
-    _, _, rest = text.partition(_PREFIX)
+def read_report(text: str, *, within: bool = True) -> Report | None:
+    """Return what `text` tells; None if the runtime left nothing that can be read.
+
+    within: whether the report may stand anywhere in it, because the substrate adds words of its own.
+    """
+    before, _, rest = text.partition(_PREFIX)
+    if before and not within:
+        return None
     try:
         facts, end = json.JSONDecoder().raw_decode(rest)
-    except ValueError:
+        return _report(facts, rest[end:].strip())
+    except (ValueError, TypeError, AttributeError):  # a program may write there too, and whatever it likes
         return None
+
+
+def _report(facts: dict[str, Any], message: str) -> Report:
     reason = FailureReason(facts["reason"]) if facts.get("reason") else None
     ended = JobStatus.STOPPED if facts.get("stopped") else JobStatus.SUCCEEDED
+    code = facts.get("exit_code")
     return Report(
         status=JobStatus.FAILED if reason else ended,
         reason=reason,
-        exit_code=facts.get("exit_code"),
-        attempt=max(1, facts.get("attempt") or 1),
-        message=rest[end:].strip(),
+        exit_code=None if code is None else int(code),
+        attempt=max(1, int(facts.get("attempt") or 1)),
+        message=message,
     )

@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from lyftlearn.backend import read_report
 from lyftlearn_kubernetes import _names
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-REPORT_PREFIX = "lyftlearn/1 "
+    from lyftlearn.backend import Report
+
 INDEX = "batch.kubernetes.io/job-completion-index"
 
 
@@ -23,17 +25,6 @@ class Condition:
     reason: str
     message: str
     at: datetime
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Report:
-    """What the runtime left as the container's termination message."""
-
-    reason: str | None
-    exit_code: int | None
-    attempt: int
-    stopped: bool
-    words: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -195,22 +186,5 @@ def _ending(terminated: Mapping[str, Any]) -> Ending:
         reason=terminated.get("reason") or "",
         text=text.strip(),
         at=moment(terminated.get("finishedAt") or "1970-01-01T00:00:00Z"),
-        report=_report(text),
-    )
-
-
-def _report(text: str) -> Report | None:
-    first, _, words = text.partition("\n")
-    if not first.startswith(REPORT_PREFIX):
-        return None
-    try:
-        facts = json.loads(first.removeprefix(REPORT_PREFIX))
-    except ValueError:
-        return None
-    return Report(
-        reason=facts.get("reason"),
-        exit_code=facts.get("exit_code"),
-        attempt=facts.get("attempt") or 1,
-        stopped=bool(facts.get("stopped")),
-        words=words.strip(),
+        report=read_report(text, within=False),
     )

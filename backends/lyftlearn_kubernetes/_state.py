@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
+    from lyftlearn.backend import Report
     from lyftlearn_kubernetes._observed import Condition, Ending, ObservedJob, ObservedPod
 
 LONGEST_LINGERING = timedelta(minutes=10)  # a pod on a dead node is not heard of any more
@@ -108,8 +109,12 @@ def _tells_why(pod: ObservedPod) -> bool:
     if pod.ending is None:
         return pod.phase == "Failed"
     report = pod.ending.report
-    was_ended = report.stopped if report else pod.deleted and pod.ending.reason != OOM_KILLED
+    was_ended = _stopped(report) if report else pod.deleted and pod.ending.reason != OOM_KILLED
     return pod.disruption is not None if was_ended else pod.ending.exit_code != 0
+
+
+def _stopped(report: Report) -> bool:
+    return report.status is JobStatus.STOPPED
 
 
 def _told(pod: ObservedPod) -> bool:
@@ -123,7 +128,8 @@ def _ended_at(pod: ObservedPod) -> tuple[bool, datetime]:
 
 def why(pod: ObservedPod) -> tuple[FailureReason, str, int | None]:
     """Return reason, message and the command's exit code of a pod that failed."""
-    if pod.disruption is not None and (pod.ending is None or pod.ending.report is None or pod.ending.report.stopped):
+    report = pod.ending.report if pod.ending else None
+    if pod.disruption is not None and (report is None or _stopped(report)):
         words = pod.message or pod.disruption.message or pod.disruption.reason
         return FailureReason.PREEMPTED, f"its node or its place was lost: {words}", None
     if pod.ending is None:
@@ -133,10 +139,10 @@ def why(pod: ObservedPod) -> tuple[FailureReason, str, int | None]:
 
 def _why_ended(ending: Ending) -> tuple[FailureReason, str, int | None]:
     if ending.reason == OOM_KILLED:
-        return FailureReason.OUT_OF_MEMORY, (ending.report and ending.report.words) or OUT_OF_MEMORY, KILLED
+        return FailureReason.OUT_OF_MEMORY, (ending.report and ending.report.message) or OUT_OF_MEMORY, KILLED
     report = ending.report
     if report is not None and report.reason is not None:
-        return FailureReason(report.reason), report.words, report.exit_code
+        return report.reason, report.message, report.exit_code
     if ending.reason in NEVER_STARTED or ending.exit_code in CANNOT_EXECUTE:
         return FailureReason.IMAGE, f"{NO_PYTHON} ({ending.text or ending.reason})", None
     words = ending.text[-700:] or ending.reason
