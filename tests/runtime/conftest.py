@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from lyftlearn._zipapp import runtime_archive
-from lyftlearn.testing import probe
+from lyftlearn.parity import probe
 
 UID = 1000
 VARIABLES = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": "/root", "IMAGE_SAYS": "hello"}
@@ -59,6 +59,7 @@ class Container:
     variables: dict[str, str] = field(default_factory=dict)
     binds: list[str] = field(default_factory=list)
     mounts: list[str] = field(default_factory=list)
+    ml_mounts: list[str] = field(default_factory=list)
     network: bool = False
 
     @property
@@ -173,7 +174,7 @@ class Container:
             "HOSTNAME": "ip-10-0-1-2",
             **self.variables,
         }
-        return ["--bind", str(self.root), "/lyftlearn", "--bind", str(self.ml), "/opt/ml", "--"]
+        return ["--bind", str(self.root), "/lyftlearn", "--bind", str(self.ml), "/opt/ml", *self.ml_mounts, "--"]
 
     def _local(self) -> list[str]:
         """This machine: the bundle in a variable, the paths through the mount namespace."""

@@ -1,0 +1,204 @@
+"""From a finished job to facts: its state, its lines, its report, its artifacts."""
+
+from __future__ import annotations
+
+import json
+import re
+import stat
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, TypeAlias
+
+from lyftlearn._job import Job
+from lyftlearn.parity import probe, scenes
+from lyftlearn.parity.probe import Redactor
+from lyftlearn.types import JSON, JobState, JobStatus
+
+Facts: TypeAlias = dict[str, JSON]
+_GATEWAY_PATIENCE = 3.0
+LINES = "command lines"
+_TIME = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d([.,]\d+)?(Z|[+-]\d\d:?\d\d)?")
+_BULK = tuple(f"{name}|" for name in ("order", "many"))
+
+
+class NotObserved(Exception):
+    """A job has told nothing, and why."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """What looking at jobs takes.
+
+    redact: under the run's key. grace: seconds between SIGTERM and SIGKILL. counted: says how often a StatsD counter
+    has come to the gateway, where somebody can look there.
+    """
+
+    redact: Redactor
+    grace: float
+    counted: Callable[[str], int] | None = None
+
+
+Looker: TypeAlias = Callable[[Job, Look], Facts]
+
+
+def flat(value: Any, *words: str) -> Facts:
+    """Return every leaf of nested mappings by its path."""
+    if not isinstance(value, Mapping):
+        return {" ".join(words): value}
+    found: Facts = {}
+    for key, item in value.items():
+        found |= flat(item, *words, json.dumps(key, ensure_ascii=False)[1:-1])
+    return found
+
+
+def state(job: Job, look: Look) -> dict[str, JSON]:
+    """What the handle says of the end."""
+    seen = job.state
+    return {
+        "status": str(seen.status),
+        "reason": str(seen.reason) if seen.reason else None,
+        "exit_code": seen.exit_code,
+        "message": look.redact.text(masked(seen.message, job.id)),
+        "attempt": seen.attempt,
+    }
+
+
+def masked(text: str, job_id: str) -> str:
+    """Return a text without the id of its job and without points in time."""
+    return _TIME.sub("<time>", text.replace(job_id, "<job>"))
+
+
+def ended(*words: str) -> Looker:
+    """Return a look at a job's state alone."""
+    return lambda job, look: flat(state(job, look), *words)
+
+
+def stopped(*words: str) -> Looker:
+    """Return a look at the state, and at which signals were heard; of two processes in whichever order."""
+
+    def looked(job: Job, look: Look) -> Facts:
+        lines = list(job.logs())
+        heard = sorted(line for line in lines if "SIG" in line)
+        return flat({**state(job, look), "heard": heard, "went on": _went_on(lines, look.grace)}, *words)
+
+    return looked
+
+
+def _went_on(lines: Sequence[str], grace: float) -> str:
+    """How long a command went on that does not end when it is asked to: in classes, since machines are busy."""
+    seconds = lines.count("still here")
+    if not seconds:
+        return "ended at once"
+    if seconds < grace / 2:
+        return "shorter than the grace"
+    return "as long as the grace" if seconds < grace * 1.5 + 10 else "longer than the grace"
+
+
+def retried(job: Job, look: Look) -> Facts:
+    """Return what the last attempt found, and what is said of all."""
+    lines: list[JSON] = list(job.logs())
+    return {**report(job), **flat({**state(job, look), "lines": lines}, "retries")}
+
+
+def several(job: Job, _look: Look) -> Facts:
+    """Return what every node saw, and which lines each one has."""
+    found = report(job)
+    for rank in range(sum(1 for path in found if path.endswith(" count"))):
+        found[f"nodes {rank} lines"] = list(job.logs(node=rank))
+    return found
+
+
+def observed(job: Job, look: Look) -> Facts:
+    """Return what the job observed, and how many of its packets have come to the gateway."""
+    found = report(job)
+    if look.counted is not None:
+        found["statsd counted"] = _counted(look.counted, f"parity.{job.id}")
+    return found
+
+
+def _counted(counted: Callable[[str], int], counter: str) -> int:
+    """Ask for a while: what counts packets may be a moment behind."""
+    until = time.monotonic() + _GATEWAY_PATIENCE
+    while counted(counter) < probe.STATSD_PACKETS and time.monotonic() < until:
+        time.sleep(0.05)
+    return counted(counter)
+
+
+def report(job: Job) -> Facts:
+    """Return what the job left as an output."""
+    check_success(job.state)
+    with TemporaryDirectory(prefix="lyftlearn-parity-") as directory:
+        text = (job.download(directory, output="output") / "output" / scenes.REPORT).read_text(encoding="utf-8")
+    return flat(json.loads(text))
+
+
+def check_success(seen: JobState) -> None:
+    """Raise NotObserved for a job that should have succeeded."""
+    if seen.status is not JobStatus.SUCCEEDED:
+        why = f" ({seen.reason})" if seen.reason else ""
+        raise NotObserved(f"{seen.status}{why}: {seen.message}")
+
+
+def artifacts(job: Job, look: Look) -> Facts:
+    """Return every file, directory and link of every output, as downloaded."""
+    return flat(_outputs(job, look), "artifacts")
+
+
+def _outputs(job: Job, look: Look) -> dict[str, dict[str, JSON]]:
+    check_success(job.state)
+    with TemporaryDirectory(prefix="lyftlearn-parity-") as directory:
+        place = job.download(directory)
+        return {output: _members(place / output, look) for output in sorted(job.outputs)}
+
+
+def _members(top: Path, look: Look) -> dict[str, JSON]:
+    paths = sorted(path for path in top.rglob("*") if path.name != scenes.REPORT)
+    return {path.relative_to(top).as_posix(): _member(path, look) for path in paths}
+
+
+def _member(path: Path, look: Look) -> JSON:
+    if path.is_symlink():
+        return f"-> {path.readlink()}"
+    mode = stat.filemode(path.stat().st_mode)
+    if path.is_dir():
+        return mode
+    return f"{mode} {path.stat().st_size} bytes {look.redact.fingerprint(path.read_bytes())}"
+
+
+def output(job: Job, look: Look) -> Facts:
+    """Return what became of the lines that `scenes.output` printed. A line that came twice is there twice."""
+    check_success(job.state)
+    lines = list(job.logs())
+    found: dict[str, Any] = {"count": len(lines), "empty": lines.count("")}
+    for name in [*(name for name, _ in scenes.SPECIAL), "last"]:
+        found[name] = [line.partition("|")[2] for line in lines if line.startswith(f"{name}|")]
+    for length in scenes.LENGTHS:
+        tag = f"long-{length}|"
+        found[f"long {length}"] = [_length(line, tag) for line in lines if line.startswith(tag)]
+    found |= {tag[:-1]: _sequence(lines, tag, look) for tag in _BULK}
+    return flat(found, "output")
+
+
+def _length(line: str, tag: str) -> str:
+    """How many of the characters came; another line may be glued to them."""
+    rest = line.removeprefix(tag)
+    return f"{len(rest)} characters" + ("" if rest.strip("x") == "" else ", others among them")
+
+
+def _sequence(lines: Sequence[str], tag: str, look: Look) -> dict[str, JSON]:
+    came = [line for line in lines if line.startswith(tag)]
+    numbers = [int(line.split("|")[1]) for line in came if re.fullmatch(r"\w+\|\d+(\|\w+)?", line)]
+    in_order = numbers == sorted(numbers)
+    return {"count": len(came), "in order": in_order, "all": look.redact.fingerprint("\n".join(came).encode())}
+
+
+def command(job: Job, look: Look) -> Facts:
+    """Return how the user's own command ended, what it left, and its lines in `LINES`, for `lay_out`."""
+    found = flat(state(job, look), "command")
+    found[LINES] = [masked(line, job.id) for line in job.logs()]
+    if job.state.status is JobStatus.SUCCEEDED:
+        found |= flat(_outputs(job, look), "command", "artifact")
+    return found

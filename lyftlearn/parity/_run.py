@@ -1,0 +1,210 @@
+"""Running the jobs of a comparison: all at once, as far as each backend lets us, and none left behind on Ctrl-C.
+
+One thread serves one job from its submission to its last fact. Nothing that happens to one job or on one backend holds
+up the others: what goes wrong is what was observed.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+
+from lyftlearn._client import Client
+from lyftlearn._job import Job
+from lyftlearn.errors import BackendUnavailable, LyftLearnError, QuotaExceeded, WaitTimeout
+from lyftlearn.parity._facts import Facts, Look, NotObserved, masked
+from lyftlearn.parity._trials import Trial, is_running
+from lyftlearn.types import JobState
+
+OBSERVED = "observed"
+_STEP = "10s"
+_LEAVE_TO_SUBMIT = 60.0  # seconds that submissions under way get to be answered, so that what they started is stopped
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """How far it is. finished, of: jobs of all backends. by_backend: the same of each."""
+
+    finished: int
+    of: int
+    by_backend: Mapping[str, tuple[int, int]]
+
+
+@dataclass(frozen=True)
+class Told:
+    """What one job told. end: OBSERVED, or why nothing was."""
+
+    end: str
+    facts: Facts
+
+
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C. The message says what became of the jobs."""
+
+
+class Place:
+    """One backend: its client, and how many jobs it may have at once."""
+
+    def __init__(self, name: str, client: Client, parallel: int) -> None:
+        self.name = name
+        self.client = client
+        self._most = parallel
+        self._active = 0
+        self._changed = threading.Condition()
+
+    @contextmanager
+    def slot(self) -> Iterator[None]:
+        """Hold one of the places; wait for it."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._active < self._most)
+            self._active += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._active -= 1
+                self._changed.notify_all()
+
+    def full(self) -> bool:
+        """Take note that a quota holds. Return whether one of our own jobs has to end first, and will."""
+        with self._changed:
+            self._most = max(1, self._active - 1)
+            return self._active > 1
+
+
+class Runner:
+    """Runs trials. patience: seconds in which a job should have started. on_update: told of every job that ended."""
+
+    def __init__(self, look: Look, patience: float, on_update: Callable[[Progress], None] | None) -> None:
+        self._look = look
+        self._patience = patience
+        self._on_update = on_update
+        self._changed = threading.Condition()
+        self._submitting = 0
+        self._jobs: list[Job] = []
+        self._cancelled = False
+        self._told: dict[tuple[int, str], Told] = {}
+
+    def run(self, places: Sequence[Place], trials: Sequence[Trial]) -> list[dict[str, Told]]:
+        """Return what every trial told in each of `places`, in which a place may come twice."""
+        threads = [
+            threading.Thread(target=self._keep, args=(at, place, trial), name=f"parity-{trial.name}", daemon=True)
+            for trial in trials
+            for at, place in enumerate(places)
+        ]
+        try:
+            for thread in threads:
+                thread.start()
+            self._await(places, len(threads))
+        except KeyboardInterrupt as exc:
+            raise Interrupted(self._stop_all()) from exc
+        return [{trial.name: self._told[at, trial.name] for trial in trials} for at in range(len(places))]
+
+    def _await(self, places: Sequence[Place], count: int) -> None:
+        with self._changed:
+            while len(self._told) < count:
+                self._changed.wait()
+                if self._on_update:
+                    self._on_update(self._progress(places, count))
+
+    def _progress(self, places: Sequence[Place], count: int) -> Progress:
+        share = count // len(places) if places else 0
+        done = {place.name: (0, 0) for place in places}
+        for at, place in enumerate(places):
+            finished, of = done[place.name]
+            done[place.name] = (finished + sum(1 for other, _ in self._told if other == at), of + share)
+        return Progress(finished=len(self._told), of=count, by_backend=done)
+
+    def _keep(self, at: int, place: Place, trial: Trial) -> None:
+        told = self._told_of(place, trial)
+        with self._changed:
+            self._told[at, trial.name] = told
+            self._changed.notify_all()
+
+    def _told_of(self, place: Place, trial: Trial) -> Told:
+        """Run a trial to what it tells. Whatever happens is an answer: nobody waits for this thread otherwise."""
+        try:
+            return Told(OBSERVED, self._observed(place, trial))
+        except NotObserved as exc:
+            return Told(f"not observed: {exc}", {})
+        except Exception as exc:  # noqa: BLE001 - a plugin may raise anything, and it must not hold up the others
+            return Told(f"not observed: {type(exc).__name__}: {exc}", {})
+
+    def _observed(self, place: Place, trial: Trial) -> Facts:
+        while True:
+            with place.slot():
+                job = self._submitted(place, trial)
+                if job is not None:
+                    self._finish(job, trial)
+                    return trial.look(job, self._look)
+
+    def _submitted(self, place: Place, trial: Trial) -> Job | None:
+        """Submit; None where a quota holds until another of our jobs has ended."""
+        with self._submission():
+            try:
+                job = place.client.train(f"parity-{trial.name}", **trial.arguments)
+            except QuotaExceeded:
+                if place.full():
+                    return None
+                raise
+            except BackendUnavailable as exc:
+                _stop_if_there(place.client, exc.job_id)
+                raise
+            self._jobs.append(job)
+        return job
+
+    @contextmanager
+    def _submission(self) -> Iterator[None]:
+        with self._changed:
+            if self._cancelled:
+                raise NotObserved("interrupted")
+            self._submitting += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._submitting -= 1
+                self._changed.notify_all()
+
+    def _finish(self, job: Job, trial: Trial) -> None:
+        """Do what is to be done while the job runs, and see its end. A job that does not start is stopped."""
+        if not is_running(job, time.monotonic() + self._patience):
+            job.stop()
+            raise NotObserved(masked(f"it did not start within {self._patience:g} s: {_words(job.state)}", job.id))
+        if trial.act is not None:
+            trial.act(job)
+        while not job.state.status.finished:
+            with suppress(WaitTimeout):
+                job.wait(_STEP, check=False, progress=False)
+
+    def _stop_all(self) -> str:
+        """Stop what was started, and say so: nobody else holds the ids."""
+        with self._changed:
+            self._cancelled = True
+            self._changed.wait_for(lambda: not self._submitting, _LEAVE_TO_SUBMIT)
+            left = [job for job in self._jobs if not job.state.status.finished]
+        failed = [job.id for job in left if not _stop(job)]
+        said = f"interrupted; {len(left) - len(failed)} jobs were asked to stop"
+        return f"{said}, and these could not be: {' '.join(failed)}" if failed else said
+
+
+def _words(state: JobState) -> str:
+    return f"{state.status}: {state.message}" if state.message else str(state.status)
+
+
+def _stop(job: Job) -> bool:
+    try:
+        job.stop()
+    except LyftLearnError:
+        return False
+    return True
+
+
+def _stop_if_there(client: Client, job_id: str | None) -> None:
+    """A job whose acceptance nobody knows of would run unseen."""
+    with suppress(LyftLearnError):
+        if job_id:
+            client.job(job_id).stop()
