@@ -20,6 +20,10 @@ class Verdict(StrEnum):
     UNKNOWN = "unknown"  # differs, and nobody has classed it
 
 
+GRAVITY = (Verdict.EQUAL, Verdict.NOISE, Verdict.ALLOWED, Verdict.UNKNOWN, Verdict.BROKEN)
+"""The verdicts, the gravest last."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Observation:
     """Everything that was observed in one run on one backend.
@@ -49,10 +53,23 @@ class Row:
     reference: str | None
     cells: Mapping[str, Cell]
 
+    @property
+    def subject(self) -> str:
+        """What the fact is about: the first word of its path."""
+        return self.path.partition(" ")[0]
+
+    @property
+    def worst(self) -> Verdict:
+        """The gravest of its verdicts."""
+        return max((cell.verdict for cell in self.cells.values()), key=GRAVITY.index, default=Verdict.EQUAL)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Parity:
-    """A whole comparison. reference: the backend that the others are held against. command: the user's own, if any."""
+    """A whole comparison. reference: the backend that the others are held against. command: the user's own, if any.
+
+    unmatched: the patterns of rules that name no fact, which is how a list of rules rots.
+    """
 
     reference: str
     backends: tuple[str, ...]
@@ -61,9 +78,9 @@ class Parity:
     version: str
     started_at: datetime
     seconds: float
+    unmatched: tuple[str, ...] = ()
 
     @property
     def holds(self) -> bool:
         """Whether nothing is broken and nothing unknown."""
-        bad = (Verdict.BROKEN, Verdict.UNKNOWN)
-        return not any(cell.verdict in bad for row in self.rows for cell in row.cells.values())
+        return not any(row.worst in (Verdict.BROKEN, Verdict.UNKNOWN) for row in self.rows)

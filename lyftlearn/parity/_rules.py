@@ -1,0 +1,170 @@
+"""Which facts are the contract and which may differ, read from `rules.toml`.
+
+A pattern is a path in which `*` stands for any characters of one word, and `**` for anything. The first pattern that
+names a path decides, in the file's order. A rule of the class "contract" names what must be equal; one of the class
+"allowed" what may differ, with its reason. `row` is where docs/container-contract.md says so.
+
+An allowed rule with `values`, patterns of JSON texts, steps back for the next one where a value is another: a service
+variable is one by what is in it. One with `unobserved` instead of paths says why no observation shows the difference.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from lyftlearn.errors import InvalidJob
+
+CONTRACT, ALLOWED = "contract", "allowed"
+_FILE = "rules.toml"
+_KEYS = {CONTRACT: ("class", "row", "paths"), ALLOWED: ("class", "row", "reason", "paths", "values", "unobserved")}
+_TEXTS = {CONTRACT: ("row",), ALLOWED: ("row", "reason")}
+_Fault = tuple[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rule:
+    """What one row of the documentation says of facts. reason: why they may differ; empty for the contract."""
+
+    allowed: bool
+    row: str
+    reason: str
+    patterns: tuple[str, ...]
+    values: tuple[str, ...]
+
+    def admits(self, *texts: str | None) -> bool:
+        """Whether the rule judges facts of these values; those that are absent do not count."""
+        there = [text for text in texts if text is not None]
+        return not self.values or all(any(_expression(one).fullmatch(text) for one in self.values) for text in there)
+
+
+@dataclass(frozen=True)
+class Match:
+    """A rule, and which of its patterns named the path."""
+
+    rule: Rule
+    pattern: str
+
+
+class Rules:
+    """Rules in their order."""
+
+    def __init__(self, rules: tuple[Rule, ...]) -> None:
+        self.rules = rules
+        self._compiled = [(_expression(pattern), Match(rule, pattern)) for rule in rules for pattern in rule.patterns]
+
+    @property
+    def patterns(self) -> tuple[str, ...]:
+        """All of them, in order."""
+        return tuple(match.pattern for _, match in self._compiled)
+
+    def matches(self, path: str) -> tuple[Match, ...]:
+        """Return those that may judge `path`, in order: up to the first that does so whatever the values are."""
+        found = []
+        for expression, match in self._compiled:
+            if expression.fullmatch(path):
+                found.append(match)
+                if not match.rule.values:
+                    break
+        return tuple(found)
+
+
+@cache
+def _expression(pattern: str) -> re.Pattern[str]:
+    parts = {"**": ".*", "*": "[^ ]*"}
+    return re.compile(
+        "".join(parts.get(part) or re.escape(part) for part in re.split(r"(\*\*|\*)", pattern)), re.DOTALL
+    )
+
+
+@cache
+def shipped() -> Rules:
+    """Return the rules of the container contract."""
+    return _checked(_FILE, files(__package__).joinpath(_FILE).read_text(encoding="utf-8"))
+
+
+def load(path: str | os.PathLike[str]) -> Rules:
+    """Return the rules of a file. Raises InvalidJob, which lists every fault; OSError for what cannot be read."""
+    return _checked(str(path), Path(path).read_text(encoding="utf-8"))
+
+
+def _checked(origin: str, text: str) -> Rules:
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as exc:
+        raise InvalidJob([(origin, f"is not TOML: {exc}")]) from exc
+    faults = [(f"{origin}: {where}", problem) for where, problem in _faults(document)]
+    if faults:
+        raise InvalidJob(faults)
+    return Rules(tuple(_rule(table) for table in document["rule"]))
+
+
+def _rule(table: Mapping[str, Any]) -> Rule:
+    return Rule(
+        allowed=table["class"] == ALLOWED,
+        row=table["row"],
+        reason=table.get("reason", ""),
+        patterns=tuple(table.get("paths", ())),
+        values=tuple(table.get("values", ())),
+    )
+
+
+def _faults(document: Mapping[str, Any]) -> Iterator[_Fault]:
+    yield from ((key, "is not known: write only [[rule]] tables") for key in document if key != "rule")
+    tables = document.get("rule")
+    if not isinstance(tables, list) or not tables:
+        yield "rule", "is missing: write [[rule]] tables"
+        return
+    earlier: dict[str, int] = {}
+    for number, table in enumerate(tables, 1):
+        yield from ((f"rule {number}{where}", problem) for where, problem in _rule_faults(table))
+        for pattern in _patterns(table):
+            if pattern in earlier:
+                yield f"rule {number}.paths", f"{pattern!r} stands in rule {earlier[pattern]} already: keep one"
+            earlier.setdefault(pattern, number)
+
+
+def _rule_faults(table: Any) -> Iterator[_Fault]:
+    if not isinstance(table, Mapping):
+        yield "", f"is {table!r}: write a table"
+        return
+    chosen = str(table.get("class"))
+    if chosen not in _KEYS:
+        yield ".class", f"is {table.get('class')!r}: write {' or '.join(_KEYS)}"
+        return
+    known = _KEYS[chosen]
+    yield from ((f".{key}", f"is not known here: write {', '.join(known)}") for key in table if key not in known)
+    yield from (_must_be_text(table, key) for key in _TEXTS[chosen] if not _is_text(table.get(key)))
+    if "unobserved" not in table:
+        yield from _list_faults(table)
+    elif not _is_text(table["unobserved"]) or "paths" in table:
+        yield ".unobserved", "stands for paths: write why no observation shows the difference, and no paths"
+
+
+def _must_be_text(table: Mapping[str, Any], key: str) -> _Fault:
+    return f".{key}", f"is {table.get(key)!r}: write a text"
+
+
+def _list_faults(table: Mapping[str, Any]) -> Iterator[_Fault]:
+    if not _patterns(table) or len(_patterns(table)) < len(table["paths"]):
+        yield ".paths", f"is {table.get('paths')!r}: write a list of patterns, words with one space between them"
+    values = table.get("values", ["*"])
+    if not isinstance(values, list) or not values or not all(map(_is_text, values)):
+        yield ".values", f"is {values!r}: write a list of patterns of values"
+
+
+def _patterns(table: Any) -> list[str]:
+    """Return those that could be patterns at all."""
+    found = table.get("paths") if isinstance(table, Mapping) else None
+    return [one for one in found if _is_text(one) and " ".join(one.split()) == one] if isinstance(found, list) else []
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and bool(value.strip())

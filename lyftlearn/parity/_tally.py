@@ -1,0 +1,50 @@
+"""A comparison in numbers."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+
+from lyftlearn.parity._model import GRAVITY, Parity, Verdict
+
+BAD = (Verdict.BROKEN, Verdict.UNKNOWN)
+
+
+def by_backend(parity: Parity) -> Mapping[str, Counter[Verdict]]:
+    """Return how many facts of each backend have which verdict."""
+    return {name: Counter(row.cells[name].verdict for row in parity.rows) for name in parity.backends}
+
+
+def by_fact(parity: Parity) -> Counter[Verdict]:
+    """Return how many facts have which verdict as their worst."""
+    return Counter(row.worst for row in parity.rows)
+
+
+def reasons(parity: Parity) -> Counter[str]:
+    """Return why facts are allowed to differ, and how many for each reason."""
+    allowed = ({cell.reason for cell in row.cells.values() if cell.verdict is Verdict.ALLOWED} for row in parity.rows)
+    return Counter(reason for found in allowed for reason in found)
+
+
+def silent(parity: Parity) -> tuple[str, ...]:
+    """Return the backends of which nothing was observed at all."""
+    names = parity.backends if parity.rows else ()
+    return tuple(name for name in names if all(row.cells[name].value is None for row in parity.rows))
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun: `1 fact`, `1,204 facts`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def in_words(counts: Mapping[Verdict, int]) -> str:
+    """Return counts, the gravest first, without what there is none of."""
+    return ", ".join(f"{counts[verdict]:,} {verdict}" for verdict in reversed(GRAVITY) if counts.get(verdict))
+
+
+def sentence(parity: Parity) -> str:
+    """Return the whole in a sentence: `1,204 facts, 5 backends: 3 broken, 1 unknown, 41 allowed for 6 reasons`."""
+    counts, why = by_fact(parity), len(reasons(parity))
+    told = in_words(counts).replace(" allowed", f" allowed for {counted(why, 'reason')}")
+    size = f"{counted(len(parity.rows), 'fact')}, {counted(len(parity.backends), 'backend')}"
+    return f"{size}: {told or 'nothing was compared'}"
