@@ -32,7 +32,8 @@ class Job:
     labels: Mapping[str, str]
 
     def __init__(self, connection: Callable[[], Connection], record: JobRecord, *, kept: bool = True) -> None:
-        self.id, self.kind, self.name, self.labels = record.id, record.kind, record.name, record.labels
+        self.id, self.kind, self.name = record.id, record.kind, record.name
+        self.labels = dict(sorted(record.labels.items()))  # in no substrate's order
         self._connection = connection
         self._record = record
         self._kept = kept

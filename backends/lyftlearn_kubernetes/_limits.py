@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from lyftlearn.types import FailureReason
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 IMAGE_ERRORS = frozenset(("ErrImagePull", "ImagePullBackOff", "ImageInspectError", "RegistryUnavailable"))
 HOPELESS_IMAGE_ERRORS = frozenset(("InvalidImageName", "ErrImageNeverPull"))
 CONFIGURATION_ERRORS = frozenset(("CreateContainerConfigError", "CreateContainerError", "RunContainerError"))
+_NO_SECRET = re.compile(r'secret "([^"]+)" not found')  # kubelet, of an `envFrom` that is not there
 Verdict = tuple[FailureReason, str]
 
 
@@ -45,7 +47,13 @@ def _overdue_pod(pod: ObservedPod, options: Options, now: datetime) -> Verdict |
     if reason in HOPELESS_IMAGE_ERRORS or (reason in IMAGE_ERRORS and waited > options.starting):
         return FailureReason.IMAGE, f"{reason}: {message}"
     if reason in CONFIGURATION_ERRORS and waited > options.starting:
-        return FailureReason.CONFIGURATION, f"{reason}: {message}"
+        return FailureReason.CONFIGURATION, _in_our_words(reason, message)
     if waited > options.pending:
         return FailureReason.CONFIGURATION, f"its container did not start within {options.pending}: {reason} {message}"
     return None
+
+
+def _in_our_words(reason: str, message: str) -> str:
+    """A secret that is not there is told as every other substrate tells it."""
+    missing = _NO_SECRET.fullmatch(message)
+    return f"secrets: {missing[1]}: there is no such secret" if missing else f"{reason}: {message}"

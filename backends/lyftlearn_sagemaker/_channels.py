@@ -48,6 +48,11 @@ def plan_files(spec: JobSpec, options: JobOptions, storage_url: str, runtime_uri
     return files
 
 
+def field_of(channel: str) -> str:
+    """Return the field of the job that a channel carries."""
+    return {SOURCE: "source", ARTIFACT: "artifact"}.get(channel, f"inputs.{channel}")
+
+
 def uri_faults(spec: JobSpec) -> Iterator[tuple[str, str]]:
     """Yield every place that is not in S3."""
     places = {f"inputs.{name}": uri for name, uri in spec.inputs.items()}

@@ -10,6 +10,7 @@ from typing import Any
 from lyftlearn.backend import read_report
 from lyftlearn.events import JobEvent
 from lyftlearn.types import FailureReason, JobStatus
+from lyftlearn_sagemaker._channels import field_of
 from lyftlearn_sagemaker._request import ATTEMPT_METRIC
 
 ANEW = frozenset(("Interrupted", "Restarting"))
@@ -28,6 +29,7 @@ _OF_SECONDARY = {
     "Restarting": JobStatus.STARTING,
 }
 _ENDS = frozenset(("Completed", "Failed", "Stopped"))
+_NOTHING_THERE = re.compile(r'No S3 objects found under S3 URL "([^"]+)"')
 _EXIT_CODE = re.compile(r",? *exit code: *(\d+)\s*$")
 
 # What SageMaker writes into FailureReason where the runtime had no word; the first that fits.
@@ -37,7 +39,7 @@ _REASONS = (
     (r"out of memory|OutOfMemory|more memory|exit code: 137\b", FailureReason.OUT_OF_MEMORY),
     (r"\bimage\b|\bECR\b|CannotPull|CannotStartContainer|executable file not found|exec format", FailureReason.IMAGE),
     (r"AccessDenied|not authorized|assume|\brole\b|\bKMS\b", FailureReason.CONFIGURATION),
-    (r"No S3 objects|NoSuch(Key|Bucket)|(down|up)load failed|ClientError", FailureReason.CONFIGURATION),
+    (r"No S3 objects|: nothing is at |NoSuch(Key|Bucket)|(down|up)load failed|ClientError", FailureReason.CONFIGURATION),
     (r"AlgorithmError|exit code", FailureReason.USER_ERROR),
 )  # fmt: skip
 
@@ -118,7 +120,7 @@ def _ending(job: Mapping[str, Any]) -> tuple[JobStatus, FailureReason | None, st
         return JobStatus.SUCCEEDED, None, "", 0, attempt
     if job["TrainingJobStatus"] == "Failed":
         asked = any(transition["Status"] == "Stopping" for transition in job.get("SecondaryStatusTransitions", []))
-        return _failure(job.get("FailureReason", ""), attempt, stop_asked=asked)
+        return _failure(_in_our_words(job), attempt, stop_asked=asked)
     if job.get("SecondaryStatus") == "MaxRuntimeExceeded":
         return (
             JobStatus.FAILED,
@@ -147,6 +149,16 @@ def _failure(
         return JobStatus.FAILED, FailureReason.USER_ERROR, "a node was ended because another one failed", None, attempt
     message = _EXIT_CODE.sub("", report.message).strip()
     return JobStatus.FAILED, report.reason or FailureReason.USER_ERROR, message, report.exit_code, attempt
+
+
+def _in_our_words(job: Mapping[str, Any]) -> str:
+    """Return FailureReason; an input that is not there is told as the runtime tells it where it fetches by itself."""
+    said: str = job.get("FailureReason", "")
+    missing = _NOTHING_THERE.search(said)
+    for channel in job.get("InputDataConfig") or [] if missing else []:
+        if channel["DataSource"].get("S3DataSource", {}).get("S3Uri") == missing[1]:
+            return f"{field_of(channel['ChannelName'])}: nothing is at {missing[1]}"
+    return said
 
 
 def classify(said: str) -> FailureReason:

@@ -32,6 +32,11 @@ class Stop(BaseException):
     """Someone asked for the job to stop. Not an Exception, so that no retry loop swallows it."""
 
 
+def no_such_secret(name: str) -> str:
+    """What is said of a secret that is not there, wherever secrets are kept; Kubernetes' backend says it alike."""
+    return f"secrets: {name}: there is no such secret"
+
+
 def configuration(*faults: str) -> Fault:
     """One fault, or a list of them in one message."""
     return Fault(CONFIGURATION, faults[0] if len(faults) == 1 else "\n".join(["several things are wrong:", *faults]))

@@ -42,7 +42,7 @@ def test_a_missing_secret(harness: Harness) -> None:
     """Its name is what one needs to know."""
     status, reason, message = ended(harness, secrets=("no-such-secret",))
     assert (status, reason) == (JobStatus.FAILED, FailureReason.CONFIGURATION)
-    assert "no-such-secret" in message
+    assert message == "secrets: no-such-secret: there is no such secret"
 
 
 def test_a_secret_is_in_variables_and_files(harness: Harness, cluster: Cluster) -> None:

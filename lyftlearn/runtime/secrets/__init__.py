@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from ..faults import configuration
+from ..faults import configuration, no_such_secret
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def fetch(names: list[str], provider: dict[str, Any], environ: Mapping[str, str]
         raise configuration(f"secrets.provider.type: {kind!r} is none of files, variables, secretsmanager, confidant")
     missing = [name for name in names if name not in found]
     if missing:
-        raise configuration(f"secrets: {', '.join(missing)}: not found by the provider {kind!r}")
+        raise configuration(*(no_such_secret(name) for name in missing))
     return {name: found[name] for name in names}
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from ..faults import configuration
+from ..faults import configuration, no_such_secret
 from ..s3 import aws_client, translated
 
 TYPE_CHECKING = False
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 BATCH = 20
 """The most that BatchGetSecretValue takes."""
+MISSING = "ResourceNotFoundException"
 ONLY_KEY = "value"
 """The key of a secret that is not a JSON object."""
 
@@ -42,10 +43,17 @@ def _fetch_batch(
             identifier = value["Name"] if value["Name"] in identifiers else value["ARN"]
             if identifier in identifiers:
                 found[identifiers[identifier]] = _keys(value)
-        faults += [f"secrets: {error.get('SecretId')}: {error.get('ErrorCode')}" for error in answer.get("Errors", [])]
+        faults += [_fault(error, identifiers) for error in answer.get("Errors", [])]
         if not answer.get("NextToken"):
             return
         request["NextToken"] = answer["NextToken"]
+
+
+def _fault(error: dict[str, Any], identifiers: dict[str, str]) -> str:
+    name = identifiers.get(error.get("SecretId", ""), error.get("SecretId", ""))
+    if error.get("ErrorCode") == MISSING:
+        return no_such_secret(name)
+    return f"secrets: {name}: {error.get('ErrorCode')}"
 
 
 def _keys(value: dict[str, Any]) -> dict[str, bytes]:
