@@ -22,6 +22,7 @@ def pod(node: NodeFacts) -> Place:
     place.bind(node.directory / "lyftlearn", "/lyftlearn")
     place.report.touch()
     place.binds.append((str(place.report), "/dev/termination-log"))
+    _name_itself(node, place)
     _project_bundle(node, place)
     _add_service_account(node, place)
     _mount_secrets(node, place)
@@ -54,6 +55,13 @@ def service_variables() -> dict[str, str]:
         "KUBERNETES_PORT_443_TCP_PORT": "443",
         "KUBERNETES_PORT_443_TCP_ADDR": LOOPBACK,
     }
+
+
+def _name_itself(node: NodeFacts, place: Place) -> None:
+    """The kubelet writes a pod's own name into its hosts file."""
+    file = node.directory / "hosts"
+    file.write_text(f"{Path('/etc/hosts').read_text()}\n{hosts(node.count)[node.rank]} {place.hostname}\n")
+    place.binds.append((str(file), "/etc/hosts"))
 
 
 def _project_bundle(node: NodeFacts, place: Place) -> None:

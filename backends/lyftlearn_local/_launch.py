@@ -27,7 +27,7 @@ def take_environment(job: JobFiles) -> dict[str, str]:
     return found
 
 
-def launch(facts: NodeFacts, environment: dict[str, str]) -> tuple[Node, Place]:
+def launch(facts: NodeFacts) -> tuple[Node, Place]:
     """Start a node."""
     _check_programs(facts.run)
     facts.directory.mkdir(parents=True)
@@ -37,7 +37,7 @@ def launch(facts: NodeFacts, environment: dict[str, str]) -> tuple[Node, Place]:
     capture = Capture(facts.job.log(facts.rank), facts.job.log_index(facts.rank))
     info = os.pipe() if facts.run["namespaces"] else None
     argv = _argv(facts.run, place, info)
-    node = Node(facts.rank, group.wrap(argv) if group else argv, environment | place.variables, capture, info)
+    node = Node(facts.rank, group.wrap(argv) if group else argv, facts.environment | place.variables, capture, info)
     node.group = group
     return node, place
 

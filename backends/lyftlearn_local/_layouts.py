@@ -40,4 +40,4 @@ LAYOUTS: dict[str, Callable[[NodeFacts], Place]] = {
     "local-kubernetes": _kubernetes.pod,
     "local-sagemaker": _sagemaker.training,
 }
-FINISH: dict[str, Callable[[JobFiles, dict[str, Any]], None]] = {"local-sagemaker": _sagemaker.pack}
+FINISH: dict[str, Callable[[JobFiles, dict[str, Any], dict[str, str]], None]] = {"local-sagemaker": _sagemaker.pack}

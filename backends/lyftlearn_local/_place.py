@@ -56,11 +56,12 @@ class Place:
 
 
 class NodeFacts:
-    """Which node of which job."""
+    """Which node of which job. environment: what its container starts with, and the platform's own hands too."""
 
-    def __init__(self, job: JobFiles, run: dict[str, Any], rank: int, port: int) -> None:
+    def __init__(self, job: JobFiles, run: dict[str, Any], environment: dict[str, str], rank: int, port: int) -> None:
         self.job = job
         self.run = run
+        self.environment = environment
         self.rank = rank
         self.port = port
         self.directory = job.node(rank)

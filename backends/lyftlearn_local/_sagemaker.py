@@ -35,22 +35,22 @@ def training(node: NodeFacts) -> Place:
         (ml / name).mkdir(parents=True)
     shutil.copyfile(node.job.path / "bundle.json", ml / "input" / "data" / BUNDLE_CHANNEL / "bundle.json")
     for channel, uri in node.run["channels"].items():
-        _fill(channel, uri, ml / "input" / "data" / channel, node.run)
+        _fill(channel, uri, ml / "input" / "data" / channel, node)
     _write_configuration(node, ml / "input" / "config")
     _name_hosts(node, place)
     place.variables |= _variables(node)
     return place
 
 
-def pack(job: JobFiles, run: dict[str, Any]) -> None:
+def pack(job: JobFiles, run: dict[str, Any], environment: dict[str, str]) -> None:
     """Keep the model and the outputs as the platform does after success; raises CannotGoOn."""
     ml = job.node(0) / "ml"
-    _platform(run, "pack", str(ml), run["output_uri"], *run["packs"])
+    _platform(run, environment, "pack", str(ml), run["output_uri"], *run["packs"])
 
 
-def _fill(channel: str, uri: str, place: Path, run: dict[str, Any]) -> None:
+def _fill(channel: str, uri: str, place: Path, node: NodeFacts) -> None:
     try:
-        _platform(run, "fetch", uri, str(place))
+        _platform(node.run, node.environment, "fetch", uri, str(place))
     except CannotGoOn as fault:
         raise CannotGoOn("configuration", f"inputs.{channel}: {fault}") from fault
 
@@ -99,9 +99,10 @@ def _host(rank: int) -> str:
     return f"algo-{rank + 1}"
 
 
-def _platform(run: dict[str, Any], *arguments: str) -> None:
-    """Do what may need boto3 in a process of its own."""
-    done = subprocess.run([*run["platform"], *arguments], capture_output=True, text=True, check=False)
+def _platform(run: dict[str, Any], environment: dict[str, str], *arguments: str) -> None:
+    """Do what may need boto3 and credentials in a process of its own."""
+    command = [*run["platform"], *arguments]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         words = done.stderr.strip().rpartition("\n")[2]
         raise CannotGoOn("platform", words or f"it ended with exit code {done.returncode}")

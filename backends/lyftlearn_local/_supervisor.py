@@ -41,6 +41,7 @@ class Supervisor:
     def __init__(self, job: JobFiles, run: dict[str, Any]) -> None:
         self.job = job
         self.run_facts = run
+        self._environment: dict[str, str] = {}
         self.nodes: list[tuple[Node, Place]] = []
         self.outcomes: list[Outcome] = []
         self.trouble: tuple[str, str] | None = None
@@ -77,10 +78,10 @@ class Supervisor:
             self.trouble = self.trouble or ("platform", ASKED_TO_END)
 
     def _launch(self) -> None:
-        environment = take_environment(self.job)
+        self._environment = take_environment(self.job)
         port = free_port() if self.run_facts["nodes"] > 1 else 0
         for rank in range(self.run_facts["nodes"]):
-            self.nodes.append(launch(NodeFacts(self.job, self.run_facts, rank, port), environment))
+            self.nodes.append(launch(NodeFacts(self.job, self.run_facts, self._environment, rank, port)))
 
     def _finish(self, final: dict[str, Any]) -> dict[str, Any]:
         """What the platform does after success; its failure is the job's."""
@@ -88,7 +89,7 @@ class Supervisor:
         if finish is None or final["status"] != "succeeded":
             return final
         try:
-            finish(self.job, self.run_facts)
+            finish(self.job, self.run_facts, self._environment)
         except CannotGoOn as error:
             return verdict((), trouble=(error.reason, str(error)), stop_wished=False)
         return final

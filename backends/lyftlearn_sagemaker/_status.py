@@ -28,6 +28,7 @@ _OF_SECONDARY = {
     "Interrupted": JobStatus.STARTING,
     "Restarting": JobStatus.STARTING,
 }
+ASKED = "asked to stop"
 _ENDS = frozenset(("Completed", "Failed", "Stopped"))
 _NOTHING_THERE = re.compile(r'No S3 objects found under S3 URL "([^"]+)"')
 _EXIT_CODE = re.compile(r",? *exit code: *(\d+)\s*$")
@@ -132,7 +133,7 @@ def _ending(job: Mapping[str, Any]) -> tuple[JobStatus, FailureReason | None, st
     if job.get("SecondaryStatus") == "MaxWaitTimeExceeded":
         reason = FailureReason.PREEMPTED if job.get("TrainingStartTime") else FailureReason.CAPACITY
         return JobStatus.FAILED, reason, "no spot capacity was found in time", None, attempt
-    return JobStatus.STOPPED, None, "", None, attempt
+    return JobStatus.STOPPED, None, ASKED, None, attempt
 
 
 def _failure(
@@ -144,7 +145,7 @@ def _failure(
         return JobStatus.FAILED, classify(said), said, _exit_code(said), attempt
     attempt = max(attempt, report.attempt)
     if report.status is JobStatus.STOPPED and stop_asked:
-        return JobStatus.STOPPED, None, "", None, attempt
+        return JobStatus.STOPPED, None, ASKED, None, attempt
     if report.status is JobStatus.STOPPED:
         return JobStatus.FAILED, FailureReason.USER_ERROR, "a node was ended because another one failed", None, attempt
     message = _EXIT_CODE.sub("", report.message).strip()

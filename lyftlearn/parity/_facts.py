@@ -82,7 +82,9 @@ def stopped(*words: str) -> Looker:
     def looked(job: Job, look: Look) -> Facts:
         lines = list(job.logs())
         heard = sorted(line for line in lines if "SIG" in line)
-        return flat({**state(job, look), "heard": heard, "went on": _went_on(lines, look.grace)}, *words)
+        seen = state(job, look)
+        message = sorted(str(seen["message"]).splitlines())
+        return flat({**seen, "message": message, "heard": heard, "went on": _went_on(lines, look.grace)}, *words)
 
     return looked
 

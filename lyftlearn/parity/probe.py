@@ -42,7 +42,7 @@ SECRET_NAME = re.compile(
 SECRET_VALUE = re.compile(
     r"://[^/\s]*@|-----BEGIN|\beyJ[\w-]+\.|(?=[\w+=-]*\d)(?=[\w+=-]*[A-Za-z])[\w+=-]{24,}", re.ASCII
 )
-OPEN = re.compile(r"LYFTLEARN_\w+|PARITY_\w+|SSL_CERT_(FILE|DIR)|AWS_CONFIG_FILE|PYTHON\w+|LC_\w+")
+OPEN = re.compile(r"LYFTLEARN_\w+|PARITY_\w+|(OLD)?PWD|SSL_CERT_(FILE|DIR)|AWS_CONFIG_FILE|PYTHON\w+|LC_\w+")
 """Names that only look like those of credentials."""
 
 
@@ -120,7 +120,7 @@ def observe(redact: Redactor, statsd: str = "") -> dict[str, Any]:
         "names": names(),
         "secrets": secrets(redact),
         "image": image(),
-        "host": {"name": socket.gethostname(), "kernel": platform.release(), "links": links(ROOT)},
+        "host": {"name": socket.gethostname(), "kernel": platform.release(), "links": links(ROOT, redact)},
         **({"statsd": send_packets(statsd)} if statsd else {}),
     }
 
@@ -143,11 +143,21 @@ def describe(path: str, redact: Redactor) -> dict[str, Any]:
     except OSError as error:
         return {"error": error.strerror}
     facts: dict[str, Any] = {"mode": stat.filemode(seen.st_mode), "uid": seen.st_uid, "gid": seen.st_gid}
-    facts["writable"] = os.access(path, os.W_OK)
+    facts["writable"] = writable(path, seen)
     if stat.S_ISREG(seen.st_mode):
         facts["size"] = seen.st_size
         facts["content"] = fingerprint_of(path, redact)
     return facts
+
+
+def writable(path: str, seen: os.stat_result) -> bool:
+    """Whether mode, owner and file system let this process write. Root may always, and says nothing of a file."""
+    if os.statvfs(path).f_flag & os.ST_RDONLY:
+        return False
+    if seen.st_uid == os.geteuid():
+        return bool(seen.st_mode & stat.S_IWUSR)
+    ours = seen.st_gid == os.getegid() or seen.st_gid in os.getgroups()
+    return bool(seen.st_mode & (stat.S_IWGRP if ours else stat.S_IWOTH))
 
 
 def fingerprint_of(path: str, redact: Redactor) -> str | None:
@@ -164,12 +174,12 @@ def content(path: str) -> bytes:
         return str(error.strerror).encode()
 
 
-def links(top: str) -> dict[str, str]:
+def links(top: str, redact: Redactor) -> dict[str, str]:
     """Where links lead."""
     paths = [
         os.path.join(directory, name) for directory, folders, members in os.walk(top) for name in folders + members
     ]
-    return {path: os.readlink(path) for path in sorted(paths) if os.path.islink(path)}
+    return {path: redact.text(os.readlink(path)) for path in sorted(paths) if os.path.islink(path)}
 
 
 def process(redact: Redactor) -> dict[str, Any]:
@@ -295,7 +305,7 @@ def _parent(number: str) -> tuple[str, int] | None:
 
 def names() -> dict[str, Any]:
     """What the names that a program needs resolve to."""
-    hosts = os.environ.get("LYFTLEARN_NODE_HOSTS", "").split(",")
+    hosts = os.environ.get("LYFTLEARN_HOSTS", "").split(",")
     found: dict[str, Any] = {"localhost": addresses("localhost"), "own": kinds(socket.gethostname())}
     found.update({f"node {rank}": kinds(host) for rank, host in enumerate(filter(None, hosts))})
     return found

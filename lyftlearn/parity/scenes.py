@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 if TYPE_CHECKING or __package__:
     from lyftlearn.parity import probe
 else:
+    sys.dont_write_bytecode = True  # what is observed is not to hold traces of the observer
     sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
     import probe
 
@@ -27,6 +29,9 @@ REPORT = "parity.json"
 COUNTER = "PARITY_COUNTER"
 UP = "parity: up"
 LARGE = 3 << 20
+NODES = re.compile(
+    r"LYFTLEARN_(NODE_RANK|NODES|HOSTS)|(PET_)?(NODE_RANK|NNODES|NPROC_PER_NODE|MASTER_ADDR|MASTER_PORT)"
+)
 PATIENCE = 120
 """Seconds for the nodes to find each other."""
 SPECIAL = [
@@ -154,7 +159,7 @@ def retried() -> None:
 
 def nodes() -> None:
     """Let every node tell the first one what it sees; the first one reports."""
-    rank, hosts = int(os.environ["LYFTLEARN_NODE_RANK"]), os.environ["LYFTLEARN_NODE_HOSTS"].split(",")
+    rank, hosts = int(os.environ["LYFTLEARN_NODE_RANK"]), os.environ["LYFTLEARN_HOSTS"].split(",")
     seen = {str(rank): _node(hosts)}
     print(f"rank {rank} speaks", flush=True)
     if rank:
@@ -169,7 +174,7 @@ def _node(hosts: list[str]) -> dict[str, Any]:
     masks = {os.environ["MASTER_PORT"]: "<port>", os.environ.get("LYFTLEARN_JOB_ID", ""): "<job>"}
     masks.update({host: f"<host {rank}>" for rank, host in enumerate(hosts)})
     redact = probe.Redactor(b"", [], masks)
-    told = {name: redact.text(value) for name, value in os.environ.items() if "NODE" in name or "MASTER" in name}
+    told = {name: redact.text(value) for name, value in os.environ.items() if NODES.fullmatch(name)}
     return {"variables": told, "count": len(hosts), "resolved": [probe.kinds(host) for host in hosts]}
 
 

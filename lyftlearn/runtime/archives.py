@@ -77,7 +77,7 @@ def _add(archive: tarfile.TarFile, top: str, path: str, name: str) -> None:
         archive.addfile(member)
         return
     found = os.stat(path)
-    member.mode = EXECUTABLE if found.st_mode & stat.S_IXUSR else READABLE
+    member.mode = stat.S_IMODE(found.st_mode) & 0o777
     if stat.S_ISDIR(found.st_mode):
         member.type = tarfile.DIRTYPE
         archive.addfile(member)

@@ -202,7 +202,7 @@ class PodRunner(threading.Thread):
     def _start(self, container: Object, said: Path, limit: sandbox.MemoryLimit) -> subprocess.Popen[bytes]:
         resolver = self._directory / "resolv.conf"
         resolver.write_text("nameserver 127.0.0.1\noptions timeout:1 attempts:1\n")
-        files = {"/dev/termination-log": said, "/etc/hosts": self._kubelet.hosts, "/etc/resolv.conf": resolver}
+        files = {"/dev/termination-log": said, "/etc/hosts": self._hosts(), "/etc/resolv.conf": resolver}
         reading, writing = os.pipe()
         argv = sandbox.command(container, self._pod, self._volumes, files, writing)
         process = subprocess.Popen(
@@ -218,6 +218,14 @@ class PodRunner(threading.Thread):
         assert process.stdout is not None
         self.log.follow(process.stdout)
         return process
+
+    def _hosts(self) -> Path:
+        """The pod's own name; of several that know each other, the file in which all of them come and go."""
+        if self._pod["spec"].get("subdomain"):
+            return self._kubelet.hosts
+        own = self._directory / "hosts"
+        own.write_text(f"127.0.0.1 localhost\n127.0.0.1 {self._pod['metadata']['name'][:63]}\n")
+        return own
 
     def _environment(self, container: Object) -> dict[str, str]:
         found = {
