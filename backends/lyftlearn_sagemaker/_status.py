@@ -35,12 +35,13 @@ _EXIT_CODE = re.compile(r",? *exit code: *(\d+)\s*$")
 
 # What SageMaker writes into FailureReason where the runtime had no word; the first that fits.
 _REASONS = (
+    (r"No S3 objects found", FailureReason.CONFIGURATION),
     (r"capacity|InsufficientInstance|no capacity|MaxPendingTime", FailureReason.CAPACITY),
     (r"InternalServerError|internal error", FailureReason.PLATFORM),
     (r"out of memory|OutOfMemory|more memory|exit code: 137\b", FailureReason.OUT_OF_MEMORY),
     (r"\bimage\b|\bECR\b|CannotPull|CannotStartContainer|executable file not found|exec format", FailureReason.IMAGE),
     (r"AccessDenied|not authorized|assume|\brole\b|\bKMS\b", FailureReason.CONFIGURATION),
-    (r"No S3 objects|: nothing is at |NoSuch(Key|Bucket)|(down|up)load failed|ClientError", FailureReason.CONFIGURATION),
+    (r"NoSuch(Key|Bucket)|(down|up)load failed|ClientError", FailureReason.CONFIGURATION),
     (r"AlgorithmError|exit code", FailureReason.USER_ERROR),
 )  # fmt: skip
 
@@ -121,7 +122,7 @@ def _ending(job: Mapping[str, Any]) -> tuple[JobStatus, FailureReason | None, st
         return JobStatus.SUCCEEDED, None, "", 0, attempt
     if job["TrainingJobStatus"] == "Failed":
         asked = any(transition["Status"] == "Stopping" for transition in job.get("SecondaryStatusTransitions", []))
-        return _failure(_in_our_words(job), attempt, stop_asked=asked)
+        return _failure(job, attempt, stop_asked=asked)
     if job.get("SecondaryStatus") == "MaxRuntimeExceeded":
         return (
             JobStatus.FAILED,
@@ -137,12 +138,13 @@ def _ending(job: Mapping[str, Any]) -> tuple[JobStatus, FailureReason | None, st
 
 
 def _failure(
-    said: str, attempt: int, *, stop_asked: bool
+    job: Mapping[str, Any], attempt: int, *, stop_asked: bool
 ) -> tuple[JobStatus, FailureReason | None, str, int | None, int]:
     """Read the runtime's report out of FailureReason; where there is none, read what SageMaker says by itself."""
+    said = job.get("FailureReason", "")
     report = read_report(said)
     if report is None:
-        return JobStatus.FAILED, classify(said), said, _exit_code(said), attempt
+        return JobStatus.FAILED, classify(said), _in_our_words(job, said), _exit_code(said), attempt
     attempt = max(attempt, report.attempt)
     if report.status is JobStatus.STOPPED and stop_asked:
         return JobStatus.STOPPED, None, ASKED, None, attempt
@@ -152,13 +154,13 @@ def _failure(
     return JobStatus.FAILED, report.reason or FailureReason.USER_ERROR, message, report.exit_code, attempt
 
 
-def _in_our_words(job: Mapping[str, Any]) -> str:
+def _in_our_words(job: Mapping[str, Any], said: str) -> str:
     """Return FailureReason; an input that is not there is told as the runtime tells it where it fetches by itself."""
-    said: str = job.get("FailureReason", "")
     missing = _NOTHING_THERE.search(said)
-    for channel in job.get("InputDataConfig") or [] if missing else []:
-        if channel["DataSource"].get("S3DataSource", {}).get("S3Uri") == missing[1]:
-            return f"{field_of(channel['ChannelName'])}: nothing is at {missing[1]}"
+    uri = missing[1] if missing else None
+    for channel in job.get("InputDataConfig") or []:
+        if uri and channel["DataSource"].get("S3DataSource", {}).get("S3Uri") == uri:
+            return f"{field_of(channel['ChannelName'])}: nothing is at {uri}"
     return said
 
 

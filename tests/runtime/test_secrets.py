@@ -169,7 +169,7 @@ def test_confidant_s_refusals_are_the_configuration_s(confidant: dict[str, Any])
         secrets.fetch(["db"], {**confidant, "to": "somebody-else"}, {})
     with pytest.raises(Fault, match="404 for the service 'other'"):
         secrets.fetch(["db"], {**confidant, "service": "other"}, {})
-    with pytest.raises(Fault, match="mail: not found") as caught:
+    with pytest.raises(Fault, match="mail: there is no such secret") as caught:
         secrets.fetch(["db", "mail"], confidant, {})
     assert caught.value.reason == "configuration"
 
@@ -192,7 +192,7 @@ def test_a_missing_secret_stops_the_job_before_its_command(containers: Any) -> N
     container.variables["LYFTLEARN_SUBSTRATE_SECRET_0_PASSWORD"] = CANARY
     result = container.run()
     assert (result.exit_code, result.facts["reason"]) == (78, "configuration")
-    assert "mail: not found" in result.last_words
+    assert result.last_words == "secrets: mail: there is no such secret"
     assert CANARY not in result.report
     assert b"started" not in result.output
 

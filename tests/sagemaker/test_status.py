@@ -127,6 +127,15 @@ def test_where_the_runtime_could_not_say_it(said: str, reason: FailureReason) ->
     assert (event.reason, event.message) == (reason, said)
 
 
+def test_an_input_that_is_not_there() -> None:
+    """It is told as the runtime tells it, in the user's words, whoever fetches; whatever words are in its address."""
+    uri = "s3://role/capacity/image/"
+    said = f'ClientError: Data download failed:No S3 objects found under S3 URL "{uri}" given in input data source.'
+    channel = {"ChannelName": "flights", "DataSource": {"S3DataSource": {"S3Uri": uri}}}
+    event = event_of_job(_job("Failed", "Downloading", "Failed", FailureReason=said, InputDataConfig=[channel]))
+    assert (event.reason, event.message) == (FailureReason.CONFIGURATION, f"inputs.flights: nothing is at {uri}")
+
+
 def test_the_attempt_of_a_success() -> None:
     """A job that succeeded leaves no report; SageMaker has read the attempt out of the log."""
     metrics = [{"MetricName": "lyftlearn:attempt", "Value": 3.0, "Timestamp": BEGIN}]
