@@ -154,10 +154,8 @@ class LogReader:
     def _lines(self, stream: _Stream, page: Mapping[str, Any]) -> Iterator[LogLine]:
         for event in page["events"]:
             text = event["message"].removesuffix("\n")
-            clean = _NOTE.sub("", text)
-            at = datetime.fromtimestamp(event["timestamp"] / 1000, UTC)
-            if clean or clean == text:
-                yield LogLine(stream.node, at, clean)
+            if not _NOTE.fullmatch(text):
+                yield LogLine(stream.node, datetime.fromtimestamp(event["timestamp"] / 1000, UTC), text)
 
     def _ask(self, operation: str, request: dict[str, Any]) -> Mapping[str, Any]:
         try:

@@ -91,9 +91,9 @@ def _algorithm(spec: JobSpec, options: JobOptions, image: str | None) -> dict[st
 def _environment(spec: JobSpec, region: str | None) -> dict[str, str]:
     """Return the job's record, and the region, which boto3 does not find in the variable that SageMaker sets.
 
-    Where the command may run again, the runtime notes each start in the log.
+    Where the command may run again, the runtime notes each further start in the log, as a line of its own.
     """
-    progress = {_PROGRESS: "/dev/stdout"} if spec.retries else {}
+    progress = {_PROGRESS: "-"} if spec.retries else {}
     return _record.environment(spec) | progress | _given(AWS_DEFAULT_REGION=region)
 
 

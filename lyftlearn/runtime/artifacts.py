@@ -19,7 +19,7 @@ def keep(bundle: Bundle, layout: Layout, rank: int) -> None:
         for name, uri in placed.items():
             _upload(layout.at("outputs", name), uri)
     if bundle["pack"] == "substrate":
-        _unlink_placed(layout, placed)
+        _leave_to_substrate(layout, placed)
     elif rank == 0:
         _pack_all(bundle, layout, placed)
 
@@ -30,11 +30,15 @@ def _upload(path: str, uri: str) -> None:
     upload_directory(os.path.realpath(path), uri)
 
 
-def _unlink_placed(layout: Layout, placed: dict[str, str]) -> None:
+def _leave_to_substrate(layout: Layout, placed: dict[str, str]) -> None:
     """The platform packs what it finds: an output that has gone elsewhere is not to be in it."""
+    import shutil
+
+    from .training import hand_over
+
+    hand_over(layout)
     for name in placed:
-        if os.path.islink(layout.at("outputs", name)):
-            os.unlink(layout.at("outputs", name))
+        shutil.rmtree(os.path.realpath(layout.at("outputs", name)), ignore_errors=True)
 
 
 def _pack_all(bundle: Bundle, layout: Layout, placed: dict[str, str]) -> None:

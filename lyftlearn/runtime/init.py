@@ -100,12 +100,15 @@ class Supervisor:
     def _attempt(self, number: int, on_start: Callable[[int, float], None]) -> None:
         outcome, pump, kills = self.outcome, Pump(), out_of_memory_kills()
         outcome.attempt, self._leader = number, None
+        if number > 1:
+            self._note_start(number, on_start)  # while nothing else is written
         pump.start()
         try:
             self._pid = spawn(self._program(number), pump.writing)
         finally:
             os.close(pump.writing)
-        self._note_start(number, on_start)
+        if number == 1:
+            self._note_start(number, on_start)
         self._watch()
         end_everything(self._pid)
         pump.drain()

@@ -204,7 +204,7 @@ class Run:
         self._outcome = supervisor.outcome
         if self._checkpoints:
             self._checkpoints.start()
-        return supervisor.run(lambda attempt, at: note_start(self._environ, attempt, at))
+        return supervisor.run(lambda attempt, at: note_start(self._environ, attempt, at, supervisor.outcome.message))
 
     def _keep(self, bundle: Bundle, environment: Environment, outcome: Outcome) -> None:
         """Checkpoints always; the model and the outputs of a command that succeeded."""

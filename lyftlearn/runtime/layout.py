@@ -53,55 +53,20 @@ def build(layout: Layout, bundle: Bundle, substrate: str) -> None:
     """Make every directory of the contract, and links where SageMaker keeps the real ones."""
     try:
         os.makedirs(layout.root, exist_ok=True)
-        os.makedirs(layout.at("inputs"), exist_ok=True)
         if substrate == TRAINING:
-            _link_to_sagemaker(layout, bundle)
-        for name in ("secrets", *WRITABLE):
+            from . import training
+
+            training.link(layout, bundle)
+        for name in ("inputs", "secrets", *WRITABLE):
             os.makedirs(layout.at(name), exist_ok=True)
-        for name in bundle["inputs"]:
-            os.makedirs(layout.at("inputs", name), exist_ok=True)
-        _make_outputs(layout, bundle, substrate)
+        for part in ("inputs", "outputs"):
+            for name in bundle[part]:
+                os.makedirs(layout.at(part, name), exist_ok=True)
     except OSError as error:
         raise configuration(
             f"{error.filename or layout.root} cannot be made: {error.strerror}. "
             f"The image must start as root, or a writable volume be mounted at {layout.root}"
         ) from error
-
-
-def _link_to_sagemaker(layout: Layout, bundle: Bundle) -> None:
-    targets = {"model": "model", "outputs": "output/data", "checkpoints": "checkpoints", "tmp": "lyftlearn/tmp"}
-    for name, target in targets.items():
-        os.makedirs(os.path.join(layout.ml, target), exist_ok=True)
-        _link(layout.at(name), os.path.join(layout.ml, target))
-    for channel, entry in bundle["inputs"].items():
-        if entry.get("mode") == "mounted":
-            _link(layout.at("inputs", channel), os.path.join(layout.ml, "input", "data", channel))
-
-
-def _make_outputs(layout: Layout, bundle: Bundle, substrate: str) -> None:
-    """One directory each; on SageMaker those with a URI of their own lie where the platform does not pack them."""
-    for name, entry in bundle["outputs"].items():
-        if entry.get("uri") and substrate == TRAINING:
-            apart = os.path.join(layout.ml, "lyftlearn", "outputs", name)
-            os.makedirs(apart, exist_ok=True)
-            _link(layout.at("outputs", name), apart)
-        os.makedirs(layout.at("outputs", name), exist_ok=True)
-
-
-def _link(path: str, target: str) -> None:
-    if os.path.ismount(path):
-        return
-    if os.path.islink(path):
-        os.unlink(path)
-    elif os.path.isdir(path):
-        _remove_empty(path)
-    os.symlink(target, path)
-
-
-def _remove_empty(path: str) -> None:
-    if os.listdir(path):
-        raise configuration(f"{path} is not empty in the image, and belongs to the job: remove it from the image")
-    os.rmdir(path)
 
 
 def own(layout: Layout, bundle: Bundle) -> None:
@@ -112,9 +77,9 @@ def own(layout: Layout, bundle: Bundle) -> None:
         os.chmod(temporary, MODE_TMP)
     if user is None or os.geteuid() != 0:
         return
-    apart = [layout.at("outputs", name) for name in bundle["outputs"]]
-    for path in [layout.at(name) for name in WRITABLE] + apart:
-        _chown_tree(os.path.realpath(path), user["uid"], user["gid"])
+    os.chown(layout.root, user["uid"], user["gid"])  # so that a program may replace its directories
+    for name in WRITABLE:
+        _chown_tree(os.path.realpath(layout.at(name)), user["uid"], user["gid"])
 
 
 def _chown_tree(top: str, uid: int, gid: int) -> None:

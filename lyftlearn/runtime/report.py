@@ -20,6 +20,7 @@ LAST_WORDS = 700
 """Characters of a failure that are told. Kubernetes keeps 4096 bytes, SageMaker 1024 characters with the first line."""
 REPORT_VARIABLE = "LYFTLEARN_SUBSTRATE_REPORT"
 PROGRESS_VARIABLE = "LYFTLEARN_SUBSTRATE_PROGRESS"
+IN_THE_LOG = "-"
 TERMINATION_LOG = "/dev/termination-log"
 MASK = "[secret]"
 SHORTEST_SECRET = 4
@@ -89,10 +90,20 @@ def _overwrite(path: str, content: bytes) -> None:
         file.write(content)
 
 
-def note_start(environ: Mapping[str, str], attempt: int, at: float) -> None:
-    """Append the command's start to the file that a supervisor reads, where one is named."""
+def note_start(environ: Mapping[str, str], attempt: int, at: float, said: str) -> None:
+    """Append the command's start to what is read from outside, where that is named: a file, or the log.
+
+    In the log it is a line of its own after what the last attempt `said`. A first attempt is not noted there.
+    """
     path = environ.get(PROGRESS_VARIABLE)
-    if path:
-        event = json.dumps({"event": "running", "attempt": attempt, "at": at}) + "\n"
-        with open(path, "ab", buffering=0) as file:
-            file.write(event.encode())
+    if not path or (path == IN_THE_LOG and attempt == 1):
+        return
+    event = json.dumps({"event": "running", "attempt": attempt, "at": at}) + "\n"
+    try:
+        if path == IN_THE_LOG:
+            os.write(1, (event if said[-1:] in ("", "\n") else f"\n{event}").encode())
+        else:
+            with open(path, "ab", buffering=0) as file:
+                file.write(event.encode())
+    except OSError as error:
+        print(f"lyftlearn: the start of attempt {attempt} cannot be noted: {error.strerror}", file=sys.stderr)

@@ -34,7 +34,11 @@ _clients: dict[tuple[str, str | None, str | None], Any] = {}
 
 
 def aws_client(service: str, region: str | None = None, endpoint: str | None = None) -> Any:
-    """A client of the image's boto3; one per service, shared by threads."""
+    """A client of the image's boto3; one per service, shared by threads.
+
+    boto3 itself reads the region from AWS_DEFAULT_REGION only; some platforms set only AWS_REGION.
+    """
+    region = region or os.environ.get("AWS_DEFAULT_REGION") or os.environ.get("AWS_REGION")
     key = (service, region, endpoint)
     if key not in _clients:
         boto3, config = _boto3()

@@ -88,6 +88,26 @@ def test_a_failing_command_is_repeated_and_told_which_attempt_it_is(containers: 
     assert events[0]["at"] == result.facts["started_at"]
 
 
+@pytest.mark.parametrize("ending", ["", "echo"])
+def test_further_attempts_are_noted_on_lines_of_their_own(containers: Any, ending: str) -> None:
+    """SageMaker reads the attempt out of the log, so a note must not run into what a command was still writing."""
+    script = f'printf "attempt $LYFTLEARN_ATTEMPT"; {ending}; [ $LYFTLEARN_ATTEMPT = 3 ]'.replace("; ;", ";")
+    container = containers.make("sagemaker", ["/bin/sh", "-c", script], retries=5)
+    container.variables["LYFTLEARN_SUBSTRATE_PROGRESS"] = "-"
+    lines = container.run().output.decode().splitlines()
+    assert lines[::2] == ["attempt 1", "attempt 2", "attempt 3"]
+    assert [json.loads(line)["attempt"] for line in lines[1::2]] == [2, 3]
+
+
+def test_a_start_that_cannot_be_noted_fails_no_job(containers: Any) -> None:
+    """Whoever reads the notes learns less; the command runs all the same."""
+    container = containers.make("local", ["/bin/echo", "ran"])
+    container.variables["LYFTLEARN_SUBSTRATE_PROGRESS"] = "/no/such/directory/progress"
+    result = container.run()
+    assert result.exit_code == 0
+    assert b"ran" in result.output.splitlines()
+
+
 @pytest.mark.parametrize(("script", "code"), [("kill -9 $$$$", 137), ("kill -SEGV $$$$", 139), ("exit 255", 255)])
 def test_signals_become_exit_codes(containers: Any, script: str, code: int) -> None:
     """128+n is what Kubernetes tells, so it is what everybody is told; `$$$$` is the shell's `$$` by its rules."""

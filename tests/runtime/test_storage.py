@@ -95,6 +95,16 @@ def test_a_bucket_that_is_not_there_is_the_job_s_fault(bucket: Any, tmp_path: Pa
     assert caught.value.reason == "configuration"
 
 
+@pytest.mark.parametrize("names", [["AWS_REGION"], ["AWS_DEFAULT_REGION"]])
+def test_the_region_is_known_by_either_name(bucket: Any, monkeypatch: pytest.MonkeyPatch, names: list[str]) -> None:
+    """boto3 reads one of the two, and a platform may set only the other."""
+    for name in ("AWS_REGION", "AWS_DEFAULT_REGION"):
+        monkeypatch.delenv(name)
+    for name in names:
+        monkeypatch.setenv(name, "eu-west-1")
+    assert s3.aws_client("secretsmanager").meta.region_name == "eu-west-1"
+
+
 def test_large_objects_go_up_in_parts_and_are_verified(bucket: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """No model fits one request."""
     monkeypatch.setattr(s3, "SMALL_PART", 5 << 20)

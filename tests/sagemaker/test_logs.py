@@ -127,12 +127,12 @@ def test_throttling(service: Service, running: tuple[SageMakerBackend, str]) -> 
 
 
 def test_notes_of_the_runtime_are_no_lines(service: Service, running: tuple[SageMakerBackend, str]) -> None:
-    """They tell SageMaker the attempt; a line that one of them ran into loses nothing else."""
+    """They tell SageMaker the attempt, each on a line of its own; what a command prints is given as it is."""
     backend, job_id = running
     note = '{"event": "running", "attempt": 2, "at": 1767225600.5}'
-    _write(service, job_id, 1, [note, "one", f"unfinished{note}", '{"event": "running"}'])
+    _write(service, job_id, 1, [note, "one", f"mine: {note}", '{"event": "running"}'])
     _finish(service, job_id)
-    assert [line.text for line in backend.logs(job_id, LogQuery())] == ["one", "unfinished", '{"event": "running"}']
+    assert [line.text for line in backend.logs(job_id, LogQuery())] == ["one", f"mine: {note}", '{"event": "running"}']
 
 
 def _until(reached: Any) -> None:
