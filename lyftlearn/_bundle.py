@@ -14,7 +14,7 @@ CONTRACT = 1
 def bundle(spec: JobSpec, **substrate: Any) -> dict[str, Any]:
     """Return the bundle of `spec`, version 1 of the container contract.
 
-    substrate: what only the backend knows, by the bundle's own names: `user`, `metrics`, `pack`, `checkpoints`,
+    substrate: what only the backend knows, by the bundle's own names: `user`, `metrics`, `pack`, `checkpoints`, `log`,
     and `provider`, where secrets come from.
     """
     provider = substrate.pop("provider", {"type": "variables"})
@@ -40,6 +40,7 @@ def bundle(spec: JobSpec, **substrate: Any) -> dict[str, Any]:
         "retries": spec.retries,
         "user": None,
         "metrics": {"relay": True, "gateway": None, "socket": None},
+        "log": None,
     }
     if spec.shadow_of is not None:
         substrate["metrics"] = {"relay": True, "gateway": None, "socket": None}

@@ -15,13 +15,14 @@ if TYPE_CHECKING:
 BUNDLE_DIRECTORY = "/var/run/lyftlearn"
 RUNTIME_DIRECTORY = "/var/run/lyftlearn-runtime"
 SECRETS_DIRECTORY = "/var/run/lyftlearn-secrets"
+FILE = "runtime.pyz"
 ROOT = "/lyftlearn"
 QUEUE_LABEL = "kueue.x-k8s.io/queue-name"
 NOBODYS_GROUP = 65534  # owns the volumes where no user is configured, so that an image's own user can write
 REPORT_SECONDS = 60  # beyond the command's grace: for what is kept and reported after its end
 UPLOAD_SECONDS = 7200  # beyond everything else that the deadline counts: for inputs, and for model and outputs
 _DISRUPTED = {"action": "Count", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}
-_POD_NAME = {"name": "LYFTLEARN_SUBSTRATE_POD", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}
+_POD_NAME = {"name": "LYFTLEARN_SUBSTRATE_CONTAINER", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}
 _COMMAND_FAILED = {
     "action": "FailJob",
     "onExitCodes": {"containerName": _names.MAIN, "operator": "NotIn", "values": [0]},
@@ -35,7 +36,7 @@ def config_map(program: Program, options: Options) -> dict[str, Any]:
         "kind": "ConfigMap",
         "metadata": _shared(program.name, options),
         "immutable": True,
-        "binaryData": program.encoded,
+        "binaryData": {FILE: program.encoded},
     }
 
 
@@ -65,12 +66,11 @@ def _namespace(options: Options) -> dict[str, str]:
 class JobManifest:
     """A batch/v1 Job for one spec."""
 
-    def __init__(self, spec: JobSpec, options: Options, program: Program, bundle: str, log: str | None) -> None:
+    def __init__(self, spec: JobSpec, options: Options, program: Program, bundle: str) -> None:
         self._spec = spec
         self._options = options
         self._program = program
         self._bundle = bundle
-        self._log = log
 
     def build(self, outputs: dict[str, str]) -> dict[str, Any]:
         """Return the manifest; its creation is the whole submission."""
@@ -170,7 +170,7 @@ class JobManifest:
         return {
             "name": _names.MAIN,
             "image": self._spec.image,
-            "command": self._program.command(RUNTIME_DIRECTORY, keeps_log=self._log is not None),
+            "command": ["python3", "-I", f"{RUNTIME_DIRECTORY}/{FILE}", "run"],
             "env": [*({"name": name, "value": value} for name, value in self._variables().items()), _POD_NAME],
             **({"envFrom": secrets} if secrets else {}),
             "resources": {"requests": self._resources(), "limits": self._resources()},
@@ -181,12 +181,7 @@ class JobManifest:
 
     def _variables(self) -> dict[str, str]:
         hosts = ",".join(_names.hosts(self._spec.id, self._spec.nodes)) if self._spec.nodes > 1 else None
-        wanted = {
-            "LYFTLEARN_SUBSTRATE": "kubernetes",
-            "LYFTLEARN_SUBSTRATE_HOSTS": hosts,
-            "LYFTLEARN_SUBSTRATE_LOG": self._log,
-        }
-        return {name: value for name, value in wanted.items() if value}
+        return {"LYFTLEARN_SUBSTRATE": "kubernetes", **({"LYFTLEARN_SUBSTRATE_HOSTS": hosts} if hosts else {})}
 
     def _resources(self) -> dict[str, str]:
         asked = self._spec.resources

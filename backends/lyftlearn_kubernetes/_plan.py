@@ -72,8 +72,7 @@ class Planner:
 
     def _creations(self, spec: JobSpec, text: str) -> Iterator[Request]:
         program = self._program()
-        log = f"{self._storage_url}/{log_directory(spec.id)}" if visible(self._options, self._storage_url) else None
-        job = _manifests.JobManifest(spec, self._options, program, text, log)
+        job = _manifests.JobManifest(spec, self._options, program, text)
         yield Request(operation=CREATE_PROGRAM, body=_manifests.config_map(program, self._options))
         if spec.nodes > 1:
             yield Request(operation=CREATE_SERVICE, body=_manifests.service(self._options))
@@ -100,6 +99,7 @@ class Planner:
             provider={"type": "files", "path": _manifests.SECRETS_DIRECTORY},
             metrics={"relay": relay, "gateway": self._options.metrics if relay else None, "socket": None},
             user={"uid": user[0], "gid": user[1]} if user else None,
+            log=f"{self._storage_url}/{log_directory(spec.id)}" if visible(self._options, self._storage_url) else None,
         )
 
     def _stored(self, content: str) -> Request:

@@ -56,6 +56,7 @@ FIELDS: tuple[tuple[str, tuple[type, ...], object], ...] = (
     ("metrics.relay", (bool,), False),
     ("metrics.gateway", (str, NOTHING), None),
     ("metrics.socket", (str, NOTHING), None),
+    ("log", (str, NOTHING), None),
     ("hide", (list,), []),
 )
 

@@ -16,6 +16,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from .log import Log
     from .spawn import Program
 
 LONGEST_WAIT = 3600.0
@@ -67,8 +68,16 @@ class Outcome:
 class Supervisor:
     """Runs the command until it succeeds, may not be repeated, or is to end."""
 
-    def __init__(self, program: Callable[[int], Program], timeout: float | None, grace: float, retries: int) -> None:
+    def __init__(
+        self,
+        program: Callable[[int], Program],
+        timeout: float | None,
+        grace: float,
+        retries: int,
+        log: Log | None = None,
+    ) -> None:
         self._program = program
+        self._log = log
         self._timeout = timeout
         self._grace = grace
         self._retries = retries
@@ -98,7 +107,7 @@ class Supervisor:
                 break
 
     def _attempt(self, number: int, on_start: Callable[[int, float], None]) -> None:
-        outcome, pump, kills = self.outcome, Pump(), out_of_memory_kills()
+        outcome, pump, kills = self.outcome, Pump(log=self._log), out_of_memory_kills()
         outcome.attempt, self._leader = number, None
         if number > 1:
             self._note_start(number, on_start)  # while nothing else is written

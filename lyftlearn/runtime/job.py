@@ -77,6 +77,7 @@ class Run:
         self._outcome: Outcome | None = None
         self._relay: Any = None
         self._checkpoints: Any = None
+        self._log: Any = None
 
     def run(self) -> int:
         """The exit code of the container."""
@@ -105,6 +106,8 @@ class Run:
             _ignore_stops()
             self._clean_up()
         self._report.write({**facts, **self._times()}, message)
+        if self._log:
+            self._log.keep()
         return code
 
     def _run(self) -> Outcome:
@@ -125,9 +128,10 @@ class Run:
 
     def _prepare(self, bundle: Bundle) -> Environment:
         layout = self._layout
+        nodes = all_nodes.find(bundle["nodes"], self._environ, self._substrate, layout.ml)
+        self._open_log(bundle, nodes)
         layouts.check_user(bundle)
         layouts.check_shared_memory(bundle["resources.shared_memory"])
-        nodes = all_nodes.find(bundle["nodes"], self._environ, self._substrate, layout.ml)
         layouts.build(layout, bundle, self._substrate)
         environment = Environment(bundle, layout, nodes, self._environ, self._substrate)
         self._write_hyperparameters(bundle)
@@ -138,6 +142,15 @@ class Run:
         all_nodes.wait_for(nodes)
         self._start_relay(bundle, environment)
         return environment
+
+    def _open_log(self, bundle: Bundle, nodes: all_nodes.Nodes) -> None:
+        if not bundle["log"]:
+            return
+        from .log import Words, open_log
+
+        self._log = open_log(bundle["log"], nodes.rank, self._layout.root, self._environ)
+        if self._log:
+            sys.stderr = Words(sys.stderr, self._log)
 
     def _write_hyperparameters(self, bundle: Bundle) -> None:
         temporary = f"{self._layout.hyperparameters}.{os.getpid()}"
@@ -200,7 +213,7 @@ class Run:
             variables = environment.variables(attempt)
             return Program(environment.command(variables), variables, directory, bundle["user"])
 
-        supervisor = Supervisor(program, bundle["timeout"], bundle["grace"], bundle["retries"])
+        supervisor = Supervisor(program, bundle["timeout"], bundle["grace"], bundle["retries"], self._log)
         self._outcome = supervisor.outcome
         if self._checkpoints:
             self._checkpoints.start()

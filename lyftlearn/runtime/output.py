@@ -5,18 +5,26 @@ from __future__ import annotations
 import os
 import threading
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .log import Log
+
 CHUNK = 1 << 16
 REMEMBERED = 1 << 14
 """Bytes: more than the 700 characters that a report quotes, at four bytes each and with secrets still to be masked."""
 
 
 class Pump(threading.Thread):
-    """One pipe for stdout and stderr, so that their order is that of the writes; copied to `target` as it comes."""
+    """One pipe for stdout and stderr, so that their order is that of the writes; copied to `target` as it comes.
 
-    def __init__(self, target: int = 1) -> None:
+    log: gets the same, where the output is to be kept.
+    """
+
+    def __init__(self, target: int = 1, log: Log | None = None) -> None:
         super().__init__(daemon=True, name="output")
         self.reading, self.writing = os.pipe()
         self._target = target
+        self._log = log
         self._tail = bytearray()
         self._received = 0
         self._writing = False
@@ -31,6 +39,8 @@ class Pump(threading.Thread):
             self._tail += chunk
             del self._tail[:-REMEMBERED]
             self._copy(chunk)
+            if self._log:
+                self._log.write(chunk)
         os.close(self.reading)
 
     def _copy(self, chunk: bytes) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import threading
 from collections.abc import Callable, Iterator
@@ -127,8 +128,8 @@ def test_nothing_kept_them(new_harness: Callable[..., Harness], cluster: Cluster
     """An empty log would say that the job printed nothing."""
     spec = harness.spec("print('once')")
     plan = harness.backend.plan(spec)
-    container = plan.requests[-1].body["spec"]["template"]["spec"]["containers"][0]
-    container["env"] = [entry for entry in container["env"] if entry["name"] != "LYFTLEARN_SUBSTRATE_LOG"]
+    annotations = plan.requests[-1].body["spec"]["template"]["metadata"]["annotations"]
+    annotations["lyftlearn/bundle"] = json.dumps({**json.loads(annotations["lyftlearn/bundle"]), "log": None})
     harness.backend.submit(plan)
     assert harness.wait(spec.id).status is JobStatus.SUCCEEDED
     for pod in cluster.pods(spec.id):

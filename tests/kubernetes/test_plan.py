@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import json
 import re
 import subprocess
@@ -10,7 +9,6 @@ import sys
 import tomllib
 from collections.abc import Callable
 from datetime import timedelta
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -297,8 +295,3 @@ print([name for name in ("lightkube", "httpx2", "yaml", "boto3") if name in sys.
 """
     done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
-
-
-def test_what_keeps_the_log_is_python_3_8() -> None:
-    """It runs in the images that people have, and not in ours."""
-    ast.parse((files("lyftlearn_kubernetes") / "_keep_log.py").read_text(), feature_version=(3, 8))

@@ -1,0 +1,111 @@
+"""The log of a container that is removed, kept by the runtime."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lyftlearn.runtime.log import Log, Words
+
+from .test_init import runtime_pid
+
+LINE = rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}Z (.*\n?)"
+
+
+def kept(directory: Path, name: str = "0-0.log") -> tuple[bytes, bytes]:
+    """The first line of a log, and what was printed, without times."""
+    first, _, rest = (directory / name).read_bytes().partition(b"\n")
+    found = [re.fullmatch(LINE, line) for line in rest.splitlines(keepends=True)]
+    assert None not in found
+    return first, b"".join(match[1] for match in found if match)
+
+
+@given(st.lists(st.text(alphabet="a\n", min_size=1, max_size=6), max_size=8))
+def test_lines_have_times_however_they_come(tmp_path_factory: pytest.TempPathFactory, chunks: list[str]) -> None:
+    """Pipes cut lines anywhere, and a follower counts the lines that it was given."""
+    directory = tmp_path_factory.mktemp("log")
+    log = Log(str(directory), 0, str(directory), "pod-a")
+    for chunk in chunks:
+        log.write(chunk.encode())
+    log.keep()
+    assert kept(directory) == (b"pod-a", "".join(chunks).encode())
+
+
+def test_every_container_has_its_own(tmp_path: Path) -> None:
+    """A pod that replaces a lost one must not write over what the first one said."""
+    for name in ("first", "second"):
+        log = Log((tmp_path / "logs").as_uri(), 3, str(tmp_path), name)
+        log.write(f"{name}\n".encode())
+        log.keep()
+    found = [kept(tmp_path / "logs", f"3-{number}.log") for number in (0, 1)]
+    assert found == [(b"first", b"first\n"), (b"second", b"second\n")]
+
+
+def test_a_storage_that_refuses(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The job's end is told whatever becomes of its log."""
+    (tmp_path / "file").touch()
+    log = Log(str(tmp_path / "file" / "below"), 0, str(tmp_path), "")
+    log.write(b"words\n")
+    log.keep()
+    log.write(b"from a process that escaped\n")
+    assert "the log was not kept" in capsys.readouterr().err
+
+
+def test_a_disk_that_is_full(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What fitted is kept, and the command's output goes on."""
+    log = Log(str(tmp_path), 0, str(tmp_path), "")
+    log.write(b"fits\n")
+    full = os.open("/dev/full", os.O_WRONLY)
+    room = os.dup(log._file.fileno())
+    os.dup2(full, log._file.fileno())
+    log.write(b"does not fit\n")
+    os.dup2(room, log._file.fileno())
+    log.write(b"comes later\n")
+    log.keep()
+    assert kept(tmp_path)[1] == b"fits\n"
+    assert "kept in part: No space left" in capsys.readouterr().err
+
+
+def test_the_runtime_s_own_words(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Why a job could not start stands in its log, and is read there after the pod is gone."""
+    log = Log(str(tmp_path), 0, str(tmp_path), "")
+    print("lyftlearn: no such input", file=Words(sys.stderr, log))
+    log.keep()
+    assert kept(tmp_path)[1] == b"lyftlearn: no such input\n"
+    assert capsys.readouterr().err == "lyftlearn: no such input\n"
+
+
+@pytest.mark.parametrize("substrate", ["kubernetes", "local"])
+def test_the_whole_output_of_a_container(containers: Any, substrate: str) -> None:
+    """What the pod's log has, the kept one has: both streams, every attempt, and what is said on a stop."""
+    script = (
+        "trap 'echo bye; exit 0' TERM; echo out; echo err >&2; [ $LYFTLEARN_ATTEMPT = 2 ] || exit 1; sleep 60 & wait"
+    )
+    container = containers.make(substrate, ["sh", "-c", script], retries=1, grace=20)
+    logs = container.directory / "kept" / "logs"
+    container.document["log"] = logs.as_uri()
+    container.variables["LYFTLEARN_SUBSTRATE_CONTAINER"] = "pod-a"
+    process = container.start()
+    before = b"".join(process.stdout.readline() for _ in range(4))
+    os.kill(runtime_pid(process), signal.SIGTERM)
+    output = before + process.communicate(timeout=60)[0]
+    assert output == b"out\nerr\nout\nerr\nbye\n"
+    assert kept(logs) == (b"pod-a", output)
+    assert container.result(process.returncode, output).facts["stopped"] is True
+
+
+def test_why_a_job_did_not_start_is_kept(containers: Any) -> None:
+    """The runtime's message is the whole log of such a job."""
+    container = containers.make("kubernetes", ["not-in-the-image"])
+    container.document["log"] = str(container.directory / "kept" / "logs")
+    result = container.run()
+    assert b"not-in-the-image" in result.output
+    assert kept(container.directory / "kept" / "logs")[1] == result.output
