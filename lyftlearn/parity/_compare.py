@@ -8,7 +8,7 @@ no noise. The contract has no noise: a fact of it that is not the same twice is 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -100,8 +100,8 @@ class _Fact:
         """Whether a value is of a kind that the reference's own runs have where they disagree."""
         return self.comes_and_goes or (not self.stable and kind(value) in map(kind, self.seen))
 
-    def match(self, value: str | None) -> Match | None:
-        return next((match for match in self.matches if match.rule.admits(self.first, value)), None)
+    def match(self, names: Collection[str], value: str | None) -> Match | None:
+        return next((match for match in self.matches if match.rule.admits(names, self.first, value)), None)
 
 
 class _Judge:
@@ -125,12 +125,11 @@ class _Judge:
     @property
     def unmatched(self) -> tuple[str, ...]:
         """Patterns that no path met first."""
-        used = {match.pattern for matches in self._matches.values() for match in matches}
-        return tuple(pattern for pattern in self._rules.patterns if pattern not in used)
+        return self._rules.unmatched({match for matches in self._matches.values() for match in matches})
 
     def row(self, path: str) -> Row:
         fact = self._fact(path)
-        cells = {name: self._cell(fact, runs) for name, runs in self.others.items()}
+        cells = {name: self._cell(fact, name, runs) for name, runs in self.others.items()}
         return Row(path=path, reference=fact.first, cells=cells)
 
     def _fact(self, path: str) -> _Fact:
@@ -138,22 +137,21 @@ class _Judge:
         passing = None in seen and _family(path) in self._passing
         return _Fact(path=path, seen=seen, matches=self._matches[path], comes_and_goes=passing)
 
-    def _cell(self, fact: _Fact, runs: Sequence[_Texts]) -> Cell:
+    def _cell(self, fact: _Fact, name: str, runs: Sequence[_Texts]) -> Cell:
         """Judge the worst of a backend's runs."""
         if not any(runs):
             return Cell(verdict=Verdict.BROKEN, value=None, reason=NOT_OBSERVED)
-        return max(
-            (self._judged(fact, run.get(fact.path)) for run in runs), key=lambda cell: GRAVITY.index(cell.verdict)
-        )
+        cells = [self._judged(fact, name, run.get(fact.path)) for run in runs]
+        return max(cells, key=lambda cell: GRAVITY.index(cell.verdict))
 
-    def _judged(self, fact: _Fact, value: str | None) -> Cell:
-        verdict, reason = self._verdict(fact, value)
+    def _judged(self, fact: _Fact, name: str, value: str | None) -> Cell:
+        verdict, reason = self._verdict(fact, name, value)
         return Cell(verdict=verdict, value=value, reason=reason)
 
-    def _verdict(self, fact: _Fact, value: str | None) -> tuple[Verdict, str]:
+    def _verdict(self, fact: _Fact, name: str, value: str | None) -> tuple[Verdict, str]:
         if fact.stable and value == fact.first:
             return Verdict.EQUAL, ""
-        match = fact.match(value)
+        match = fact.match((self.name, name), value)
         if not fact.explains(value):
             return _classed(match)
         if match and not match.rule.allowed:
@@ -171,11 +169,11 @@ def _classed(match: Match | None) -> tuple[Verdict, str]:
         return Verdict.UNKNOWN, UNCLASSED
     if match.rule.allowed:
         return Verdict.ALLOWED, f"{match.rule.row}: {match.rule.reason}"
-    return Verdict.BROKEN, f"{_of_the_contract(match)}: equal everywhere"
+    return Verdict.BROKEN, _of_the_contract(match)
 
 
 def _of_the_contract(match: Match) -> str:
-    return f"the contract, {match.rule.row}"
+    return f"the contract says that it is equal everywhere, under {match.rule.row!r}"
 
 
 def _samples(seen: _Seen) -> list[str]:

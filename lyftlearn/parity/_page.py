@@ -100,7 +100,7 @@ def _matrix(parity: Parity) -> str:
         subjects.setdefault(row.subject, []).append((number, row))
     ordered = sorted(subjects.items(), key=lambda item: -GRAVITY.index(_worst(row for _, row in item[1])))
     columns = f"minmax(0, 2fr) minmax(0, 1.4fr) repeat({max(1, len(parity.backends))}, minmax(0, 1fr))"
-    heads = "".join(f"<div>{_text(name)}</div>" for name in ("", parity.reference, *parity.backends))
+    heads = "".join(f"<div>{_text(name)}</div>" for name in ("", f"{parity.reference} (reference)", *parity.backends))
     blocks = "".join(_subject(parity, name, rows) for name, rows in ordered)
     return (
         f'<h2>Every fact</h2><p class="faint">A subject opens to its facts, and each cell to both values.</p>'
@@ -163,7 +163,7 @@ def _row(parity: Parity, number: int, row: Row) -> str:
 
 def _cut(value: str | None, against: str | None) -> str:
     if value is None:
-        return '<span class="faint">absent</span>'
+        return '<span class="absent">absent</span>'
     return f"<code>{_text(excerpt(value, against or '', _CUT))}</code>"
 
 
@@ -219,7 +219,7 @@ def _values(reference: str, others: str, expected: str | None, found: str | None
 
 def _whole(value: str | None, against: str | None) -> str:
     if value is None:
-        return '<p class="faint">absent</p>'
+        return '<p class="absent">absent</p>'
     start, end = (len(value), 0) if against is None else difference(value, against)
     parts = (value[:start], value[start : len(value) - end], value[len(value) - end :] if end else "")
     before, between, after = map(_text, parts)

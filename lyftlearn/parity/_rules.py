@@ -5,7 +5,8 @@ names a path decides, in the file's order. A rule of the class "contract" names 
 "allowed" what may differ, with its reason. `row` is where docs/container-contract.md says so.
 
 An allowed rule with `values`, patterns of JSON texts, steps back for the next one where a value is another: a service
-variable is one by what is in it. One with `unobserved` instead of paths says why no observation shows the difference.
+variable is one by what is in it. One with `backends` does so where neither of the two is named: what one of them alone
+cannot do excuses nobody else. One with `unobserved` instead of paths says why no observation shows the difference.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from __future__ import annotations
 import os
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -24,23 +25,37 @@ from lyftlearn.errors import InvalidJob
 
 CONTRACT, ALLOWED = "contract", "allowed"
 _FILE = "rules.toml"
-_KEYS = {CONTRACT: ("class", "row", "paths"), ALLOWED: ("class", "row", "reason", "paths", "values", "unobserved")}
+_KEYS = {
+    CONTRACT: ("class", "row", "paths"),
+    ALLOWED: ("class", "row", "reason", "paths", "values", "backends", "unobserved"),
+}
 _TEXTS = {CONTRACT: ("row",), ALLOWED: ("row", "reason")}
 _Fault = tuple[str, str]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rule:
-    """What one row of the documentation says of facts. reason: why they may differ; empty for the contract."""
+    """What one row of the documentation says of facts. reason: why they may differ; empty for the contract.
+
+    values, backends: the only ones that it judges; any where there are none.
+    """
 
     allowed: bool
     row: str
     reason: str
     patterns: tuple[str, ...]
     values: tuple[str, ...]
+    backends: tuple[str, ...] = ()
 
-    def admits(self, *texts: str | None) -> bool:
-        """Whether the rule judges facts of these values; those that are absent do not count."""
+    @property
+    def conditional(self) -> bool:
+        """Whether it may step back."""
+        return bool(self.values or self.backends)
+
+    def admits(self, names: Collection[str], *texts: str | None) -> bool:
+        """Whether the rule judges facts of these values on these two backends; absent ones do not count."""
+        if self.backends and not set(self.backends) & set(names):
+            return False
         there = [text for text in texts if text is not None]
         return not self.values or all(any(_expression(one).fullmatch(text) for one in self.values) for text in there)
 
@@ -60,10 +75,9 @@ class Rules:
         self.rules = rules
         self._compiled = [(_expression(pattern), Match(rule, pattern)) for rule in rules for pattern in rule.patterns]
 
-    @property
-    def patterns(self) -> tuple[str, ...]:
-        """All of them, in order."""
-        return tuple(match.pattern for _, match in self._compiled)
+    def unmatched(self, used: Collection[Match]) -> tuple[str, ...]:
+        """Return the patterns, in order, that are in none of `used`."""
+        return tuple(match.pattern for _, match in self._compiled if match not in used)
 
     def matches(self, path: str) -> tuple[Match, ...]:
         """Return those that may judge `path`, in order: up to the first that does so whatever the values are."""
@@ -71,7 +85,7 @@ class Rules:
         for expression, match in self._compiled:
             if expression.fullmatch(path):
                 found.append(match)
-                if not match.rule.values:
+                if not match.rule.conditional:
                     break
         return tuple(found)
 
@@ -113,6 +127,7 @@ def _rule(table: Mapping[str, Any]) -> Rule:
         reason=table.get("reason", ""),
         patterns=tuple(table.get("paths", ())),
         values=tuple(table.get("values", ())),
+        backends=tuple(table.get("backends", ())),
     )
 
 
@@ -128,7 +143,8 @@ def _faults(document: Mapping[str, Any]) -> Iterator[_Fault]:
         for pattern in _patterns(table):
             if pattern in earlier:
                 yield f"rule {number}.paths", f"{pattern!r} stands in rule {earlier[pattern]} already: keep one"
-            earlier.setdefault(pattern, number)
+            if not {"values", "backends"} & table.keys():
+                earlier.setdefault(pattern, number)
 
 
 def _rule_faults(table: Any) -> Iterator[_Fault]:
@@ -155,9 +171,10 @@ def _must_be_text(table: Mapping[str, Any], key: str) -> _Fault:
 def _list_faults(table: Mapping[str, Any]) -> Iterator[_Fault]:
     if not _patterns(table) or len(_patterns(table)) < len(table["paths"]):
         yield ".paths", f"is {table.get('paths')!r}: write a list of patterns, words with one space between them"
-    values = table.get("values", ["*"])
-    if not isinstance(values, list) or not values or not all(map(_is_text, values)):
-        yield ".values", f"is {values!r}: write a list of patterns of values"
+    for key, what in (("values", "patterns of values"), ("backends", "names of backends")):
+        given = table.get(key, ["*"])
+        if not isinstance(given, list) or not given or not all(map(_is_text, given)):
+            yield f".{key}", f"is {given!r}: write a list of {what}"
 
 
 def _patterns(table: Any) -> list[str]:
