@@ -1,0 +1,3 @@
+"""What a ride is described by."""
+
+NAMES = ["day", "minutes"]

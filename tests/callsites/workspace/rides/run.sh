@@ -1,0 +1,2 @@
+#!/bin/sh
+echo "ran by its own name with <$1>"
