@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import contextlib
 import os
 import shutil
@@ -74,7 +75,7 @@ class Kubelet(threading.Thread):
         for pod in self.store.all("pods"):
             name, domain = pod["spec"].get("hostname"), pod["spec"].get("subdomain")
             if name and domain and self.store.find("services", pod["metadata"]["namespace"], domain):
-                lines.append(f"127.0.0.1 {name}.{domain} {name}")
+                lines.append(f"{address(pod)} {name}.{domain} {name}")
         self.hosts.write_text("\n".join([*lines, ""]))
 
     def runner(self, pod: Object) -> PodRunner | None:
@@ -88,6 +89,12 @@ class Kubelet(threading.Thread):
             reason = state[0]["state"].get("waiting", {}).get("reason", "")
             raise ApiError(400, "BadRequest", f'container "{container}" in pod is waiting to start: {reason}')
         return runner.log.read(params)
+
+
+def address(pod: Object) -> str:
+    """A loopback address of the pod's own: pods share this machine's network, and may all listen on one port."""
+    first, second, third = hashlib.sha256(pod["metadata"]["uid"].encode()).digest()[:3]
+    return f"127.{1 + first % 254}.{second}.{1 + third % 254}"
 
 
 class PodRunner(threading.Thread):
@@ -224,7 +231,7 @@ class PodRunner(threading.Thread):
         if self._pod["spec"].get("subdomain"):
             return self._kubelet.hosts
         own = self._directory / "hosts"
-        own.write_text(f"127.0.0.1 localhost\n127.0.0.1 {self._pod['metadata']['name'][:63]}\n")
+        own.write_text(f"127.0.0.1 localhost\n{address(self._pod)} {self._pod['metadata']['name'][:63]}\n")
         return own
 
     def _environment(self, container: Object) -> dict[str, str]:

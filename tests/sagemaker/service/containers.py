@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import signal
@@ -52,6 +53,8 @@ class Containers:
         self._around = around
         self._grace = grace
         self._hosts = [f"algo-{number}" for number in range(1, request["ResourceConfig"]["InstanceCount"] + 1)]
+        job = hashlib.sha256(request["TrainingJobName"].encode()).digest()
+        self._network = f"127.{1 + job[0] % 254}.{job[1]}"  # of its own, since all share this machine's ports
         self._nodes: list[_Node] = []
         self._lock = threading.Lock()
         self._killed = False
@@ -132,9 +135,8 @@ class Containers:
 
     def _start(self, host: str, home: Path) -> _Node:
         hosts = home.parent / "hosts"
-        hosts.write_text(
-            "127.0.0.1 localhost\n" + "".join(f"127.0.0.{n} algo-{n}\n" for n in range(1, len(self._hosts) + 1))
-        )
+        named = "".join(f"{self._network}.{n} algo-{n}\n" for n in range(1, len(self._hosts) + 1))
+        hosts.write_text(f"127.0.0.1 localhost\n{named}")
         told, telling = os.pipe()
         command = [
             *_sandbox(host, home, hosts, telling),
