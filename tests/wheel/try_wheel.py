@@ -27,7 +27,21 @@ assert len(found) >= 3, found
 for entry_point in found:
     assert callable(entry_point.load()), entry_point
     print("loads:", entry_point.name)
+assert not [name for name in sys.modules if name.startswith("lyftlearn.parity")]
 assert not [name for name in ("boto3", "lightkube", "rich", "requests") if name in sys.modules]
+"""
+
+PARITY = """
+from datetime import UTC, datetime
+
+from lyftlearn.parity import _compare, _page
+from lyftlearn.parity._model import Observation
+
+old, new = (Observation(backend=name, facts={"process umask": "0022"}) for name in ("old", "new"))
+found = _compare.compare([old, old], [new], started_at=datetime.now(UTC), seconds=1)
+assert found.holds
+assert "Parity holds" in _page.page(found)
+print("compares: rules and page are there")
 """
 
 JOB = """
@@ -51,6 +65,7 @@ def main(wheel: Path) -> None:
         quiet = ["--quiet", "--disable-pip-version-check"]
         _run(room, python, "-m", "pip", "install", *quiet, "-c", _pins(), str(wheel.resolve()))
         _run(room, python, "-I", "-c", IMPORTS)
+        _run(room, python, "-I", "-c", PARITY)
         _run(room, python, "-I", "-c", JOB)
         _run(room, room / "venv" / "bin" / "lyftlearn", "--version")
 
