@@ -24,7 +24,8 @@ _SHORTEST_PAUSE, _LONGEST_PAUSE = 0.02, 0.25
 def read(files: JobFiles, query: LogQuery, finished: Callable[[], bool]) -> Iterator[LogLine]:
     """Yield the lines asked for; with `follow` until `finished` and the last one was given."""
     nodes = range(files.record()["run"]["nodes"]) if query.node is None else (query.node,)
-    readers = [NodeLog(files.log(node), files.log_index(node), node, query) for node in nodes]
+    restore = as_printed if files.record()["run"]["layout"] == "local-sagemaker" else str
+    readers = [NodeLog(files.log(node), files.log_index(node), node, query, restore) for node in nodes]
     pause = _SHORTEST_PAUSE
     while True:
         last_round = not query.follow or finished()
@@ -38,10 +39,18 @@ def read(files: JobFiles, query: LogQuery, finished: Callable[[], bool]) -> Iter
         time.sleep(pause)
 
 
+def as_printed(text: str) -> str:
+    """Return a line without the space by which the runtime carries blank ones where SageMaker's log is to take them."""
+    return text if text.strip(" ") else text[1:]
+
+
 class NodeLog:
     """A place in one node's log. It need not exist yet."""
 
-    def __init__(self, log: Path, index: Path, node: int, query: LogQuery) -> None:
+    def __init__(
+        self, log: Path, index: Path, node: int, query: LogQuery, restore: Callable[[str], str] = str
+    ) -> None:
+        self._restore = restore
         self._log = log
         self._index = Index(index)
         self._node = node
@@ -78,7 +87,7 @@ class NodeLog:
             yield self._line(held, self._offset)
 
     def _line(self, data: bytearray, end: int) -> LogLine:
-        return LogLine(self._node, self._index.time_of(end), data.decode("utf-8", "replace"))
+        return LogLine(self._node, self._index.time_of(end), self._restore(data.decode("utf-8", "replace")))
 
     def _beginning(self, file: int) -> int:
         """The first byte wanted by `since` and `tail`."""

@@ -155,7 +155,7 @@ class LogReader:
         for event in page["events"]:
             text = event["message"].removesuffix("\n")
             if not _NOTE.fullmatch(text):
-                yield LogLine(stream.node, datetime.fromtimestamp(event["timestamp"] / 1000, UTC), text)
+                yield LogLine(stream.node, datetime.fromtimestamp(event["timestamp"] / 1000, UTC), _as_printed(text))
 
     def _ask(self, operation: str, request: dict[str, Any]) -> Mapping[str, Any]:
         try:
@@ -165,6 +165,11 @@ class LogReader:
                 return {"events": []}
             raise
         return page
+
+
+def _as_printed(text: str) -> str:
+    """Return a line without the space by which the runtime carries blank ones: CloudWatch takes no empty message."""
+    return text if text.strip(" ") else text[1:]
 
 
 def _not_there(exc: LyftLearnError) -> bool:

@@ -16,7 +16,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .log import Log
     from .spawn import Program
 
 LONGEST_WAIT = 3600.0
@@ -74,10 +73,10 @@ class Supervisor:
         timeout: float | None,
         grace: float,
         retries: int,
-        log: Log | None = None,
+        new_pump: Callable[[], Pump] = Pump,
     ) -> None:
         self._program = program
-        self._log = log
+        self._new_pump = new_pump
         self._timeout = timeout
         self._grace = grace
         self._retries = retries
@@ -107,7 +106,7 @@ class Supervisor:
                 break
 
     def _attempt(self, number: int, on_start: Callable[[int, float], None]) -> None:
-        outcome, pump, kills = self.outcome, Pump(log=self._log), out_of_memory_kills()
+        outcome, pump, kills = self.outcome, self._new_pump(), out_of_memory_kills()
         outcome.attempt, self._leader = number, None
         if number > 1:
             self._note_start(number, on_start)  # while nothing else is written

@@ -16,6 +16,7 @@ from .detect import SUBSTRATES, TRAINING, detect
 from .environment import Environment
 from .faults import EXIT_CODES, EXIT_STOPPED, PLATFORM, Fault, Stop, configuration
 from .init import Supervisor
+from .output import BlankLines, Pump
 from .report import note_start, report_for
 from .spawn import Program
 
@@ -213,11 +214,14 @@ class Run:
             variables = environment.variables(attempt)
             return Program(environment.command(variables), variables, directory, bundle["user"])
 
-        supervisor = Supervisor(program, bundle["timeout"], bundle["grace"], bundle["retries"], self._log)
+        supervisor = Supervisor(program, bundle["timeout"], bundle["grace"], bundle["retries"], self._pump)
         self._outcome = supervisor.outcome
         if self._checkpoints:
             self._checkpoints.start()
         return supervisor.run(lambda attempt, at: note_start(self._environ, attempt, at, supervisor.outcome.message))
+
+    def _pump(self) -> Pump:
+        return Pump(log=self._log, blank=BlankLines() if self._substrate == TRAINING else None)
 
     def _keep(self, bundle: Bundle, environment: Environment, outcome: Outcome) -> None:
         """Checkpoints always; the model and the outputs of a command that succeeded."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import threading
 
 TYPE_CHECKING = False
@@ -14,14 +15,42 @@ REMEMBERED = 1 << 14
 """Bytes: more than the 700 characters that a report quotes, at four bytes each and with secrets still to be masked."""
 
 
+_BLANK = re.compile(rb"^( *)\n", re.MULTILINE)
+
+
+class BlankLines:
+    """Carries blank lines through a log service that takes no empty message.
+
+    A line of spaces, or of nothing, gets a space more. Whoever reads the log takes one away from every line of spaces.
+    """
+
+    def __init__(self) -> None:
+        self._blank = True  # the line so far is spaces, or nothing
+        self._begun = False
+
+    def spaced(self, chunk: bytes) -> bytes:
+        """The next bytes of the output, cut anywhere."""
+        before = b"" if self._blank else b"x"
+        text = _BLANK.sub(rb"\1 \n", before + chunk)
+        last = text[text.rfind(b"\n") + 1 :]
+        self._begun = bool(last) or (self._begun and b"\n" not in text)
+        self._blank = not last.strip(b" ")
+        return text[len(before) :]
+
+    def end(self) -> bytes:
+        """What completes a last line of spaces that has no newline."""
+        return b" " if self._blank and self._begun else b""
+
+
 class Pump(threading.Thread):
     """One pipe for stdout and stderr, so that their order is that of the writes; copied to `target` as it comes.
 
-    log: gets the same, where the output is to be kept.
+    log: gets the same, where the output is to be kept. blank: carries blank lines, where they need it.
     """
 
-    def __init__(self, target: int = 1, log: Log | None = None) -> None:
+    def __init__(self, target: int = 1, log: Log | None = None, blank: BlankLines | None = None) -> None:
         super().__init__(daemon=True, name="output")
+        self._blank = blank
         self.reading, self.writing = os.pipe()
         self._target = target
         self._log = log
@@ -38,9 +67,11 @@ class Pump(threading.Thread):
             self._received += 1
             self._tail += chunk
             del self._tail[:-REMEMBERED]
-            self._copy(chunk)
+            self._copy(self._blank.spaced(chunk) if self._blank else chunk)
             if self._log:
                 self._log.write(chunk)
+        if self._blank:
+            self._copy(self._blank.end())
         os.close(self.reading)
 
     def _copy(self, chunk: bytes) -> None:

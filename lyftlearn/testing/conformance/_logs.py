@@ -14,6 +14,7 @@ MANY = 3000
 LONG = 10 << 20
 WHOLE_LINES = [
     "",
+    "  ",
     "  indented ",
     "tab\there",
     "a\rb",
