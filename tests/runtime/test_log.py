@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import signal
@@ -14,6 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lyftlearn.runtime.log import Log, Words
+from lyftlearn.runtime.output import BlankLines
+from lyftlearn_sagemaker._logs import _as_printed
 
 from .test_init import runtime_pid
 
@@ -109,3 +112,14 @@ def test_why_a_job_did_not_start_is_kept(containers: Any) -> None:
     result = container.run()
     assert b"not-in-the-image" in result.output
     assert kept(container.directory / "kept" / "logs")[1] == result.output
+
+
+@given(st.text(alphabet="a \n", max_size=12), st.lists(st.integers(0, 12), max_size=4))
+def test_blank_lines_survive_a_service_that_takes_no_empty_message(text: str, cuts: list[int]) -> None:
+    """CloudWatch drops them; wherever the pipe cuts the output, its reader gets every line back, and no other line."""
+    blank, carried = BlankLines(), b""
+    for start, end in itertools.pairwise([0, *sorted(cuts), len(text)]):
+        carried += blank.spaced(text[start:end].encode()) if end > start else b""
+    messages = (carried + blank.end()).decode().removesuffix("\n").split("\n") if text else []
+    assert "" not in messages
+    assert [_as_printed(message) for message in messages] == (text.removesuffix("\n").split("\n") if text else [])
