@@ -29,6 +29,11 @@ _MEANINGS = {
     Verdict.NOISE: "differs between two runs on {reference}, too",
     Verdict.EQUAL: "the same",
 }
+_FOLDS = {
+    "against the contract, or not classed": _tally.BAD,
+    "that may differ": (Verdict.ALLOWED, Verdict.NOISE),
+    "the same everywhere": (Verdict.EQUAL,),
+}
 _CUT = 70
 _PATH_CUT = 160
 
@@ -36,7 +41,7 @@ _PATH_CUT = 160
 def page(parity: Parity) -> str:
     """Return the page."""
     title = f"Environmental parity with {parity.reference}"
-    style = files(__package__).joinpath("page.css").read_text(encoding="utf-8")
+    style = files("lyftlearn.parity").joinpath("page.css").read_text(encoding="utf-8")
     body = "".join((_top(parity, title), _cards(parity), _key(parity), _matrix(parity), _reasons(parity), _rot(parity)))
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
@@ -112,14 +117,12 @@ def _matrix(parity: Parity) -> str:
 def _subject(parity: Parity, name: str, rows: Sequence[tuple[int, Row]]) -> str:
     worst = _worst(row for _, row in rows)
     told = "".join(_summed(of, [row.cells[of].verdict for _, row in rows]) for of in parity.backends)
-    folded = [(number, row) for number, row in rows if row.worst is Verdict.EQUAL]
-    shown = sorted((one for one in rows if one not in folded), key=lambda one: -GRAVITY.index(one[1].worst))
     size = _tally.counted(len(rows), "fact")
     opened = " open" if worst in _tally.BAD else ""
     return (
         f'<details class="subject"{opened} data-worst="{worst}"><summary class="grid">'
         f'<span class="name">{_text(name)}</span><span class="faint facts" data-of="">{size}</span>{told}</summary>'
-        f"{_table(parity, name, shown)}{_equal_ones(parity, name, folded, alone=not shown)}</details>"
+        f"{''.join(_parts(parity, name, rows))}</details>"
     )
 
 
@@ -130,11 +133,14 @@ def _summed(name: str, verdicts: Sequence[Verdict]) -> str:
     return f'<span class="{worst}" data-of="{_text(name)}">{_mark(worst, word)}</span>'
 
 
-def _equal_ones(parity: Parity, name: str, rows: Sequence[tuple[int, Row]], *, alone: bool) -> str:
-    if not rows or alone:
-        return _table(parity, name, rows)
-    said = f"{_tally.counted(len(rows), 'fact')} the same everywhere"
-    return f'<details class="more"><summary>{said}</summary>{_table(parity, name, rows)}</details>'
+def _parts(parity: Parity, name: str, rows: Sequence[tuple[int, Row]]) -> Iterator[str]:
+    """Yield the facts of one subject, the gravest open, what is better than those folded."""
+    parts = {said: [one for one in rows if one[1].worst in verdicts] for said, verdicts in _FOLDS.items()}
+    for place, (said, members) in enumerate((said, members) for said, members in parts.items() if members):
+        ordered = sorted(members, key=lambda one: -GRAVITY.index(one[1].worst))
+        table = _table(parity, name, ordered)
+        summary = f"{_tally.counted(len(members), 'fact')} {said}"
+        yield f'<details class="more"><summary>{summary}</summary>{table}</details>' if place else table
 
 
 def _table(parity: Parity, name: str, rows: Sequence[tuple[int, Row]]) -> str:

@@ -101,7 +101,7 @@ def _expression(pattern: str) -> re.Pattern[str]:
 @cache
 def shipped() -> Rules:
     """Return the rules of the container contract."""
-    return _checked(_FILE, files(__package__).joinpath(_FILE).read_text(encoding="utf-8"))
+    return _checked(_FILE, files("lyftlearn.parity").joinpath(_FILE).read_text(encoding="utf-8"))
 
 
 def load(path: str | os.PathLike[str]) -> Rules:

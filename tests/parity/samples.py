@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,7 +10,7 @@ from lyftlearn.parity._model import Observation, Parity, Verdict
 from lyftlearn.parity._rules import Rule, Rules
 
 STARTED = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
-Facts = Mapping[str, Any]
+Facts = dict[str, Any]
 
 
 def rule(*patterns: str, allowed: bool = False, values: tuple[str, ...] = (), backends: tuple[str, ...] = ()) -> Rule:

@@ -6,7 +6,6 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
 
 import pytest
 from playwright.sync_api import Browser, Locator, Page
@@ -17,9 +16,9 @@ from lyftlearn.parity._page import page
 
 from . import screenshots
 from .samples import mixed
+from .screenshots import Scheme
 from .test_page import HOSTILE, hostile
 
-Scheme = Literal["light", "dark"]
 WIDTHS = (400, 800, 1600)
 
 # WCAG 2.2: the contrast of every text that is drawn to the nearest opaque colour behind it.

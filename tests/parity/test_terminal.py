@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -134,7 +135,8 @@ def test_values_fit_the_width(width: int) -> None:
 def test_hostile_texts_do_not_reach_the_terminal() -> None:
     """Paths and values come from programs; an escape sequence in one must not clear the screen or hide a line."""
     facts = {"kept \x1b[2J\u202epath": 1, "x": 1}
-    shown = text(compared(facts, facts, **{"new\x1b]0;": {**facts, "kept \x1b[2J\u202epath": "\x1b[31m\0\n"}}))
+    others: dict[str, Any] = {"new\x1b]0;": {**facts, "kept \x1b[2J\u202epath": "\x1b[31m\0\n"}}
+    shown = text(compared(facts, facts, **others))
     assert not [letter for letter in shown if not letter.isprintable() and letter != "\n"]
 
 
