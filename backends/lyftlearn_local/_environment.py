@@ -16,7 +16,7 @@ _AWS_FILES = {"AWS_CONFIG_FILE": ".aws/config", "AWS_SHARED_CREDENTIALS_FILE": "
 def clean_environment() -> dict[str, str]:
     """Return it, made from the caller's own."""
     passed = {name: value for name, value in os.environ.items() if name in _PASSED or name.startswith("AWS_")}
-    return {"PATH": f"{Path(sys.executable).parent}:{_STANDARD_PATH}", "LANG": "C.UTF-8", **_aws_files(), **passed}
+    return {"PATH": f"{Path(sys.executable).parent}:{_STANDARD_PATH}", **_aws_files(), **passed}
 
 
 def _aws_files() -> dict[str, str]:

@@ -174,7 +174,8 @@ def output(job: Job, look: Look) -> Facts:
     """Return what became of the lines that `scenes.output` printed. A line that came twice is there twice."""
     check_success(job.state)
     lines = list(job.logs())
-    found: dict[str, Any] = {"count": len(lines), "empty": lines.count("")}
+    others = [line for line in lines if line.strip("x")]  # without the rests of long lines that were cut
+    found: dict[str, Any] = {"count": len(others), "empty": lines.count("")}
     for name in [*(name for name, _ in scenes.SPECIAL), "last"]:
         found[name] = [line.partition("|")[2] for line in lines if line.startswith(f"{name}|")]
     for length in scenes.LENGTHS:

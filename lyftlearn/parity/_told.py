@@ -58,7 +58,7 @@ def _judged(row: Row, job: str, cell: Cell, runs: Sequence[Run]) -> Cell:
     silent = next(run for run in runs if not run.has_told(job))
     name = silent.observation.backend
     if row.path != f"{JOBS} {job}":
-        why = f"not observed on {name}: see `{JOBS} {job}`"
+        why = f"not observed on {name}: see the rows of `{JOBS}`"
     elif job != SUBMISSION and not silent.has_told(SUBMISSION):
         why = f"no job was observed on {name}: see `{JOBS} {SUBMISSION}`"
     else:

@@ -34,7 +34,7 @@ LARGEST = 64 << 20
 """Bytes up to which a file's content is compared."""
 LIMITS = sorted(name for name in dir(resource) if name.startswith("RLIMIT_"))
 SHARED_MEMORY = "/dev/shm"  # noqa: S108 - the kernel's name for it
-STATSD_PACKETS = 3
+STATSD_PORT, STATSD_PACKETS = "8125", 3
 # Names and values that could be credentials. Too much is hidden rather than too little: what is hidden still compares.
 SECRET_NAME = re.compile(
     r"PASS|PWD$|SECRET|TOKEN|KEY|CREDENTIAL|AUTH|COOKIE|PRIVATE|SIGNATURE|DSN|WEBHOOK|CONNECTION|CERT", re.IGNORECASE
@@ -73,6 +73,8 @@ class Redactor:
 
     def variable(self, name: str, value: str) -> str:
         """A variable's value, or its fingerprint where it could be a credential."""
+        if name == "STATSD_PORT" and value != STATSD_PORT:
+            return "<another port>"  # of many free ones
         masked = self._mask(value)
         looks_secret = SECRET_NAME.search(name) or SECRET_VALUE.search(masked)
         if looks_secret and not OPEN.fullmatch(name) and masked:
@@ -300,7 +302,7 @@ def _parent(number: str) -> tuple[str, int] | None:
             name, _, rest = file.read().partition("(")[2].rpartition(")")
     except OSError:
         return None
-    return name, int(rest.split()[1])
+    return re.sub(r"^python[\d.]*$", "python", name), int(rest.split()[1])
 
 
 def names() -> dict[str, Any]:

@@ -27,6 +27,12 @@ from tests.sagemaker.conftest import IMAGE as TRAINING_IMAGE
 from tests.sagemaker.service import serving
 
 BACKENDS = ("local", "local-kubernetes", "local-sagemaker", "kubernetes", "sagemaker")
+# How this machine reaches the network, which jobs of the local backends are told: nobody is reached here.
+_PROXIES = [f"{kind}_PROXY" for kind in ("HTTP", "HTTPS", "NO", "ALL")]
+_OF_THIS_MACHINE = {
+    *("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "AWS_CA_BUNDLE"),
+    *(name for upper in _PROXIES for name in (upper, upper.lower())),
+}
 SECRETS: Mapping[str, Mapping[str, str]] = {
     "warehouse": {"WAREHOUSE_PASSWORD": "correct horse battery staple", "WAREHOUSE_USER": "eta"},
     "maps": {"MAPS_TOKEN": "tk-4a1f0c", "not a name": "a file only"},
@@ -66,7 +72,8 @@ class Platforms:
 
     def variables(self, backend: str) -> dict[str, str]:
         """The environment of a program whose jobs go to `backend`."""
-        return {**os.environ, **self.environment, "LYFTLEARN_CONFIG": str(self.config), "LYFTLEARN_BACKEND": backend}
+        ours = {name: value for name, value in os.environ.items() if name not in _OF_THIS_MACHINE}
+        return {**ours, **self.environment, "LYFTLEARN_CONFIG": str(self.config), "LYFTLEARN_BACKEND": backend}
 
 
 @contextmanager

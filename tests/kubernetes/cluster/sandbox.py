@@ -15,7 +15,7 @@ from pathlib import Path
 from tests.kubernetes.cluster.store import Object
 
 OWN = ("/dev", "/proc", "/lyftlearn")
-EMPTY = ("/run", "/tmp", "/var")
+EMPTY = ("/root", "/run", "/tmp", "/var")
 DEFAULT_SHARED_MEMORY = 64 << 20
 SUFFIXES = {"Ki": 1 << 10, "Mi": 1 << 20, "Gi": 1 << 30, "m": 1e-3, "": 1}
 Lookup = Callable[[str, str], "Object | None"]
