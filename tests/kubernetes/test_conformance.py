@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from lyftlearn.backend import Backend
-from lyftlearn.testing import BackendConformance, Harness
-from tests.kubernetes.conftest import image, patience
+from lyftlearn.testing import BackendConformance, ClientConformance, Harness
+from tests.kubernetes.conftest import image, patience, real
 
 
 class TestKubernetes(BackendConformance):
@@ -28,3 +30,20 @@ class TestKubernetes(BackendConformance):
         harness.defaults = {"image": image()}
         yield harness
         harness.close()
+
+
+@pytest.mark.skipif(bool(real("KUBECONFIG")), reason="one suite is enough to wait for")
+class TestKubernetesThroughTheClient(ClientConformance):
+    """Call sites as users write them."""
+
+    @pytest.fixture
+    def config(self, table: dict[str, Any], storage_url: str, tmp_path: Path) -> Mapping[str, Any]:
+        """As `lyftlearn.toml` says it; the cluster's other jobs belong to another project."""
+        return {
+            "backend": "kubernetes",
+            "project": tmp_path.name,
+            "home": str(tmp_path / "home"),
+            "storage": {"url": storage_url},
+            "jobs": {"image": image()},
+            "kubernetes": {**table, "namespace": tmp_path.name.replace("_", "-")},
+        }
