@@ -9,7 +9,7 @@ import inspect
 import os
 import platform
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from lyftlearn._journal import Journal
     from lyftlearn._prepare import Submission
     from lyftlearn._world import World
+    from lyftlearn.parity import _run as parity_run
+    from lyftlearn.parity._model import Parity
 
 _PROBE = "doctor/probe"
 _MONTH = "30d"
@@ -146,6 +148,45 @@ def _journal(world: World) -> Iterator[Journal]:
         yield world.beside.journal()
     except (SQLAlchemyError, OSError) as exc:
         raise BackendUnavailable(f"the journal of the migration cannot be used: {exc}") from exc
+
+
+def parity(
+    on: Sequence[str],
+    *,
+    command: str | Sequence[str] | None = None,
+    only: Collection[str] = (),
+    parallel: int = 16,
+    patience: Duration = "30m",
+    python: str = "python3",
+    counted: Callable[[str], int] | None = None,
+    on_update: Callable[[parity_run.Progress], None] | None = None,
+    client: Client | None = None,
+    **job: Any,
+) -> Parity:
+    """Run jobs on every backend in `on`, twice on the first, and return what differs, with a verdict on each fact.
+
+    command, job: the user's own, arguments of `train`; without a command only the probe's facts are compared.
+    only: subjects, by default all. parallel: jobs at once on each backend. patience: in which a job should have
+    started. python: what starts Python 3.8 or newer in the image. counted: says how often a StatsD counter has come to
+    the gateway. on_update: told of every job that ended.
+
+    A backend that refuses or fails is part of the answer. Raises InvalidJob, listing every fault, before anything is
+    sent. On KeyboardInterrupt what was started is stopped.
+    """
+    from lyftlearn.parity import _observe  # noqa: PLC0415 - only for those who compare
+
+    order = _observe.Order(
+        on=on,
+        command=command,
+        job=job,
+        only=only,
+        parallel=parallel,
+        patience=patience,
+        python=python,
+        counted=counted,
+        on_update=on_update,
+    )
+    return _observe.run(order, client or Client())
 
 
 def backends(client: Client | None = None) -> list[Installed]:

@@ -23,6 +23,7 @@ _MODULES = {
     "_find": ("jobs", "status", "logs", "wait", "stop", "download"),
     "_operate": ("plan", "explain", "backends", "doctor", "completion"),
     "_migration": ("migration",),
+    "_parity": ("parity",),
 }
 
 

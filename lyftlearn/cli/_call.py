@@ -41,7 +41,7 @@ def read(argv: Sequence[str]) -> Call:
 
 def _give(parser: argparse.ArgumentParser, options: dict[str, Any], command: list[str]) -> None:
     name, function = options["_command"], options.get("_function")
-    if name not in _RUNS_A_COMMAND and not (name == "plan" and function):
+    if name not in _RUNS_A_COMMAND and not (name == "plan" and function) and function != "run":
         parser.error(f"`{name}` runs nothing: leave out what follows `--`")
     if "command" in options:
         parser.error("two commands: write one after `--`, or one in --command")

@@ -15,6 +15,8 @@ _COMPLETED: dict[str, Any] = {
     "dest": shtab.DIRECTORY,
     "_hyperparameters": shtab.FILE,
     "_config": shtab.FILE,
+    "file": shtab.FILE,
+    "html": shtab.FILE,
 }
 
 

@@ -37,8 +37,9 @@ class Exit(IntEnum):
     BACKEND = 10, "a backend is missing or broken, or a check of doctor failed"
     FILES = 11, "a file of this machine cannot be read or written"
     WORSE = 12, "the new side of a migration fails significantly more often"
+    DIFFERENT = 13, "something would differ between backends that should not"
     INTERNAL = 70, "an error in lyftlearn itself, with its traceback"
-    INTERRUPTED = 130, "Ctrl-C; jobs go on"
+    INTERRUPTED = 130, "Ctrl-C; jobs go on, but for those of a comparison, which are stopped"
     PIPE_CLOSED = 141, "whoever read the output went away"
 
     def __new__(cls, code: int, meaning: str) -> Self:

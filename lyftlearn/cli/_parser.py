@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from lyftlearn.cli import _values
+from lyftlearn.cli import _job_options, _parity_options, _values
 from lyftlearn.cli._exits import Exit
 from lyftlearn.types import JobKind, JobStatus
 
@@ -29,11 +29,10 @@ examples:
   See what would be sent, and why there:
     lyftlearn plan train eta --source . -- python train.py
 """
-_COMMAND_HELP = "The command comes last, after `--`, and is executed as it is; --command gives it to a shell instead."
 _GROUPS = {
     "run jobs": ("train", "process", "predict"),
     "find and follow jobs": ("jobs", "status", "logs", "wait", "stop", "download"),
-    "for operators": ("plan", "explain", "migration", "backends", "doctor", "completion"),
+    "for operators": ("plan", "explain", "migration", "parity", "backends", "doctor", "completion"),
 }
 Adder = Callable[[argparse.ArgumentParser], None]
 
@@ -100,96 +99,19 @@ def _epilog() -> str:
     return "\n".join([*lines, "", _EXAMPLES, "exit codes:", *codes])
 
 
-def _common(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--json", dest="_json", action="store_true", default=False, help="print JSON for programs")
-    command.add_argument(
-        "--config",
-        metavar="FILE",
-        dest="_config",
-        default=None,
-        help="configuration; by default the lyftlearn.toml found upwards from here",
-    )
-
-
 def _submission(kind: JobKind, *, act: bool = True) -> Adder:
     """Return what adds the options of one function of the API; `act`: with those for what happens afterwards."""
 
     def add(command: argparse.ArgumentParser) -> None:
-        _what(command, kind)
-        _environment(command)
-        _resources(command)
-        _policy(command)
+        _job_options.what(command, kind)
+        _job_options.environment(command)
+        _job_options.resources(command)
+        _job_options.policy(command)
         if act:
             _afterwards(command)
-        _common(command)
+        _job_options.common(command)
 
     return add
-
-
-def _what(command: argparse.ArgumentParser, kind: JobKind) -> None:
-    command.epilog = _COMMAND_HELP
-    subject = "name" if kind is JobKind.PROCESS else "model"
-    command.usage = f"{command.prog} {subject.upper()} [options] -- COMMAND [ARGUMENT ...]"
-    command.add_argument(
-        subject, metavar=subject.upper(), help=f"name of the {'job' if subject == 'name' else 'model'}"
-    )
-    group = command.add_argument_group("what runs")
-    group.add_argument("--command", metavar="TEXT", help="a command for /bin/sh -c, instead of one after --")
-    group.add_argument("--source", metavar="PATH", help="directory or archive of code: the working directory")
-    group.add_argument("--image", metavar="IMAGE", help="container image; by default the platform's")
-    if kind is JobKind.PREDICT:
-        group.add_argument("--artifact", metavar="URI|ID", required=True, help="URI of a model, or id of a train job")
-    group.add_argument(
-        "-p",
-        "--hyperparameter",
-        metavar="NAME=TEXT|NAME:=JSON",
-        type=_values.hyperparameter,
-        action=_values.Collect,
-        dest="_hyperparameter",
-        help="one hyperparameter: = keeps the text, := reads JSON; wins over --hyperparameters; repeatable",
-    )
-    group.add_argument(
-        "--hyperparameters",
-        metavar="FILE",
-        type=_values.document,
-        dest="_hyperparameters",
-        help="a JSON object of hyperparameters",
-    )
-    _pairs(group, "--input", "NAME=URI", "inputs", "a channel of input, from s3://, file:// or a path; repeatable")
-    if kind is not JobKind.TRAIN:
-        group.add_argument(
-            "--output",
-            metavar="NAME[=URI]",
-            type=_values.output,
-            action=_values.Collect,
-            dest="outputs",
-            help="an output that is kept, under the job's own location or at URI; repeatable",
-        )
-
-
-def _environment(command: argparse.ArgumentParser) -> None:
-    group = command.add_argument_group("what it sees")
-    _pairs(group, "--env", "NAME=VALUE", "env", "an environment variable; repeatable")
-    group.add_argument("--secret", metavar="NAME", action="append", dest="secrets", help="a secret; repeatable")
-
-
-def _resources(command: argparse.ArgumentParser) -> None:
-    group = command.add_argument_group("what each node needs")
-    group.add_argument("--cpu", metavar="CORES", type=_values.number, dest="_cpu", help="cores (1)")
-    group.add_argument("--memory", metavar="SIZE", dest="_memory", help="such as 512Mi or 64Gi (2Gi)")
-    group.add_argument("--gpu", metavar="COUNT", type=int, dest="_gpu", help="GPUs (0)")
-    group.add_argument("--gpu-type", metavar="TYPE", dest="_gpu_type", help="such as A10G or H100")
-    group.add_argument("--disk", metavar="SIZE", dest="_disk", help="scratch space (30Gi)")
-    group.add_argument("--shared-memory", metavar="SIZE", dest="_shared_memory", help="size of /dev/shm")
-    group.add_argument("--nodes", metavar="COUNT", type=int, help="containers that run the command together (1)")
-
-
-def _policy(command: argparse.ArgumentParser) -> None:
-    group = command.add_argument_group("how it is run")
-    group.add_argument("--timeout", metavar="TIME", help="such as 90s, 4h or 2d, from the command's first start")
-    group.add_argument("--retries", metavar="COUNT", type=int, help="times to run it again after a non-zero exit (0)")
-    _pairs(group, "--label", "NAME=VALUE", "labels", "a label to find it by; repeatable")
-    group.add_argument("--key", metavar="TEXT", help="the same key gives the same job, however often it is submitted")
 
 
 def _afterwards(command: argparse.ArgumentParser) -> None:
@@ -200,23 +122,19 @@ def _afterwards(command: argparse.ArgumentParser) -> None:
     )
 
 
-def _pairs(group: Any, option: str, metavar: str, dest: str, text: str) -> None:
-    group.add_argument(option, metavar=metavar, type=_values.assignment, action=_values.Collect, dest=dest, help=text)
-
-
 def _jobs(command: argparse.ArgumentParser) -> None:
     command.add_argument("--name", metavar="NAME", help="of this name")
     command.add_argument("--kind", choices=[str(kind) for kind in JobKind], help="of this kind")
     command.add_argument("--status", choices=[str(status) for status in JobStatus], help="in this status")
-    _pairs(command, "--label", "NAME=VALUE", "labels", "with this label; repeatable")
+    _job_options.pairs(command, "--label", "NAME=VALUE", "labels", "with this label; repeatable")
     _since(command, "created since")
     command.add_argument("--limit", metavar="COUNT", type=int, help="at most so many (100)")
-    _common(command)
+    _job_options.common(command)
 
 
 def _status(command: argparse.ArgumentParser) -> None:
     _id(command)
-    _common(command)
+    _job_options.common(command)
 
 
 def _logs(command: argparse.ArgumentParser) -> None:
@@ -226,7 +144,7 @@ def _logs(command: argparse.ArgumentParser) -> None:
     _since(command, "only lines since")
     command.add_argument("--node", metavar="RANK", type=int, help="only those of one node")
     command.add_argument("--timestamps", action="store_true", help="begin each line with its time")
-    _common(command)
+    _job_options.common(command)
 
 
 def _wait(command: argparse.ArgumentParser) -> None:
@@ -237,20 +155,20 @@ def _wait(command: argparse.ArgumentParser) -> None:
         action=argparse.BooleanOptionalAction,
         help="a live status line; by default if a terminal is there",
     )
-    _common(command)
+    _job_options.common(command)
 
 
 def _stop(command: argparse.ArgumentParser) -> None:
     _ids(command)
     command.add_argument("--wait", action="store_true", help="return once they have stopped")
-    _common(command)
+    _job_options.common(command)
 
 
 def _download(command: argparse.ArgumentParser) -> None:
     _id(command)
     command.add_argument("dest", metavar="DIRECTORY", help="where each output gets a directory of its name")
     command.add_argument("--output", metavar="NAME", help="only this output; by default all")
-    _common(command)
+    _job_options.common(command)
 
 
 def _plan(command: argparse.ArgumentParser) -> None:
@@ -275,11 +193,11 @@ def _decided(kind: JobKind) -> Adder:
     def add(command: argparse.ArgumentParser) -> None:
         subject = "name" if kind is JobKind.PROCESS else "model"
         command.add_argument(subject, metavar=subject.upper(), help="as in the call")
-        _pairs(command, "--label", "NAME=VALUE", "labels", "a label, as in the call; repeatable")
+        _job_options.pairs(command, "--label", "NAME=VALUE", "labels", "a label, as in the call; repeatable")
         command.add_argument("--image", metavar="IMAGE", help="the image, as in the call")
         command.add_argument("--nodes", metavar="COUNT", type=int, help="the nodes, as in the call")
         command.add_argument("--gpu", metavar="COUNT", type=int, dest="_gpu", help="the GPUs, as in the call")
-        _common(command)
+        _job_options.common(command)
 
     return add
 
@@ -299,7 +217,7 @@ def _migration(command: argparse.ArgumentParser) -> None:
         made = _subparser(views, view, title)
         _since(made, "only jobs submitted since", "by default 30d")
         add(made)
-        _common(made)
+        _job_options.common(made)
 
 
 def _report(command: argparse.ArgumentParser) -> None:
@@ -357,8 +275,9 @@ _COMMANDS: dict[str, tuple[str, Adder]] = {
     "plan": ("show what would be sent for a job, and what stands against it", _plan),
     "explain": ("say where a job would run, and why", _explain),
     "migration": ("see how a migration to another backend goes", _migration),
-    "backends": ("list the installed backends and what they can do", _common),
-    "doctor": ("check configuration, storage and backends", _common),
+    "parity": ("measure what would differ on another backend", _parity_options.add),
+    "backends": ("list the installed backends and what they can do", _job_options.common),
+    "doctor": ("check configuration, storage and backends", _job_options.common),
     "completion": ("print a completion script for a shell", _completion),
 }
 COMMANDS = tuple(_COMMANDS)

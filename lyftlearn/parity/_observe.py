@@ -7,7 +7,7 @@ import inspect
 import secrets
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -33,9 +33,10 @@ from lyftlearn.types import Duration, JobKind
 class Order:
     """What is compared, and how.
 
-    on: backends, the reference first. command and job: the user's own, arguments of `Client.train`. only: subjects.
-    parallel: jobs at once on each backend. patience: in which a job should have started. python: how the image starts
-    Python 3.8 or newer. counted: says how often a StatsD counter has come to the gateway.
+    on: backends, the reference first. command and job: the user's own, arguments of `Client.train`. only: subjects, or
+    beginnings of paths such as `exit 37`. parallel: jobs at once on each backend. patience: in which a job should have
+    started. python: what starts Python 3.8 or newer in the image. counted: says how often a StatsD counter has come to
+    the gateway. on_update: told of every job that ended.
     """
 
     on: Sequence[str]
@@ -49,10 +50,9 @@ class Order:
     on_update: Callable[[Progress], None] | None = None
 
     @property
-    def subjects(self) -> frozenset[str]:
-        """Of SUBJECTS, those that are asked for and can be told."""
-        told = frozenset(SUBJECTS) if self.command is not None else frozenset(SUBJECTS) - {"command"}
-        return told & frozenset(self.only) if self.only else told
+    def wanted(self) -> frozenset[str]:
+        """Beginnings of the paths that are asked for."""
+        return frozenset(self.only or SUBJECTS)
 
 
 def run(order: Order, client: Client) -> Parity:
@@ -70,7 +70,7 @@ def run(order: Order, client: Client) -> Parity:
         started_at=started_at,
         seconds=time.monotonic() - clock,
     )
-    return told_apart(compared, runs)
+    return replace(told_apart(compared, runs), unmatched=() if order.only else compared.unmatched)
 
 
 def check(order: Order, client: Client) -> None:
@@ -109,9 +109,9 @@ def _option_faults(order: Order) -> list[tuple[str, str]]:
     faults = [
         ("only", f"{subject!r} is not known: write one of {', '.join(SUBJECTS)}")
         for subject in order.only
-        if subject not in SUBJECTS
+        if subject.partition(" ")[0] not in SUBJECTS
     ]
-    if not faults and not order.subjects:
+    if order.command is None and "command" in order.only:
         faults.append(("only", "asks for `command`, and there is none: write one after `--`"))
     if order.parallel < 1:
         faults.append(("parallel", f"is {order.parallel}: write how many jobs may run at once, 1 or more"))
@@ -132,7 +132,7 @@ def observe(order: Order, config: Config) -> list[Run]:
         _trials.lay_kit(Path(directory))
         job = {**order.job, "labels": {**order.job.get("labels", {}), "parity": run_id}}
         asked = Asked(
-            subjects=order.subjects,
+            only=order.wanted,
             job=job if order.command is None else {**job, "command": order.command},
             kit=Path(directory),
             trap=_trap(config),
@@ -144,7 +144,7 @@ def observe(order: Order, config: Config) -> list[Run]:
         told = runner.run([places[name] for name in names], _trials.trials(asked))
     facts = [_gathered(run) for run in told]
     _lines.lay_out(facts, redact)
-    wanted = [_wanted(found, {*order.subjects, JOBS}) for found in facts]
+    wanted = [_wanted(found, {*order.wanted, JOBS}) for found in facts]
     return [
         Run(Observation(backend=name, facts=found), run) for name, found, run in zip(names, wanted, told, strict=True)
     ]
@@ -175,5 +175,5 @@ def _gathered(told: Mapping[str, Told]) -> Facts:
     return found
 
 
-def _wanted(facts: Facts, subjects: Collection[str]) -> Facts:
-    return {path: value for path, value in facts.items() if path.partition(" ")[0] in subjects}
+def _wanted(facts: Facts, only: Collection[str]) -> Facts:
+    return {path: value for path, value in facts.items() if any(_trials.is_under(path, one) for one in only)}

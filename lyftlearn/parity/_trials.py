@@ -107,23 +107,29 @@ _QUICK_TIMEOUT = "10s"
 class Asked:
     """What is compared.
 
-    subjects: of SUBJECTS. job: the user's options, arguments of `Client.train`. kit: a directory of `lay_kit`.
-    trap: the URI of an input whose name is another's beginning. key: of the fingerprints.
+    only: beginnings of paths, whole words: a subject, or more, as `exit 37`. job: the user's options, arguments of
+    `Client.train`. kit: a directory of `lay_kit`. trap: the URI of an input whose name is another's beginning. key: of
+    the fingerprints.
     """
 
-    subjects: frozenset[str]
+    only: frozenset[str]
     job: Mapping[str, Any]
     kit: Path
     trap: str
     python: str
     key: str
 
+    def wants(self, *paths: str) -> bool:
+        """Whether anything under one of `paths` is asked for."""
+        return any(is_under(path, one) or is_under(one, path) for path in paths for one in self.only)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Trial:
-    """One job. look: what is made of it once it has ended. act: what is done to it while it runs."""
+    """One job. tells: beginnings of paths. look: what is made of its end. act: what is done to it while it runs."""
 
     name: str
+    tells: tuple[str, ...]
     arguments: Mapping[str, Any]
     look: Looker
     act: Callable[[Job], None] | None = None
@@ -131,16 +137,13 @@ class Trial:
 
 def trials(asked: Asked) -> list[Trial]:
     """Return the jobs that tell what is asked for, the most telling first."""
-    makers = {
-        "command": _command,
-        "retries": _retries,
-        "nodes": _nodes,
-        "stop": _stops,
-        "timeout": _timeouts,
-        "exit": _exits,
-    }
-    made = [trial for subject, make in makers.items() if subject in asked.subjects for trial in make(asked)]
-    return [*_program(asked), *made]
+    makers = (_program, _command, _retries, _nodes, _stops, _timeouts, _exits)
+    return [trial for make in makers for trial in make(asked) if asked.wants(*trial.tells)]
+
+
+def is_under(path: str, start: str) -> bool:
+    """Whether a path begins with the words of `start`."""
+    return path == start or path.startswith(f"{start} ")
 
 
 def lay_kit(directory: Path) -> None:
@@ -167,16 +170,10 @@ def _program(asked: Asked) -> Iterator[Trial]:
 
     It gets the user's image, variables, secrets, resources, source and inputs, and torture beside them.
     """
-    hides = "command" in asked.subjects and asked.job.get("secrets")
-    wanted = {
-        "observed": bool(hides) or not asked.subjects.isdisjoint(OBSERVED),
-        "artifacts": "artifacts" in asked.subjects,
-        "output": "output" in asked.subjects,
-    }
+    hides = ("command",) if asked.job.get("secrets") else ()
     looks = {"observed": _facts.observed, "artifacts": _facts.artifacts, "output": _facts.output}
-    acts = [name for name, is_wanted in wanted.items() if is_wanted]
-    if not acts:
-        return
+    tells = {"observed": (*OBSERVED, *hides), "artifacts": ("artifacts",), "output": ("output",)}
+    acts = [name for name, paths in tells.items() if asked.wants(*paths)]
     given = {name: value for name, value in asked.job.items() if name in ("image", "secrets", "resources", "labels")}
     arguments = {
         "command": _scene(asked, "+".join(acts), *ODD_WORDS),
@@ -187,7 +184,8 @@ def _program(asked: Asked) -> Iterator[Trial]:
         "timeout": _TIMEOUT,
         **given,
     }
-    yield Trial(name="program", arguments=arguments, look=partial(_all, [looks[name] for name in acts]))
+    told = tuple(path for name in acts for path in tells[name])
+    yield Trial(name="program", tells=told, arguments=arguments, look=partial(_all, [looks[name] for name in acts]))
 
 
 def _all(looks: Sequence[Looker], job: Job, look: Look) -> Facts:
@@ -211,7 +209,8 @@ def _scene(asked: Asked, scene: str, *words: str) -> list[str]:
 
 
 def _command(asked: Asked) -> Iterator[Trial]:
-    yield Trial(name="command", arguments=asked.job, look=_facts.command)
+    if "command" in asked.job:
+        yield Trial(name="command", tells=("command",), arguments=asked.job, look=_facts.command)
 
 
 def _small(asked: Asked, command: str | list[str], **others: Any) -> dict[str, Any]:
@@ -225,18 +224,23 @@ def _acting(asked: Asked, scene: str, **others: Any) -> dict[str, Any]:
 
 
 def _retries(asked: Asked) -> Iterator[Trial]:
-    yield Trial(name="retries", arguments=_acting(asked, "retried", retries=2), look=_facts.retried)
+    yield Trial(name="retries", tells=("retries",), arguments=_acting(asked, "retried", retries=2), look=_facts.retried)
 
 
 def _nodes(asked: Asked) -> Iterator[Trial]:
     count = max(2, asked.job.get("nodes", 1))
-    yield Trial(name="nodes", arguments=_acting(asked, "nodes", nodes=count), look=_facts.several)
+    yield Trial(name="nodes", tells=("nodes",), arguments=_acting(asked, "nodes", nodes=count), look=_facts.several)
 
 
 def _stops(asked: Asked) -> Iterator[Trial]:
     for name, scene in (("asked", "waiting"), ("stubborn", "stubborn")):
-        arguments = _acting(asked, scene)
-        yield Trial(name=f"stop-{name}", arguments=arguments, look=_facts.stopped("stop", name), act=_stop_once_up)
+        yield Trial(
+            name=f"stop-{name}",
+            tells=(f"stop {name}",),
+            arguments=_acting(asked, scene),
+            look=_facts.stopped("stop", name),
+            act=_stop_once_up,
+        )
 
 
 def _stop_once_up(job: Job) -> None:
@@ -248,7 +252,7 @@ def _stop_once_up(job: Job) -> None:
 
 def _timeouts(asked: Asked) -> Iterator[Trial]:
     arguments = _acting(asked, "waiting", timeout=_QUICK_TIMEOUT)
-    yield Trial(name="timeout", arguments=arguments, look=_facts.stopped("timeout"))
+    yield Trial(name="timeout", tells=("timeout",), arguments=arguments, look=_facts.stopped("timeout"))
 
 
 def _exits(asked: Asked) -> Iterator[Trial]:
@@ -257,7 +261,8 @@ def _exits(asked: Asked) -> Iterator[Trial]:
     ways["no such command"] = ["/no/such/command"]
     for way, command in ways.items():
         name = f"exit-{way.replace(' ', '-')}"
-        yield Trial(name=name, arguments=_small(asked, command), look=_facts.ended("exit", way))
+        tells, arguments = (f"exit {way}",), _small(asked, command)
+        yield Trial(name=name, tells=tells, arguments=arguments, look=_facts.ended("exit", way))
 
 
 def _leaving(end: str) -> str:

@@ -40,7 +40,7 @@ SECRET_NAME = re.compile(
     r"PASS|PWD$|SECRET|TOKEN|KEY|CREDENTIAL|AUTH|COOKIE|PRIVATE|SIGNATURE|DSN|WEBHOOK|CONNECTION|CERT", re.IGNORECASE
 )
 SECRET_VALUE = re.compile(
-    r"://[^/\s]*@|-----BEGIN|\beyJ[\w-]+\.|(?=[\w+=-]*\d)(?=[\w+=-]*[A-Za-z])[\w+=-]{24,}", re.ASCII
+    r"://[^/\s]*@|-----BEGIN|\beyJ[\w-]+\.|(?<![\w+=-])(?=[\w+=-]*\d)(?=[\w+=-]*[A-Za-z])[\w+=-]{24,}", re.ASCII
 )
 OPEN = re.compile(r"LYFTLEARN_\w+|PARITY_\w+|(OLD)?PWD|SSL_CERT_(FILE|DIR)|AWS_CONFIG_FILE|PYTHON\w+|LC_\w+")
 """Names that only look like those of credentials."""

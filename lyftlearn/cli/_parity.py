@@ -1,0 +1,90 @@
+"""`parity run` and `parity show`."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lyftlearn import ops
+from lyftlearn._client import Client
+from lyftlearn.cli import _output
+from lyftlearn.cli._exits import Exit
+from lyftlearn.errors import InvalidJob
+
+if TYPE_CHECKING:
+    from lyftlearn.cli._call import Call
+    from lyftlearn.parity._model import Parity
+    from lyftlearn.parity._run import Progress
+
+
+def parity(call: Call) -> Exit:
+    """Compare backends, or show a comparison."""
+    page = Path(call.arguments.pop("html")) if "html" in call.arguments else None
+    if page is not None and not page.absolute().parent.is_dir():
+        raise InvalidJob([("html", f"{page.absolute().parent} is no directory: make it, or name another")])
+    found = _run(call) if call.function == "run" else _read(Path(call.arguments["file"]))
+    if page is not None:
+        _write_page(page, found)
+    _show(found, as_json=call.json)
+    return Exit.DONE if found.holds else Exit.DIFFERENT
+
+
+def _run(call: Call) -> Parity:
+    with _progress_line() as on_update:
+        return ops.parity(**call.arguments, on_update=on_update, client=Client(config=call.config))
+
+
+def _read(path: Path) -> Parity:
+    from lyftlearn.parity import _json  # noqa: PLC0415 - only to show what was kept
+
+    return _json.load(path.read_text(encoding="utf-8"), str(path))
+
+
+def _show(found: Parity, *, as_json: bool) -> None:
+    from lyftlearn.parity import _json, _terminal  # noqa: PLC0415 - the one draws
+
+    if as_json:
+        _output.say(_json.dump(found))
+    else:
+        _terminal.show(found)
+
+
+def _write_page(path: Path, found: Parity) -> None:
+    from lyftlearn.parity import _page  # noqa: PLC0415 - only for those who want a page
+
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    draft.write_text(_page.page(found), encoding="utf-8")
+    draft.replace(path)
+    _output.note(f"written to {path}")
+
+
+@contextmanager
+def _progress_line() -> Iterator[Callable[[Progress], None]]:
+    """Give what shows how far it is, on one line of a terminal; elsewhere on a line for each tenth."""
+    terminal, started, said = sys.stderr.isatty(), time.monotonic(), 0
+
+    def update(progress: Progress) -> None:
+        nonlocal said
+        tenth = 10 * progress.finished // progress.of
+        text = _line(progress, time.monotonic() - started)
+        if terminal:
+            print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
+        elif tenth > said:
+            said = tenth
+            _output.note(text)
+
+    try:
+        yield update
+    finally:
+        if terminal:
+            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+
+
+def _line(progress: Progress, seconds: float) -> str:
+    each = ", ".join(f"{name} {finished} of {of}" for name, (finished, of) in progress.by_backend.items())
+    return f"{progress.finished} of {progress.of} jobs after {seconds:.0f} s: {each}"
