@@ -10,6 +10,7 @@ import pytest
 
 from lyftlearn.backend import Backend
 from lyftlearn.testing import BackendConformance, ClientConformance, Harness
+from tests.kubernetes.cluster.cluster import Cluster
 from tests.kubernetes.conftest import image, patience, real
 
 
@@ -37,13 +38,17 @@ class TestKubernetesThroughTheClient(ClientConformance):
     """Call sites as users write them."""
 
     @pytest.fixture
-    def config(self, table: dict[str, Any], storage_url: str, tmp_path: Path) -> Mapping[str, Any]:
-        """As `lyftlearn.toml` says it; the cluster's other jobs belong to another project."""
+    def config(
+        self, cluster: Cluster, table: dict[str, Any], storage_url: str, tmp_path: Path, request: pytest.FixtureRequest
+    ) -> Mapping[str, Any]:
+        """As `lyftlearn.toml` says it, in a namespace of the test's own."""
+        namespace = f"n{abs(hash(request.node.nodeid)):x}"
+        cluster.store.create("namespaces", "", {"metadata": {"name": namespace}})
         return {
             "backend": "kubernetes",
-            "project": tmp_path.name,
+            "project": "conformance",
             "home": str(tmp_path / "home"),
             "storage": {"url": storage_url},
             "jobs": {"image": image()},
-            "kubernetes": {**table, "namespace": tmp_path.name.replace("_", "-")},
+            "kubernetes": {**table, "namespace": namespace},
         }
