@@ -3,6 +3,7 @@
 The three local layouts, the tests' own Kubernetes cluster, and the tests' own SageMaker service over moto. They share
 one bucket, one StatsD gateway, and one set of secrets, each platform keeping those where it keeps secrets. Real
 platforms come instead where `LYFTLEARN_TEST_CONFIG` names a `lyftlearn.toml`, which then must have all of that itself.
+`LYFTLEARN_TEST_BACKENDS` names those that are to be used, with commas between.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ from tests.sagemaker.conftest import BUCKET, CREDENTIALS, ROLE
 from tests.sagemaker.conftest import IMAGE as TRAINING_IMAGE
 from tests.sagemaker.service import serving
 
-BACKENDS = ("local", "local-kubernetes", "local-sagemaker", "kubernetes", "sagemaker")
+ALL = ("local", "local-kubernetes", "local-sagemaker", "kubernetes", "sagemaker")
+BACKENDS = tuple((os.environ.get("LYFTLEARN_TEST_BACKENDS") or ",".join(ALL)).split(","))
 # How this machine reaches the network, which jobs of the local backends are told: nobody is reached here.
 _PROXIES = [f"{kind}_PROXY" for kind in ("HTTP", "HTTPS", "NO", "ALL")]
 _OF_THIS_MACHINE = {
