@@ -15,17 +15,19 @@ from lyftlearn_kubernetes._errors import SERVERS_FAULT, Refused, Unanswered, ref
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    import httpx2
-
+    from lyftlearn_kubernetes._access import Access
     from lyftlearn_kubernetes._options import Options
-    from lyftlearn_kubernetes._transport import Stream
+    from lyftlearn_kubernetes._transport import Stream, Transport
 
 JOBS, PODS, CONFIG_MAPS, SERVICES, EVENTS, QUOTAS = "jobs", "pods", "configmaps", "services", "events", "resourcequotas"
 PAGE = 250
 PAUSES = (0.1, 0.4, 1.0)  # seconds before each repetition
+JSON = "application/json"
+METADATA_ONLY = f"{JSON};as=PartialObjectMetadata;g=meta.k8s.io;v=v1,{JSON}"
 MERGE_PATCH = "application/merge-patch+json"
 FIELD_MANAGER = "lyftlearn"
 _SUCCESS = range(200, 300)
+_write = json.JSONEncoder(separators=(",", ":")).encode
 
 
 class Cluster:
@@ -34,25 +36,27 @@ class Cluster:
     def __init__(self, options: Options) -> None:
         self._options = options
         self._lock = threading.Lock()
-        self._client: httpx2.Client | None = None
+        self._open: Transport | None = None
 
     @cached_property
-    def config(self) -> Any:
+    def access(self) -> Access:
         """The access in use."""
-        from lyftlearn_kubernetes import _access  # noqa: PLC0415 - 200 ms that planning need not pay
+        from lyftlearn_kubernetes import _access  # noqa: PLC0415 - planning asks nobody
 
         return _access.find(self._options)
 
     @property
     def namespace(self) -> str:
         """Where jobs are created and looked for."""
-        namespace: str = self._options.namespace or self.config.namespace
-        return namespace
+        return self._options.namespace or self.access.namespace
 
     def create(self, kind: str, body: Mapping[str, Any]) -> dict[str, Any]:
-        """Create an object; repeated until there is an answer, so one that exists may be this call's own."""
+        """Create an object and return its metadata at least: a server need not send back what it was just sent.
+
+        Repeated until there is an answer, so one that exists may be this call's own.
+        """
         params = {"fieldManager": FIELD_MANAGER, "fieldValidation": "Strict"}
-        return self.ask("POST", self.path(kind), params=params, body=body)
+        return self.ask("POST", self.path(kind), params=params, body=body, accept=METADATA_ONLY)
 
     def get(self, kind: str, name: str) -> dict[str, Any]:
         """Return an object."""
@@ -84,14 +88,17 @@ class Cluster:
         *,
         params: Mapping[str, Any] | None = None,
         body: Mapping[str, Any] | None = None,
+        accept: str = JSON,
     ) -> dict[str, Any]:
         """Send a request that may be repeated. Raises Refused or Unanswered."""
-        content = json.dumps(body).encode() if body is not None else None
-        headers = {"Content-Type": MERGE_PATCH if method == "PATCH" else "application/json"} if content else {}
+        content = _write(body).encode() if body is not None else None
+        headers = {"Accept": accept}
+        if content is not None:
+            headers["Content-Type"] = MERGE_PATCH if method == "PATCH" else JSON
         sent = False
         for pause in (*PAUSES, None):
             try:
-                return self._ask_once(method, path, params=params, content=content, headers=headers)
+                return self._ask_once(method, path, params=params or {}, content=content, headers=headers)
             except Unanswered as exc:
                 sent = sent or exc.sent
                 if pause is None:
@@ -105,7 +112,7 @@ class Cluster:
         raise AssertionError
 
     def _ask_once(self, method: str, path: str, **request: Any) -> dict[str, Any]:
-        status, data = self._transport.send(self._http(), method, path, **request)
+        status, data = self._transport().send(method, path, **request)
         document = _parsed(data)
         if status not in _SUCCESS:
             raise refusal(status, document, data.decode(errors="replace"))
@@ -116,25 +123,20 @@ class Cluster:
     @contextmanager
     def stream(self, path: str, params: Mapping[str, Any], silence: float) -> Iterator[Stream]:
         """Give what arrives on a request that goes on. Raises Refused or Unanswered."""
-        with self._transport.stream(self._http(), path, params, silence) as answer:
+        with self._transport().stream(path, params, silence) as answer:
             if answer.status not in _SUCCESS:
                 data = answer.read()
                 raise refusal(answer.status, _parsed(data), data.decode(errors="replace"))
             yield answer
 
-    @property
-    def _transport(self) -> Any:
-        from lyftlearn_kubernetes import _transport  # noqa: PLC0415 - 200 ms that planning need not pay
-
-        return _transport
-
-    def _http(self) -> httpx2.Client:
+    def _transport(self) -> Transport:
         with self._lock:
-            if self._client is None:
-                client: httpx2.Client = self._transport.connect(self.config)
-                weakref.finalize(self, client.close)
-                self._client = client
-            return self._client
+            if self._open is None:
+                from lyftlearn_kubernetes._transport import Transport  # noqa: PLC0415 - planning asks nobody
+
+                self._open = Transport(self.access)
+                weakref.finalize(self, self._open.close)
+            return self._open
 
 
 def _parsed(data: bytes) -> Any:

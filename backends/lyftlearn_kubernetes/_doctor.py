@@ -51,7 +51,7 @@ def _reachable(cluster: Cluster) -> Check:
     with translated("asking for the version"):
         found = cluster.ask("GET", "/version")
     version = (int(found["major"]), int("".join(filter(str.isdigit, found["minor"]))))
-    text = f"{found['gitVersion']} at {cluster.config.cluster.server}, context {cluster.config.context_name}"
+    text = f"{found['gitVersion']} at {cluster.access.server}, context {cluster.access.context}"
     if version < OLDEST:
         return Check(
             "cluster", Verdict.FAILED, f"{text}: too old, {OLDEST[0]}.{OLDEST[1]} is the first that can be used"

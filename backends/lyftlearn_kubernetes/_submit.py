@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Any
 
-from lyftlearn.backend import open_storage
+from lyftlearn.backend import JobRecord, open_storage
 from lyftlearn.errors import BackendUnavailable, Conflict, JobNotFound
 from lyftlearn_kubernetes import _jobs, _observed
 from lyftlearn_kubernetes._cluster import CONFIG_MAPS, JOBS, SERVICES
@@ -15,7 +15,7 @@ from lyftlearn_kubernetes._plan import CREATE_JOB, CREATE_PROGRAM, CREATE_SERVIC
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from lyftlearn.backend import JobRecord, JobSpec, Plan
+    from lyftlearn.backend import JobSpec, Plan
     from lyftlearn_kubernetes._cluster import Cluster
     from lyftlearn_kubernetes._jobs import Judge
 
@@ -77,8 +77,7 @@ class Submitter:
             return self._settle(spec, exc)
         except Unanswered as exc:
             raise self._unknown(spec.id, str(exc), sent=exc.sent) from exc
-        job = _observed.job(created)
-        return _jobs.record(created, self._judge.event(job, ()))
+        return JobRecord.of(spec, _observed.moment(created["metadata"]["creationTimestamp"]))
 
     def _settle(self, spec: JobSpec, refused: Refused) -> JobRecord:
         """Return the job that is there under this id: an earlier try may have been accepted, whatever is said now."""

@@ -1,84 +1,223 @@
-"""HTTP to an API server, as whom the access says. Loads httpx2, which lightkube uses too."""
+"""HTTP/1.1 to an API server, as whom the access says, over connections that are kept for the next request.
+
+The standard library's client: a submission is one small request, and others cost it more than all else together.
+"""
 
 from __future__ import annotations
 
+import http.client
+import os
+import select
 import socket
+import threading
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any
-from urllib.parse import urlencode
-
-import httpx2
-from lightkube.config.client_adapter import ConnectionParams
-from lightkube.config.models import User
-from lightkube.core.exceptions import ConfigError
+from typing import TYPE_CHECKING
+from urllib.parse import urlencode, urlsplit
 
 from lyftlearn.errors import LyftLearnError
+from lyftlearn_kubernetes._credentials import credentials
 from lyftlearn_kubernetes._errors import Unanswered
-from lyftlearn_kubernetes._exec_plugin import ExecPlugin
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Iterator, Mapping
+    from typing import Any
 
-    from lightkube.config.kubeconfig import SingleConfig
+    from lyftlearn_kubernetes._access import Access
+    from lyftlearn_kubernetes._proxy import Proxy
 
 CONNECT_SECONDS, ANSWER_SECONDS = 10.0, 30.0
-CONNECTIONS = 200  # every followed log holds one
-_NEVER_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout)
+MOST_IDLE = 20
+UNAUTHORIZED = 401
+_CHUNK = 1 << 16
+_ENCRYPTED = "https"
+_BROKEN = (http.client.HTTPException, OSError)
 
 
-def connect(config: SingleConfig) -> httpx2.Client:
-    """Return an HTTP client that is who `config` says. Nothing is sent yet."""
-    timeout = httpx2.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS)
-    if config.cluster.server.startswith("http://"):
-        config.cluster.insecure = True  # there is nothing to verify, and loading every authority takes 100 ms
-    try:
-        params = ConnectionParams(timeout=timeout).httpx_params(config._replace(user=config.user or User()))
-    except (ConfigError, OSError, ValueError) as exc:
-        raise LyftLearnError(f"the access of context {config.context_name!r} is broken: {exc}") from exc
-    if config.user and config.user.exec:
-        params["auth"] = ExecPlugin(config.user.exec)
-    limits = httpx2.Limits(max_connections=CONNECTIONS, max_keepalive_connections=20)
-    return httpx2.Client(**params, limits=limits)
+class Connection(http.client.HTTPConnection):
+    """To the server itself, or through a proxy. tls_name: whom the server's certificate must name."""
+
+    def __init__(self, host: str, port: int, tls: ssl.SSLContext | None, tls_name: str) -> None:
+        super().__init__(host, port, timeout=CONNECT_SECONDS)
+        self._tls = tls
+        self._tls_name = tls_name
+        self._unsent: list[bytes] | None = None
+
+    def connect(self) -> None:
+        """Connect, and agree on encryption."""
+        super().connect()
+        if self._tls is not None:
+            self.sock = self._tls.wrap_socket(self.sock, server_hostname=self._tls_name)
+
+    def ask(self, method: str, url: str, content: bytes | None, headers: Mapping[str, str]) -> http.client.HTTPResponse:
+        """Send a request, head and body at once, and wait for the head of its answer."""
+        self._unsent = []
+        try:
+            self.request(method, url, content, dict(headers))
+            data = b"".join(self._unsent)
+        finally:
+            self._unsent = None
+        self.send(data)
+        return self.getresponse()
+
+    def send(self, data: Any) -> None:
+        """Send what `request` gives, or keep it until there is all of it."""
+        if self._unsent is None:
+            super().send(data)
+        else:
+            self._unsent.append(data)
+
+    @property
+    def stale(self) -> bool:
+        """Whether the server has closed it, or says something that nobody asked for."""
+        poll = select.poll()
+        poll.register(self.sock, select.POLLIN)
+        return bool(poll.poll(0))
 
 
-def send(
-    client: httpx2.Client,
-    method: str,
-    path: str,
-    *,
-    params: Mapping[str, Any] | None,
-    content: bytes | None,
-    headers: Mapping[str, str],
-) -> tuple[int, bytes]:
-    """Return status and body of the answer. Raises Unanswered."""
-    url = f"{path}?{urlencode(params)}" if params else path  # httpx2 would parse it three times over
-    with _unanswered():
-        answer = client.request(method, url, content=content, headers=headers)
-        return answer.status_code, answer.content
+class Transport:
+    """Connections to one server; safe to share between threads."""
 
+    def __init__(self, access: Access) -> None:
+        self._access = access
+        self._server = urlsplit(access.server)
+        self._prefix = self._server.path.rstrip("/")
+        self._credentials = credentials(access.user)
+        self._tls = self._encryption()
+        self._proxy = self._find_proxy()
+        self._idle: list[Connection] = []
+        self._lock = threading.Lock()
 
-@contextmanager
-def stream(client: httpx2.Client, path: str, params: Mapping[str, Any], silence: float) -> Iterator[Stream]:
-    """Give an answer that goes on. silence: seconds without a byte after which the connection counts as dead."""
-    timeout = httpx2.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS, read=silence)
-    with _unanswered(), client.stream("GET", path, params=dict(params), timeout=timeout) as answer:
-        yield Stream(answer)
+    def send(
+        self, method: str, path: str, *, params: Mapping[str, Any], content: bytes | None, headers: Mapping[str, str]
+    ) -> tuple[int, bytes]:
+        """Return status and body of the answer. Raises Unanswered."""
+        connection = self._kept() or self._connected()
+        url = self._url(path, params)
+        with _unanswered(connection):
+            answer = self._answer(connection, method, url, content, headers)
+            data = answer.read()
+        if answer.will_close:
+            connection.close()
+        else:
+            self._keep(connection)
+        return answer.status, data
+
+    @contextmanager
+    def stream(self, path: str, params: Mapping[str, Any], silence: float) -> Iterator[Stream]:
+        """Give an answer that goes on. silence: seconds without a byte after which the connection counts as dead."""
+        connection = self._connected()
+        sock = connection.sock
+        sock.settimeout(silence)  # for the answer's beginning, too: a log may begin with its first line
+        with _unanswered(connection):
+            answer = self._answer(connection, "GET", self._url(path, params), None, {})
+            try:
+                yield Stream(answer, sock)
+            finally:
+                answer.close()
+                connection.close()
+
+    def close(self) -> None:
+        """Close what is kept."""
+        with self._lock:
+            idle, self._idle = self._idle, []
+        for connection in idle:
+            connection.close()
+
+    def _encryption(self) -> ssl.SSLContext | None:
+        if self._server.scheme != _ENCRYPTED:
+            return None
+        from lyftlearn_kubernetes import _tls  # noqa: PLC0415 - only where there is a certificate to look at
+
+        return _tls.context(self._access)
+
+    def _find_proxy(self) -> Proxy | None:
+        named = self._access.cluster.get("proxy-url")
+        if not named and not any(name.lower().endswith("_proxy") for name in os.environ):
+            return None
+        from lyftlearn_kubernetes import _proxy  # noqa: PLC0415 - only for those who have one
+
+        return _proxy.find(self._server, named)
+
+    def _url(self, path: str, params: Mapping[str, Any]) -> str:
+        url = f"{self._prefix}{path}?{urlencode(params)}" if params else self._prefix + path
+        forwarded = self._proxy is not None and self._tls is None
+        return f"http://{self._server.netloc}{url}" if forwarded else url
+
+    def _answer(
+        self, connection: Connection, method: str, url: str, content: bytes | None, headers: Mapping[str, str]
+    ) -> http.client.HTTPResponse:
+        """Send the request; once more with other credentials, where there are any, if the first are refused."""
+
+        def ask(authorization: str | None) -> http.client.HTTPResponse:
+            known = {**headers, "Authorization": authorization} if authorization is not None else headers
+            return connection.ask(method, url, content, known)
+
+        given = self._credentials(None)
+        answer = ask(given)
+        if answer.status != UNAUTHORIZED:
+            return answer
+        other = self._credentials(given)
+        if other == given:
+            return answer
+        answer.read()
+        return ask(other)
+
+    def _kept(self) -> Connection | None:
+        while True:
+            with self._lock:
+                connection = self._idle.pop() if self._idle else None
+            if connection is None or not connection.stale:
+                return connection
+            connection.close()
+
+    def _keep(self, connection: Connection) -> None:
+        with self._lock:
+            room = len(self._idle) < MOST_IDLE
+            if room:
+                self._idle.append(connection)
+        if not room:
+            connection.close()
+
+    def _connected(self) -> Connection:
+        connection = self._new()
+        try:
+            connection.connect()
+        except _BROKEN as exc:
+            connection.close()
+            raise Unanswered(_why(exc), sent=False) from exc
+        connection.sock.settimeout(ANSWER_SECONDS)
+        return connection
+
+    def _new(self) -> Connection:
+        host, encrypted = self._server.hostname or "", self._tls is not None
+        port = self._server.port or (443 if encrypted else 80)
+        name = self._access.cluster.get("tls-server-name") or host
+        if self._proxy is None:
+            return Connection(host, port, self._tls, name)
+        connection = Connection(self._proxy.host, self._proxy.port, self._tls, name)
+        if encrypted:
+            connection.set_tunnel(host, port, self._proxy.headers)
+        return connection
 
 
 class Stream:
     """An answer that goes on. `close` ends it from any thread."""
 
-    def __init__(self, answer: httpx2.Response) -> None:
+    def __init__(self, answer: http.client.HTTPResponse, sock: socket.socket) -> None:
         self._answer = answer
-        self.status = answer.status_code
+        self._sock = sock
+        self.status = answer.status
         self.rest = b""
         """What came after the last newline, once `lines` has ended."""
 
     def lines(self) -> Iterator[bytes]:
         """Yield whole lines without their newlines. Raises Unanswered if the connection breaks."""
-        for chunk in self._answer.iter_bytes():
+        for chunk in iter(lambda: self._answer.read1(_CHUNK), b""):
             *whole, self.rest = (self.rest + chunk).split(b"\n") if b"\n" in chunk else (self.rest + chunk,)
             yield from whole
+        if self._answer.length:
+            raise Unanswered("the answer was cut", sent=True)
 
     def read(self) -> bytes:
         """Return all of it."""
@@ -86,14 +225,25 @@ class Stream:
 
     def close(self) -> None:
         """Wake who waits for more."""
-        connection = self._answer.extensions["network_stream"].get_extra_info("socket")
         with suppress(OSError):
-            connection.shutdown(socket.SHUT_RDWR)
+            self._sock.shutdown(socket.SHUT_RDWR)
 
 
 @contextmanager
-def _unanswered() -> Iterator[None]:
+def _unanswered(connection: Connection) -> Iterator[None]:
+    """Nothing is known of a request whose connection breaks; a connection with half an answer is of no use."""
     try:
         yield
-    except (httpx2.HTTPError, httpx2.StreamError) as exc:
-        raise Unanswered(str(exc) or type(exc).__name__, sent=not isinstance(exc, _NEVER_SENT)) from exc
+    except LyftLearnError:  # some are OSErrors, too
+        connection.close()
+        raise
+    except _BROKEN as exc:
+        connection.close()
+        raise Unanswered(_why(exc), sent=True) from exc
+    except BaseException:
+        connection.close()
+        raise
+
+
+def _why(exc: BaseException) -> str:
+    return str(exc) or type(exc).__name__

@@ -226,8 +226,6 @@ def test_kubeconfigs_are_merged(
 
 def test_a_pods_own_account(cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A scheduler that runs in the cluster has no kubeconfig, and its token changes every hour."""
-    from lightkube.config import kubeconfig
-
     from lyftlearn_kubernetes import _access
 
     account = tmp_path / "account"
@@ -235,12 +233,10 @@ def test_a_pods_own_account(cluster: Cluster, tmp_path: Path, monkeypatch: pytes
     for name, text in {"token": TOKEN, "namespace": NAMESPACE, "ca.crt": ""}.items():
         (account / name).write_text(text)
     monkeypatch.setattr(_access, "SERVICE_ACCOUNT", str(account))
-    original = kubeconfig.KubeConfig.from_service_account
-    monkeypatch.setattr(kubeconfig.KubeConfig, "from_service_account", lambda: original(str(account)))
     monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1")
     monkeypatch.setenv("KUBERNETES_SERVICE_PORT", "443")
     monkeypatch.delenv("KUBECONFIG", raising=False)
     backend = KubernetesBackend(BackendSettings(name="kubernetes", table={}, home=tmp_path, storage_url="s3://b/p"))
-    assert backend._cluster.config.cluster.server == "https://10.0.0.1:443"
+    assert backend._cluster.access.server == "https://10.0.0.1:443"
     assert backend._cluster.namespace == NAMESPACE
-    assert backend._cluster.config.user.token_file == str(account / "token")
+    assert backend._cluster.access.user == {"tokenFile": str(account / "token")}

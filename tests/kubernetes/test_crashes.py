@@ -18,23 +18,23 @@ DIED = 86
 SUBMIT = """
 import json, os, sys
 import lyftlearn
-from lyftlearn_kubernetes import _transport
+from lyftlearn_kubernetes._transport import Transport
 
 config, image, boundary, key = json.loads(sys.argv[1]), sys.argv[2], sys.argv[3], sys.argv[4]
-send, seen = _transport.send, []
+send, seen = Transport.send, []
 
-def counting(client, method, path, **request):
+def counting(transport, method, path, **request):
     if method == "GET":
-        return send(client, method, path, **request)
+        return send(transport, method, path, **request)
     seen.append(path.rpartition("/")[2])
     if boundary == f"before {seen[-1]}":
         os._exit(86)
-    answer = send(client, method, path, **request)
+    answer = send(transport, method, path, **request)
     if boundary == f"after {seen[-1]}":
         os._exit(86)
     return answer
 
-_transport.send = counting
+Transport.send = counting
 client = lyftlearn.Client(config=config)
 job = client.train(
     "eta", command=["sh", "-c", "echo ran"], image=image, key=key, nodes=2, hyperparameters={"large": "x" * 300_000}

@@ -206,7 +206,11 @@ class Request:
             check(self.api, "create", self.kind, item)
             self.store.check_free(self.kind, self.namespace, item)
             return 201, item
-        return 201, admit(self.api, "create", self.kind, self.namespace, item)
+        created = admit(self.api, "create", self.kind, self.namespace, item)
+        if "as=PartialObjectMetadata" in (self.handler.headers.get("Accept") or ""):
+            shown = {"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": created["metadata"]}
+            return 201, shown
+        return 201, created
 
     def _list(self) -> Object:
         limit, start = int(self.params.get("limit") or 0), ""

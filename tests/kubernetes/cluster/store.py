@@ -160,9 +160,10 @@ class Store:
     def _put(self, key: Key, item: Object, what: str, before: Object | None) -> Object:
         self.version += 1
         item["metadata"]["resourceVersion"] = str(self.version)
-        self._items[key] = json.dumps(item)
+        text = self._items[key] = json.dumps(item)
         self._note(Change(self.version, key, what, item, before))
-        return copy.deepcopy(item)
+        copied: Object = json.loads(text)
+        return copied
 
     def _remove(self, key: Key, item: Object) -> Object:
         del self._items[key]
