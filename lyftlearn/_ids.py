@@ -69,9 +69,12 @@ def _slug(name: str, longest: int) -> str:
 
 
 def _random() -> str:
-    return "".join(secrets.choice(ALPHABET) for _ in range(_RANDOM))
+    return _written(secrets.randbits(5 * _RANDOM))
 
 
 def _hashed(scope: str) -> str:
-    number = int.from_bytes(hashlib.sha256(scope.encode()).digest()[:8], "big")
+    return _written(int.from_bytes(hashlib.sha256(scope.encode()).digest()[:8], "big"))
+
+
+def _written(number: int) -> str:
     return "".join(ALPHABET[number >> 5 * place & 31] for place in range(_RANDOM))

@@ -110,6 +110,7 @@ def _client(service: str, region: str | None) -> Any:
         read_timeout=30,
         max_pool_connections=32,
         user_agent_extra=AGENT,
+        parameter_validation=False,  # every request here is our own, and plans are checked against the whole model
     )
     session: Any = boto3.Session(region_name=region)  # typed for each of some 400 services by name
     return session.client(service, config=config)

@@ -33,11 +33,21 @@ class Files:
     artifact: str | None = None
     fetched: list[str] = field(default_factory=list)
 
+    @property
+    def bundle_uri(self) -> str:
+        """Where the bundle is, which follows from all the rest."""
+        uri: str = self.channels[0]["DataSource"]["S3DataSource"]["S3Uri"]
+        return uri
 
-def plan_files(spec: JobSpec, options: JobOptions, storage_url: str, runtime_uri: str, bundle_uri: str) -> Files:
-    """Return how every file of the job reaches it."""
+    @bundle_uri.setter
+    def bundle_uri(self, uri: str) -> None:
+        self.channels[0]["DataSource"]["S3DataSource"]["S3Uri"] = uri
+
+
+def plan_files(spec: JobSpec, options: JobOptions, storage_url: str, runtime_uri: str) -> Files:
+    """Return how every file of the job but the bundle reaches it."""
     files = Files()
-    files.channels += [_channel(BUNDLE, bundle_uri), _channel(RUNTIME, runtime_uri)]
+    files.channels += [_channel(BUNDLE, ""), _channel(RUNTIME, runtime_uri)]
     if spec.source:
         files.channels.append(_channel(SOURCE, spec.source.uri))
         files.source = {"uri": f"{DATA}/{SOURCE}/{_last(spec.source.uri)}", "sha256": spec.source.sha256}

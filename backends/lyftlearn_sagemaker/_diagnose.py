@@ -11,6 +11,7 @@ from lyftlearn.backend import Check, Verdict
 from lyftlearn.errors import LyftLearnError
 from lyftlearn_sagemaker._images import resolve
 from lyftlearn_sagemaker._permissions import JOB_ACTIONS
+from lyftlearn_sagemaker._record import TAG
 
 if TYPE_CHECKING:
     from lyftlearn.backend import BackendSettings
@@ -21,6 +22,7 @@ _Finding: TypeAlias = tuple[Verdict, str]
 _SERVICE = "sagemaker.amazonaws.com"
 _ENDPOINTS = ("s3", "sagemaker.api", "logs", "ecr.api", "ecr.dkr", "sts")  # what a job in a VPC without NAT needs
 _QUOTA_PAGE = 100
+_LAST_JOBS = 100
 
 
 def checks(settings: BackendSettings, options: Options, calls: Calls) -> Iterator[Check]:
@@ -121,28 +123,47 @@ class _Look:
         return Verdict.OK, f"{image.uri}, {found.get('imageSizeInBytes', 0) / 1e9:.1f} GB"
 
     def quotas(self) -> _Finding:
-        types = sorted({one.instances_pin for one in (self._job, *self._options.models.values()) if one.instances_pin})
-        if not types:
-            return Verdict.WARNING, "unknown: no instance type is pinned, and the job's resources choose it"
+        wanted = self._wanted_quotas()
+        if not wanted:
+            return Verdict.WARNING, "unknown: no instance type is pinned, and no job has run yet"
         found = self._quotas()
-        names = {kind: f"{kind} for training job usage" for kind in types}
-        missing = [kind for kind, name in names.items() if found.get(name, 0) < 1]
+        missing = sorted(name for name in wanted if found.get(name, 0) < 1)
         if missing:
-            return Verdict.FAILED, f"the quota for {', '.join(missing)} is 0: ask for more in Service Quotas"
-        return Verdict.OK, ", ".join(f"{found[name]:g} x {kind}" for kind, name in names.items())
+            return Verdict.FAILED, f"{', '.join(missing)}: the quota is 0; ask for more in Service Quotas"
+        return Verdict.OK, ", ".join(f"{found[name]:g} x {name}" for name in sorted(wanted))
+
+    def _wanted_quotas(self) -> set[str]:
+        """The quotas of pinned types, and of those that the last jobs had."""
+        options = (self._job, *self._options.models.values())
+        uses = {(one.instances_pin, one.spot, one.keep_alive > 0) for one in options if one.instances_pin}
+        uses |= {_use(found["TrainingJob"]) for found in self._last_jobs()}
+        names = {f"{kind} for {'spot ' if spot else ''}training job usage" for kind, spot, _ in uses}
+        return names | {f"{kind} for training warm pool usage" for kind, _, warm in uses if warm}
+
+    def _last_jobs(self) -> Any:
+        ours = {"Filters": [{"Name": f"Tags.{TAG}digest", "Operator": "Exists"}]}
+        order = {"SortBy": "CreationTime", "SortOrder": "Descending", "MaxResults": _LAST_JOBS}
+        return self._calls.call("sagemaker", "search", {"Resource": "TrainingJob", "SearchExpression": ours, **order})[
+            "Results"
+        ]
 
     def endpoints(self) -> _Finding:
-        subnets = self._job.vpc_subnets
+        subnets = sorted({subnet for one in (self._job, *self._options.models.values()) for subnet in one.vpc_subnets})
         if not subnets:
             return Verdict.OK, "jobs run outside of any VPC"
-        vpc = self._calls.call("ec2", "describe_subnets", {"SubnetIds": list(subnets)})["Subnets"][0]["VpcId"]
-        filters = [{"Name": "vpc-id", "Values": [vpc]}]
-        found = self._calls.call("ec2", "describe_vpc_endpoints", {"Filters": filters})["VpcEndpoints"]
+        found = self._calls.call("ec2", "describe_subnets", {"SubnetIds": subnets})["Subnets"]
+        lacking = {vpc: self._missing_endpoints(vpc) for vpc in sorted({subnet["VpcId"] for subnet in found})}
+        if any(lacking.values()):
+            said = "; ".join(f"{vpc} has no endpoint for {', '.join(names)}" for vpc, names in lacking.items() if names)
+            return Verdict.WARNING, f"{said}: jobs need a NAT gateway instead"
+        return Verdict.OK, f"{', '.join(lacking)}: every endpoint that a job needs is there"
+
+    def _missing_endpoints(self, vpc: str) -> list[str]:
+        request = {"Filters": [{"Name": "vpc-id", "Values": [vpc]}]}
+        found = self._calls.call("ec2", "describe_vpc_endpoints", request)["VpcEndpoints"]
         there = {one["ServiceName"].partition(f"{self._calls.region}.")[2] for one in found}
-        missing = [name for name in _ENDPOINTS if name not in there]
-        if missing:
-            return Verdict.WARNING, f"{vpc} has no endpoint for {', '.join(missing)}: jobs need a NAT gateway instead"
-        return Verdict.OK, f"{vpc} has every endpoint that a job needs"
+        of_secrets = ("secretsmanager",) if self._job.secrets.get("type") == "secretsmanager" else ()
+        return [name for name in (*_ENDPOINTS, *of_secrets) if name not in there]
 
     def gateway(self) -> _Finding:
         if not self._job.metrics:
@@ -186,6 +207,16 @@ def _trusts(policy: Any) -> bool:
         if statement.get("Effect") == "Allow" and _SERVICE in ([services] if isinstance(services, str) else services):
             return True
     return False
+
+
+def _use(job: Any) -> tuple[str, bool, bool]:
+    """The instance type of a job, and whether it was on spot, and in a warm pool."""
+    resources = job["ResourceConfig"]
+    return (
+        resources["InstanceType"],
+        bool(job.get("EnableManagedSpotTraining")),
+        "KeepAlivePeriodInSeconds" in resources,
+    )
 
 
 def _last(arn: str) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +51,7 @@ def _check(shapes: Mapping[str, Any], name: str, path: str, value: Any) -> Itera
             yield from _check(shapes, shape["key"], f"{path}.{key}", key)
             yield from _check(shapes, shape["value"], f"{path}.{key}", item)
     elif kind == "string":
-        yield from _check_text(shape, path, value)
+        yield from ((path, problem) for problem in _text_problems(name, value))
     elif kind in ("integer", "long"):
         yield from _check_size(shape, path, value, "")
 
@@ -65,25 +65,26 @@ def _check_structure(shapes: Mapping[str, Any], shape: Any, path: str, value: An
 
 
 def _check_size(shape: Any, path: str, size: int, what: str) -> Iterator[tuple[str, str]]:
+    yield from ((path, problem) for problem in _size_problems(shape, size, what))
+
+
+def _size_problems(shape: Any, size: int, what: str) -> Iterator[str]:
     counted = f"{size} {what}".strip()
     if "max" in shape and size > shape["max"]:
-        yield (
-            path,
-            f"has {counted}, at most {shape['max']} are allowed" if what else f"is {size}, at most {shape['max']}",
-        )
+        yield f"has {counted}, at most {shape['max']} are allowed" if what else f"is {size}, at most {shape['max']}"
     if size < shape.get("min", size):
-        yield (
-            path,
-            f"has {counted}, at least {shape['min']} are needed" if what else f"is {size}, at least {shape['min']}",
-        )
+        yield f"has {counted}, at least {shape['min']} are needed" if what else f"is {size}, at least {shape['min']}"
 
 
-def _check_text(shape: Any, path: str, value: str) -> Iterator[tuple[str, str]]:
-    yield from _check_size(shape, path, len(value), "characters")
+@lru_cache(maxsize=1024)  # jobs of one configuration say mostly the same
+def _text_problems(name: str, value: str) -> Sequence[str]:
+    shape = _shapes()[name]
+    problems = list(_size_problems(shape, len(value), "characters"))
     if "enum" in shape and value not in shape["enum"]:
-        yield path, f"is {_shown(value)}, which is not one of {_some(shape['enum'])}"
+        problems.append(f"is {_shown(value)}, which is not one of {_some(shape['enum'])}")
     if "pattern" in shape and not _pattern(shape["pattern"]).fullmatch(value):
-        yield path, f"is {_shown(value)}, which does not match {shape['pattern']}"
+        problems.append(f"is {_shown(value)}, which does not match {shape['pattern']}")
+    return problems
 
 
 @cache

@@ -93,7 +93,7 @@ class Planner:
             *_time_faults(spec),
             *self._limit_faults(body, spec, options),
         ]
-        bucket, _, key = self._bundle_uri(spec, document).removeprefix("s3://").partition("/")
+        bucket, _, key = files.bundle_uri.removeprefix("s3://").partition("/")
         return Plan(
             spec=spec,
             backend=self._name,
@@ -129,7 +129,7 @@ class Planner:
 
     def _bundle(self, spec: JobSpec, options: JobOptions, region: str | None) -> tuple[dict[str, Any], Files]:
         """Return the bundle and how files travel. The bundle's own place follows from the rest of it."""
-        files = plan_files(spec, options, self._storage_url, f"{self._storage_url}/{self.runtime_key}", "")
+        files = plan_files(spec, options, self._storage_url, f"{self._storage_url}/{self.runtime_key}")
         document = bundle(
             spec,
             provider={**({"region": region} if region else {}), **options.secrets},
@@ -142,7 +142,7 @@ class Planner:
             artifact=files.artifact,
             grace=min(spec.grace.total_seconds(), LONGEST_GRACE),
         )
-        files.channels[0]["DataSource"]["S3DataSource"]["S3Uri"] = self._bundle_uri(spec, document)
+        files.bundle_uri = self._bundle_uri(spec, document)
         return document, files
 
     def _bundle_uri(self, spec: JobSpec, document: Mapping[str, Any]) -> str:

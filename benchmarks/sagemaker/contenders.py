@@ -1,6 +1,6 @@
-"""One contender in an interpreter of its own: `python -m benchmarks.sagemaker.contenders NAME JOBS DIRECTORY`.
+"""One contender in an interpreter of its own: `python -m benchmarks.sagemaker.contenders NAME DIRECTORY SOURCE JOBS`.
 
-Submits once, unmeasured, then JOBS times, and prints the submissions a second. With JOBS 0 it submits once from cold.
+Submits once, unmeasured, then JOBS times, and prints what a submission takes. With JOBS 0 it submits once from cold.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from benchmarks.sagemaker.servers import BUCKET, IMAGE, ROLE
 
@@ -107,10 +108,26 @@ def main() -> None:
     submit, jobs = CONTENDERS[name](directory, source), int(sys.argv[4])
     submit()
     if jobs:
-        began = time.perf_counter()
+        print(json.dumps(_measured(submit, jobs)))
+
+
+def _measured(submit: Callable[[], Any], jobs: int) -> dict[str, float]:
+    """Submissions a second, and of each: requests of botocore, to whatever service, and milliseconds of processor."""
+    from botocore.httpsession import URLLib3Session
+
+    sent, send = 0, URLLib3Session.send
+
+    def counted(session: URLLib3Session, request: Any) -> Any:
+        nonlocal sent
+        sent += 1
+        return send(session, request)
+
+    with mock.patch.object(URLLib3Session, "send", counted):
+        began, processor = time.perf_counter(), time.process_time()
         for _ in range(jobs):
             submit()
-        print(json.dumps({"submitted": jobs / (time.perf_counter() - began)}))
+        seconds, processor = time.perf_counter() - began, time.process_time() - processor
+    return {"submitted": jobs / seconds, "requests": sent / jobs, "processor": processor / jobs * 1000}
 
 
 if __name__ == "__main__":

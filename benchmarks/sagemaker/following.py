@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +20,8 @@ def followed(service: SageMaker, home: Path, jobs: int, seconds: float) -> dict[
         "polling": _follow(service, home / "polling", jobs, seconds, None),
         "queue": _follow(service, home / "queue", jobs, seconds, _queue()),
     }
-    heading = ["", "lists/s running", "describes running", "lists/s ending", "describes ending", "all ended after"]
-    rows = [[name, *(f"{value:.2f}" for value in each.values())] for name, each in figures.items()]
+    heading = ["", "lists", "in a second", "describes", "lists, ending", "in a second", "describes", "all ended after"]
+    rows = [[name, *(f"{value:g}" for value in each.values())] for name, each in figures.items()]
     print(measure.table(f"{jobs} jobs followed for {seconds:g} s", heading, rows))
     return figures
 
@@ -39,31 +38,35 @@ def _follow(service: SageMaker, home: Path, jobs: int, seconds: float, queue: st
         config={"backend": "sagemaker", "home": str(home), "storage": storage, "sagemaker": table}
     )
     handles = [client.train("bench", command=["true"]) for _ in range(jobs)]
-    before = _counted(service)
     waiting = threading.Thread(
         target=client.wait, args=(handles, _PATIENCE), kwargs={"check": False, "progress": False}
     )
-    began = time.monotonic()
+    before = len(_seen(service))
     waiting.start()
     time.sleep(seconds)
-    running, while_running = _counted(service), time.monotonic() - began
+    running = _seen(service)
     service.ask("finish")
     ended_at = time.monotonic()
     waiting.join()
     took = time.monotonic() - ended_at
-    ending = _counted(service)
-    lists, describes = "ListTrainingJobs", "DescribeTrainingJob"
     return {
-        "lists a second while running": (running[lists] - before[lists]) / while_running,
-        "describes while running": running[describes] - before[describes],
-        "lists a second while ending": (ending[lists] - running[lists]) / max(1.0, took),
-        "describes while ending": ending[describes] - running[describes],
-        "seconds until all had ended": took,
+        **_figures("running", running[before:]),
+        **_figures("ending", _seen(service)[len(running) :]),
+        "seconds until all had ended": round(took, 1),
     }
 
 
-def _counted(service: SageMaker) -> Counter[str]:
-    return Counter(operation for _, operation in json.loads(service.ask("seen")))
+def _figures(when: str, seen: list[tuple[float, str]]) -> dict[str, float]:
+    """Lists, the most of them that came within one second, and describes."""
+    lists = [at for at, operation in seen if operation == "ListTrainingJobs"]
+    most = max((sum(start <= at < start + 1 for at in lists) for start in lists), default=0)
+    describes = sum(operation == "DescribeTrainingJob" for _, operation in seen)
+    return {f"lists {when}": len(lists), f"most lists a second {when}": most, f"describes {when}": describes}
+
+
+def _seen(service: SageMaker) -> list[tuple[float, str]]:
+    seen: list[tuple[float, str]] = json.loads(service.ask("seen"))
+    return seen
 
 
 def _queue() -> str:

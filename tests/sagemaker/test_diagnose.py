@@ -13,6 +13,7 @@ from lyftlearn_sagemaker._backend import SageMakerBackend
 from tests.sagemaker.conftest import Make
 from tests.sagemaker.service import Service
 from tests.sagemaker.service.faults import DENIED
+from tests.sagemaker.specs import spec
 
 NAMES = [
     "configuration", "identity", "sagemaker", "role", "role's permissions", "bucket", "image", "quotas",
@@ -76,6 +77,7 @@ def test_a_place_that_is_set_up(service: Service, make: Make) -> None:
     ):
         assert checks[name].verdict is Verdict.OK, checks[name]
     assert "no endpoint for s3" in checks["VPC endpoints"].detail
+    assert "secretsmanager" in checks["VPC endpoints"].detail
 
 
 def _subnet() -> str:
@@ -123,6 +125,44 @@ def test_what_may_not_be_asked_is_unknown(service: Service, make: Make) -> None:
     for name in ("sagemaker", "role"):
         assert checks[name].verdict is Verdict.WARNING
         assert checks[name].detail.startswith("unknown: ")
+
+
+class Quotas:
+    """Service Quotas, which moto knows only a few of: two pages."""
+
+    def __init__(self, **values: float) -> None:
+        self._pages = [{"Quotas": [{"QuotaName": name, "Value": value}]} for name, value in values.items()]
+
+    def list_service_quotas(self, **request: Any) -> Any:
+        number = int(request.get("NextToken", 0))
+        more = {"NextToken": str(number + 1)} if number + 1 < len(self._pages) else {}
+        return {**self._pages[number], **more}
+
+
+USAGE, WARM = "ml.m5.large for training job usage", "ml.m5.large for training warm pool usage"
+SPOT = "ml.c7i.large for spot training job usage"
+
+
+@pytest.mark.parametrize(
+    ("quotas", "verdict", "said"),
+    [
+        ({USAGE: 4.0, WARM: 2.0, SPOT: 1.0}, Verdict.OK, f"4 x {USAGE}, 2 x {WARM}"),
+        ({USAGE: 4.0, SPOT: 1.0}, Verdict.FAILED, f"{WARM}: the quota is 0"),
+        ({USAGE: 4.0, WARM: 2.0}, Verdict.FAILED, f"{SPOT}: the quota is 0"),
+    ],
+)
+def test_quotas_of_what_is_in_use(  # noqa: PLR0917 - fixtures
+    service: Service, make: Make, storage_url: str, quotas: Any, verdict: Verdict, said: str
+) -> None:
+    """A warm pool without quota is silently none; what the last jobs ran on counts, whatever is pinned."""
+    service.conduct.containers = False
+    spotty = make(spot=True)
+    spotty.submit(spotty.plan(spec(storage_url)))
+    backend = make(instances={"pin": "ml.m5.large"}, keep_alive="10m")
+    backend.calls._clients["service-quotas"] = Quotas(**quotas)
+    check = _checks(backend)["quotas"]
+    assert check.verdict is verdict
+    assert said in check.detail
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -118,6 +118,29 @@ print(os.path.exists(sys.argv[1]))
     ], "TRAINING_JOB_NAME is there, and the runtime hides it from the command"
 
 
+def test_inputs_are_true_directories(service: Service, make: Make, storage_url: str) -> None:
+    """Programs walk through their inputs: channels and what was fetched look the same, with nothing beside."""
+    bucket, _, prefix = storage_url.removeprefix("s3://").partition("/")
+    for name in ("rides/part.csv", "rides/year=2026/part.csv", "one.csv"):
+        boto3.client("s3").put_object(Bucket=bucket, Key=f"{prefix}/{name}", Body=name.encode())
+    code = """
+import glob, os, pathlib
+top = os.environ["LYFTLEARN_INPUTS_DIR"]
+walked = [os.path.relpath(os.path.join(place, name), top) for place, _, names in os.walk(top) for name in names]
+print(sorted(walked))
+print(sorted(str(path.relative_to(top)) for path in pathlib.Path(top).rglob("*.csv")))
+links = [name for name in os.listdir(top) if os.path.islink(f"{top}/{name}")]
+print(len(glob.glob(top + "/rides/**/*.csv", recursive=True)), links)
+"""
+    inputs = {"rides": f"{storage_url}/rides/", "one": f"{storage_url}/one.csv"}
+    backend = make()
+    job = spec(storage_url, command=("python3", "-c", code), inputs=inputs)
+    backend.submit(backend.plan(job))
+    files = "['one/one.csv', 'rides/part.csv', 'rides/year=2026/part.csv']"
+    lines = [line.text for line in backend.logs(job.id, LogQuery(follow=True))]
+    assert lines == [files, files, "2 []"]
+
+
 def test_spot_with_checkpoints(service: Service, make: Make, storage_url: str) -> None:
     """The machine is taken away; the next one finds the checkpoints, and the job succeeds."""
     code = """
