@@ -1,11 +1,12 @@
 # make demo    trains three real models through the API, prints a table, and moves one of them by a flag
 # make test    everything a change must pass; make test-all adds what is slow
+# make parity  puts every backend under the instrument, and writes docs/parity.md; BACKENDS=a,b and WORKERS narrow it
 # make bench   measures, side by side with others, and writes benchmarks/results/
 PYTHON ?= python3
 BIN := .venv/bin
 WORKERS ?= 4
 
-.PHONY: bubblewrap test test-all test-cluster test-sagemaker lint types contracts api wheel docs-api requirements demo bench clean
+.PHONY: bubblewrap parity test test-all test-cluster test-sagemaker lint types contracts api wheel docs-api requirements demo bench clean
 
 test: bubblewrap .venv/ready lint types contracts api
 	$(BIN)/python -m pytest -q -n $(WORKERS) -m "not slow"
@@ -46,6 +47,10 @@ wheel: .venv/ready
 	rm -rf dist
 	$(BIN)/python -m build --no-isolation --wheel --outdir dist . > /dev/null
 	$(BIN)/python tests/wheel/try_wheel.py dist/*.whl
+
+# With LYFTLEARN_TEST_CONFIG, on real platforms: docs/parity.md.
+parity: bubblewrap .venv/ready
+	LYFTLEARN_TEST_BACKENDS=$(BACKENDS) $(BIN)/python -m tests.parity.matrix --workers $(WORKERS)
 
 demo: .demo/ready
 	.demo/bin/python examples/eta/submit.py --results .demo/results
