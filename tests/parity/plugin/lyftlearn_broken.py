@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from datetime import UTC, datetime
 
 from lyftlearn.backend import (
     Backend,
@@ -18,9 +19,9 @@ from lyftlearn.backend import (
     LogQuery,
     Plan,
 )
-from lyftlearn.errors import AccessDenied
+from lyftlearn.errors import AccessDenied, QuotaExceeded
 from lyftlearn.events import JobEvent
-from lyftlearn.types import JobStatus
+from lyftlearn.types import JobKind, JobStatus
 from lyftlearn_local import create as create_local
 
 
@@ -165,6 +166,26 @@ class CutsLines(Whole):
 class RefusesEverything(Whole):
     def submit(self, plan: Plan) -> JobRecord:
         raise AccessDenied(f"batch/jobs may not be created for {plan.spec.id.partition('-')[0]}")
+
+
+class NeverStarts(Whole):
+    def submit(self, plan: Plan) -> JobRecord:
+        return JobRecord.of(plan.spec, datetime.now(UTC))
+
+    def describe(self, job_id: str) -> JobRecord:
+        event = JobEvent(job_id=job_id, status=JobStatus.PENDING, at=datetime.now(UTC))
+        kind = JobKind.TRAIN
+        return JobRecord(id=job_id, kind=kind, name="", labels={}, digest="", decision="{}", event=event)
+
+    def stop(self, job_id: str) -> None:
+        """Take note of the wish, as a queue does."""
+
+
+class TakesOneAtATime(Whole):
+    def submit(self, plan: Plan) -> JobRecord:
+        if any(not record.event.status.finished for record in self.list(JobQuery())):
+            raise QuotaExceeded("1 of 1 jobs")
+        return super().submit(plan)
 
 
 def create(settings: BackendSettings) -> Backend:
