@@ -2,9 +2,17 @@
 
 import lyftlearn
 
-POLITE = "trap 'echo saving; exit 0' TERM; echo training; while :; do sleep 0.1; done"
+POLITE = """
+import signal, sys, time
+def save(number, frame):
+    print("saving what there is")
+    sys.exit(0)
+signal.signal(signal.SIGTERM, save)
+print("training")
+time.sleep(600)
+"""
 
-job = lyftlearn.train("eta", command=POLITE, timeout="3s")
+job = lyftlearn.train("eta", command=["python3", "-c", POLITE], timeout="3s")
 try:
     job.wait()
 except lyftlearn.JobFailed as failed:

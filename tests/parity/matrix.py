@@ -1,0 +1,107 @@
+"""The matrix: what was run on which backend, and what came of it: docs/parity.json, and docs/parity.md to read.
+
+Nothing in them is written by hand, and nothing in them is a time, a machine or a path: the same code gives the same
+files. The page with every observed value is for whoever ran it, and stays out of the repository.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from tests.parity import probing, suites
+from tests.parity.code_digest import digest
+from tests.parity.pages import render
+from tests.platforms import BACKENDS
+
+ROOT = Path(__file__).parents[2]
+NAME = "parity"
+TESTS_OWN = ("LYFTLEARN_TEST_", "LYFTLEARN_PLATFORM_CONFIG")
+KEPT = ("PATH", "HOME", "TMPDIR")
+"""Of this shell's variables; jobs on this machine are given the rest, too, and would tell of it."""
+
+
+def main() -> None:
+    """Run everything, and write what came of it."""
+    arguments = parser().parse_args()
+    results = arguments.results or (ROOT / "parity-results" if real() else ROOT / "docs")
+    results.mkdir(parents=True, exist_ok=True)
+    if not real():
+        forget_this_shell()
+    code = digest()
+    conformance, call_sites = suites.run(arguments.workers)
+    page = ROOT / "build" / "parity.html"
+    document = {
+        "code": code,
+        "platforms": "real" if real() else "test",
+        "conformance": plain(conformance),
+        "call sites": plain(call_sites),
+        "probe": probing.run(BACKENDS, page, parallel=arguments.workers),
+    }
+    write(results / f"{NAME}.json", json.dumps(document, indent=1, ensure_ascii=False) + "\n")
+    write(results / f"{NAME}.md", render(document))
+    print(f"{results / NAME}.md; every value: {page}")
+    if digest() != code:
+        sys.exit("the code changed meanwhile: run it again")
+    if wrong := bad(document):
+        sys.exit("\n".join(["not alike:", *wrong]))
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    made = argparse.ArgumentParser(description="Put every backend under the instrument.")
+    made.add_argument("--workers", type=int, default=4, help="tests, and jobs of a backend, at once")
+    made.add_argument("--results", type=Path, help="directory; docs, or parity-results for real platforms")
+    return made
+
+
+def real() -> bool:
+    """Whether real platforms are asked for."""
+    return bool(os.environ.get("LYFTLEARN_TEST_CONFIG"))
+
+
+def forget_this_shell() -> None:
+    """Keep what any machine has."""
+    kept = {name: value for name, value in os.environ.items() if name in KEPT or name.startswith(TESTS_OWN)}
+    os.environ.clear()
+    os.environ.update(kept, LANG="C.UTF-8")
+
+
+def plain(results: suites.Results) -> dict[str, dict[str, list[str]]]:
+    """Results as JSON has them: of each test the outcome, and the reason where there is one."""
+    return {
+        backend: {test: [part for part in (result.outcome, result.why) if part] for test, result in tests.items()}
+        for backend, tests in results.items()
+    }
+
+
+def bad(document: dict[str, Any]) -> list[str]:
+    """Return what failed, is broken, or is unknown."""
+    failed = [
+        f"{kind}, {backend}: {test}: {': '.join(result)}"
+        for kind in ("conformance", "call sites")
+        for backend, tests in document[kind].items()
+        for test, result in tests.items()
+        if result[0] == suites.FAILED
+    ]
+    differ = [
+        f"probe, {backend}: {path}: {found}"
+        for backend, one in document["probe"]["backends"].items()
+        for path, found in one["differ"].items()
+    ]
+    return failed + differ
+
+
+def write(path: Path, text: str) -> None:
+    """Put a file in place in one step."""
+    draft = path.with_name(f".{path.name}.draft")
+    draft.write_text(text, encoding="utf-8")
+    draft.replace(path)
+
+
+if __name__ == "__main__":
+    main()

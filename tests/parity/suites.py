@@ -1,0 +1,88 @@
+"""Conformance and call sites on every backend, as pytest tells them."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from xml.etree.ElementTree import Element, parse
+
+from lyftlearn.testing import BackendConformance, ClientConformance
+from tests.platforms import BACKENDS
+
+ROOT = Path(__file__).parents[2]
+PASSED, LACKING, FAILED = "passed", "lacking", "failed"
+CLASSES = {
+    "local": ("local", "TestLocal", "TestLocalThroughTheClient"),
+    "local-kubernetes": ("local", "TestLocalKubernetes", "TestLocalKubernetesThroughTheClient"),
+    "local-sagemaker": ("local", "TestLocalSageMaker", "TestLocalSageMakerThroughTheClient"),
+    "kubernetes": ("kubernetes", "TestKubernetes", "TestKubernetesThroughTheClient"),
+    "sagemaker": ("sagemaker", "TestSageMaker", "TestSageMakerThroughTheClient"),
+}
+"""Which classes of `tests/<directory>/test_conformance.py` hold a backend to the suite."""
+CALL_SITES = "tests/callsites/test_callsites.py"
+_CASE = re.compile(r"test_the_same_comes_of_it\[(?P<backend>[a-z-]+)-(?P<name>[a-z_]+)\]")
+
+
+@dataclass(frozen=True)
+class Result:
+    """How one test ended. why: what the backend lacks, or the first line of the failure."""
+
+    outcome: str
+    why: str = ""
+
+
+Results = Mapping[str, Mapping[str, Result]]
+"""Backend, test, result."""
+
+
+def run(workers: int, names: tuple[str, ...] = BACKENDS) -> tuple[Results, Results]:
+    """Run the suites; return conformance, by `<class of the suite>.<test>`, and call sites, by name."""
+    directories = sorted({CLASSES[name][0] for name in names})
+    modules = [f"tests/{directory}/test_conformance.py" for directory in directories]
+    with TemporaryDirectory() as place:
+        told = Path(place) / "told.xml"
+        command = [sys.executable, "-m", "pytest", "-q", "-n", str(workers), f"--junitxml={told}", *modules, CALL_SITES]
+        subprocess.run(command, cwd=ROOT, check=False, env={**os.environ, "LYFTLEARN_TEST_BACKENDS": ",".join(names)})
+        cases = list(parse(told).iter("testcase"))
+    conformance = {name: dict(sorted(_conformance(cases, name))) for name in names}
+    return conformance, {name: dict(sorted(_call_sites(cases, name))) for name in names}
+
+
+def _conformance(cases: list[Element], backend: str) -> Iterator[tuple[str, Result]]:
+    directory, *classes = CLASSES[backend]
+    wanted = {f"tests.{directory}.test_conformance.{name}" for name in classes}
+    parts = parts_of_the_suite()
+    for case in cases:
+        if case.get("classname") in wanted:
+            name = case.get("name", "")
+            yield f"{parts[name.partition('[')[0]]}.{name}", _result(case)
+
+
+def _call_sites(cases: list[Element], backend: str) -> Iterator[tuple[str, Result]]:
+    for case in cases:
+        found = _CASE.fullmatch(case.get("name", ""))
+        if found and found["backend"] == backend:
+            yield found["name"], _result(case)
+
+
+def parts_of_the_suite() -> dict[str, str]:
+    """Test to the class of the suite that has it."""
+    classes = [one for whole in (BackendConformance, ClientConformance) for one in inspect.getmro(whole)]
+    return {test: one.__name__ for one in classes for test in vars(one) if test.startswith("test_")}
+
+
+def _result(case: Element) -> Result:
+    skipped = case.find("skipped")
+    if skipped is not None:
+        return Result(LACKING, skipped.get("message", ""))
+    broken = case.find("failure") if case.find("failure") is not None else case.find("error")
+    if broken is not None:
+        return Result(FAILED, broken.get("message", "").partition("\n")[0])
+    return Result(PASSED)
