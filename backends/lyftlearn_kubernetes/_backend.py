@@ -41,6 +41,7 @@ class KubernetesBackend(Backend):
         self.name = settings.name
         self._settings = settings
         self._options = _options.read(settings)
+        self._capabilities = _plan.capabilities(self._options)
         self._planner = _plan.Planner(settings.name, self._options, settings.storage_url, self._program)
         self._cluster = Cluster(self._options)
         self._judge = Judge(self._cluster, self._options)
@@ -50,7 +51,7 @@ class KubernetesBackend(Backend):
         """Seconds without a byte after which a watch counts as dead."""
 
     def capabilities(self) -> Capabilities:
-        return _plan.capabilities(self._options)
+        return self._capabilities
 
     def plan(self, spec: JobSpec) -> Plan:
         return self._planner.plan(spec)

@@ -26,6 +26,7 @@ JSON = "application/json"
 METADATA_ONLY = f"{JSON};as=PartialObjectMetadata;g=meta.k8s.io;v=v1,{JSON}"
 MERGE_PATCH = "application/merge-patch+json"
 FIELD_MANAGER = "lyftlearn"
+_STRICTLY = f"fieldManager={FIELD_MANAGER}&fieldValidation=Strict"
 _SUCCESS = range(200, 300)
 _write = json.JSONEncoder(separators=(",", ":")).encode
 
@@ -55,8 +56,7 @@ class Cluster:
 
         Repeated until there is an answer, so one that exists may be this call's own.
         """
-        params = {"fieldManager": FIELD_MANAGER, "fieldValidation": "Strict"}
-        return self.ask("POST", self.path(kind), params=params, body=body, accept=METADATA_ONLY)
+        return self.ask("POST", f"{self.path(kind)}?{_STRICTLY}", body=body, accept=METADATA_ONLY)
 
     def get(self, kind: str, name: str) -> dict[str, Any]:
         """Return an object."""

@@ -196,7 +196,9 @@ _KEYS: Mapping[str, _Key] = {
 
 def visible(options: Options, uri: str) -> bool:
     """Whether pods can reach `uri`: S3 always, files where a volume of every pod holds them."""
+    if uri.startswith("s3://"):
+        return True
     parts = urlsplit(uri)
     path = f"{unquote(parts.path)}/"
     mounted = (str(volume["mountPath"]).rstrip("/") for volume in options.volumes)
-    return parts.scheme == "s3" or (parts.scheme == "file" and any(path.startswith(f"{top}/") for top in mounted))
+    return parts.scheme == "file" and any(path.startswith(f"{top}/") for top in mounted)
