@@ -382,7 +382,8 @@ def image() -> dict[str, Any]:
     from importlib import metadata  # noqa: PLC0415 - 20 ms, and only here
 
     packages = {(found.metadata["Name"] or "?"): found.version for found in metadata.distributions()}
-    release = dict(row.partition("=")[::2] for row in content("/etc/os-release").decode().splitlines())
+    rows = [row.partition("=") for row in content("/etc/os-release").decode().splitlines()]
+    release = {name: value for name, _, value in rows}
     return {
         "python": platform.python_version(),
         "system": release.get("PRETTY_NAME", "").strip('"'),
