@@ -85,6 +85,7 @@ class Transport:
         self._credentials = credentials(access.user)
         self._tls = self._encryption()
         self._proxy = self._find_proxy()
+        self._forwarder = self._proxy if self._tls is None else None
         self._idle: list[Connection] = []
         self._lock = threading.Lock()
 
@@ -141,8 +142,7 @@ class Transport:
 
     def _url(self, path: str, params: Mapping[str, Any]) -> str:
         url = f"{self._prefix}{path}?{urlencode(params)}" if params else self._prefix + path
-        forwarded = self._proxy is not None and self._tls is None
-        return f"http://{self._server.netloc}{url}" if forwarded else url
+        return f"http://{self._server.netloc}{url}" if self._forwarder else url
 
     def _answer(
         self, connection: Connection, method: str, url: str, content: bytes | None, headers: Mapping[str, str]
@@ -151,7 +151,8 @@ class Transport:
 
         def ask(authorization: str | None) -> http.client.HTTPResponse:
             known = {**headers, "Authorization": authorization} if authorization is not None else headers
-            return connection.ask(method, url, content, known)
+            passed = {**known, **self._forwarder.headers} if self._forwarder else known
+            return connection.ask(method, url, content, passed)
 
         given = self._credentials(None)
         answer = ask(given)
