@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import resource
 import statistics
 import subprocess
 import sys
@@ -20,12 +21,11 @@ from benchmarks.kubernetes.contenders import CONTENDERS, keep_plan
 from benchmarks.kubernetes.following import ask
 
 PARTS = ("requests", "cold", "warm", "following")
-SAME_REQUEST = ("httpx2", "urllib3", "lightkube", "kubernetes")
 
 
 def main() -> None:
     arguments = _arguments()
-    names = [name for name in CONTENDERS if find_spec(name)]
+    names = [name for name, (package, _) in CONTENDERS.items() if find_spec(package)]
     for name in CONTENDERS.keys() - set(names):
         print(f"{name} is not installed: it is left out")
     result: dict[str, Any] = {"machine": measure.machine(), "state": measure.wait_quiet(arguments.patience)}
@@ -68,12 +68,12 @@ def _server() -> Iterator[Path]:
                 process.terminate()
 
 
-def _contender(name: str, jobs: int, directory: Path) -> list[float]:
+def _contender(name: str, jobs: int, directory: Path) -> dict[str, list[float]]:
     command = [sys.executable, "-m", "benchmarks.kubernetes.contenders", name, str(jobs), str(directory)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         sys.exit(f"{name} failed:\n{done.stderr}")
-    times: list[float] = json.loads(done.stdout.splitlines()[-1])
+    times: dict[str, list[float]] = json.loads(done.stdout.splitlines()[-1])
     return times
 
 
@@ -95,9 +95,10 @@ def _counted(directory: Path, jobs: int) -> dict[str, int]:
 def _cold(directory: Path, names: list[str], runs: int) -> Any:
     def one(name: str) -> Callable[[], dict[str, float]]:
         def run() -> dict[str, float]:
-            began = time.monotonic()
+            began, began_cpu = time.monotonic(), _cpu_of_children()
             _contender(name, 0, directory)
-            return {"ms": (ask(directory, "calls")["last_create"] - began) * 1000}
+            cpu = _cpu_of_children() - began_cpu
+            return {"ms": (ask(directory, "calls")["last_create"] - began) * 1000, "cpu ms": cpu * 1000}
 
         return run
 
@@ -107,7 +108,11 @@ def _cold(directory: Path, names: list[str], runs: int) -> Any:
 
 def _warm(directory: Path, names: list[str], runs: int, jobs: int) -> Any:
     def one(name: str) -> Callable[[], dict[str, float]]:
-        return lambda: {"ms": statistics.median(_contender(name, jobs, directory))}
+        def run() -> dict[str, float]:
+            taken = _contender(name, jobs, directory)
+            return {quantity: statistics.median(values) for quantity, values in taken.items()}
+
+        return run
 
     taken = measure.interleaved({name: one(name) for name in names}, runs)
     return _told("a warm submission", taken)
@@ -115,10 +120,20 @@ def _warm(directory: Path, names: list[str], runs: int, jobs: int) -> Any:
 
 def _told(title: str, taken: measure.Runs) -> dict[str, Any]:
     found = measure.medians(taken)
-    ours = found["lyftlearn"]["ms"]
-    rows = [(name, f"{of['ms']:.2f}", f"{ours / of['ms']:.2f}") for name, of in found.items()]
-    print(measure.table(title, ("contender", "ms", "lyftlearn's share of it"), rows))
+    rows = [(name, *_figures(of, found["lyftlearn"])) for name, of in found.items()]
+    print(measure.table(title, ("contender", "ms", "lyftlearn's share", "cpu ms", "lyftlearn's share"), rows))
     return {"runs": taken, "medians": found}
+
+
+def _figures(of: dict[str, float], ours: dict[str, float]) -> Iterator[str]:
+    for quantity in ("ms", "cpu ms"):
+        yield f"{of[quantity]:.2f}"
+        yield f"{ours[quantity] / of[quantity]:.2f}"
+
+
+def _cpu_of_children() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def _following(directory: Path, jobs: int) -> dict[str, Any]:

@@ -19,6 +19,28 @@ from tests.kubernetes.cluster.store import ApiError, Object, Store, now
 
 OTHERS = {"batch.volcano.sh": "VolcanoJob", "trainer.kubeflow.org": "TrainJob"}
 REPORT = 'lyftlearn/1 {"exit_code":0,"reason":null,"attempt":1,"started_at":0}\n'
+TRAINER = {"name": "node", "image": "example.com/base:1"}
+RUNTIME: Object = {
+    "apiVersion": "trainer.kubeflow.org/v1alpha1",
+    "kind": "ClusterTrainingRuntime",
+    "metadata": {"name": "torch-distributed", "labels": {"trainer.kubeflow.org/framework": "torch"}},
+    "spec": {
+        "mlPolicy": {"numNodes": 1, "torch": {"numProcPerNode": "auto"}},
+        "template": {
+            "spec": {
+                "replicatedJobs": [
+                    {
+                        "name": "node",
+                        "template": {
+                            "metadata": {"labels": {"trainer.kubeflow.org/trainjob-ancestor-step": "trainer"}},
+                            "spec": {"template": {"spec": {"containers": [TRAINER]}}},
+                        },
+                    }
+                ]
+            }
+        },
+    },
+}
 last_create = 0.0
 
 
@@ -37,6 +59,8 @@ class Request(server.Request):
         return super().answer()
 
     def _other(self) -> tuple[int, Object]:
+        if self.words[-2:] == ["clustertrainingruntimes", RUNTIME["metadata"]["name"]]:
+            return 200, RUNTIME
         if self.method != "POST":
             raise ApiError(404, "NotFound", "not here")
         self.api.calls[f"create {self.kind}"] += 1
