@@ -135,7 +135,7 @@ def _reasons(results: Document, title: str) -> Iterator[str]:
     found: dict[str, dict[str, int]] = {}
     for backend, tests in results.items():
         for result in tests.values():
-            if result[0] != PASSED and _tells(result):
+            if result[0] in (LACKING, FAILED):
                 seen = found.setdefault(": ".join(result[1:]) or result[0], {})
                 seen[backend] = seen.get(backend, 0) + 1
     if found:
@@ -144,11 +144,6 @@ def _reasons(results: Document, title: str) -> Iterator[str]:
             for reason, seen in sorted(found.items())
         ]
         yield f"{title}\n\n{_table(['reason', 'backend (tests)'], rows)}"
-
-
-def _tells(result: list[str]) -> bool:
-    """A test of what is lacking has nothing to do where it is offered."""
-    return result[1:] != ["offers it"]
 
 
 def _call_sites(document: Document) -> str:

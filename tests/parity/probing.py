@@ -10,15 +10,15 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from lyftlearn import Client
+from lyftlearn import Client, ops
 from lyftlearn.parity._model import Parity, Verdict
-from lyftlearn.parity._observe import Order
-from lyftlearn.parity._observe import run as observe
 from lyftlearn.parity._page import page
 from tests.platforms import SECRETS, Gateway, Platforms, platforms
 
 REFERENCE = "kubernetes"
 """What there was before."""
+COMMAND = "echo hello; echo weights > $LYFTLEARN_MODEL_DIR/model.bin; ls /no/such/file; exit 3"
+"""What stands for a user's own."""
 _AGREE = (Verdict.EQUAL, Verdict.NOISE)
 _BAD = (Verdict.BROKEN, Verdict.UNKNOWN)
 
@@ -29,14 +29,15 @@ def run(names: Sequence[str], page_file: Path, parallel: int) -> dict[str, Any]:
     on = (reference, *(name for name in names if name != reference))
     with TemporaryDirectory(ignore_cleanup_errors=True) as place, platforms(Path(place)) as running:
         gateway = running.gateway
-        order = Order(
-            on=on,
-            job={"secrets": list(SECRETS)},
-            parallel=parallel,
-            counted=(lambda counter: counted(gateway, counter)) if gateway else None,
-        )
         with _environment_of(running):
-            parity = observe(order, Client())
+            parity = ops.parity(
+                on,
+                command=COMMAND,
+                parallel=parallel,
+                counted=(lambda counter: counted(gateway, counter)) if gateway else None,
+                client=Client(),
+                secrets=list(SECRETS),
+            )
     page_file.parent.mkdir(parents=True, exist_ok=True)
     page_file.write_text(page(parity), encoding="utf-8")
     return told(parity)

@@ -17,7 +17,8 @@ from lyftlearn.testing import BackendConformance, ClientConformance
 from tests.platforms import BACKENDS
 
 ROOT = Path(__file__).parents[2]
-PASSED, LACKING, FAILED = "passed", "lacking", "failed"
+PASSED, LACKING, IDLE, FAILED = "passed", "lacking", "idle", "failed"
+"""lacking: the backend says that it cannot, or a reason stands in the call sites. idle: there is nothing to refuse."""
 CLASSES = {
     "local": ("local", "TestLocal", "TestLocalThroughTheClient"),
     "local-kubernetes": ("local", "TestLocalKubernetes", "TestLocalKubernetesThroughTheClient"),
@@ -27,6 +28,7 @@ CLASSES = {
 }
 """Which classes of `tests/<directory>/test_conformance.py` hold a backend to the suite."""
 CALL_SITES = "tests/callsites/test_callsites.py"
+_LACKS = re.compile(r"lacks [a-z ]+: ")
 _CASE = re.compile(r"test_the_same_comes_of_it\[(?P<backend>[a-z-]+)-(?P<name>[a-z_]+)\]")
 
 
@@ -62,7 +64,9 @@ def _conformance(cases: list[Element], backend: str) -> Iterator[tuple[str, Resu
     for case in cases:
         if case.get("classname") in wanted:
             name = case.get("name", "")
-            yield f"{parts[name.partition('[')[0]]}.{name}", _result(case)
+            result = _result(case)
+            idle = result.outcome == LACKING and not _LACKS.match(result.why)
+            yield f"{parts[name.partition('[')[0]]}.{name}", Result(IDLE, result.why) if idle else result
 
 
 def _call_sites(cases: list[Element], backend: str) -> Iterator[tuple[str, Result]]:
