@@ -23,7 +23,9 @@ from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, 
 from lyftlearn._storage import Storage, Stored, changed
 from lyftlearn.errors import AccessDenied, BackendUnavailable, LyftLearnError
 
-_CONFIG = Config(retries={"mode": "standard", "total_max_attempts": 5}, connect_timeout=10, read_timeout=60)
+_CONFIG = Config(
+    retries={"mode": "standard", "total_max_attempts": 5}, connect_timeout=10, read_timeout=60, max_pool_connections=32
+)
 _WRITE = "lyftlearn-write"  # object metadata: which write this is
 _CONFLICTS = 10  # 409: another conditional write to the same key was under way, and S3 asks to repeat
 _MISSING = ("404", "NoSuchKey", "NotFound")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,7 +26,7 @@ class Cluster:
         self.directory = directory
         self.store = Store()
         self.store.create("namespaces", "", {"metadata": {"name": NAMESPACE}})
-        search = os.pathsep.join((str(Path(sys.executable).parent), "/usr/local/bin", "/usr/bin", "/bin"))
+        search = f"{Path(sys.executable).parent}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
         self.node = Node(images={IMAGE: search, NO_PYTHON: str(directory)})
         self.api = ApiServer(self.store, self._log, version, access)
         self.api.start()

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import contextlib
+import hashlib
 import os
 import shutil
 import signal
@@ -76,7 +76,9 @@ class Kubelet(threading.Thread):
             name, domain = pod["spec"].get("hostname"), pod["spec"].get("subdomain")
             if name and domain and self.store.find("services", pod["metadata"]["namespace"], domain):
                 lines.append(f"{address(pod)} {name}.{domain} {name}")
-        self.hosts.write_text("\n".join([*lines, ""]))
+        text = "\n".join([*lines, ""])
+        if not self.hosts.exists() or self.hosts.read_text() != text:  # who reads it meanwhile finds half of it
+            self.hosts.write_text(text)
 
     def runner(self, pod: Object) -> PodRunner | None:
         return self.pods.get(pod["metadata"]["uid"])
