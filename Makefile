@@ -6,7 +6,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 WORKERS ?= 4
 
-.PHONY: bubblewrap parity test test-all test-cluster test-sagemaker lint types contracts api wheel docs-api requirements demo bench clean
+.PHONY: bubblewrap parity test test-all test-cluster test-sagemaker test-sdk lint types contracts api wheel docs-api requirements demo bench clean
 
 test: bubblewrap .venv/ready lint types contracts api
 	$(BIN)/python -m pytest -q -n $(WORKERS) -m "not slow"
@@ -73,7 +73,7 @@ bench: .bench/ready
 	touch $@
 
 clean:
-	rm -rf .venv .demo .bench dist
+	rm -rf .venv .demo .bench .sdk dist
 
 # Pins, without the address of any registry. Needs uv.
 requirements:
@@ -84,7 +84,16 @@ requirements:
 
 # The same suites against a real cluster or account, by variables: docs/kubernetes.md, docs/sagemaker.md.
 test-cluster: .venv/ready
-	$(BIN)/python -m pytest -q tests/kubernetes
+	$(BIN)/python -m pytest -q tests/kubernetes/test_conformance.py
 
 test-sagemaker: .venv/ready
-	$(BIN)/python -m pytest -q tests/sagemaker
+	$(BIN)/python -m pytest -q tests/sagemaker/test_conformance.py
+
+# Framework images, with the sagemaker SDK: 1 GB, so in an environment of its own.
+test-sdk: .sdk/ready
+	.sdk/bin/python -m pytest -q tests/sagemaker/test_images.py
+
+.sdk/ready: pyproject.toml
+	$(PYTHON) -m venv .sdk
+	.sdk/bin/python -m pip install --quiet --disable-pip-version-check --editable ".[sagemaker,test]" pytest-timeout
+	touch $@

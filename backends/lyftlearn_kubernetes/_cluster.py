@@ -70,7 +70,13 @@ class Cluster:
         """Yield lists of objects, a page at a time."""
         params: dict[str, Any] = {"limit": page, "labelSelector": labels, "fieldSelector": fields}
         while True:
-            answer = self.ask("GET", self.path(kind), params={key: value for key, value in params.items() if value})
+            try:
+                answer = self.ask("GET", self.path(kind), params={key: value for key, value in params.items() if value})
+            except Refused as exc:
+                if not exc.resume:
+                    raise
+                params["continue"] = exc.resume
+                continue
             yield answer
             params["continue"] = answer["metadata"].get("continue")
             if not params["continue"]:

@@ -19,14 +19,16 @@ SERVERS_FAULT = 500
 class Refused(Exception):
     """The API server answered, and the answer is no.
 
-    doubted: an earlier try of the same request had no answer, and may have been carried out.
+    doubted: an earlier try of the same request had no answer, and may have been carried out. resume: where a list goes
+    on whose earlier pages are of a time that the server has forgotten.
     """
 
-    def __init__(self, status: int, reason: str, message: str) -> None:
+    def __init__(self, status: int, reason: str, message: str, resume: str = "") -> None:
         super().__init__(message)
         self.status = status
         self.reason = reason
         self.message = message
+        self.resume = resume
         self.doubted = False
 
     @property
@@ -46,7 +48,8 @@ class Unanswered(Exception):
 def refusal(status: int, body: Any, text: str) -> Refused:
     """Return what an answer other than success says: a Status object, or whatever a proxy wrote."""
     if isinstance(body, dict) and body.get("kind") == "Status":
-        return Refused(status, body.get("reason") or "", body.get("message") or f"status {status}")
+        resume = (body.get("metadata") or {}).get("continue") or ""
+        return Refused(status, body.get("reason") or "", body.get("message") or f"status {status}", resume)
     return Refused(status, "", text.strip()[:300] or f"status {status}")
 
 

@@ -123,7 +123,7 @@ class Judge:
             try:
                 for page in self._cluster.list(EVENTS, fields=f"involvedObject.name={name},type=Warning"):
                     warnings += [_told(item) for item in page["items"]]
-            except Refused:
+            except (Refused, Unanswered):
                 return ""
         texts = dict.fromkeys(text for _, text in sorted(warnings))
         return "; ".join(list(texts)[-_MOST_EVENTS:])

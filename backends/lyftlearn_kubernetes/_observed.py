@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from lyftlearn.backend import Report
 
+NOT_YET = "PodInitializing"
 INDEX = "batch.kubernetes.io/job-completion-index"
 
 
@@ -130,7 +131,7 @@ def pod(document: Mapping[str, Any]) -> ObservedPod:
         deleted="deletionTimestamp" in metadata,
         scheduled_at=scheduled.at if scheduled else None,
         unscheduled=_false_message(status, "PodScheduled"),
-        waiting=(waiting.get("reason") or "", waiting.get("message") or "") if waiting else None,
+        waiting=_held_by_sidecar(status) or _said(waiting) if waiting else None,
         started_at=moment(started) if started else None,
         ending=ending,
         disruption=conditions.get("DisruptionTarget"),
@@ -177,6 +178,19 @@ def _main_state(status: Mapping[str, Any]) -> dict[str, Any]:
         if entry["name"] == _names.MAIN:
             return dict(entry.get("state") or {})
     return {}
+
+
+def _said(waiting: Mapping[str, Any]) -> tuple[str, str]:
+    return waiting.get("reason") or "", waiting.get("message") or ""
+
+
+def _held_by_sidecar(status: Mapping[str, Any]) -> tuple[str, str] | None:
+    """Return what a sidecar waits for that has to start before the main container."""
+    for entry in status.get("initContainerStatuses") or ():
+        reason, message = _said((entry.get("state") or {}).get("waiting") or {})
+        if reason and not entry.get("started") and reason != NOT_YET:
+            return reason, f"sidecar {entry['name']}: {message}"
+    return None
 
 
 def _ending(terminated: Mapping[str, Any]) -> Ending:

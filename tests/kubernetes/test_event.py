@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from lyftlearn.types import FailureReason, JobStatus
-from lyftlearn_kubernetes import _observed, _state
+from lyftlearn_kubernetes import _limits, _observed, _state
+from lyftlearn_kubernetes._cluster import Cluster
+from lyftlearn_kubernetes._errors import Unanswered
+from lyftlearn_kubernetes._jobs import Judge
+from lyftlearn_kubernetes._options import Options
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 REPORT = 'lyftlearn/1 {"exit_code":%s,"reason":%s,"attempt":2,"stopped":%s}\nlast words'
@@ -109,4 +114,44 @@ def test_a_lost_node_is_no_failure_of_the_command() -> None:
     """A pod that was told to end because its node goes away leaves a report of a stop that nobody asked for."""
     lost = pod(ended(143, message=REPORT % ("null", "null", "true")), conditions=("DisruptionTarget",))
     event = _state.event(job("BackoffLimitExceeded"), [lost], NOW)
+    assert (event.status, event.reason) == (JobStatus.FAILED, FailureReason.PREEMPTED)
+
+
+def test_a_sidecar_that_cannot_start_is_named() -> None:
+    """The main container only says that it waits; whoever configured the sidecar must read which image is missing."""
+    message = "Back-off pulling image example.com/proxy:2"
+    sidecar = {"name": "proxy", "state": {"waiting": {"reason": "ImagePullBackOff", "message": message}}}
+    at = NOW.isoformat()
+    document = {
+        "metadata": {
+            "name": "p",
+            "uid": "p",
+            "creationTimestamp": at,
+            "labels": {"lyftlearn/job": "j"},
+            "resourceVersion": "2",
+        },
+        "status": {
+            "phase": "Pending",
+            "conditions": [{"type": "PodScheduled", "status": "True", "lastTransitionTime": at}],
+            "containerStatuses": [{"name": "main", "state": {"waiting": {"reason": "PodInitializing"}}}],
+            "initContainerStatuses": [sidecar],
+        },
+    }
+    waiting = _observed.pod(document)
+    assert _state.event(job(), [waiting], NOW).message == f"ImagePullBackOff: sidecar proxy: {message}"
+    verdict = _limits.overdue(job(), [waiting], Options(), NOW + timedelta(minutes=11))
+    assert verdict == (FailureReason.IMAGE, f"ImagePullBackOff: sidecar proxy: {message}")
+
+
+class SilentCluster(Cluster):
+    """Its Events cannot be had."""
+
+    def list(self, kind: str, **_: Any) -> Iterator[dict[str, Any]]:
+        raise Unanswered("timed out", sent=True)
+
+
+def test_events_that_cannot_be_read() -> None:
+    """They explain an end; that they are missing must not hide it."""
+    lost = pod({}, "Failed", ("DisruptionTarget",))
+    event = Judge(SilentCluster(Options()), Options()).event(job("BackoffLimitExceeded"), [lost])
     assert (event.status, event.reason) == (JobStatus.FAILED, FailureReason.PREEMPTED)

@@ -220,8 +220,10 @@ def test_certificates_on_both_sides(serve: Serve, tmp_path: Path, form: str, tra
     else:
         cluster = {"certificate-authority-data": encoded(trusted.certificate)}
         user = {f"{name}-data": encoded(path) for name, path in given.items()}
-    told = ask(transport(url, {**cluster, "tls-server-name": SERVER_NAME}, user))
+    found = transport(url, {**cluster, "tls-server-name": SERVER_NAME}, user)
+    told = ask(found)
     assert told["certificate"] == "somebody"
+    assert ask(found)["port"] == told["port"], "a connection is kept under encryption, too"
 
 
 def test_a_server_that_is_somebody_else(serve: Serve, tmp_path: Path, transport: New) -> None:

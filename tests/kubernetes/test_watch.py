@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import Any
+
+import pytest
 
 from lyftlearn.testing import Harness
 from lyftlearn.types import JobStatus
@@ -100,3 +103,25 @@ def test_bookmarks_save_a_list(harness: Harness, cluster: Cluster) -> None:
     calls = cluster.api.calls - before
     assert calls["list jobs"] == 0, dict(calls)
     assert calls["watch jobs"] >= 1
+
+
+def test_a_list_whose_beginning_is_forgotten(
+    harness: Harness, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server forgets the time at which a long list began, and says where to go on; every job is listed once."""
+    specs = [harness.spec(labels={"list": "long"}) for _ in range(5)]
+    for spec in specs:
+        harness.submit(spec)
+    assert isinstance(harness.backend, KubernetesBackend)
+    asked = harness.backend._cluster.ask
+
+    def forgetful(*arguments: Any, **options: Any) -> Any:
+        answer = asked(*arguments, **options)
+        cluster.store.compact()
+        return answer
+
+    monkeypatch.setattr(harness.backend._cluster, "ask", forgetful)
+    pages = list(harness.backend._cluster.list("jobs", labels="list=long", page=2))
+    names = [item["metadata"]["name"] for page in pages for item in page["items"]]
+    assert sorted(names) == sorted(spec.id for spec in specs)
+    assert len(pages) >= 3

@@ -219,14 +219,14 @@ class Request:
             token = json.loads(base64.b64decode(self.params["continue"]))
             version, start = token["version"], token["start"]
             if int(version) < self.store.oldest:
-                raise ApiError(410, "Expired", "The provided continue parameter is too old")
+                resume = _token(self.store.version, start)
+                raise ApiError(410, "Expired", "The provided continue parameter is too old", resume)
         found = [item for item in self.store.all(self.kind, self.namespace) if self._wanted(item)]
         found = [item for item in found if item["metadata"]["name"] > start]
         metadata = {"resourceVersion": version}
         if limit and len(found) > limit:
             found = found[:limit]
-            token = {"version": version, "start": found[-1]["metadata"]["name"]}
-            metadata["continue"] = base64.b64encode(json.dumps(token).encode()).decode()
+            metadata["continue"] = _token(version, found[-1]["metadata"]["name"])
         api_version = "batch/v1" if self.kind == "jobs" else "v1"
         return {"kind": f"{KINDS[self.kind]}List", "apiVersion": api_version, "metadata": metadata, "items": found}
 
@@ -287,6 +287,10 @@ def admit(api: ApiServer, verb: str, kind: str, namespace: str, item: Object) ->
         item["spec"].setdefault("suspend", False)
         item.setdefault("status", {})
     return api.store.create(kind, namespace, item)
+
+
+def _token(version: int | str, start: str) -> str:
+    return base64.b64encode(json.dumps({"version": str(version), "start": start}).encode()).decode()
 
 
 def merge(item: Object, patch: Object) -> None:

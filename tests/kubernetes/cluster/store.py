@@ -21,17 +21,17 @@ ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
 
 
 class ApiError(Exception):
-    """A refusal, as a Status object."""
+    """A refusal, as a Status object. resume: where a list goes on whose beginning is too old."""
 
-    def __init__(self, code: int, reason: str, message: str) -> None:
+    def __init__(self, code: int, reason: str, message: str, resume: str = "") -> None:
         super().__init__(message)
-        self.code, self.reason, self.message = code, reason, message
+        self.code, self.reason, self.message, self.resume = code, reason, message, resume
 
     def status(self) -> Object:
         return {
             "kind": "Status",
             "apiVersion": "v1",
-            "metadata": {},
+            "metadata": {"continue": self.resume} if self.resume else {},
             "status": "Failure",
             "message": self.message,
             "reason": self.reason,
