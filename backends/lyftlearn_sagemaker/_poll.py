@@ -165,11 +165,13 @@ class Poller:
             yield event
 
     def _list(self, request: dict[str, Any]) -> Mapping[str, Any]:
-        """Send one list, no sooner than the account's limit allows."""
+        """Send one list, no sooner than the account's limit allows: counted from an answer, as requests may be slow."""
         while not self._following.closed and time.monotonic() < self._next_list:
             self._following.wait_for_change(self._next_list - time.monotonic())
-        self._next_list = time.monotonic() + LIST_PAUSE
-        page: Mapping[str, Any] = self._calls.call("sagemaker", "list_training_jobs", request)
+        try:
+            page: Mapping[str, Any] = self._calls.call("sagemaker", "list_training_jobs", request)
+        finally:
+            self._next_list = time.monotonic() + LIST_PAUSE
         return page
 
 

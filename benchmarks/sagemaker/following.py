@@ -30,14 +30,14 @@ def _follow(service: SageMaker, home: Path, jobs: int, seconds: float, queue: st
     import lyftlearn
 
     service.ask("reset")
-    if queue:
-        service.ask("publish")
     table = {"role": ROLE, "image": IMAGE, "region": "us-east-1", **({"events": queue} if queue else {})}
     storage = {"url": f"s3://{BUCKET}/following"}
     client = lyftlearn.Client(
         config={"backend": "sagemaker", "home": str(home), "storage": storage, "sagemaker": table}
     )
     handles = [client.train("bench", command=["true"]) for _ in range(jobs)]
+    if queue:
+        service.ask("publish")
     waiting = threading.Thread(
         target=client.wait, args=(handles, _PATIENCE), kwargs={"check": False, "progress": False}
     )
@@ -45,8 +45,8 @@ def _follow(service: SageMaker, home: Path, jobs: int, seconds: float, queue: st
     waiting.start()
     time.sleep(seconds)
     running = _seen(service)
-    service.ask("finish")
     ended_at = time.monotonic()
+    service.ask("finish")
     waiting.join()
     took = time.monotonic() - ended_at
     return {

@@ -54,8 +54,9 @@ with serving(sys.argv[1], Path(sys.argv[2])) as service:
             service.conduct.publish = True
             print("done", flush=True)
         elif command == "finish":
-            for job in service.jobs.all():
-                job.finish()
+            with service.surroundings.gathered_events():
+                for job in service.jobs.all():
+                    job.finish()
             print("done", flush=True)
 """
 

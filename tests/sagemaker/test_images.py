@@ -47,6 +47,7 @@ def test_a_framework_without_the_sdk() -> None:
     assert "pip install 'lyftlearn[sagemaker]'" in resolve("pytorch:2.6", REGION, None).fault
 
 
+@pytest.mark.filterwarnings("default")  # of the SDK's own modules
 @pytest.mark.skipif(find_spec("sagemaker") is None, reason="needs the sagemaker SDK, which is 1 GB")
 def test_a_framework() -> None:
     """AWS's own image for the version and the instance, GPU or not."""

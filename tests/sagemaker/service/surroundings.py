@@ -8,6 +8,8 @@ import random
 import tarfile
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -41,6 +43,7 @@ class Surroundings:
         self._conduct = conduct
         self._lock = threading.Lock()
         self._held: list[dict[str, Any]] = []
+        self._gathering = False
 
     @cached_property
     def s3(self) -> Any:
@@ -127,14 +130,26 @@ class Surroundings:
         }
         with self._lock:
             self._held += [entry] * (2 if self._conduct.doubled_events else 1)
-            if self._conduct.shuffled_events and job["TrainingJobStatus"] not in ("Completed", "Failed", "Stopped"):
-                return
-            sent, self._held = self._held, []
-            if self._conduct.shuffled_events:
-                random.shuffle(sent)
-            sent = [one for one in sent if random.random() >= self._conduct.lost_events]
-            for start in range(0, len(sent), 10):
-                self.events.put_events(Entries=sent[start : start + 10])
+            ends = job["TrainingJobStatus"] in ("Completed", "Failed", "Stopped")
+            if not self._gathering and (ends or not self._conduct.shuffled_events):
+                self._send_held()
+
+    @contextmanager
+    def gathered_events(self) -> Iterator[None]:
+        """Send what is published meanwhile together, at the end: ten to a request."""
+        self._gathering = True
+        yield
+        with self._lock:
+            self._gathering = False
+            self._send_held()
+
+    def _send_held(self) -> None:
+        sent, self._held = self._held, []
+        if self._conduct.shuffled_events:
+            random.shuffle(sent)
+        sent = [one for one in sent if random.random() >= self._conduct.lost_events]
+        for start in range(0, len(sent), 10):
+            self.events.put_events(Entries=sent[start : start + 10])
 
 
 class LogStream:
