@@ -57,6 +57,7 @@ def test_a_pod(make_backend: MakeBackend, make_spec: MakeSpec) -> None:
             "names": [os.environ["HOSTNAME"], socket.gethostname()],
             "user": [os.getuid(), os.getgid()],
             "bundle": json.loads(pathlib.Path("/var/run/lyftlearn/bundle.json").read_bytes())["job"]["id"],
+            "address": socket.gethostbyname(socket.gethostname()),
             "null": pathlib.Path("/dev/null").is_char_device(),
         }))
         pathlib.Path(os.environ["LYFTLEARN_MODEL_DIR"], "m").write_text("w")
@@ -70,6 +71,7 @@ def test_a_pod(make_backend: MakeBackend, make_spec: MakeSpec) -> None:
         "names": [f"{spec.id}-local"] * 2,
         "user": [1000, 1000],
         "bundle": spec.id,
+        "address": "127.0.0.1",
         "null": True,
     }
 

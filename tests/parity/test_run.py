@@ -29,8 +29,9 @@ def configured(command_line: CommandLine, way: str) -> None:
 
 
 def test_what_agrees_ends_with_0(lyftlearn: CommandLine) -> None:
-    """A pipeline that moves a team's jobs asks first, and reads the exit code."""
-    ran = lyftlearn("parity", "run", "--on", "local,local-sagemaker", "--only", "exit 37,arguments")
+    """A pipeline that moves a team's jobs asks first, and reads the exit code; and all layouts here do agree."""
+    only = "arguments,environment,files,process,secrets,hyperparameters,inputs,artifacts,output,retries,exit 37"
+    ran = lyftlearn("parity", "run", "--on", "local,local-kubernetes,local-sagemaker", "--only", only)
     assert ran.code == 0, ran.out + ran.err
     assert "parity holds" in ran.out
     assert "jobs after" in ran.err

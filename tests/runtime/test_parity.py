@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -127,9 +128,19 @@ def test_artifacts_have_the_same_members(containers: Any, substrate: str, tmp_pa
     assert (apart / "one").read_text() == "1\n"
 
 
-def members(path: Path) -> dict[str, bytes | None]:
-    import tarfile
+@pytest.mark.parametrize("substrate", SUBSTRATES)
+def test_artifacts_keep_the_modes_of_files(containers: Any, substrate: str) -> None:
+    """SageMaker keeps them, so a key that its owner alone may read must not become readable elsewhere."""
+    script = "cd $LYFTLEARN_MODEL_DIR; echo 1 > private; chmod 600 private; echo 2 > run.sh; chmod 750 run.sh"
+    container = containers.make(substrate, ["/bin/sh", "-c", script], **FIELDS)
+    result = container.run()
+    assert result.exit_code == 0, result.output.decode()
+    with tarfile.open(container.artifacts / "model.tar.gz") as archive:
+        modes = {member.name.rpartition("/")[2]: oct(member.mode) for member in archive if member.isfile()}
+    assert modes == {"private": "0o600", "run.sh": "0o750"}
 
+
+def members(path: Path) -> dict[str, bytes | None]:
     with tarfile.open(path) as archive:
         found = {}
         for member in archive:
