@@ -50,7 +50,8 @@ def _fetch_batch(
 
 
 def _fault(error: dict[str, Any], identifiers: dict[str, str]) -> str:
-    name = identifiers.get(error.get("SecretId", ""), error.get("SecretId", ""))
+    identifier = str(error.get("SecretId"))
+    name = identifiers.get(identifier, identifier)
     if error.get("ErrorCode") == MISSING:
         return no_such_secret(name)
     return f"secrets: {name}: {error.get('ErrorCode')}"
