@@ -58,7 +58,10 @@ class Connection(http.client.HTTPConnection):
         finally:
             self._unsent = None
         self.send(data)
-        return self.getresponse()
+        answer = self.getresponse()
+        if answer.length is None and not answer.chunked:  # a head that was cut reads as one of an answer without end
+            raise http.client.IncompleteRead(b"")
+        return answer
 
     def send(self, data: Any) -> None:
         """Send what `request` gives, or keep it until there is all of it."""

@@ -26,7 +26,7 @@ send, seen = Transport.send, []
 def counting(transport, method, path, **request):
     if method == "GET":
         return send(transport, method, path, **request)
-    seen.append(path.rpartition("/")[2])
+    seen.append(path.partition("?")[0].rpartition("/")[2])
     if boundary == f"before {seen[-1]}":
         os._exit(86)
     answer = send(transport, method, path, **request)

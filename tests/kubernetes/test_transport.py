@@ -360,25 +360,37 @@ def test_a_proxy_for_what_is_not_encrypted(serve: Serve, monkeypatch: pytest.Mon
     assert ask(transport(url))["path"] == "/version"
 
 
-def test_an_answer_that_is_cut(transport: New) -> None:
-    """Half a log is not its end, and half an answer is none."""
-    for head in (b"Content-Length: 100", b"Transfer-Encoding: chunked"):
-        listener = socket.create_server(("127.0.0.1", 0))
+@pytest.mark.parametrize(
+    "said",
+    [
+        b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n14\r\nfirst\nsec",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n14\r\nfirst\nsec",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Enc",
+        b"HTTP/1.1 200 OK\r\n",
+        b"HTTP/1.1 20",
+        b"",
+    ],
+    ids=["in its body", "in a chunk", "before a chunk", "in its head", "after its status", "in its status", "at all"],
+)
+def test_an_answer_that_is_cut(transport: New, said: bytes) -> None:
+    """Half a log is not its end, half an answer is none, and nobody knows what became of the request."""
+    listener = socket.create_server(("127.0.0.1", 0))
 
-        def answer(head: bytes = head, listener: socket.socket = listener) -> None:
-            with listener:
-                for _ in range(2):
-                    with listener.accept()[0] as connection:
-                        connection.recv(65536)
-                        connection.sendall(b"HTTP/1.1 200 OK\r\n" + head + b"\r\n\r\n14\r\nfirst\nsec")
+    def answer() -> None:
+        with listener:
+            for _ in range(2):
+                with listener.accept()[0] as connection:
+                    connection.recv(65536)
+                    connection.sendall(said)
 
-        threading.Thread(target=answer, daemon=True).start()
-        found = transport(f"http://127.0.0.1:{listener.getsockname()[1]}")
-        with pytest.raises(Unanswered) as caught:
-            found.send("POST", "/", params={}, content=b"{}", headers={})
-        assert caught.value.sent
-        with pytest.raises(Unanswered), found.stream("/", {}, 10) as stream:
-            list(stream.lines())
+    threading.Thread(target=answer, daemon=True).start()
+    found = transport(f"http://127.0.0.1:{listener.getsockname()[1]}")
+    with pytest.raises(Unanswered) as caught:
+        found.send("POST", "/", params={}, content=b"{}", headers={})
+    assert caught.value.sent
+    with pytest.raises(Unanswered), found.stream("/", {}, 10) as stream:
+        list(stream.lines())
 
 
 def test_nobody_is_there(tmp_path: Path) -> None:
