@@ -60,6 +60,7 @@ class Connection(http.client.HTTPConnection):
         self.send(data)
         answer = self.getresponse()
         if answer.length is None and not answer.chunked:  # a head that was cut reads as one of an answer without end
+            answer.close()
             raise http.client.IncompleteRead(b"")
         return answer
 
@@ -98,8 +99,7 @@ class Transport:
         """Return status and body of the answer. Raises Unanswered."""
         connection = self._kept() or self._connected()
         url = self._url(path, params)
-        with _unanswered(connection):
-            answer = self._answer(connection, method, url, content, headers)
+        with _unanswered(connection), self._answer(connection, method, url, content, headers) as answer:
             data = answer.read()
         if answer.will_close:
             connection.close()
@@ -113,12 +113,10 @@ class Transport:
         connection = self._connected()
         sock = connection.sock
         sock.settimeout(silence)  # for the answer's beginning, too: a log may begin with its first line
-        with _unanswered(connection):
-            answer = self._answer(connection, "GET", self._url(path, params), None, {})
+        with _unanswered(connection), self._answer(connection, "GET", self._url(path, params), None, {}) as answer:
             try:
                 yield Stream(answer, sock)
             finally:
-                answer.close()
                 connection.close()
 
     def close(self) -> None:
@@ -164,7 +162,8 @@ class Transport:
         other = self._credentials(given)
         if other == given:
             return answer
-        answer.read()
+        with answer:
+            answer.read()
         return ask(other)
 
     def _kept(self) -> Connection | None:
