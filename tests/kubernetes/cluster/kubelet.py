@@ -278,6 +278,7 @@ class PodRunner(threading.Thread):
                 process.wait(0.05)
             except subprocess.TimeoutExpired:
                 self._store.wait(version, 0.05)
+        self._child = 0  # its number may be another's by now, whom nobody here may kill
         self.log.drain()
         return process.returncode if process.returncode >= 0 else 128 - process.returncode
 
