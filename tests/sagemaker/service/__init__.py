@@ -43,6 +43,11 @@ class Conduct:
     lists_per_second: float | None = None
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 128  # a busy machine refuses nobody
+
+
 class Service:
     """The server. url: where boto3 finds it, in `AWS_ENDPOINT_URL_SAGEMAKER`."""
 
@@ -52,8 +57,7 @@ class Service:
         self.surroundings = Surroundings(aws, self.conduct)
         self.jobs = Jobs(self.conduct, self.surroundings, directory)
         self.operations = Operations(self.jobs, self.conduct)
-        self.http = ThreadingHTTPServer(("127.0.0.1", port), handler(self.operations, self.faults))
-        self.http.daemon_threads = True
+        self.http = _Server(("127.0.0.1", port), handler(self.operations, self.faults))
         self.url = f"http://127.0.0.1:{self.http.server_address[1]}"
 
     @property
