@@ -231,8 +231,9 @@ class PodRunner(threading.Thread):
     def _hosts(self) -> Path:
         """The pod's own name; of several that know each other, the file in which all of them come and go."""
         if self._pod["spec"].get("subdomain"):
-            return self._kubelet.hosts
-        own = self._directory / "hosts"
+            shared: Path = self._kubelet.hosts
+            return shared
+        own: Path = self._directory / "hosts"
         own.write_text(f"127.0.0.1 localhost\n{address(self._pod)} {self._pod['metadata']['name'][:63]}\n")
         return own
 
