@@ -206,8 +206,8 @@ def _docstring(path: Path) -> str:
     return ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
 
 
-_SENTENCE: Callable[[str], list[str]] = re.compile(r"(?<=[.;:])\s").split
+_SENTENCE: Callable[[str], list[str]] = re.compile(r"(?<=\.)\s").split
 
 
 def _first_words(text: str) -> str:
-    return _SENTENCE(text.replace("\n", " ").replace("|", "\\|"))[0].rstrip(".;:")
+    return _SENTENCE(text.replace("\n", " ").replace("|", "\\|"))[0].rstrip(".")

@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from lyftlearn import Client, ops
-from lyftlearn.parity._model import Parity, Verdict
+from lyftlearn.parity._model import Cell, Parity, Row, Verdict
 from lyftlearn.parity._page import page
 from tests.platforms import SECRETS, Gateway, Platforms, platforms
 
@@ -20,6 +20,8 @@ REFERENCE = "kubernetes"
 COMMAND = "echo hello; echo weights > $LYFTLEARN_MODEL_DIR/model.bin; ls /no/such/file; exit 3"
 """What stands for a user's own."""
 _AGREE = (Verdict.EQUAL, Verdict.NOISE)
+_OF_THE_MOMENT = ("environment STATSD_PORT",)
+"""What depends on who came first, where jobs share a network: counted with noise, unless it is broken."""
 _BAD = (Verdict.BROKEN, Verdict.UNKNOWN)
 
 
@@ -59,14 +61,22 @@ def told(parity: Parity) -> dict[str, Any]:
 
 def _backend(parity: Parity, name: str) -> dict[str, Any]:
     cells = [(row, row.cells[name]) for row in parity.rows]
-    agree: Counter[str] = Counter(row.subject for row, cell in cells if cell.verdict in _AGREE)
-    allowed: Counter[str] = Counter(cell.reason for _, cell in cells if cell.verdict is Verdict.ALLOWED)
+    agree = [row.subject for row, cell in cells if cell.verdict in _AGREE or _of_the_moment(row, cell)]
+    allowed = [cell.reason for row, cell in cells if cell.verdict is Verdict.ALLOWED and not _of_the_moment(row, cell)]
     bad = {
         row.path: {"verdict": str(cell.verdict), "here": cell.value, "reference": row.reference, "why": cell.reason}
         for row, cell in cells
         if cell.verdict in _BAD
     }
-    return {"agree": dict(sorted(agree.items())), "allowed": dict(sorted(allowed.items())), "differ": bad}
+    return {
+        "agree": dict(sorted(Counter(agree).items())),
+        "allowed": dict(sorted(Counter(allowed).items())),
+        "differ": bad,
+    }
+
+
+def _of_the_moment(row: Row, cell: Cell) -> bool:
+    return row.path in _OF_THE_MOMENT and cell.verdict is Verdict.ALLOWED
 
 
 @contextmanager
