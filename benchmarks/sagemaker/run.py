@@ -54,7 +54,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--jobs", type=int, default=200)
     parser.add_argument("--cold", type=int, default=5)
     parser.add_argument("--followed", type=int, default=1000)
-    parser.add_argument("--seconds", type=float, default=30)
+    parser.add_argument("--seconds", type=float, default=20)
     parser.add_argument("--patience", type=float, default=30)
     parser.add_argument("--without-source", action="store_true")
     parser.add_argument("--write", type=Path)
