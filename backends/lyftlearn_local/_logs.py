@@ -47,9 +47,7 @@ def as_printed(text: str) -> str:
 class NodeLog:
     """A place in one node's log. It need not exist yet."""
 
-    def __init__(
-        self, log: Path, index: Path, node: int, query: LogQuery, restore: Callable[[str], str] = str
-    ) -> None:
+    def __init__(self, log: Path, index: Path, node: int, query: LogQuery, restore: Callable[[str], str] = str) -> None:
         self._restore = restore
         self._log = log
         self._index = Index(index)
