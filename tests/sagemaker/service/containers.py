@@ -17,7 +17,8 @@ from typing import IO, TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .surroundings import Surroundings
 
-_PATH = f"{Path(sys.executable).parent}:/usr/local/bin:/usr/bin:/bin"  # as in the image of the tests' cluster
+_PATH = f"{Path(sys.executable).parent}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+"""As in the image of the tests' cluster."""
 _LONGEST_LINE = 250_000  # bytes; CloudWatch takes 256 KiB with its own 26
 _HIDDEN = ("dev", "proc", "opt", "lyftlearn", "tmp")
 
