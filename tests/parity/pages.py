@@ -169,8 +169,6 @@ def _sign(result: list[str]) -> str:
 def _probe(probe: Document) -> str:
     backends = probe["backends"]
     subjects = sorted({subject for one in backends.values() for subject in one["agree"]})
-    if not backends:
-        return "## Probe\n\nIt needs two backends.\n"
     agree = [[subject, *(str(one["agree"].get(subject, 0)) for one in backends.values())] for subject in subjects]
     reasons = sorted({reason for one in backends.values() for reason in one["allowed"]})
     allowed = [
