@@ -55,8 +55,8 @@ _NOT_RUN = """\
 boto3. Two secrets must be where each platform keeps them: `warehouse`, with WAREHOUSE_USER (`eta`) and
 WAREHOUSE_PASSWORD (28 characters), and `maps`, with MAPS_TOKEN (9) and a key `not a name` (11). Jobs are small; each
 runs for seconds. Metrics are not compared, because the gateway cannot be read. The results are written to
-`parity-results/`, and the page with every value to `build/parity.html`. Without `LYFTLEARN_TEST_CONFIG`, `BACKENDS` chooses
-among those of the table above, two or more.
+`parity-results/`, and the page with every value to `build/parity.html`. Without `LYFTLEARN_TEST_CONFIG`, `BACKENDS`
+chooses among those of the table above, two or more.
 
 The conformance suite has variables of its own: LYFTLEARN_TEST_KUBECONFIG ([Kubernetes](kubernetes.md)) and
 LYFTLEARN_TEST_SAGEMAKER_ROLE ([SageMaker](sagemaker.md)). For your own command in your own image there is
