@@ -98,7 +98,7 @@ class Planner:
             spec=spec,
             backend=self._name,
             requests=(
-                Request(operation=PUT, body={"Bucket": bucket, "Key": key, "Body": document}),
+                Request(operation=PUT, body={"Bucket": bucket, "Key": key, "Body": document}, upload=True),
                 Request(operation=CREATE, body=body),
             ),
             faults=tuple(dict.fromkeys(faults)),

@@ -42,6 +42,7 @@ class Poller:
         self._accepted = accepted
         self._following = following
         self._told: dict[str, Told] = {}
+        self._seen: frozenset[str] = frozenset()
         self._horizon: datetime | None = None
         self._next_list = 0.0
         self._reconcile_at = time.monotonic() + RECONCILE_EVERY
@@ -59,7 +60,7 @@ class Poller:
 
     def newcomers(self) -> Iterator[JobEvent]:
         """Yield an event for each job that is followed only now."""
-        ids = self._following.ids
+        ids = self._seen = self._following.ids
         for gone in self._told.keys() - ids:
             del self._told[gone]
         for job_id in ids - self._told.keys():
@@ -91,7 +92,8 @@ class Poller:
 
     def wait(self) -> None:
         """Sleep until the next poll, or until other jobs are followed."""
-        self._following.wait_for_change(self.pause * random.uniform(0.8, 1.2))  # noqa: S311 - jitter
+        jittered = self.pause * random.uniform(0.8, 1.2)  # noqa: S311 - no secret
+        self._following.wait_for_change(jittered, self._seen)
 
     @property
     def idle(self) -> bool:
