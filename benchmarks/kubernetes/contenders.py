@@ -63,11 +63,10 @@ def urllib3(directory: Path) -> Submit:
 
 def lightkube(directory: Path) -> Submit:
     """The same Job as lightkube's typed object."""
-    from lightkube import Client, KubeConfig
-    from lightkube.resources.batch_v1 import Job
-
-    api: Any = Client(config=KubeConfig.from_file(directory / "kubeconfig"))
-    return lambda: api.create(Job.from_dict(_job(directory)))
+    typed: Any = import_module("lightkube")
+    job: Any = import_module("lightkube.resources.batch_v1").Job
+    api = typed.Client(config=typed.KubeConfig.from_file(directory / "kubeconfig"))
+    return lambda: api.create(job.from_dict(_job(directory)))
 
 
 def kubernetes(directory: Path) -> Submit:
