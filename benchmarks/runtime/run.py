@@ -1,6 +1,6 @@
-"""What the runtime costs: start to user code, the relay, memory. Prints, and writes `results.json` beside this file.
+"""What the runtime costs: start to user code, the relay, memory.
 
-python benchmarks/runtime/run.py --toolkit VENV   # VENV has sagemaker-training 5.1.4, a Python of its own
+python -m benchmarks.runtime.run --toolkit VENV [--write FILE]   # VENV: sagemaker-training 5.1.4 and a Python of its own
 """
 
 from __future__ import annotations
@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import socket
 import statistics
 import subprocess
@@ -20,6 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from benchmarks import measure
 from lyftlearn._zipapp import runtime_archive
 
 MARK = "import sys, time\nnow = time.monotonic_ns()\nopen(sys.argv[-1], 'w').write(str(now))\n"
@@ -44,18 +44,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--toolkit", type=Path, help="a virtual environment with sagemaker-training")
     parser.add_argument("--runs", type=int, default=30)
+    parser.add_argument("--write", type=Path, help="file for the results")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="lyftlearn-bench-") as folder:
         archive = runtime_archive(Path(folder))
         result = {
-            "python": platform.python_version(),
-            "system": platform.platform(),
-            "load_before": os.getloadavg(),
+            "machine": measure.machine(),
+            "before": measure.wait_quiet(),
             "start_ms": starts(archive, Path(folder), options.toolkit, options.runs),
             "relay": relay(archive, Path(folder)),
         }
     print(json.dumps(result, indent=2))
-    Path(__file__).with_name("results.json").write_text(json.dumps(result, indent=2) + "\n")
+    if options.write:
+        measure.write(options.write, result)
 
 
 def starts(archive: Path, folder: Path, toolkit: Path | None, runs: int) -> dict[str, dict[str, float]]:
