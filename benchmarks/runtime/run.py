@@ -1,6 +1,6 @@
 """What the runtime costs: start to user code, the relay, memory.
 
-python -m benchmarks.runtime.run --toolkit VENV [--write FILE]   # VENV: sagemaker-training 5.1.4 and a Python of its own
+python -m benchmarks.runtime.run --toolkit VENV [--write FILE]   # VENV: with sagemaker-training 5.1.4
 """
 
 from __future__ import annotations
