@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -117,7 +117,7 @@ def _keep(path: Path, content: Any) -> None:
 def _end(job: Path) -> dict[str, Any]:
     report = api.read_report((job / "report").read_text()) if (job / "report").exists() else None
     if report is not None:
-        return vars(report)
+        return asdict(report)
     killed = {"status": JobStatus.FAILED, "reason": FailureReason.PLATFORM, "message": "the runtime was killed"}
     return {"status": JobStatus.STOPPED} if (job / "stop").exists() else killed
 
