@@ -112,7 +112,7 @@ class PodRunner(threading.Thread):
         self._directory.mkdir()
         self.log = LogFile(self._directory / "main.log")
         self._volumes = sandbox.Volumes(pod, self._directory / "volumes", self._lookup)
-        self._sidecars: list[subprocess.Popen[bytes]] = []
+        self._sidecars: list[tuple[subprocess.Popen[bytes], int]] = []
         self._child = 0
         self._killed = threading.Event()
         self._told = False
@@ -261,8 +261,7 @@ class PodRunner(threading.Thread):
                 argv, env=self._environment(container), stdout=log, stderr=log, pass_fds=(writing,)
             )
         os.close(writing)
-        os.close(reading)
-        self._sidecars.append(process)
+        self._sidecars.append((process, sandbox.child_pid(reading)))
 
     def _watch(self, process: subprocess.Popen[bytes]) -> int:
         """Wait for the end; on deletion SIGTERM, the grace period, SIGKILL."""
@@ -293,8 +292,10 @@ class PodRunner(threading.Thread):
                 os.kill(self._child, number)
 
     def _end(self, terminated: Object | None) -> None:
-        for process in self._sidecars:
-            process.kill()
+        for process, child in self._sidecars:
+            if process.poll() is None and child:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(child, signal.SIGKILL)
             process.wait()
         if self._killed.is_set():
             return
