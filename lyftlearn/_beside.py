@@ -17,7 +17,7 @@ from lyftlearn import _ids
 from lyftlearn._background import Background
 from lyftlearn._prepare import Preparer
 from lyftlearn._stages import Stage
-from lyftlearn.errors import AccessDenied, InvalidJob, LyftLearnError, QuotaExceeded
+from lyftlearn.errors import DEFINITE_REFUSALS, InvalidJob, LyftLearnError
 
 if TYPE_CHECKING:
     from lyftlearn._journal import Journal, Rehearsed, Submitted
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from lyftlearn.rollout import Decision
 
 SHADOW_LABEL = "lyftlearn/shadow"
-_REFUSALS = (AccessDenied, InvalidJob, QuotaExceeded)
 
 
 class Beside:
@@ -116,7 +115,7 @@ class Beside:
             if shadow.plan.faults:
                 raise InvalidJob(shadow.plan.faults)
             self._submitter.send(shadow)
-        except _REFUSALS as refusal:
+        except DEFINITE_REFUSALS as refusal:
             self.journal().record(_shadows.refused(shadow_id))
             raise LyftLearnError(f"the shadow of {job_id} was refused: {refusal}") from refusal
 

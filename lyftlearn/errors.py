@@ -124,3 +124,11 @@ class WaitTimeout(LyftLearnError, TimeoutError):
     def __str__(self) -> str:
         waiting = ", ".join(f"{job.id} is {job.state.status}" for job in self.jobs)
         return f"not finished in time, and going on: {waiting}"
+
+
+DEFINITE_REFUSALS = (AccessDenied, InvalidJob, QuotaExceeded)
+"""As the first answer to a create, these alone prove that the job was not accepted, so that it may run elsewhere.
+
+After a request without an answer nothing proves it any more: whatever settles the doubt fails with is
+BackendUnavailable with the job's id. Conflict is no refusal: a job has the id.
+"""

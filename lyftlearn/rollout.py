@@ -24,10 +24,9 @@ from typing import Any, TypeAlias
 from lyftlearn._flags import Answer, Flags
 from lyftlearn._stages import Stage
 from lyftlearn.config import Config
-from lyftlearn.errors import AccessDenied, InvalidJob, QuotaExceeded
+from lyftlearn.errors import DEFINITE_REFUSALS
 
 OVERRIDE = "LYFTLEARN_BACKEND"
-_REFUSALS = (AccessDenied, InvalidJob, QuotaExceeded)
 _LONGEST_REASON = 200  # the decision travels with the job, where space is short
 
 Asked: TypeAlias = tuple[str, str]
@@ -58,7 +57,7 @@ class Decision:
         """Return the decision to fall back on after the backend certainly refused, or None where none is allowed."""
         if self.stage is not Stage.LIVE or self.fell_back or self.other is None:
             return None
-        if not isinstance(refusal, _REFUSALS):
+        if not isinstance(refusal, DEFINITE_REFUSALS):
             return None
         reason = f"{self.reason}; {self.backend} refused: {_shortened(str(refusal))}"
         return replace(self, backend=self.other, other=self.backend, reason=reason, fell_back=True)
