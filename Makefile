@@ -6,7 +6,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 WORKERS ?= 4
 
-.PHONY: bubblewrap parity test test-all test-cluster test-sagemaker test-sdk lint types contracts api wheel docs-api requirements demo bench clean
+.PHONY: bubblewrap parity release-check test test-all test-cluster test-sagemaker test-sdk lint types contracts api wheel docs-api requirements demo bench clean
 
 test: bubblewrap .venv/ready lint types contracts api
 	$(BIN)/python -m pytest -q -n $(WORKERS) -m "not slow"
@@ -51,6 +51,10 @@ wheel: .venv/ready
 # With LYFTLEARN_TEST_CONFIG, on real platforms: docs/parity.md.
 parity: bubblewrap .venv/ready
 	LYFTLEARN_TEST_BACKENDS=$(BACKENDS) $(BIN)/python -m tests.parity.matrix --workers $(WORKERS)
+
+# What a release needs beside `make test`: docs/parity.md speaks of this very code. A branch need not run it.
+release-check: .venv/ready
+	$(BIN)/python -m tests.parity.matrix --check
 
 demo: .demo/ready
 	.demo/bin/python examples/eta/submit.py --results .demo/results

@@ -159,7 +159,7 @@ def parity(
     patience: Duration = "30m",
     python: str = "python3",
     counted: Callable[[str], int] | None = None,
-    on_update: Callable[[parity_run.Progress], None] | None = None,
+    on_update: Callable[[parity_run.ComparisonProgress], None] | None = None,
     client: Client | None = None,
     **job: Any,
 ) -> Parity:
@@ -175,7 +175,7 @@ def parity(
     """
     from lyftlearn.parity import _observe  # noqa: PLC0415 - only for those who compare
 
-    order = _observe.Order(
+    order = _observe.ComparisonConfig(
         on=on,
         command=command,
         job=job,

@@ -15,7 +15,7 @@ from typing import Any
 import boto3
 import pytest
 
-from tests.platforms import SECRETS, Platforms, platforms
+from tests.doubles.platforms import SECRETS, Platforms, platforms
 
 CANARY = SECRETS["warehouse"]["WAREHOUSE_PASSWORD"].encode()
 SUBMIT = """

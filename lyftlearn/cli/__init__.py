@@ -10,59 +10,59 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from lyftlearn.cli import _call
-from lyftlearn.cli._exits import Exit, exit_of
+from lyftlearn.cli import _invocation
+from lyftlearn.cli._exit_codes import ExitCode, exit_code
 from lyftlearn.errors import LyftLearnError
 
 if TYPE_CHECKING:
-    from lyftlearn.cli._call import Call
+    from lyftlearn.cli._invocation import Invocation
 
 # A command imports its own module only: what the others need stays unread.
 _MODULES = {
-    "_submit": ("train", "process", "predict"),
-    "_find": ("jobs", "status", "logs", "wait", "stop", "download"),
-    "_operate": ("plan", "explain", "backends", "doctor", "completion"),
-    "_migration": ("migration",),
-    "_parity": ("parity",),
+    "_submit_commands": ("train", "process", "predict"),
+    "_job_commands": ("jobs", "status", "logs", "wait", "stop", "download"),
+    "_operator_commands": ("plan", "explain", "backends", "doctor", "completion"),
+    "_migration_commands": ("migration",),
+    "_parity_commands": ("parity",),
 }
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line; return its exit code. Usage errors and `--help` raise SystemExit, as argparse has it."""
     _be_lenient()
-    call = _call.read(sys.argv[1:] if argv is None else argv)
+    invocation = _invocation.read(sys.argv[1:] if argv is None else argv)
     try:
-        code = _run(call)
+        code = _run(invocation)
         if sys.stdout is not None:
             sys.stdout.flush()
     except BrokenPipeError as exc:
         _discard_output()
-        return exit_of(exc)
+        return exit_code(exc)
     except (LyftLearnError, OSError, KeyboardInterrupt) as exc:
-        return _complain(call, exc)
+        return _complain(invocation, exc)
     except Exception:  # noqa: BLE001 - the last stop: an unforeseen error must not look like a failed job
         import traceback  # noqa: PLC0415
 
         traceback.print_exc()
-        return Exit.INTERNAL
+        return ExitCode.INTERNAL
     return code
 
 
-def _run(call: Call) -> Exit:
-    module = next(name for name, commands in _MODULES.items() if call.command in commands)
+def _run(invocation: Invocation) -> ExitCode:
+    module = next(name for name, commands in _MODULES.items() if invocation.command in commands)
     loaded = import_module(f"lyftlearn.cli.{module}")
-    code: Exit = getattr(loaded, "run" if module == "_submit" else call.command)(call)
+    code: ExitCode = getattr(loaded, "run" if module == "_submit_commands" else invocation.command)(invocation)
     return code
 
 
-def _complain(call: Call, error: BaseException) -> Exit:
-    if call.json:
+def _complain(invocation: Invocation, error: BaseException) -> ExitCode:
+    if invocation.json:
         from lyftlearn.cli._output import error_document  # noqa: PLC0415
 
         print(json.dumps(error_document(error), default=str), file=sys.stderr)
     else:
         print(f"lyftlearn: {str(error) or 'interrupted'}", file=sys.stderr)
-    return exit_of(error)
+    return exit_code(error)
 
 
 def _be_lenient() -> None:

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from lyftlearn import _views
-from lyftlearn.cli._exits import exit_of
+from lyftlearn.cli._exit_codes import exit_code
 from lyftlearn.errors import BackendUnavailable, Conflict, InvalidJob, JobFailed, JobStopped, WaitTimeout
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def note(line: str) -> None:
 
 def document(value: Any) -> None:
     """Print the answer as one line of JSON."""
-    say(json.dumps(value, default=plain))
+    say(json.dumps(value, default=to_plain))
 
 
 def job_document(job: Job) -> dict[str, Any]:
@@ -43,7 +43,7 @@ def job_document(job: Job) -> dict[str, Any]:
 
 def error_document(error: BaseException) -> dict[str, Any]:
     """Return an error as plain data, with what its class carries."""
-    told: dict[str, Any] = {"type": type(error).__name__, "message": str(error), "exit_code": int(exit_of(error))}
+    told: dict[str, Any] = {"type": type(error).__name__, "message": str(error), "exit_code": int(exit_code(error))}
     if isinstance(error, InvalidJob):
         told["faults"] = fault_documents(error.faults)
     if isinstance(error, Conflict | BackendUnavailable):
@@ -73,7 +73,7 @@ def facts(pairs: Mapping[str, str]) -> None:
         say(line)
 
 
-def quoted(text: str) -> None:
+def quote(text: str) -> None:
     """Print what a job said, indented, after an empty line; nothing if it said nothing."""
     for line in ["", *text.splitlines()] if text else []:
         say(f"  {_views.printable(line)}".rstrip())
@@ -83,13 +83,13 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Print rows in columns. A terminal cuts the last one where its line ends, and never the others."""
     texts = list(rows)
     if sys.stdout is not None and sys.stdout.isatty():
-        _drawn(heads, texts)
+        _draw_table(heads, texts)
     else:
         for line in _views.aligned([heads, *texts]):
             say(line)
 
 
-def _drawn(heads: Sequence[str], rows: list[Sequence[str]]) -> None:
+def _draw_table(heads: Sequence[str], rows: list[Sequence[str]]) -> None:
     from rich.console import Console  # noqa: PLC0415 - loaded only to draw
     from rich.table import Table  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
@@ -105,14 +105,14 @@ def _drawn(heads: Sequence[str], rows: list[Sequence[str]]) -> None:
     console.print(drawn)
 
 
-def written(value: Any) -> str:
+def value_text(value: Any) -> str:
     """Return a value as a person reads it: a mapping as `{name: value}`, all else as it is."""
     if isinstance(value, Mapping):
         return "{" + ", ".join(f"{name}: {of}" for name, of in value.items()) + "}"
     return str(value)
 
 
-def plain(value: Any) -> Any:
+def to_plain(value: Any) -> Any:
     """Return what JSON does not know as something it knows."""
     if isinstance(value, datetime):
         return value.isoformat()

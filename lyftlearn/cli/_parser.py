@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from lyftlearn.cli import _job_options, _parity_options, _values
-from lyftlearn.cli._exits import Exit
+from lyftlearn.cli._exit_codes import ExitCode
 from lyftlearn.types import JobKind, JobStatus
 
 _DESCRIPTION = "Submit machine-learning jobs, find them from anywhere, and fetch what they made."
@@ -95,7 +95,7 @@ def _epilog() -> str:
     lines = ["commands:"]
     for group, names in _GROUPS.items():
         lines += [f"  {group}", *(f"    {name:<12}{_COMMANDS[name][0]}" for name in names)]
-    codes = [f"  {code.value:>3}  {code.meaning}" for code in Exit]
+    codes = [f"  {code.value:>3}  {code.meaning}" for code in ExitCode]
     return "\n".join([*lines, "", _EXAMPLES, "exit codes:", *codes])
 
 
@@ -172,10 +172,10 @@ def _download(command: argparse.ArgumentParser) -> None:
 
 
 def _plan(command: argparse.ArgumentParser) -> None:
-    _functions(command, _planned)
+    _functions(command, _plan_options)
 
 
-def _planned(kind: JobKind) -> Adder:
+def _plan_options(kind: JobKind) -> Adder:
     def add(command: argparse.ArgumentParser) -> None:
         _submission(kind, act=False)(command)
         command.add_argument(
@@ -186,10 +186,10 @@ def _planned(kind: JobKind) -> Adder:
 
 
 def _explain(command: argparse.ArgumentParser) -> None:
-    _functions(command, _decided)
+    _functions(command, _explain_options)
 
 
-def _decided(kind: JobKind) -> Adder:
+def _explain_options(kind: JobKind) -> Adder:
     def add(command: argparse.ArgumentParser) -> None:
         subject = "name" if kind is JobKind.PROCESS else "model"
         command.add_argument(subject, metavar=subject.upper(), help="as in the call")

@@ -28,13 +28,13 @@ def hyperparameter(text: str) -> tuple[str, JSON]:
         return name, value
     if name == ":":
         raise argparse.ArgumentTypeError(f"{text!r} names no hyperparameter: write NAME:=JSON")
-    return name[:-1], _parsed(value, f"the value of {name[:-1]!r}")
+    return name[:-1], _parse_json(value, f"the value of {name[:-1]!r}")
 
 
 def document(text: str) -> dict[str, JSON]:
     """Read a file that holds one JSON object."""
     try:
-        found = _parsed(Path(text).read_text(encoding="utf-8"), text)
+        found = _parse_json(Path(text).read_text(encoding="utf-8"), text)
     except OSError as exc:
         raise argparse.ArgumentTypeError(f"{text} cannot be read: {exc.strerror}") from exc
     except UnicodeDecodeError as exc:
@@ -81,7 +81,7 @@ class Collect(argparse.Action):
         setattr(namespace, self.dest, {**gathered, name: value})
 
 
-def _parsed(text: str, what: str) -> JSON:
+def _parse_json(text: str, what: str) -> JSON:
     try:
         value: JSON = json.loads(text)
     except ValueError as exc:

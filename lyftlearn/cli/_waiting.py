@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from lyftlearn import _progress, _views
 from lyftlearn.cli import _output
-from lyftlearn.cli._exits import Exit
+from lyftlearn.cli._exit_codes import ExitCode
 from lyftlearn.errors import JobFailed, JobStopped
 from lyftlearn.types import JobState, JobStatus
 
@@ -41,7 +41,7 @@ def submitting(name: str) -> Iterator[None]:
         raise Detached(advice) from exc
 
 
-def ended(jobs: Sequence[Job], states: Sequence[JobState], *, drawn: bool) -> Exit:
+def report_ends(jobs: Sequence[Job], states: Sequence[JobState], *, drawn: bool) -> ExitCode:
     """Say how each job ended, unless a progress line did. Raises for the first that did not succeed."""
     for job, state in zip(jobs, states, strict=True):
         if not drawn and state.status is JobStatus.SUCCEEDED:
@@ -51,9 +51,9 @@ def ended(jobs: Sequence[Job], states: Sequence[JobState], *, drawn: bool) -> Ex
             raise JobFailed(job, state)
         if state.status is JobStatus.STOPPED:
             raise JobStopped(job, state)
-    return Exit.DONE
+    return ExitCode.DONE
 
 
-def drawn(progress: bool | None) -> bool:
+def draws_progress(progress: bool | None) -> bool:
     """Whether a wait draws its progress."""
     return _progress.wanted(progress)

@@ -38,7 +38,7 @@ _Short.add_representer(str, _short_text)
 
 def document(value: Any, *, short: bool = False) -> str:
     """Return one document, its keys in their order and each text on one line. short: long texts are cut, for eyes."""
-    plain = json.loads(json.dumps(value, default=_output.plain))
+    plain = json.loads(json.dumps(value, default=_output.to_plain))
     dumper = _Short if short else _Whole
     text: str = yaml.dump(plain, Dumper=dumper, sort_keys=False, allow_unicode=True, width=float("inf"))
     return text

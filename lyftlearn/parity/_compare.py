@@ -14,7 +14,7 @@ from datetime import datetime
 from functools import cached_property
 from importlib.metadata import version
 
-from lyftlearn.parity._model import GRAVITY, Cell, Observation, Parity, Row, Verdict
+from lyftlearn.parity._model import SEVERITY, Cell, Observation, Parity, Row, Verdict
 from lyftlearn.parity._rules import Match, Rules, shipped
 from lyftlearn.parity._values import excerpt, json_text, kind
 
@@ -141,10 +141,10 @@ class _Judge:
         """Judge the worst of a backend's runs."""
         if not any(runs):
             return Cell(verdict=Verdict.BROKEN, value=None, reason=NOT_OBSERVED)
-        cells = [self._judged(fact, name, run.get(fact.path)) for run in runs]
-        return max(cells, key=lambda cell: GRAVITY.index(cell.verdict))
+        cells = [self._judge(fact, name, run.get(fact.path)) for run in runs]
+        return max(cells, key=lambda cell: SEVERITY.index(cell.verdict))
 
-    def _judged(self, fact: _Fact, name: str, value: str | None) -> Cell:
+    def _judge(self, fact: _Fact, name: str, value: str | None) -> Cell:
         verdict, reason = self._verdict(fact, name, value)
         return Cell(verdict=verdict, value=value, reason=reason)
 
@@ -153,9 +153,9 @@ class _Judge:
             return Verdict.EQUAL, ""
         match = fact.match((self.name, name), value)
         if not fact.explains(value):
-            return _classed(match)
+            return _classify(match)
         if match and not match.rule.allowed:
-            return Verdict.UNKNOWN, f"{_of_the_contract(match)}, but {self._noise(fact)}: mend it, or mask it"
+            return Verdict.UNKNOWN, f"{_contract_sentence(match)}, but {self._noise(fact)}: mend it, or mask it"
         return Verdict.NOISE, self._noise(fact)
 
     def _noise(self, fact: _Fact) -> str:
@@ -164,15 +164,15 @@ class _Judge:
         return f"two runs on {self.name} differ in it: {' and '.join(_samples(fact.seen))}"
 
 
-def _classed(match: Match | None) -> tuple[Verdict, str]:
+def _classify(match: Match | None) -> tuple[Verdict, str]:
     if match is None:
         return Verdict.UNKNOWN, UNCLASSED
     if match.rule.allowed:
         return Verdict.ALLOWED, f"{match.rule.row}: {match.rule.reason}"
-    return Verdict.BROKEN, _of_the_contract(match)
+    return Verdict.BROKEN, _contract_sentence(match)
 
 
-def _of_the_contract(match: Match) -> str:
+def _contract_sentence(match: Match) -> str:
     return f"the contract says that it is equal everywhere, under {match.rule.row!r}"
 
 

@@ -26,7 +26,7 @@ _FIELDS: Mapping[str, tuple[type, ...]] = {
     "unmatched": (list,),
     "rows": (list,),
 }
-_SAID = {
+_TYPE_NAMES = {
     _TEXT: "a text",
     _OPTIONAL: "a text or null",
     (list,): "a list",
@@ -81,9 +81,9 @@ def _first(faults: list[_Fault]) -> list[_Fault]:
 
 def _faults(document: Any) -> Iterator[_Fault]:
     if not isinstance(document, dict):
-        yield "", f"is {_shown(document)}: it should be an object"
+        yield "", f"is {_excerpt(document)}: it should be an object"
     elif document.get("parity") != VERSION:
-        yield "parity", f"is {_shown(document.get('parity'))}: this lyftlearn reads version {VERSION} of the document"
+        yield "parity", f"is {_excerpt(document.get('parity'))}: this lyftlearn reads version {VERSION} of the document"
     else:
         wrong = list(_field_faults(document))
         yield from wrong or _deep_faults(document)
@@ -94,28 +94,32 @@ def _field_faults(document: Mapping[str, Any]) -> Iterator[_Fault]:
         if key not in document:
             yield key, "is missing"
         elif not isinstance(document[key], types) or isinstance(document[key], bool):
-            yield key, f"is {_shown(document[key])}: it should be {_SAID[types]}"
+            yield key, f"is {_excerpt(document[key])}: it should be {_TYPE_NAMES[types]}"
         elif key in _LISTS_OF_TEXTS:
-            yield from _wrong(
+            yield from _fault_unless(
                 key, document[key], good=all(isinstance(one, str) for one in document[key]), wanted="texts"
             )
 
 
 def _deep_faults(document: Mapping[str, Any]) -> Iterator[_Fault]:
-    yield from _wrong("started_at", document["started_at"], good=_is_time(document["started_at"]), wanted="a time")
+    yield from _fault_unless(
+        "started_at", document["started_at"], good=_is_time(document["started_at"]), wanted="a time"
+    )
     for number, row in enumerate(document["rows"]):
         yield from _row_faults(f"rows[{number}]", row, document["backends"])
 
 
 def _row_faults(where: str, row: Any, backends: list[str]) -> Iterator[_Fault]:
     if not isinstance(row, dict):
-        yield where, f"is {_shown(row)}: it should be an object"
+        yield where, f"is {_excerpt(row)}: it should be an object"
         return
     cells, reference = row.get("cells"), row.get("reference", 0)
-    yield from _wrong(f"{where}.path", row.get("path"), good=isinstance(row.get("path"), str), wanted="a text")
-    yield from _wrong(f"{where}.reference", reference, good=isinstance(reference, _OPTIONAL), wanted="a text or null")
+    yield from _fault_unless(f"{where}.path", row.get("path"), good=isinstance(row.get("path"), str), wanted="a text")
+    yield from _fault_unless(
+        f"{where}.reference", reference, good=isinstance(reference, _OPTIONAL), wanted="a text or null"
+    )
     if not isinstance(cells, dict) or sorted(cells) != sorted(backends):
-        yield f"{where}.cells", f"is {_shown(cells)}: it should have a cell for each of {', '.join(backends)}"
+        yield f"{where}.cells", f"is {_excerpt(cells)}: it should have a cell for each of {', '.join(backends)}"
         return
     for name, cell in cells.items():
         yield from _cell_faults(f"{where}.cells.{name}", cell)
@@ -123,18 +127,18 @@ def _row_faults(where: str, row: Any, backends: list[str]) -> Iterator[_Fault]:
 
 def _cell_faults(where: str, cell: Any) -> Iterator[_Fault]:
     if not isinstance(cell, dict):
-        yield where, f"is {_shown(cell)}: it should be an object"
+        yield where, f"is {_excerpt(cell)}: it should be an object"
         return
     verdict, value, reason = cell.get("verdict"), cell.get("value", 0), cell.get("reason")
     verdicts = f"one of {', '.join(Verdict)}"
-    yield from _wrong(f"{where}.verdict", verdict, good=verdict in list(Verdict), wanted=verdicts)
-    yield from _wrong(f"{where}.value", value, good=isinstance(value, _OPTIONAL), wanted="a text or null")
-    yield from _wrong(f"{where}.reason", reason, good=isinstance(reason, str), wanted="a text")
+    yield from _fault_unless(f"{where}.verdict", verdict, good=verdict in list(Verdict), wanted=verdicts)
+    yield from _fault_unless(f"{where}.value", value, good=isinstance(value, _OPTIONAL), wanted="a text or null")
+    yield from _fault_unless(f"{where}.reason", reason, good=isinstance(reason, str), wanted="a text")
 
 
-def _wrong(where: str, seen: Any, *, good: bool, wanted: str) -> Iterator[_Fault]:
+def _fault_unless(where: str, seen: Any, *, good: bool, wanted: str) -> Iterator[_Fault]:
     if not good:
-        yield where, f"is {_shown(seen)}: it should be {wanted}"
+        yield where, f"is {_excerpt(seen)}: it should be {wanted}"
 
 
 def _is_time(text: str) -> bool:
@@ -144,6 +148,6 @@ def _is_time(text: str) -> bool:
         return False
 
 
-def _shown(value: Any) -> str:
+def _excerpt(value: Any) -> str:
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."

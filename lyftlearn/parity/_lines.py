@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from difflib import SequenceMatcher
 from typing import cast
 
-from lyftlearn.parity._facts import LINES, Facts
-from lyftlearn.parity.probe import Redactor
+from lyftlearn.parity._collectors import LINES, Facts
+from lyftlearn.parity.redaction import Redactor
 from lyftlearn.types import JSON
 
 _ONE_BY_ONE = 300
@@ -24,21 +24,21 @@ def lay_out(runs: Sequence[Facts], redact: Redactor) -> None:
     marks = {mark for facts in runs for mark in _marks(facts)}
     for facts, own in zip(runs, lines, strict=True):
         if "command status" in facts:
-            facts.update(_facts(lines[0], own, redact, marks))
-            facts["command message"] = _freed(str(facts["command message"]), redact, marks)
+            facts.update(_line_facts(lines[0], own, redact, marks))
+            facts["command message"] = _redact(str(facts["command message"]), redact, marks)
 
 
-def _facts(reference: Sequence[str], lines: Sequence[str], redact: Redactor, marks: set[tuple[int, str]]) -> Facts:
-    aligned = _aligned(reference[:_ONE_BY_ONE], lines[:_ONE_BY_ONE])
+def _line_facts(reference: Sequence[str], lines: Sequence[str], redact: Redactor, marks: set[tuple[int, str]]) -> Facts:
+    aligned = _align(reference[:_ONE_BY_ONE], lines[:_ONE_BY_ONE])
     found: Facts = {"command lines": len(lines)}
-    found |= {path: _freed(text, redact, marks) for path, text in aligned}
+    found |= {path: _redact(text, redact, marks) for path, text in aligned}
     for start in range(_ONE_BY_ONE, len(lines), _BLOCK):
         block = "\n".join(lines[start : start + _BLOCK])
         found[f"command lines from {start + 1}"] = redact.fingerprint(block.encode())
     return found
 
 
-def _aligned(reference: Sequence[str], lines: Sequence[str]) -> Iterator[tuple[str, str]]:
+def _align(reference: Sequence[str], lines: Sequence[str]) -> Iterator[tuple[str, str]]:
     """Yield each line with the path of the reference's line that it stands for, or stands after."""
     for _, low, high, start, end in SequenceMatcher(None, reference, lines, autojunk=False).get_opcodes():
         paired = min(high - low, end - start)
@@ -57,19 +57,19 @@ def _marks(facts: Mapping[str, JSON]) -> Iterator[tuple[int, str]]:
             yield int(str(facts[f"{path.removesuffix('value')}length"])), str(value)
 
 
-def _freed(text: str, redact: Redactor, marks: set[tuple[int, str]]) -> str:
+def _redact(text: str, redact: Redactor, marks: set[tuple[int, str]]) -> str:
     """Return a text without the secrets that `marks` tell: no value is known here, but a window's fingerprint is."""
     data = text.encode()
     for length, mark in sorted(marks, reverse=True):
-        data = _without(data, length, mark, redact)
+        data = _remove(data, length, mark, redact)
     return redact.text(data.decode("utf-8", "replace"))
 
 
-def _without(data: bytes, length: int, mark: str, redact: Redactor) -> bytes:
+def _remove(data: bytes, length: int, mark: str, redact: Redactor) -> bytes:
     if length < _SHORTEST:
         return f"<{mark}>".encode() if length and redact.fingerprint(data) == mark else data
     for start in range(len(data) - length + 1):
         if redact.fingerprint(data[start : start + length]) == mark:
-            rest = _without(data[start + length :], length, mark, redact)
+            rest = _remove(data[start + length :], length, mark, redact)
             return data[:start] + f"<{length} characters {mark}>".encode() + rest
     return data

@@ -20,7 +20,7 @@ class Verdict(StrEnum):
     UNKNOWN = "unknown"  # differs, and nobody has classed it
 
 
-GRAVITY = (Verdict.EQUAL, Verdict.NOISE, Verdict.ALLOWED, Verdict.UNKNOWN, Verdict.BROKEN)
+SEVERITY = (Verdict.EQUAL, Verdict.NOISE, Verdict.ALLOWED, Verdict.UNKNOWN, Verdict.BROKEN)
 """The verdicts, the gravest last."""
 
 
@@ -61,7 +61,7 @@ class Row:
     @property
     def worst(self) -> Verdict:
         """The gravest of its verdicts."""
-        return max((cell.verdict for cell in self.cells.values()), key=GRAVITY.index, default=Verdict.EQUAL)
+        return max((cell.verdict for cell in self.cells.values()), key=SEVERITY.index, default=Verdict.EQUAL)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,18 +19,18 @@ from lyftlearn._storage import open_storage
 from lyftlearn.config import Config
 from lyftlearn.errors import InvalidJob
 from lyftlearn.parity import _lines, _trials
-from lyftlearn.parity._facts import Facts, Look
+from lyftlearn.parity._collectors import Facts, ProbeContext
+from lyftlearn.parity._fixed_backend import FixedBackendClient
+from lyftlearn.parity._missing import JOBS, SUBMISSION, Run, mark_missing
 from lyftlearn.parity._model import Observation, Parity
-from lyftlearn.parity._pinned import PinnedClient
-from lyftlearn.parity._run import OBSERVED, Place, Progress, Runner, Told
-from lyftlearn.parity._told import JOBS, SUBMISSION, Run, told_apart
-from lyftlearn.parity._trials import SUBJECTS, Asked
-from lyftlearn.parity.probe import SECRET_NAME, SECRET_VALUE, Redactor
+from lyftlearn.parity._run import OBSERVED, BackendSlots, ComparisonProgress, Runner, TrialResult
+from lyftlearn.parity._trials import SUBJECTS, TrialSelection
+from lyftlearn.parity.redaction import SECRET_NAME, SECRET_VALUE, Redactor
 from lyftlearn.types import Duration, JobKind
 
 
 @dataclass(frozen=True, kw_only=True)
-class Order:
+class ComparisonConfig:
     """What is compared, and how.
 
     on: backends, the reference first. command and job: the user's own, arguments of `Client.train`. only: subjects, or
@@ -47,22 +47,26 @@ class Order:
     patience: Duration = "30m"
     python: str = "python3"
     counted: Callable[[str], int] | None = None
-    on_update: Callable[[Progress], None] | None = None
+    on_update: Callable[[ComparisonProgress], None] | None = None
 
     @property
-    def wanted(self) -> frozenset[str]:
+    def paths(self) -> frozenset[str]:
         """Beginnings of the paths that are asked for."""
         return frozenset(self.only or SUBJECTS)
 
 
-def run(order: Order, client: Client) -> Parity:
+def run(comparison: ComparisonConfig, client: Client) -> Parity:
     """Run everything, and compare. Raises InvalidJob with every fault, before anything is sent."""
     from lyftlearn.parity._compare import compare  # noqa: PLC0415 - the other half
 
-    check(order, client)
+    check(comparison, client)
     started_at, clock = datetime.now(UTC), time.monotonic()
-    runs = observe(order, client._config)  # noqa: SLF001 - the client's other half
-    command = order.command if order.command is None or isinstance(order.command, str) else " ".join(order.command)
+    runs = observe(comparison, client._config)  # noqa: SLF001 - the client's other half
+    command = (
+        comparison.command
+        if comparison.command is None or isinstance(comparison.command, str)
+        else " ".join(comparison.command)
+    )
     compared = compare(
         [run.observation for run in runs[:2]],
         [run.observation for run in runs[2:]],
@@ -70,15 +74,15 @@ def run(order: Order, client: Client) -> Parity:
         started_at=started_at,
         seconds=time.monotonic() - clock,
     )
-    return replace(told_apart(compared, runs), unmatched=() if order.only else compared.unmatched)
+    return replace(mark_missing(compared, runs), unmatched=() if comparison.only else compared.unmatched)
 
 
-def check(order: Order, client: Client) -> None:
+def check(comparison: ComparisonConfig, client: Client) -> None:
     """Raise InvalidJob for what is wrong on every backend."""
     world = client._opened()  # noqa: SLF001 - the client's other half
-    faults = [*_name_faults(order.on, world.registry.names()), *_option_faults(order)]
+    faults = [*_name_faults(comparison.on, world.registry.names()), *_option_faults(comparison)]
     call = inspect.signature(client.train).bind(
-        "parity", command=["true"] if order.command is None else order.command, **order.job
+        "parity", command=["true"] if comparison.command is None else comparison.command, **comparison.job
     )
     call.apply_defaults()
     try:
@@ -105,48 +109,49 @@ def _name_faults(on: Sequence[str], installed: Sequence[str]) -> list[tuple[str,
     return faults
 
 
-def _option_faults(order: Order) -> list[tuple[str, str]]:
+def _option_faults(comparison: ComparisonConfig) -> list[tuple[str, str]]:
     faults = [
         ("only", f"{subject!r} is not known: write one of {', '.join(SUBJECTS)}")
-        for subject in order.only
+        for subject in comparison.only
         if subject.partition(" ")[0] not in SUBJECTS
     ]
-    if order.command is None and "command" in order.only:
+    if comparison.command is None and "command" in comparison.only:
         faults.append(("only", "asks for `command`, and there is none: write one after `--`"))
-    if order.parallel < 1:
-        faults.append(("parallel", f"is {order.parallel}: write how many jobs may run at once, 1 or more"))
+    if comparison.parallel < 1:
+        faults.append(("parallel", f"is {comparison.parallel}: write how many jobs may run at once, 1 or more"))
     try:
-        duration(order.patience)
+        duration(comparison.patience)
     except ValueError as exc:
         faults.append(("patience", str(exc)))
     return faults
 
 
-def observe(order: Order, config: Config) -> list[Run]:
+def observe(comparison: ComparisonConfig, config: Config) -> list[Run]:
     """Return what was observed: twice on the first backend, then once on each other."""
     key, run_id = secrets.token_hex(32), secrets.token_hex(4)
-    names = [order.on[0], *order.on]
-    places = {name: Place(name, PinnedClient(config, name), order.parallel) for name in order.on}
-    redact = Redactor(key.encode(), _private(order.job), {})
+    names = [comparison.on[0], *comparison.on]
+    slots = {name: BackendSlots(name, FixedBackendClient(config, name), comparison.parallel) for name in comparison.on}
+    redact = Redactor(key.encode(), _private(comparison.job), {})
     with TemporaryDirectory(prefix="lyftlearn-parity-") as directory:
         _trials.lay_kit(Path(directory))
-        job = {**order.job, "labels": {**order.job.get("labels", {}), "parity": run_id}}
-        asked = Asked(
-            only=order.wanted,
-            job=job if order.command is None else {**job, "command": order.command},
+        job = {**comparison.job, "labels": {**comparison.job.get("labels", {}), "parity": run_id}}
+        selection = TrialSelection(
+            only=comparison.paths,
+            job=job if comparison.command is None else {**job, "command": comparison.command},
             kit=Path(directory),
             trap=_trap(config),
-            python=order.python,
+            python=comparison.python,
             key=key,
         )
-        look = Look(redact, config.grace.total_seconds(), order.counted)
-        runner = Runner(look, duration(order.patience).total_seconds(), order.on_update)
-        told = runner.run([places[name] for name in names], _trials.trials(asked))
-    facts = [_gathered(run) for run in told]
+        context = ProbeContext(redact, config.grace.total_seconds(), comparison.counted)
+        runner = Runner(context, duration(comparison.patience).total_seconds(), comparison.on_update)
+        results = runner.run([slots[name] for name in names], _trials.trials(selection))
+    facts = [_gather_facts(run) for run in results]
     _lines.lay_out(facts, redact)
-    wanted = [_wanted(found, {*order.wanted, JOBS}) for found in facts]
+    selected = [_select(found, {*comparison.paths, JOBS}) for found in facts]
     return [
-        Run(Observation(backend=name, facts=found), run) for name, found, run in zip(names, wanted, told, strict=True)
+        Run(Observation(backend=name, facts=found), run)
+        for name, found, run in zip(names, selected, results, strict=True)
     ]
 
 
@@ -164,16 +169,16 @@ def _trap(config: Config) -> str:
     return storage.uri(f"{_trials.TRAP_KEY}/train")
 
 
-def _gathered(told: Mapping[str, Told]) -> Facts:
+def _gather_facts(results: Mapping[str, TrialResult]) -> Facts:
     """Return all facts of one run, and of each job whether it told them."""
-    ends = {one.end for one in told.values()}
+    ends = {one.end for one in results.values()}
     refused = len(ends) == 1 and OBSERVED not in ends
     found: Facts = {f"{JOBS} {SUBMISSION}": ends.pop() if refused else "accepted"}
-    for name, one in told.items():
+    for name, one in results.items():
         found[f"{JOBS} {name}"] = one.end
         found |= one.facts
     return found
 
 
-def _wanted(facts: Facts, only: Collection[str]) -> Facts:
+def _select(facts: Facts, only: Collection[str]) -> Facts:
     return {path: value for path, value in facts.items() if any(_trials.is_under(path, one) for one in only)}

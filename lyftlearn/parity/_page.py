@@ -12,7 +12,7 @@ from importlib.resources import files
 
 from lyftlearn import _views
 from lyftlearn.parity import _tally
-from lyftlearn.parity._model import GRAVITY, Cell, Parity, Row, Verdict
+from lyftlearn.parity._model import SEVERITY, Cell, Parity, Row, Verdict
 from lyftlearn.parity._values import difference, excerpt
 
 _SIGNS = {
@@ -68,21 +68,21 @@ def _top(parity: Parity, title: str) -> str:
 
 
 def _worst(rows: Iterable[Row]) -> Verdict:
-    return max((row.worst for row in rows), key=GRAVITY.index, default=Verdict.EQUAL)
+    return max((row.worst for row in rows), key=SEVERITY.index, default=Verdict.EQUAL)
 
 
 def _cards(parity: Parity) -> str:
-    silent = _tally.silent(parity)
+    silent = _tally.silent_backends(parity)
     cards = (_card(name, counts, name in silent) for name, counts in _tally.by_backend(parity).items())
     return f'<ul class="cards">{"".join(cards)}</ul>'
 
 
 def _card(name: str, counts: Counter[Verdict], silent: bool) -> str:
-    worst = max(counts, key=GRAVITY.index, default=Verdict.EQUAL)
+    worst = max(counts, key=SEVERITY.index, default=Verdict.EQUAL)
     good = worst not in _tally.BAD
     mark = _mark(Verdict.EQUAL, "holds") if good else _mark(worst, "differs")
     said = "nothing was observed here" if silent else _tally.in_words(counts)
-    parts = "".join(f'<span class="{of}" style="flex:{counts[of]}"></span>' for of in reversed(GRAVITY) if counts[of])
+    parts = "".join(f'<span class="{of}" style="flex:{counts[of]}"></span>' for of in reversed(SEVERITY) if counts[of])
     bar = f'<div class="bar" aria-hidden="true">{parts}</div>'
     return f'<li><span class="name">{_text(name)}</span>{mark}{bar}<span class="faint">{said}</span></li>'
 
@@ -103,7 +103,7 @@ def _matrix(parity: Parity) -> str:
     subjects: dict[str, list[tuple[int, Row]]] = {}
     for number, row in enumerate(parity.rows):
         subjects.setdefault(row.subject, []).append((number, row))
-    ordered = sorted(subjects.items(), key=lambda item: -GRAVITY.index(_worst(row for _, row in item[1])))
+    ordered = sorted(subjects.items(), key=lambda item: -SEVERITY.index(_worst(row for _, row in item[1])))
     columns = f"minmax(0, 2fr) minmax(0, 1.4fr) repeat({max(1, len(parity.backends))}, minmax(0, 1fr))"
     heads = "".join(f"<div>{_text(name)}</div>" for name in ("", f"{parity.reference} (reference)", *parity.backends))
     blocks = "".join(_subject(parity, name, rows) for name, rows in ordered)
@@ -116,8 +116,8 @@ def _matrix(parity: Parity) -> str:
 
 def _subject(parity: Parity, name: str, rows: Sequence[tuple[int, Row]]) -> str:
     worst = _worst(row for _, row in rows)
-    told = "".join(_summed(of, [row.cells[of].verdict for _, row in rows]) for of in parity.backends)
-    size = _tally.counted(len(rows), "fact")
+    told = "".join(_summary(of, [row.cells[of].verdict for _, row in rows]) for of in parity.backends)
+    size = _tally.count_text(len(rows), "fact")
     opened = " open" if worst in _tally.BAD else ""
     return (
         f'<details class="subject"{opened} data-worst="{worst}"><summary class="grid">'
@@ -126,8 +126,8 @@ def _subject(parity: Parity, name: str, rows: Sequence[tuple[int, Row]]) -> str:
     )
 
 
-def _summed(name: str, verdicts: Sequence[Verdict]) -> str:
-    worst = max(verdicts, key=GRAVITY.index)
+def _summary(name: str, verdicts: Sequence[Verdict]) -> str:
+    worst = max(verdicts, key=SEVERITY.index)
     count = verdicts.count(worst)
     word = "equal" if worst is Verdict.EQUAL else f"{count:,} {worst}"
     return f'<span class="{worst}" data-of="{_text(name)}">{_mark(worst, word)}</span>'
@@ -137,9 +137,9 @@ def _parts(parity: Parity, name: str, rows: Sequence[tuple[int, Row]]) -> Iterat
     """Yield the facts of one subject, the gravest open, what is better than those folded."""
     parts = {said: [one for one in rows if one[1].worst in verdicts] for said, verdicts in _FOLDS.items()}
     for place, (said, members) in enumerate((said, members) for said, members in parts.items() if members):
-        ordered = sorted(members, key=lambda one: -GRAVITY.index(one[1].worst))
+        ordered = sorted(members, key=lambda one: -SEVERITY.index(one[1].worst))
         table = _table(parity, name, ordered)
-        summary = f"{_tally.counted(len(members), 'fact')} {said}"
+        summary = f"{_tally.count_text(len(members), 'fact')} {said}"
         yield f'<details class="more"><summary>{summary}</summary>{table}</details>' if place else table
 
 
@@ -244,5 +244,5 @@ def _rot(parity: Parity) -> str:
     if not parity.unmatched:
         return ""
     patterns = "".join(f"<li><code>{_text(pattern)}</code></li>" for pattern in parity.unmatched)
-    count = _tally.counted(len(parity.unmatched), "pattern")
+    count = _tally.count_text(len(parity.unmatched), "pattern")
     return f"<h2>Rules that name no fact</h2><details><summary>{count}</summary><ul>{patterns}</ul></details>"

@@ -101,15 +101,15 @@ def _expression(pattern: str) -> re.Pattern[str]:
 @cache
 def shipped() -> Rules:
     """Return the rules of the container contract."""
-    return _checked(_FILE, files("lyftlearn.parity").joinpath(_FILE).read_text(encoding="utf-8"))
+    return _parse(_FILE, files("lyftlearn.parity").joinpath(_FILE).read_text(encoding="utf-8"))
 
 
 def load(path: str | os.PathLike[str]) -> Rules:
     """Return the rules of a file. Raises InvalidJob, which lists every fault; OSError for what cannot be read."""
-    return _checked(str(path), Path(path).read_text(encoding="utf-8"))
+    return _parse(str(path), Path(path).read_text(encoding="utf-8"))
 
 
-def _checked(origin: str, text: str) -> Rules:
+def _parse(origin: str, text: str) -> Rules:
     try:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as exc:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from lyftlearn._client import Client
 from lyftlearn._job import Job
 from lyftlearn.errors import BackendUnavailable, LyftLearnError, QuotaExceeded, WaitTimeout
-from lyftlearn.parity._facts import Facts, Look, NotObserved, masked
+from lyftlearn.parity._collectors import Facts, NotObserved, ProbeContext, mask
 from lyftlearn.parity._trials import Trial, is_running
 from lyftlearn.types import JobState
 
@@ -25,7 +25,7 @@ _LEAVE_TO_SUBMIT = 60.0  # seconds that submissions under way get to be answered
 
 
 @dataclass(frozen=True, kw_only=True)
-class Progress:
+class ComparisonProgress:
     """How far it is. finished, of: jobs of all backends. by_backend: the same of each."""
 
     finished: int
@@ -34,7 +34,7 @@ class Progress:
 
 
 @dataclass(frozen=True)
-class Told:
+class TrialResult:
     """What one job told. end: OBSERVED, or why nothing was."""
 
     end: str
@@ -45,7 +45,7 @@ class Interrupted(KeyboardInterrupt):
     """Ctrl-C. The message says what became of the jobs."""
 
 
-class Place:
+class BackendSlots:
     """One backend: its client, and how many jobs it may have at once."""
 
     def __init__(self, name: str, client: Client, parallel: int) -> None:
@@ -68,7 +68,7 @@ class Place:
                 self._active -= 1
                 self._changed.notify_all()
 
-    def full(self) -> bool:
+    def shrink(self) -> bool:
         """Take note that a quota holds. Return whether one of our own jobs has to end first, and will."""
         with self._changed:
             self._most = max(1, self._active - 1)
@@ -78,80 +78,82 @@ class Place:
 class Runner:
     """Runs trials. patience: seconds in which a job should have started. on_update: told of every job that ended."""
 
-    def __init__(self, look: Look, patience: float, on_update: Callable[[Progress], None] | None) -> None:
-        self._look = look
+    def __init__(
+        self, context: ProbeContext, patience: float, on_update: Callable[[ComparisonProgress], None] | None
+    ) -> None:
+        self._context = context
         self._patience = patience
         self._on_update = on_update
         self._changed = threading.Condition()
         self._submitting = 0
         self._jobs: list[Job] = []
         self._cancelled = False
-        self._told: dict[tuple[int, str], Told] = {}
+        self._results: dict[tuple[int, str], TrialResult] = {}
 
-    def run(self, places: Sequence[Place], trials: Sequence[Trial]) -> list[dict[str, Told]]:
-        """Return what every trial told in each of `places`, in which a place may come twice."""
+    def run(self, backends: Sequence[BackendSlots], trials: Sequence[Trial]) -> list[dict[str, TrialResult]]:
+        """Return what every trial told in each of `backends`, in which a backend may come twice."""
         threads = [
-            threading.Thread(target=self._keep, args=(at, place, trial), name=f"parity-{trial.name}", daemon=True)
+            threading.Thread(target=self._serve, args=(at, backend, trial), name=f"parity-{trial.name}", daemon=True)
             for trial in trials
-            for at, place in enumerate(places)
+            for at, backend in enumerate(backends)
         ]
         try:
             for thread in threads:
                 thread.start()
-            self._await(places, len(threads))
+            self._await(backends, len(threads))
         except KeyboardInterrupt as exc:
             raise Interrupted(self._stop_all()) from exc
-        return [{trial.name: self._told[at, trial.name] for trial in trials} for at in range(len(places))]
+        return [{trial.name: self._results[at, trial.name] for trial in trials} for at in range(len(backends))]
 
-    def _await(self, places: Sequence[Place], count: int) -> None:
+    def _await(self, backends: Sequence[BackendSlots], count: int) -> None:
         with self._changed:
-            while len(self._told) < count:
+            while len(self._results) < count:
                 self._changed.wait()
                 if self._on_update:
-                    self._on_update(self._progress(places, count))
+                    self._on_update(self._progress(backends, count))
 
-    def _progress(self, places: Sequence[Place], count: int) -> Progress:
-        share = count // len(places) if places else 0
-        done = {place.name: (0, 0) for place in places}
-        for at, place in enumerate(places):
-            finished, of = done[place.name]
-            done[place.name] = (finished + sum(1 for other, _ in self._told if other == at), of + share)
-        return Progress(finished=len(self._told), of=count, by_backend=done)
+    def _progress(self, backends: Sequence[BackendSlots], count: int) -> ComparisonProgress:
+        share = count // len(backends) if backends else 0
+        done = {backend.name: (0, 0) for backend in backends}
+        for at, backend in enumerate(backends):
+            finished, of = done[backend.name]
+            done[backend.name] = (finished + sum(1 for other, _ in self._results if other == at), of + share)
+        return ComparisonProgress(finished=len(self._results), of=count, by_backend=done)
 
-    def _keep(self, at: int, place: Place, trial: Trial) -> None:
-        told = self._told_of(place, trial)
+    def _serve(self, at: int, backend: BackendSlots, trial: Trial) -> None:
+        result = self._result_of(backend, trial)
         with self._changed:
-            self._told[at, trial.name] = told
+            self._results[at, trial.name] = result
             self._changed.notify_all()
 
-    def _told_of(self, place: Place, trial: Trial) -> Told:
+    def _result_of(self, backend: BackendSlots, trial: Trial) -> TrialResult:
         """Run a trial to what it tells. Whatever happens is an answer: nobody waits for this thread otherwise."""
         try:
-            return Told(OBSERVED, self._observed(place, trial))
+            return TrialResult(OBSERVED, self._facts_of(backend, trial))
         except NotObserved as exc:
-            return Told(f"not observed: {exc}", {})
+            return TrialResult(f"not observed: {exc}", {})
         except Exception as exc:  # noqa: BLE001 - a plugin may raise anything, and it must not hold up the others
-            return Told(f"not observed: {type(exc).__name__}: {exc}", {})
+            return TrialResult(f"not observed: {type(exc).__name__}: {exc}", {})
 
-    def _observed(self, place: Place, trial: Trial) -> Facts:
+    def _facts_of(self, backend: BackendSlots, trial: Trial) -> Facts:
         while True:
-            with place.slot():
-                job = self._submitted(place, trial)
+            with backend.slot():
+                job = self._submit(backend, trial)
                 if job is not None:
                     self._finish(job, trial)
-                    return trial.look(job, self._look)
+                    return trial.collector(job, self._context)
 
-    def _submitted(self, place: Place, trial: Trial) -> Job | None:
+    def _submit(self, backend: BackendSlots, trial: Trial) -> Job | None:
         """Submit; None where a quota holds until another of our jobs has ended."""
         with self._submission():
             try:
-                job = place.client.train(f"parity-{trial.name}", **trial.arguments)
+                job = backend.client.train(f"parity-{trial.name}", **trial.arguments)
             except QuotaExceeded:
-                if place.full():
+                if backend.shrink():
                     return None
                 raise
             except BackendUnavailable as exc:
-                _stop_if_there(place.client, exc.job_id)
+                _stop_if_there(backend.client, exc.job_id)
                 raise
             self._jobs.append(job)
         return job
@@ -173,7 +175,7 @@ class Runner:
         """Do what is to be done while the job runs, and see its end. A job that does not start is stopped."""
         if not is_running(job, time.monotonic() + self._patience):
             job.stop()
-            raise NotObserved(masked(f"it did not start within {self._patience:g} s: {_words(job.state)}", job.id))
+            raise NotObserved(mask(f"it did not start within {self._patience:g} s: {_state_text(job.state)}", job.id))
         if trial.act is not None:
             trial.act(job)
         while not job.state.status.finished:
@@ -191,7 +193,7 @@ class Runner:
         return f"{said}, and these could not be: {' '.join(failed)}" if failed else said
 
 
-def _words(state: JobState) -> str:
+def _state_text(state: JobState) -> str:
     return f"{state.status}: {state.message}" if state.message else str(state.status)
 
 

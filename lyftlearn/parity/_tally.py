@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 
-from lyftlearn.parity._model import GRAVITY, Parity, Verdict
+from lyftlearn.parity._model import SEVERITY, Parity, Verdict
 
 BAD = (Verdict.BROKEN, Verdict.UNKNOWN)
 
@@ -26,25 +26,25 @@ def reasons(parity: Parity) -> Counter[str]:
     return Counter(reason for found in allowed for reason in found)
 
 
-def silent(parity: Parity) -> tuple[str, ...]:
+def silent_backends(parity: Parity) -> tuple[str, ...]:
     """Return the backends of which nothing was observed at all."""
     names = parity.backends if parity.rows else ()
     return tuple(name for name in names if all(row.cells[name].value is None for row in parity.rows))
 
 
-def counted(number: int, noun: str) -> str:
+def count_text(number: int, noun: str) -> str:
     """Return a number with its noun: `1 fact`, `1,204 facts`."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def in_words(counts: Mapping[Verdict, int]) -> str:
     """Return counts, the gravest first, without what there is none of."""
-    return ", ".join(f"{counts[verdict]:,} {verdict}" for verdict in reversed(GRAVITY) if counts.get(verdict))
+    return ", ".join(f"{counts[verdict]:,} {verdict}" for verdict in reversed(SEVERITY) if counts.get(verdict))
 
 
 def sentence(parity: Parity) -> str:
     """Return the whole in a sentence: `1,204 facts, 5 backends: 3 broken, 1 unknown, 41 allowed for 6 reasons`."""
     counts, why = by_fact(parity), len(reasons(parity))
-    told = in_words(counts).replace(" allowed", f" allowed for {counted(why, 'reason')}")
-    size = f"{counted(len(parity.rows), 'fact')}, {counted(len(parity.backends), 'backend')}"
+    told = in_words(counts).replace(" allowed", f" allowed for {count_text(why, 'reason')}")
+    size = f"{count_text(len(parity.rows), 'fact')}, {count_text(len(parity.backends), 'backend')}"
     return f"{size}: {told or 'nothing was compared'}"

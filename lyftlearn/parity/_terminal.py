@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from lyftlearn import _views
 from lyftlearn.parity import _tally
-from lyftlearn.parity._model import GRAVITY, Parity, Row, Verdict
+from lyftlearn.parity._model import SEVERITY, Parity, Row, Verdict
 from lyftlearn.parity._values import excerpt
 
 _ABSENT = "(absent)"
@@ -69,12 +69,12 @@ def _backends(parity: Parity) -> Iterator[Line]:
     for name, counts in _tally.by_backend(parity).items():
         good = not any(counts[verdict] for verdict in _tally.BAD)
         mark = ("ok      ", _GOOD) if good else ("differs ", _STYLES[Verdict.BROKEN])
-        said = "nothing was observed" if name in _tally.silent(parity) else _tally.in_words(counts)
+        said = "nothing was observed" if name in _tally.silent_backends(parity) else _tally.in_words(counts)
         yield _line(("  ", _PLAIN), mark, (f"{name:{names}}  {said}", _PLAIN))
 
 
 def _differences(parity: Parity, verdict: Verdict, width: int) -> Iterator[Line]:
-    telling = set(parity.backends) - set(_tally.silent(parity))
+    telling = set(parity.backends) - set(_tally.silent_backends(parity))
     found = [(row, kept) for row in parity.rows if (kept := _kept(row, verdict, telling))]
     if found:
         yield _line()
@@ -120,7 +120,7 @@ def _allowed(parity: Parity) -> Iterator[Line]:
 
 def _unmatched(parity: Parity) -> Iterator[Line]:
     if parity.unmatched:
-        count = _tally.counted(len(parity.unmatched), "pattern")
+        count = _tally.count_text(len(parity.unmatched), "pattern")
         yield _line()
         yield _line((f"of the rules, {count} named no fact; the page and the JSON list them", _FAINT))
 
@@ -131,5 +131,5 @@ def _end(parity: Parity) -> Iterator[Line]:
     if parity.holds:
         yield _line(("parity holds: ", _GOOD), (told, _PLAIN))
     else:
-        worst = max((row.worst for row in parity.rows), key=GRAVITY.index)
+        worst = max((row.worst for row in parity.rows), key=SEVERITY.index)
         yield _line(("parity does not hold: ", _STYLES[worst]), (told, _PLAIN))

@@ -13,8 +13,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lyftlearn.parity import _facts, probe, scenes
-from lyftlearn.parity._facts import Facts, Look, Looker
+from lyftlearn.parity import _collectors, probe, redaction, scenes
+from lyftlearn.parity._collectors import Collector, Facts, ProbeContext
 from lyftlearn.types import JobStatus, Resources
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ _QUICK_TIMEOUT = "10s"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Asked:
+class TrialSelection:
     """What is compared.
 
     only: beginnings of paths, whole words: a subject, or more, as `exit 37`. job: the user's options, arguments of
@@ -119,26 +119,26 @@ class Asked:
     python: str
     key: str
 
-    def wants(self, *paths: str) -> bool:
+    def includes(self, *paths: str) -> bool:
         """Whether anything under one of `paths` is asked for."""
         return any(is_under(path, one) or is_under(one, path) for path in paths for one in self.only)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Trial:
-    """One job. tells: beginnings of paths. look: what is made of its end. act: what is done to it while it runs."""
+    """One job. covers: beginnings of paths. collector: what reads its facts. act: what is done to it while it runs."""
 
     name: str
-    tells: tuple[str, ...]
+    covers: tuple[str, ...]
     arguments: Mapping[str, Any]
-    look: Looker
+    collector: Collector
     act: Callable[[Job], None] | None = None
 
 
-def trials(asked: Asked) -> list[Trial]:
+def trials(selection: TrialSelection) -> list[Trial]:
     """Return the jobs that tell what is asked for, the most telling first."""
     makers = (_program, _command, _retries, _nodes, _stops, _timeouts, _exits)
-    return [trial for make in makers for trial in make(asked) if asked.wants(*trial.tells)]
+    return [trial for make in makers for trial in make(selection) if selection.includes(*trial.covers)]
 
 
 def is_under(path: str, start: str) -> bool:
@@ -148,7 +148,7 @@ def is_under(path: str, start: str) -> bool:
 
 def lay_kit(directory: Path) -> None:
     """Put what the jobs bring along into `directory`."""
-    for module in (probe, scenes):
+    for module in (probe, redaction, scenes):
         path = Path(str(module.__file__))
         _put(directory / KIT / path.name, path.read_bytes())
     _put(directory / FILE / "one.csv", b"1,2\n")
@@ -165,80 +165,101 @@ def _put(path: Path, data: bytes, mode: int = 0o644) -> None:
     path.chmod(mode)
 
 
-def _program(asked: Asked) -> Iterator[Trial]:
+def _program(selection: TrialSelection) -> Iterator[Trial]:
     """Yield the job that observes, leaves artifacts and prints, as much of it as is asked for.
 
     It gets the user's image, variables, secrets, resources, source and inputs, and torture beside them.
     """
-    hides = ("command",) if asked.job.get("secrets") else ()
-    looks = {"observed": _facts.observed, "artifacts": _facts.artifacts, "output": _facts.output}
-    tells = {"observed": (*OBSERVED, *hides), "artifacts": ("artifacts",), "output": ("output",)}
-    acts = [name for name, paths in tells.items() if asked.wants(*paths)]
-    given = {name: value for name, value in asked.job.items() if name in ("image", "secrets", "resources", "labels")}
+    hidden = ("command",) if selection.job.get("secrets") else ()
+    collectors = {
+        "observed": _collectors.collect_report,
+        "artifacts": _collectors.collect_artifacts,
+        "output": _collectors.collect_output,
+    }
+    covers = {"observed": (*OBSERVED, *hidden), "artifacts": ("artifacts",), "output": ("output",)}
+    scene_names = [name for name, paths in covers.items() if selection.includes(*paths)]
+    given = {
+        name: value for name, value in selection.job.items() if name in ("image", "secrets", "resources", "labels")
+    }
     arguments = {
-        "command": _scene(asked, "+".join(acts), *ODD_WORDS),
-        "source": asked.job.get("source", asked.kit / "source"),
+        "command": _scene(selection, "+".join(scene_names), *ODD_WORDS),
+        "source": selection.job.get("source", selection.kit / "source"),
         "hyperparameters": TORTURE,
-        "inputs": {**asked.job.get("inputs", {}), **_inputs(asked)},
-        "env": {**asked.job.get("env", {}), **ODD_VARIABLES, probe.KEY: asked.key, scenes.COUNTER: COUNTER},
+        "inputs": {**selection.job.get("inputs", {}), **_inputs(selection)},
+        "env": {**selection.job.get("env", {}), **ODD_VARIABLES, probe.KEY: selection.key, scenes.COUNTER: COUNTER},
         "timeout": _TIMEOUT,
         **given,
     }
-    told = tuple(path for name in acts for path in tells[name])
-    yield Trial(name="program", tells=told, arguments=arguments, look=partial(_all, [looks[name] for name in acts]))
+    covered = tuple(path for name in scene_names for path in covers[name])
+    yield Trial(
+        name="program",
+        covers=covered,
+        arguments=arguments,
+        collector=partial(_collect_all, [collectors[name] for name in scene_names]),
+    )
 
 
-def _all(looks: Sequence[Looker], job: Job, look: Look) -> Facts:
+def _collect_all(collectors: Sequence[Collector], job: Job, context: ProbeContext) -> Facts:
     found: Facts = {}
-    for one in looks:
-        found |= one(job, look)
+    for one in collectors:
+        found |= one(job, context)
     return found
 
 
-def _inputs(asked: Asked) -> dict[str, str | Path]:
+def _inputs(selection: TrialSelection) -> dict[str, str | Path]:
     return {
-        KIT: asked.kit / KIT,
-        FILE: asked.kit / FILE / "one.csv",
-        DIRECTORY: asked.kit / DIRECTORY,
-        TRAP: asked.trap,
+        KIT: selection.kit / KIT,
+        FILE: selection.kit / FILE / "one.csv",
+        DIRECTORY: selection.kit / DIRECTORY,
+        TRAP: selection.trap,
     }
 
 
-def _scene(asked: Asked, scene: str, *words: str) -> list[str]:
-    return [asked.python, f"$(LYFTLEARN_INPUTS_DIR)/{KIT}/scenes.py", scene, *words]
+def _scene(selection: TrialSelection, scene: str, *words: str) -> list[str]:
+    return [selection.python, f"$(LYFTLEARN_INPUTS_DIR)/{KIT}/scenes.py", scene, *words]
 
 
-def _command(asked: Asked) -> Iterator[Trial]:
-    if "command" in asked.job:
-        yield Trial(name="command", tells=("command",), arguments=asked.job, look=_facts.command)
+def _command(selection: TrialSelection) -> Iterator[Trial]:
+    if "command" in selection.job:
+        yield Trial(name="command", covers=("command",), arguments=selection.job, collector=_collectors.collect_command)
 
 
-def _small(asked: Asked, command: str | list[str], **others: Any) -> dict[str, Any]:
+def _small_job(selection: TrialSelection, command: str | list[str], **others: Any) -> dict[str, Any]:
     """Return the arguments of a job that needs next to nothing."""
-    given = {name: value for name, value in asked.job.items() if name in ("image", "labels")}
+    given = {name: value for name, value in selection.job.items() if name in ("image", "labels")}
     return {"command": command, "resources": _LEAST, "timeout": _TIMEOUT, **given, **others}
 
 
-def _acting(asked: Asked, scene: str, **others: Any) -> dict[str, Any]:
-    return _small(asked, _scene(asked, scene), inputs={KIT: asked.kit / KIT}, **others)
+def _scene_job(selection: TrialSelection, scene: str, **others: Any) -> dict[str, Any]:
+    return _small_job(selection, _scene(selection, scene), inputs={KIT: selection.kit / KIT}, **others)
 
 
-def _retries(asked: Asked) -> Iterator[Trial]:
-    yield Trial(name="retries", tells=("retries",), arguments=_acting(asked, "retried", retries=2), look=_facts.retried)
+def _retries(selection: TrialSelection) -> Iterator[Trial]:
+    yield Trial(
+        name="retries",
+        covers=("retries",),
+        arguments=_scene_job(selection, "retried", retries=2),
+        collector=_collectors.collect_retries,
+    )
 
 
-def _nodes(asked: Asked) -> Iterator[Trial]:
-    count = max(2, asked.job.get("nodes", 1))
-    yield Trial(name="nodes", tells=("nodes",), arguments=_acting(asked, "nodes", nodes=count), look=_facts.several)
+def _nodes(selection: TrialSelection) -> Iterator[Trial]:
+    count = max(2, selection.job.get("nodes", 1))
+    yield Trial(
+        name="nodes",
+        covers=("nodes",),
+        arguments=_scene_job(selection, "nodes", nodes=count),
+        collector=_collectors.collect_nodes,
+    )
 
 
-def _stops(asked: Asked) -> Iterator[Trial]:
+def _stops(selection: TrialSelection) -> Iterator[Trial]:
     for name, scene in (("asked", "waiting"), ("stubborn", "stubborn")):
         yield Trial(
             name=f"stop-{name}",
-            tells=(f"stop {name}",),
-            arguments=_acting(asked, scene),
-            look=_facts.stopped("stop", name),
+            covers=(f"stop {name}",),
+            arguments=_scene_job(selection, scene),
+            collector=_collectors.stop_collector("stop", name),
             act=_stop_once_up,
         )
 
@@ -250,22 +271,24 @@ def _stop_once_up(job: Job) -> None:
             return
 
 
-def _timeouts(asked: Asked) -> Iterator[Trial]:
-    arguments = _acting(asked, "waiting", timeout=_QUICK_TIMEOUT)
-    yield Trial(name="timeout", tells=("timeout",), arguments=arguments, look=_facts.stopped("timeout"))
+def _timeouts(selection: TrialSelection) -> Iterator[Trial]:
+    arguments = _scene_job(selection, "waiting", timeout=_QUICK_TIMEOUT)
+    yield Trial(
+        name="timeout", covers=("timeout",), arguments=arguments, collector=_collectors.stop_collector("timeout")
+    )
 
 
-def _exits(asked: Asked) -> Iterator[Trial]:
-    ways: dict[str, str | list[str]] = {str(code): _leaving(f"exit {code}") for code in EXIT_CODES}
-    ways |= {f"signal {name}": _leaving(f"kill -{name} $$$$; sleep 60") for name in SIGNALS}
+def _exits(selection: TrialSelection) -> Iterator[Trial]:
+    ways: dict[str, str | list[str]] = {str(code): _exit_script(f"exit {code}") for code in EXIT_CODES}
+    ways |= {f"signal {name}": _exit_script(f"kill -{name} $$$$; sleep 60") for name in SIGNALS}
     ways["no such command"] = ["/no/such/command"]
     for way, command in ways.items():
         name = f"exit-{way.replace(' ', '-')}"
-        tells, arguments = (f"exit {way}",), _small(asked, command)
-        yield Trial(name=name, tells=tells, arguments=arguments, look=_facts.ended("exit", way))
+        covers, arguments = (f"exit {way}",), _small_job(selection, command)
+        yield Trial(name=name, covers=covers, arguments=arguments, collector=_collectors.end_collector("exit", way))
 
 
-def _leaving(end: str) -> str:
+def _exit_script(end: str) -> str:
     return f"echo started; echo 'last words before {end}' >&2; {end}"
 
 

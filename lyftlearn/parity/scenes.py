@@ -19,11 +19,12 @@ if TYPE_CHECKING:
     from typing import Any
 
 if TYPE_CHECKING or __package__:
-    from lyftlearn.parity import probe
+    from lyftlearn.parity import probe, redaction
 else:
     sys.dont_write_bytecode = True  # what is observed is not to hold traces of the observer
     sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
     import probe
+    import redaction
 
 REPORT = "parity.json"
 COUNTER = "PARITY_COUNTER"
@@ -64,20 +65,20 @@ def observed() -> None:
     write_report({**report, "hyperparameters": hyperparameters(redact), "inputs": inputs(redact)})
 
 
-def hyperparameters(redact: probe.Redactor) -> dict[str, str]:
+def hyperparameters(redact: redaction.Redactor) -> dict[str, str]:
     """Each as JSON text, so that 1, 1.0, true and "1" differ."""
     with open(os.environ["LYFTLEARN_HYPERPARAMETERS"], encoding="utf-8") as file:
         given = json.load(file)
     return {name: redact.text(json.dumps(value, sort_keys=True)) for name, value in given.items()}
 
 
-def inputs(redact: probe.Redactor) -> dict[str, dict[str, Any]]:
+def inputs(redact: redaction.Redactor) -> dict[str, dict[str, Any]]:
     """What is in each channel."""
     top = os.environ["LYFTLEARN_INPUTS_DIR"]
     return {channel: tree(os.path.join(top, channel), redact) for channel in sorted(os.listdir(top))}
 
 
-def tree(top: str, redact: probe.Redactor) -> dict[str, Any]:
+def tree(top: str, redact: redaction.Redactor) -> dict[str, Any]:
     """Path to size and fingerprint of files, None for directories."""
     found: dict[str, Any] = {}
     for directory, folders, members in os.walk(top, followlinks=True):
@@ -165,7 +166,7 @@ def nodes() -> None:
     if rank:
         _tell(json.dumps(seen).encode())
         return
-    for told in _told(len(hosts) - 1):
+    for told in _receive_reports(len(hosts) - 1):
         seen.update(told)
     write_report({"nodes": seen})
 
@@ -173,7 +174,7 @@ def nodes() -> None:
 def _node(hosts: list[str]) -> dict[str, Any]:
     masks = {os.environ["MASTER_PORT"]: "<port>", os.environ.get("LYFTLEARN_JOB_ID", ""): "<job>"}
     masks.update({host: f"<host {rank}>" for rank, host in enumerate(hosts)})
-    redact = probe.Redactor(b"", [], masks)
+    redact = redaction.Redactor(b"", [], masks)
     told = {name: redact.text(value) for name, value in os.environ.items() if NODES.fullmatch(name)}
     return {"variables": told, "count": len(hosts), "resolved": [probe.kinds(host) for host in hosts]}
 
@@ -193,7 +194,7 @@ def _connection(deadline: float) -> socket.socket:
             time.sleep(0.2)
 
 
-def _told(count: int) -> list[dict[str, Any]]:
+def _receive_reports(count: int) -> list[dict[str, Any]]:
     with socket.socket() as server:
         server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         server.settimeout(PATIENCE)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from lyftlearn.config import load
 from tests.callsites.masks import ID, masked
-from tests.platforms import Platforms
+from tests.doubles.platforms import Platforms
 
 HERE = Path(__file__).parent
 SCRIPTS = sorted((HERE / "scripts").glob("*.py"))

@@ -14,7 +14,7 @@ import pytest
 import lyftlearn
 from tests.callsites.masks import masked
 from tests.callsites.running import ARGUMENTS, EXCEPTIONS, HERE, NAMES, SCRIPTS, CallSite
-from tests.platforms import BACKENDS, Platforms, platforms
+from tests.doubles.platforms import BACKENDS, Platforms, platforms
 
 REFERENCE = "local-kubernetes"
 """What there was before, in the form that runs everywhere."""

@@ -1,4 +1,4 @@
-"""Exit codes: the table, its owners, and each of them from a real process."""
+"""ExitCode codes: the table, its owners, and each of them from a real process."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from lyftlearn import errors
-from lyftlearn.cli._exits import Exit, exit_of
+from lyftlearn.cli._exit_codes import ExitCode, exit_code
 
 from .conftest import CommandLine
 
@@ -101,14 +101,14 @@ def test_a_broken_plugin_is_listed_with_its_reason_and_disturbs_nobody(refusing:
 def test_doctor_fails_for_a_backend_in_use_that_is_broken(refusing: CommandLine) -> None:
     """Doctor in a script must say by its code that jobs cannot run."""
     ran = refusing("doctor", LYFTLEARN_BACKEND="broken")
-    assert ran.code == Exit.BACKEND
+    assert ran.code == ExitCode.BACKEND
     assert "XX  backend broken" in ran.out
 
 
 def test_an_unknown_backend_names_those_that_are_installed(lyftlearn: CommandLine) -> None:
     """A slip in the operator's override must not look like a failed job."""
     ran = lyftlearn("train", "eta", "--", "true", LYFTLEARN_BACKEND="locla")
-    assert ran.code == Exit.BACKEND
+    assert ran.code == ExitCode.BACKEND
     assert "'local'" in ran.err
 
 
@@ -119,12 +119,12 @@ def test_every_error_of_the_tree_owns_a_code() -> None:
         for error in vars(errors).values()
         if isinstance(error, type) and issubclass(error, Exception) and not error.__name__.startswith("_")
     ]
-    codes = [exit_of(error.__new__(error)) for error in public]
+    codes = [exit_code(error.__new__(error)) for error in public]
     assert len(set(codes)) == len(public)
-    assert Exit.INTERNAL not in codes
+    assert ExitCode.INTERNAL not in codes
 
 
 def test_the_documented_table_is_the_table() -> None:
     """A code that the page does not name, or names otherwise, cannot be relied upon."""
     rows = re.findall(r"^\| (\d+) \| (.+?) \|$", DOCS.read_text(), re.MULTILINE)
-    assert [(int(code), meaning) for code, meaning in rows] == [(code.value, code.meaning) for code in Exit]
+    assert [(int(code), meaning) for code, meaning in rows] == [(code.value, code.meaning) for code in ExitCode]

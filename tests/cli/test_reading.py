@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from lyftlearn import Client, Resources
-from lyftlearn.cli import _call, _parser
+from lyftlearn.cli import _invocation, _parser
 from lyftlearn.types import JobKind
 
 FUNCTIONS = ("train", "process", "predict")
@@ -29,7 +29,7 @@ SPELLED_OTHERWISE = {  # parameter of the API: the options or words that give it
 
 
 def arguments(*words: str) -> dict[str, Any]:
-    return _call.read(words).arguments
+    return _invocation.read(words).arguments
 
 
 def options(command: str) -> set[str]:
@@ -148,7 +148,7 @@ def test_a_duration_is_left_to_the_api() -> None:
 def test_a_wrong_command_line_says_what_is_wrong(words: str, told: str, capsys: pytest.CaptureFixture[str]) -> None:
     """A usage error names the option and ends with 2, before anything is sent."""
     with pytest.raises(SystemExit) as exit_:
-        _call.read(words.split())
+        _invocation.read(words.split())
     assert exit_.value.code == 2
     assert told in capsys.readouterr().err
 
@@ -158,7 +158,7 @@ def test_hyperparameters_must_be_an_object(tmp_path: Path, capsys: pytest.Captur
     document = tmp_path / "list.json"
     document.write_text("[1]")
     with pytest.raises(SystemExit):
-        _call.read(["train", "eta", "--hyperparameters", str(document), "--", "true"])
+        _invocation.read(["train", "eta", "--hyperparameters", str(document), "--", "true"])
     assert "holds no JSON object" in capsys.readouterr().err
 
 

@@ -10,15 +10,17 @@ import argparse
 import json
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from tests.doubles.platforms import ALL, BACKENDS
 from tests.parity import probing, suites
 from tests.parity.code_digest import digest
 from tests.parity.pages import render
-from tests.platforms import ALL, BACKENDS
 
 ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
 NAME = "parity"
 TESTS_OWN = ("LYFTLEARN_TEST_", "LYFTLEARN_PLATFORM_CONFIG")
 KEPT = ("PATH", "HOME", "TMPDIR")
@@ -26,10 +28,15 @@ KEPT = ("PATH", "HOME", "TMPDIR")
 
 
 def main() -> None:
-    """Run everything, and write what came of it."""
+    """Run everything, and write what came of it; or only check or render what was written before."""
     arguments = parser().parse_args()
+    if arguments.check:
+        sys.exit("\n".join(release_faults(committed())))
+    if arguments.render:
+        write(DOCS / f"{NAME}.md", render(committed()))
+        return
     whole = not real() and BACKENDS == ALL
-    results = arguments.results or (ROOT / "docs" if whole else ROOT / "parity-results")
+    results = arguments.results or (DOCS if whole else ROOT / "parity-results")
     results.mkdir(parents=True, exist_ok=True)
     if not real():
         forget_this_shell()
@@ -57,6 +64,8 @@ def parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(description="Put every backend under the instrument.")
     made.add_argument("--workers", type=int, default=4, help="tests, and jobs of a backend, at once")
     made.add_argument("--results", type=Path, help="directory; docs, or parity-results for a part")
+    made.add_argument("--check", action="store_true", help="run nothing; fail where a release may not be made")
+    made.add_argument("--render", action="store_true", help="run nothing; write the page again from docs/parity.json")
     return made
 
 
@@ -78,6 +87,33 @@ def plain(results: suites.Results) -> dict[str, dict[str, list[str]]]:
         backend: {test: [part for part in (result.outcome, result.why) if part] for test, result in tests.items()}
         for backend, tests in results.items()
     }
+
+
+def committed() -> dict[str, Any]:
+    """What docs/parity.json holds."""
+    return dict(json.loads((DOCS / f"{NAME}.json").read_text(encoding="utf-8")))
+
+
+def release_faults(document: dict[str, Any]) -> list[str]:
+    """Return why no release may be made with this document: it is older than the code, or a part was left out."""
+    faults = [*_coverage_faults(document)]
+    if document["code"] != digest():
+        faults.insert(0, "docs/parity.json is older than the code: run `make parity`")
+    return [*faults, *bad(document)]
+
+
+def _coverage_faults(document: dict[str, Any]) -> Iterator[str]:
+    classes = suites.parts_of_the_suite()
+    scripts = len(list((ROOT / "tests" / "callsites" / "scripts").glob("*.py")))
+    for backend in ALL:
+        conformance, call_sites = (document[part].get(backend, {}) for part in ("conformance", "call sites"))
+        whole = {test.partition(".")[0] for test in conformance} == set(classes.values())
+        if not whole or len(conformance) < len(classes):
+            yield f"docs/parity.json lacks a part of the conformance suite on {backend}: run `make parity`"
+        if len(call_sites) != scripts:
+            yield f"docs/parity.json lacks call sites on {backend}: run `make parity`"
+    if {*document["probe"]["backends"], document["probe"]["reference"]} != set(ALL):
+        yield "docs/parity.json lacks the probe of a backend: run `make parity`"
 
 
 def bad(document: dict[str, Any]) -> list[str]:

@@ -20,8 +20,8 @@ _HEAD = """\
 # Parity, measured
 
 `make parity` runs the conformance suite, every call site, and the probe on each backend. It writes this page from what
-came of it, and [parity.json](parity.json), which names every test. Nothing here is written by hand; `make test` fails
-where the code is newer than the page.
+came of it, and [parity.json](parity.json), which names every test. Nothing here is written by hand. Where the code is
+newer than the page, `make release-check` fails, and no release is made.
 
 **{platforms}**
 

@@ -13,7 +13,7 @@ from typing import Any
 from lyftlearn import Client, ops
 from lyftlearn.parity._model import Cell, Parity, Row, Verdict
 from lyftlearn.parity._page import page
-from tests.platforms import SECRETS, Gateway, Platforms, platforms
+from tests.doubles.platforms import SECRETS, Gateway, Platforms, platforms
 
 REFERENCE = "kubernetes"
 """What there was before."""

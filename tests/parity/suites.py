@@ -14,19 +14,19 @@ from tempfile import TemporaryDirectory
 from xml.etree.ElementTree import Element, parse
 
 from lyftlearn.testing import BackendConformance, ClientConformance
-from tests.platforms import BACKENDS
+from tests.doubles.platforms import BACKENDS
 
 ROOT = Path(__file__).parents[2]
 PASSED, LACKING, IDLE, FAILED = "passed", "lacking", "idle", "failed"
 """lacking: the backend says that it cannot, or a reason stands in the call sites. idle: there is nothing to refuse."""
 CLASSES = {
-    "local": ("local", "TestLocal", "TestLocalThroughTheClient"),
-    "local-kubernetes": ("local", "TestLocalKubernetes", "TestLocalKubernetesThroughTheClient"),
-    "local-sagemaker": ("local", "TestLocalSageMaker", "TestLocalSageMakerThroughTheClient"),
-    "kubernetes": ("kubernetes", "TestKubernetes", "TestKubernetesThroughTheClient"),
-    "sagemaker": ("sagemaker", "TestSageMaker", "TestSageMakerThroughTheClient"),
+    "local": ("tests/local", "TestLocal", "TestLocalThroughTheClient"),
+    "local-kubernetes": ("tests/local", "TestLocalKubernetes", "TestLocalKubernetesThroughTheClient"),
+    "local-sagemaker": ("tests/local", "TestLocalSageMaker", "TestLocalSageMakerThroughTheClient"),
+    "kubernetes": ("tests/kubernetes", "TestKubernetes", "TestKubernetesThroughTheClient"),
+    "sagemaker": ("tests/sagemaker", "TestSageMaker", "TestSageMakerThroughTheClient"),
 }
-"""Which classes of `tests/<directory>/test_conformance.py` hold a backend to the suite."""
+"""Which classes of `<directory>/test_conformance.py` hold a backend to the suite."""
 CALL_SITES = "tests/callsites/test_callsites.py"
 _LACKS = re.compile(r"lacks [a-z ]+: ")
 _CASE = re.compile(r"test_the_same_comes_of_it\[(?P<backend>[a-z-]+)-(?P<name>[a-z_]+)\]")
@@ -47,7 +47,7 @@ Results = Mapping[str, Mapping[str, Result]]
 def run(workers: int, names: tuple[str, ...] = BACKENDS) -> tuple[Results, Results]:
     """Run the suites; return conformance, by `<class of the suite>.<test>`, and call sites, by name."""
     directories = sorted({CLASSES[name][0] for name in names})
-    modules = [f"tests/{directory}/test_conformance.py" for directory in directories]
+    modules = [f"{directory}/test_conformance.py" for directory in directories]
     cases = _cases(modules, workers, names)
     conformance = {name: dict(sorted(_conformance(cases, name))) for name in names}
     cases = _cases(
@@ -66,7 +66,7 @@ def _cases(modules: list[str], workers: int, names: tuple[str, ...]) -> list[Ele
 
 def _conformance(cases: list[Element], backend: str) -> Iterator[tuple[str, Result]]:
     directory, *classes = CLASSES[backend]
-    wanted = {f"tests.{directory}.test_conformance.{name}" for name in classes}
+    wanted = {f"{directory.replace('/', '.')}.test_conformance.{name}" for name in classes}
     parts = parts_of_the_suite()
     for case in cases:
         if case.get("classname") in wanted:

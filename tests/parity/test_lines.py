@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from lyftlearn.parity._facts import LINES, Facts, masked
+from lyftlearn.parity._collectors import LINES, Facts, mask
 from lyftlearn.parity._lines import lay_out
-from lyftlearn.parity.probe import Redactor
+from lyftlearn.parity.redaction import Redactor
 
 REDACT = Redactor(b"k" * 64, [], {})
 
@@ -62,5 +62,5 @@ def test_a_command_that_was_not_observed_has_no_lines() -> None:
 
 def test_times_and_ids_are_masked() -> None:
     """They differ in every run, and say nothing."""
-    text = masked("2026-01-31T08:00:00.123Z eta-tlaaaaaaaaaaa at 2026-01-31 08:00:00,5 ok", "eta-tlaaaaaaaaaaa")
+    text = mask("2026-01-31T08:00:00.123Z eta-tlaaaaaaaaaaa at 2026-01-31 08:00:00,5 ok", "eta-tlaaaaaaaaaaa")
     assert text == "<time> <job> at <time> ok"

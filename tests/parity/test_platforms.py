@@ -8,8 +8,8 @@ import pytest
 
 from lyftlearn import Client, ops
 from lyftlearn.parity._model import Parity, Verdict
-from tests import platforms
-from tests.platforms import BACKENDS, Platforms
+from tests.doubles import platforms
+from tests.doubles.platforms import BACKENDS, Platforms
 
 pytestmark = pytest.mark.slow
 COMMAND = (

@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lyftlearn.parity import probe, scenes
-from lyftlearn.parity.probe import Redactor
+from lyftlearn.parity import probe, redaction, scenes
+from lyftlearn.parity.redaction import Redactor
 
 PYTHONS = sorted(Path("~/.pyenv/versions").expanduser().glob("3.*/bin/python3")) or [Path(sys.executable)]
 ABLE = [path for path in PYTHONS if tuple(map(int, path.parts[-3].split(".")[:2])) >= (3, 8)] or [Path(sys.executable)]
@@ -101,7 +101,7 @@ def test_a_long_value_takes_no_time() -> None:
 
 def test_scenes_run_without_the_package(tmp_path: Path) -> None:
     """In the container they stand alone, in whatever directory the input is."""
-    for module in (probe, scenes):
+    for module in (probe, redaction, scenes):
         path = Path(str(module.__file__))
         (tmp_path / path.name).write_bytes(path.read_bytes())
     command = [str(ABLE[0]), str(tmp_path / "scenes.py"), "output"]

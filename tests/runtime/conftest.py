@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from lyftlearn._zipapp import runtime_archive
-from lyftlearn.parity import probe
+from lyftlearn.parity import probe, redaction
 
 UID = 1000
 VARIABLES = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": "/root", "IMAGE_SAYS": "hello"}
@@ -108,7 +108,7 @@ class Container:
         shared = ["/bin", "/usr", "/lib", "/lib64", "/etc", "/sys", *sorted(interpreters), *self.binds]
         binds = [word for path in shared if Path(path).exists() for word in ("--ro-bind", path, path)]
         parents = sorted({str(parent) for path in shared for parent in Path(path).parents[:-1]} - set(shared))
-        probe_file = str(Path(str(probe.__file__)))
+        observers = [Path(str(module.__file__)) for module in (probe, redaction)]
         return [
             *("bwrap", "--tmpfs", "/", "--tmpfs", "/tmp"),
             *(word for path in parents for word in ("--perms", "0755", "--dir", path)),
@@ -129,7 +129,8 @@ class Container:
                 for path in (*PARENTS, str(self.directory.parent), str(self.directory))
                 for word in ("--perms", "0755", "--dir", path)
             ),
-            *("--ro-bind", str(self.archive), "/probe/runtime.pyz", "--ro-bind", probe_file, "/probe/probe.py"),
+            *("--ro-bind", str(self.archive), "/probe/runtime.pyz"),
+            *(word for path in observers for word in ("--ro-bind", str(path), f"/probe/{path.name}")),
             *("--bind", str(self.directory / "kept"), str(self.directory / "kept"), "--bind", "/dev/shm", "/dev/shm"),
             *self.mounts,
         ]

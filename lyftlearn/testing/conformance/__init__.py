@@ -5,8 +5,8 @@ from __future__ import annotations
 from lyftlearn.testing.conformance._client import ClientConformance
 from lyftlearn.testing.conformance._command import CommandConformance
 from lyftlearn.testing.conformance._errors import ErrorsConformance
-from lyftlearn.testing.conformance._files_of_jobs import InputsConformance, OutputsConformance
 from lyftlearn.testing.conformance._harness import Harness
+from lyftlearn.testing.conformance._inputs_outputs import InputsConformance, OutputsConformance
 from lyftlearn.testing.conformance._logs import LogsConformance
 from lyftlearn.testing.conformance._nodes import NodesConformance
 from lyftlearn.testing.conformance._plans import PlanConformance

@@ -28,7 +28,7 @@ from lyftlearn.backend import (
     Source,
 )
 from lyftlearn.events import JobEvent, Progress, advance
-from lyftlearn.testing.conformance import _files
+from lyftlearn.testing.conformance import _archives
 from lyftlearn.types import JobKind, JobState, JobStatus
 
 _T = TypeVar("_T")
@@ -226,12 +226,12 @@ class Harness:
         """Keep files, name to content, in a new directory of the storage, and return its URI."""
         directory = f"{self.storage_url}/conformance/{secrets.token_hex(8)}"
         for name, content in files.items():
-            _files.write(f"{directory}/{name}", content)
+            _archives.write(f"{directory}/{name}", content)
         return directory
 
     def put_source(self, files: Mapping[str, bytes]) -> Source:
         """Keep `files` as a job's source."""
-        archive = _files.packed(files)
+        archive = _archives.packed(files)
         uri = f"{self.put({'source.tar.gz': archive})}/source.tar.gz"
         return Source(uri=uri, sha256=hashlib.sha256(archive).hexdigest())
 

@@ -11,61 +11,63 @@ from typing import TYPE_CHECKING, Any
 from lyftlearn import _views, ops
 from lyftlearn._client import Client
 from lyftlearn.cli import _output
-from lyftlearn.cli._exits import Exit
+from lyftlearn.cli._exit_codes import ExitCode
 
 if TYPE_CHECKING:
     from lyftlearn._findings import Guard, Progress, Reason, Report, Status
     from lyftlearn._statistics import Interval
-    from lyftlearn.cli._call import Call
+    from lyftlearn.cli._invocation import Invocation
 
 _NOTHING = "no submissions are journalled in this time"
 
 
-def migration(call: Call) -> Exit:
+def migration(invocation: Invocation) -> ExitCode:
     """Show one view of a migration."""
-    return _VIEWS[str(call.function)](call)
+    return _VIEWS[str(invocation.function)](invocation)
 
 
-def _report(call: Call) -> Exit:
-    client = Client(config=call.config)
-    found = ops.migration_report(**_since(call), client=client)
-    if "html" in call.arguments:
-        _write_page(Path(call.arguments["html"]), found, ops.migration_status(**_since(call), client=client))
-    if call.json:
+def _report(invocation: Invocation) -> ExitCode:
+    client = Client(config=invocation.config)
+    found = ops.migration_report(**_since(invocation), client=client)
+    if "html" in invocation.arguments:
+        _write_page(
+            Path(invocation.arguments["html"]), found, ops.migration_status(**_since(invocation), client=client)
+        )
+    if invocation.json:
         _output.document(dataclasses.asdict(found))
     elif found.models:
         _show_report(found)
     else:
         _output.note(_NOTHING)
-    return Exit.DONE
+    return ExitCode.DONE
 
 
-def _status(call: Call) -> Exit:
-    found = ops.migration_status(**_since(call), client=Client(config=call.config))
-    if call.json:
+def _status(invocation: Invocation) -> ExitCode:
+    found = ops.migration_status(**_since(invocation), client=Client(config=invocation.config))
+    if invocation.json:
         _output.document(dataclasses.asdict(found))
     elif found.models:
         _show_status(found)
     else:
         _output.note(_NOTHING)
-    return Exit.DONE
+    return ExitCode.DONE
 
 
-def _guard(call: Call) -> Exit:
-    level = {"level": call.arguments["level"]} if "level" in call.arguments else {}
-    found = ops.migration_guard(**_since(call), **level, client=Client(config=call.config))
-    if call.json:
+def _guard(invocation: Invocation) -> ExitCode:
+    level = {"level": invocation.arguments["level"]} if "level" in invocation.arguments else {}
+    found = ops.migration_guard(**_since(invocation), **level, client=Client(config=invocation.config))
+    if invocation.json:
         _output.document(dataclasses.asdict(found))
     else:
         _show_guard(found)
-    return Exit.WORSE if found.worse else Exit.DONE
+    return ExitCode.WORSE if found.worse else ExitCode.DONE
 
 
-_VIEWS: dict[str, Callable[[Call], Exit]] = {"report": _report, "status": _status, "guard": _guard}
+_VIEWS: dict[str, Callable[[Invocation], ExitCode]] = {"report": _report, "status": _status, "guard": _guard}
 
 
-def _since(call: Call) -> dict[str, Any]:
-    return {"since": call.arguments["since"]} if "since" in call.arguments else {}
+def _since(invocation: Invocation) -> dict[str, Any]:
+    return {"since": invocation.arguments["since"]} if "since" in invocation.arguments else {}
 
 
 def _write_page(path: Path, found: Report, status: Status) -> None:

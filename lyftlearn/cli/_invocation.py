@@ -15,7 +15,7 @@ _RESOURCES = tuple(Resources.__dataclass_fields__)
 
 
 @dataclass(frozen=True)
-class Call:
+class Invocation:
     """A command with its options. `arguments`: those of the API function, only those that were given."""
 
     command: str
@@ -28,18 +28,18 @@ class Call:
     arguments: dict[str, Any]
 
 
-def read(argv: Sequence[str]) -> Call:
+def read(argv: Sequence[str]) -> Invocation:
     """Read a command line. Exits with 2 after saying what is wrong with it; with 0 after --help and --version."""
     words, command = _parser.split(list(argv))
     asked = next((word for word in words if not word.startswith("-")), None)
     parser = _parser.parser(asked if asked in _parser.COMMANDS else None)
     options = vars(parser.parse_args(words))
     if command:
-        _give(parser, options, command)
-    return _call(options)
+        _attach_command(parser, options, command)
+    return _invocation(options)
 
 
-def _give(parser: argparse.ArgumentParser, options: dict[str, Any], command: list[str]) -> None:
+def _attach_command(parser: argparse.ArgumentParser, options: dict[str, Any], command: list[str]) -> None:
     name, function = options["_command"], options.get("_function")
     if name not in _RUNS_A_COMMAND and not (name == "plan" and function) and function != "run":
         parser.error(f"`{name}` runs nothing: leave out what follows `--`")
@@ -48,7 +48,7 @@ def _give(parser: argparse.ArgumentParser, options: dict[str, Any], command: lis
     options["command"] = command
 
 
-def _call(options: dict[str, Any]) -> Call:
+def _invocation(options: dict[str, Any]) -> Invocation:
     own = {name.removeprefix("_"): value for name, value in options.items() if name.startswith("_")}
     arguments = {name: value for name, value in options.items() if not name.startswith("_")}
     resources = {name: own[name] for name in _RESOURCES if name in own}
@@ -56,7 +56,7 @@ def _call(options: dict[str, Any]) -> Call:
         arguments["resources"] = Resources(**resources)
     if "hyperparameters" in own or "hyperparameter" in own:
         arguments["hyperparameters"] = {**own.get("hyperparameters", {}), **own.get("hyperparameter", {})}
-    return Call(
+    return Invocation(
         command=own["command"],
         function=own.get("function"),
         backend=own.get("backend"),

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _WHO = "lyftlearn parity"
 
 
-class PinnedClient(Client):
+class FixedBackendClient(Client):
     """Submits to `backend` alone. Its jobs are no part of a migration: they are neither journalled nor shadowed."""
 
     def __init__(self, config: Config, backend: str) -> None:

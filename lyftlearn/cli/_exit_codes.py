@@ -19,7 +19,7 @@ from lyftlearn.errors import (
 )
 
 
-class Exit(IntEnum):
+class ExitCode(IntEnum):
     """What the process says to its caller."""
 
     meaning: str
@@ -50,23 +50,23 @@ class Exit(IntEnum):
         return member
 
 
-_BY_ERROR: dict[type[BaseException], Exit] = {
-    InvalidJob: Exit.USAGE,
-    JobNotFound: Exit.NOT_FOUND,
-    Conflict: Exit.CONFLICT,
-    AccessDenied: Exit.ACCESS_DENIED,
-    QuotaExceeded: Exit.QUOTA,
-    BackendUnavailable: Exit.UNAVAILABLE,
-    JobFailed: Exit.JOB_FAILED,
-    JobStopped: Exit.JOB_STOPPED,
-    WaitTimeout: Exit.WAIT_TIMEOUT,
-    LyftLearnError: Exit.BACKEND,
-    BrokenPipeError: Exit.PIPE_CLOSED,
-    OSError: Exit.FILES,
-    KeyboardInterrupt: Exit.INTERRUPTED,
+_BY_ERROR: dict[type[BaseException], ExitCode] = {
+    InvalidJob: ExitCode.USAGE,
+    JobNotFound: ExitCode.NOT_FOUND,
+    Conflict: ExitCode.CONFLICT,
+    AccessDenied: ExitCode.ACCESS_DENIED,
+    QuotaExceeded: ExitCode.QUOTA,
+    BackendUnavailable: ExitCode.UNAVAILABLE,
+    JobFailed: ExitCode.JOB_FAILED,
+    JobStopped: ExitCode.JOB_STOPPED,
+    WaitTimeout: ExitCode.WAIT_TIMEOUT,
+    LyftLearnError: ExitCode.BACKEND,
+    BrokenPipeError: ExitCode.PIPE_CLOSED,
+    OSError: ExitCode.FILES,
+    KeyboardInterrupt: ExitCode.INTERRUPTED,
 }
 
 
-def exit_of(error: BaseException) -> Exit:
+def exit_code(error: BaseException) -> ExitCode:
     """Return the code that `error` owns: that of its nearest class here."""
-    return next((_BY_ERROR[cls] for cls in type(error).__mro__ if cls in _BY_ERROR), Exit.INTERNAL)
+    return next((_BY_ERROR[cls] for cls in type(error).__mro__ if cls in _BY_ERROR), ExitCode.INTERNAL)

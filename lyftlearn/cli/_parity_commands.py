@@ -13,30 +13,30 @@ from typing import TYPE_CHECKING
 from lyftlearn import ops
 from lyftlearn._client import Client
 from lyftlearn.cli import _output
-from lyftlearn.cli._exits import Exit
+from lyftlearn.cli._exit_codes import ExitCode
 from lyftlearn.errors import InvalidJob
 
 if TYPE_CHECKING:
-    from lyftlearn.cli._call import Call
+    from lyftlearn.cli._invocation import Invocation
     from lyftlearn.parity._model import Parity
-    from lyftlearn.parity._run import Progress
+    from lyftlearn.parity._run import ComparisonProgress
 
 
-def parity(call: Call) -> Exit:
+def parity(invocation: Invocation) -> ExitCode:
     """Compare backends, or show a comparison."""
-    page = Path(call.arguments.pop("html")) if "html" in call.arguments else None
+    page = Path(invocation.arguments.pop("html")) if "html" in invocation.arguments else None
     if page is not None and not page.absolute().parent.is_dir():
         raise InvalidJob([("html", f"{page.absolute().parent} is no directory: make it, or name another")])
-    found = _run(call) if call.function == "run" else _read(Path(call.arguments["file"]))
+    found = _run(invocation) if invocation.function == "run" else _read(Path(invocation.arguments["file"]))
     if page is not None:
         _write_page(page, found)
-    _show(found, as_json=call.json)
-    return Exit.DONE if found.holds else Exit.DIFFERENT
+    _show(found, as_json=invocation.json)
+    return ExitCode.DONE if found.holds else ExitCode.DIFFERENT
 
 
-def _run(call: Call) -> Parity:
+def _run(invocation: Invocation) -> Parity:
     with _progress_line() as on_update:
-        return ops.parity(**call.arguments, on_update=on_update, client=Client(config=call.config))
+        return ops.parity(**invocation.arguments, on_update=on_update, client=Client(config=invocation.config))
 
 
 def _read(path: Path) -> Parity:
@@ -64,11 +64,11 @@ def _write_page(path: Path, found: Parity) -> None:
 
 
 @contextmanager
-def _progress_line() -> Iterator[Callable[[Progress], None]]:
+def _progress_line() -> Iterator[Callable[[ComparisonProgress], None]]:
     """Give what shows how far it is, on one line of a terminal; elsewhere on a line for each tenth."""
     terminal, started, said = sys.stderr.isatty(), time.monotonic(), 0
 
-    def update(progress: Progress) -> None:
+    def update(progress: ComparisonProgress) -> None:
         nonlocal said
         tenth = 10 * progress.finished // progress.of
         text = _line(progress, time.monotonic() - started)
@@ -85,6 +85,6 @@ def _progress_line() -> Iterator[Callable[[Progress], None]]:
             print("\r\x1b[K", end="", file=sys.stderr, flush=True)
 
 
-def _line(progress: Progress, seconds: float) -> str:
+def _line(progress: ComparisonProgress, seconds: float) -> str:
     each = ", ".join(f"{name} {finished} of {of}" for name, (finished, of) in progress.by_backend.items())
     return f"{progress.finished} of {progress.of} jobs after {seconds:.0f} s: {each}"

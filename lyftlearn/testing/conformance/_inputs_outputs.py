@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from lyftlearn.backend import Capability
-from lyftlearn.testing.conformance import _files
+from lyftlearn.testing.conformance import _archives
 from lyftlearn.testing.conformance._fixtures import Fixtures
 from lyftlearn.testing.conformance._harness import Harness
 from lyftlearn.types import FailureReason, JobKind, JobStatus
@@ -90,8 +90,8 @@ class OutputsConformance(Fixtures):
     def test_a_train_job_leaves_model_and_output(self, harness: Harness) -> None:
         """Whoever loads `model.tar.gz` finds it in one place, with the members that the command wrote."""
         spec = harness.succeed(harness.spec(_WRITE))
-        assert _files.unpacked(_files.read(f"{spec.output_uri}/model.tar.gz")) == MODEL
-        output = _files.unpacked(_files.read(f"{spec.output_uri}/output.tar.gz"))
+        assert _archives.unpacked(_archives.read(f"{spec.output_uri}/model.tar.gz")) == MODEL
+        output = _archives.unpacked(_archives.read(f"{spec.output_uri}/output.tar.gz"))
         assert output == {"output/metrics.json": b'{"rmse": 1.5}'}
 
     def test_outputs_can_be_fetched(self, harness: Harness, tmp_path: Path) -> None:
@@ -138,7 +138,7 @@ class OutputsConformance(Fixtures):
         spec = harness.spec(f"{_WRITE}\nraise SystemExit(1)")
         assert harness.run(spec).status is JobStatus.FAILED
         with pytest.raises(FileNotFoundError):
-            _files.read(f"{spec.output_uri}/model.tar.gz")
+            _archives.read(f"{spec.output_uri}/model.tar.gz")
 
     def test_a_job_that_writes_nothing_succeeds(self, harness: Harness, tmp_path: Path) -> None:
         """Many jobs are run for what they do elsewhere."""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-ETA = Path(__file__).parents[2] / "examples" / "eta"
+ETA = Path(__file__).parents[3] / "examples" / "eta"
 CALL_SITE = """
 import sys
 import lyftlearn

@@ -8,22 +8,22 @@ from typing import TYPE_CHECKING, Any
 from lyftlearn._client import Client
 from lyftlearn._ids import parse
 from lyftlearn.cli import _output, _waiting
-from lyftlearn.cli._exits import Exit
+from lyftlearn.cli._exit_codes import ExitCode
 
 if TYPE_CHECKING:
     from lyftlearn._job import Job
-    from lyftlearn.cli._call import Call
+    from lyftlearn.cli._invocation import Invocation
 
 
-def run(call: Call) -> Exit:
+def run(invocation: Invocation) -> ExitCode:
     """Submit the job, and do what was asked for afterwards."""
-    client = Client(config=call.config)
-    arguments = complete(client, call.arguments)
+    client = Client(config=invocation.config)
+    arguments = complete(client, invocation.arguments)
     with _waiting.submitting(arguments.get("model") or arguments["name"]):
-        job: Job = getattr(client, call.command)(**arguments)
-    if not call.wait:
-        return _submitted(call, job)
-    return _followed(call, job) if call.follow else _waited(call, job)
+        job: Job = getattr(client, invocation.command)(**arguments)
+    if not invocation.wait:
+        return _report_submission(invocation, job)
+    return _follow(invocation, job) if invocation.follow else _wait(invocation, job)
 
 
 def complete(client: Client, given: dict[str, Any]) -> dict[str, Any]:
@@ -35,36 +35,36 @@ def complete(client: Client, given: dict[str, Any]) -> dict[str, Any]:
     return arguments
 
 
-def _submitted(call: Call, job: Job) -> Exit:
-    _announce(call, job)
-    if sys.stderr.isatty() and not call.json:
+def _report_submission(invocation: Invocation, job: Job) -> ExitCode:
+    _announce(invocation, job)
+    if sys.stderr.isatty() and not invocation.json:
         _output.note(f"submitted; see its output with: lyftlearn logs --follow {job.id}")
-    return Exit.DONE
+    return ExitCode.DONE
 
 
-def _waited(call: Call, job: Job) -> Exit:
+def _wait(invocation: Invocation, job: Job) -> ExitCode:
     with _waiting.detachable([job]):
-        if not call.json:
+        if not invocation.json:
             _output.say(job.id)
             sys.stdout.flush()
         state = job.wait(check=False)
-    if call.json:
+    if invocation.json:
         _output.document(_output.job_document(job))
-    return _waiting.ended([job], [state], drawn=_waiting.drawn(None))
+    return _waiting.report_ends([job], [state], drawn=_waiting.draws_progress(None))
 
 
-def _followed(call: Call, job: Job) -> Exit:
+def _follow(invocation: Invocation, job: Job) -> ExitCode:
     with _waiting.detachable([job], "logs --follow"):
         _output.note(f"submitted {job.id}")
-        _output.lines(job.logs(follow=True), as_json=call.json, flush=True)
+        _output.lines(job.logs(follow=True), as_json=invocation.json, flush=True)
         state = job.wait(check=False, progress=False)
-    if call.json:
+    if invocation.json:
         _output.document(_output.job_document(job))
-    return _waiting.ended([job], [state], drawn=False)
+    return _waiting.report_ends([job], [state], drawn=False)
 
 
-def _announce(call: Call, job: Job) -> None:
-    if call.json:
+def _announce(invocation: Invocation, job: Job) -> None:
+    if invocation.json:
         _output.document(_output.job_document(job))
     else:
         _output.say(job.id)

@@ -10,71 +10,71 @@ from typing import TYPE_CHECKING, Any
 from lyftlearn import _views, ops
 from lyftlearn._client import Client
 from lyftlearn.backend import Capability, Verdict
-from lyftlearn.cli import _output, _submit, _yaml
-from lyftlearn.cli._exits import Exit
+from lyftlearn.cli import _output, _submit_commands, _yaml
+from lyftlearn.cli._exit_codes import ExitCode
 
 if TYPE_CHECKING:
     from lyftlearn.backend import Plan, Request
-    from lyftlearn.cli._call import Call
+    from lyftlearn.cli._invocation import Invocation
     from lyftlearn.ops import Installed
     from lyftlearn.rollout import Decision
 
 _SIGNS = {Verdict.OK: "ok", Verdict.WARNING: "!!", Verdict.FAILED: "XX"}
 
 
-def plan(call: Call) -> Exit:
+def plan(invocation: Invocation) -> ExitCode:
     """Show the requests for a job that is not sent, and what stands against it."""
-    client = Client(config=call.config)
-    arguments = _submit.complete(client, call.arguments)
-    made = ops.plan(str(call.function), client=client, backend=call.backend, **arguments).plan
-    if call.json:
+    client = Client(config=invocation.config)
+    arguments = _submit_commands.complete(client, invocation.arguments)
+    made = ops.plan(str(invocation.function), client=client, backend=invocation.backend, **arguments).plan
+    if invocation.json:
         _output.document(_plan_document(made))
     else:
         _show_plan(made)
-    return Exit.USAGE if made.faults else Exit.DONE
+    return ExitCode.USAGE if made.faults else ExitCode.DONE
 
 
-def explain(call: Call) -> Exit:
+def explain(invocation: Invocation) -> ExitCode:
     """Say where a job would run, and why."""
-    subject = call.arguments.get("model") or call.arguments["name"]
-    others = {name: value for name, value in call.arguments.items() if name not in ("model", "name")}
-    decision = ops.explain(str(call.function), subject, client=Client(config=call.config), **others)
-    if call.json:
+    subject = invocation.arguments.get("model") or invocation.arguments["name"]
+    others = {name: value for name, value in invocation.arguments.items() if name not in ("model", "name")}
+    decision = ops.explain(str(invocation.function), subject, client=Client(config=invocation.config), **others)
+    if invocation.json:
         _output.document(decision.as_dict())
     else:
         _show_decision(decision)
-    return Exit.DONE
+    return ExitCode.DONE
 
 
-def backends(call: Call) -> Exit:
+def backends(invocation: Invocation) -> ExitCode:
     """List installed backends."""
-    found = ops.backends(Client(config=call.config))
-    if call.json:
+    found = ops.backends(Client(config=invocation.config))
+    if invocation.json:
         _output.document([dataclasses.asdict(installed) for installed in found])
-        return Exit.DONE
+        return ExitCode.DONE
     for installed in found:
         _show_backend(installed)
-    return Exit.DONE
+    return ExitCode.DONE
 
 
-def doctor(call: Call) -> Exit:
+def doctor(invocation: Invocation) -> ExitCode:
     """Run the checks, each shown when it is done."""
     checks = []
-    for check in ops.doctor(call.config):
+    for check in ops.doctor(invocation.config):
         checks.append(check)
-        if not call.json:
+        if not invocation.json:
             _output.say(f"{_SIGNS[check.verdict]}  {check.name}: {check.detail}")
-    if call.json:
+    if invocation.json:
         _output.document([dataclasses.asdict(check) for check in checks])
-    return Exit.BACKEND if any(check.verdict is Verdict.FAILED for check in checks) else Exit.DONE
+    return ExitCode.BACKEND if any(check.verdict is Verdict.FAILED for check in checks) else ExitCode.DONE
 
 
-def completion(call: Call) -> Exit:
+def completion(invocation: Invocation) -> ExitCode:
     """Print a completion script."""
     from lyftlearn.cli import _completion  # noqa: PLC0415 - loads shtab
 
-    _output.say(_completion.script(call.arguments["shell"]))
-    return Exit.DONE
+    _output.say(_completion.script(invocation.arguments["shell"]))
+    return ExitCode.DONE
 
 
 def _plan_document(made: Plan) -> dict[str, Any]:
@@ -125,7 +125,7 @@ def _show_decision(decision: Decision) -> None:
         "because": decision.reason,
         "stage": str(decision.stage or ""),
         "other side": decision.other or "",
-        "flag was told": ", ".join(f"{name}={_output.written(value)}" for name, value in told.items()),
+        "flag was told": ", ".join(f"{name}={_output.value_text(value)}" for name, value in told.items()),
     }
     _output.facts(facts)
     _output.say()

@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 
 from lyftlearn._job import Job
 from lyftlearn.parity import probe, scenes
-from lyftlearn.parity.probe import Redactor
+from lyftlearn.parity.redaction import Redactor
 from lyftlearn.types import JSON, JobState, JobStatus
 
 Facts: TypeAlias = dict[str, JSON]
@@ -29,7 +29,7 @@ class NotObserved(Exception):
 
 
 @dataclass(frozen=True)
-class Look:
+class ProbeContext:
     """What looking at jobs takes.
 
     redact: under the run's key. grace: seconds between SIGTERM and SIGKILL. counted: says how often a StatsD counter
@@ -41,55 +41,57 @@ class Look:
     counted: Callable[[str], int] | None = None
 
 
-Looker: TypeAlias = Callable[[Job, Look], Facts]
+Collector: TypeAlias = Callable[[Job, ProbeContext], Facts]
 
 
-def flat(value: Any, *words: str) -> Facts:
+def flatten(value: Any, *words: str) -> Facts:
     """Return every leaf of nested mappings by its path."""
     if not isinstance(value, Mapping):
         return {" ".join(words): value}
     found: Facts = {}
     for key, item in value.items():
-        found |= flat(item, *words, json.dumps(key, ensure_ascii=False)[1:-1])
+        found |= flatten(item, *words, json.dumps(key, ensure_ascii=False)[1:-1])
     return found
 
 
-def state(job: Job, look: Look) -> dict[str, JSON]:
+def state(job: Job, context: ProbeContext) -> dict[str, JSON]:
     """What the handle says of the end."""
     seen = job.state
     return {
         "status": str(seen.status),
         "reason": str(seen.reason) if seen.reason else None,
         "exit_code": seen.exit_code,
-        "message": look.redact.text(masked(seen.message, job.id)),
+        "message": context.redact.text(mask(seen.message, job.id)),
         "attempt": seen.attempt,
     }
 
 
-def masked(text: str, job_id: str) -> str:
+def mask(text: str, job_id: str) -> str:
     """Return a text without the id of its job and without points in time."""
     return _TIME.sub("<time>", text.replace(job_id, "<job>"))
 
 
-def ended(*words: str) -> Looker:
+def end_collector(*words: str) -> Collector:
     """Return a look at a job's state alone."""
-    return lambda job, look: flat(state(job, look), *words)
+    return lambda job, context: flatten(state(job, context), *words)
 
 
-def stopped(*words: str) -> Looker:
+def stop_collector(*words: str) -> Collector:
     """Return a look at the state, and at which signals were heard; of two processes in whichever order."""
 
-    def looked(job: Job, look: Look) -> Facts:
+    def collect(job: Job, context: ProbeContext) -> Facts:
         lines = list(job.logs())
         heard = sorted(line for line in lines if "SIG" in line)
-        seen = state(job, look)
+        seen = state(job, context)
         message = sorted(str(seen["message"]).splitlines())
-        return flat({**seen, "message": message, "heard": heard, "went on": _went_on(lines, look.grace)}, *words)
+        return flatten(
+            {**seen, "message": message, "heard": heard, "went on": _time_after_signal(lines, context.grace)}, *words
+        )
 
-    return looked
+    return collect
 
 
-def _went_on(lines: Sequence[str], grace: float) -> str:
+def _time_after_signal(lines: Sequence[str], grace: float) -> str:
     """How long a command went on that does not end when it is asked to: in classes, since machines are busy."""
     seconds = lines.count("still here")
     if not seconds:
@@ -99,29 +101,29 @@ def _went_on(lines: Sequence[str], grace: float) -> str:
     return "as long as the grace" if seconds < grace * 1.5 + 10 else "longer than the grace"
 
 
-def retried(job: Job, look: Look) -> Facts:
+def collect_retries(job: Job, context: ProbeContext) -> Facts:
     """Return what the last attempt found, and what is said of all."""
     lines: list[JSON] = list(job.logs())
-    return {**report(job), **flat({**state(job, look), "lines": lines}, "retries")}
+    return {**read_report(job), **flatten({**state(job, context), "lines": lines}, "retries")}
 
 
-def several(job: Job, _look: Look) -> Facts:
+def collect_nodes(job: Job, _context: ProbeContext) -> Facts:
     """Return what every node saw, and which lines each one has."""
-    found = report(job)
+    found = read_report(job)
     for rank in range(sum(1 for path in found if path.endswith(" count"))):
         found[f"nodes {rank} lines"] = list(job.logs(node=rank))
     return found
 
 
-def observed(job: Job, look: Look) -> Facts:
+def collect_report(job: Job, context: ProbeContext) -> Facts:
     """Return what the job observed, and how many of its packets have come to the gateway."""
-    found = report(job)
-    if look.counted is not None:
-        found["statsd counted"] = _counted(look.counted, f"parity.{job.id}")
+    found = read_report(job)
+    if context.counted is not None:
+        found["statsd counted"] = _count_packets(context.counted, f"parity.{job.id}")
     return found
 
 
-def _counted(counted: Callable[[str], int], counter: str) -> int:
+def _count_packets(counted: Callable[[str], int], counter: str) -> int:
     """Ask for a while: what counts packets may be a moment behind."""
     until = time.monotonic() + _GATEWAY_PATIENCE
     while counted(counter) < probe.STATSD_PACKETS and time.monotonic() < until:
@@ -129,12 +131,12 @@ def _counted(counted: Callable[[str], int], counter: str) -> int:
     return counted(counter)
 
 
-def report(job: Job) -> Facts:
+def read_report(job: Job) -> Facts:
     """Return what the job left as an output."""
     check_success(job.state)
     with TemporaryDirectory(prefix="lyftlearn-parity-") as directory:
         text = (job.download(directory, output="output") / "output" / scenes.REPORT).read_text(encoding="utf-8")
-    return flat(json.loads(text))
+    return flatten(json.loads(text))
 
 
 def check_success(seen: JobState) -> None:
@@ -144,33 +146,33 @@ def check_success(seen: JobState) -> None:
         raise NotObserved(f"{seen.status}{why}: {seen.message}")
 
 
-def artifacts(job: Job, look: Look) -> Facts:
+def collect_artifacts(job: Job, context: ProbeContext) -> Facts:
     """Return every file, directory and link of every output, as downloaded."""
-    return flat(_outputs(job, look), "artifacts")
+    return flatten(_outputs(job, context), "artifacts")
 
 
-def _outputs(job: Job, look: Look) -> dict[str, dict[str, JSON]]:
+def _outputs(job: Job, context: ProbeContext) -> dict[str, dict[str, JSON]]:
     check_success(job.state)
     with TemporaryDirectory(prefix="lyftlearn-parity-") as directory:
         place = job.download(directory)
-        return {output: _members(place / output, look) for output in sorted(job.outputs)}
+        return {output: _members(place / output, context) for output in sorted(job.outputs)}
 
 
-def _members(top: Path, look: Look) -> dict[str, JSON]:
+def _members(top: Path, context: ProbeContext) -> dict[str, JSON]:
     paths = sorted(path for path in top.rglob("*") if path.name != scenes.REPORT)
-    return {path.relative_to(top).as_posix(): _member(path, look) for path in paths}
+    return {path.relative_to(top).as_posix(): _member(path, context) for path in paths}
 
 
-def _member(path: Path, look: Look) -> JSON:
+def _member(path: Path, context: ProbeContext) -> JSON:
     if path.is_symlink():
         return f"-> {path.readlink()}"
     mode = stat.filemode(path.stat().st_mode)
     if path.is_dir():
         return mode
-    return f"{mode} {path.stat().st_size} bytes {look.redact.fingerprint(path.read_bytes())}"
+    return f"{mode} {path.stat().st_size} bytes {context.redact.fingerprint(path.read_bytes())}"
 
 
-def output(job: Job, look: Look) -> Facts:
+def collect_output(job: Job, context: ProbeContext) -> Facts:
     """Return what became of the lines that `scenes.output` printed. A line that came twice is there twice."""
     check_success(job.state)
     lines = list(job.logs())
@@ -181,8 +183,8 @@ def output(job: Job, look: Look) -> Facts:
     for length in scenes.LENGTHS:
         tag = f"long-{length}|"
         found[f"long {length}"] = [_length(line, tag) for line in lines if line.startswith(tag)]
-    found |= {tag[:-1]: _sequence(lines, tag, look) for tag in _BULK}
-    return flat(found, "output")
+    found |= {tag[:-1]: _sequence(lines, tag, context) for tag in _BULK}
+    return flatten(found, "output")
 
 
 def _length(line: str, tag: str) -> str:
@@ -191,17 +193,17 @@ def _length(line: str, tag: str) -> str:
     return f"{len(rest)} characters" + ("" if rest.strip("x") == "" else ", others among them")
 
 
-def _sequence(lines: Sequence[str], tag: str, look: Look) -> dict[str, JSON]:
+def _sequence(lines: Sequence[str], tag: str, context: ProbeContext) -> dict[str, JSON]:
     came = [line for line in lines if line.startswith(tag)]
     numbers = [int(line.split("|")[1]) for line in came if re.fullmatch(r"\w+\|\d+(\|\w+)?", line)]
     in_order = numbers == sorted(numbers)
-    return {"count": len(came), "in order": in_order, "all": look.redact.fingerprint("\n".join(came).encode())}
+    return {"count": len(came), "in order": in_order, "all": context.redact.fingerprint("\n".join(came).encode())}
 
 
-def command(job: Job, look: Look) -> Facts:
+def collect_command(job: Job, context: ProbeContext) -> Facts:
     """Return how the user's own command ended, what it left, and its lines in `LINES`, for `lay_out`."""
-    found = flat(state(job, look), "command")
-    found[LINES] = [masked(line, job.id) for line in job.logs()]
+    found = flatten(state(job, context), "command")
+    found[LINES] = [mask(line, job.id) for line in job.logs()]
     if job.state.status is JobStatus.SUCCEEDED:
-        found |= flat(_outputs(job, look), "command", "artifact")
+        found |= flatten(_outputs(job, context), "command", "artifact")
     return found

@@ -1,0 +1,120 @@
+"""`jobs`, `status`, `logs`, `wait`, `stop` and `download`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lyftlearn import _views
+from lyftlearn._client import Client
+from lyftlearn.cli import _output, _waiting
+from lyftlearn.cli._exit_codes import ExitCode
+
+if TYPE_CHECKING:
+    from lyftlearn._job import Job
+    from lyftlearn.cli._invocation import Invocation
+
+
+def jobs(invocation: Invocation) -> ExitCode:
+    """List jobs."""
+    found = list(Client(config=invocation.config).jobs(**invocation.arguments))
+    if invocation.json:
+        _output.document([_output.job_document(job) for job in found])
+    elif found:
+        _output.table(_views.COLUMNS, [_views.row(job) for job in found])
+    else:
+        _output.note("no jobs")
+    return ExitCode.DONE
+
+
+def status(invocation: Invocation) -> ExitCode:
+    """Show one job."""
+    job = Client(config=invocation.config).job(**_by_id(invocation))
+    if invocation.json:
+        _output.document({**_output.job_document(job), "outputs": job.outputs})
+    else:
+        _output.facts(_job_facts(job))
+        _output.quote(job.state.message)
+    return ExitCode.DONE
+
+
+def logs(invocation: Invocation) -> ExitCode:
+    """Print a job's output."""
+    job = Client(config=invocation.config).job(invocation.arguments["id"])
+    query = {name: value for name, value in invocation.arguments.items() if name != "id"}
+    follow = invocation.arguments.get("follow", False)
+    if not follow:
+        _output.lines(job.logs(**query), as_json=invocation.json, flush=False)
+        return ExitCode.DONE
+    with _waiting.detachable([job], "logs --follow"):
+        _output.lines(job.logs(**query), as_json=invocation.json, flush=True)
+    return ExitCode.DONE
+
+
+def wait(invocation: Invocation) -> ExitCode:
+    """Wait for jobs; how they ended is the exit code."""
+    client = Client(config=invocation.config)
+    found = _jobs_by_id(client, invocation)
+    progress = invocation.arguments.get("progress")
+    with _waiting.detachable(found):
+        states = client.wait(found, invocation.arguments.get("timeout"), check=False, progress=progress)
+    if invocation.json:
+        _output.document([_output.job_document(job) for job in found])
+    return _waiting.report_ends(found, states, drawn=_waiting.draws_progress(progress))
+
+
+def stop(invocation: Invocation) -> ExitCode:
+    """Ask jobs to stop."""
+    client = Client(config=invocation.config)
+    found = _jobs_by_id(client, invocation)
+    for job in found:
+        job.stop()
+    if invocation.arguments.get("wait"):
+        with _waiting.detachable(found):
+            client.wait(found, check=False)
+    for job in found:
+        job.refresh()
+    if invocation.json:
+        _output.document([_output.job_document(job) for job in found])
+    else:
+        for line in _views.aligned([(job.id, _views.status_text(job.state)) for job in found]):
+            _output.say(line)
+    return ExitCode.DONE
+
+
+def download(invocation: Invocation) -> ExitCode:
+    """Fetch outputs."""
+    job = Client(config=invocation.config).job(invocation.arguments["id"])
+    dest = job.download(invocation.arguments["dest"], output=invocation.arguments.get("output"))
+    if invocation.json:
+        _output.document({"id": job.id, "directory": dest})
+    else:
+        _output.say(str(dest))
+    return ExitCode.DONE
+
+
+def _by_id(invocation: Invocation) -> dict[str, str]:
+    return {"job_id": invocation.arguments["id"]}
+
+
+def _jobs_by_id(client: Client, invocation: Invocation) -> list[Job]:
+    return [client.job(job_id) for job_id in dict.fromkeys(invocation.arguments["ids"])]
+
+
+def _job_facts(job: Job) -> dict[str, str]:
+    state = job.state
+    times = {"created": state.created_at, "started": state.started_at, "finished": state.finished_at}
+    return {
+        "id": job.id,
+        "name": job.name,
+        "kind": str(job.kind),
+        "status": _views.status_text(state),
+        "exit code": "" if state.exit_code is None else str(state.exit_code),
+        "attempt": str(state.attempt),
+        **{
+            name: time.astimezone().isoformat(sep=" ", timespec="seconds") if time else ""
+            for name, time in times.items()
+        },
+        "duration": _views.duration_text(state),
+        "labels": ", ".join(f"{name}={value}" for name, value in job.labels.items()),
+        **{f"output {name}": uri for name, uri in job.outputs.items()},
+    }
