@@ -13,13 +13,13 @@ EX_USAGE = 64
 
 def show_detection(arguments: "list[str]") -> int:
     """Print where this container runs, and the evidence."""
-    found = detect(os.environ)
+    detection = detect(os.environ)
     if arguments == ["--json"]:
         import json
 
-        print(json.dumps({"substrate": found.substrate, "evidence": found.evidence}))
+        print(json.dumps({"substrate": detection.substrate, "evidence": detection.evidence}))
     else:
-        print(found.substrate, *found.evidence, sep="\n  ")
+        print(detection.substrate, *detection.evidence, sep="\n  ")
     return 0
 
 

@@ -9,8 +9,8 @@ import sys
 import tarfile
 import zlib
 
-from .faults import configuration
-from .storage import disk_fault
+from .faults import configuration_failure
+from .storage import disk_failure
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -76,13 +76,13 @@ def _add(archive: tarfile.TarFile, top: str, path: str, name: str) -> None:
         member.type, member.linkname = tarfile.SYMTYPE, _relative_target(path)
         archive.addfile(member)
         return
-    found = os.stat(path)
-    member.mode = stat.S_IMODE(found.st_mode) & 0o777
-    if stat.S_ISDIR(found.st_mode):
+    status = os.stat(path)
+    member.mode = stat.S_IMODE(status.st_mode) & 0o777
+    if stat.S_ISDIR(status.st_mode):
         member.type = tarfile.DIRTYPE
         archive.addfile(member)
-    elif stat.S_ISREG(found.st_mode):
-        member.size = found.st_size
+    elif stat.S_ISREG(status.st_mode):
+        member.size = status.st_size
         with open(path, "rb") as file:
             archive.addfile(member, file)
     else:
@@ -104,9 +104,9 @@ def unpack(path: str, destination: str, only: str | None = None, called: str | N
             for member in archive:
                 count += _take(archive, member, os.path.realpath(destination), only)
     except (tarfile.TarError, EOFError, zlib.error) as error:
-        raise configuration(f"{called or path} is not a tar archive that can be read: {error}") from error
+        raise configuration_failure(f"{called or path} is not a tar archive that can be read: {error}") from error
     except OSError as error:
-        raise disk_fault(error, f"unpacking {called or path}") from error
+        raise disk_failure(error, f"unpacking {called or path}") from error
     return count
 
 
@@ -143,13 +143,13 @@ def _refuse_escape(member: tarfile.TarInfo, name: str, target: str, destination:
     )
     special = not (member.isreg() or member.isdir() or member.issym() or member.islnk())
     if outside or special or name.split("/", 1)[0] == "..":
-        raise configuration(
+        raise configuration_failure(
             f"{archive_name(member)} would leave its destination, or is no file: the archive is refused"
         )
 
 
 def archive_name(member: tarfile.TarInfo) -> str:
-    """How a member is told in messages."""
+    """How messages name a member."""
     return f"archive member {member.name!r}" + (f" -> {member.linkname!r}" if member.linkname else "")
 
 
@@ -168,9 +168,9 @@ def _take_hard_link(archive: tarfile.TarFile, member: tarfile.TarInfo, target: s
     try:
         original = archive.getmember(member.linkname)
     except KeyError as error:
-        raise configuration(f"{archive_name(member)} names a member that is not there") from error
+        raise configuration_failure(f"{archive_name(member)} names a member that is not there") from error
     if not original.isreg():
-        raise configuration(f"{archive_name(member)} names something that is not a file")
+        raise configuration_failure(f"{archive_name(member)} names something that is not a file")
     del top, only
     _write(archive.extractfile(original), target, original.mode)
 

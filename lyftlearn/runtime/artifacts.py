@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def keep(bundle: Bundle, layout: Layout, rank: int) -> None:
-    """Upload outputs that have a place of their own; pack the rest where the platform does not. Node 0 alone does."""
+    """Upload outputs that have a URI of their own; pack the rest where the platform does not. Node 0 alone does."""
     placed = {name: entry["uri"] for name, entry in bundle["outputs"].items() if entry.get("uri")}
     if rank == 0:
         for name, uri in placed.items():
@@ -34,7 +34,7 @@ def _leave_to_substrate(layout: Layout, placed: dict[str, str]) -> None:
     """The platform packs what it finds: an output that has gone elsewhere is not to be in it."""
     import shutil
 
-    from .training import hand_over
+    from .sagemaker_paths import hand_over
 
     hand_over(layout)
     for name in placed:

@@ -1,4 +1,4 @@
-"""The one document that says everything about a job: found, read, checked, completed."""
+"""The one document that says everything about a job: where it is, how it is read, checked and completed."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import re
 import sys
 
 from . import CONTRACT
-from .faults import configuration
+from .faults import configuration_failure
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -75,21 +75,21 @@ class Bundle:
         return value
 
 
-def find(environ: Mapping[str, str], ml: str, projected: str = PROJECTED) -> str | None:
+def find_location(environ: Mapping[str, str], ml: str, projected: str = PROJECTED) -> str | None:
     """Where the bundle is: a path, an `s3://` URI, the JSON text itself, or None."""
-    given = environ.get(VARIABLE)
-    if given:
-        return given
+    location = environ.get(VARIABLE)
+    if location:
+        return location
     return next((path for path in (projected, os.path.join(ml, CHANNEL)) if os.path.exists(path)), None)
 
 
-def load(place: str) -> Bundle:
-    """Read, complete and check the bundle at `place`."""
-    inline = place.lstrip().startswith("{")
-    origin = "" if inline else place
-    document = parse(place if inline else _fetch(place, "").decode("utf-8", "surrogateescape"), "the bundle")
+def load(location: str) -> Bundle:
+    """Read, complete and check the bundle at `location`."""
+    inline = location.lstrip().startswith("{")
+    origin = "" if inline else location
+    document = parse(location if inline else _fetch(location, "").decode("utf-8", "surrogateescape"), "the bundle")
     if not isinstance(document, dict):
-        raise configuration("the bundle is not a JSON object")
+        raise configuration_failure("the bundle is not a JSON object")
     _check_version(document)
     for field in MAY_REFER:
         if field in document:
@@ -105,47 +105,47 @@ def parse(text: str, what: str) -> Any:
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise configuration(f"{what} cannot be read as JSON: {type(error).__name__}") from error
+        raise configuration_failure(f"{what} cannot be read as JSON: {type(error).__name__}") from error
 
 
 def _check_version(document: dict[str, Any]) -> None:
     version = document.get("contract")
     if isinstance(version, bool) or not isinstance(version, int) or version < 1:
-        raise configuration(f"bundle: contract: expected a version number, saw {version!r}")
+        raise configuration_failure(f"bundle: contract: expected a version number, saw {version!r}")
     if version > CONTRACT:
-        raise configuration(
+        raise configuration_failure(
             f"bundle: this job speaks contract {version}, this runtime knows up to {CONTRACT}: "
             "submit it with the lyftlearn that matches the runtime, or bring the image's runtime up to date"
         )
 
 
 def _resolve(field: str, value: Any, origin: str) -> Any:
-    """Follow `{"$ref": place, "sha256": digest}`; an object with other keys too is a value like any other."""
+    """Follow `{"$ref": location, "sha256": digest}`; an object with other keys too is a value like any other."""
     if not isinstance(value, dict) or set(value) != {"$ref", "sha256"} or not _SHA256.fullmatch(str(value["sha256"])):
         return value
     content = _fetch(value["$ref"], origin)
     import hashlib
 
-    seen = hashlib.sha256(content).hexdigest()
-    if seen != value["sha256"]:
-        raise configuration(
-            f"bundle: {field}: what is at {value['$ref']} has sha256 {seen}, expected {value['sha256']}"
+    digest = hashlib.sha256(content).hexdigest()
+    if digest != value["sha256"]:
+        raise configuration_failure(
+            f"bundle: {field}: what is at {value['$ref']} has sha256 {digest}, expected {value['sha256']}"
         )
     return parse(content.decode("utf-8"), f"bundle: {field} at {value['$ref']}")
 
 
-def _fetch(place: str, origin: str) -> bytes:
-    if "://" not in place and not place.startswith("/"):
-        place = os.path.join(os.path.dirname(origin), place)
-    if "://" in place:
+def _fetch(location: str, origin: str) -> bytes:
+    if "://" not in location and not location.startswith("/"):
+        location = os.path.join(os.path.dirname(origin), location)
+    if "://" in location:
         from .storage import read_bytes
 
-        return read_bytes(place)
+        return read_bytes(location)
     try:
-        with open(place, "rb") as file:
+        with open(location, "rb") as file:
             return file.read()
     except OSError as error:
-        raise configuration(f"bundle: {place} cannot be read: {error.strerror}") from error
+        raise configuration_failure(f"bundle: {location} cannot be read: {error.strerror}") from error
 
 
 def check(document: dict[str, Any]) -> dict[str, Any]:
@@ -156,7 +156,7 @@ def check(document: dict[str, Any]) -> dict[str, Any]:
     if not faults:
         faults = [fault for rule in RULES for fault in rule(document)]
     if faults:
-        raise configuration(*(f"bundle: {fault}" for fault in faults))
+        raise configuration_failure(*(f"bundle: {fault}" for fault in faults))
     return document
 
 
@@ -203,8 +203,8 @@ def _names_rule(document: dict[str, Any]) -> list[str]:
 
 
 def _secrets_rule(document: dict[str, Any]) -> list[str]:
-    wanted, provider = document["secrets"]["names"], document["secrets"]["provider"]
-    return ["secrets.provider: missing, and secrets are asked for"] if wanted and not provider else []
+    names, provider = document["secrets"]["names"], document["secrets"]["provider"]
+    return ["secrets.provider: missing, but the job names secrets"] if names and not provider else []
 
 
 def _members_rule(document: dict[str, Any]) -> list[str]:
@@ -231,12 +231,16 @@ def _pack_rule(document: dict[str, Any]) -> list[str]:
     faults = []
     if document["pack"] not in ("runtime", "substrate"):
         faults.append(f"pack: expected 'runtime' or 'substrate', saw {document['pack']!r}")
-    if document["pack"] == "runtime" and document["output_uri"] is None and (document["model"] or _unplaced(document)):
+    if (
+        document["pack"] == "runtime"
+        and document["output_uri"] is None
+        and (document["model"] or _outputs_to_pack(document))
+    ):
         faults.append("output_uri: missing, and the runtime is to keep the model or the outputs")
     return faults
 
 
-def _unplaced(document: dict[str, Any]) -> list[str]:
+def _outputs_to_pack(document: dict[str, Any]) -> list[str]:
     return [name for name, entry in document["outputs"].items() if isinstance(entry, dict) and not entry.get("uri")]
 
 

@@ -6,7 +6,7 @@ import os
 import sys
 import threading
 
-from .faults import Fault
+from .faults import RuntimeFailure
 from .storage import join, put, store_for
 from .transfer import fetch
 
@@ -19,7 +19,7 @@ INTERVAL = 30.0
 
 
 class Checkpoints:
-    """One directory and the place it is kept at. What the command deletes is deleted there too."""
+    """One directory and the URI that it is copied to. What the command deletes is deleted there too."""
 
     def __init__(self, directory: str, uri: str, interval: float = INTERVAL) -> None:
         self._directory = directory
@@ -54,36 +54,36 @@ class Checkpoints:
             self._seen = now
             try:
                 self._sync(settled, set(now))
-            except (Fault, OSError) as error:
+            except (RuntimeFailure, OSError) as error:
                 print(f"lyftlearn: checkpoints are not copied yet: {error}", file=sys.stderr)
 
     def _sync(self, settled: dict[str, tuple[int, int]], present: set[str] | None = None) -> None:
         """Upload what changed and stands still; delete what is gone."""
         for name, stamp in sorted(settled.items()):
-            if self._kept.get(name) != stamp and not self._vanished(name):
+            if self._kept.get(name) != stamp and not self._is_gone(name):
                 put(os.path.join(self._directory, name), join(self._uri, name))
                 self._kept[name] = stamp
         for name in set(self._kept) - (set(settled) if present is None else present):
             store_for(self._uri).remove(join(self._uri, name))
             del self._kept[name]
 
-    def _vanished(self, name: str) -> bool:
+    def _is_gone(self, name: str) -> bool:
         return not os.path.isfile(os.path.join(self._directory, name))
 
     def _look(self) -> dict[str, tuple[int, int]]:
-        found: dict[str, tuple[int, int]] = {}
+        stamps: dict[str, tuple[int, int]] = {}
         for directory, _, files in os.walk(self._directory):
             for file in files:
                 path = os.path.join(directory, file)
                 stamp = _stamp(path)
                 if stamp:
-                    found[os.path.relpath(path, self._directory)] = stamp
-        return found
+                    stamps[os.path.relpath(path, self._directory)] = stamp
+        return stamps
 
 
 def _stamp(path: str) -> tuple[int, int] | None:
     try:
-        found = os.stat(path)
+        status = os.stat(path)
     except OSError:
         return None
-    return found.st_size, found.st_mtime_ns
+    return status.st_size, status.st_mtime_ns

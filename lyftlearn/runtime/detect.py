@@ -1,4 +1,4 @@
-"""Where this container runs, told from evidence only the substrates leave."""
+"""Where this container runs, by evidence that only the substrates leave."""
 
 from __future__ import annotations
 

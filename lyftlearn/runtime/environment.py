@@ -56,7 +56,7 @@ class Environment:
         self.layout = layout
         self.nodes = nodes
         self.substrate = substrate
-        self.inherited = visible(inherited, substrate, bundle["hide"])
+        self.inherited = visible_variables(inherited, substrate, bundle["hide"])
         self.secrets: dict[str, str] = {}
         self.statsd_port: str | None = None
 
@@ -95,14 +95,14 @@ class Environment:
 
     def _region(self) -> dict[str, str]:
         names = ("AWS_REGION", "AWS_DEFAULT_REGION")
-        given = [self.bundle["env"].get(name) or self.inherited.get(name) for name in names]
-        region = next((value for value in given if value), None)
-        return {name: value or region for name, value in zip(names, given)} if region else {}
+        regions = [self.bundle["env"].get(name) or self.inherited.get(name) for name in names]
+        region = next((value for value in regions if value), None)
+        return {name: value or region for name, value in zip(names, regions)} if region else {}
 
     def _metrics(self) -> dict[str, str]:
         if self.statsd_port is None:
-            given = {"STATSD_HOST": STATSD_HOST, "STATSD_PORT": STATSD_PORT}
-            return {name: self.inherited.get(name, value) for name, value in given.items()}
+            defaults = {"STATSD_HOST": STATSD_HOST, "STATSD_PORT": STATSD_PORT}
+            return {name: self.inherited.get(name, value) for name, value in defaults.items()}
         return {"STATSD_HOST": STATSD_HOST, "STATSD_PORT": self.statsd_port}
 
     def _defaults(self) -> dict[str, str]:
@@ -122,7 +122,7 @@ class Environment:
         self.inherited["HOME"] = writable_home(candidates, user["uid"], user["gid"], self.layout.at("home"))
 
 
-def visible(inherited: Mapping[str, str], substrate: str, hide: list[str]) -> dict[str, str]:
+def visible_variables(inherited: Mapping[str, str], substrate: str, hide: list[str]) -> dict[str, str]:
     """What of the container's own variables the command may see."""
     hidden = [PRIVATE, OURS] + ([SAGEMAKER] if substrate == TRAINING else [])
     return {

@@ -16,12 +16,12 @@ _SERVICE = re.compile(
 
 def expand(text: str, values: Mapping[str, str]) -> str:
     """Replace `$(NAME)` where NAME is known; `$$` stands for `$`; what is unknown or incomplete stays as written."""
-    return _REFERENCE.sub(lambda found: _value(found, values), text)
+    return _REFERENCE.sub(lambda match: _value(match, values), text)
 
 
-def _value(found: re.Match[str], values: Mapping[str, str]) -> str:
-    name = found.group(1)
-    return "$" if name is None else values.get(name, found.group(0))
+def _value(match: re.Match[str], values: Mapping[str, str]) -> str:
+    name = match.group(1)
+    return "$" if name is None else values.get(name, match.group(0))
 
 
 def expand_in_order(variables: Mapping[str, str], known: Mapping[str, str]) -> dict[str, str]:

@@ -15,7 +15,7 @@ EXIT_STOPPED = 143
 """128 + SIGTERM."""
 
 
-class Fault(Exception):
+class RuntimeFailure(Exception):
     """The job cannot go on, through no doing of its command."""
 
     def __init__(self, reason: str, message: str) -> None:
@@ -28,15 +28,21 @@ class Fault(Exception):
         return EXIT_CODES[self.reason]
 
 
-class Stop(BaseException):
+class StopRequested(BaseException):
     """Someone asked for the job to stop. Not an Exception, so that no retry loop swallows it."""
 
 
 def no_such_secret(name: str) -> str:
-    """What is said of a secret that is not there, wherever secrets are kept; Kubernetes' backend says it alike."""
+    """The message about a missing secret, wherever secrets are kept; the Kubernetes backend has the same."""
     return f"secrets: {name}: there is no such secret"
 
 
-def configuration(*faults: str) -> Fault:
+def configuration_failure(*faults: str) -> RuntimeFailure:
     """One fault, or a list of them in one message."""
-    return Fault(CONFIGURATION, faults[0] if len(faults) == 1 else "\n".join(["several things are wrong:", *faults]))
+    return RuntimeFailure(
+        CONFIGURATION, faults[0] if len(faults) == 1 else "\n".join(["several things are wrong:", *faults])
+    )
+
+
+Fault = RuntimeFailure
+"""Its name in 1.0: what moves the files of a local job asks the runtime of that job for it."""

@@ -14,11 +14,11 @@ from . import layout as layouts
 from . import nodes as all_nodes
 from .detect import SUBSTRATES, TRAINING, detect
 from .environment import Environment
-from .faults import EXIT_CODES, EXIT_STOPPED, PLATFORM, Fault, Stop, configuration
-from .init import Supervisor
+from .faults import EXIT_CODES, EXIT_STOPPED, PLATFORM, RuntimeFailure, StopRequested, configuration_failure
 from .output import BlankLines, Pump
 from .report import note_start, report_for
-from .spawn import Program
+from .spawn import Command
+from .supervisor import CommandSupervisor
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,26 +26,26 @@ if TYPE_CHECKING:
     from typing import Any
 
     from .bundle import Bundle
-    from .init import Outcome
     from .report import Report
+    from .supervisor import CommandOutcome
 
 
 def run_job(arguments: list[str]) -> int:
     """Run the job that the bundle describes; without one, `arguments` as they are: the same image serves, too."""
-    environ = given_environment()
-    layout = layouts.places(environ)
-    place = bundles.find(environ, layout.ml)
-    if place is None and arguments:
+    environ = initial_environment()
+    layout = layouts.Layout.from_environ(environ)
+    location = bundles.find_location(environ, layout.ml)
+    if location is None and arguments:
         return _pass_through(arguments)
     substrate = detect(environ).substrate
     report = report_for(substrate, environ, layout)
-    code = Run(place, environ, substrate, layout, report).run()
+    code = JobRun(location, environ, substrate, layout, report).run()
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)  # a transfer that was given up may hold threads that would be waited for
 
 
-def given_environment() -> dict[str, str]:
+def initial_environment() -> dict[str, str]:
     """The variables this process was started with: Python adds LC_CTYPE to its own where no locale is set."""
     environ = dict(os.environ)
     with open("/proc/self/environ", "rb") as file:
@@ -63,19 +63,19 @@ def _pass_through(arguments: list[str]) -> int:
     return 127
 
 
-class Run:
+class JobRun:
     """Everything that lasts from the container's start to its end."""
 
     def __init__(
-        self, place: str | None, environ: Mapping[str, str], substrate: str, layout: layouts.Layout, report: Report
+        self, location: str | None, environ: Mapping[str, str], substrate: str, layout: layouts.Layout, report: Report
     ) -> None:
-        self._place = place
+        self._location = location
         self._environ = environ
         self._substrate = substrate
         self._layout = layout
         self._report = report
         self._cleanups: list[Callable[[], None]] = []
-        self._outcome: Outcome | None = None
+        self._outcome: CommandOutcome | None = None
         self._relay: Any = None
         self._checkpoints: Any = None
         self._log: Any = None
@@ -85,14 +85,14 @@ class Run:
         facts: dict[str, Any] = {"exit_code": None, "reason": None}
         try:
             outcome = self._run()
-        except Stop:
+        except StopRequested:
             code, message = EXIT_STOPPED, ""
             facts.update(stopped=True)
-        except Fault as fault:
+        except RuntimeFailure as fault:
             code, message = fault.exit_code, str(fault)
             facts.update(reason=fault.reason)
             print(f"lyftlearn: {fault}", file=sys.stderr, flush=True)
-        except Exception as error:  # noqa: BLE001 - whatever it is, the platform is told, and the log has the rest
+        except Exception as error:  # noqa: BLE001 - the report says it, and the log has the rest
             import traceback
 
             traceback.print_exc()
@@ -111,16 +111,16 @@ class Run:
             self._log.keep()
         return code
 
-    def _run(self) -> Outcome:
+    def _run(self) -> CommandOutcome:
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, _raise_stop)
+            signal.signal(number, _raise_stop_requested)
         if self._substrate not in SUBSTRATES:
-            raise configuration(f"LYFTLEARN_SUBSTRATE: {self._substrate!r} is none of {', '.join(SUBSTRATES)}")
-        if self._place is None:
-            raise configuration(
+            raise configuration_failure(f"LYFTLEARN_SUBSTRATE: {self._substrate!r} is none of {', '.join(SUBSTRATES)}")
+        if self._location is None:
+            raise configuration_failure(
                 "there is no bundle: neither in a variable, nor projected, nor in the channel 'lyftlearn'"
             )
-        bundle = bundles.load(self._place)
+        bundle = bundles.load(self._location)
         environment = self._prepare(bundle)
         gc.enable()
         outcome = self._supervise(bundle, environment)
@@ -138,7 +138,7 @@ class Run:
         self._write_hyperparameters(bundle)
         self._fetch_secrets(bundle, environment)
         self._fetch_files(bundle, nodes)
-        layouts.own(layout, bundle)
+        layouts.give_to_user(layout, bundle)
         environment.choose_home()
         all_nodes.wait_for(nodes)
         self._start_relay(bundle, environment)
@@ -147,11 +147,11 @@ class Run:
     def _open_log(self, bundle: Bundle, nodes: all_nodes.Nodes) -> None:
         if not bundle["log"]:
             return
-        from .log import Words, open_log
+        from .log import TeeStream, open_log
 
         self._log = open_log(bundle["log"], nodes.rank, self._layout.root, self._environ)
         if self._log:
-            sys.stderr = Words(sys.stderr, self._log)
+            sys.stderr = TeeStream(sys.stderr, self._log)
 
     def _write_hyperparameters(self, bundle: Bundle) -> None:
         temporary = f"{self._layout.hyperparameters}.{os.getpid()}"
@@ -165,15 +165,15 @@ class Run:
         if not names:
             return
         from . import secrets
-        from .secrets.store import SecretFiles
+        from .secrets.secret_files import SecretFiles
 
-        found = secrets.fetch(names, bundle["secrets.provider"], self._environ)
+        fetched = secrets.fetch(names, bundle["secrets.provider"], self._environ)
         tag = f"{bundle['job.id']}.{environment.nodes.rank}"
         files = SecretFiles(self._layout.at("secrets"), tag, bundle["user"])
         self._cleanups.append(files.remove)
-        files.write(found)
-        environment.secrets = secrets.variables(found)
-        self._report.secrets = secrets.values(found)
+        files.write(fetched)
+        environment.secrets = secrets.environment_variables(fetched)
+        self._report.secrets = secrets.secret_values(fetched)
 
     def _fetch_files(self, bundle: Bundle, nodes: all_nodes.Nodes) -> None:
         if bundle["inputs"] or bundle["artifact"] or bundle["source"]:
@@ -185,15 +185,17 @@ class Run:
         self._restore_checkpoints(bundle, nodes)
 
     def _restore_checkpoints(self, bundle: Bundle, nodes: all_nodes.Nodes) -> None:
-        wanted = bundle["checkpoints"]
-        if not wanted or self._substrate == TRAINING or wanted.get("mode") == "mounted":
+        destination = bundle["checkpoints"]
+        if not destination or self._substrate == TRAINING or destination.get("mode") == "mounted":
             return
         from .checkpoints import INTERVAL, Checkpoints
 
-        kept = Checkpoints(self._layout.at("checkpoints"), wanted["uri"], wanted.get("interval", INTERVAL))
-        kept.restore()
+        checkpoints = Checkpoints(
+            self._layout.at("checkpoints"), destination["uri"], destination.get("interval", INTERVAL)
+        )
+        checkpoints.restore()
         if nodes.rank == 0:
-            self._checkpoints = kept
+            self._checkpoints = checkpoints
 
     def _start_relay(self, bundle: Bundle, environment: Environment) -> None:
         if not bundle["metrics.relay"]:
@@ -207,14 +209,14 @@ class Run:
     def _close_relay(self) -> None:
         self._relay.close()
 
-    def _supervise(self, bundle: Bundle, environment: Environment) -> Outcome:
+    def _supervise(self, bundle: Bundle, environment: Environment) -> CommandOutcome:
         directory = self._layout.at("source") if bundle["source"] else os.getcwd()
 
-        def program(attempt: int) -> Program:
+        def command_for(attempt: int) -> Command:
             variables = environment.variables(attempt)
-            return Program(environment.command(variables), variables, directory, bundle["user"])
+            return Command(environment.command(variables), variables, directory, bundle["user"])
 
-        supervisor = Supervisor(program, bundle["timeout"], bundle["grace"], bundle["retries"], self._pump)
+        supervisor = CommandSupervisor(command_for, bundle["timeout"], bundle["grace"], bundle["retries"], self._pump)
         self._outcome = supervisor.outcome
         if self._checkpoints:
             self._checkpoints.start()
@@ -223,13 +225,13 @@ class Run:
     def _pump(self) -> Pump:
         return Pump(log=self._log, blank=BlankLines() if self._substrate == TRAINING else None)
 
-    def _keep(self, bundle: Bundle, environment: Environment, outcome: Outcome) -> None:
+    def _keep(self, bundle: Bundle, environment: Environment, outcome: CommandOutcome) -> None:
         """Checkpoints always; the model and the outputs of a command that succeeded."""
         succeeded = outcome.reason is None and not outcome.stopped
         try:
             if self._checkpoints:
                 self._checkpoints.finish()
-        except Fault as fault:
+        except RuntimeFailure as fault:
             if succeeded:
                 raise
             print(f"lyftlearn: checkpoints were not copied: {fault}", file=sys.stderr)
@@ -247,19 +249,19 @@ class Run:
 
     def _times(self) -> dict[str, Any]:
         outcome = self._outcome
-        found: dict[str, Any] = {
+        times: dict[str, Any] = {
             "attempt": outcome.attempt if outcome else 0,
             "started_at": outcome.started_at if outcome else None,
             "finished_at": (outcome.finished_at if outcome else None) or time.time(),
         }
         if self._relay and self._relay.lost:
-            found["metrics_lost"] = self._relay.lost
-        return found
+            times["metrics_lost"] = self._relay.lost
+        return times
 
 
-def _raise_stop(*_: object) -> None:
+def _raise_stop_requested(*_: object) -> None:
     _ignore_stops()
-    raise Stop
+    raise StopRequested
 
 
 def _ignore_stops() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from .detect import TRAINING
-from .faults import configuration
+from .faults import configuration_failure
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,6 +28,11 @@ class Layout:
         self.root = root
         self.ml = ml
 
+    @classmethod
+    def from_environ(cls, environ: Mapping[str, str]) -> Layout:
+        """Take the roots that the variables name, by default `/lyftlearn` and `/opt/ml`."""
+        return cls(environ.get(ROOT_VARIABLE) or "/lyftlearn", environ.get(ML_VARIABLE) or "/opt/ml")
+
     def at(self, *parts: str) -> str:
         """A path of the contract."""
         return os.path.join(self.root, *parts)
@@ -40,13 +45,8 @@ class Layout:
     def variables(self) -> dict[str, str]:
         """The variables that tell the paths."""
         names = ("inputs", "outputs", "model", "checkpoints", "source", "secrets")
-        found = {f"LYFTLEARN_{name.upper()}_DIR": self.at(name) for name in names}
-        return {**found, "LYFTLEARN_HYPERPARAMETERS": self.hyperparameters}
-
-
-def places(environ: Mapping[str, str]) -> Layout:
-    """The roots, by default `/lyftlearn` and `/opt/ml`."""
-    return Layout(environ.get(ROOT_VARIABLE) or "/lyftlearn", environ.get(ML_VARIABLE) or "/opt/ml")
+        paths = {f"LYFTLEARN_{name.upper()}_DIR": self.at(name) for name in names}
+        return {**paths, "LYFTLEARN_HYPERPARAMETERS": self.hyperparameters}
 
 
 def build(layout: Layout, bundle: Bundle, substrate: str) -> None:
@@ -54,22 +54,22 @@ def build(layout: Layout, bundle: Bundle, substrate: str) -> None:
     try:
         os.makedirs(layout.root, exist_ok=True)
         if substrate == TRAINING:
-            from . import training
+            from . import sagemaker_paths
 
-            training.link(layout, bundle)
+            sagemaker_paths.link(layout, bundle)
         for name in ("inputs", "secrets", *WRITABLE):
             os.makedirs(layout.at(name), exist_ok=True)
         for part in ("inputs", "outputs"):
             for name in bundle[part]:
                 os.makedirs(layout.at(part, name), exist_ok=True)
     except OSError as error:
-        raise configuration(
+        raise configuration_failure(
             f"{error.filename or layout.root} cannot be made: {error.strerror}. "
             f"The image must start as root, or a writable volume be mounted at {layout.root}"
         ) from error
 
 
-def own(layout: Layout, bundle: Bundle) -> None:
+def give_to_user(layout: Layout, bundle: Bundle) -> None:
     """Give the writable paths to the job's user, with all that was restored or unpacked into them."""
     user = bundle["user"]
     temporary = os.path.realpath(layout.at("tmp"))
@@ -93,26 +93,26 @@ def check_user(bundle: Bundle) -> None:
     """Refuse a user that this process cannot become."""
     user = bundle["user"]
     if user and os.geteuid() not in (0, user["uid"]):
-        raise configuration(
+        raise configuration_failure(
             f"user: the job asks for uid {user['uid']}, the container started as {os.geteuid()}: it must start as root"
         )
 
 
-def check_shared_memory(wanted: int | None, path: str = SHARED_MEMORY) -> None:
+def check_shared_memory(minimum: int | None, path: str = SHARED_MEMORY) -> None:
     """Refuse to start with less shared memory than was asked for."""
-    if not wanted:
+    if not minimum:
         return
     size = _filesystem_size(path)
-    if size < wanted:
-        raise configuration(f"resources.shared_memory: {path} has {size} bytes, the job asks for {wanted}")
+    if size < minimum:
+        raise configuration_failure(f"resources.shared_memory: {path} has {size} bytes, the job asks for {minimum}")
 
 
 def _filesystem_size(path: str) -> int:
     try:
-        found = os.statvfs(path)
+        filesystem = os.statvfs(path)
     except OSError:
         return 0
-    return found.f_blocks * found.f_frsize
+    return filesystem.f_blocks * filesystem.f_frsize
 
 
 def writable_home(candidates: list[str], uid: int, gid: int, fallback: str) -> str:
@@ -123,8 +123,8 @@ def writable_home(candidates: list[str], uid: int, gid: int, fallback: str) -> s
 def _may_write(path: str, uid: int, gid: int) -> bool:
     if path in ("", "/") or not os.path.isdir(path) or not os.access(path, os.W_OK | os.X_OK):
         return False
-    found = os.stat(path)
+    status = os.stat(path)
     if uid in (0, os.geteuid()):
         return True
-    shift = 6 if found.st_uid == uid else 3 if found.st_gid == gid else 0
-    return (found.st_mode >> shift) & READ_WRITE_SEARCH == READ_WRITE_SEARCH
+    shift = 6 if status.st_uid == uid else 3 if status.st_gid == gid else 0
+    return (status.st_mode >> shift) & READ_WRITE_SEARCH == READ_WRITE_SEARCH

@@ -1,7 +1,7 @@
 """What a container prints, kept in the storage: a container that is removed takes its own log with it.
 
 The first line names the container. Each other one stands after its time, as a kubelet has it, so that a log reads the
-same from either place.
+same from either source.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ MOST_CONTAINERS = 1000
 
 
 def open_log(directory: str, node: int, root: str, environ: Mapping[str, str]) -> Log | None:
-    """The log of this container; None, and said so, where there is no room for it."""
+    """The log of this container; None, with a message on stderr, where there is no room for it."""
     try:
         os.makedirs(root, exist_ok=True)
         return Log(directory, node, root, environ.get(CONTAINER, ""))
@@ -55,14 +55,14 @@ class Log:
         with self._lock:
             if self._broken or self._file.closed:
                 return
-            rest = memoryview(self._stamped(chunk))
+            rest = memoryview(self._with_times(chunk))
             try:
                 while rest:
                     rest = rest[self._file.write(rest) :]
             except OSError as error:
                 self._broken = error
 
-    def _stamped(self, chunk: bytes) -> bytes:
+    def _with_times(self, chunk: bytes) -> bytes:
         """The chunk with a time before each line that begins in it."""
         begins = b"" if self._within else timestamp(time.time_ns()) + b" "
         self._within = not chunk.endswith(b"\n")
@@ -70,11 +70,11 @@ class Log:
         return begins + lines.replace(b"\n", b"\n" + timestamp(time.time_ns()) + b" ") + last
 
     def keep(self) -> None:
-        """Put it into the storage. What fails is said, and changes nothing else."""
+        """Put it into the storage. A failure is printed and changes nothing else."""
         try:
             with self._lock, self._file:
                 self._put(store_for(self._directory))
-        except Exception as error:  # noqa: BLE001 - the job's end is told whatever becomes of its log
+        except Exception as error:  # noqa: BLE001 - the job's end is reported whatever becomes of its log
             print(f"lyftlearn: the log was not kept: {error}", file=sys.stderr, flush=True)
         if self._broken:
             print(f"lyftlearn: the log was kept in part: {self._broken.strerror}", file=sys.stderr, flush=True)
@@ -106,16 +106,16 @@ def timestamp(nanoseconds: int) -> bytes:
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)).encode() + b".%09dZ" % rest
 
 
-class Words(io.TextIOBase):
+class TeeStream(io.TextIOBase):
     """The runtime's own words: where they went before, and into the log."""
 
-    def __init__(self, before: TextIO, log: Log) -> None:
-        self._before = before
+    def __init__(self, stream: TextIO, log: Log) -> None:
+        self._stream = stream
         self._log = log
 
     def write(self, text: str) -> int:
         """Say it at once, so that it does not come after what is printed later."""
-        self._before.write(text)
-        self._before.flush()
+        self._stream.write(text)
+        self._stream.flush()
         self._log.write(text.encode("utf-8", "backslashreplace"))
         return len(text)

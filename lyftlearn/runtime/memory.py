@@ -1,4 +1,4 @@
-"""Whether the kernel killed for want of memory, told by the control group."""
+"""Whether the kernel killed for want of memory, as the control group counts it."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ import json
 import os
 
 from .detect import TRAINING
-from .faults import PLATFORM, Fault, configuration
+from .faults import PLATFORM, RuntimeFailure, configuration_failure
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -55,8 +55,8 @@ def find(count: int, environ: Mapping[str, str], substrate: str, ml: str) -> Nod
     hosts = [host for host in environ.get(HOSTS, "").split(",") if host]
     rank = environ.get(RANK) or environ.get("JOB_COMPLETION_INDEX") or ""
     if len(hosts) != count or not rank.isdigit() or int(rank) >= count:
-        raise configuration(
-            f"nodes: {count} asked for, the substrate names {len(hosts)} hosts and rank {rank or 'none'}"
+        raise configuration_failure(
+            f"nodes: the job has {count}, the substrate names {len(hosts)} hosts and rank {rank or 'none'}"
         )
     return Nodes(int(rank), hosts, environ.get(PORT, DEFAULT_PORT))
 
@@ -64,13 +64,13 @@ def find(count: int, environ: Mapping[str, str], substrate: str, ml: str) -> Nod
 def _from_sagemaker(count: int, path: str, port: str) -> Nodes:
     try:
         with open(path, encoding="utf-8") as file:
-            given = json.load(file)
-        hosts = sorted(given["hosts"], key=_by_number)
-        rank = hosts.index(given["current_host"])
+            config = json.load(file)
+        hosts = sorted(config["hosts"], key=_by_number)
+        rank = hosts.index(config["current_host"])
     except (OSError, ValueError, KeyError) as error:
-        raise Fault(PLATFORM, f"{path} does not tell the nodes: {type(error).__name__}") from error
+        raise RuntimeFailure(PLATFORM, f"{path} does not tell the nodes: {type(error).__name__}") from error
     if len(hosts) != count:
-        raise Fault(PLATFORM, f"nodes: {count} asked for, {path} names {len(hosts)}")
+        raise RuntimeFailure(PLATFORM, f"nodes: the job has {count}, {path} names {len(hosts)}")
     return Nodes(rank, hosts, port)
 
 
@@ -92,7 +92,7 @@ def wait_for(nodes: Nodes, seconds: float = WAIT_FOR_HOSTS) -> None:
         if not missing:
             return
         if time.monotonic() > deadline:
-            raise Fault(PLATFORM, f"nodes: no address after {seconds:.0f} s for {', '.join(missing)}")
+            raise RuntimeFailure(PLATFORM, f"nodes: no address after {seconds:.0f} s for {', '.join(missing)}")
         time.sleep(pause)
         pause = min(pause * 2, 5.0)
 

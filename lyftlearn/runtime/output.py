@@ -28,7 +28,7 @@ class BlankLines:
         self._blank = True  # the line so far is spaces, or nothing
         self._begun = False
 
-    def spaced(self, chunk: bytes) -> bytes:
+    def pad(self, chunk: bytes) -> bytes:
         """The next bytes of the output, cut anywhere."""
         before = b"" if self._blank else b"x"
         text = _BLANK.sub(rb"\1 \n", before + chunk)
@@ -67,7 +67,7 @@ class Pump(threading.Thread):
             self._received += 1
             self._tail += chunk
             del self._tail[:-REMEMBERED]
-            self._copy(self._blank.spaced(chunk) if self._blank else chunk)
+            self._copy(self._blank.pad(chunk) if self._blank else chunk)
             if self._log:
                 self._log.write(chunk)
         if self._blank:
@@ -88,9 +88,9 @@ class Pump(threading.Thread):
 
     def drain(self, idle: float = 2.0) -> None:
         """Wait for the last byte; not for a writer that escaped the job, nor while nothing can be written."""
-        seen = -1
-        while self.is_alive() and (self._writing or seen != self._received):
-            seen = self._received
+        received = -1
+        while self.is_alive() and (self._writing or received != self._received):
+            received = self._received
             self.join(idle)
 
     def tail(self) -> str:

@@ -1,4 +1,4 @@
-"""What is told to the platform about the end: one line for machines, then the last words of a failure."""
+"""The report to the platform about the end: one line for machines, then the last words of a failure."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 PREFIX = "lyftlearn/1 "
 LAST_WORDS = 700
-"""Characters of a failure that are told. Kubernetes keeps 4096 bytes, SageMaker 1024 characters with the first line."""
+"""Characters that the report quotes. Kubernetes keeps 4096 bytes; SageMaker 1024 characters, the first line included."""
 REPORT_VARIABLE = "LYFTLEARN_SUBSTRATE_REPORT"
 PROGRESS_VARIABLE = "LYFTLEARN_SUBSTRATE_PROGRESS"
 IN_THE_LOG = "-"
@@ -28,26 +28,26 @@ SHORTEST_SECRET = 4
 
 
 class Report:
-    """The platform's place for last words."""
+    """Where the platform reads how the job ended."""
 
-    def __init__(self, path: str | None, tells_success: bool) -> None:
+    def __init__(self, path: str | None, reports_success: bool) -> None:
         self._path = path
-        self._tells_success = tells_success
+        self._reports_success = reports_success
         self.secrets: list[str] = []
 
     def write(self, facts: Mapping[str, Any], message: str) -> None:
-        """Tell the end. A place that cannot be written to is said on stderr and changes nothing else."""
+        """Write the report. A file that cannot be written is named on stderr and changes nothing else."""
         failed = bool(facts.get("reason") or facts.get("stopped"))
-        if self._path is None or not (failed or self._tells_success):
+        if self._path is None or not (failed or self._reports_success):
             return
         line = PREFIX + json.dumps(dict(facts), separators=(",", ":"))
-        words = last_words(self._written_by_command() or message, self.secrets) if facts.get("reason") else ""
+        words = last_words(self._command_words() or message, self.secrets) if facts.get("reason") else ""
         try:
             _put(self._path, (line + "\n" + words).encode("utf-8", "replace"))
         except OSError as error:
             print(f"lyftlearn: the report cannot be written to {self._path}: {error.strerror}", file=sys.stderr)
 
-    def _written_by_command(self) -> str:
+    def _command_words(self) -> str:
         """A program may have left its last words by itself, as each platform documents."""
         try:
             with open(self._path or "", encoding="utf-8", errors="replace") as file:
@@ -67,12 +67,12 @@ def last_words(text: str, secrets: Iterable[str]) -> str:
 
 def report_for(substrate: str, environ: Mapping[str, str], layout: Layout) -> Report:
     """Where this substrate reads last words from. SageMaker takes the file's being there for a failure."""
-    given = environ.get(REPORT_VARIABLE)
+    path = environ.get(REPORT_VARIABLE)
     if substrate == TRAINING:
-        return Report(given or os.path.join(layout.ml, "output", "failure"), tells_success=False)
+        return Report(path or os.path.join(layout.ml, "output", "failure"), reports_success=False)
     if substrate in (KUBERNETES, SERVING):
-        return Report(given or TERMINATION_LOG, tells_success=True)
-    return Report(given, tells_success=True)
+        return Report(path or TERMINATION_LOG, reports_success=True)
+    return Report(path, reports_success=True)
 
 
 def _put(path: str, content: bytes) -> None:
@@ -90,10 +90,10 @@ def _overwrite(path: str, content: bytes) -> None:
         file.write(content)
 
 
-def note_start(environ: Mapping[str, str], attempt: int, at: float, said: str) -> None:
+def note_start(environ: Mapping[str, str], attempt: int, at: float, output: str) -> None:
     """Append the command's start to what is read from outside, where that is named: a file, or the log.
 
-    In the log it is a line of its own after what the last attempt `said`. A first attempt is not noted there.
+    In the log it is a line of its own after what the last attempt `output`. A first attempt is not noted there.
     """
     path = environ.get(PROGRESS_VARIABLE)
     if not path or (path == IN_THE_LOG and attempt == 1):
@@ -101,7 +101,7 @@ def note_start(environ: Mapping[str, str], attempt: int, at: float, said: str) -
     event = json.dumps({"event": "running", "attempt": attempt, "at": at}) + "\n"
     try:
         if path == IN_THE_LOG:
-            os.write(1, (event if said[-1:] in ("", "\n") else f"\n{event}").encode())
+            os.write(1, (event if output[-1:] in ("", "\n") else f"\n{event}").encode())
         else:
             with open(path, "ab", buffering=0) as file:
                 file.write(event.encode())

@@ -8,8 +8,8 @@ import os
 import sys
 from contextlib import contextmanager
 
-from .faults import PLATFORM, Fault, configuration
-from .storage import Entry, disk_fault
+from .faults import PLATFORM, RuntimeFailure, configuration_failure
+from .storage import Entry, disk_failure
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,8 +20,16 @@ SMALL_PART = 16 << 20
 LARGE_PART = 64 << 20
 SMALL_PARTS = 1000
 """S3 takes 10,000 parts: 16 GB in small ones, which need less memory, then 576 GB in large ones."""
-OWN_FAULT = {"AccessDenied", "403", "NoSuchBucket", "InvalidAccessKeyId", "SignatureDoesNotMatch", "NoSuchKey", "404"}
-OWN_FAULT |= {
+CONFIGURATION_CODES = {
+    "AccessDenied",
+    "403",
+    "NoSuchBucket",
+    "InvalidAccessKeyId",
+    "SignatureDoesNotMatch",
+    "NoSuchKey",
+    "404",
+}
+CONFIGURATION_CODES |= {
     "ExpiredToken",
     "AllAccessDisabled",
     "PermanentRedirect",
@@ -42,7 +50,7 @@ def aws_client(service: str, region: str | None = None, endpoint: str | None = N
     key = (service, region, endpoint)
     if key not in _clients:
         boto3, config = _boto3()
-        with translated(f"a client for {service}"):
+        with translate_errors(f"a client for {service}"):
             _clients[key] = boto3.client(service, region_name=region, endpoint_url=endpoint, config=config)
     return _clients[key]
 
@@ -53,7 +61,7 @@ def _boto3() -> tuple[Any, Any]:
         import boto3
         from botocore.config import Config
     except ImportError as error:
-        raise configuration(
+        raise configuration_failure(
             "this job moves S3 objects or fetches secrets, and the image has no boto3: "
             f"add boto3 to the image, for the Python that starts the runtime ({sys.executable})"
         ) from error
@@ -73,7 +81,7 @@ def _add_site_packages() -> None:
 
 
 @contextmanager
-def translated(doing: str) -> Iterator[None]:
+def translate_errors(doing: str) -> Iterator[None]:
     """Turn the vendor's errors into faults: the job's configuration, or the platform."""
     from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, NoRegionError
 
@@ -82,14 +90,16 @@ def translated(doing: str) -> Iterator[None]:
     except ClientError as error:
         code = str(error.response.get("Error", {}).get("Code"))
         text = f"{doing}: {code}: {error.response.get('Error', {}).get('Message')}"
-        raise (configuration(text) if code in OWN_FAULT else Fault(PLATFORM, text)) from error
+        raise (
+            configuration_failure(text) if code in CONFIGURATION_CODES else RuntimeFailure(PLATFORM, text)
+        ) from error
     except (NoCredentialsError, NoRegionError) as error:
-        raise configuration(f"{doing}: {error}") from error
+        raise configuration_failure(f"{doing}: {error}") from error
     except BotoCoreError as error:
-        raise Fault(PLATFORM, f"{doing}: {type(error).__name__}: {error}") from error
+        raise RuntimeFailure(PLATFORM, f"{doing}: {type(error).__name__}: {error}") from error
 
 
-def split(uri: str) -> tuple[str, str]:
+def split_uri(uri: str) -> tuple[str, str]:
     """Bucket and key."""
     bucket, _, key = uri[len("s3://") :].partition("/")
     return bucket, key
@@ -103,44 +113,42 @@ class S3Store:
 
     def find(self, uri: str) -> list[Entry]:
         """`s3://b/train` is what is under `train/`, else the object `train`: never `train-old`."""
-        bucket, key = split(uri)
-        with translated(f"listing {uri}"):
-            under = self._under(bucket, key.rstrip("/") + "/" if key.strip("/") else "")
-            return under or ([] if key.endswith("/") or not key else self._exactly(bucket, key))
+        bucket, key = split_uri(uri)
+        with translate_errors(f"listing {uri}"):
+            under = self._find_under(bucket, key.rstrip("/") + "/" if key.strip("/") else "")
+            return under or ([] if key.endswith("/") or not key else self._find_object(bucket, key))
 
-    def _under(self, bucket: str, prefix: str) -> list[Entry]:
+    def _find_under(self, bucket: str, prefix: str) -> list[Entry]:
         pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
         return [
-            Entry(f"s3://{bucket}/{found['Key']}", found["Key"][len(prefix) :], found["Size"])
+            Entry(f"s3://{bucket}/{item['Key']}", item["Key"][len(prefix) :], item["Size"])
             for page in pages
-            for found in page.get("Contents", [])
-            if not found["Key"].endswith("/")
+            for item in page.get("Contents", [])
+            if not item["Key"].endswith("/")
         ]
 
-    def _exactly(self, bucket: str, key: str) -> list[Entry]:
+    def _find_object(self, bucket: str, key: str) -> list[Entry]:
         pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=key, MaxKeys=1)
         first = next(iter(pages)).get("Contents", [])  # keys come in order: the exact one before longer ones
         return [
-            Entry(f"s3://{bucket}/{key}", key.rsplit("/", 1)[-1], found["Size"])
-            for found in first
-            if found["Key"] == key
+            Entry(f"s3://{bucket}/{key}", key.rsplit("/", 1)[-1], item["Size"]) for item in first if item["Key"] == key
         ]
 
     def read(self, uri: str) -> bytes:
         """One object's bytes."""
-        bucket, key = split(uri)
-        with translated(f"reading {uri}"):
+        bucket, key = split_uri(uri)
+        with translate_errors(f"reading {uri}"):
             content: bytes = self._client.get_object(Bucket=bucket, Key=key)["Body"].read()
         return content
 
     def fetch(self, uri: str, path: str) -> None:
         """Download in parallel ranges, with retries."""
-        bucket, key = split(uri)
+        bucket, key = split_uri(uri)
         try:
-            with translated(f"fetching {uri}"):
+            with translate_errors(f"fetching {uri}"):
                 self._client.download_file(bucket, key, path)
         except OSError as error:
-            raise disk_fault(error, f"fetching {uri}") from error
+            raise disk_failure(error, f"fetching {uri}") from error
 
     def sink(self, uri: str) -> S3Sink:
         """Upload while it is made: nothing of it needs disk."""
@@ -148,8 +156,8 @@ class S3Store:
 
     def remove(self, uri: str) -> None:
         """Delete the object."""
-        bucket, key = split(uri)
-        with translated(f"deleting {uri}"):
+        bucket, key = split_uri(uri)
+        with translate_errors(f"deleting {uri}"):
             self._client.delete_object(Bucket=bucket, Key=key)
 
 
@@ -158,7 +166,7 @@ class S3Sink:
 
     def __init__(self, client: Any, uri: str) -> None:
         self._client, self._uri = client, uri
-        bucket, key = split(uri)
+        bucket, key = split_uri(uri)
         self._where = {"Bucket": bucket, "Key": key}
         self._buffer = bytearray()
         self._upload: str | None = None
@@ -174,7 +182,7 @@ class S3Sink:
 
     def _send_part(self) -> None:
         body = bytes(self._buffer)
-        with translated(f"uploading {self._uri}"):
+        with translate_errors(f"uploading {self._uri}"):
             if self._upload is None:
                 self._upload = self._client.create_multipart_upload(**self._where)["UploadId"]
             number = len(self._parts) + 1
@@ -188,7 +196,7 @@ class S3Sink:
         """Complete the upload and compare sizes."""
         if self._upload is None:
             body = bytes(self._buffer)
-            with translated(f"uploading {self._uri}"):
+            with translate_errors(f"uploading {self._uri}"):
                 self._client.put_object(**self._where, Body=body, ContentMD5=_md5(body))
         else:
             self._complete()
@@ -197,17 +205,17 @@ class S3Sink:
     def _complete(self) -> None:
         if self._buffer:
             self._send_part()
-        with translated(f"completing {self._uri}"):
+        with translate_errors(f"completing {self._uri}"):
             self._client.complete_multipart_upload(
                 **self._where, UploadId=self._upload, MultipartUpload={"Parts": self._parts}
             )
         self._upload = None
 
     def _verify(self) -> None:
-        with translated(f"verifying {self._uri}"):
+        with translate_errors(f"verifying {self._uri}"):
             size = self._client.head_object(**self._where)["ContentLength"]
         if size != self._total:
-            raise Fault(PLATFORM, f"{self._uri} has {size} bytes after the upload of {self._total}")
+            raise RuntimeFailure(PLATFORM, f"{self._uri} has {size} bytes after the upload of {self._total}")
 
     def abort(self) -> None:
         """Give the parts back; a runtime that is killed leaves them to the bucket's lifecycle rule."""

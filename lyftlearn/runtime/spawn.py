@@ -6,7 +6,7 @@ import os
 import signal
 import warnings
 
-from .faults import IMAGE, Fault, configuration
+from .faults import IMAGE, RuntimeFailure, configuration_failure
 from .signals import WATCHED
 
 TYPE_CHECKING = False
@@ -21,21 +21,21 @@ EXEC_FAILED = 127
 UMASK = 0o022
 
 
-class Program:
-    """What is to be executed, and as whom."""
+class Command:
+    """An argument list with its variables, working directory and user."""
 
     def __init__(
-        self, command: list[str], variables: Mapping[str, str], directory: str, user: dict[str, int] | None
+        self, arguments: list[str], variables: Mapping[str, str], directory: str, user: dict[str, int] | None
     ) -> None:
-        self.command = command
+        self.arguments = arguments
         self.variables = variables
         self.directory = directory
         self.user = user if os.geteuid() == 0 else None
 
 
-def spawn(program: Program, output: int) -> int:
+def spawn(command: Command, output: int) -> int:
     """Start the command with `output` as stdout and stderr; its pid, which is also its process group and session."""
-    _let_open_again(output, program.user)
+    _let_open_again(output, command.user)
     libc = None if os.getpid() == 1 else _libc()
     reading, writing = os.pipe()
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, WATCHED)  # a signal for the child is not to run our handlers in it
@@ -43,14 +43,14 @@ def spawn(program: Program, output: int) -> int:
         warnings.simplefilter("ignore", DeprecationWarning)  # other threads run; the child only executes
         pid = os.fork()
     if pid == 0:
-        _become(program, output, mask, writing, libc)
+        _become(command, output, mask, writing, libc)
     signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     os.close(writing)
     with os.fdopen(reading, "rb") as failures:
         failure = failures.read()
     if failure:
         os.waitpid(pid, 0)
-        raise _explain(program, failure.decode())
+        raise _explain(command, failure.decode())
     return pid
 
 
@@ -60,19 +60,19 @@ def _let_open_again(output: int, user: dict[str, int] | None) -> None:
         os.fchown(output, user["uid"], user["gid"])
 
 
-def _become(program: Program, output: int, mask: set[Any], failures: int, libc: Any) -> NoReturn:
+def _become(command: Command, output: int, mask: set[Any], failures: int, libc: Any) -> NoReturn:
     step = "prepare"
     try:
         _detach(output)
         _restore_signals(mask)
         step = "user"
-        _change_user(program.user)
+        _change_user(command.user)
         if libc:
             libc.prctl(PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
         step = "directory"
-        os.chdir(program.directory)
+        os.chdir(command.directory)
         step = "command"
-        os.execvpe(program.command[0], program.command, program.variables)  # noqa: S606 - nothing of a shell is wanted
+        os.execvpe(command.arguments[0], command.arguments, command.variables)  # noqa: S606 - nothing of a shell is wanted
     except BaseException as error:  # noqa: BLE001 - the parent tells it
         number = getattr(error, "errno", None)
         os.write(failures, f"{step} {number or 0} {getattr(error, 'strerror', None) or error}".encode())
@@ -113,18 +113,18 @@ def _change_user(user: dict[str, int] | None) -> None:
         os.setuid(user["uid"])
 
 
-def _explain(program: Program, failure: str) -> Fault:
+def _explain(command: Command, failure: str) -> RuntimeFailure:
     step, number, text = failure.split(" ", 2)
     if step == "directory":
-        return configuration(f"the working directory {program.directory} cannot be entered: {text}")
+        return configuration_failure(f"the working directory {command.directory} cannot be entered: {text}")
     if int(number) == E2BIG:
-        return configuration(
+        return configuration_failure(
             "command and env together, or one variable, are longer than the kernel passes to a program"
         )
     if step != "command":
-        return configuration(f"the command cannot be started ({step}): {text}")
-    return Fault(
-        IMAGE, f"the command {program.command[0]!r} cannot be executed: {text}. Is it in the image, and on its PATH?"
+        return configuration_failure(f"the command cannot be started ({step}): {text}")
+    return RuntimeFailure(
+        IMAGE, f"the command {command.arguments[0]!r} cannot be executed: {text}. Is it in the image, and on its PATH?"
     )
 
 

@@ -91,7 +91,7 @@ class Gateway:
                 used.close()
 
 
-class Nowhere:
+class NullGateway:
     """No gateway: packets are counted and dropped."""
 
     known = threading.Event()
@@ -104,7 +104,7 @@ class Nowhere:
         """Nothing to close."""
 
 
-Nowhere.known.set()
+NullGateway.known.set()
 
 
 class Relay:
@@ -118,7 +118,7 @@ class Relay:
         udp = _bind_near(address)
         self.port = str(udp.getsockname()[1])
         self._sockets = [udp] + ([_bind_path(path)] if path else [])
-        self._gateway = Gateway(gateway) if gateway else Nowhere()
+        self._gateway = Gateway(gateway) if gateway else NullGateway()
         self._wake, self._waker = os.pipe()
         self._thread = threading.Thread(target=self._work, daemon=True, name="statsd")
         self._thread.start()

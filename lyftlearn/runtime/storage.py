@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from .faults import PLATFORM, Fault, configuration
+from .faults import PLATFORM, RuntimeFailure, configuration_failure
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
             """Leave nothing."""
 
     class Store(Protocol):
-        """What can be done at a place."""
+        """The operations on files at URIs of one scheme."""
 
         def find(self, uri: str) -> list[Entry]:
             """Every file under a directory, or the one file; nothing where there is nothing."""
@@ -49,7 +49,7 @@ FULL = 28  # ENOSPC
 
 
 class Entry:
-    """One file at a place, and its path relative to what was asked for."""
+    """One file: its URI, its path relative to the URI that was searched, and its size in bytes."""
 
     def __init__(self, uri: str, relative: str, size: int) -> None:
         self.uri = uri
@@ -65,7 +65,7 @@ def store_for(uri: str) -> Store:
         return S3Store()
     if uri.startswith(("file://", "/")):
         return FileStore()
-    raise configuration(f"{uri}: expected an s3:// or file:// URI, or an absolute path")
+    raise configuration_failure(f"{uri}: expected an s3:// or file:// URI, or an absolute path")
 
 
 def read_bytes(uri: str) -> bytes:
@@ -74,7 +74,7 @@ def read_bytes(uri: str) -> bytes:
 
 
 def join(uri: str, relative: str) -> str:
-    """A place under a place."""
+    """The URI of `relative` below `uri`."""
     return f"{uri.rstrip('/')}/{relative}"
 
 
@@ -95,7 +95,7 @@ def copy_into(path: str, sink: Sink) -> None:
 
 
 def put(path: str, uri: str) -> None:
-    """Write a file to a place, whole or not at all."""
+    """Write a file to a URI, whole or not at all."""
     sink = store_for(uri).sink(uri)
     try:
         copy_into(path, sink)
@@ -105,11 +105,11 @@ def put(path: str, uri: str) -> None:
         raise
 
 
-def disk_fault(error: OSError, doing: str) -> Fault:
+def disk_failure(error: OSError, doing: str) -> RuntimeFailure:
     """What an error of the local disk means for the job."""
     if error.errno == FULL:
-        return configuration(f"{doing}: the disk is full: ask for more with resources.disk")
-    return Fault(PLATFORM, f"{doing}: {error.strerror} ({error.filename})")
+        return configuration_failure(f"{doing}: the disk is full: ask for more with resources.disk")
+    return RuntimeFailure(PLATFORM, f"{doing}: {error.strerror} ({error.filename})")
 
 
 class FileStore:
@@ -120,12 +120,12 @@ class FileStore:
         path = local_path(uri)
         if os.path.isfile(path):
             return [Entry(path, os.path.basename(path), os.path.getsize(path))]
-        found = []
+        names: list[str] = []
         for directory, folders, files in os.walk(path, followlinks=True):
             folders.sort()
-            found += [os.path.join(directory, name) for name in sorted(files)]
+            names += [os.path.join(directory, name) for name in sorted(files)]
         return [
-            Entry(name, os.path.relpath(name, path), os.path.getsize(name)) for name in found if os.path.isfile(name)
+            Entry(name, os.path.relpath(name, path), os.path.getsize(name)) for name in names if os.path.isfile(name)
         ]
 
     def read(self, uri: str) -> bytes:
@@ -134,7 +134,7 @@ class FileStore:
             with open(local_path(uri), "rb") as file:
                 return file.read()
         except OSError as error:
-            raise configuration(f"{uri} cannot be read: {error.strerror}") from error
+            raise configuration_failure(f"{uri} cannot be read: {error.strerror}") from error
 
     def fetch(self, uri: str, path: str) -> None:
         """Copy content and mode."""
@@ -165,14 +165,14 @@ class FileSink:
             os.makedirs(os.path.dirname(path), exist_ok=True)
             self._file = open(self._temporary, "wb")  # noqa: SIM115 - closed by commit or abort
         except OSError as error:
-            raise disk_fault(error, f"writing {path}") from error
+            raise disk_failure(error, f"writing {path}") from error
 
     def write(self, data: bytes) -> None:
         """Append."""
         try:
             self._file.write(data)
         except OSError as error:
-            raise disk_fault(error, f"writing {self._path}") from error
+            raise disk_failure(error, f"writing {self._path}") from error
 
     def commit(self) -> None:
         """Flush to the disk and move into place."""
@@ -182,7 +182,7 @@ class FileSink:
             self._file.close()
             os.replace(self._temporary, self._path)
         except OSError as error:
-            raise disk_fault(error, f"writing {self._path}") from error
+            raise disk_failure(error, f"writing {self._path}") from error
 
     def abort(self) -> None:
         """Remove what was written."""

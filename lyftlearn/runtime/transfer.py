@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 
-from .faults import PLATFORM, Fault, configuration
-from .storage import disk_fault, join, put, store_for
+from .faults import PLATFORM, RuntimeFailure, configuration_failure
+from .storage import disk_failure, join, put, store_for
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,22 +18,22 @@ ARCHIVES = (".tar.gz", ".tgz", ".tar")
 
 
 def fetch_inputs(bundle: Bundle, layout: Layout) -> None:
-    """Every channel in its place; all that is missing is named at once."""
+    """Every channel into its directory; all missing ones are named at once."""
     faults: list[str] = []
     for channel, entry in bundle["inputs"].items():
-        place = layout.at("inputs", channel)
+        directory = layout.at("inputs", channel)
         if entry.get("mode") != "mounted":
-            faults += _fetch_channel(channel, entry["uri"], place)
-        elif not _has_files(place):
-            faults.append(f"inputs.{channel}: nothing was found at {entry.get('uri') or place}")
+            faults += _fetch_channel(channel, entry["uri"], directory)
+        elif not _has_files(directory):
+            faults.append(f"inputs.{channel}: nothing was found at {entry.get('uri') or directory}")
     if faults:
-        raise configuration(*faults)
+        raise configuration_failure(*faults)
 
 
-def _fetch_channel(channel: str, uri: str, place: str) -> list[str]:
+def _fetch_channel(channel: str, uri: str, directory: str) -> list[str]:
     archive, _, member = uri.partition("#")
-    found = _fetch_member(archive, member, place) if member else fetch(uri, place)
-    return [] if found else [f"inputs.{channel}: nothing is at {uri}"]
+    count = _fetch_member(archive, member, directory) if member else fetch(uri, directory)
+    return [] if count else [f"inputs.{channel}: nothing is at {uri}"]
 
 
 def _has_files(path: str) -> bool:
@@ -42,33 +42,33 @@ def _has_files(path: str) -> bool:
     return any(files for _, _, files in os.walk(path, followlinks=True))
 
 
-def fetch(uri: str, place: str) -> int:
-    """Everything at `uri` into the directory `place`; how many files."""
+def fetch(uri: str, directory: str) -> int:
+    """Everything at `uri` into the directory `directory`; how many files."""
     store = store_for(uri)
     entries = store.find(uri)
-    _refuse_outside(entries, place)
+    _refuse_outside(entries, directory)
     try:
-        _fetch_all(store, entries, place)
+        _fetch_all(store, entries, directory)
     except OSError as error:
-        raise disk_fault(error, f"fetching {uri}") from error
+        raise disk_failure(error, f"fetching {uri}") from error
     return len(entries)
 
 
-def _refuse_outside(entries: list[Entry], place: str) -> None:
+def _refuse_outside(entries: list[Entry], directory: str) -> None:
     for entry in entries:
-        normal = os.path.normpath(os.path.join(place, entry.relative))
-        if entry.relative.startswith("/") or not normal.startswith(os.path.normpath(place) + os.sep):
-            raise configuration(f"{entry.uri} would be written outside of {place}")
+        normal = os.path.normpath(os.path.join(directory, entry.relative))
+        if entry.relative.startswith("/") or not normal.startswith(os.path.normpath(directory) + os.sep):
+            raise configuration_failure(f"{entry.uri} would be written outside of {directory}")
 
 
-def _fetch_all(store: Store, entries: list[Entry], place: str) -> None:
+def _fetch_all(store: Store, entries: list[Entry], directory: str) -> None:
     if len(entries) == 1:
-        _fetch_one(store, entries[0], place)
+        _fetch_one(store, entries[0], directory)
         return
     from concurrent.futures import ThreadPoolExecutor
 
     pool = ThreadPoolExecutor(PARALLEL)
-    waiting = [pool.submit(_fetch_one, store, entry, place) for entry in entries]
+    waiting = [pool.submit(_fetch_one, store, entry, directory) for entry in entries]
     try:
         for future in waiting:
             future.result()
@@ -78,24 +78,24 @@ def _fetch_all(store: Store, entries: list[Entry], place: str) -> None:
         pool.shutdown(wait=False)
 
 
-def _fetch_one(store: Store, entry: Entry, place: str) -> None:
-    path = os.path.join(place, entry.relative)
+def _fetch_one(store: Store, entry: Entry, directory: str) -> None:
+    path = os.path.join(directory, entry.relative)
     os.makedirs(os.path.dirname(path), exist_ok=True)
     store.fetch(entry.uri, path)
     size = os.path.getsize(path)
     if size != entry.size:
-        raise Fault(PLATFORM, f"{entry.uri} has {entry.size} bytes, {size} arrived")
+        raise RuntimeFailure(PLATFORM, f"{entry.uri} has {entry.size} bytes, {size} arrived")
 
 
-def _fetch_member(archive: str, member: str, place: str) -> int:
+def _fetch_member(archive: str, member: str, directory: str) -> int:
     """One output of another job, out of its archive."""
     from .archives import unpack
 
-    with _Downloaded(archive, place) as path:
-        return unpack(path, place, only=member, called=archive) if path else 0
+    with _LocalCopy(archive, directory) as path:
+        return unpack(path, directory, only=member, called=archive) if path else 0
 
 
-class _Downloaded:
+class _LocalCopy:
     """One object as a local file for as long as it is needed."""
 
     def __init__(self, uri: str, near: str) -> None:
@@ -109,7 +109,7 @@ class _Downloaded:
         try:
             store_for(self._uri).fetch(entries[0].uri, self._path)
         except OSError as error:
-            raise disk_fault(error, f"fetching {self._uri}") from error
+            raise disk_failure(error, f"fetching {self._uri}") from error
         return self._path
 
     def __exit__(self, *_: object) -> None:
@@ -122,17 +122,17 @@ def fetch_artifact(bundle: Bundle, layout: Layout) -> None:
     uri = bundle["artifact"]
     if uri is None:
         return
-    place = os.path.realpath(layout.at("model"))
-    found = _unpack_at(uri, place) if uri.endswith(ARCHIVES) else fetch(uri, place)
-    if not found:
-        raise configuration(f"artifact: nothing is at {uri}")
+    directory = os.path.realpath(layout.at("model"))
+    count = _unpack_at(uri, directory) if uri.endswith(ARCHIVES) else fetch(uri, directory)
+    if not count:
+        raise configuration_failure(f"artifact: nothing is at {uri}")
 
 
-def _unpack_at(uri: str, place: str) -> int:
+def _unpack_at(uri: str, directory: str) -> int:
     from .archives import unpack
 
-    with _Downloaded(uri, place) as path:
-        return unpack(path, place, called=uri) if path else 0
+    with _LocalCopy(uri, directory) as path:
+        return unpack(path, directory, called=uri) if path else 0
 
 
 def fetch_source(bundle: Bundle, layout: Layout) -> None:
@@ -142,12 +142,12 @@ def fetch_source(bundle: Bundle, layout: Layout) -> None:
         return
     from .archives import unpack
 
-    place = os.path.realpath(layout.at("source"))
-    with _Downloaded(source["uri"], place) as path:
+    directory = os.path.realpath(layout.at("source"))
+    with _LocalCopy(source["uri"], directory) as path:
         if path is None:
-            raise configuration(f"source: nothing is at {source['uri']}")
+            raise configuration_failure(f"source: nothing is at {source['uri']}")
         _check_digest(path, source)
-        unpack(path, place, called=source["uri"])
+        unpack(path, directory, called=source["uri"])
 
 
 def _check_digest(path: str, source: dict[str, str]) -> None:
@@ -157,11 +157,12 @@ def _check_digest(path: str, source: dict[str, str]) -> None:
     with open(path, "rb") as file:
         for chunk in iter(lambda: file.read(1 << 20), b""):
             digest.update(chunk)
-    if source.get("sha256") not in (None, digest.hexdigest()):
-        raise configuration(f"source: {source['uri']} has sha256 {digest.hexdigest()}, expected {source['sha256']}")
+    actual = digest.hexdigest()
+    if source.get("sha256") not in (None, actual):
+        raise configuration_failure(f"source: {source['uri']} has sha256 {actual}, expected {source['sha256']}")
 
 
 def upload_directory(path: str, uri: str) -> None:
-    """Every file under `path`, links followed, to the same place under `uri`."""
+    """Every file under `path`, links followed, to the same path under `uri`."""
     for entry in store_for(path).find(path):
         put(entry.uri, join(uri, entry.relative))

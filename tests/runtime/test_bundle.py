@@ -13,8 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lyftlearn.runtime import bundle
-from lyftlearn.runtime.faults import Fault
-from lyftlearn.runtime.job import Run
+from lyftlearn.runtime.faults import RuntimeFailure
+from lyftlearn.runtime.job import JobRun
 from lyftlearn.runtime.layout import Layout
 from lyftlearn.runtime.report import Report
 
@@ -34,7 +34,7 @@ def delivered(hyperparameters: Any, directory: Path) -> Any:
     loaded = bundle.load(json.dumps(document(hyperparameters=hyperparameters)))
     layout = Layout(str(directory), str(directory / "ml"))
     Path(layout.at("config")).mkdir(exist_ok=True)
-    run = Run(None, {}, "local", layout, Report(None, tells_success=False))
+    run = JobRun(None, {}, "local", layout, Report(None, reports_success=False))
     run._write_hyperparameters(loaded)
     return json.loads(Path(layout.hyperparameters).read_text())
 
@@ -102,7 +102,7 @@ def test_a_reference_to_something_else_is_refused(tmp_path: Path) -> None:
     (tmp_path / "env.json").write_text("{}")
     path = tmp_path / "bundle.json"
     path.write_text(json.dumps(document(env={"$ref": "env.json", "sha256": "0" * 64})))
-    with pytest.raises(Fault, match="has sha256 44136fa"):
+    with pytest.raises(RuntimeFailure, match="has sha256 44136fa"):
         bundle.load(str(path))
 
 
@@ -113,7 +113,9 @@ def test_a_hyperparameter_named_ref_is_a_hyperparameter(tmp_path: Path) -> None:
 
 def test_a_newer_contract_is_refused_with_the_remedy() -> None:
     """An old runtime must not run half of what a newer client asked for."""
-    with pytest.raises(Fault, match=r"contract 2, this runtime knows up to 1.*bring the image's runtime up to date"):
+    with pytest.raises(
+        RuntimeFailure, match=r"contract 2, this runtime knows up to 1.*bring the image's runtime up to date"
+    ):
         bundle.load(json.dumps({"contract": 2}))
 
 
@@ -124,7 +126,7 @@ def test_unknown_fields_are_kept() -> None:
 
 def test_every_fault_is_listed() -> None:
     """One at a time costs the user a submission each."""
-    with pytest.raises(Fault) as caught:
+    with pytest.raises(RuntimeFailure) as caught:
         bundle.load(json.dumps({"contract": 1, "command": "train", "env": [], "job": {"id": 1}}))
     for fault in ("job.id: expected str", "job.name: missing", "job.kind: missing", "command: expected list", "env:"):
         assert fault in str(caught.value)
@@ -150,7 +152,7 @@ def test_every_fault_is_listed() -> None:
 )
 def test_what_cannot_be_is_refused(fields: dict[str, Any], fault: str) -> None:
     """Whatever wrote the bundle, nothing of it leads out of the job's directories or is guessed at."""
-    with pytest.raises(Fault) as caught:
+    with pytest.raises(RuntimeFailure) as caught:
         bundle.load(json.dumps(document(**fields)))
     assert fault in str(caught.value)
     assert caught.value.reason == "configuration"

@@ -14,11 +14,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lyftlearn.runtime.log import Log, Words
+from lyftlearn.runtime.log import Log, TeeStream
 from lyftlearn.runtime.output import BlankLines
 from lyftlearn_sagemaker._logs import _as_printed
 
-from .test_init import runtime_pid
+from .test_supervisor import runtime_pid
 
 LINE = rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}Z (.*\n?)"
 
@@ -80,7 +80,7 @@ def test_a_disk_that_is_full(tmp_path: Path, capsys: pytest.CaptureFixture[str])
 def test_the_runtime_s_own_words(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Why a job could not start stands in its log, and is read there after the pod is gone."""
     log = Log(str(tmp_path), 0, str(tmp_path), "")
-    print("lyftlearn: no such input", file=Words(sys.stderr, log))
+    print("lyftlearn: no such input", file=TeeStream(sys.stderr, log))
     log.keep()
     assert kept(tmp_path)[1] == b"lyftlearn: no such input\n"
     assert capsys.readouterr().err == "lyftlearn: no such input\n"
@@ -119,7 +119,7 @@ def test_blank_lines_survive_a_service_that_takes_no_empty_message(text: str, cu
     """CloudWatch drops them; wherever the pipe cuts the output, its reader gets every line back, and no other line."""
     blank, carried = BlankLines(), b""
     for start, end in itertools.pairwise([0, *sorted(cuts), len(text)]):
-        carried += blank.spaced(text[start:end].encode()) if end > start else b""
+        carried += blank.pad(text[start:end].encode()) if end > start else b""
     messages = (carried + blank.end()).decode().removesuffix("\n").split("\n") if text else []
     assert "" not in messages
     assert [_as_printed(message) for message in messages] == (text.removesuffix("\n").split("\n") if text else [])

@@ -14,7 +14,7 @@ import pytest
 from moto.server import ThreadedMotoServer
 
 from lyftlearn.runtime import s3, secrets
-from lyftlearn.runtime.faults import Fault
+from lyftlearn.runtime.faults import RuntimeFailure
 from lyftlearn.runtime.report import last_words
 
 CANARY = "canary-7f3a9b-do-not-tell"
@@ -55,7 +55,7 @@ def test_variables_follow_envfrom() -> None:
         "one": {"USER": b"a", "1ST": b"x", "with space": b"x", "tls.key": b"k", "..bad": b"x", "NUL": b"a\0"},
         "two": {"USER": b"b"},
     }
-    assert secrets.variables(found) == {"USER": "b", "tls.key": "k"}
+    assert secrets.environment_variables(found) == {"USER": "b", "tls.key": "k"}
 
 
 def test_env_beats_secrets(containers: Any) -> None:
@@ -88,7 +88,7 @@ def test_every_missing_secret_is_named(aws: str) -> None:
     client = boto3.client("secretsmanager", endpoint_url=aws, region_name=REGION)
     client.create_secret(Name="there", SecretString=CANARY)
     provider = {"type": "secretsmanager", "region": REGION, "endpoint": aws}
-    with pytest.raises(Fault) as caught:
+    with pytest.raises(RuntimeFailure) as caught:
         secrets.fetch(["there", "gone", "lost"], provider, {})
     assert caught.value.reason == "configuration"
     assert "gone" in str(caught.value)
@@ -165,11 +165,11 @@ def test_confidant_s_tokens_and_key_names(confidant: dict[str, Any]) -> None:
 
 def test_confidant_s_refusals_are_the_configuration_s(confidant: dict[str, Any]) -> None:
     """A wrong context, service or name is for the user to mend, and says which."""
-    with pytest.raises(Fault, match="401"):
+    with pytest.raises(RuntimeFailure, match="401"):
         secrets.fetch(["db"], {**confidant, "to": "somebody-else"}, {})
-    with pytest.raises(Fault, match="404 for the service 'other'"):
+    with pytest.raises(RuntimeFailure, match="404 for the service 'other'"):
         secrets.fetch(["db"], {**confidant, "service": "other"}, {})
-    with pytest.raises(Fault, match="mail: there is no such secret") as caught:
+    with pytest.raises(RuntimeFailure, match="mail: there is no such secret") as caught:
         secrets.fetch(["db", "mail"], confidant, {})
     assert caught.value.reason == "configuration"
 
@@ -180,7 +180,7 @@ def test_confidant_may_be_away_for_a_moment(confidant: dict[str, Any], monkeypat
     monkeypatch.setattr(Confidant, "failures", 2)
     assert set(secrets.fetch(["db"], confidant, {})) == {"db"}
     monkeypatch.setattr(Confidant, "failures", 100)
-    with pytest.raises(Fault) as caught:
+    with pytest.raises(RuntimeFailure) as caught:
         secrets.fetch(["db"], confidant, {})
     assert caught.value.reason == "platform"
 

@@ -17,7 +17,7 @@ from moto.server import ThreadedMotoServer
 
 from lyftlearn.runtime import archives, s3, storage, transfer
 from lyftlearn.runtime.checkpoints import Checkpoints
-from lyftlearn.runtime.faults import Fault
+from lyftlearn.runtime.faults import RuntimeFailure
 
 AWS = {
     "AWS_ACCESS_KEY_ID": "k",
@@ -83,14 +83,14 @@ def test_a_whole_bucket_and_nothing(bucket: Any, tmp_path: Path) -> None:
 def test_keys_that_would_leave_the_channel_are_refused(bucket: Any, tmp_path: Path) -> None:
     """A key is any text; a path is not."""
     put(bucket, **{"in__..__..__x": b"1", "in__ok": b"2"})
-    with pytest.raises(Fault, match="outside"):
+    with pytest.raises(RuntimeFailure, match="outside"):
         transfer.fetch(f"s3://{bucket.name}/in/", str(tmp_path / "channel"))
     assert tree(tmp_path) == {}
 
 
 def test_a_bucket_that_is_not_there_is_the_job_s_fault(bucket: Any, tmp_path: Path) -> None:
     """The reason tells whom to ask: CONFIGURATION is the user's, PLATFORM is not."""
-    with pytest.raises(Fault, match="NoSuchBucket") as caught:
+    with pytest.raises(RuntimeFailure, match="NoSuchBucket") as caught:
         transfer.fetch("s3://no-such-bucket-here/x", str(tmp_path))
     assert caught.value.reason == "configuration"
 
@@ -133,7 +133,7 @@ def test_a_short_upload_is_a_failure(bucket: Any, monkeypatch: pytest.MonkeyPatc
     sink = storage.store_for("s3://x").sink(f"s3://{bucket.name}/model")
     sink.write(b"1234")
     monkeypatch.setattr(sink, "_total", 5)
-    with pytest.raises(Fault, match="has 4 bytes after the upload of 5") as caught:
+    with pytest.raises(RuntimeFailure, match="has 4 bytes after the upload of 5") as caught:
         sink.commit()
     assert caught.value.reason == "platform"
 
@@ -287,7 +287,7 @@ def test_members_that_leave_the_destination_are_refused(tmp_path: Path, members:
             member.type = tarfile.REGTYPE if link is None else tarfile.FIFOTYPE if link == "FIFO" else tarfile.SYMTYPE
             member.linkname = link or ""
             archive.addfile(member)
-    with pytest.raises(Fault, match="refused"):
+    with pytest.raises(RuntimeFailure, match="refused"):
         archives.unpack(str(tmp_path / "bad.tar.gz"), str(tmp_path / "out/in"))
     assert not (tmp_path / "out/up").exists()
 
@@ -300,7 +300,7 @@ def test_a_damaged_archive_is_named(tmp_path: Path) -> None:
         member.size = 1 << 16
         archive.addfile(member, io.BytesIO(os.urandom(1 << 16)))
     path.write_bytes(path.read_bytes()[:-20000])
-    with pytest.raises(Fault, match=r"m\.tar\.gz"):
+    with pytest.raises(RuntimeFailure, match=r"m\.tar\.gz"):
         archives.unpack(str(path), str(tmp_path / "out"))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from ..faults import configuration, no_such_secret
+from ..faults import configuration_failure, no_such_secret
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,30 +20,32 @@ def fetch(names: list[str], provider: dict[str, Any], environ: Mapping[str, str]
     """Every secret's keys and values, in the order of `names`; all that is missing is named at once."""
     kind = provider.get("type")
     if kind == "files":
-        from .injected import from_files
+        from .files import from_files
 
-        found = from_files(names, provider)
+        fetched = from_files(names, provider)
     elif kind == "variables":
-        from .injected import from_variables
+        from .variables import from_variables
 
-        found = from_variables(names, provider, environ)
+        fetched = from_variables(names, provider, environ)
     elif kind == "secretsmanager":
         from .secretsmanager import from_secrets_manager
 
-        found = from_secrets_manager(names, provider)
+        fetched = from_secrets_manager(names, provider)
     elif kind == "confidant":
         from .confidant import from_confidant
 
-        found = from_confidant(names, provider)
+        fetched = from_confidant(names, provider)
     else:
-        raise configuration(f"secrets.provider.type: {kind!r} is none of files, variables, secretsmanager, confidant")
-    missing = [name for name in names if name not in found]
+        raise configuration_failure(
+            f"secrets.provider.type: {kind!r} is none of files, variables, secretsmanager, confidant"
+        )
+    missing = [name for name in names if name not in fetched]
     if missing:
-        raise configuration(*(no_such_secret(name) for name in missing))
-    return {name: found[name] for name in names}
+        raise configuration_failure(*(no_such_secret(name) for name in missing))
+    return {name: fetched[name] for name in names}
 
 
-def variables(secrets: Secrets) -> dict[str, str]:
+def environment_variables(secrets: Secrets) -> dict[str, str]:
     """As `envFrom` gives them: later secrets win, and a key that is no variable's name is a file only."""
     return {
         key: value.decode("utf-8", "surrogateescape")
@@ -53,6 +55,6 @@ def variables(secrets: Secrets) -> dict[str, str]:
     }
 
 
-def values(secrets: Secrets) -> list[str]:
+def secret_values(secrets: Secrets) -> list[str]:
     """Every value as text, to be kept out of messages."""
     return [value.decode("utf-8", "replace").strip() for keys in secrets.values() for value in keys.values()]

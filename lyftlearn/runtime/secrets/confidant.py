@@ -6,8 +6,8 @@ import base64
 import json
 import time
 
-from ..faults import PLATFORM, Fault, configuration
-from ..s3 import aws_client, translated
+from ..faults import PLATFORM, RuntimeFailure, configuration_failure
+from ..s3 import aws_client, translate_errors
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def from_confidant(names: list[str], provider: dict[str, Any]) -> dict[str, dict
     """Credentials of the service, by their names."""
     change_case = CASES.get(provider.get("case", "upper"))
     if change_case is None:
-        raise configuration(f"secrets.provider.case: {provider['case']!r} is neither 'upper' nor 'lower'")
+        raise configuration_failure(f"secrets.provider.case: {provider['case']!r} is neither 'upper' nor 'lower'")
     answer = _ask(provider)
     return {
         credential["name"]: {change_case(key): value.encode() for key, value in credential["credential_pairs"].items()}
@@ -45,7 +45,7 @@ def _ask(provider: dict[str, Any]) -> dict[str, Any]:
 
     url = f"{provider['url'].rstrip('/')}/v1/services/{quote(provider['service'], safe='')}?metadata_only=False"
     if not url.startswith(("https://", "http://")):
-        raise configuration("secrets.provider.url: expected an http:// or https:// URL")
+        raise configuration_failure("secrets.provider.url: expected an http:// or https:// URL")
     request = Request(url, headers={"Authorization": _authorization(provider)})  # noqa: S310 - the scheme was checked
     for left in reversed(range(TRIES)):
         try:
@@ -55,16 +55,16 @@ def _ask(provider: dict[str, Any]) -> dict[str, Any]:
         except HTTPError as error:
             fault = _refusal(error.code, provider)
         except (URLError, OSError, ValueError) as error:
-            fault = Fault(PLATFORM, f"Confidant at {provider['url']} gave no answer: {type(error).__name__}")
+            fault = RuntimeFailure(PLATFORM, f"Confidant at {provider['url']} gave no answer: {type(error).__name__}")
         if fault.reason != PLATFORM or not left:
             raise fault
         time.sleep(TRIES - left)
     raise AssertionError
 
 
-def _refusal(status: int, provider: dict[str, Any]) -> Fault:
+def _refusal(status: int, provider: dict[str, Any]) -> RuntimeFailure:
     text = f"Confidant answered {status} for the service {provider['service']!r}"
-    return configuration(text) if status in (400, 401, 403, 404) else Fault(PLATFORM, text)
+    return configuration_failure(text) if status in (400, 401, 403, 404) else RuntimeFailure(PLATFORM, text)
 
 
 def _authorization(provider: dict[str, Any]) -> str:
@@ -79,6 +79,6 @@ def _token(provider: dict[str, Any], user_type: str) -> str:
     payload = json.dumps(dict(zip(("not_before", "not_after"), times))).encode()
     context = {"from": provider["from"], "to": provider.get("to", "confidant"), "user_type": user_type}
     kms = aws_client("kms", provider.get("region"), provider.get("endpoint"))
-    with translated("encrypting the token for Confidant"):
+    with translate_errors("encrypting the token for Confidant"):
         answer = kms.encrypt(KeyId=provider["auth_key"], Plaintext=payload, EncryptionContext=context)
     return base64.b64encode(answer["CiphertextBlob"]).decode()

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 
-from ..faults import configuration, no_such_secret
-from ..s3 import aws_client, translated
+from ..faults import configuration_failure, no_such_secret
+from ..s3 import aws_client, translate_errors
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,27 +22,27 @@ def from_secrets_manager(names: list[str], provider: dict[str, Any]) -> dict[str
     """Secrets by name or ARN after `prefix`; those that could not be fetched are named with the service's reason."""
     client = aws_client("secretsmanager", provider.get("region"), provider.get("endpoint"))
     identifiers = {provider.get("prefix", "") + name: name for name in names}
-    found: dict[str, dict[str, bytes]] = {}
+    fetched: dict[str, dict[str, bytes]] = {}
     faults: list[str] = []
-    wanted = list(identifiers)
-    for start in range(0, len(wanted), BATCH):
-        _fetch_batch(client, wanted[start : start + BATCH], identifiers, found, faults)
+    names_to_fetch = list(identifiers)
+    for start in range(0, len(names_to_fetch), BATCH):
+        _fetch_batch(client, names_to_fetch[start : start + BATCH], identifiers, fetched, faults)
     if faults:
-        raise configuration(*faults)
-    return found
+        raise configuration_failure(*faults)
+    return fetched
 
 
 def _fetch_batch(
-    client: Any, batch: list[str], identifiers: dict[str, str], found: dict[str, dict[str, bytes]], faults: list[str]
+    client: Any, batch: list[str], identifiers: dict[str, str], fetched: dict[str, dict[str, bytes]], faults: list[str]
 ) -> None:
     request: dict[str, Any] = {"SecretIdList": batch}
     while True:
-        with translated("fetching secrets from Secrets Manager"):
+        with translate_errors("fetching secrets from Secrets Manager"):
             answer = client.batch_get_secret_value(**request)
         for value in answer.get("SecretValues", []):
             identifier = value["Name"] if value["Name"] in identifiers else value["ARN"]
             if identifier in identifiers:
-                found[identifiers[identifier]] = _keys(value)
+                fetched[identifiers[identifier]] = _keys(value)
         faults += [_fault(error, identifiers) for error in answer.get("Errors", [])]
         if not answer.get("NextToken"):
             return

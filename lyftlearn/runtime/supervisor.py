@@ -6,7 +6,7 @@ import os
 import signal
 import time
 
-from .faults import EXIT_STOPPED, EXIT_TIMEOUT, OUT_OF_MEMORY, TIMEOUT, USER_ERROR, Stop
+from .faults import EXIT_STOPPED, EXIT_TIMEOUT, OUT_OF_MEMORY, TIMEOUT, USER_ERROR, StopRequested
 from .memory import out_of_memory_kills
 from .output import Pump
 from .signals import FORWARDED, STOPPING, Signals
@@ -16,7 +16,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .spawn import Program
+    from .spawn import Command
 
 LONGEST_WAIT = 3600.0
 GROUP_POLL = 0.05
@@ -25,7 +25,7 @@ LEFTOVERS_WAIT = 10.0
 """Seconds for killed processes to be gone: longer only where one hangs in the kernel."""
 
 
-class Outcome:
+class CommandOutcome:
     """How the command ended."""
 
     def __init__(self) -> None:
@@ -64,18 +64,18 @@ class Outcome:
         return self.status or 0
 
 
-class Supervisor:
+class CommandSupervisor:
     """Runs the command until it succeeds, may not be repeated, or is to end."""
 
     def __init__(
         self,
-        program: Callable[[int], Program],
+        command_for: Callable[[int], Command],
         timeout: float | None,
         grace: float,
         retries: int,
         new_pump: Callable[[], Pump] = Pump,
     ) -> None:
-        self._program = program
+        self._command_for = command_for
         self._new_pump = new_pump
         self._timeout = timeout
         self._grace = grace
@@ -85,10 +85,10 @@ class Supervisor:
         self._pid = 0
         self._leader: int | None = None
         self._signals = Signals()
-        self.outcome = Outcome()
+        self.outcome = CommandOutcome()
 
-    def run(self, on_start: Callable[[int, float], None]) -> Outcome:
-        """Run every attempt; `on_start` is told each one's number and time."""
+    def run(self, on_start: Callable[[int, float], None]) -> CommandOutcome:
+        """Run every attempt; `on_start` gets each one's number and time."""
         with self._signals:
             try:
                 adopt_orphans()
@@ -96,7 +96,7 @@ class Supervisor:
             finally:
                 end_everything(self._pid)
         if not self.outcome.cause and STOPPING & set(self._signals.take()):
-            raise Stop
+            raise StopRequested
         return self.outcome
 
     def _attempts(self, on_start: Callable[[int, float], None]) -> None:
@@ -112,7 +112,7 @@ class Supervisor:
             self._note_start(number, on_start)  # while nothing else is written
         pump.start()
         try:
-            self._pid = spawn(self._program(number), pump.writing)
+            self._pid = spawn(self._command_for(number), pump.writing)
         finally:
             os.close(pump.writing)
         if number == 1:
@@ -133,19 +133,19 @@ class Supervisor:
 
     def _watch(self) -> None:
         """Until the command has ended; where it is to end, until its process group has, or grace is over."""
-        while not self._over():
-            self._signals.wait(self._patience())
+        while not self._is_over():
+            self._signals.wait(self._longest_wait())
             for number in self._signals.take():
                 self._receive(number)
             self._reap()
-            self._look_at_clock()
+            self._check_deadline()
 
-    def _over(self) -> bool:
+    def _is_over(self) -> bool:
         if self._kill_at is None:
             return self._leader is not None
         return time.monotonic() >= self._kill_at or not group_alive(self._pid)
 
-    def _patience(self) -> float:
+    def _longest_wait(self) -> float:
         if self._leader is not None:
             return GROUP_POLL
         ends = [end for end in (self._kill_at, self._deadline if self._kill_at is None else None) if end is not None]
@@ -157,7 +157,7 @@ class Supervisor:
         elif number in FORWARDED:
             _signal_group(self._pid, number)
 
-    def _look_at_clock(self) -> None:
+    def _check_deadline(self) -> None:
         if self._deadline is not None and time.monotonic() >= self._deadline and self._leader is None:
             self._end(TIMEOUT)
 
@@ -227,14 +227,14 @@ def end_everything(group: int) -> None:
 
 
 def _children() -> list[int]:
-    found = []
+    children: list[int] = []
     for task in os.listdir("/proc/self/task"):
         try:
             with open(f"/proc/self/task/{task}/children", encoding="ascii") as file:
-                found += [int(pid) for pid in file.read().split()]
+                children += [int(pid) for pid in file.read().split()]
         except OSError:
             continue
-    return found
+    return children
 
 
 def _kill(pid: int) -> None:

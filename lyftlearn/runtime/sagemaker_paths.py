@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 
-from .faults import configuration
+from .faults import configuration_failure
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -56,25 +56,25 @@ def _link_inputs(layout: Layout) -> None:
     _link(layout.at("inputs"), target)
 
 
-def _show(channel: str, place: str) -> None:
-    """Move a channel to its place and leave a link behind; where it cannot be moved, link to each of its files."""
+def _show(channel: str, target: str) -> None:
+    """Move a channel below the inputs and leave a link behind; where it cannot be moved, link to each of its files."""
     if os.path.islink(channel) or not os.path.isdir(channel):  # moved by an earlier start; or nothing came
         return
     try:
-        os.rename(channel, place)
+        os.rename(channel, target)
     except OSError:  # a mount of its own, as streamed channels are, or read-only
-        _mirror(channel, place)
+        _mirror(channel, target)
         return
-    os.symlink(place, channel)
+    os.symlink(target, channel)
 
 
-def _mirror(channel: str, place: str) -> None:
+def _mirror(channel: str, target: str) -> None:
     for directory, folders, files in os.walk(channel):
-        shown = os.path.normpath(os.path.join(place, os.path.relpath(directory, channel)))
-        os.makedirs(shown, exist_ok=True)
+        mirror = os.path.normpath(os.path.join(target, os.path.relpath(directory, channel)))
+        os.makedirs(mirror, exist_ok=True)
         for name in files + [folder for folder in folders if os.path.islink(os.path.join(directory, folder))]:
-            if not os.path.lexists(os.path.join(shown, name)):
-                os.symlink(os.path.join(directory, name), os.path.join(shown, name))
+            if not os.path.lexists(os.path.join(mirror, name)):
+                os.symlink(os.path.join(directory, name), os.path.join(mirror, name))
 
 
 def _link(path: str, target: str) -> None:
@@ -89,7 +89,9 @@ def _link(path: str, target: str) -> None:
 
 def _remove_empty(path: str) -> None:
     if os.listdir(path):
-        raise configuration(f"{path} is not empty in the image, and belongs to the job: remove it from the image")
+        raise configuration_failure(
+            f"{path} is not empty in the image, and belongs to the job: remove it from the image"
+        )
     os.rmdir(path)
 
 

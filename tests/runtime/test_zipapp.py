@@ -12,8 +12,10 @@ import lyftlearn.runtime
 from lyftlearn._zipapp import archive_bytes, runtime_archive, runtime_sources
 
 SOURCES = sorted(Path(str(lyftlearn.runtime.__file__)).parent.rglob("*.py"))
-PYTHONS = sorted(Path("~/.pyenv/versions").expanduser().glob("3.*/bin/python3")) or [Path(sys.executable)]
-ABLE = [path for path in PYTHONS if tuple(map(int, path.parts[-3].split(".")[:2])) >= (3, 8)] or [Path(sys.executable)]
+PYTHONS = {"this": Path(sys.executable)}
+for version in sorted(Path("~/.pyenv/versions").expanduser().glob("3.*")):
+    if tuple(map(int, version.name.split(".")[:2])) >= (3, 8):
+        PYTHONS[version.name] = version / "bin/python3"
 
 
 def test_the_same_sources_make_the_same_bytes(tmp_path: Path) -> None:
@@ -41,9 +43,9 @@ def test_byte_code_is_used_where_it_fits(tmp_path: Path) -> None:
     archive = runtime_archive(tmp_path, compiled=True)
     assert archive != runtime_archive(tmp_path)
     verbose = [sys.executable, "-I", "-S", "-v", str(archive), "version"]
-    told = subprocess.run(verbose, capture_output=True, text=True, check=True).stderr
-    assert "matches" in told or "code object from" in told
-    for python in ABLE:
+    imports = subprocess.run(verbose, capture_output=True, text=True, check=True).stderr
+    assert "matches" in imports or "code object from" in imports
+    for python in PYTHONS.values():
         assert subprocess.run([python, "-I", "-S", archive, "version"], check=True, capture_output=True).stdout
 
 
@@ -59,7 +61,7 @@ def test_it_imports_the_standard_library_and_itself(path: Path) -> None:
     assert found <= set(sys.stdlib_module_names) | ({"boto3", "botocore"} if path.stem == "s3" else set())
 
 
-@pytest.mark.parametrize("python", ABLE, ids=[path.parts[-3] for path in ABLE])
+@pytest.mark.parametrize("python", PYTHONS.values(), ids=list(PYTHONS))
 @pytest.mark.parametrize("substrate", ["kubernetes", "sagemaker"])
 def test_every_python_runs_it(containers: Any, python: Path, substrate: str) -> None:
     """Old images stay as they are: hyperparameters, secrets, metrics, packing, retries, and a report."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 
-from ..faults import configuration
+from ..faults import configuration_failure
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,13 +34,13 @@ class SecretFiles:
                 for key, value in keys.items():
                     self._put(secret, key, value)
         except OSError as error:
-            raise configuration(f"secrets: {error.filename}: {error.strerror}") from error
+            raise configuration_failure(f"secrets: {error.filename}: {error.strerror}") from error
 
     def _choose_memory(self) -> None:
         if not os.path.islink(self._path) and filesystem(self._path) in IN_MEMORY:
             return
         if os.path.ismount(self._path):
-            raise configuration(f"secrets: {self._path} is mounted, but not from memory")
+            raise configuration_failure(f"secrets: {self._path} is mounted, but not from memory")
         shutil.rmtree(self._apart, ignore_errors=True)
         os.mkdir(self._apart, 0o755)
         os.unlink(self._path) if os.path.islink(self._path) else os.rmdir(self._path)

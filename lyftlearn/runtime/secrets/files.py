@@ -1,4 +1,4 @@
-"""Secrets that the substrate has put into the container."""
+"""Secrets that the substrate has mounted as files."""
 
 from __future__ import annotations
 
@@ -6,10 +6,7 @@ import os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from typing import Any
-
-PREFIX = "LYFTLEARN_SUBSTRATE_SECRET_"
 
 
 def from_files(names: list[str], provider: dict[str, Any]) -> dict[str, dict[str, bytes]]:
@@ -26,18 +23,3 @@ def _read_all(directory: str) -> dict[str, bytes]:
 def _read(path: str) -> bytes:
     with open(path, "rb") as file:
         return file.read()
-
-
-def from_variables(
-    names: list[str], provider: dict[str, Any], environ: Mapping[str, str]
-) -> dict[str, dict[str, bytes]]:
-    """Variables `<prefix><place in names>_<key>`, which the command never sees under those names."""
-    prefix = provider.get("prefix", PREFIX)
-    found = {name: _with_prefix(f"{prefix}{index}_", environ) for index, name in enumerate(names)}
-    return {name: keys for name, keys in found.items() if keys}
-
-
-def _with_prefix(prefix: str, environ: Mapping[str, str]) -> dict[str, bytes]:
-    return {
-        name[len(prefix) :]: os.fsencode(value) for name, value in sorted(environ.items()) if name.startswith(prefix)
-    }
