@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 PREFIX = "lyftlearn/1 "
 LAST_WORDS = 700
-"""Characters that the report quotes. Kubernetes keeps 4096 bytes; SageMaker 1024 characters, the first line included."""
+"""Characters that the report quotes. Kubernetes keeps 4096 bytes; SageMaker 1024 characters, first line included."""
 REPORT_VARIABLE = "LYFTLEARN_SUBSTRATE_REPORT"
 PROGRESS_VARIABLE = "LYFTLEARN_SUBSTRATE_PROGRESS"
 IN_THE_LOG = "-"
