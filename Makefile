@@ -88,7 +88,7 @@ requirements:
 
 # The same suites against a real cluster or account, by variables: docs/kubernetes.md, docs/sagemaker.md.
 test-cluster: .venv/ready
-	$(BIN)/python -m pytest -q tests/kubernetes/test_conformance.py
+	$(BIN)/python -m pytest -q tests/backends/kubernetes/test_conformance.py
 
 test-sagemaker: .venv/ready
 	$(BIN)/python -m pytest -q tests/sagemaker/test_conformance.py

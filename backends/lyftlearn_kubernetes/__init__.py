@@ -9,6 +9,6 @@ if TYPE_CHECKING:
 
 def create(settings: BackendSettings) -> Backend:
     """Return the backend of `settings`. Nothing is contacted yet."""
-    from lyftlearn_kubernetes._backend import KubernetesBackend  # noqa: PLC0415 - only for those who use it
+    from lyftlearn_kubernetes.backend import KubernetesBackend  # noqa: PLC0415 - only for those who use it
 
     return KubernetesBackend(settings)

@@ -13,9 +13,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from tests.kubernetes.cluster import server, validation
-from tests.kubernetes.cluster.cluster import NAMESPACE
-from tests.kubernetes.cluster.store import ApiError, Object, Store, now
+from tests.doubles.cluster import server, validation
+from tests.doubles.cluster.cluster import NAMESPACE
+from tests.doubles.cluster.store import ApiError, Object, Store, now
 
 OTHERS = {"batch.volcano.sh": "VolcanoJob", "trainer.kubeflow.org": "TrainJob"}
 REPORT = 'lyftlearn/1 {"exit_code":0,"reason":null,"attempt":1,"started_at":0}\n'

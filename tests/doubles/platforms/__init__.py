@@ -21,8 +21,8 @@ from typing import Any
 
 import boto3
 
-from tests.kubernetes.cluster.cluster import IMAGE as POD_IMAGE
-from tests.kubernetes.cluster.cluster import Cluster
+from tests.doubles.cluster.cluster import IMAGE as POD_IMAGE
+from tests.doubles.cluster.cluster import Cluster
 from tests.sagemaker.conftest import BUCKET, CREDENTIALS, ROLE
 from tests.sagemaker.conftest import IMAGE as TRAINING_IMAGE
 from tests.sagemaker.service import serving

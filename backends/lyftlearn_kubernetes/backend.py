@@ -1,0 +1,113 @@
+"""The contract, fulfilled with a cluster's API."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from lyftlearn.backend import Backend, runtime_archive
+from lyftlearn_kubernetes import doctor, labels, options
+from lyftlearn_kubernetes.api.cluster import JOBS, Cluster
+from lyftlearn_kubernetes.api.errors import translate_errors
+from lyftlearn_kubernetes.logs.reader import LogReader
+from lyftlearn_kubernetes.status import jobs, listing, observed
+from lyftlearn_kubernetes.status.deadlines import DeadlineEnforcer
+from lyftlearn_kubernetes.status.informer import SILENCE
+from lyftlearn_kubernetes.status.jobs import JobObserver
+from lyftlearn_kubernetes.status.watcher import JobWatcher
+from lyftlearn_kubernetes.submission import planner, runtime
+from lyftlearn_kubernetes.submission.submitter import JobCreator
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from lyftlearn.backend import (
+        BackendSettings,
+        Capabilities,
+        Check,
+        Following,
+        JobQuery,
+        JobRecord,
+        JobSpec,
+        LogLine,
+        LogQuery,
+        Plan,
+    )
+    from lyftlearn.events import JobEvent
+    from lyftlearn_kubernetes.submission.runtime import RuntimeConfigMap
+
+
+class KubernetesBackend(Backend):
+    """Jobs in one namespace of one cluster. What talks to it is loaded when it is first used."""
+
+    def __init__(self, settings: BackendSettings) -> None:
+        self.name = settings.name
+        self._settings = settings
+        self._options = options.read(settings)
+        self._capabilities = planner.capabilities(self._options)
+        self._planner = planner.Planner(settings.name, self._options, settings.storage_url, self._runtime_config_map)
+        self._cluster = Cluster(self._options)
+        self._observer = JobObserver(self._cluster)
+        self._enforcer = DeadlineEnforcer(self._cluster, self._options)
+        self._creator = JobCreator(self._cluster, self._observer, settings.storage_url)
+        self._known: set[str] = set()
+        self.silence = SILENCE
+        """Seconds without a byte after which a watch counts as dead."""
+
+    def capabilities(self) -> Capabilities:
+        """What Jobs can do."""
+        return self._capabilities
+
+    def plan(self, spec: JobSpec) -> Plan:
+        """The objects of a submission; the Job carries its own bundle."""
+        return self._planner.plan(spec)
+
+    def submit(self, plan: Plan) -> JobRecord:
+        """Create the shared objects that are missing, then the Job."""
+        record = self._creator.submit(plan)
+        self._known.add(record.id)
+        return record
+
+    def describe(self, job_id: str) -> JobRecord:
+        """Read the Job and its pods; end it if it has waited for too long."""
+        document = jobs.fetch(self._cluster, job_id)
+        pods = jobs.pods_of(self._cluster, job_id)
+        job = self._enforcer.end_if_overdue(observed.job(document), pods)
+        self._known.add(job_id)
+        return jobs.record(document, self._observer.event(job, pods))
+
+    def list(self, query: JobQuery) -> Iterator[JobRecord]:
+        """Two lists, whatever the number of jobs."""
+        return listing.records(self._cluster, query)
+
+    def logs(self, job_id: str, query: LogQuery) -> Iterator[LogLine]:
+        """From the pods, and from the storage where those are gone."""
+        return LogReader(self._cluster, self._settings.storage_url).lines(job_id, query)
+
+    def stop(self, job_id: str) -> None:
+        """One patch: an annotation, and a deadline that has passed."""
+        job = observed.job(jobs.fetch(self._cluster, job_id))
+        if job.finished or job.stop is not None:
+            return
+        wish = jobs.end_patch({labels.STOP: f"{jobs.now():%Y-%m-%dT%H:%M:%S.%fZ}"})
+        with translate_errors("stopping jobs"):
+            self._cluster.patch(JOBS, job_id, wish)
+
+    def watch(self, following: Following) -> Iterator[JobEvent]:
+        """One watch of Jobs and one of pods for every followed job."""
+        return JobWatcher(self._cluster, self._observer, self._enforcer, self._known, self.silence).events(following)
+
+    def outputs(self, job_id: str) -> Mapping[str, str]:
+        """As the Job has them in an annotation."""
+        return jobs.outputs(jobs.fetch(self._cluster, job_id))
+
+    def diagnose(self) -> Iterator[Check]:
+        """Version, namespace, permissions, quotas, storage."""
+        return doctor.checks(self._cluster, self._options, self._settings.storage_url)
+
+    @cached_property
+    def _runtime(self) -> RuntimeConfigMap:
+        return runtime.runtime_config_map(runtime_archive(self._settings.home / "cache"))
+
+    def _runtime_config_map(self) -> RuntimeConfigMap:
+        return self._runtime

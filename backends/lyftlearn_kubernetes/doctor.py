@@ -1,0 +1,128 @@
+"""What an operator should know of a cluster before jobs go there."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from lyftlearn.backend import Check, Verdict
+from lyftlearn.errors import AccessDenied, InvalidJob, LyftLearnError
+from lyftlearn_kubernetes.api.cluster import CONFIG_MAPS, EVENTS, JOBS, PODS, QUOTAS, SERVICES
+from lyftlearn_kubernetes.api.errors import translate_errors
+from lyftlearn_kubernetes.options import is_visible
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from lyftlearn_kubernetes.api.cluster import Cluster
+    from lyftlearn_kubernetes.options import Options
+
+OLDEST = (1, 29)  # the first with native sidecars switched on
+NEEDED = (
+    ("create", JOBS),
+    ("get", JOBS),
+    ("list", JOBS),
+    ("watch", JOBS),
+    ("patch", JOBS),
+    ("list", PODS),
+    ("watch", PODS),
+    ("get", f"{PODS}/log"),
+    ("create", CONFIG_MAPS),
+    ("create", SERVICES),
+    ("list", EVENTS),
+)
+"""Every verb that this backend uses."""
+USEFUL = (("list", QUOTAS),)
+
+
+def checks(cluster: Cluster, options: Options, storage_url: str) -> Iterator[Check]:
+    """Yield what was found; what cannot be reached ends it."""
+    yield from (Check("configuration", Verdict.FAILED, f"{path}: {problem}") for path, problem in options.faults)
+    try:
+        yield _check_version(cluster)
+        yield _check_namespace(cluster)
+        yield from _check_permissions(cluster)
+        yield from _check_quotas(cluster)
+    except LyftLearnError as exc:
+        yield Check("cluster", Verdict.FAILED, str(exc))
+    yield _check_storage(options, storage_url)
+
+
+def _check_version(cluster: Cluster) -> Check:
+    with translate_errors("asking for the version"):
+        found = cluster.ask("GET", "/version")
+    version = (int(found["major"]), int("".join(filter(str.isdigit, found["minor"]))))
+    text = f"{found['gitVersion']} at {cluster.access.server}, context {cluster.access.context}"
+    if version < OLDEST:
+        return Check(
+            "cluster", Verdict.FAILED, f"{text}: too old, {OLDEST[0]}.{OLDEST[1]} is the first that can be used"
+        )
+    return Check("cluster", Verdict.OK, text)
+
+
+def _check_namespace(cluster: Cluster) -> Check:
+    """Try to create something there without keeping it: lists are empty in a namespace that does not exist."""
+    trial = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "lyftlearn-doctor"}}
+    try:
+        with translate_errors("creating configmaps"):
+            cluster.ask("POST", cluster.path(CONFIG_MAPS), params={"dryRun": "All"}, body=trial)
+    except AccessDenied:
+        return Check("namespace", Verdict.WARNING, f"{cluster.namespace}: cannot be tried, see permissions")
+    except InvalidJob as exc:
+        return Check("namespace", Verdict.FAILED, str(exc))
+    return Check("namespace", Verdict.OK, cluster.namespace)
+
+
+def _check_permissions(cluster: Cluster) -> Iterator[Check]:
+    missing = [f"{verb} {resource}" for verb, resource in NEEDED if not _is_allowed(cluster, verb, resource)]
+    if missing:
+        detail = f"not granted in {cluster.namespace}: {', '.join(missing)}; docs/kubernetes.md has the Role"
+        yield Check("permissions", Verdict.FAILED, detail)
+    else:
+        yield Check("permissions", Verdict.OK, f"all {len(NEEDED)} that are needed")
+
+
+def _is_allowed(cluster: Cluster, verb: str, resource: str) -> bool:
+    kind, _, subresource = resource.partition("/")
+    attributes: dict[str, Any] = {
+        "namespace": cluster.namespace,
+        "verb": verb,
+        "group": "batch" if kind == JOBS else "",
+        "resource": kind,
+        **({"subresource": subresource} if subresource else {}),
+    }
+    review = {
+        "apiVersion": "authorization.k8s.io/v1",
+        "kind": "SelfSubjectAccessReview",
+        "spec": {"resourceAttributes": attributes},
+    }
+    with translate_errors("asking for permissions"):
+        answer = cluster.ask("POST", "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", body=review)
+    return bool(answer["status"]["allowed"])
+
+
+def _check_quotas(cluster: Cluster) -> Iterator[Check]:
+    if not all(_is_allowed(cluster, verb, resource) for verb, resource in USEFUL):
+        yield Check("quota", Verdict.WARNING, "cannot be looked at: `list resourcequotas` is not granted")
+        return
+    with translate_errors("listing quotas"):
+        quotas = [quota for page in cluster.list(QUOTAS) for quota in page["items"]]
+    if not quotas:
+        yield Check("quota", Verdict.OK, "none")
+    for quota in quotas:
+        yield _check_quota(quota)
+
+
+def _check_quota(quota: dict[str, Any]) -> Check:
+    status = quota.get("status") or {}
+    hard, used = status.get("hard") or {}, status.get("used") or {}
+    full = [name for name in hard if used.get(name) == hard[name] != "0"]
+    text = ", ".join(f"{name} {used.get(name, '0')} of {limit}" for name, limit in sorted(hard.items()))
+    verdict = Verdict.WARNING if full else Verdict.OK
+    return Check("quota", verdict, f"{quota['metadata']['name']}: {text}")
+
+
+def _check_storage(options: Options, url: str) -> Check:
+    if is_visible(options, url):
+        return Check("storage", Verdict.OK, f"{url} can be seen from pods, if their service account may use it")
+    detail = f"{url} cannot be seen from pods: set [storage] url to s3://<bucket>/<prefix>"
+    return Check("storage", Verdict.FAILED, detail)

@@ -1,0 +1,27 @@
+"""Logs that outlived their pods, in the storage."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lyftlearn.backend import open_storage
+from lyftlearn_kubernetes.labels import log_directory
+from lyftlearn_kubernetes.logs.cursor import parse
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from lyftlearn_kubernetes.logs.cursor import StampedLine
+
+
+def pod_logs(storage_url: str, job_id: str, node: int) -> Iterator[tuple[str, list[StampedLine]]]:
+    """Yield name and lines of each pod that ran a node, in the order in which they ended."""
+    storage = open_storage(storage_url)
+    number = 0
+    while True:
+        found = storage.read(f"{log_directory(job_id)}/{node}-{number}.log")
+        if found is None:
+            return
+        name, _, lines = found.data.partition(b"\n")
+        yield name.decode(), [line for line in map(parse, lines.split(b"\n")) if line]
+        number += 1

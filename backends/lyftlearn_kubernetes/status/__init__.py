@@ -1,0 +1,1 @@
+"""What becomes of jobs: objects as they were observed, the events that follow, and who watches them."""

@@ -1,0 +1,185 @@
+"""From a Job and its pods to what happened: one event, complete when it is the last. Pure."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from lyftlearn.events import JobEvent
+from lyftlearn.types import FailureReason, JobStatus
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from lyftlearn.backend import Report
+    from lyftlearn_kubernetes.status.observed import Condition, Ending, ObservedJob, ObservedPod
+
+LONGEST_LINGERING = timedelta(minutes=10)  # a pod on a dead node is not heard of any more
+DEADLINE = "DeadlineExceeded"
+NEVER_STARTED = frozenset(("StartError", "ContainerCannotRun", "ContainerStatusUnknown"))
+CANNOT_EXECUTE = frozenset((126, 127, 128))
+OOM_KILLED, KILLED = "OOMKilled", 137
+NO_PYTHON = "the image cannot start `python3`, which the runtime needs: use an image with Python 3.8 or newer"
+OUT_OF_MEMORY = "killed by the kernel: the node needed more memory than resources.memory"
+ASKED = "asked to stop"
+DELETED = "the Job was deleted by someone else"
+POD_DELETED = "a pod of the job was deleted by someone else"
+
+
+def event(job: ObservedJob, pods: Sequence[ObservedPod], now: datetime) -> JobEvent:
+    """Return what is known of `job`. A final event has the time at which the Job's controller said so."""
+    if job.complete is not None:
+        return _success(job, job.complete, pods)
+    if job.failure is not None and not lingers(job, pods, now):
+        return _failure(job, job.failure, pods)
+    if job.stop is not None and job.suspended and all(pod.ended for pod in pods):
+        return _event(job, JobStatus.STOPPED, job.stop, pods, message=f"{ASKED} while its queue held it back")
+    return _current_event(job, pods, now)
+
+
+def lost_job(job_id: str, now: datetime) -> JobEvent:
+    """Return the end of a job that was there, had not finished, and is not there any more."""
+    return JobEvent(job_id=job_id, status=JobStatus.FAILED, at=now, reason=FailureReason.PLATFORM, message=DELETED)
+
+
+def lingers(job: ObservedJob, pods: Sequence[ObservedPod], now: datetime) -> bool:
+    """Whether a Job that has failed still ends its pods: before Kubernetes 1.31 they are told of in this order."""
+    if job.failure is None or now - job.failure.at > LONGEST_LINGERING:
+        return False
+    return any(not pod.ended for pod in pods)
+
+
+def lacks_pods(job: ObservedJob, pods: Sequence[ObservedPod]) -> bool:
+    """Whether the end of `job` cannot be told from `pods`, because the news of them came later or not at all."""
+    if job.complete is not None:
+        return sum(pod.ended for pod in pods) < job.nodes
+    told_by_job = job.verdict is not None or job.stop is not None
+    return job.failure is not None and not told_by_job and not any(map(_explains_the_end, pods))
+
+
+def _event(
+    job: ObservedJob,
+    status: JobStatus,
+    at: datetime,
+    pods: Sequence[ObservedPod],
+    *,
+    reason: FailureReason | None = None,
+    message: str = "",
+    exit_code: int | None = None,
+) -> JobEvent:
+    starts = [pod.started_at for pod in pods if pod.started_at]
+    return JobEvent(
+        job_id=job.id,
+        status=status,
+        at=at,
+        incarnation=job.failed,
+        attempt=max([1, *(pod.ending.report.attempt for pod in pods if pod.ending and pod.ending.report)]),
+        reason=reason,
+        message=message,
+        exit_code=exit_code,
+        created_at=job.created_at,
+        started_at=min(starts) if starts else None,
+    )
+
+
+def _success(job: ObservedJob, complete: Condition, pods: Sequence[ObservedPod]) -> JobEvent:
+    return _event(job, JobStatus.SUCCEEDED, job.completed_at or complete.at, pods, exit_code=0)
+
+
+def _failure(job: ObservedJob, failure: Condition, pods: Sequence[ObservedPod]) -> JobEvent:
+    if job.verdict is not None:
+        reason, message = job.verdict
+        return _event(job, JobStatus.FAILED, failure.at, pods, reason=FailureReason(reason), message=message)
+    if job.stop and failure.reason == DEADLINE:
+        return _event(job, JobStatus.STOPPED, failure.at, pods, message=ASKED)
+    ends = sorted((pod for pod in pods if _explains_the_end(pod)), key=_end_order)
+    if failure.reason == DEADLINE and not any(_has_report(pod) for pod in ends):
+        words = "it ran into its deadline on the cluster, which lies behind its own timeout and all waiting"
+        return _event(job, JobStatus.FAILED, failure.at, pods, reason=FailureReason.TIMEOUT, message=words)
+    if not ends:
+        words = POD_DELETED if any(pod.ending for pod in pods) else failure.message or failure.reason
+        return _event(job, JobStatus.FAILED, failure.at, pods, reason=FailureReason.PLATFORM, message=words)
+    reason_of_pod, message, exit_code = failure_of(ends[0])
+    return _event(job, JobStatus.FAILED, failure.at, pods, reason=reason_of_pod, message=message, exit_code=exit_code)
+
+
+def _explains_the_end(pod: ObservedPod) -> bool:
+    """Whether a pod failed by itself: not one that succeeded, nor one that was ended because another had failed."""
+    if pod.ending is None:
+        return pod.phase == "Failed"
+    report = pod.ending.report
+    was_ended = _was_stopped(report) if report else pod.deleted and pod.ending.reason != OOM_KILLED
+    return pod.disruption is not None if was_ended else pod.ending.exit_code != 0
+
+
+def _was_stopped(report: Report) -> bool:
+    return report.status is JobStatus.STOPPED
+
+
+def _has_report(pod: ObservedPod) -> bool:
+    return pod.ending is not None and pod.ending.report is not None
+
+
+def _end_order(pod: ObservedPod) -> tuple[bool, datetime]:
+    """Order pods by their end; lost ones last, since a job that outlived them failed of something else."""
+    return pod.disruption is not None, pod.ending.at if pod.ending else pod.created_at
+
+
+def failure_of(pod: ObservedPod) -> tuple[FailureReason, str, int | None]:
+    """Return reason, message and the command's exit code of a pod that failed."""
+    report = pod.ending.report if pod.ending else None
+    if pod.disruption is not None and (report is None or _was_stopped(report)):
+        words = pod.message or pod.disruption.message or pod.disruption.reason
+        return FailureReason.PREEMPTED, f"its node or its place was lost: {words}", None
+    if pod.ending is None:
+        return FailureReason.PLATFORM, pod.message or pod.reason or "a pod failed and left no word", None
+    return _container_failure(pod.ending)
+
+
+def _container_failure(ending: Ending) -> tuple[FailureReason, str, int | None]:
+    if ending.reason == OOM_KILLED:
+        return FailureReason.OUT_OF_MEMORY, (ending.report and ending.report.message) or OUT_OF_MEMORY, KILLED
+    report = ending.report
+    if report is not None and report.reason is not None:
+        return report.reason, report.message, report.exit_code
+    if ending.reason in NEVER_STARTED or ending.exit_code in CANNOT_EXECUTE:
+        return FailureReason.IMAGE, f"{NO_PYTHON} ({ending.text or ending.reason})", None
+    words = ending.text[-700:] or ending.reason
+    return FailureReason.PLATFORM, f"the runtime ended with {ending.exit_code} and left no report: {words}", None
+
+
+def _current_event(job: ObservedJob, pods: Sequence[ObservedPod], now: datetime) -> JobEvent:
+    status, message = _progress(job, pods)
+    if job.stop is not None or job.verdict is not None or job.failure is not None:
+        status, message = JobStatus.STOPPING, ASKED if job.stop else (job.verdict or ("", ""))[1]
+    return _event(job, status, now, pods, message=message)
+
+
+def _progress(job: ObservedJob, pods: Sequence[ObservedPod]) -> tuple[JobStatus, str]:
+    """Return the status of the node that is furthest behind."""
+    if job.suspended:
+        return JobStatus.PENDING, "held back by its queue"
+    current = current_pods(pods)
+    if len(current) < job.nodes:
+        return JobStatus.PENDING, "waiting for its pods"
+    return min((_progress_of(pod) for pod in current), key=lambda progress: list(JobStatus).index(progress[0]))
+
+
+def current_pods(pods: Sequence[ObservedPod]) -> list[ObservedPod]:
+    """Return the pod of each node that counts: one that was lost gives way to the next."""
+    newest: dict[int, ObservedPod] = {}
+    for pod in sorted(pods, key=lambda pod: (pod.created_at, pod.version)):
+        known = newest.get(pod.node)
+        if known is None or known.ended or known.deleted or not pod.ended:
+            newest[pod.node] = pod
+    return list(newest.values())
+
+
+def _progress_of(pod: ObservedPod) -> tuple[JobStatus, str]:
+    if pod.started_at is not None or pod.ended:
+        return JobStatus.RUNNING, ""
+    if pod.scheduled_at is None:
+        return JobStatus.PENDING, pod.unscheduled or "waiting for a place on a node"
+    reason, message = pod.waiting or ("", "")
+    return JobStatus.STARTING, ": ".join(part for part in (reason, message) if part)

@@ -1,0 +1,119 @@
+"""One job at a time: its record from what the cluster keeps, and the patches that end it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from lyftlearn.backend import JobRecord
+from lyftlearn.errors import JobNotFound
+from lyftlearn.types import FailureReason, JobKind
+from lyftlearn_kubernetes import labels
+from lyftlearn_kubernetes.api.cluster import EVENTS, JOBS, PODS
+from lyftlearn_kubernetes.api.errors import ApiError, NoResponse, translate_errors
+from lyftlearn_kubernetes.status import events, observed
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from lyftlearn.events import JobEvent
+    from lyftlearn_kubernetes.api.cluster import Cluster
+    from lyftlearn_kubernetes.status.observed import ObservedJob, ObservedPod
+
+NOT_FOUND = 404
+FROM_THE_CLUSTER = frozenset((FailureReason.PLATFORM, FailureReason.PREEMPTED, FailureReason.CAPACITY))
+_MOST_EVENTS = 3
+
+
+def fetch(cluster: Cluster, job_id: str) -> dict[str, Any]:
+    """Return the Job. Raises JobNotFound."""
+    try:
+        found = cluster.get(JOBS, job_id)
+    except (ApiError, NoResponse) as exc:
+        if isinstance(exc, ApiError) and exc.status == NOT_FOUND:
+            raise not_found_error(cluster, job_id) from exc
+        with translate_errors("reading jobs"):
+            raise
+    if labels.JOB not in (found["metadata"].get("labels") or {}):
+        raise not_found_error(cluster, job_id)
+    return found
+
+
+def not_found_error(cluster: Cluster, job_id: str) -> JobNotFound:
+    """Return the error for a job that is not there."""
+    return JobNotFound(
+        f"there is no job {job_id} in the namespace {cluster.namespace!r}; finished ones are removed in time"
+    )
+
+
+def pods_of(cluster: Cluster, job_id: str) -> list[ObservedPod]:
+    """Return what is known of a job's pods."""
+    with translate_errors("listing pods"):
+        pages = list(cluster.list(PODS, labels=labels.of_job(job_id)))
+    return [observed.pod(item) for page in pages for item in page["items"]]
+
+
+def record(document: Mapping[str, Any], event: JobEvent) -> JobRecord:
+    """Return what a Job keeps of its submission."""
+    metadata = document["metadata"]
+    marks, annotations = metadata.get("labels") or {}, metadata.get("annotations") or {}
+    return JobRecord(
+        id=metadata["name"],
+        kind=JobKind(marks[labels.KIND]),
+        name=marks[labels.NAME],
+        labels=json.loads(annotations.get(labels.LABELS, "{}")),
+        digest=annotations.get(labels.DIGEST, ""),
+        decision=annotations.get(labels.DECISION, ""),
+        event=event,
+    )
+
+
+def outputs(document: Mapping[str, Any]) -> dict[str, str]:
+    """Return output name to URI."""
+    kept: dict[str, str] = json.loads((document["metadata"].get("annotations") or {}).get(labels.OUTPUTS, "{}"))
+    return kept
+
+
+def now() -> datetime:
+    """Return the time in UTC."""
+    return datetime.now(UTC)
+
+
+class JobObserver:
+    """Tells events; on failures that are not the command's, with what the cluster's own Events say."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+
+    def event(self, job: ObservedJob, pods: Sequence[ObservedPod]) -> JobEvent:
+        """Return what is known."""
+        event = events.event(job, pods, now())
+        if event.reason not in FROM_THE_CLUSTER or job.verdict is not None:
+            return event
+        warnings = warnings_about(self._cluster, [job.id, *(pod.name for pod in pods)])
+        return replace(event, message=" | ".join(part for part in (event.message, warnings) if part))
+
+
+def warnings_about(cluster: Cluster, names: Sequence[str]) -> str:
+    """Return the last warnings about objects of these names; what cannot be read is not worth a failure."""
+    warnings: list[tuple[str, str]] = []
+    for name in names[:_MOST_EVENTS]:
+        try:
+            for page in cluster.list(EVENTS, fields=f"involvedObject.name={name},type=Warning"):
+                warnings += [_warning(item) for item in page["items"]]
+        except (ApiError, NoResponse):
+            return ""
+    texts = dict.fromkeys(text for _, text in sorted(warnings))
+    return "; ".join(list(texts)[-_MOST_EVENTS:])
+
+
+def _warning(event: Mapping[str, Any]) -> tuple[str, str]:
+    at = event.get("lastTimestamp") or event.get("eventTime") or event["metadata"]["creationTimestamp"]
+    return at, f"{event.get('reason', '')}: {event.get('message', '')}"
+
+
+def end_patch(annotations: Mapping[str, str]) -> dict[str, Any]:
+    """Return the patch that ends a Job and keeps it: its controller ends the pods when the deadline has passed."""
+    return {"metadata": {"annotations": dict(annotations)}, "spec": {"activeDeadlineSeconds": 1}}

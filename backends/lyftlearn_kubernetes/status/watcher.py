@@ -1,0 +1,274 @@
+"""The events of followed jobs, from the changes in their namespace."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from contextlib import suppress
+from dataclasses import replace
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, Any
+
+from lyftlearn.errors import BackendUnavailable, JobNotFound
+from lyftlearn_kubernetes import labels
+from lyftlearn_kubernetes.api.cluster import JOBS, PODS
+from lyftlearn_kubernetes.api.errors import ApiError, lyftlearn_error, translate_errors
+from lyftlearn_kubernetes.status import events, informer, jobs, observed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from lyftlearn.backend import Following
+    from lyftlearn.events import JobEvent
+    from lyftlearn_kubernetes.api.cluster import Cluster
+    from lyftlearn_kubernetes.status.deadlines import DeadlineEnforcer
+    from lyftlearn_kubernetes.status.jobs import JobObserver
+    from lyftlearn_kubernetes.status.observed import ObservedJob, ObservedPod
+
+FEW = 20  # up to so many jobs are asked for one by one; more are found in the list of all
+TICK = 1.0
+PODS_LATER = 0.1  # seconds that the watch of pods may lag behind that of Jobs before it is asked for them
+BOTH = 2  # the watches of Jobs and of pods
+MOST_FAILURES = 20
+_log = logging.getLogger("lyftlearn")
+
+
+class JobWatcher:
+    """One call of `Backend.watch`. known: jobs that this process has seen, so a missing one is lost."""
+
+    def __init__(
+        self, cluster: Cluster, observer: JobObserver, enforcer: DeadlineEnforcer, known: set[str], silence: float
+    ) -> None:
+        self._cluster = cluster
+        self._observer = observer
+        self._enforcer = enforcer
+        self._known = known
+        self._silence = silence
+        self._queue: SimpleQueue[Any] = SimpleQueue()
+        self._jobs: dict[str, ObservedJob] = {}
+        self._pods: dict[str, dict[str, ObservedPod]] = {}
+        self._gone: set[str] = set()
+        self._whole: set[str] = set()  # jobs of which everything is known, from their beginning or by asking
+        self._touched: set[str] = set()
+        self._reported: dict[str, JobEvent] = {}
+        self._held_back: dict[str, float] = {}
+        self._left = threading.Event()
+        self._began = 0
+        self._failures = 0
+
+    def events(self, following: Following) -> Iterator[JobEvent]:
+        """Yield what becomes of the followed jobs until `following` is closed."""
+        if following.closed:
+            return
+        feeds = informer.start(self._cluster, self._queue, self._silence)
+        threading.Thread(target=self._listen, args=(following,), daemon=True, name="lyftlearn-following").start()
+        try:
+            while not following.closed:
+                ticked = self._take_all()
+                yield from self._look(following.ids, ticked=ticked)
+        finally:
+            self._left.set()
+            for feed in feeds:
+                feed.close()
+
+    def _listen(self, following: Following) -> None:
+        """Wake the loop when somebody follows another job, or none any more, and now and then."""
+        while not (following.closed or self._left.is_set()):
+            ids = following.ids
+            self._queue.put(None)
+            following.wait_for_change(TICK, ids)
+        self._queue.put(None)
+
+    def _take_all(self) -> bool:
+        """Take in what came, waiting for the first; whether time has passed or other jobs are followed."""
+        ticked = False
+        with suppress(Empty):
+            ticked = self._take(self._queue.get(timeout=self._patience()))
+        while True:
+            try:
+                ticked = self._take(self._queue.get_nowait()) or ticked
+            except Empty:
+                return ticked
+
+    def _take(self, news: Any) -> bool:
+        if isinstance(news, informer.WatchEvent):
+            if news.kind == JOBS:
+                self._take_job(news)
+            else:
+                self._take_pod(news)
+            return False
+        if isinstance(news, ApiError):
+            raise lyftlearn_error(news, "watching jobs") from news
+        if isinstance(news, Exception):
+            raise news
+        if isinstance(news, informer.Relist):
+            self._began += 1
+            self._whole.clear()
+        return True
+
+    def _take_job(self, change: informer.WatchEvent) -> None:
+        job: ObservedJob = change.item
+        known = self._jobs.get(job.id)
+        if known is not None and known.uid == job.uid and job.version < known.version:
+            return
+        self._touched.add(job.id)
+        if change.deleted and not job.finished:
+            self._jobs.pop(job.id, None)
+            self._gone.add(job.id)
+            return
+        self._jobs[job.id] = job
+        if change.added and self._began >= BOTH:
+            self._whole.add(job.id)
+
+    def _take_pod(self, change: informer.WatchEvent) -> None:
+        pod: ObservedPod = change.item
+        known = self._pods.setdefault(pod.job_id, {})
+        if pod.uid in known and known[pod.uid].version > pod.version:
+            return
+        known[pod.uid] = pod
+        if change.deleted and not pod.ended:
+            del known[pod.uid]
+        self._touched.add(pod.job_id)
+
+    def _fetch_pods(self, job_id: str) -> None:
+        self._forget_running_pods(job_id)
+        self._pods[job_id].update({pod.uid: pod for pod in jobs.pods_of(self._cluster, job_id)})
+
+    def _forget_running_pods(self, job_id: str) -> None:
+        """Keep how pods ended, which may be gone by now; of the others only an answer tells whether they are there."""
+        self._pods[job_id] = {uid: pod for uid, pod in self._pods.get(job_id, {}).items() if pod.ended}
+
+    def _look(self, ids: frozenset[str], *, ticked: bool) -> Iterator[JobEvent]:
+        if self._began < BOTH:
+            return
+        try:
+            self._catch_up(ids, ticked=ticked)
+            yield from self._dispatch_touched(ids)
+            self._failures = 0
+        except BackendUnavailable as exc:
+            self._failures += 1
+            if self._failures > MOST_FAILURES:
+                raise
+            _log.info("%s; it is tried again", exc)
+
+    def _catch_up(self, ids: frozenset[str], *, ticked: bool) -> None:
+        unfinished = {job_id for job_id in ids if not self._has_ended(job_id)}
+        self._fetch(unfinished - self._whole)
+        self._touched |= unfinished - self._reported.keys()
+        if ticked:
+            self._forget(ids)
+            for job_id in unfinished & self._jobs.keys():
+                job = self._enforcer.end_if_overdue(self._jobs[job_id], self._pods_of(job_id))
+                if job is not self._jobs[job_id] or job.failure is not None:
+                    self._jobs[job_id] = job
+                    self._touched.add(job_id)
+
+    def _has_ended(self, job_id: str) -> bool:
+        reported = self._reported.get(job_id)
+        return reported is not None and reported.status.finished
+
+    def _forget(self, ids: frozenset[str]) -> None:
+        """Drop what nobody follows, but for jobs that run or were submitted here: who follows them may come later."""
+        needed = ids | self._known
+        for job_id in [found for found, job in self._jobs.items() if job.finished and found not in needed]:
+            del self._jobs[job_id]
+        for job_id in self._pods.keys() - self._jobs.keys() - ids:
+            del self._pods[job_id]
+        for job_id in self._reported.keys() - ids:
+            del self._reported[job_id]
+        self._gone &= ids
+        self._whole &= ids | self._jobs.keys()
+
+    def _fetch(self, ids: set[str]) -> None:
+        """Ask for jobs that were there before the watch."""
+        if len(ids) > FEW:
+            self._fetch_many(ids)
+        else:
+            for job_id in ids:
+                self._fetch_one(job_id)
+        self._whole |= ids
+        self._touched |= ids
+        missing = ids - self._jobs.keys()
+        self._gone |= missing & self._known
+
+    def _fetch_one(self, job_id: str) -> None:
+        try:
+            found = observed.job(jobs.fetch(self._cluster, job_id))
+        except JobNotFound:
+            self._forget_job(job_id)
+            return
+        self._jobs[job_id] = found
+        self._known.add(job_id)
+        self._fetch_pods(job_id)
+
+    def _fetch_many(self, ids: set[str]) -> None:
+        found: set[str] = set()
+        with translate_errors("listing jobs"):
+            for page in self._cluster.list(JOBS, labels=labels.SELECTOR):
+                for job in map(observed.job, page["items"]):
+                    if job.id in ids:
+                        self._jobs[job.id] = job
+                        found.add(job.id)
+            for job_id in ids:
+                self._forget_running_pods(job_id)
+            for page in self._cluster.list(PODS, labels=labels.SELECTOR):
+                for pod in map(observed.pod, page["items"]):
+                    if pod.job_id in ids:
+                        self._pods[pod.job_id][pod.uid] = pod
+        self._known |= found
+        for job_id in ids - found:
+            self._forget_job(job_id)
+
+    def _forget_job(self, job_id: str) -> None:
+        if self._jobs.pop(job_id, None) is not None:
+            self._known.add(job_id)
+
+    def _dispatch_touched(self, ids: frozenset[str]) -> Iterator[JobEvent]:
+        """Tell what is known. It asks for the pods of one job at most: news of the others may come meanwhile."""
+        asked = False
+        for job_id in tuple(self._touched):
+            if job_id in ids and not self._has_ended(job_id):
+                if self._lacks_pods(job_id):
+                    if asked or self._is_early(job_id):
+                        continue
+                    asked = True
+                yield from self._dispatch(job_id)
+            self._touched.discard(job_id)
+            self._held_back.pop(job_id, None)
+
+    def _lacks_pods(self, job_id: str) -> bool:
+        job = self._jobs.get(job_id)
+        return job is not None and events.lacks_pods(job, self._pods_of(job_id))
+
+    def _is_early(self, job_id: str) -> bool:
+        """Whether a Job has ended just now; its pods, of which the other watch tells, will be heard of in a moment."""
+        now = time.monotonic()
+        return now < self._held_back.setdefault(job_id, now + PODS_LATER)
+
+    def _patience(self) -> float | None:
+        """Return the seconds until something must be done without news."""
+        return max(0.0, min(self._held_back.values()) - time.monotonic()) if self._held_back else None
+
+    def _dispatch(self, job_id: str) -> Iterator[JobEvent]:
+        event = self._event(job_id)
+        reported = self._reported.get(job_id)
+        if event is None or (reported is not None and replace(event, at=reported.at) == reported):
+            return
+        self._reported[job_id] = event
+        if event.status.finished:
+            self._known.discard(job_id)
+            self._jobs.pop(job_id, None)
+            self._pods.pop(job_id, None)
+        yield event
+
+    def _event(self, job_id: str) -> JobEvent | None:
+        job = self._jobs.get(job_id)
+        if job is None:
+            return events.lost_job(job_id, jobs.now()) if job_id in self._gone else None
+        if events.lacks_pods(job, self._pods_of(job_id)):
+            self._fetch_pods(job_id)
+        return self._observer.event(job, self._pods_of(job_id))
+
+    def _pods_of(self, job_id: str) -> list[ObservedPod]:
+        return list(self._pods.get(job_id, {}).values())

@@ -1,0 +1,1 @@
+"""From a job to the objects that are created, and their creation."""

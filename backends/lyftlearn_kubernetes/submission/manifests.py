@@ -1,0 +1,256 @@
+"""The objects that a job becomes, as plain data."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from lyftlearn_kubernetes import labels
+
+if TYPE_CHECKING:
+    from lyftlearn.backend import JobSpec
+    from lyftlearn_kubernetes.options import Options
+    from lyftlearn_kubernetes.submission.runtime import RuntimeConfigMap
+
+BUNDLE_DIRECTORY = "/var/run/lyftlearn"
+RUNTIME_DIRECTORY = "/var/run/lyftlearn-runtime"
+SECRETS_DIRECTORY = "/var/run/lyftlearn-secrets"
+FILE = "runtime.pyz"
+ROOT = "/lyftlearn"
+QUEUE_LABEL = "kueue.x-k8s.io/queue-name"
+NOBODYS_GROUP = 65534  # owns the volumes where no user is configured, so that an image's own user can write
+REPORT_SECONDS = 60  # beyond the command's grace: for what is kept and reported after its end
+UPLOAD_SECONDS = 7200  # beyond everything else that the deadline counts: for inputs, and for model and outputs
+_DISRUPTED = {"action": "Count", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}
+_POD_NAME = {"name": "LYFTLEARN_SUBSTRATE_CONTAINER", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}
+_COMMAND_FAILED = {
+    "action": "FailJob",
+    "onExitCodes": {"containerName": labels.MAIN, "operator": "NotIn", "values": [0]},
+}
+
+
+def config_map(runtime: RuntimeConfigMap, options: Options) -> dict[str, Any]:
+    """Return the immutable ConfigMap that carries the runtime into the pods of one namespace."""
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": _shared_metadata(runtime.name, options),
+        "immutable": True,
+        "binaryData": {FILE: runtime.encoded},
+    }
+
+
+def service(options: Options) -> dict[str, Any]:
+    """Return the headless Service under which the nodes of every job in a namespace have names."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": _shared_metadata(labels.SERVICE, options),
+        "spec": {
+            "clusterIP": "None",
+            "publishNotReadyAddresses": True,
+            "selector": {labels.MANAGED_BY: labels.OURS, labels.NODES: "several"},
+        },
+    }
+
+
+def _shared_metadata(name: str, options: Options) -> dict[str, Any]:
+    return {"name": name, **_namespace(options), "labels": {labels.MANAGED_BY: labels.OURS}}
+
+
+def _namespace(options: Options) -> dict[str, str]:
+    """Return the namespace where one is configured: whoever creates the objects by hand must not miss it."""
+    return {"namespace": options.namespace} if options.namespace else {}
+
+
+class JobManifest:
+    """A batch/v1 Job for one spec."""
+
+    def __init__(self, spec: JobSpec, options: Options, runtime: RuntimeConfigMap, bundle: str) -> None:
+        self._spec = spec
+        self._options = options
+        self._runtime = runtime
+        self._bundle = bundle
+
+    def build(self, outputs: dict[str, str]) -> dict[str, Any]:
+        """Return the manifest; its creation is the whole submission."""
+        queue = {QUEUE_LABEL: self._options.queue} if self._options.queue else {}
+        return {
+            "apiVersion": "batch/v1",
+            "kind": "Job",
+            "metadata": {
+                "name": self._spec.id,
+                **_namespace(self._options),
+                "labels": {**self._labels(), **queue},
+                "annotations": {**self._options.annotations, **labels.job_annotations(self._spec, outputs)},
+            },
+            "spec": {**self._job(), "template": self._template()},
+        }
+
+    def _labels(self) -> dict[str, str]:
+        return {**self._options.labels, **labels.job_labels(self._spec)}
+
+    def _job(self) -> dict[str, Any]:
+        several = self._spec.nodes > 1
+        indexed = {"completionMode": "Indexed"} if several else {}
+        return {
+            "completions": self._spec.nodes,
+            "parallelism": self._spec.nodes,
+            **indexed,
+            # Nodes that meet at the start cannot take in a stranger later, so a job of several ends when it loses one.
+            "backoffLimit": 0 if several else self._options.restarts,
+            "podFailurePolicy": {"rules": [_DISRUPTED, _COMMAND_FAILED]},
+            "activeDeadlineSeconds": self._deadline(),
+            "ttlSecondsAfterFinished": int(self._options.keep.total_seconds()),
+        }
+
+    def _deadline(self) -> int:
+        """Return a backstop: the runtime counts the timeout, and from the command's start."""
+        options, spec = self._options, self._spec
+        waiting = (options.pending + options.starting) * (1 + options.restarts)
+        return math.ceil((waiting + spec.timeout + spec.grace).total_seconds()) + UPLOAD_SECONDS
+
+    def _template(self) -> dict[str, Any]:
+        several = {labels.NODES: "several"} if self._spec.nodes > 1 else {}
+        return {
+            "metadata": {
+                "labels": {**self._labels(), **several},
+                "annotations": {**self._options.annotations, labels.BUNDLE: self._bundle},
+            },
+            "spec": {**self._placement(), **self._pod()},
+        }
+
+    def _placement(self) -> dict[str, Any]:
+        options, gpu = self._options, self._options.gpus.get(self._spec.resources.gpu_type or "")
+        selector = {**options.node_selector, **(gpu.selector if gpu else {})}
+        tolerations = [*options.tolerations, *(gpu.tolerations if gpu else ())]
+        wanted = {
+            "nodeSelector": selector,
+            "tolerations": tolerations,
+            "priorityClassName": options.priority_class,
+            "serviceAccountName": options.service_account,
+            "imagePullSecrets": [{"name": name} for name in options.image_pull_secrets],
+            "subdomain": labels.SERVICE if self._spec.nodes > 1 else None,
+        }
+        return {key: value for key, value in wanted.items() if value}
+
+    def _pod(self) -> dict[str, Any]:
+        sidecars = self._sidecars()
+        return {
+            "restartPolicy": "Never",
+            "terminationGracePeriodSeconds": math.ceil(self._spec.grace.total_seconds()) + REPORT_SECONDS,
+            "securityContext": self._security(),
+            **({"initContainers": sidecars} if sidecars else {}),
+            "containers": [self._container()],
+            "volumes": [volume for volume, _ in self._volumes()],
+        }
+
+    def _security(self) -> dict[str, Any]:
+        user = self._options.uid_gid
+        run_as = {"runAsUser": user[0], "runAsGroup": user[1], "runAsNonRoot": user[0] != 0} if user else {}
+        return {
+            **run_as,
+            "fsGroup": user[1] if user else NOBODYS_GROUP,
+            "fsGroupChangePolicy": "OnRootMismatch",
+            "seccompProfile": {"type": "RuntimeDefault"},
+        }
+
+    def _sidecars(self) -> list[dict[str, Any]]:
+        """Return native sidecars: they start before the job, end with it, and cannot make it fail.
+
+        A shadow has none for StatsD: its metrics must reach nobody.
+        """
+        counted = self._options.statsd if self._spec.shadow_of is None else None
+        statsd = [{"name": "statsd", **counted}] if counted else []
+        return [{**container, "restartPolicy": "Always"} for container in (*statsd, *self._options.sidecars)]
+
+    def _container(self) -> dict[str, Any]:
+        unprivileged = {"capabilities": {"drop": ["ALL"]}} if self._options.user else {}
+        secrets = [{"secretRef": {"name": name}} for name in self._spec.secrets]
+        return {
+            "name": labels.MAIN,
+            "image": self._spec.image,
+            "command": ["python3", "-I", f"{RUNTIME_DIRECTORY}/{FILE}", "run"],
+            "env": [*({"name": name, "value": value} for name, value in self._variables().items()), _POD_NAME],
+            **({"envFrom": secrets} if secrets else {}),
+            "resources": {"requests": self._resources(), "limits": self._resources()},
+            "volumeMounts": [mount for _, mount in self._volumes()],
+            "terminationMessagePolicy": "FallbackToLogsOnError",
+            "securityContext": {"allowPrivilegeEscalation": False, **unprivileged},
+        }
+
+    def _variables(self) -> dict[str, str]:
+        hosts = ",".join(labels.hosts(self._spec.id, self._spec.nodes)) if self._spec.nodes > 1 else None
+        return {"LYFTLEARN_SUBSTRATE": "kubernetes", **({"LYFTLEARN_SUBSTRATE_HOSTS": hosts} if hosts else {})}
+
+    def _resources(self) -> dict[str, str]:
+        asked = self._spec.resources
+        gpu = self._options.gpus.get(asked.gpu_type or "")
+        gpus = {gpu.resource if gpu else "nvidia.com/gpu": str(asked.gpu)} if asked.gpu else {}
+        return {
+            "cpu": f"{math.ceil(asked.cpu * 1000)}m",
+            "memory": quantity(asked.memory),
+            "ephemeral-storage": quantity(asked.disk),
+            **gpus,
+        }
+
+    def _volumes(self) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+        """Return every volume with its mount."""
+        bundle_file = {
+            "path": "bundle.json",
+            "fieldRef": {"fieldPath": f"metadata.annotations['{labels.BUNDLE}']"},
+        }
+        return [
+            _volume("bundle", BUNDLE_DIRECTORY, {"downwardAPI": {"items": [bundle_file]}}, read_only=True),
+            _volume("runtime", RUNTIME_DIRECTORY, {"configMap": {"name": self._runtime.name}}, read_only=True),
+            _volume("work", ROOT, {"emptyDir": {"sizeLimit": quantity(self._spec.resources.disk)}}),
+            *self._shared_memory(),
+            *self._secrets(),
+            *(_configured_volume(f"platform-{index}", table) for index, table in enumerate(self._options.volumes)),
+        ]
+
+    def _shared_memory(self) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+        asked = self._spec.resources.shared_memory
+        in_memory = {"emptyDir": {"medium": "Memory", "sizeLimit": quantity(asked)}} if asked else {}
+        return [_volume("shared-memory", "/dev/shm", in_memory)] if asked else []  # noqa: S108 - the kernel's name
+
+    def _secrets(self) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+        """Return the Secrets as files, and the memory in which the runtime arranges them.
+
+        They are optional here, so that one that is missing is told by its variables: a volume that cannot be mounted is
+        told in Events only, and those are forgotten.
+        """
+        mounted = [
+            _volume(
+                f"secret-{index}",
+                f"{SECRETS_DIRECTORY}/{name}",
+                {"secret": {"secretName": name, "optional": True, "defaultMode": 0o440}},
+                read_only=True,
+            )
+            for index, name in enumerate(self._spec.secrets)
+        ]
+        in_memory = {"emptyDir": {"medium": "Memory"}}
+        return [*mounted, _volume("secrets", f"{ROOT}/secrets", in_memory)] if mounted else []
+
+
+def quantity(size: int) -> str:
+    """Return bytes as a Kubernetes quantity, in the largest unit that is exact."""
+    for power, suffix in ((3, "Gi"), (2, "Mi"), (1, "Ki")):
+        if size and size % 1024**power == 0:
+            return f"{size // 1024**power}{suffix}"
+    return str(size)
+
+
+def _volume(
+    name: str, path: str, source: dict[str, Any], *, read_only: bool = False
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    mount = {"name": name, "mountPath": path, **({"readOnly": True} if read_only else {})}
+    return {"name": name, **source}, mount
+
+
+def _configured_volume(name: str, table: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+    if "hostPath" in table:
+        source = {"hostPath": {"path": table["hostPath"]}}
+    else:
+        source = {"persistentVolumeClaim": {"claimName": table["persistentVolumeClaim"]}}
+    return _volume(name, table["mountPath"], source, read_only=table.get("readOnly", False))

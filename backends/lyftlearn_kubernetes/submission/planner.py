@@ -1,0 +1,170 @@
+"""From a job to the objects that would be created, and what stands against it. Asks nobody."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from typing import TYPE_CHECKING, Any
+
+from lyftlearn.backend import Capabilities, Capability, JobSpec, Plan, Request, bundle
+from lyftlearn.types import JobKind
+from lyftlearn_kubernetes.labels import log_directory
+from lyftlearn_kubernetes.options import is_visible
+from lyftlearn_kubernetes.submission import manifests
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from lyftlearn_kubernetes.options import Options
+    from lyftlearn_kubernetes.submission.runtime import RuntimeConfigMap
+
+STORE, CREATE_RUNTIME, CREATE_SERVICE, CREATE_JOB = "store", "create ConfigMap", "create Service", "create Job"
+# All annotations of an object may have 256 KiB together (apimachinery's validation.TotalAnnotationSizeLimitB).
+MOST_ANNOTATED = 200_000
+_MAY_REFER = ("hyperparameters", "env", "command")  # by the container contract
+_SECRET_NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
+_LONGEST_SECRET_NAME = 253
+_TOGETHER = "nodes of a job cannot start anew together on Kubernetes: leave `retries` at 0, or ask for one node"
+
+
+def capabilities(options: Options) -> Capabilities:
+    """Return what this backend offers."""
+    return Capabilities(
+        offers=frozenset(Capability) - _LACKS.keys(),
+        lacks=_LACKS,
+        retention=options.keep,
+    )
+
+
+_LACKS = {
+    Capability.TUNE: "a Job runs one command; submit the trials as train jobs",
+    Capability.NOTEBOOK: "a Job has no address to open it at",
+    Capability.RETRIES_ON_SEVERAL_NODES: _TOGETHER,
+    Capability.LOCAL_PATHS: "pods do not see this machine's files; they travel through the storage",
+}
+
+
+class Planner:
+    """Plans with one configuration. `runtime` is asked for when the first plan needs it."""
+
+    def __init__(self, name: str, options: Options, storage_url: str, runtime: Callable[[], RuntimeConfigMap]) -> None:
+        self._name = name
+        self._options = options
+        self._storage_url = storage_url.rstrip("/")
+        self._runtime = runtime
+
+    def plan(self, spec: JobSpec) -> Plan:
+        """Return the requests, faults and notes for `spec`."""
+        text, stored = self._bundle(spec)
+        faults = [*self._options.faults, *self._faults(spec)]
+        if len(text) > MOST_ANNOTATED:
+            faults.append(
+                ("inputs", f"the job has {len(text)} bytes to say, a Job carries {MOST_ANNOTATED}: shorten it")
+            )
+        return Plan(
+            spec=spec,
+            backend=self._name,
+            requests=(*stored, *self._creations(spec, text)),
+            faults=tuple(faults),
+            notes=tuple(self._notes(spec)),
+        )
+
+    def _creations(self, spec: JobSpec, text: str) -> Iterator[Request]:
+        runtime = self._runtime()
+        job = manifests.JobManifest(spec, self._options, runtime, text)
+        yield Request(operation=CREATE_RUNTIME, body=manifests.config_map(runtime, self._options))
+        if spec.nodes > 1:
+            yield Request(operation=CREATE_SERVICE, body=manifests.service(self._options))
+        yield Request(operation=CREATE_JOB, body=job.build(dict(spec.output_uris)))
+
+    def _bundle(self, spec: JobSpec) -> tuple[str, list[Request]]:
+        """Return the bundle as text, and what must be in the storage because an annotation cannot hold it."""
+        document = self._document(spec)
+        stored: list[Request] = []
+        text = _text(document)
+        while len(text) > MOST_ANNOTATED and len(stored) < len(_MAY_REFER):
+            largest = max(_MAY_REFER, key=lambda field: len(_text(document[field])))
+            request = self._store_request(_text(document[largest]))
+            stored.append(request)
+            document[largest] = {"$ref": request.body["uri"], "sha256": request.body["sha256"]}
+            text = _text(document)
+        return text, stored
+
+    def _document(self, spec: JobSpec) -> dict[str, Any]:
+        user = self._options.uid_gid
+        relay = self._options.statsd is None
+        return bundle(
+            spec,
+            provider={"type": "files", "path": manifests.SECRETS_DIRECTORY},
+            metrics={"relay": relay, "gateway": self._options.metrics if relay else None, "socket": None},
+            user={"uid": user[0], "gid": user[1]} if user else None,
+            log=f"{self._storage_url}/{log_directory(spec.id)}" if self._keeps_logs else None,
+        )
+
+    @property
+    def _keeps_logs(self) -> bool:
+        return is_visible(self._options, self._storage_url)
+
+    def _store_request(self, content: str) -> Request:
+        digest = hashlib.sha256(content.encode()).hexdigest()
+        key = f"bundles/{digest}.json"
+        body = {"key": key, "uri": f"{self._storage_url}/{key}", "sha256": digest, "content": content}
+        return Request(operation=STORE, body=body, upload=True)
+
+    def _faults(self, spec: JobSpec) -> Iterator[tuple[str, str]]:
+        if spec.kind in (JobKind.TUNE, JobKind.NOTEBOOK):
+            yield "kind", f"{self._name} cannot run a {spec.kind} job: {_LACKS[Capability(spec.kind)]}"
+        if spec.nodes > 1 and spec.retries:
+            yield "retries", _TOGETHER
+        if spec.image is None:
+            yield "image", "none is given: name one, or the platform's as `[jobs] image`"
+        yield from self._gpu_faults(spec)
+        yield from _secret_faults(spec)
+        yield from (
+            (path, problem) for path, uri in self._locations(spec) for problem in self._location_faults(path, uri)
+        )
+
+    def _gpu_faults(self, spec: JobSpec) -> Iterator[tuple[str, str]]:
+        asked = spec.resources.gpu_type
+        if asked is not None and asked not in self._options.gpus:
+            known = ", ".join(sorted(self._options.gpus)) or "none"
+            path = f"[{self._name}.gpus.{asked}]"
+            yield "resources.gpu_type", f"{asked!r} is not configured here: take one of {known}, or add {path}"
+
+    def _location_faults(self, path: str, uri: str) -> Iterator[str]:
+        if not is_visible(self._options, uri):
+            setting = "[jobs] output and [storage] url" if path == "output" else "[storage] url"
+            yield (
+                f"{uri} is not seen from a pod: set {setting} to s3://<bucket>/<prefix>, "
+                f"or mount a volume that holds it with [[{self._name}.volumes]]"
+            )
+
+    def _locations(self, spec: JobSpec) -> Iterator[tuple[str, str]]:
+        yield from ((f"inputs.{channel}", uri) for channel, uri in spec.inputs.items())
+        yield from ((f"outputs.{name}", uri) for name, uri in spec.outputs.items() if uri)
+        if spec.artifact:
+            yield "artifact", spec.artifact
+        if spec.source:
+            yield "source", spec.source.uri
+        if spec.kind is JobKind.TRAIN or not all(spec.outputs.values()):
+            yield "output", spec.output_uri
+
+    def _notes(self, spec: JobSpec) -> Iterator[str]:
+        if not self._keeps_logs:
+            yield f"logs end with their pod: {self._storage_url} is not seen from there, so nothing keeps them"
+        shared = spec.resources.shared_memory
+        if shared and shared >= spec.resources.memory:
+            yield "resources.shared_memory: what is written there counts as memory, and resources.memory is no more"
+
+
+def _secret_faults(spec: JobSpec) -> Iterator[tuple[str, str]]:
+    for name in spec.secrets:
+        if len(name) > _LONGEST_SECRET_NAME or not _SECRET_NAME.fullmatch(name):
+            problem = f"{name!r} cannot be the name of a Secret: write lower-case letters, digits, '-' and '.'"
+            yield f"secrets.{name}", problem
+
+
+def _text(value: object) -> str:
+    """Return JSON in ASCII: as long in bytes as in characters."""
+    return json.dumps(value, separators=(",", ":"))

@@ -1,0 +1,242 @@
+"""Who may do what, and what is said to those who may not. The Role of the documentation is the one that is used."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml  # type: ignore[import-untyped]
+
+from lyftlearn.backend import BackendSettings, Check, JobQuery, Verdict
+from lyftlearn.errors import AccessDenied, BackendUnavailable, InvalidJob, LyftLearnError, QuotaExceeded
+from lyftlearn.testing import Harness
+from lyftlearn.types import JobStatus
+from lyftlearn_kubernetes.backend import KubernetesBackend
+from tests.doubles.cluster.access import Access, Caller
+from tests.doubles.cluster.cluster import NAMESPACE, Cluster
+from tests.doubles.cluster.store import ApiError, Object
+
+DOCUMENTATION = Path(__file__).parents[3] / "docs" / "kubernetes.md"
+TOKEN, WEAK = "documented", "weak"
+NewHarness = Callable[..., Harness]
+
+
+def documented_rules() -> list[dict[str, Any]]:
+    """The Role that the documentation gives."""
+    blocks = re.findall(r"```yaml\n(.*?)```", DOCUMENTATION.read_text(), re.DOTALL)
+    (role,) = (document for document in map(yaml.safe_load, blocks) if document["kind"] == "Role")
+    rules: list[dict[str, Any]] = role["rules"]
+    return rules
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """A cluster that lets in the documented Role, and one that may only read jobs."""
+    readers = [{"apiGroups": ["batch"], "resources": ["jobs"], "verbs": ["get"]}]
+    access = Access({TOKEN: Caller("ci", documented_rules()), WEAK: Caller("guest", readers)})
+    cluster = Cluster(tmp_path_factory.mktemp("cluster"), access)
+    yield cluster
+    cluster.close()
+
+
+@pytest.fixture
+def table(cluster: Cluster, tmp_path: Path) -> dict[str, Any]:
+    volume = {"hostPath": str(tmp_path), "mountPath": str(tmp_path)}
+    return {"kubeconfig": str(cluster.kubeconfig(TOKEN)), "volumes": [volume], "starting": "3s"}
+
+
+def checks(backend: KubernetesBackend) -> dict[str, Check]:
+    return {check.name: check for check in backend.diagnose()}
+
+
+def test_the_documented_role_is_enough(harness: Harness) -> None:
+    """Whoever grants what the page says must not be asked for more at night."""
+    spec = harness.spec("import time; print('up', flush=True); time.sleep(600)", nodes=2)
+    harness.submit(spec)
+    harness.until_line(spec.id, "up")
+    harness.backend.stop(spec.id)
+    assert harness.wait(spec.id).status is JobStatus.STOPPED
+    assert [record.id for record in harness.backend.list(JobQuery(name=spec.name))] == [spec.id]
+    harness.backend.outputs(spec.id)
+    found = checks(harness.backend)  # type: ignore[arg-type]
+    assert {check.verdict for check in found.values()} == {Verdict.OK}, found
+
+
+def test_doctor_names_what_is_missing(new_backend: Callable[..., KubernetesBackend], cluster: Cluster) -> None:
+    """The remedy is a Role, and its verbs are what one needs to know."""
+    found = checks(new_backend(kubeconfig=str(cluster.kubeconfig(WEAK, name="weak"))))
+    assert found["permissions"].verdict is Verdict.FAILED
+    assert "create jobs" in found["permissions"].detail
+    assert "get pods/log" in found["permissions"].detail
+    assert "get jobs" not in found["permissions"].detail
+    assert found["quota"].verdict is Verdict.WARNING
+
+
+def test_doctor_shows_a_quota_that_is_full(backend: KubernetesBackend, cluster: Cluster) -> None:
+    """Jobs that wait for a quota look like jobs that wait for a machine."""
+    quota = {
+        "apiVersion": "v1",
+        "kind": "ResourceQuota",
+        "metadata": {"name": "compute"},
+        "status": {"hard": {"pods": "10"}, "used": {"pods": "10"}},
+    }
+    cluster.store.create("resourcequotas", NAMESPACE, quota)
+    assert checks(backend)["quota"] == Check("quota", Verdict.WARNING, "compute: pods 10 of 10")
+    cluster.store.delete("resourcequotas", NAMESPACE, "compute")
+
+
+def test_doctor_misses_a_namespace(new_backend: Callable[..., KubernetesBackend]) -> None:
+    """Kubernetes answers a list in a namespace that does not exist with nothing, as if all were well."""
+    found = checks(new_backend(namespace="mll"))
+    assert found["namespace"].verdict is Verdict.FAILED
+    assert "mll" in found["namespace"].detail
+
+
+def test_doctor_without_a_cluster(tmp_path: Path) -> None:
+    """It is asked exactly when nothing works."""
+    table = {"kubeconfig": str(tmp_path / "none")}
+    backend = KubernetesBackend(BackendSettings(name="kubernetes", table=table, home=tmp_path, storage_url="s3://b/p"))
+    assert checks(backend)["cluster"].verdict is Verdict.FAILED
+    assert "none" in checks(backend)["cluster"].detail
+
+
+def test_a_missing_permission_is_named(new_harness: NewHarness, cluster: Cluster) -> None:
+    """`Forbidden` alone sends people to search."""
+    harness = new_harness(kubeconfig=str(cluster.kubeconfig(WEAK, name="weak")))
+    with pytest.raises(AccessDenied, match="'create' on configmaps"):
+        harness.submit(harness.spec())
+
+
+def test_an_unknown_caller(new_harness: NewHarness, cluster: Cluster) -> None:
+    """An expired login must not look like a missing permission."""
+    harness = new_harness(kubeconfig=str(cluster.kubeconfig("expired", name="expired")))
+    with pytest.raises(AccessDenied, match="log in again"):
+        harness.submit(harness.spec())
+
+
+def test_a_namespace_that_is_not_there(new_harness: NewHarness) -> None:
+    """A typing error in the configuration, so it is told as one."""
+    harness = new_harness(namespace="mll")
+    with pytest.raises(InvalidJob) as caught:
+        harness.submit(harness.spec())
+    assert caught.value.faults[0][0] == "kubernetes.namespace"
+
+
+@pytest.mark.parametrize(
+    ("code", "message", "error"),
+    [
+        (403, 'jobs.batch "x" is forbidden: exceeded quota: batch, requested: count/jobs.batch=1', QuotaExceeded),
+        (403, 'admission webhook "policy.example.com" denied the request: no team label', AccessDenied),
+        (400, 'admission webhook "policy.example.com" denied the request: no team label', AccessDenied),
+        (422, 'Job.batch "x" is invalid: spec.template: no', InvalidJob),
+        (429, "too many requests", BackendUnavailable),
+        (500, "etcdserver: request timed out", BackendUnavailable),
+    ],
+)
+def test_refusals(harness: Harness, cluster: Cluster, code: int, message: str, error: type[LyftLearnError]) -> None:
+    """Each is in the tree, keeps the cluster's own words, and says whether the job may have been accepted."""
+
+    def refuse(verb: str, kind: str, item: Object) -> None:
+        if kind == "jobs":
+            raise ApiError(code, "Refused", message)
+
+    cluster.api.admission.append(refuse)
+    spec = harness.spec()
+    try:
+        with pytest.raises(error) as caught:
+            harness.submit(spec)
+    finally:
+        cluster.api.admission.remove(refuse)
+    assert message in str(caught.value)
+    assert getattr(caught.value, "job_id", None) == (spec.id if code == 500 else None)
+
+
+def test_a_field_that_the_cluster_does_not_know(new_harness: NewHarness) -> None:
+    """A typing error in a configured sidecar is refused with its place, not ignored."""
+    harness = new_harness(sidecars=[{"name": "x", "image": "y", "comand": ["z"]}])
+    with pytest.raises(InvalidJob, match="comand"):
+        harness.submit(harness.spec())
+
+
+PLUGIN = """
+import json, os, sys
+assert json.loads(os.environ["KUBERNETES_EXEC_INFO"])["spec"] == {"interactive": False}
+with open(sys.argv[1], "a") as file:
+    file.write("asked\\n")
+with open(sys.argv[1]) as file:
+    token = sys.argv[2] if len(file.readlines()) > int(sys.argv[3]) else "expired"
+print(json.dumps({"kind": "ExecCredential", "status": {"token": token}}))
+"""
+
+
+@pytest.mark.parametrize("version", ["v1", "v1beta1"])
+@pytest.mark.parametrize("refused", [0, 1])
+def test_an_exec_plugin(new_harness: NewHarness, cluster: Cluster, tmp_path: Path, version: str, refused: int) -> None:
+    """Managed clusters hand out short tokens by a program; it is asked once, and again when its token is refused."""
+    asked = tmp_path / "asked"
+    plugin = {
+        "apiVersion": f"client.authentication.k8s.io/{version}",
+        "command": sys.executable,
+        "args": ["-c", PLUGIN, str(asked), TOKEN, str(refused)],
+        "interactiveMode": "Never",
+    }
+    path = cluster.kubeconfig(name=f"exec-{version}-{refused}")
+    document = json.loads(path.read_text())
+    document["users"][0]["user"] = {"exec": plugin}
+    path.write_text(json.dumps(document))
+    harness = new_harness(kubeconfig=str(path))
+    harness.submit(harness.spec())
+    harness.submit(harness.spec())
+    assert len(asked.read_text().splitlines()) == 1 + refused
+
+
+def test_an_exec_plugin_that_fails(new_harness: NewHarness, cluster: Cluster) -> None:
+    """What the program says is the only help there is."""
+    path = cluster.kubeconfig(name="exec-broken")
+    document = json.loads(path.read_text())
+    args = ["-c", "import sys; sys.exit('please run: cloud login')"]
+    plugin = {"apiVersion": "client.authentication.k8s.io/v1", "command": sys.executable, "args": args}
+    document["users"][0]["user"] = {"exec": plugin}
+    path.write_text(json.dumps(document))
+    harness = new_harness(kubeconfig=str(path))
+    with pytest.raises(AccessDenied, match="please run: cloud login"):
+        harness.submit(harness.spec())
+
+
+def test_kubeconfigs_are_merged(
+    new_harness: NewHarness, cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`KUBECONFIG` may name several files, and a context may use a user of another one."""
+    document = json.loads(cluster.kubeconfig(TOKEN).read_text())
+    (tmp_path / "users").write_text(json.dumps({"users": document.pop("users")}))
+    (tmp_path / "contexts").write_text(json.dumps(document))
+    monkeypatch.setenv("KUBECONFIG", f"{tmp_path}/contexts:{tmp_path}/users:{tmp_path}/missing")
+    harness = new_harness(kubeconfig=None)
+    table = {key: value for key, value in harness.backend._settings.table.items() if key != "kubeconfig"}  # type: ignore[attr-defined]
+    settings = replace(harness.backend._settings, table={**table, "context": "test"})  # type: ignore[attr-defined]
+    backend = KubernetesBackend(settings)
+    assert list(backend.list(JobQuery(name="nobody"))) == []
+
+
+def test_a_pods_own_account(cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A scheduler that runs in the cluster has no kubeconfig, and its token changes every hour."""
+    from lyftlearn_kubernetes.api import access
+
+    account = tmp_path / "account"
+    account.mkdir()
+    for name, text in {"token": TOKEN, "namespace": NAMESPACE, "ca.crt": ""}.items():
+        (account / name).write_text(text)
+    monkeypatch.setattr(access, "SERVICE_ACCOUNT", str(account))
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1")
+    monkeypatch.setenv("KUBERNETES_SERVICE_PORT", "443")
+    monkeypatch.delenv("KUBECONFIG", raising=False)
+    backend = KubernetesBackend(BackendSettings(name="kubernetes", table={}, home=tmp_path, storage_url="s3://b/p"))
+    assert backend._cluster.access.server == "https://10.0.0.1:443"
+    assert backend._cluster.namespace == NAMESPACE
+    assert backend._cluster.access.user == {"tokenFile": str(account / "token")}

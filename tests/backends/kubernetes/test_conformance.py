@@ -1,0 +1,54 @@
+"""The conformance suite, over a socket: on the tests' own cluster, or on any other that variables lead to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lyftlearn.backend import Backend
+from lyftlearn.testing import BackendConformance, ClientConformance, Harness
+from tests.backends.kubernetes.conftest import image, patience, real
+from tests.doubles.cluster.cluster import Cluster
+
+
+class TestKubernetes(BackendConformance):
+    """What every backend must do."""
+
+    @pytest.fixture
+    def new_backend(self, new_backend: Callable[[], Backend]) -> Callable[[], Backend]:
+        return new_backend
+
+    @pytest.fixture
+    def storage_url(self, storage_url: str) -> str:
+        return storage_url
+
+    @pytest.fixture
+    def harness(self, backend: Backend, storage_url: str) -> Iterator[Harness]:
+        harness = Harness(backend, storage_url, ("python3",), patience())
+        harness.defaults = {"image": image()}
+        yield harness
+        harness.close()
+
+
+@pytest.mark.skipif(bool(real("KUBECONFIG")), reason="one suite is enough to wait for")
+class TestKubernetesThroughTheClient(ClientConformance):
+    """Call sites as users write them."""
+
+    @pytest.fixture
+    def config(
+        self, cluster: Cluster, table: dict[str, Any], storage_url: str, tmp_path: Path, request: pytest.FixtureRequest
+    ) -> Mapping[str, Any]:
+        """As `lyftlearn.toml` says it, in a namespace of the test's own."""
+        namespace = f"n{abs(hash(request.node.nodeid)):x}"
+        cluster.store.create("namespaces", "", {"metadata": {"name": namespace}})
+        return {
+            "backend": "kubernetes",
+            "project": "conformance",
+            "home": str(tmp_path / "home"),
+            "storage": {"url": storage_url},
+            "jobs": {"image": image()},
+            "kubernetes": {**table, "namespace": namespace},
+        }

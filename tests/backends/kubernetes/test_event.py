@@ -1,0 +1,157 @@
+"""What a Job and its pods say, as plain data: the order in which versions tell things, and what is not confused."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from lyftlearn.types import FailureReason, JobStatus
+from lyftlearn_kubernetes.api.cluster import Cluster
+from lyftlearn_kubernetes.api.errors import NoResponse
+from lyftlearn_kubernetes.options import Options
+from lyftlearn_kubernetes.status import deadlines, events, observed
+from lyftlearn_kubernetes.status.jobs import JobObserver
+
+NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
+REPORT = 'lyftlearn/1 {"exit_code":%s,"reason":%s,"attempt":2,"stopped":%s}\nlast words'
+
+
+def job(failure: str | None = None, age: timedelta = timedelta(), **metadata: Any) -> observed.ObservedJob:
+    at = (NOW - age).isoformat()
+    failed = {"type": "Failed", "status": "True", "reason": failure, "message": "it failed", "lastTransitionTime": at}
+    return observed.job(
+        {
+            "metadata": {"name": "j", "uid": "u", "creationTimestamp": at, "resourceVersion": "1", **metadata},
+            "spec": {"completions": 1},
+            "status": {"conditions": [failed] if failure else []},
+        }
+    )
+
+
+def pod(state: dict[str, Any], phase: str = "Failed", conditions: tuple[str, ...] = ()) -> observed.ObservedPod:
+    at = NOW.isoformat()
+    return observed.pod(
+        {
+            "metadata": {
+                "name": "p",
+                "uid": "p",
+                "creationTimestamp": at,
+                "labels": {"lyftlearn/job": "j"},
+                "resourceVersion": "2",
+            },
+            "status": {
+                "phase": phase,
+                "containerStatuses": [{"name": "main", "state": state}],
+                "conditions": [{"type": name, "status": "True", "lastTransitionTime": at} for name in conditions],
+            },
+        }
+    )
+
+
+def ended(code: int, reason: str = "Error", message: str = "") -> dict[str, Any]:
+    at = NOW.isoformat()
+    return {"terminated": {"exitCode": code, "reason": reason, "message": message, "startedAt": at, "finishedAt": at}}
+
+
+def test_a_failure_that_is_told_before_its_pods_have_ended() -> None:
+    """Before Kubernetes 1.31 the condition comes first; a final event then would lack the exit code."""
+    going = pod({"running": {"startedAt": NOW.isoformat()}}, "Running")
+    assert events.event(job("PodFailurePolicy"), [going], NOW).status is JobStatus.STOPPING
+    forgotten = job("PodFailurePolicy", timedelta(hours=1))
+    assert events.event(forgotten, [going], NOW).status is JobStatus.FAILED
+
+
+@pytest.mark.parametrize(
+    ("state", "reason", "exit_code"),
+    [
+        (ended(3, message=REPORT % (3, '"user-error"', "false")), FailureReason.USER_ERROR, 3),
+        (ended(124, message=REPORT % ("null", '"timeout"', "false")), FailureReason.TIMEOUT, None),
+        (ended(78, message=REPORT % ("null", '"configuration"', "false")), FailureReason.CONFIGURATION, None),
+        (ended(137, "OOMKilled"), FailureReason.OUT_OF_MEMORY, 137),
+        (ended(137), FailureReason.PLATFORM, None),
+        (ended(128, "StartError", "exec: python3: not found"), FailureReason.IMAGE, None),
+        (ended(127, message="sh: python3: not found"), FailureReason.IMAGE, None),
+        (ended(1, message="lyftlearn/1 {cut"), FailureReason.PLATFORM, None),
+    ],
+)
+def test_how_a_container_ended(state: dict[str, Any], reason: FailureReason, exit_code: int | None) -> None:
+    """The command's exit code is only what the runtime reported; any other number is the platform's."""
+    event = events.event(job("PodFailurePolicy"), [pod(state)], NOW)
+    assert (event.status, event.reason, event.exit_code) == (JobStatus.FAILED, reason, exit_code)
+
+
+def test_a_stop_is_told_from_a_deadline() -> None:
+    """Both end by the Job's deadline; the annotation tells who wanted it, and a failure that came first stays one."""
+    stopped = {"lyftlearn/stop": "2026-01-01T11:59:00.000000Z"}
+    gone = pod(ended(143, message=REPORT % ("null", "null", "true")))
+    assert events.event(job("DeadlineExceeded", annotations=stopped), [gone], NOW).status is JobStatus.STOPPED
+    assert events.event(job("DeadlineExceeded"), [gone], NOW).reason is FailureReason.TIMEOUT
+    failed = pod(ended(3, message=REPORT % (3, '"user-error"', "false")))
+    late = events.event(job("PodFailurePolicy", annotations=stopped), [failed], NOW)
+    assert (late.status, late.exit_code, late.attempt) == (JobStatus.FAILED, 3, 2)
+
+
+def test_a_pod_that_was_ended_before_its_runtime_could_listen() -> None:
+    """It dies of its signal and leaves no report; what made the others end it is the job's reason."""
+    at = NOW.isoformat()
+    document = {
+        "name": "q",
+        "uid": "q",
+        "creationTimestamp": at,
+        "labels": {"lyftlearn/job": "j"},
+        "deletionTimestamp": at,
+    }
+    status = {"phase": "Failed", "containerStatuses": [{"name": "main", "state": ended(143)}]}
+    early = observed.pod({"metadata": document, "status": status})
+    lost = pod({"running": {"startedAt": at}}, conditions=("DisruptionTarget",))
+    assert events.event(job("BackoffLimitExceeded"), [early, lost], NOW).reason is FailureReason.PREEMPTED
+
+
+def test_a_lost_node_is_no_failure_of_the_command() -> None:
+    """A pod that was told to end because its node goes away leaves a report of a stop that nobody asked for."""
+    lost = pod(ended(143, message=REPORT % ("null", "null", "true")), conditions=("DisruptionTarget",))
+    event = events.event(job("BackoffLimitExceeded"), [lost], NOW)
+    assert (event.status, event.reason) == (JobStatus.FAILED, FailureReason.PREEMPTED)
+
+
+def test_a_sidecar_that_cannot_start_is_named() -> None:
+    """The main container only says that it waits; whoever configured the sidecar must read which image is missing."""
+    message = "Back-off pulling image example.com/proxy:2"
+    sidecar = {"name": "proxy", "state": {"waiting": {"reason": "ImagePullBackOff", "message": message}}}
+    at = NOW.isoformat()
+    document = {
+        "metadata": {
+            "name": "p",
+            "uid": "p",
+            "creationTimestamp": at,
+            "labels": {"lyftlearn/job": "j"},
+            "resourceVersion": "2",
+        },
+        "status": {
+            "phase": "Pending",
+            "conditions": [{"type": "PodScheduled", "status": "True", "lastTransitionTime": at}],
+            "containerStatuses": [{"name": "main", "state": {"waiting": {"reason": "PodInitializing"}}}],
+            "initContainerStatuses": [sidecar],
+        },
+    }
+    waiting = observed.pod(document)
+    assert events.event(job(), [waiting], NOW).message == f"ImagePullBackOff: sidecar proxy: {message}"
+    verdict = deadlines.missed_deadline(job(), [waiting], Options(), NOW + timedelta(minutes=11))
+    assert verdict == (FailureReason.IMAGE, f"ImagePullBackOff: sidecar proxy: {message}")
+
+
+class SilentCluster(Cluster):
+    """Its Events cannot be had."""
+
+    def list(self, kind: str, **_: Any) -> Iterator[dict[str, Any]]:
+        raise NoResponse("timed out", sent=True)
+
+
+def test_events_that_cannot_be_read() -> None:
+    """They explain an end; that they are missing must not hide it."""
+    lost = pod({}, "Failed", ("DisruptionTarget",))
+    event = JobObserver(SilentCluster(Options())).event(job("BackoffLimitExceeded"), [lost])
+    assert (event.status, event.reason) == (JobStatus.FAILED, FailureReason.PREEMPTED)

@@ -1,0 +1,180 @@
+"""Lines through dropped connections, across pods, and after pods are gone."""
+
+from __future__ import annotations
+
+import json
+import random
+import threading
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lyftlearn.backend import LogQuery
+from lyftlearn.errors import LyftLearnError
+from lyftlearn.testing import Harness
+from lyftlearn.types import JobStatus
+from lyftlearn_kubernetes.logs.cursor import LogCursor, parse
+from tests.backends.kubernetes.proxy import Proxy
+from tests.doubles.cluster.cluster import NAMESPACE, Cluster
+from tests.doubles.cluster.store import ApiError, Object, wait_until
+
+CHATTY = """
+import sys, time
+for number in range(400):
+    print("same" if number % 3 else f"line {number}", flush=True)
+    time.sleep(0.01)
+"""
+WANTED = ["same" if number % 3 else f"line {number}" for number in range(400)]
+
+
+def stamped(number: int, at: datetime, text: bytes) -> bytes:
+    return f"{at:%Y-%m-%dT%H:%M:%S}.{number:09d}Z ".encode() + text
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 3), st.integers(0, 2), st.sampled_from([b"", b"a", b"b"])), max_size=40),
+    st.randoms(use_true_random=False),
+)
+def test_a_log_that_is_read_in_pieces(steps: list[tuple[int, int, bytes]], chance: random.Random) -> None:
+    """Whatever the pieces, and however many lines share a moment, each line is given once and in order."""
+    moment, nanoseconds, log = datetime(2026, 1, 1, tzinfo=UTC), 0, []
+    for seconds, fraction, text in steps:
+        moment += timedelta(seconds=seconds)
+        nanoseconds = nanoseconds + fraction if not seconds else fraction
+        log.append(stamped(nanoseconds, moment, text))
+    cursor, given_lines = LogCursor(), []
+    for _ in range(5):
+        since = cursor.resume().get("sinceTime", "")
+        answer = [line for line in log if line[:19].decode() >= since[:19]]
+        for raw in answer[: chance.randrange(len(answer) + 1)]:
+            line = parse(raw)
+            assert line is not None
+            if cursor.passes(line):
+                given_lines.append(raw)
+    assert given_lines == log[: len(given_lines)]
+
+
+def test_following_through_a_connection_that_breaks(cluster: Cluster, new_harness: Callable[..., Harness]) -> None:
+    """Load balancers cut what lasts long: nothing may be lost, doubled or read as the end."""
+    with Proxy(cluster.api.port, seed=7, chance=0.2) as proxy:
+        harness = new_harness(kubeconfig=str(cluster.kubeconfig(url=proxy.url, name="cut")))
+        spec = harness.spec(CHATTY)
+        harness.submit(spec)
+        assert harness.lines(spec.id, follow=True) == WANTED
+        assert proxy.faults
+
+
+def test_following_a_job_whose_node_is_lost(harness: Harness, cluster: Cluster) -> None:
+    """The second pod's lines come after the first one's, in one stream."""
+    code = """
+        import os, pathlib, time
+        flag = pathlib.Path(os.environ["FLAG"])
+        print("first", "and more" * flag.exists(), flush=True)
+        print("second", flush=True)
+        if not flag.exists():
+            flag.touch()
+            time.sleep(600)
+    """
+    flag = f"{harness.storage_url.removeprefix('file://')}/flag"
+    harness.put({"x": b""})
+    spec = harness.spec(code, env={"FLAG": flag})
+    harness.submit(spec)
+    seen = []
+    for line in harness.backend.logs(spec.id, LogQuery(follow=True)):
+        seen.append(line.text)
+        if seen == ["first ", "second"]:
+            cluster.lose_node_of(cluster.pods(spec.id)[0])
+    assert seen == ["first ", "second", "first and more", "second"]
+
+
+def test_logs_of_pods_that_are_gone(harness: Harness, cluster: Cluster) -> None:
+    """Pods are cleaned up long before anybody looks; what was kept reads the same."""
+    spec = harness.succeed(harness.spec("for number in range(5): print(number)"))
+    before = harness.lines(spec.id)
+    for pod in cluster.pods(spec.id):
+        cluster.store.delete("pods", NAMESPACE, pod["metadata"]["name"])
+    wait_until(lambda: not cluster.pods(spec.id))
+    assert harness.lines(spec.id) == before == ["0", "1", "2", "3", "4"]
+    assert harness.lines(spec.id, follow=True) == before
+    assert harness.lines(spec.id, tail=2) == ["3", "4"]
+
+
+def test_following_a_stop_to_its_last_line(harness: Harness) -> None:
+    """The pod is deleted right after its last words."""
+    code = """
+        import signal, sys, time
+        def leave(*_):
+            for number in range(200):
+                print("leaving", number, flush=True)
+            sys.exit(0)
+        signal.signal(signal.SIGTERM, leave)
+        print("up", flush=True)
+        time.sleep(600)
+    """
+    spec = harness.spec(code)
+    harness.submit(spec)
+    seen = []
+    for line in harness.backend.logs(spec.id, LogQuery(follow=True)):
+        seen.append(line.text)
+        if line.text == "up":
+            harness.backend.stop(spec.id)
+    assert seen == ["up", *(f"leaving {number}" for number in range(200))]
+
+
+def test_nothing_kept_them(new_harness: Callable[..., Harness], cluster: Cluster, harness: Harness) -> None:
+    """An empty log would say that the job printed nothing."""
+    spec = harness.spec("print('once')")
+    plan = harness.backend.plan(spec)
+    annotations = plan.requests[-1].body["spec"]["template"]["metadata"]["annotations"]
+    annotations["lyftlearn/bundle"] = json.dumps({**json.loads(annotations["lyftlearn/bundle"]), "log": None})
+    harness.backend.submit(plan)
+    assert harness.wait(spec.id).status is JobStatus.SUCCEEDED
+    for pod in cluster.pods(spec.id):
+        cluster.store.delete("pods", NAMESPACE, pod["metadata"]["name"])
+    wait_until(lambda: not cluster.pods(spec.id))
+    for follow in (False, True):
+        with pytest.raises(LyftLearnError, match=r"\[storage\] url"):
+            harness.lines(spec.id, follow=follow)
+
+
+def test_who_stops_following_leaves_nothing_behind(harness: Harness) -> None:
+    """A terminal that is closed must not keep a thread and a connection for each node until the job ends."""
+    spec = harness.spec("import time; print('up', flush=True); time.sleep(600)", nodes=2)
+    harness.submit(spec)
+    lines = harness.backend.logs(spec.id, LogQuery(follow=True))
+    next(lines)
+    lines.close()  # type: ignore[attr-defined]  # a generator, as every backend's is
+    wait_until(lambda: not any(thread.name == "lyftlearn-log" for thread in threading.enumerate()))
+    harness.backend.stop(spec.id)
+
+
+def test_following_past_a_log_that_is_lost(harness: Harness, cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A dead node keeps its pods' logs; the job goes on elsewhere, and so does whoever follows it."""
+    code = """
+        import os, pathlib, time
+        flag = pathlib.Path(os.environ["FLAG"])
+        print("second" if flag.exists() else "first", flush=True)
+        if not flag.exists():
+            flag.touch()
+            time.sleep(600)
+    """
+    flag = f"{harness.storage_url.removeprefix('file://')}/flag"
+    harness.put({"x": b""})
+    spec = harness.spec(code, env={"FLAG": flag})
+    harness.submit(spec)
+    harness.until_line(spec.id, "first")
+    (lost,) = cluster.pods(spec.id)
+    original = cluster.api.logs
+
+    def unreachable(pod: Object, container: str, params: dict[str, str]) -> Iterator[bytes]:
+        if pod["metadata"]["uid"] == lost["metadata"]["uid"]:
+            raise ApiError(500, "InternalError", "dial tcp 10.0.0.7:10250: connect: no route to host")
+        return original(pod, container, params)
+
+    monkeypatch.setattr(cluster.api, "logs", unreachable)
+    cluster.lose_node_of(lost)
+    assert harness.lines(spec.id, follow=True) == ["second"]
+    assert harness.wait(spec.id).status is JobStatus.SUCCEEDED

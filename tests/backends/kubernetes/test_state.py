@@ -1,0 +1,221 @@
+"""How jobs end that do not simply run: images, Secrets, places, nodes, quotas, and other people."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lyftlearn.errors import JobNotFound
+from lyftlearn.testing import Harness
+from lyftlearn.types import FailureReason, JobStatus
+from lyftlearn_kubernetes.backend import KubernetesBackend
+from tests.doubles.cluster.cluster import NAMESPACE, NO_PYTHON, Cluster
+from tests.doubles.cluster.store import ApiError, Object, wait_until
+
+NewHarness = Callable[..., Harness]
+
+
+def ended(harness: Harness, **changes: Any) -> tuple[JobStatus, FailureReason | None, str]:
+    state = harness.run(harness.spec("print('ran')", **changes))
+    return state.status, state.reason, state.message
+
+
+def test_an_image_that_cannot_be_pulled(harness: Harness) -> None:
+    """A mistyped tag waits for ever on Kubernetes, and nobody is told."""
+    status, reason, message = ended(harness, image="example.com/typo:1")
+    assert (status, reason) == (JobStatus.FAILED, FailureReason.IMAGE)
+    assert "example.com/typo:1" in message
+
+
+def test_an_image_without_python(harness: Harness) -> None:
+    """The runtime needs Python, and who built the image must read that and not an exit code."""
+    status, reason, message = ended(harness, image=NO_PYTHON)
+    assert (status, reason) == (JobStatus.FAILED, FailureReason.IMAGE)
+    assert "Python 3.8" in message
+
+
+def test_a_missing_secret(harness: Harness) -> None:
+    """Its name is what one needs to know."""
+    status, reason, message = ended(harness, secrets=("no-such-secret",))
+    assert (status, reason) == (JobStatus.FAILED, FailureReason.CONFIGURATION)
+    assert message == "secrets: no-such-secret: there is no such secret"
+
+
+def test_a_secret_is_in_variables_and_files(harness: Harness, cluster: Cluster) -> None:
+    """Both are how programs of today find them; a key that is no variable's name is a file only."""
+    cluster.create_secret("db-password", {"DB_USER": "eta", "db password.txt": "s3cr3t"})
+    code = """
+        import os, pathlib
+        folder = pathlib.Path(os.environ["LYFTLEARN_SECRETS_DIR"], "db-password")
+        print(os.environ["DB_USER"], sorted(path.name for path in folder.iterdir()))
+    """
+    spec = harness.spec(code, secrets=("db-password",))
+    assert harness.printed(spec) == ["eta ['DB_USER', 'db password.txt']"]
+    assert "s3cr3t" not in str(harness.backend.plan(spec))
+
+
+def test_pending_says_why(harness: Harness, cluster: Cluster) -> None:
+    """Whoever waits for a GPU wants to read the scheduler's own words."""
+    backend = harness.backend
+    assert isinstance(backend, KubernetesBackend)
+    spec = harness.spec()
+    plan = backend.plan(spec)
+    plan.requests[-1].body["spec"]["template"]["spec"]["nodeSelector"] = {"pool": "none"}
+    backend.submit(plan)
+    state = harness.watcher.until(60, spec.id, lambda state: "node(s)" in state.message)
+    assert state.status is JobStatus.PENDING
+    backend.stop(spec.id)
+    assert harness.wait(spec.id).status is JobStatus.STOPPED
+
+
+def test_no_place_within_the_limit(new_harness: NewHarness) -> None:
+    """A job that can never be placed must end, and say that capacity is what it lacks."""
+    harness = new_harness(node_selector={"pool": "none"}, pending="2s")
+    status, reason, message = ended(harness)
+    assert (status, reason) == (JobStatus.FAILED, FailureReason.CAPACITY)
+    assert "node affinity" in message
+
+
+def test_a_lost_node_is_made_good(harness: Harness, cluster: Cluster) -> None:
+    """The pod died through nobody's fault; the job goes on, as attempt 1, and its log has both runs."""
+    code = "import time, os; print('up', flush=True); time.sleep(0 if os.path.exists(os.environ['FLAG']) else 600)"
+    flag = f"{harness.storage_url.removeprefix('file://')}/second-run"
+    spec = harness.spec(code, env={"FLAG": flag})
+    harness.submit(spec)
+    harness.until_line(spec.id, "up")
+    harness.watcher.until(60, spec.id, lambda state: state.status is JobStatus.RUNNING)
+    harness.put({"x": b""})
+    Path(flag).touch()
+    cluster.lose_node_of(cluster.pods(spec.id)[0])
+    state = harness.wait(spec.id)
+    assert (state.status, state.attempt) == (JobStatus.SUCCEEDED, 1)
+    assert max(event.incarnation for event in harness.watcher.events) == 1
+    assert harness.lines(spec.id) == ["up", "up"]
+
+
+def test_nodes_are_lost_too_often(new_harness: NewHarness, cluster: Cluster) -> None:
+    """A job that no node keeps is given up, as preempted and not as a failure of its command."""
+    harness = new_harness(restarts=0)
+    spec = harness.spec("import time; print('up', flush=True); time.sleep(600)")
+    harness.submit(spec)
+    harness.until_line(spec.id, "up")
+    cluster.lose_node_of(cluster.pods(spec.id)[0])
+    state = harness.wait(spec.id)
+    assert (state.status, state.reason) == (JobStatus.FAILED, FailureReason.PREEMPTED)
+    assert "Taint manager" in state.message
+
+
+def test_one_of_several_nodes_is_lost(harness: Harness, cluster: Cluster) -> None:
+    """The others cannot take in a stranger, and waiting for the lost one would last for ever."""
+    spec = harness.spec("import time; print('up', flush=True); time.sleep(600)", nodes=2)
+    harness.submit(spec)
+    harness.until_line(spec.id, "up")
+    wait_until(lambda: sum(pod["status"]["phase"] == "Running" for pod in cluster.pods(spec.id)) == 2)
+    cluster.lose_node_of(cluster.pods(spec.id)[1])
+    state = harness.wait(spec.id)
+    assert (state.status, state.reason) == (JobStatus.FAILED, FailureReason.PREEMPTED)
+
+
+def test_a_job_that_is_deleted_while_it_is_followed(harness: Harness, cluster: Cluster) -> None:
+    """`kubectl delete job` must not leave anybody waiting for ever."""
+    spec = harness.spec("import time; time.sleep(600)")
+    harness.submit(spec)
+    harness.watcher.until(60, spec.id, lambda state: state.status is JobStatus.RUNNING)
+    cluster.store.delete("jobs", NAMESPACE, spec.id)
+    state = harness.wait(spec.id)
+    assert (state.status, state.reason) == (JobStatus.FAILED, FailureReason.PLATFORM)
+    assert "deleted" in state.message
+
+
+def test_a_job_that_is_deleted_before_it_is_followed(harness: Harness, cluster: Cluster) -> None:
+    """The handle was made by a submission, so the watch knows that there was something to lose."""
+    spec = harness.spec("import time; time.sleep(600)")
+    harness.submit(spec)
+    cluster.store.delete("jobs", NAMESPACE, spec.id)
+    assert harness.wait(spec.id).reason is FailureReason.PLATFORM
+    with pytest.raises(JobNotFound):
+        harness.backend.describe(spec.id)
+
+
+def test_a_pod_that_is_deleted(harness: Harness, cluster: Cluster) -> None:
+    """It exits as a stopped one does, but nobody asked for a stop: it is not STOPPED, and not run again either."""
+    spec = harness.spec("import time; print('up', flush=True); time.sleep(600)")
+    harness.submit(spec)
+    harness.until_line(spec.id, "up")
+    (pod,) = cluster.pods(spec.id)
+    cluster.store.delete("pods", NAMESPACE, pod["metadata"]["name"])
+    state = harness.wait(spec.id)
+    assert (state.status, state.reason) == (JobStatus.FAILED, FailureReason.PLATFORM)
+    assert "a pod of the job was deleted" in state.message
+
+
+def test_a_sidecar_never_fails_the_job(new_harness: NewHarness) -> None:
+    """A metrics agent that crashes, or never ends, used to decide how a training ended."""
+    image = new_harness().defaults["image"]
+    crashing = {"name": "crashing", "image": image, "command": ["sh", "-c", "exit 1"]}
+    lasting = {"name": "lasting", "image": image, "command": ["sleep", "3600"]}
+    harness = new_harness(sidecars=[crashing, lasting])
+    assert ended(harness)[0] is JobStatus.SUCCEEDED
+
+
+def test_the_cluster_forbids_pods(harness: Harness, cluster: Cluster) -> None:
+    """The Job is accepted and its pods are not: only Events tell, and a quota is a lack of capacity."""
+
+    def quota(verb: str, kind: str, item: Object) -> None:
+        if kind == "pods" and item["metadata"]["labels"]["lyftlearn/name"] == "too-big":
+            raise ApiError(403, "Forbidden", 'pods "x" is forbidden: exceeded quota: compute, requested: memory=512Mi')
+
+    cluster.api.admission.append(quota)
+    status, reason, message = ended(harness, name="too-big")
+    assert (status, reason) == (JobStatus.FAILED, FailureReason.CAPACITY)
+    assert "exceeded quota: compute" in message
+
+
+def test_the_backstop_is_a_timeout(harness: Harness) -> None:
+    """Where the runtime could not keep the time, the cluster does, and it is no stop."""
+    spec = harness.spec("import time; time.sleep(600)")
+    plan = harness.backend.plan(spec)
+    plan.requests[-1].body["spec"]["activeDeadlineSeconds"] = 2
+    harness.backend.submit(plan)
+    state = harness.wait(spec.id)
+    assert (state.status, state.reason) == (JobStatus.FAILED, FailureReason.TIMEOUT)
+
+
+def test_a_job_that_its_queue_holds_back(harness: Harness, cluster: Cluster) -> None:
+    """Queueing suspends Jobs; a stop must end one that has not even begun."""
+    spec = harness.spec()
+    plan = harness.backend.plan(spec)
+    plan.requests[-1].body["spec"]["suspend"] = True
+    harness.backend.submit(plan)
+    state = harness.watcher.until(60, spec.id, lambda state: "queue" in state.message)
+    assert state.status is JobStatus.PENDING
+    harness.backend.stop(spec.id)
+    assert harness.wait(spec.id).status is JobStatus.STOPPED
+
+
+def test_a_finished_job_goes_after_its_time(new_harness: NewHarness, cluster: Cluster) -> None:
+    """`keep` is what the retention of the capabilities promises."""
+    harness = new_harness(keep="2s")
+    assert harness.backend.capabilities().retention == timedelta(seconds=2)
+    spec = harness.succeed(harness.spec())
+    wait_until(lambda: cluster.store.find("jobs", NAMESPACE, spec.id) is None)
+    with pytest.raises(JobNotFound):
+        harness.backend.describe(spec.id)
+
+
+def test_a_user_that_is_not_root(new_harness: NewHarness, tmp_path: Path) -> None:
+    """Many clusters admit nothing else; the contract's directories must be writable all the same."""
+    code = """
+        import os, pathlib, tempfile
+        pathlib.Path(os.environ["LYFTLEARN_MODEL_DIR"], "weights").write_text("x")
+        tempfile.NamedTemporaryFile().close()
+        print(os.getuid(), os.getgid(), os.access(os.environ["HOME"], os.W_OK))
+    """
+    harness = new_harness(user="1000:2000")
+    spec = harness.succeed(harness.spec(code))
+    assert harness.lines(spec.id) == ["1000 2000 True"]
+    assert harness.fetched(spec.id, "model", tmp_path) == {"weights": b"x"}

@@ -1,0 +1,127 @@
+"""The one watch of a process, and what may happen to it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from lyftlearn.testing import Harness
+from lyftlearn.types import JobStatus
+from lyftlearn_kubernetes.backend import KubernetesBackend
+from tests.backends.kubernetes.proxy import Proxy
+from tests.doubles.cluster.cluster import Cluster
+from tests.doubles.cluster.watching import BOOKMARK_SECONDS
+
+LONG = "import time; print('up', flush=True); time.sleep(4)"
+
+
+def running(harness: Harness, code: str = LONG) -> str:
+    spec = harness.spec(code)
+    harness.submit(spec)
+    harness.watcher.until(60, spec.id, lambda state: state.status is JobStatus.RUNNING)
+    return spec.id
+
+
+def test_history_that_is_gone(harness: Harness, cluster: Cluster) -> None:
+    """A watch that fell behind is told 410, and must look at everything anew."""
+    job_id = running(harness)
+    cluster.api.stop()
+    cluster.store.compact()
+    cluster.api.start()
+    assert harness.wait(job_id).status is JobStatus.SUCCEEDED
+
+
+def test_a_server_that_is_restarted(harness: Harness, cluster: Cluster) -> None:
+    """API servers are upgraded while jobs run, and what happened meanwhile must arrive."""
+    job_id = running(harness)
+    cluster.api.stop()
+    time.sleep(6)
+    cluster.api.start()
+    assert harness.wait(job_id).status is JobStatus.SUCCEEDED
+
+
+def test_a_connection_that_falls_silent(cluster: Cluster, new_harness: Callable[..., Harness]) -> None:
+    """A load balancer that forgets a connection tells nobody; without a limit the wait would never end."""
+    with Proxy(cluster.api.port) as proxy:
+        harness = new_harness(kubeconfig=str(cluster.kubeconfig(url=proxy.url, name="silent")))
+        assert isinstance(harness.backend, KubernetesBackend)
+        harness.backend.silence = 3
+        job_id = running(harness)
+        proxy.freeze()
+        assert harness.wait(job_id).status is JobStatus.SUCCEEDED
+
+
+def test_one_watch_serves_many_jobs(harness: Harness, cluster: Cluster) -> None:
+    """A call for each job and second is what servers throttle."""
+    specs = [harness.spec() for _ in range(12)]
+    running(harness)
+    before = cluster.api.calls.copy()
+    states = harness.run_all(specs)
+    assert {state.status for state in states} == {JobStatus.SUCCEEDED}
+    calls = cluster.api.calls - before
+    assert calls["create jobs"] == len(specs)
+    assert calls["get jobs"] == 0
+    assert calls["watch jobs"] == calls["watch pods"] == 0
+    assert calls["list pods"] + calls["list jobs"] <= 2, dict(calls)
+
+
+def test_many_jobs_from_before_the_watch(harness: Harness, cluster: Cluster) -> None:
+    """A process that comes later asks for all at once, and not for each."""
+    specs = [harness.spec() for _ in range(25)]
+    for spec in specs:
+        harness.submit(spec)
+    before = cluster.api.calls.copy()
+    for spec in specs:
+        harness.watcher.following.add(spec.id)
+    assert {harness.wait(spec.id).status for spec in specs} == {JobStatus.SUCCEEDED}
+    calls = cluster.api.calls - before
+    assert calls["get jobs"] + calls["list pods"] + calls["list jobs"] < len(specs), dict(calls)
+
+
+def test_a_steady_submission_is_one_call(harness: Harness, cluster: Cluster) -> None:
+    """What every job of a version shares is created by the first."""
+    harness.submit(harness.spec())
+    before = cluster.api.calls.copy()
+    harness.submit(harness.spec())
+    calls = cluster.api.calls - before
+    assert {call: count for call, count in calls.items() if call.startswith("create")} == {"create jobs": 1}
+
+
+def test_bookmarks_save_a_list(harness: Harness, cluster: Cluster) -> None:
+    """A quiet watch grows too old to be resumed unless it takes note of what the server says in between."""
+    job_id = running(harness, "import time; time.sleep(8)")
+    cluster.create_secret("unrelated", {})
+    cluster.store.compact()
+    time.sleep(3 * BOOKMARK_SECONDS)
+    before = cluster.api.calls.copy()
+    cluster.api.stop()
+    cluster.api.start()
+    assert harness.wait(job_id).status is JobStatus.SUCCEEDED
+    calls = cluster.api.calls - before
+    assert calls["list jobs"] == 0, dict(calls)
+    assert calls["watch jobs"] >= 1
+
+
+def test_a_list_whose_beginning_is_forgotten(
+    harness: Harness, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server forgets the time at which a long list began, and says where to go on; every job is listed once."""
+    specs = [harness.spec(labels={"list": "long"}) for _ in range(5)]
+    for spec in specs:
+        harness.submit(spec)
+    assert isinstance(harness.backend, KubernetesBackend)
+    asked = harness.backend._cluster.ask
+
+    def forgetful(*arguments: Any, **options: Any) -> Any:
+        answer = asked(*arguments, **options)
+        cluster.store.compact()
+        return answer
+
+    monkeypatch.setattr(harness.backend._cluster, "ask", forgetful)
+    pages = list(harness.backend._cluster.list("jobs", labels="list=long", page=2))
+    names = [item["metadata"]["name"] for page in pages for item in page["items"]]
+    assert sorted(names) == sorted(spec.id for spec in specs)
+    assert len(pages) >= 3

@@ -1,0 +1,93 @@
+"""The whole cluster, started and ended."""
+
+from __future__ import annotations
+
+import base64
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from tests.doubles.cluster.access import Access
+from tests.doubles.cluster.job_controller import JobController
+from tests.doubles.cluster.kubelet import Kubelet, Node
+from tests.doubles.cluster.server import ApiServer
+from tests.doubles.cluster.store import Object, Store, now
+
+NAMESPACE = "ml"
+IMAGE = "example.com/base:1"
+NO_PYTHON = "example.com/no-python:1"
+
+
+class Cluster:
+    """One server, one controller, one node, on this machine."""
+
+    def __init__(self, directory: Path, access: Access | None = None, version: str = "1.36") -> None:
+        self.directory = directory
+        self.store = Store()
+        self.store.create("namespaces", "", {"metadata": {"name": NAMESPACE}})
+        search = f"{Path(sys.executable).parent}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+        self.node = Node(images={IMAGE: search, NO_PYTHON: str(directory)})
+        self.api = ApiServer(self.store, self._log, version, access)
+        self.api.start()
+        self.kubelet = Kubelet(self.store, directory / "kubelet", self.node, self.api.url)
+        self.controller = JobController(self.api)
+        self.kubelet.start()
+        self.controller.start()
+
+    def _log(self, pod: Object, container: str, params: dict[str, str]) -> Iterator[bytes]:
+        return self.kubelet.log(pod, container, params)
+
+    def close(self) -> None:
+        self.controller.close()
+        self.kubelet.close()
+        self.api.stop()
+
+    def kubeconfig(self, token: str = "anything", url: str | None = None, name: str = "kubeconfig") -> Path:
+        """Write a file that leads here."""
+        path = self.directory / name
+        cluster = {"name": "test", "cluster": {"server": url or self.api.url}}
+        context = {"name": "test", "context": {"cluster": "test", "user": "test", "namespace": NAMESPACE}}
+        document = {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "clusters": [cluster],
+            "contexts": [context],
+            "users": [{"name": "test", "user": {"token": token}}],
+            "current-context": "test",
+        }
+        path.write_text(json.dumps(document))
+        return path
+
+    def create_secret(self, name: str, values: dict[str, str]) -> None:
+        data = {key: base64.b64encode(value.encode()).decode() for key, value in values.items()}
+        self.store.create(
+            "secrets", NAMESPACE, {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "data": data}
+        )
+
+    def job(self, job_id: str) -> Object:
+        return self.store.get("jobs", NAMESPACE, job_id)
+
+    def pods(self, job_id: str) -> list[Object]:
+        found = self.store.all("pods", NAMESPACE)
+        return [pod for pod in found if pod["metadata"]["labels"]["lyftlearn/job"] == job_id]
+
+    def lose_node_of(self, pod: Object) -> None:
+        """The node dies: its processes at once, and the control plane notices."""
+        runner = self.kubelet.runner(pod)
+        assert runner is not None
+        runner.kill()
+        name = pod["metadata"]["name"]
+        condition = {
+            "type": "DisruptionTarget",
+            "status": "True",
+            "reason": "DeletionByTaintManager",
+            "message": "Taint manager: deleting due to NoExecute taint",
+            "lastTransitionTime": now(),
+        }
+
+        def fail(item: Object) -> None:
+            item["status"]["phase"] = "Failed"
+            item["status"]["conditions"] = [*item["status"].get("conditions", ()), condition]
+
+        self.store.modify("pods", NAMESPACE, name, fail)

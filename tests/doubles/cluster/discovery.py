@@ -1,0 +1,63 @@
+"""What kubectl asks of a server before anything else: its kinds, and the parameters that it understands."""
+
+from __future__ import annotations
+
+from tests.doubles.cluster.store import Object
+
+GROUPS = {"jobs": "batch"}
+KINDS = {
+    "jobs": "Job",
+    "pods": "Pod",
+    "configmaps": "ConfigMap",
+    "services": "Service",
+    "secrets": "Secret",
+    "events": "Event",
+    "resourcequotas": "ResourceQuota",
+    "namespaces": "Namespace",
+}
+VERBS = ["create", "delete", "get", "list", "patch", "watch"]
+WRITING = ("dryRun", "fieldManager", "fieldValidation")
+
+
+def answer(words: list[str]) -> Object:
+    """The answer to `/api`, `/apis`, one of their versions, or `/openapi/v3...`."""
+    if words[0] == "openapi":
+        return _openapi(words[2:])
+    if words == ["api"]:
+        return {"kind": "APIVersions", "versions": ["v1"]}
+    if words == ["apis"]:
+        version = {"groupVersion": "batch/v1", "version": "v1"}
+        group = {"name": "batch", "versions": [version], "preferredVersion": version}
+        return {"kind": "APIGroupList", "apiVersion": "v1", "groups": [group]}
+    resources = [
+        {
+            "name": kind,
+            "singularName": KINDS[kind].lower(),
+            "namespaced": kind != "namespaces",
+            "kind": KINDS[kind],
+            "verbs": VERBS,
+        }
+        for kind in _kinds(words)
+    ]
+    return {"kind": "APIResourceList", "groupVersion": "/".join(words[1:]), "resources": resources}
+
+
+def _kinds(words: list[str]) -> list[str]:
+    return [kind for kind in KINDS if GROUPS.get(kind, "") == (words[1] if words[0] == "apis" else "")]
+
+
+def _openapi(words: list[str]) -> Object:
+    """Which parameters a request that writes may have; kubectl looks for them before it leaves validation to us."""
+    if not words:
+        return {"paths": {path: {"serverRelativeURL": f"/openapi/v3/{path}"} for path in ("api/v1", "apis/batch/v1")}}
+    *_, version = words
+    group = words[1] if words[0] == "apis" else ""
+    paths = {}
+    for kind in _kinds(words):
+        patch = {
+            "parameters": [{"name": name, "in": "query", "schema": {"type": "string"}} for name in WRITING],
+            "responses": {},
+            "x-kubernetes-group-version-kind": {"group": group, "version": version, "kind": KINDS[kind]},
+        }
+        paths[f"/{'/'.join(words)}/namespaces/{{namespace}}/{kind}/{{name}}"] = {"patch": patch}
+    return {"openapi": "3.0.0", "info": {"title": "Kubernetes", "version": "v1"}, "paths": paths}

@@ -1,0 +1,336 @@
+"""The kubelet: pods become processes."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import hashlib
+import os
+import shutil
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tests.doubles.cluster import sandbox
+from tests.doubles.cluster.job_controller import tell
+from tests.doubles.cluster.log_file import LogFile
+from tests.doubles.cluster.store import ApiError, Object, Store, now
+
+RETRY = 0.2
+MOST_SAID = 4096
+CORES, MEMORY = 4096, 1 << 50
+
+
+@dataclass
+class Node:
+    """What the one node has. images: name to PATH inside; others cannot be pulled. environment: of every pod."""
+
+    images: dict[str, str]
+    labels: dict[str, str] = field(default_factory=dict)
+    gpus: dict[str, int] = field(default_factory=dict)
+    environment: dict[str, str] = field(default_factory=dict)
+    runs: bool = True
+
+
+class Kubelet(threading.Thread):
+    """Runs every pod of the store, each in a thread of its own."""
+
+    def __init__(self, store: Store, directory: Path, node: Node, url: str) -> None:
+        super().__init__(daemon=True, name="kubelet")
+        self.store = store
+        self.directory = directory
+        self.node = node
+        self.url = url
+        self.hosts = directory / "hosts"
+        self._closed = threading.Event()
+        self.pods: dict[str, PodRunner] = {}
+        directory.mkdir(parents=True, exist_ok=True)
+        self.write_hosts()
+
+    def run(self) -> None:
+        while not self._closed.is_set():
+            version = self.store.version
+            for pod in self.store.all("pods"):
+                uid = pod["metadata"]["uid"]
+                if uid not in self.pods and self.node.runs:
+                    self.pods[uid] = PodRunner(self, pod)
+                    self.pods[uid].start()
+            self.store.wait(version, 0.5)
+
+    def close(self) -> None:
+        self._closed.set()
+        for runner in tuple(self.pods.values()):
+            runner.kill()
+        for runner in tuple(self.pods.values()):
+            runner.join(10)
+
+    def write_hosts(self) -> None:
+        """Names of all pods with a subdomain; the same file again, since it is mounted."""
+        lines = ["127.0.0.1 localhost"]
+        for pod in self.store.all("pods"):
+            name, domain = pod["spec"].get("hostname"), pod["spec"].get("subdomain")
+            if name and domain and self.store.find("services", pod["metadata"]["namespace"], domain):
+                lines.append(f"{address(pod)} {name}.{domain} {name}")
+        text = "\n".join([*lines, ""])
+        if not self.hosts.exists() or self.hosts.read_text() != text:  # who reads it meanwhile finds half of it
+            self.hosts.write_text(text)
+
+    def runner(self, pod: Object) -> PodRunner | None:
+        return self.pods.get(pod["metadata"]["uid"])
+
+    def log(self, pod: Object, container: str, params: dict[str, str]) -> Iterator[bytes]:
+        """The lines of a container, as `kubectl logs` gets them."""
+        runner = self.runner(pod)
+        state = pod["status"].get("containerStatuses") or [{"state": {"waiting": {"reason": "ContainerCreating"}}}]
+        if runner is None or "waiting" in state[0]["state"] or container != "main":
+            reason = state[0]["state"].get("waiting", {}).get("reason", "")
+            raise ApiError(400, "BadRequest", f'container "{container}" in pod is waiting to start: {reason}')
+        return runner.log.read(params)
+
+
+def address(pod: Object) -> str:
+    """A loopback address of the pod's own: pods share this machine's network, and may all listen on one port."""
+    first, second, third = hashlib.sha256(pod["metadata"]["uid"].encode()).digest()[:3]
+    return f"127.{1 + first % 254}.{second}.{1 + third % 254}"
+
+
+class PodRunner(threading.Thread):
+    """One pod, from its place on the node to its end."""
+
+    def __init__(self, kubelet: Kubelet, pod: Object) -> None:
+        super().__init__(daemon=True, name=f"pod-{pod['metadata']['name']}")
+        self._kubelet = kubelet
+        self._store = kubelet.store
+        self._pod = pod
+        self._key = (pod["metadata"]["namespace"], pod["metadata"]["name"])
+        self._directory = kubelet.directory / pod["metadata"]["uid"]
+        self._directory.mkdir()
+        self.log = LogFile(self._directory / "main.log")
+        self._volumes = sandbox.Volumes(pod, self._directory / "volumes", self._lookup)
+        self._sidecars: list[tuple[subprocess.Popen[bytes], int]] = []
+        self._child = 0
+        self._killed = threading.Event()
+        self._told = False
+
+    def kill(self) -> None:
+        """As a node that loses power."""
+        self._killed.set()
+        self._signal(signal.SIGKILL)
+
+    def run(self) -> None:
+        try:
+            if self._wait_for(self._place) and self._wait_for(self._prepare):
+                self._run_main()
+            else:
+                self._end(None)
+        except ApiError:
+            self._signal(signal.SIGKILL)  # the pod is not there any more
+        finally:
+            self.log.end()
+            shutil.rmtree(self._directory / "volumes", ignore_errors=True)
+
+    def _wait_for(self, step: Any) -> bool:
+        """Try `step` until it succeeds, the pod is deleted, or it ended."""
+        while not self._killed.is_set():
+            current = self._store.get("pods", *self._key)
+            if "deletionTimestamp" in current["metadata"] or current["status"]["phase"] == "Failed":
+                return False
+            if step():
+                return True
+            time.sleep(RETRY)
+        return False
+
+    def _place(self) -> bool:
+        spec, node = self._pod["spec"], self._kubelet.node
+        limits = spec["containers"][0].get("resources", {}).get("limits", {})
+        lacking = [name for name in limits if "/" in name and node.gpus.get(name, 0) < int(limits[name])]
+        if not spec.get("nodeSelector", {}).items() <= node.labels.items():
+            return self._not_placed("0/1 nodes are available: 1 node(s) didn't match Pod's node affinity/selector.")
+        if lacking:
+            return self._not_placed(f"0/1 nodes are available: 1 Insufficient {lacking[0]}.")
+        self._status(lambda status: _condition(status, "PodScheduled", "True", "", ""))
+        return True
+
+    def _not_placed(self, message: str) -> bool:
+        if not self._told:
+            self._told = True
+            self._status(lambda status: _condition(status, "PodScheduled", "False", "Unschedulable", message))
+            tell(self._store, self._pod, "Pod", "FailedScheduling", message)
+        return False
+
+    def _prepare(self) -> bool:
+        container = self._pod["spec"]["containers"][0]
+        try:
+            self._volumes.prepare()
+        except sandbox.NotMounted as error:
+            tell(self._store, self._pod, "Pod", "FailedMount", str(error))
+            return self._waits("ContainerCreating", "")
+        if container["image"] not in self._kubelet.node.images:
+            return self._waits("ImagePullBackOff", f'Back-off pulling image "{container["image"]}"')
+        for source in container.get("envFrom", ()):
+            if self._lookup("secrets", source["secretRef"]["name"]) is None:
+                return self._waits("CreateContainerConfigError", f'secret "{source["secretRef"]["name"]}" not found')
+        return True
+
+    def _waits(self, reason: str, message: str) -> bool:
+        self._main_state({"waiting": {"reason": reason, **({"message": message} if message else {})}})
+        return False
+
+    def _run_main(self) -> None:
+        self._kubelet.write_hosts()
+        self._waits("ContainerCreating", "")
+        container = self._pod["spec"]["containers"][0]
+        search = self._kubelet.node.images[container["image"]]
+        started = now()
+        if shutil.which(container["command"][0], path=search) is None:
+            words = f'exec: "{container["command"][0]}": executable file not found in $PATH: unknown'
+            self._end(
+                {"exitCode": 128, "reason": "StartError", "message": words, "startedAt": started, "finishedAt": now()}
+            )
+            return
+        for sidecar in self._pod["spec"].get("initContainers", ()):
+            self._start_sidecar(sidecar)
+        said = self._directory / "termination-log"
+        said.touch()
+        said.chmod(0o666)
+        limit = sandbox.MemoryLimit(int(sandbox.number(container["resources"]["limits"]["memory"])))
+        process = self._start(container, said, limit)
+        self._main_state({"running": {"startedAt": started}}, phase="Running")
+        code = self._watch(process)
+        limited = limit.killed()
+        limit.remove()
+        message = said.read_text(errors="replace")[-MOST_SAID:] or (self.log.tail() if code else "")
+        reason = "OOMKilled" if limited and code else "Error" if code else "Completed"
+        self._end({"exitCode": code, "reason": reason, "message": message, "startedAt": started, "finishedAt": now()})
+
+    def _start(self, container: Object, said: Path, limit: sandbox.MemoryLimit) -> subprocess.Popen[bytes]:
+        resolver = self._directory / "resolv.conf"
+        resolver.write_text("nameserver 127.0.0.1\noptions timeout:1 attempts:1\n")
+        files = {"/dev/termination-log": said, "/etc/hosts": self._hosts(), "/etc/resolv.conf": resolver}
+        reading, writing = os.pipe()
+        argv = sandbox.command(container, self._pod, self._volumes, files, writing)
+        process = subprocess.Popen(
+            limit.wrap(argv),
+            env=self._environment(container),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            pass_fds=(writing,),
+        )
+        os.close(writing)
+        self._child = sandbox.child_pid(reading)
+        assert process.stdout is not None
+        self.log.follow(process.stdout)
+        return process
+
+    def _hosts(self) -> Path:
+        """The pod's own name; of several that know each other, the file in which all of them come and go."""
+        if self._pod["spec"].get("subdomain"):
+            shared: Path = self._kubelet.hosts
+            return shared
+        own: Path = self._directory / "hosts"
+        own.write_text(f"127.0.0.1 localhost\n{address(self._pod)} {self._pod['metadata']['name'][:63]}\n")
+        return own
+
+    def _environment(self, container: Object) -> dict[str, str]:
+        found = {
+            "PATH": self._kubelet.node.images[container["image"]],
+            "HOME": "/root",
+            **self._kubelet.node.environment,
+        }
+        found.update(KUBERNETES_SERVICE_HOST="127.0.0.1", KUBERNETES_SERVICE_PORT=self._kubelet.url.rpartition(":")[2])
+        for source in container.get("envFrom", ()):
+            secret = self._lookup("secrets", source["secretRef"]["name"]) or {}
+            found.update({key: base64.b64decode(value).decode() for key, value in secret.get("data", {}).items()})
+        for entry in container.get("env", ()):
+            named = entry.get("valueFrom", {}).get("fieldRef", {}).get("fieldPath") == "metadata.name"
+            found[entry["name"]] = self._key[1] if named else entry.get("value", "")
+        return found
+
+    def _start_sidecar(self, container: Object) -> None:
+        reading, writing = os.pipe()
+        argv = sandbox.command(container, self._pod, self._volumes, {}, writing)
+        log = (self._directory / f"{container['name']}.log").open("wb")
+        with log:
+            process = subprocess.Popen(
+                argv, env=self._environment(container), stdout=log, stderr=log, pass_fds=(writing,)
+            )
+        os.close(writing)
+        self._sidecars.append((process, sandbox.child_pid(reading)))
+
+    def _watch(self, process: subprocess.Popen[bytes]) -> int:
+        """Wait for the end; on deletion SIGTERM, the grace period, SIGKILL."""
+        kill_at: float | None = None
+        version = 0
+        while process.poll() is None:
+            if kill_at is None and self._is_to_end():
+                self._signal(signal.SIGTERM)
+                kill_at = time.monotonic() + self._pod["spec"].get("terminationGracePeriodSeconds", 30)
+            if kill_at is not None and time.monotonic() > kill_at:
+                self._signal(signal.SIGKILL)
+            version = self._store.version
+            try:
+                process.wait(0.05)
+            except subprocess.TimeoutExpired:
+                self._store.wait(version, 0.05)
+        self._child = 0  # its number may be another's by now, whom nobody here may kill
+        self.log.drain()
+        return process.returncode if process.returncode >= 0 else 128 - process.returncode
+
+    def _is_to_end(self) -> bool:
+        current = self._store.find("pods", *self._key)
+        return current is None or "deletionTimestamp" in current["metadata"]
+
+    def _signal(self, number: int) -> None:
+        if self._child:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._child, number)
+
+    def _end(self, terminated: Object | None) -> None:
+        for process, child in self._sidecars:
+            if process.poll() is None and child:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(child, signal.SIGKILL)
+            process.wait()
+        if self._killed.is_set():
+            return
+        self.log.end()
+        succeeded = terminated is not None and terminated["exitCode"] == 0
+
+        def end(status: Object) -> None:
+            status["phase"] = "Succeeded" if succeeded else "Failed"
+            if terminated is not None:
+                status["containerStatuses"] = [_container_status({"terminated": terminated})]
+
+        self._status(end)
+
+    def _main_state(self, state: Object, phase: str = "Pending") -> None:
+        def change(status: Object) -> None:
+            status.update(phase=phase, containerStatuses=[_container_status(state)])
+
+        self._status(change)
+
+    def _status(self, change: Any) -> None:
+        def apply(pod: Object) -> None:
+            if pod["status"]["phase"] not in ("Failed", "Succeeded"):
+                change(pod["status"])
+
+        self._store.modify("pods", *self._key, apply)
+
+    def _lookup(self, kind: str, name: str) -> Object | None:
+        return self._store.find(kind, self._key[0], name)
+
+
+def _container_status(state: Object) -> Object:
+    return {"name": "main", "state": state, "ready": "running" in state, "restartCount": 0, "image": "", "imageID": ""}
+
+
+def _condition(status: Object, kind: str, value: str, reason: str, message: str) -> None:
+    entry = {"type": kind, "status": value, "reason": reason, "message": message, "lastTransitionTime": now()}
+    others = [other for other in status.get("conditions", ()) if other["type"] != kind]
+    status["conditions"] = [*others, entry]

@@ -1,0 +1,173 @@
+"""The namespaces of a container: a root of its own, its volumes in it, and a limit to its memory."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import json
+import os
+import re
+import secrets
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.doubles.cluster.store import Object
+
+OWN = ("/dev", "/proc", "/lyftlearn")
+EMPTY = ("/root", "/run", "/tmp", "/var")
+DEFAULT_SHARED_MEMORY = 64 << 20
+SUFFIXES = {"Ki": 1 << 10, "Mi": 1 << 20, "Gi": 1 << 30, "m": 1e-3, "": 1}
+Lookup = Callable[[str, str], "Object | None"]
+
+
+class NotMounted(Exception):
+    """A volume cannot be had yet."""
+
+
+def number(quantity: str) -> float:
+    match = re.fullmatch(r"([0-9.]+)(Ki|Mi|Gi|m|)", quantity)
+    assert match, quantity
+    return float(match[1]) * SUFFIXES[match[2]]
+
+
+class Volumes:
+    """A pod's volumes as directories of this machine."""
+
+    def __init__(self, pod: Object, directory: Path, lookup: Lookup) -> None:
+        self._pod = pod
+        self._directory = directory
+        self._lookup = lookup
+        self._sources = {volume["name"]: volume for volume in pod["spec"].get("volumes", ())}
+        self._made: dict[str, Path] = {}
+
+    def prepare(self) -> None:
+        for name, volume in self._sources.items():
+            if name not in self._made:
+                self._made[name] = self._make(name, volume)
+
+    def arguments(self, mount: Object) -> list[str]:
+        """What mounts one volume into a container."""
+        volume, path = self._sources[mount["name"]], mount["mountPath"]
+        if (volume.get("emptyDir") or {}).get("medium") == "Memory":
+            size = volume["emptyDir"].get("sizeLimit")
+            return [*(["--size", str(int(number(size)))] if size else []), "--perms", "1777", "--tmpfs", path]
+        return ["--ro-bind" if mount.get("readOnly") else "--bind", str(self._made[mount["name"]]), path]
+
+    def _make(self, name: str, volume: Object) -> Path:
+        path = self._directory / name
+        if "hostPath" in volume:
+            return Path(volume["hostPath"]["path"])
+        content = self._content(volume)
+        path.mkdir(parents=True, exist_ok=True)
+        path.chmod(0o777)
+        for file, data in content.items():
+            (path / file).write_bytes(data)
+        return path
+
+    def _content(self, volume: Object) -> dict[str, bytes]:
+        if "configMap" in volume:
+            config_map = self._find("configmaps", volume["configMap"]["name"])
+            return {key: base64.b64decode(value) for key, value in config_map["binaryData"].items()}
+        if "secret" in volume:
+            source = volume["secret"]
+            found = self._lookup("secrets", source["secretName"])
+            if found is None and not source.get("optional"):
+                raise NotMounted(
+                    f'MountVolume.SetUp failed for volume "{volume["name"]}": secret "{source["secretName"]}" not found'
+                )
+            return {key: base64.b64decode(value) for key, value in (found or {}).get("data", {}).items()}
+        items = (volume.get("downwardAPI") or {}).get("items", ())
+        return {item["path"]: self._field(item["fieldRef"]["fieldPath"]).encode() for item in items}
+
+    def _find(self, kind: str, name: str) -> Object:
+        found = self._lookup(kind, name)
+        if found is None:
+            raise NotMounted(f'MountVolume.SetUp failed: {kind[:-1]} "{name}" not found')
+        return found
+
+    def _field(self, path: str) -> str:
+        match = re.fullmatch(r"metadata\.annotations\['(.+)'\]", path)
+        assert match, path
+        value: str = self._pod["metadata"]["annotations"][match[1]]
+        return value
+
+
+def command(container: Object, pod: Object, volumes: Volumes, files: dict[str, Path], info: int) -> list[str]:
+    """The command line that runs a container. files: from this machine's to the container's, such as /etc/hosts."""
+    mounts = container.get("volumeMounts", ())
+    argv = ["bwrap", "--die-with-parent", "--unshare-pid", "--unshare-ipc", "--unshare-uts", "--as-pid-1"]
+    argv += ["--hostname", pod["spec"].get("hostname") or pod["metadata"]["name"][:63], "--info-fd", str(info)]
+    argv += ["--tmpfs", "/", *_machine(), "--dev", "/dev", "--proc", "/proc"]
+    if not any(mount["mountPath"] == "/dev/shm" for mount in mounts):
+        argv += ["--size", str(DEFAULT_SHARED_MEMORY), "--tmpfs", "/dev/shm"]
+    for mount in sorted(mounts, key=lambda mount: mount["mountPath"]):
+        argv += volumes.arguments(mount)
+    for inside, outside in files.items():
+        argv += ["--bind", str(outside), inside]
+    user = pod["spec"].get("securityContext", {}).get("runAsUser")
+    if user:
+        argv += ["--unshare-user", "--uid", str(user), "--gid", str(pod["spec"]["securityContext"]["runAsGroup"])]
+    return [*argv, "--chdir", "/", "--", *container["command"], *container.get("args", ())]
+
+
+def _machine() -> list[str]:
+    argv: list[str] = []
+    for path in sorted(Path("/").iterdir()):
+        if path.is_symlink():
+            argv += ["--symlink", str(path.readlink()), str(path)]
+        elif path.is_dir() and str(path) not in (*OWN, *EMPTY):
+            argv += ["--ro-bind-try", str(path), str(path)]
+    for empty in EMPTY:
+        argv += ["--perms", "1777", "--tmpfs", empty]
+    for python in (sys.base_prefix, sys.prefix):  # wherever the checkout is
+        argv += ["--ro-bind", python, python]
+    return argv
+
+
+class MemoryLimit:
+    """A control group, version 1 or 2, where this process may make one; else nothing is limited."""
+
+    def __init__(self, limit: int) -> None:
+        self._path = _parent() / f"lyftlearn-test-{secrets.token_hex(6)}"
+        self.path: Path | None = self._path
+        try:
+            self._path.mkdir()
+            for name in ("memory.max", "memory.limit_in_bytes", "memory.memsw.limit_in_bytes"):
+                if (self._path / name).exists():
+                    (self._path / name).write_text(str(limit))
+        except OSError:
+            self.path = None
+
+    def wrap(self, argv: list[str]) -> list[str]:
+        if self.path is None:
+            return argv
+        return ["/bin/sh", "-c", 'echo 0 > "$1" && shift && exec "$@"', "sh", str(self.path / "cgroup.procs"), *argv]
+
+    def killed(self) -> bool:
+        for name in ("memory.events", "memory.oom_control"):
+            with contextlib.suppress(OSError, ValueError):
+                counts = dict(line.split() for line in (self._path / name).read_text().splitlines())
+                return int(counts.get("oom_kill", "0")) > 0
+        return False
+
+    def remove(self) -> None:
+        with contextlib.suppress(OSError):
+            self._path.rmdir()
+
+
+def _parent() -> Path:
+    for line in Path("/proc/self/cgroup").read_text().splitlines():
+        _, controllers, path = line.split(":", 2)
+        if controllers == "memory":
+            return Path("/sys/fs/cgroup/memory") / path.lstrip("/")
+        if not controllers and Path("/sys/fs/cgroup/cgroup.controllers").exists():
+            return Path("/sys/fs/cgroup")
+    return Path("/nonexistent")
+
+
+def child_pid(info: int) -> int:
+    """The pid that bubblewrap tells of what it runs."""
+    with os.fdopen(info, "rb") as file:
+        found: int = json.loads(file.read() or b"{}").get("child-pid", 0)
+    return found

@@ -1,0 +1,304 @@
+"""The API server: HTTP over the store."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import json
+import socket
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+from tests.doubles.cluster import discovery, validation
+from tests.doubles.cluster.access import Access, Caller
+from tests.doubles.cluster.discovery import GROUPS, KINDS
+from tests.doubles.cluster.store import ApiError, Object, Store
+from tests.doubles.cluster.watching import Watch, matches
+
+LOG_LINES = "log"
+LogSource = Callable[[Object, str, dict[str, str]], Iterator[bytes]]
+
+
+class ApiServer:
+    """Serves until it is closed; the same port is served again by `start`."""
+
+    def __init__(self, store: Store, logs: LogSource, version: str = "1.36", access: Access | None = None) -> None:
+        self.store = store
+        self.logs = logs
+        self.version = version
+        self.access = access or Access()
+        self.admission: list[Callable[[str, str, Object], None]] = []
+        self.calls: Counter[str] = Counter()
+        self.port = 0
+        self._http: Server | None = None
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        self._http = Server(("127.0.0.1", self.port), Handler)
+        self._http.api = self
+        self.port = self._http.server_address[1]
+        threading.Thread(target=self._http.serve_forever, args=(0.05,), daemon=True, name="api-server").start()
+
+    def stop(self) -> None:
+        """End, and cut every connection, as a server that is restarted does."""
+        if self._http is not None:
+            self._http.shutdown()
+            self._http.server_close()
+            self._http.cut_all()
+            self._http = None
+
+
+class Server(ThreadingHTTPServer):
+    daemon_threads = True
+    block_on_close = False
+    request_queue_size = 128
+    api: ApiServer
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.open: set[socket.socket] = set()
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        self.open.add(request)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        self.open.discard(request)
+        super().shutdown_request(request)
+
+    def cut_all(self) -> None:
+        for connection in tuple(self.open):
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that went away is none."""
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    server: Server
+
+    def do_GET(self) -> None:
+        self._answer()
+
+    do_POST = do_PATCH = do_DELETE = do_GET  # noqa: N815 - the names that http.server calls
+
+    def log_message(self, *arguments: Any) -> None:
+        """Nothing."""
+
+    def _answer(self) -> None:
+        length = int(self.headers.get("Content-Length") or 0)
+        body = self.rfile.read(length) if length else b""
+        try:
+            caller = self.server.api.access.caller(self.headers.get("Authorization") or "")
+            answer = Request(self, caller, body).answer()
+        except ApiError as error:
+            self.send_json(error.code, error.status())
+            return
+        if answer is not None:
+            self.send_json(*answer)
+
+    def send_json(self, code: int, item: Object) -> None:
+        data = json.dumps(item).encode()
+        self.send_response(code)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def send_chunks(self, content_type: str, chunks: Iterator[bytes]) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", content_type)
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        for chunk in chunks:
+            if chunk:
+                self.wfile.write(b"%x\r\n%s\r\n" % (len(chunk), chunk))
+        self.wfile.write(b"0\r\n\r\n")
+
+
+class Request:
+    """One request, read."""
+
+    def __init__(self, handler: Handler, caller: Caller, body: bytes) -> None:
+        self.handler = handler
+        self.api = handler.server.api
+        self.store = self.api.store
+        self.caller = caller
+        self.body = body
+        self.method = handler.command
+        parts = urlsplit(handler.path)
+        self.params = dict(parse_qsl(parts.query, keep_blank_values=True))
+        self.path = parts.path
+        self.words = [word for word in parts.path.split("/") if word]
+
+    def answer(self) -> tuple[int, Object] | None:
+        if self.path == "/version":
+            return 200, {"major": "1", "minor": self.api.version.split(".")[1], "gitVersion": f"v{self.api.version}.0"}
+        if self.words[-1:] == ["selfsubjectaccessreviews"]:
+            return self._review()
+        words = self.words[2:] if self.words[:1] == ["api"] else self.words[3:]
+        if self.words[:1] == ["openapi"] or not words:
+            return 200, discovery.answer(self.words)
+        if words[0] != "namespaces":
+            raise ApiError(404, "NotFound", "the server could not find the requested resource")
+        if len(words) <= 2:
+            return self._namespaces(words[1] if len(words) == 2 else None)
+        self.namespace, self.kind, *names = words[1:]
+        if self.kind not in KINDS:
+            raise ApiError(404, "NotFound", "the server could not find the requested resource")
+        return self._object(names) if names else self._collection()
+
+    def _check(self, verb: str, subresource: str = "") -> None:
+        resource = f"{self.kind}/{subresource}" if subresource else self.kind
+        self.api.calls[f"{verb} {resource}"] += 1
+        self.api.access.check(self.caller, verb, GROUPS.get(self.kind, ""), resource, self.namespace)
+
+    def _namespaces(self, name: str | None) -> tuple[int, Object]:
+        self.kind, self.namespace = "namespaces", name or ""
+        self._check("get" if name else "list")
+        if name:
+            return 200, self.store.get("namespaces", "", name)
+        return 200, {
+            "kind": "NamespaceList",
+            "apiVersion": "v1",
+            "metadata": {},
+            "items": self.store.all("namespaces"),
+        }
+
+    def _review(self) -> tuple[int, Object]:
+        review: Object = json.loads(self.body)
+        asked = review["spec"]["resourceAttributes"]
+        resource = "/".join(filter(None, (asked["resource"], asked.get("subresource"))))
+        allowed = Access.allows(self.caller, asked["verb"], asked.get("group", ""), resource)
+        return 201, {**review, "status": {"allowed": allowed}}
+
+    def _collection(self) -> tuple[int, Object] | None:
+        if self.method == "POST":
+            return self._create()
+        if self.params.get("watch") in ("true", "1"):
+            self._check("watch")
+            changes = Watch(self.store, self.kind, self.namespace, self.params)
+            self.handler.send_chunks("application/json", changes.lines())
+            return None
+        self._check("list")
+        return 200, self._list()
+
+    def _create(self) -> tuple[int, Object]:
+        self._check("create")
+        item = self._parsed()
+        if self.store.find("namespaces", "", self.namespace) is None:
+            raise ApiError(404, "NotFound", f'namespaces "{self.namespace}" not found')
+        if (item.get("metadata") or {}).get("namespace") not in (None, self.namespace):
+            raise ApiError(
+                400, "BadRequest", "the namespace of the provided object does not match the one of the request"
+            )
+        if self.params.get("dryRun") == "All":
+            check(self.api, "create", self.kind, item)
+            self.store.check_free(self.kind, self.namespace, item)
+            return 201, item
+        created = admit(self.api, "create", self.kind, self.namespace, item)
+        if "as=PartialObjectMetadata" in (self.handler.headers.get("Accept") or ""):
+            shown = {"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": created["metadata"]}
+            return 201, shown
+        return 201, created
+
+    def _list(self) -> Object:
+        limit, start = int(self.params.get("limit") or 0), ""
+        version = str(self.store.version)
+        if self.params.get("continue"):
+            token = json.loads(base64.b64decode(self.params["continue"]))
+            version, start = token["version"], token["start"]
+            if int(version) < self.store.oldest:
+                resume = _token(self.store.version, start)
+                raise ApiError(410, "Expired", "The provided continue parameter is too old", resume)
+        found = [item for item in self.store.all(self.kind, self.namespace) if self._wanted(item)]
+        found = [item for item in found if item["metadata"]["name"] > start]
+        metadata = {"resourceVersion": version}
+        if limit and len(found) > limit:
+            found = found[:limit]
+            metadata["continue"] = _token(version, found[-1]["metadata"]["name"])
+        api_version = "batch/v1" if self.kind == "jobs" else "v1"
+        return {"kind": f"{KINDS[self.kind]}List", "apiVersion": api_version, "metadata": metadata, "items": found}
+
+    def _wanted(self, item: Object) -> bool:
+        return matches(self.params, item)
+
+    def _object(self, names: list[str]) -> tuple[int, Object] | None:
+        name = names[0]
+        if names[1:] == [LOG_LINES]:
+            self._check("get", LOG_LINES)
+            pod = self.store.get("pods", self.namespace, name)
+            lines = self.api.logs(pod, self.params.get("container") or "main", self.params)
+            self.handler.send_chunks("text/plain", lines)
+            return None
+        verb = {"GET": "get", "PATCH": "patch", "DELETE": "delete"}[self.method]
+        self._check(verb)
+        if verb == "get":
+            return 200, self.store.get(self.kind, self.namespace, name)
+        if verb == "delete":
+            return 200, self.store.delete(self.kind, self.namespace, name)
+        return 200, self._patch(name)
+
+    def _patch(self, name: str) -> Object:
+        patch = self._parsed()
+
+        def change(item: Object) -> None:
+            before = json.loads(json.dumps(item))
+            asked = (patch.get("metadata") or {}).get("resourceVersion")
+            if asked not in (None, item["metadata"]["resourceVersion"]):
+                raise ApiError(
+                    409, "Conflict", "the object has been modified; please apply your changes to the latest version"
+                )
+            merge(item, patch)
+            validation.check(self.kind, item, self.api.version)
+            validation.check_update(self.kind, before, item)
+
+        return self.store.modify(self.kind, self.namespace, name, change)
+
+    def _parsed(self) -> Object:
+        try:
+            item: Object = json.loads(self.body)
+        except ValueError as error:
+            raise ApiError(400, "BadRequest", f"the object provided is unrecognized: {error}") from error
+        return item
+
+
+def check(api: ApiServer, verb: str, kind: str, item: Object) -> None:
+    """Refuse what admission or the schema refuses."""
+    for hook in api.admission:
+        hook(verb, kind, item)
+    validation.check(kind, item, api.version)
+
+
+def admit(api: ApiServer, verb: str, kind: str, namespace: str, item: Object) -> Object:
+    """Check and keep a new object."""
+    check(api, verb, kind, item)
+    if kind == "jobs":
+        item["spec"].setdefault("suspend", False)
+        item.setdefault("status", {})
+    return api.store.create(kind, namespace, item)
+
+
+def _token(version: int | str, start: str) -> str:
+    return base64.b64encode(json.dumps({"version": str(version), "start": start}).encode()).decode()
+
+
+def merge(item: Object, patch: Object) -> None:
+    """RFC 7386."""
+    for key, value in patch.items():
+        if value is None:
+            item.pop(key, None)
+        elif isinstance(value, dict):
+            merge(item.setdefault(key, {}), value)
+        else:
+            item[key] = value

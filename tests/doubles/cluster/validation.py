@@ -1,0 +1,108 @@
+"""What an API server refuses before it keeps an object: what the schemas do not allow, and the rules beyond them."""
+
+from __future__ import annotations
+
+import json
+import re
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+import jsonschema  # type: ignore[import-untyped]
+from referencing import Registry
+from referencing.jsonschema import DRAFT202012
+
+from tests.doubles.cluster.store import ApiError, Object
+
+SCHEMAS = files("kubernetes_validate") / "kubernetes-json-schema"
+FILES = {
+    "jobs": "job-batch-v1",
+    "pods": "pod-v1",
+    "configmaps": "configmap-v1",
+    "services": "service-v1",
+    "secrets": "secret-v1",
+    "events": "event-v1",
+    "resourcequotas": "resourcequota-v1",
+}
+DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+LABEL_VALUE = re.compile(r"(([A-Za-z0-9][-A-Za-z0-9_.]{0,61})?[A-Za-z0-9])?")
+MOST_ANNOTATED = 256 * 1024
+MOST_IN_CONFIG_MAP = 1 << 20
+
+
+@cache
+def validator(kind: str, version: str) -> Any:
+    """The strict schema of one kind of object in one version of Kubernetes, such as "1.36"."""
+    directory = SCHEMAS / f"v{version}.0-local-strict"
+    schema = json.loads((directory / f"{FILES[kind]}.json").read_text())
+    definitions = json.loads((directory / "_definitions.json").read_text())
+    resource = DRAFT202012.create_resource(definitions)
+    return jsonschema.Draft202012Validator(schema, registry=Registry().with_resource("_definitions.json", resource))
+
+
+def faults(kind: str, item: Object, version: str) -> list[str]:
+    """Everything in `item` that the schema does not allow."""
+    return [f"{error.json_path}: {error.message[:300]}" for error in validator(kind, version).iter_errors(item)]
+
+
+def check(kind: str, item: Object, version: str) -> None:
+    """Refuse what is not valid, as the API server words it."""
+    found = faults(kind, item, version) if kind in FILES else []
+    if found:
+        raise ApiError(400, "BadRequest", f"strict decoding error: {'; '.join(found[:5])}")
+    found = [*_metadata_faults(item), *(_job_faults(item) if kind == "jobs" else ()), *_size_faults(kind, item)]
+    if found:
+        name = item["metadata"].get("name", "")
+        raise ApiError(422, "Invalid", f'{kind} "{name}" is invalid: {"; ".join(found)}')
+
+
+def _metadata_faults(item: Object) -> list[str]:
+    metadata = item.get("metadata") or {}
+    found = []
+    if "name" in metadata and not all(map(DNS_LABEL.fullmatch, metadata["name"].split("."))):
+        found.append(f"metadata.name: {metadata['name']!r} is no DNS name")
+    found += [
+        f"metadata.labels: {key}={value!r}"
+        for key, value in (metadata.get("labels") or {}).items()
+        if not LABEL_VALUE.fullmatch(value)
+    ]
+    if sum(len(key) + len(value) for key, value in (metadata.get("annotations") or {}).items()) > MOST_ANNOTATED:
+        found.append("metadata.annotations: Too long: may not be more than 262144 bytes")
+    return found
+
+
+def _job_faults(item: Object) -> list[str]:
+    spec, template = item["spec"], item["spec"]["template"]
+    found = _metadata_faults(template)
+    pod = template["spec"]
+    if pod.get("restartPolicy") not in ("Never", "OnFailure"):
+        found.append("spec.template.spec.restartPolicy: Required value")
+    if "podFailurePolicy" in spec and pod.get("restartPolicy") != "Never":
+        found.append("spec.podFailurePolicy: only with restartPolicy Never")
+    volumes = [volume["name"] for volume in pod.get("volumes") or ()]
+    containers = [*(pod.get("initContainers") or ()), *pod["containers"]]
+    mounted = [mount["name"] for container in containers for mount in container.get("volumeMounts") or ()]
+    found += [f"spec.template.spec.volumes: {name} twice" for name in set(volumes) if volumes.count(name) > 1]
+    found += [f"volumeMounts: Not found: {name}" for name in mounted if name not in volumes]
+    paths = [mount["mountPath"] for mount in pod["containers"][0].get("volumeMounts") or ()]
+    found += [f"mountPath: {path} must be unique" for path in set(paths) if paths.count(path) > 1]
+    if not pod["containers"][0].get("image"):
+        found.append("spec.template.spec.containers[0].image: Required value")
+    return found
+
+
+def _size_faults(kind: str, item: Object) -> list[str]:
+    if kind == "configmaps" and len(json.dumps(item.get("binaryData") or {})) * 3 // 4 > MOST_IN_CONFIG_MAP:
+        return ["Too long: may not be more than 1048576 bytes"]
+    return []
+
+
+def check_update(kind: str, before: Object, after: Object) -> None:
+    """Refuse to change what cannot be changed."""
+    if kind == "jobs":
+        frozen = ("template", "completions", "completionMode", "selector", "podFailurePolicy")
+        changed = [name for name in frozen if before["spec"].get(name) != after["spec"].get(name)]
+        if changed:
+            raise ApiError(422, "Invalid", f"spec.{changed[0]}: Invalid value: field is immutable")
+    if kind == "configmaps" and before.get("immutable") and before.get("binaryData") != after.get("binaryData"):
+        raise ApiError(422, "Invalid", "data: Forbidden: field is immutable when `immutable` is set")
