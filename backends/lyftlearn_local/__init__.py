@@ -9,6 +9,6 @@ if TYPE_CHECKING:
 
 def create(settings: BackendSettings) -> Backend:
     """Return the backend called `settings.name`: `local`, `local-kubernetes` or `local-sagemaker`."""
-    from lyftlearn_local._backend import LocalBackend  # noqa: PLC0415 - supervisors load this package without it
+    from lyftlearn_local.backend import LocalBackend  # noqa: PLC0415 - supervisors load this package without it
 
     return LocalBackend(settings)

@@ -15,16 +15,24 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from lyftlearn.errors import BackendUnavailable, Conflict, JobNotFound
-from lyftlearn_local._leftovers import end_job
-from lyftlearn_local._state import ASKED_TO_STOP, FINAL, JobFiles, Store, event, lost, process_start
-from lyftlearn_local._submission import refusal, sync
+from lyftlearn_local.store.files import (
+    ASKED_TO_STOP,
+    FINAL,
+    JobFiles,
+    Store,
+    event,
+    lost_supervisor_event,
+    process_start,
+)
+from lyftlearn_local.store.leftovers import end_job
+from lyftlearn_local.store.submission import refusal, sync
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from datetime import datetime
     from pathlib import Path
 
-    from lyftlearn_local._submission import Submission
+    from lyftlearn_local.store.submission import Submission
 
 _ID = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 _LOOK_AFTER_SECONDS = 1.0
@@ -48,11 +56,11 @@ class Jobs:
 
     def newest_first(self, since: datetime | None) -> Iterator[JobFiles]:
         """Yield the jobs created at or after `since`; job.json has the time of creation as its own."""
-        found = []
+        by_age = []
         for path in self.store.jobs.iterdir() if self.store.jobs.exists() else ():
             with contextlib.suppress(FileNotFoundError):
-                found.append(((path / "job.json").stat().st_mtime_ns, path))
-        for created, path in sorted(found, reverse=True):
+                by_age.append(((path / "job.json").stat().st_mtime_ns, path))
+        for created, path in sorted(by_age, reverse=True):
             if since is None or created / 1e9 + 1e-3 >= since.timestamp():
                 yield JobFiles(path)
 
@@ -62,10 +70,10 @@ class Jobs:
         last = events[-1] if events else None
         quiet = time.time() - (last["at"] if last else record["created_at"])
         if (last is None or last["status"] not in FINAL) and quiet > _LOOK_AFTER_SECONDS:
-            last = self._look_after(files, record)
-        return _with_wish(files, last)
+            last = self._revive(files, record)
+        return _with_stop_request(files, last)
 
-    def _look_after(self, files: JobFiles, record: Mapping[str, Any]) -> dict[str, Any] | None:
+    def _revive(self, files: JobFiles, record: Mapping[str, Any]) -> dict[str, Any] | None:
         """Whether the job's supervisor lives is told by its lock alone."""
         with self._settling:
             lock = files.try_lock()
@@ -158,7 +166,7 @@ class Jobs:
                 if _last(files) is None:
                     files.append(event("stopped", message="stopped before it started"))
                     self.store.dequeue(files.path.name, record["created_at"])
-        _tell_supervisor(files)
+        _signal_supervisor(files)
 
     def _sweep(self) -> None:
         """Remove drafts of clients that died."""
@@ -173,7 +181,7 @@ def _last(files: JobFiles) -> dict[str, Any] | None:
     return events[-1] if events else None
 
 
-def _with_wish(files: JobFiles, last: dict[str, Any] | None) -> dict[str, Any] | None:
+def _with_stop_request(files: JobFiles, last: dict[str, Any] | None) -> dict[str, Any] | None:
     """A wish is on record as soon as it is written, whether or not the supervisor has seen it."""
     if last is None or last["status"] in FINAL or not files.stop_path.exists():
         return last
@@ -182,7 +190,7 @@ def _with_wish(files: JobFiles, last: dict[str, Any] | None) -> dict[str, Any] |
 
 def _settle(files: JobFiles, last: dict[str, Any]) -> dict[str, Any]:
     """Write the end of a job whose supervisor died. Where that cannot be written it is said all the same."""
-    end = lost(_last_sign(files), last)
+    end = lost_supervisor_event(_last_sign(files), last)
     end_job(files.path)
     shutil.rmtree(files.path / "nodes", ignore_errors=True)
     try:
@@ -197,10 +205,10 @@ def _last_sign(files: JobFiles) -> float:
     return max(path.stat().st_mtime for path in (files.events_path, *files.path.glob("logs/*.log")))
 
 
-def _tell_supervisor(files: JobFiles) -> None:
+def _signal_supervisor(files: JobFiles) -> None:
     """Wake it. Should it have another job by now nothing happens there; no other process is ever signalled."""
-    for known in files.events():
-        if "supervisor" in known:
-            pid, started = known["supervisor"]
+    for past in files.events():
+        if "supervisor" in past:
+            pid, started = past["supervisor"]
             if process_start(pid) == started:
                 os.kill(pid, signal.SIGUSR1)

@@ -32,8 +32,8 @@ class JobFiles:
 
     def record(self) -> dict[str, Any]:
         """What was written at submission and never changes."""
-        found: dict[str, Any] = json.loads((self.path / "job.json").read_bytes())
-        return found
+        record: dict[str, Any] = json.loads((self.path / "job.json").read_bytes())
+        return record
 
     def events(self) -> list[dict[str, Any]]:
         """Every whole event so far; a line that was torn by a crash or a full disk is skipped."""
@@ -41,7 +41,7 @@ class JobFiles:
             lines = self.events_path.read_bytes().split(b"\n")
         except FileNotFoundError:
             return []
-        return [event for line in lines if line and (event := _parsed(line)) is not None]
+        return [event for line in lines if line and (event := _parse(line)) is not None]
 
     def append(self, event: dict[str, Any]) -> None:
         """Write one event, on a full disk from the space that was kept back."""
@@ -93,12 +93,12 @@ class Lock:
         return cls(descriptor)
 
     @classmethod
-    def of_existing(cls, path: Path) -> Lock | None:
+    def take_existing(cls, path: Path) -> Lock | None:
         """Return the lock, or None if somebody has it. Raises FileNotFoundError."""
         return cls._of(os.open(path, os.O_RDWR))
 
     @classmethod
-    def handed_over(cls, descriptor: int) -> Lock:
+    def from_descriptor(cls, descriptor: int) -> Lock:
         """Return the lock that this process had before it became another program."""
         return cls(descriptor)
 
@@ -153,7 +153,7 @@ class Store:
         """Say that the job is about to be started, so that of many that are free only one does; None if one has."""
         for path in self.queue.glob(f"*-{job_id}"):
             try:
-                return Lock.of_existing(path)
+                return Lock.take_existing(path)
             except FileNotFoundError:
                 continue
         return None
@@ -172,15 +172,15 @@ class Store:
         return None
 
 
-def event(status: str, **known: Any) -> dict[str, Any]:
+def event(status: str, **details: Any) -> dict[str, Any]:
     """One observation of now, as it is written."""
-    return {"status": status, "at": time.time(), "attempt": 1} | known
+    return {"status": status, "at": time.time(), "attempt": 1} | details
 
 
-def lost(at: float, last: dict[str, Any]) -> dict[str, Any]:
+def lost_supervisor_event(at: float, last: dict[str, Any]) -> dict[str, Any]:
     """The end of a job whose supervisor died, after its `last` event."""
-    known = {key: last[key] for key in ("attempt", "started_at") if key in last}
-    return event("failed", reason="platform", message=SUPERVISOR_LOST, **known) | {"at": at}
+    details = {key: last[key] for key in ("attempt", "started_at") if key in last}
+    return event("failed", reason="platform", message=SUPERVISOR_LOST, **details) | {"at": at}
 
 
 def process_start(pid: int) -> int | None:
@@ -192,12 +192,12 @@ def process_start(pid: int) -> int | None:
     return int(stat.rpartition(b")")[2].split()[19])
 
 
-def _parsed(line: bytes) -> dict[str, Any] | None:
+def _parse(line: bytes) -> dict[str, Any] | None:
     try:
-        found: dict[str, Any] = json.loads(line)
+        parsed: dict[str, Any] = json.loads(line)
     except ValueError:
         return None
-    return found
+    return parsed
 
 
 def _append(path: Path, data: bytes, *, lasting: bool) -> None:

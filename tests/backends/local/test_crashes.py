@@ -21,8 +21,9 @@ import pytest
 from lyftlearn.backend import Backend, JobSpec, Plan, Request
 from lyftlearn.errors import JobNotFound
 from lyftlearn.types import FailureReason, JobStatus
-from lyftlearn_local import _cgroups, _jobs
-from lyftlearn_local._state import JobFiles, event
+from lyftlearn_local import cgroups
+from lyftlearn_local.store import jobs
+from lyftlearn_local.store.files import JobFiles, event
 
 from .conftest import MakeBackend, eventually, finish, lines, submit, until
 
@@ -103,9 +104,9 @@ def test_a_client_that_dies_everywhere(backend: Backend, make_spec: MakeSpec, tm
 def _dying_supervisor(plan: Plan, step: int, once: Path) -> Plan:
     """`plan` with a supervisor that is killed once, at its operation number `step`."""
     record = plan.requests[1]
-    *python, begin = record.body["run"]["supervisor"]
+    *python, begin, verb = record.body["run"]["supervisor"]
     prepared = DIE.format(step=step, once=str(once)) + "sys.addaudithook(die)\n" + begin.replace("; ", "\n")
-    run = {**record.body["run"], "supervisor": [*python, prepared]}
+    run = {**record.body["run"], "supervisor": [*python, prepared, verb]}
     requests = (
         plan.requests[0],
         Request(operation=record.operation, body={**record.body, "run": run}),
@@ -148,7 +149,7 @@ def test_a_supervisor_that_dies_everywhere(backend: Backend, make_spec: MakeSpec
 @pytest.fixture(params=[True, False], ids=["groups", "no groups"])
 def _control_groups(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     if not request.param:
-        monkeypatch.setattr(_cgroups, "parent", lambda: None)
+        monkeypatch.setattr(cgroups, "parent", lambda: None)
 
 
 @pytest.mark.usefixtures("_control_groups")
@@ -168,7 +169,7 @@ def test_a_killed_supervisor_takes_its_job_along(
     subprocess.run(["sleep", "0.5"], check=True)
     assert alive.read_text() == last
     assert lines(backend, spec.id, follow=True) == ["up"]
-    parent = _cgroups.parent()
+    parent = cgroups.parent()
     assert parent is None or not list(parent.glob(f"*{spec.id}*"))
 
 
@@ -188,12 +189,12 @@ def test_a_supervisor_killed_while_it_starts_a_node(
     backend: Backend, make_spec: MakeSpec, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """Bubblewrap has then not yet asked to end with its parent, and nobody knows its pid."""
-    monkeypatch.setattr(_cgroups, "parent", lambda: None)
+    monkeypatch.setattr(cgroups, "parent", lambda: None)
     plan = backend.plan(make_spec("echo up; sleep 60"))
     record = plan.requests[1]
-    *python, begin = record.body["run"]["supervisor"]
+    *python, begin, verb = record.body["run"]["supervisor"]
     hasty = HASTY + begin.replace("; ", "\n")
-    run = {**record.body["run"], "supervisor": [*python, hasty]}
+    run = {**record.body["run"], "supervisor": [*python, hasty, verb]}
     requests = (
         plan.requests[0],
         Request(operation=record.operation, body={**record.body, "run": run}),
@@ -238,7 +239,7 @@ def test_another_process_is_never_signalled(tmp_path: Path) -> None:
     received = []
     before = signal.signal(signal.SIGUSR1, lambda *_: received.append(1))
     try:
-        _jobs._tell_supervisor(files)
+        jobs._signal_supervisor(files)
     finally:
         signal.signal(signal.SIGUSR1, before)
     assert received == []

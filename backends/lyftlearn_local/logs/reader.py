@@ -9,13 +9,13 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from lyftlearn.backend import LogLine, LogQuery
-from lyftlearn_local._capture import ENTRY_BYTES
+from lyftlearn_local.logs.capture import ENTRY_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from lyftlearn_local._state import JobFiles
+    from lyftlearn_local.store.files import JobFiles
 
 _BLOCK = 1 << 18
 _SHORTEST_PAUSE, _LONGEST_PAUSE = 0.02, 0.25
@@ -24,7 +24,7 @@ _SHORTEST_PAUSE, _LONGEST_PAUSE = 0.02, 0.25
 def read(files: JobFiles, query: LogQuery, finished: Callable[[], bool]) -> Iterator[LogLine]:
     """Yield the lines asked for; with `follow` until `finished` and the last one was given."""
     nodes = range(files.record()["run"]["nodes"]) if query.node is None else (query.node,)
-    restore = as_printed if files.record()["run"]["layout"] == "local-sagemaker" else str
+    restore = without_carrier_space if files.record()["run"]["layout"] == "local-sagemaker" else str
     readers = [NodeLog(files.log(node), files.log_index(node), node, query, restore) for node in nodes]
     pause = _SHORTEST_PAUSE
     while True:
@@ -39,13 +39,13 @@ def read(files: JobFiles, query: LogQuery, finished: Callable[[], bool]) -> Iter
         time.sleep(pause)
 
 
-def as_printed(text: str) -> str:
+def without_carrier_space(text: str) -> str:
     """Return a line without the space by which the runtime carries blank ones where SageMaker's log is to take them."""
     return text if text.strip(" ") else text[1:]
 
 
 class NodeLog:
-    """A place in one node's log. It need not exist yet."""
+    """A position in one node's log. It need not exist yet."""
 
     def __init__(self, log: Path, index: Path, node: int, query: LogQuery, restore: Callable[[str], str] = str) -> None:
         self._restore = restore
@@ -105,16 +105,16 @@ class Index:
         self._path = path
         self._known: list[tuple[int, int]] = []
         self._read = 0
-        self._place = 0
+        self._position = 0
 
     def time_of(self, end: int) -> datetime:
         """When the byte before offset `end` came. Asked with growing offsets."""
         while True:
-            while self._place < len(self._known):
-                until, nanoseconds = self._known[self._place]
+            while self._position < len(self._known):
+                until, nanoseconds = self._known[self._position]
                 if until >= end:
                     return _moment(nanoseconds)
-                self._place += 1
+                self._position += 1
             if not self._load():
                 return datetime.fromtimestamp(self._path.stat().st_mtime, UTC)
 
@@ -135,7 +135,7 @@ class Index:
             data = os.pread(file.fileno(), _BLOCK, self._read)
         whole = len(data) // ENTRY_BYTES * ENTRY_BYTES
         self._read += whole
-        self._place = 0
+        self._position = 0
         self._known = [_entry(data, at) for at in range(0, whole, ENTRY_BYTES)]
         return whole > 0
 
@@ -171,8 +171,8 @@ def _newlines_backwards(file: int, end: int) -> Iterator[int]:
     while end > 0:
         begin = max(0, end - _BLOCK)
         block = os.pread(file, end - begin, begin)
-        place = block.rfind(b"\n")
-        while place >= 0:
-            yield begin + place
-            place = block.rfind(b"\n", 0, place)
+        position = block.rfind(b"\n")
+        while position >= 0:
+            yield begin + position
+            position = block.rfind(b"\n", 0, position)
         end = begin

@@ -12,12 +12,14 @@ from urllib.parse import urlsplit
 
 from lyftlearn.backend import JobSpec, Plan, Request
 from lyftlearn.types import JobKind
-from lyftlearn_local import _cgroups, _documents, _sandbox
+from lyftlearn_local import cgroups
+from lyftlearn_local.planning import documents
+from lyftlearn_local.supervisor import sandbox
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from lyftlearn_local._options import Options
+    from lyftlearn_local.options import Options
 
 WRITE_RECORD, WRITE_BUNDLE, START = "write job.json", "write bundle.json", "start supervisor"
 _SWITCHED_OFF = 'switched off by namespaces = "never"'
@@ -34,7 +36,7 @@ class Planner:
 
     def plan(self, spec: JobSpec) -> Plan:
         """Return the requests, faults and notes for `spec`."""
-        document = _documents.document(self.name, spec, self.options)
+        document = documents.bundle_document(self.name, spec, self.options)
         run = self._run(spec)
         requests = (
             Request(operation=WRITE_BUNDLE, body=document),
@@ -58,9 +60,9 @@ class Planner:
             "namespaces": self.machine.namespaces,
             "memory": spec.resources.memory if self.machine.limits_memory else None,
             "shared_memory": spec.resources.shared_memory,
-            **_documents.facts(self.name, spec, self.options, self.jobs / spec.id),
+            **documents.layout_settings(self.name, spec, self.options, self.jobs / spec.id),
             "runtime": self._runtime(spec),
-            "supervisor": _documents.start("_supervisor", "-I", "-S"),
+            "supervisor": [*documents.entry_command("-I", "-S"), "supervise"],
         }
 
     def _runtime(self, spec: JobSpec) -> list[str]:
@@ -76,8 +78,8 @@ class Planner:
         if spec.nodes > 1 and spec.retries:
             yield "retries", "several nodes cannot be retried here: they would not start anew together; leave it at 0"
         if spec.resources.memory * spec.nodes > self.machine.memory:
-            asked = f"{spec.nodes} x {spec.resources.memory}" if spec.nodes > 1 else f"{spec.resources.memory}"
-            yield "resources.memory", f"{asked} bytes asked for, this machine has {self.machine.memory}: ask for less"
+            amount = f"{spec.nodes} x {spec.resources.memory}" if spec.nodes > 1 else f"{spec.resources.memory}"
+            yield "resources.memory", f"{amount} bytes asked for, this machine has {self.machine.memory}: ask for less"
         yield from _uri_faults(spec)
 
     def _notes(self, spec: JobSpec) -> Iterator[str]:
@@ -86,21 +88,21 @@ class Planner:
         if spec.resources.gpu and not self.machine.has_gpu:
             yield f"resources.gpu: {spec.resources.gpu} asked for, this machine shows none"
         if spec.resources.cpu * spec.nodes > self.machine.cpus:
-            asked = spec.resources.cpu * spec.nodes
-            yield f"resources.cpu: {asked:g} cores asked for, this machine has {self.machine.cpus}"
+            amount = spec.resources.cpu * spec.nodes
+            yield f"resources.cpu: {amount:g} cores asked for, this machine has {self.machine.cpus}"
         if self.machine.no_namespaces:
             yield f"only the LYFTLEARN_* variables lead to the job's paths here: {self.machine.no_namespaces}"
         if not self.machine.limits_memory:
-            yield f"resources.memory: not enforced here: {_cgroups.REMEDY}"
+            yield f"resources.memory: not enforced here: {cgroups.REMEDY}"
 
 
 class Machine:
     """What this machine can give, looked up once."""
 
     def __init__(self, options: Options) -> None:
-        self.no_namespaces = _SWITCHED_OFF if options.namespaces == "never" else _sandbox.unusable()
+        self.no_namespaces = _SWITCHED_OFF if options.namespaces == "never" else sandbox.unusable()
         self.namespaces = None if self.no_namespaces else shutil.which("bwrap")
-        self.limits_memory = _cgroups.parent() is not None
+        self.limits_memory = cgroups.parent() is not None
         self.memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
         self.cpus = os.cpu_count() or 1
         self.has_gpu = Path("/dev/nvidiactl").exists() or Path("/dev/kfd").exists()

@@ -10,20 +10,24 @@ from lyftlearn.backend import JobSpec, bundle
 from lyftlearn.types import JobKind
 
 if TYPE_CHECKING:
-    from lyftlearn_local._options import Options
+    from lyftlearn_local.options import Options
 
 KUBERNETES_SECRETS = "/var/run/lyftlearn/secrets"
-_ROOT = Path(__file__).resolve().parent.parent
+_ROOT = Path(__file__).resolve().parents[2]
 
 
-def start(module: str, *options: str, also: Path | None = None) -> list[str]:
-    """Return the command that runs `main` of a module of this package, with `also` on its path."""
-    inserted = [str(path) for path in (_ROOT, also) if path]
-    begin = f"import sys; sys.path[:0] = {inserted!r}; from {__package__}.{module} import main; main()"
+def entry_command(*options: str, extra: Path | None = None) -> list[str]:
+    """Return the command that stands for `python -m lyftlearn_local`, with `extra` on its path.
+
+    Isolated interpreters find no package by themselves, so the path is part of the command. The module that it names is
+    stored with jobs and never moves.
+    """
+    paths = [str(path) for path in (_ROOT, extra) if path]
+    begin = f"import sys; sys.path[:0] = {paths!r}; from lyftlearn_local.__main__ import main; main()"
     return [sys.executable, *options, "-c", begin]
 
 
-def document(layout: str, spec: JobSpec, options: Options) -> dict[str, Any]:
+def bundle_document(layout: str, spec: JobSpec, options: Options) -> dict[str, Any]:
     """Return the bundle."""
     metrics = {"relay": True, "gateway": options.metrics, "socket": None}
     if layout == "local-kubernetes":
@@ -31,17 +35,17 @@ def document(layout: str, spec: JobSpec, options: Options) -> dict[str, Any]:
         return bundle(spec, provider=provider, metrics=metrics | {"relay": options.metrics is not None})
     provider = {"type": "files", "path": str(options.secrets)}
     if layout == "local-sagemaker":
-        return _mounted(bundle(spec, provider=provider, metrics=metrics, pack="substrate"), channels(spec))
+        return _with_mounts(bundle(spec, provider=provider, metrics=metrics, pack="substrate"), channels(spec))
     return bundle(spec, provider=provider, metrics=metrics)
 
 
-def facts(layout: str, spec: JobSpec, options: Options, job: Path) -> dict[str, Any]:
+def layout_settings(layout: str, spec: JobSpec, options: Options, job: Path) -> dict[str, Any]:
     """Return what the supervisor must know to lay a node out."""
     if layout == "local-kubernetes":
         where = {"secrets_directory": str(options.secrets), "secrets_inside": KUBERNETES_SECRETS}
         return {"secrets": list(spec.secrets), **where}
     if layout == "local-sagemaker":
-        platform = start("_transfer", "-I", also=job / "runtime.pyz")
+        platform = entry_command("-I", extra=job / "runtime.pyz")
         return {"channels": channels(spec), "output_uri": spec.output_uri, "packs": _packs(spec), "platform": platform}
     return {}
 
@@ -51,10 +55,10 @@ def channels(spec: JobSpec) -> dict[str, str]:
     return {channel: uri for channel, uri in spec.inputs.items() if "#" not in uri}
 
 
-def _mounted(document: dict[str, Any], mounted: dict[str, str]) -> dict[str, Any]:
+def _with_mounts(bundled: dict[str, Any], mounted: dict[str, str]) -> dict[str, Any]:
     for channel in mounted:
-        document["inputs"][channel]["mode"] = "mounted"
-    return document
+        bundled["inputs"][channel]["mode"] = "mounted"
+    return bundled
 
 
 def _packs(spec: JobSpec) -> list[str]:

@@ -10,7 +10,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from lyftlearn_local._place import Place
+    from lyftlearn_local.layouts.layout import ContainerLayout
 
 PROBE_SECONDS = 10
 REMEDY = "install bubblewrap (`apt-get install bubblewrap`) and allow user namespaces"
@@ -31,31 +31,33 @@ def unusable() -> str | None:
     return None if tried.returncode == 0 else f"bwrap fails ({tried.stderr.strip()[:200]}): {REMEDY}"
 
 
-def wrap(program: str, command: Sequence[str], place: Place, *, shared_memory: int | None, info: int) -> list[str]:
+def wrap(
+    program: str, command: Sequence[str], layout: ContainerLayout, *, shared_memory: int | None, info: int
+) -> list[str]:
     """Return `command` inside namespaces that end with their parent.
 
     program: bubblewrap. shared_memory: bytes of /dev/shm. info: descriptor to which bubblewrap tells the pid of the
     command, which is PID 1 inside.
     """
-    mounts = [("--bind", *pair) for pair in place.binds] + [("--ro-bind", *pair) for pair in place.readonly]
+    mounts = [("--bind", *pair) for pair in layout.binds] + [("--ro-bind", *pair) for pair in layout.readonly]
     inside = [Path(mount[2]).resolve() for mount in mounts]
     argv = [program, *_NAMESPACES, "--as-pid-1", "--info-fd", str(info), *_root(inside)]
-    argv += ["--dev", "/dev"] if place.own_devices else ["--dev-bind", "/dev", "/dev"]
+    argv += ["--dev", "/dev"] if layout.own_devices else ["--dev-bind", "/dev", "/dev"]
     argv += ["--proc", "/proc"]
     if shared_memory:
         argv += ["--size", str(shared_memory)]
     argv += ["--tmpfs", "/dev/shm"]  # noqa: S108 - the kernel's name for it
     for (option, outside, _), target in zip(mounts, inside, strict=True):
         argv += [option, outside, str(target)]
-    return [*argv, *_identity(place), "--chdir", "/", "--", *command]
+    return [*argv, *_identity(layout), "--chdir", "/", "--", *command]
 
 
-def _identity(place: Place) -> list[str]:
+def _identity(layout: ContainerLayout) -> list[str]:
     argv = []
-    if place.user:
-        argv += ["--unshare-user", "--uid", str(place.user[0]), "--gid", str(place.user[1])]
-    if place.hostname:
-        argv += ["--unshare-uts", "--hostname", place.hostname]
+    if layout.user:
+        argv += ["--unshare-user", "--uid", str(layout.user[0]), "--gid", str(layout.user[1])]
+    if layout.hostname:
+        argv += ["--unshare-uts", "--hostname", layout.hostname]
     return argv
 
 

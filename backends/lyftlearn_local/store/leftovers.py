@@ -6,7 +6,7 @@ import os
 import signal
 from pathlib import Path
 
-from lyftlearn_local import _cgroups
+from lyftlearn_local import cgroups
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ _PARENT, _SESSION = 1, 3  # fields of /proc/<pid>/stat, counted after the progra
 
 def end_session(leader: int) -> None:
     """Kill every process of the session that `leader` began."""
-    _kill(pid for pid, fields in _everyone().items() if int(fields[_SESSION]) == leader)
+    _kill(pid for pid, fields in _processes().items() if int(fields[_SESSION]) == leader)
 
 
 def end_job(job: Path) -> None:
@@ -26,17 +26,17 @@ def end_job(job: Path) -> None:
     A node is known by its arguments, which name the job's own runtime: a supervisor that was killed while it started
     the node had no time to note a pid, and the node none to ask to end with it.
     """
-    everyone = _everyone()
+    processes = _processes()
     runtime = os.fsencode(job / "runtime.pyz")
-    family = {pid for pid in everyone if runtime in _read(pid, "cmdline").split(b"\0")}
+    family = {pid for pid in processes if runtime in _read(pid, "cmdline").split(b"\0")}
     grown = True
     while grown:
-        children = {pid for pid, fields in everyone.items() if int(fields[_PARENT]) in family}
+        children = {pid for pid, fields in processes.items() if int(fields[_PARENT]) in family}
         grown = not children <= family
         family |= children
     _kill(family)
     for path in job.glob("nodes/*/group"):
-        _cgroups.remove(Path(path.read_text()))
+        cgroups.remove(Path(path.read_text()))
 
 
 def _kill(pids: Iterable[int]) -> None:
@@ -47,11 +47,11 @@ def _kill(pids: Iterable[int]) -> None:
             continue
 
 
-def _everyone() -> dict[int, list[bytes]]:
+def _processes() -> dict[int, list[bytes]]:
     """Every process of now, and what /proc says of it after its name."""
     pids = [int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit()]
-    found = {pid: _read(pid, "stat").rpartition(b")")[2].split() for pid in pids}
-    return {pid: fields for pid, fields in found.items() if fields}
+    fields = {pid: _read(pid, "stat").rpartition(b")")[2].split() for pid in pids}
+    return {pid: words for pid, words in fields.items() if words}
 
 
 def _read(pid: int, name: str) -> bytes:

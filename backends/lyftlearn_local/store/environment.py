@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 _STANDARD_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-_PASSED = frozenset(
+_PASSED_ON = frozenset(
     name for upper in ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY") for name in (upper, upper.lower())
 ) | {"SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"}
 _AWS_FILES = {"AWS_CONFIG_FILE": ".aws/config", "AWS_SHARED_CREDENTIALS_FILE": ".aws/credentials"}
@@ -15,8 +15,8 @@ _AWS_FILES = {"AWS_CONFIG_FILE": ".aws/config", "AWS_SHARED_CREDENTIALS_FILE": "
 
 def clean_environment() -> dict[str, str]:
     """Return it, made from the caller's own."""
-    passed = {name: value for name, value in os.environ.items() if name in _PASSED or name.startswith("AWS_")}
-    return {"PATH": f"{Path(sys.executable).parent}:{_STANDARD_PATH}", **_aws_files(), **passed}
+    passed_on = {name: value for name, value in os.environ.items() if name in _PASSED_ON or name.startswith("AWS_")}
+    return {"PATH": f"{Path(sys.executable).parent}:{_STANDARD_PATH}", **_aws_files(), **passed_on}
 
 
 def _aws_files() -> dict[str, str]:

@@ -6,16 +6,16 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from lyftlearn.errors import JobNotFound
-from lyftlearn_local._records import job_event
-from lyftlearn_local._state import FINAL
+from lyftlearn_local.store.files import FINAL
+from lyftlearn_local.store.records import job_event
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from lyftlearn.backend import Following
     from lyftlearn.events import JobEvent
-    from lyftlearn_local._jobs import Jobs
-    from lyftlearn_local._state import JobFiles
+    from lyftlearn_local.store.files import JobFiles
+    from lyftlearn_local.store.jobs import Jobs
 
 SHORTEST_PAUSE, LONGEST_PAUSE = 0.02, 0.25
 LOOK_AFTER = 1.0
@@ -24,11 +24,11 @@ LOOK_AFTER = 1.0
 
 def watch(jobs: Jobs, following: Following) -> Iterator[JobEvent]:
     """Yield an event per followed job and per change, until `following` is closed."""
-    watched: dict[str, Watched] = {}
+    watched: dict[str, WatchedJob] = {}
     pause = SHORTEST_PAUSE
     while not following.closed:
         ids = following.ids
-        watched = {job_id: watched.get(job_id) or Watched(jobs, job_id) for job_id in ids}
+        watched = {job_id: watched.get(job_id) or WatchedJob(jobs, job_id) for job_id in ids}
         changed = False
         for job in watched.values():
             if event := job.look():
@@ -39,7 +39,7 @@ def watch(jobs: Jobs, following: Following) -> Iterator[JobEvent]:
             pause = SHORTEST_PAUSE
 
 
-class Watched:
+class WatchedJob:
     """One job, and what was last seen of it."""
 
     def __init__(self, jobs: Jobs, job_id: str) -> None:
@@ -48,25 +48,25 @@ class Watched:
         self._files: JobFiles | None = None
         self._record: dict[str, Any] = {}
         self._size = -1
-        self._told: dict[str, Any] | None | bool = False
+        self._last_reported: dict[str, Any] | None | bool = False
         self._due = 0.0
-        self._over = False
+        self._finished = False
 
     def look(self) -> JobEvent | None:
-        """Return the newest event if it was not yet told."""
-        if self._over or not self._worth_looking():
+        """Return the newest event if it was not yet reported."""
+        if self._finished or not self._is_due():
             return None
         files = self._find()
         if files is None:
             return None
         last = self._jobs.newest(files, self._record)
-        if last == self._told:
+        if last == self._last_reported:
             return None
-        self._told = last
-        self._over = last is not None and last["status"] in FINAL
+        self._last_reported = last
+        self._finished = last is not None and last["status"] in FINAL
         return job_event(self._record, last)
 
-    def _worth_looking(self) -> bool:
+    def _is_due(self) -> bool:
         size = self._events_size()
         now = time.monotonic()
         if size == self._size and now < self._due:

@@ -6,12 +6,14 @@ import time
 from typing import TYPE_CHECKING
 
 from lyftlearn.backend import Backend, Capabilities, Capability, runtime_archive
-from lyftlearn_local import _cgroups, _diagnose, _logs, _options, _watch
-from lyftlearn_local._environment import clean_environment
-from lyftlearn_local._jobs import Jobs
-from lyftlearn_local._plan import WRITE_BUNDLE, WRITE_RECORD, Machine, Planner
-from lyftlearn_local._records import job_record
-from lyftlearn_local._submission import Submission, refusal
+from lyftlearn_local import cgroups, doctor, options
+from lyftlearn_local.logs import reader
+from lyftlearn_local.planning.planner import WRITE_BUNDLE, WRITE_RECORD, Machine, Planner
+from lyftlearn_local.store import watcher
+from lyftlearn_local.store.environment import clean_environment
+from lyftlearn_local.store.jobs import Jobs
+from lyftlearn_local.store.records import job_record
+from lyftlearn_local.store.submission import Submission, refusal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
         Plan,
     )
     from lyftlearn.events import JobEvent
-    from lyftlearn_local._state import JobFiles
+    from lyftlearn_local.store.files import JobFiles
 
 _OFFERED = frozenset(
     (Capability.TRAIN, Capability.PROCESS, Capability.PREDICT, Capability.SEVERAL_NODES, Capability.LOCAL_PATHS)
@@ -45,7 +47,7 @@ class LocalBackend(Backend):
         self.name = settings.name
         self._home = settings.home
         self._jobs = Jobs(settings.name, settings.home / settings.name)
-        self._options = _options.read(settings)
+        self._options = options.read(settings)
         self._machine: Machine | None = None
         self._runtime: Path | None = None
 
@@ -66,7 +68,7 @@ class LocalBackend(Backend):
         if self.machine.no_namespaces:
             lacks[Capability.CONTRACT_PATHS] = self.machine.no_namespaces
         if not self.machine.limits_memory:
-            lacks[Capability.MEMORY_LIMIT] = f"no control group can be made here: {_cgroups.REMEDY}"
+            lacks[Capability.MEMORY_LIMIT] = f"no control group can be made here: {cgroups.REMEDY}"
         own = {Capability.CONTRACT_PATHS, Capability.MEMORY_LIMIT} - lacks.keys()
         return Capabilities(offers=_OFFERED | own, lacks=lacks)
 
@@ -105,7 +107,7 @@ class LocalBackend(Backend):
     def logs(self, job_id: str, query: LogQuery) -> Iterator[LogLine]:
         """Yield the lines that the supervisor kept."""
         files = self._jobs.find(job_id)
-        return _logs.read(files, query, lambda: self._record(files).event.status.finished)
+        return reader.read(files, query, lambda: self._record(files).event.status.finished)
 
     def stop(self, job_id: str) -> None:
         """Write the wish beside the job, and wake its supervisor."""
@@ -114,16 +116,16 @@ class LocalBackend(Backend):
 
     def watch(self, following: Following) -> Iterator[JobEvent]:
         """Look at the followed jobs' files, seldom while nothing happens."""
-        return _watch.watch(self._jobs, following)
+        return watcher.watch(self._jobs, following)
 
     def outputs(self, job_id: str) -> Mapping[str, str]:
         """Return what was settled at submission."""
-        found: dict[str, str] = self._jobs.find(job_id).record()["outputs"]
-        return found
+        outputs: dict[str, str] = self._jobs.find(job_id).record()["outputs"]
+        return outputs
 
     def diagnose(self) -> Iterator[Check]:
         """Look at what jobs here depend on."""
-        return _diagnose.checks(self._jobs.store.root, self._options, self.machine)
+        return doctor.checks(self._jobs.store.root, self._options, self.machine)
 
     def _record(self, files: JobFiles) -> JobRecord:
         record = files.record()

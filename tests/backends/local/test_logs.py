@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from lyftlearn.backend import LogQuery
-from lyftlearn_local._capture import Capture
-from lyftlearn_local._logs import NodeLog
+from lyftlearn_local.logs.capture import Capture
+from lyftlearn_local.logs.reader import NodeLog
 
 
 class Written:

@@ -7,7 +7,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Any
 
-    from lyftlearn_local._state import JobFiles
+    from lyftlearn_local.store.files import JobFiles
 
 LOOPBACK = "127.0.0.1"
 
@@ -17,7 +17,7 @@ def hosts(count: int) -> list[str]:
     return [f"127.0.{rank // 250}.{rank % 250 + 1}" for rank in range(count)]
 
 
-class CannotGoOn(Exception):
+class LaunchError(Exception):
     """The job fails for no doing of its command: `reason` is whose fault it is, the text says why and what to do."""
 
     def __init__(self, reason: str, message: str) -> None:
@@ -25,16 +25,16 @@ class CannotGoOn(Exception):
         self.reason = reason
 
 
-class Place:
+class ContainerLayout:
     """Variables, binds (path here, path inside), identity, and where the node reports.
 
-    tells_success: whether a node that succeeded leaves a report; SageMaker takes one for a failure.
+    reports_success: whether a node that succeeded leaves a report; SageMaker takes one for a failure.
     own_devices: a container's few devices in place of this machine's.
     """
 
     def __init__(self, report: Path) -> None:
         self.report = report
-        self.tells_success = True
+        self.reports_success = True
         self.variables: dict[str, str] = {}
         self.binds: list[tuple[str, str]] = []
         self.readonly: list[tuple[str, str]] = []
@@ -49,13 +49,13 @@ class Place:
         self.binds.append((str(outside), inside))
         return outside
 
-    def tell_progress(self, path: Path) -> None:
+    def report_progress(self, path: Path) -> None:
         """Have the runtime say in `path` when its command starts."""
         self.progress = path
         self.variables["LYFTLEARN_SUBSTRATE_PROGRESS"] = str(path)
 
 
-class NodeFacts:
+class NodeContext:
     """Which node of which job. environment: what its container starts with, and the platform's own hands too."""
 
     def __init__(self, job: JobFiles, run: dict[str, Any], environment: dict[str, str], rank: int, port: int) -> None:

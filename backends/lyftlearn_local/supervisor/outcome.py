@@ -2,31 +2,31 @@
 
 from __future__ import annotations
 
-from lyftlearn_local._state import ASKED_TO_STOP
+from lyftlearn_local.store.files import ASKED_TO_STOP
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
-    from lyftlearn_local._node import Node
+    from lyftlearn_local.supervisor.node import Node
 
 KILLED = 137
 MEMORY_WORDS = "killed by the kernel: the node needed more memory than resources.memory"
 
 
-class Outcome:
+class NodeOutcome:
     """How one node ended. `ending`: it had been asked to."""
 
     def __init__(self, node: Node, report: dict[str, Any] | None, *, ending: bool) -> None:
         out_of_memory = node.group is not None and node.group.killed()
-        told = report or {}
+        content = report or {}
         self.rank = node.rank
-        self.stopped: bool = told.get("stopped", ending and report is None)
-        self.exit_code: int | None = told.get("exit_code")
-        self.attempt: int = told.get("attempt", 0)
-        self.reason: str | None = told.get("reason")
-        self.message: str = told.get("message", "")
+        self.stopped: bool = content.get("stopped", ending and report is None)
+        self.exit_code: int | None = content.get("exit_code")
+        self.attempt: int = content.get("attempt", 0)
+        self.reason: str | None = content.get("reason")
+        self.message: str = content.get("message", "")
         if report is None and not ending:
             self.reason = "out-of-memory" if out_of_memory else "platform"
             self.message = MEMORY_WORDS if out_of_memory else _silent_end(node)
@@ -39,16 +39,18 @@ class Outcome:
         return self.reason is not None
 
 
-def verdict(outcomes: Sequence[Outcome], *, trouble: tuple[str, str] | None, stop_wished: bool) -> dict[str, Any]:
+def final_event(
+    outcomes: Sequence[NodeOutcome], *, trouble: tuple[str, str] | None, stop_requested: bool
+) -> dict[str, Any]:
     """Return the job's final event: `outcomes` in the order in which the nodes ended."""
     if trouble:
         return {"status": "failed", "reason": trouble[0], "message": trouble[1]}
     attempt = max([1, *(outcome.attempt for outcome in outcomes)])
     failure = next((outcome for outcome in outcomes if outcome.failed), None)
     if failure:
-        told = {"reason": failure.reason, "message": failure.message, "exit_code": failure.exit_code}
-        return {"status": "failed", **told, "attempt": attempt}
-    if stop_wished and any(outcome.stopped for outcome in outcomes):
+        details = {"reason": failure.reason, "message": failure.message, "exit_code": failure.exit_code}
+        return {"status": "failed", **details, "attempt": attempt}
+    if stop_requested and any(outcome.stopped for outcome in outcomes):
         return {"status": "stopped", "message": ASKED_TO_STOP, "attempt": attempt}
     return {"status": "succeeded", "exit_code": 0, "attempt": attempt}
 

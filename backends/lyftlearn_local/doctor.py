@@ -8,14 +8,14 @@ import sys
 from typing import TYPE_CHECKING
 
 from lyftlearn.backend import Check, Verdict
-from lyftlearn_local import _cgroups
+from lyftlearn_local import cgroups
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from lyftlearn_local._options import Options
-    from lyftlearn_local._plan import Machine
+    from lyftlearn_local.options import Options
+    from lyftlearn_local.planning.planner import Machine
 
 SCARCE_BYTES = 1 << 30
 
@@ -42,17 +42,17 @@ def _namespaces(options: Options, machine: Machine) -> Check:
 
 def _memory(machine: Machine) -> Check:
     if machine.limits_memory:
-        return Check("memory limit", Verdict.OK, f"control groups can be made under {_cgroups.parent()}")
-    return Check("memory limit", Verdict.WARNING, f"resources.memory is not enforced: {_cgroups.REMEDY}")
+        return Check("memory limit", Verdict.OK, f"control groups can be made under {cgroups.parent()}")
+    return Check("memory limit", Verdict.WARNING, f"resources.memory is not enforced: {cgroups.REMEDY}")
 
 
 def _disk(root: Path) -> Check:
-    place = next(path for path in (root, *root.parents) if path.exists())
-    if not os.access(place, os.W_OK | os.X_OK):
-        return Check("disk", Verdict.FAILED, f"{place} cannot be written to: make it yours, or set another home")
-    free = shutil.disk_usage(place).free
-    seen = f"{free / (1 << 30):.1f} GiB free at {place}"
-    return Check("disk", Verdict.OK if free > SCARCE_BYTES else Verdict.WARNING, seen)
+    directory = next(path for path in (root, *root.parents) if path.exists())
+    if not os.access(directory, os.W_OK | os.X_OK):
+        return Check("disk", Verdict.FAILED, f"{directory} cannot be written to: make it yours, or set another home")
+    free = shutil.disk_usage(directory).free
+    detail = f"{free / (1 << 30):.1f} GiB free at {directory}"
+    return Check("disk", Verdict.OK if free > SCARCE_BYTES else Verdict.WARNING, detail)
 
 
 def _python() -> Check:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from lyftlearn_local import _state
-from lyftlearn_local._state import JobFiles, Lock, Store, event, process_start
+from lyftlearn_local.store import files as store_files
+from lyftlearn_local.store.files import JobFiles, Lock, Store, event, process_start
 
 
 @pytest.fixture
@@ -44,14 +44,14 @@ def test_the_end_is_written_from_the_reserve(job: JobFiles, monkeypatch: pytest.
     """When the disk is full the one thing left to say is that it is full."""
     reserve = job.path / "reserve"
     reserve.write_bytes(b"x")
-    real = _state._append
+    real = store_files._append
 
     def full_until_released(path: Path, data: bytes, *, lasting: bool) -> None:
         if reserve.exists():
             raise OSError(errno.ENOSPC, "No space left on device")
         real(path, data, lasting=lasting)
 
-    monkeypatch.setattr(_state, "_append", full_until_released)
+    monkeypatch.setattr(store_files, "_append", full_until_released)
     job.append(event("failed"))
     assert [known["status"] for known in job.events()] == ["failed"]
 

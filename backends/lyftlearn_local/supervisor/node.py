@@ -7,16 +7,16 @@ import os
 import signal
 import subprocess
 
-from lyftlearn_local._capture import CHUNK, Capture
-from lyftlearn_local._leftovers import end_session
-from lyftlearn_local._place import LOOPBACK
+from lyftlearn_local.layouts.layout import LOOPBACK
+from lyftlearn_local.logs.capture import CHUNK, Capture
+from lyftlearn_local.store.leftovers import end_session
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pathlib import Path
     from typing import Any
 
-    from lyftlearn_local._cgroups import MemoryGroup
+    from lyftlearn_local.cgroups import MemoryGroup
 
 MARK = "lyftlearn/1 "
 _MOST_CHUNKS = (1 << 20) // CHUNK
@@ -146,7 +146,7 @@ def read_report(path: Path) -> dict[str, Any] | None:
     if not first.startswith(MARK):
         return None
     try:
-        found: dict[str, Any] = json.loads(first[len(MARK) :])
+        content: dict[str, Any] = json.loads(first[len(MARK) :])
     except ValueError:
         return None
-    return {**found, "message": words.strip() or found.get("message", "")}
+    return {**content, "message": words.strip() or content.get("message", "")}

@@ -14,7 +14,9 @@ import pytest
 from lyftlearn.backend import Backend, BackendSettings, Capability, JobSpec, Quantities, Request, Verdict
 from lyftlearn.errors import AccessDenied, Conflict
 from lyftlearn.types import FailureReason, JobKind
-from lyftlearn_local import _cgroups, _plan, _sandbox, create
+from lyftlearn_local import cgroups, create
+from lyftlearn_local.planning import planner
+from lyftlearn_local.supervisor import sandbox
 
 from .conftest import GIB, MakeBackend, finish, run, submit
 
@@ -47,7 +49,7 @@ def test_every_fault_at_once(backend: Backend, make_spec: MakeSpec) -> None:
 
 def test_s3_without_boto3(backend: Backend, make_spec: MakeSpec, monkeypatch: pytest.MonkeyPatch) -> None:
     """Found before the job trains for an hour and cannot keep its model."""
-    monkeypatch.setattr(_plan, "_has_boto3", lambda: False)
+    monkeypatch.setattr(planner, "_has_boto3", lambda: False)
     faults = dict(backend.plan(make_spec("true", output_uri="s3://bucket/x")).faults)
     assert "pip install boto3" in faults["output"]
 
@@ -79,12 +81,12 @@ def test_a_bubblewrap_that_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     broken.write_text("#!/bin/sh\necho bwrap: No permissions to create new namespace >&2\nexit 1\n")
     broken.chmod(0o755)
     monkeypatch.setattr("shutil.which", lambda _: str(broken))
-    assert "No permissions to create new namespace" in (_sandbox.unusable() or "")
+    assert "No permissions to create new namespace" in (sandbox.unusable() or "")
 
 
 def test_without_control_groups(backend: Backend, make_spec: MakeSpec, monkeypatch: pytest.MonkeyPatch) -> None:
     """A limit that nobody keeps is not promised, and the job runs."""
-    monkeypatch.setattr(_cgroups, "parent", lambda: None)
+    monkeypatch.setattr(cgroups, "parent", lambda: None)
     assert "systemd-run" in backend.capabilities().lacks[Capability.MEMORY_LIMIT]
     assert run(backend, make_spec("true")).event.exit_code == 0
 

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from lyftlearn.errors import AccessDenied, BackendUnavailable, LyftLearnError, QuotaExceeded
-from lyftlearn_local._state import RESERVE_BYTES
+from lyftlearn_local.store.files import RESERVE_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from lyftlearn_local._state import JobFiles
+    from lyftlearn_local.store.files import JobFiles
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
@@ -39,7 +39,7 @@ class Submission:
         (draft.path / "logs").mkdir(mode=0o700, parents=True)
         _write_file(draft.path / "bundle.json", self.bundle)
         _write_file(draft.path / "environment.json", self.environment)
-        _place(self.runtime, draft.path / "runtime.pyz")
+        _add_runtime(self.runtime, draft.path / "runtime.pyz")
         with (draft.path / "reserve").open("wb") as reserve:
             os.posix_fallocate(reserve.fileno(), 0, RESERVE_BYTES)
         (draft.path / "lock").touch(mode=0o600)
@@ -49,14 +49,14 @@ class Submission:
         os.utime(draft.path / "job.json", (created_at, created_at))
 
 
-def refusal(place: Path, error: OSError) -> LyftLearnError:
-    """Say why a job was certainly not accepted at `place`."""
+def refusal(directory: Path, error: OSError) -> LyftLearnError:
+    """Say why a job was certainly not accepted at `directory`."""
     if error.errno in _FULL:
-        return QuotaExceeded(f"{place} has no room for another job ({error.strerror}): free some space")
-    where = error.filename or place
+        return QuotaExceeded(f"{directory} has no room for another job ({error.strerror}): free some space")
+    where = error.filename or directory
     if error.errno in _FORBIDDEN:
         return AccessDenied(f"{where} cannot be written to ({error.strerror}): make it yours, or set another home")
-    return BackendUnavailable(f"the job cannot be written to {place}: {error}")
+    return BackendUnavailable(f"the job cannot be written to {directory}: {error}")
 
 
 def sync(path: Path) -> None:
@@ -74,7 +74,7 @@ def _write_file(path: Path, content: Mapping[str, Any]) -> None:
         json.dump(content, file)
 
 
-def _place(runtime: Path, path: Path) -> None:
+def _add_runtime(runtime: Path, path: Path) -> None:
     try:
         path.hardlink_to(runtime)
     except OSError:

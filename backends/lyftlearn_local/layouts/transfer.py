@@ -1,0 +1,42 @@
+"""A process that moves what SageMaker itself would move, with the runtime's own hands."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from pathlib import Path
+
+RUNTIME = "lyftlearn_runtime"
+
+
+_DIRECTORIES = {"model": "model", "output": "output/data"}
+
+
+def fetch(uri: str, directory: str) -> None:
+    """Copy everything at `uri` into `directory`."""
+    Path(directory).mkdir(parents=True, exist_ok=True)
+    if not importlib.import_module(f"{RUNTIME}.transfer").fetch(uri, directory):
+        sys.exit(f"nothing is at {uri}")
+
+
+def pack(ml: str, output_uri: str, *names: str) -> None:
+    """Write `model` and `output` as archives under `output_uri`."""
+    archives = importlib.import_module(f"{RUNTIME}.archives")
+    for name in names:
+        uri = f"{output_uri}/{name}.tar.gz"
+        sink = importlib.import_module(f"{RUNTIME}.storage").store_for(uri).sink(uri)
+        try:
+            archives.pack(str(Path(ml, _DIRECTORIES[name])), sink)
+            sink.commit()
+        except BaseException:
+            sink.abort()
+            raise
+
+
+def transfer(verb: str, *arguments: str) -> None:
+    """Fetch or pack; say why not on standard error's last line."""
+    failure = importlib.import_module(f"{RUNTIME}.faults").Fault
+    try:
+        (fetch if verb == "fetch" else pack)(*arguments)
+    except failure as error:
+        sys.exit(str(error))

@@ -1,0 +1,1 @@
+"""The output of nodes: how it is kept, and how it is read. Writer and reader of one format."""

@@ -1,0 +1,1 @@
+"""What would be written and started for a job. Pure: nothing is sent from here."""

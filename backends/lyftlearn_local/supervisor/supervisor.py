@@ -1,0 +1,296 @@
+"""The process that runs one job: detached from whoever submitted it, and fast to start."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import select
+import shutil
+import signal
+import sys
+import time
+from pathlib import Path
+
+from lyftlearn_local.layouts import FINISH
+from lyftlearn_local.layouts.layout import LaunchError, NodeContext
+from lyftlearn_local.store.files import ASKED_TO_STOP, FINAL, JobFiles, Lock, Store, event, process_start
+from lyftlearn_local.supervisor.launch import launch, take_environment
+from lyftlearn_local.supervisor.node import Node, free_port, read_report
+from lyftlearn_local.supervisor.outcome import NodeOutcome, final_event
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+    from lyftlearn_local.layouts.layout import ContainerLayout
+
+SHORTEST_LOOK, LONGEST_LOOK = 0.005, 0.25
+ASK_AGAIN = 0.5
+AFTER_GRACE = 30.0
+"""Seconds that a runtime has beyond the command's grace to keep what there is to keep."""
+ASKED_TO_END = "its supervisor was asked to end, as when the machine shuts down; submit the job again"
+_LOCK_TRIES = 20
+
+
+class JobSupervisor:
+    """Runs one job to its end."""
+
+    def __init__(self, job: JobFiles, run: dict[str, Any]) -> None:
+        self.job = job
+        self.run_settings = run
+        self._environment: dict[str, str] = {}
+        self.nodes: list[tuple[Node, ContainerLayout]] = []
+        self.outcomes: list[NodeOutcome] = []
+        self.trouble: tuple[str, str] | None = None
+        self.stop_requested = False
+        self.attempt = 1
+        self.started_at: float | None = None
+        self._ending_since: float | None = None
+        self._asked_at = 0.0
+        self._progress: dict[int, int] = {}
+        self._wakeup, write_end = os.pipe()
+        os.set_blocking(self._wakeup, False)
+        os.set_blocking(write_end, False)
+        for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGUSR1):
+            signal.signal(number, self._on_signal)
+        signal.set_wakeup_fd(write_end)
+
+    def supervise(self) -> None:
+        """Start every node, follow them to their end, write the job's."""
+        identity = [os.getpid(), process_start(os.getpid())]
+        self.job.append(event("starting", supervisor=identity))
+        try:
+            self._launch()
+        except LaunchError as error:
+            self.trouble = (error.reason, str(error))
+        except OSError as error:
+            self.trouble = ("platform", _disk_words(error, self.job.path))
+        self._follow()
+        final = self._finish(final_event(self.outcomes, trouble=self.trouble, stop_requested=self.stop_requested))
+        shutil.rmtree(self.job.path / "nodes", ignore_errors=True)
+        self._emit(**final)
+
+    def _on_signal(self, number: int, _frame: object) -> None:
+        if number == signal.SIGTERM:
+            self.trouble = self.trouble or ("platform", ASKED_TO_END)
+
+    def _launch(self) -> None:
+        self._environment = take_environment(self.job)
+        port = free_port() if self.run_settings["nodes"] > 1 else 0
+        for rank in range(self.run_settings["nodes"]):
+            self.nodes.append(launch(NodeContext(self.job, self.run_settings, self._environment, rank, port)))
+
+    def _finish(self, final: dict[str, Any]) -> dict[str, Any]:
+        """What the platform does after success; its failure is the job's."""
+        finish = FINISH.get(self.run_settings["layout"])
+        if finish is None or final["status"] != "succeeded":
+            return final
+        try:
+            finish(self.job, self.run_settings, self._environment)
+        except LaunchError as error:
+            return final_event((), trouble=(error.reason, str(error)), stop_requested=False)
+        return final
+
+    def _follow(self) -> None:
+        look = SHORTEST_LOOK
+        while alive := [node for node, _ in self.nodes if not node.ended]:
+            look = SHORTEST_LOOK if self._wait(alive, look) else min(look * 2, LONGEST_LOOK)
+            self._note_progress()
+            self._note_stop_request()
+            for node in alive:
+                self._note_end(node)
+            self._end_if_needed()
+
+    def _wait(self, alive: list[Node], timeout: float) -> bool:
+        """Sleep until something happens; move output to disk. Whether something did."""
+        poller = select.poll()
+        poller.register(self._wakeup, select.POLLIN)
+        for node in alive:
+            if not node.drained:
+                poller.register(node.output, select.POLLIN)
+        ready = {descriptor for descriptor, _ in poller.poll(timeout * 1000)}
+        if self._wakeup in ready:
+            os.read(self._wakeup, 4096)
+        for node in alive:
+            if node.output in ready:
+                self._pump(node)
+        return bool(ready)
+
+    def _pump(self, node: Node) -> None:
+        try:
+            node.pump()
+        except OSError as error:
+            self.trouble = self.trouble or ("platform", f"its log cannot be kept: {_disk_words(error, self.job.path)}")
+
+    def _note_progress(self) -> None:
+        for node, layout in self.nodes:
+            for line in self._new_progress(node.rank, layout):
+                self._note_start(line["attempt"], line["at"])
+
+    def _new_progress(self, rank: int, layout: ContainerLayout) -> list[dict[str, Any]]:
+        """What the runtime has line since the last look, whole lines only."""
+        try:
+            if layout.progress is None or layout.progress.stat().st_size <= self._progress.get(rank, 0):
+                return []
+        except FileNotFoundError:
+            return []
+        whole = layout.progress.read_bytes().rpartition(b"\n")[0]
+        fresh = whole[self._progress.get(rank, 0) :]
+        self._progress[rank] = len(whole) + 1
+        return [json.loads(line) for line in fresh.split(b"\n") if line]
+
+    def _note_start(self, attempt: int, at: float) -> None:
+        first = self.started_at is None
+        self.started_at = min(at, self.started_at or at)
+        if (first or attempt > self.attempt) and not self.stop_requested:
+            self.attempt = max(attempt, self.attempt)
+            self._emit("running")
+
+    def _note_stop_request(self) -> None:
+        if not self.stop_requested and self.job.stop_path.exists():
+            self.stop_requested = True
+            self._emit("stopping", message=ASKED_TO_STOP)
+
+    def _note_end(self, node: Node) -> None:
+        if node.process.poll() is None:
+            return
+        node.end_leftovers()
+        self._pump(node)
+        node.ended = True
+        layout = next(layout for other, layout in self.nodes if other is node)
+        outcome = NodeOutcome(node, _report(node, layout), ending=self._ending_since is not None)
+        self.outcomes.append(outcome)
+        self._note_progress()
+        node.close()
+        if node.group:
+            node.group.remove()
+
+    def _end_if_needed(self) -> None:
+        """One node's failure, a wish or trouble of our own ends the other nodes: asked first, then killed."""
+        if not (self.stop_requested or self.trouble or any(outcome.failed for outcome in self.outcomes)):
+            return
+        now = time.monotonic()
+        self._ending_since = self._ending_since or now
+        patience = self.run_settings["grace"] + AFTER_GRACE
+        alive = [node for node, _ in self.nodes if not node.ended]
+        if now - self._ending_since > patience:
+            for node in alive:
+                node.kill()
+        elif now - self._asked_at > ASK_AGAIN:
+            self._asked_at = now
+            for node in alive:
+                node.terminate()
+
+    def _emit(self, status: str, **details: Any) -> None:
+        details = {"attempt": self.attempt, "started_at": self.started_at} | details
+        try:
+            self.job.append(event(status, **details))
+        except OSError as error:
+            if status in FINAL:
+                raise
+            self.trouble = self.trouble or ("platform", _disk_words(error, self.job.path))
+
+
+def _report(node: Node, layout: ContainerLayout) -> dict[str, Any] | None:
+    report = read_report(layout.report)
+    if report is None and not layout.reports_success and node.process.returncode == 0:
+        return {"exit_code": 0}
+    return report
+
+
+def _disk_words(error: OSError, path: Path) -> str:
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    remedy = f"; free some space on the disk of {path} and submit the job again" if full else ""
+    return f"{error.strerror or error}{remedy}"
+
+
+def _detach(job: JobFiles) -> None:
+    """Take nothing along from whoever started this: no signal dispositions, no mask, no directory."""
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])
+    for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+    os.umask(0o022)
+    os.chdir("/")
+    words = os.open(job.path / "supervisor.log", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    os.dup2(words, 2)
+    os.close(words)
+
+
+def run_if_first(job: JobFiles, record: dict[str, Any]) -> None:
+    """Run the job unless it runs or ran. Whoever looks at a job holds its lock for a moment: try for a while."""
+    for _ in range(_LOCK_TRIES):
+        if job.events():
+            return
+        lock = job.try_lock()
+        if lock is None:
+            time.sleep(0.01)
+            continue
+        with lock:
+            if not job.events():
+                _begin(job, record)
+        return
+
+
+def _begin(job: JobFiles, record: dict[str, Any]) -> None:
+    if job.stop_path.exists():
+        job.append(event("stopped", message="stopped before it started"))
+        return
+    JobSupervisor(job, record["run"]).supervise()
+
+
+def supervise(directory: str, claim_descriptor: str | None = None) -> None:
+    """Run the job in `directory`, in a slot; then hand the slot to the next that waits."""
+    job = JobFiles(Path(directory))
+    claim = Lock.from_descriptor(int(claim_descriptor)) if claim_descriptor else None
+    record = job.record()
+    store = Store(job.path.parent.parent)
+    slot = store.take_slot(record["run"]["parallel"])
+    if slot is None:
+        return
+    _detach(job)
+    if claim is None and _last_slot(store, record):
+        _give_way(store, job)
+    try:
+        run_if_first(job, record)
+    except OSError as error:
+        print(f"the job's end cannot be written: {error}", file=sys.stderr)
+    store.dequeue(job.path.name, record["created_at"])
+    slot.release()
+    if claim:
+        claim.release()
+    for successor in _waiting(store):
+        if claim := store.claim(successor.path.name):
+            _become_supervisor_of(successor, claim)
+
+
+def _last_slot(store: Store, record: dict[str, Any]) -> bool:
+    another = store.take_slot(record["run"]["parallel"])
+    if another:
+        another.release()
+    return another is None
+
+
+def _give_way(store: Store, job: JobFiles) -> None:
+    """Of several supervisors that start at once any may get the last slot; the oldest job is to have it."""
+    oldest = next(_waiting(store), None)
+    if oldest and oldest.path != job.path and not job.events():
+        _become_supervisor_of(oldest)
+
+
+def _waiting(store: Store) -> Iterator[JobFiles]:
+    """The jobs in the queue, oldest first; those that have no business there are taken out."""
+    for job_id in store.waiting():
+        job = store.job(job_id)
+        if (job.path / "job.json").exists() and not job.events():
+            yield job
+        else:
+            store.forget(job_id)
+
+
+def _become_supervisor_of(job: JobFiles, claim: Lock | None = None) -> None:
+    """Go on as another program; all locks end here but the claim."""
+    command = [*job.record()["run"]["supervisor"], str(job.path), *([str(claim.hand_over())] if claim else [])]
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # until the successor listens
+    os.execv(command[0], command)  # noqa: S606 - its own recorded command
