@@ -1,12 +1,13 @@
 # make demo    trains three real models through the API, prints a table, and moves one of them by a flag
 # make test    everything a change must pass; make test-all adds what is slow
-# make parity  puts every backend under the instrument, and writes docs/parity.md; BACKENDS=a,b and WORKERS narrow it
+# make parity  puts every backend under the instrument, and writes docs/reference/parity.md; BACKENDS=a,b and WORKERS narrow it
+# make docs    builds the documentation's site in build/docs
 # make bench   measures, side by side with others, and writes benchmarks/results/
 PYTHON ?= python3
 BIN := .venv/bin
 WORKERS ?= 4
 
-.PHONY: bubblewrap parity release-check test test-all test-cluster test-sagemaker test-sdk lint types contracts api wheel docs-api requirements demo bench clean
+.PHONY: bubblewrap parity release-check test test-all test-cluster test-sagemaker test-sdk lint types contracts api wheel docs docs-api requirements demo bench clean
 
 test: bubblewrap .venv/ready lint types contracts api
 	$(BIN)/python -m pytest -q -n $(WORKERS) -m "not slow"
@@ -42,17 +43,28 @@ api: .venv/ready
 docs-api: .venv/ready
 	$(BIN)/python docs/api/generate.py
 
+# Every page, link and docstring; a warning is an error.
+docs: .docs/ready
+	.docs/bin/python -m sphinx --quiet --fail-on-warning --keep-going --builder html docs build/docs
+	@echo "open build/docs/index.html"
+
+.docs/ready: requirements/docs.txt pyproject.toml
+	$(PYTHON) -m venv .docs
+	.docs/bin/python -m pip install --quiet --disable-pip-version-check -r requirements/docs.txt
+	.docs/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	touch $@
+
 # The wheel, as a stranger gets it: built, installed alone into an empty environment, and used.
 wheel: .venv/ready
 	rm -rf dist
 	$(BIN)/python -m build --no-isolation --wheel --outdir dist . > /dev/null
 	$(BIN)/python tests/wheel/try_wheel.py dist/*.whl
 
-# With LYFTLEARN_TEST_CONFIG, on real platforms: docs/parity.md.
+# With LYFTLEARN_TEST_CONFIG, on real platforms: docs/reference/parity.md.
 parity: bubblewrap .venv/ready
 	LYFTLEARN_TEST_BACKENDS=$(BACKENDS) $(BIN)/python -m tests.parity.matrix --workers $(WORKERS)
 
-# What a release needs beside `make test`: docs/parity.md speaks of this very code. A branch need not run it.
+# What a release needs beside `make test`: docs/reference/parity.md speaks of this very code. A branch need not run it.
 release-check: .venv/ready
 	$(BIN)/python -m tests.parity.matrix --check
 
@@ -77,16 +89,16 @@ bench: .bench/ready
 	touch $@
 
 clean:
-	rm -rf .venv .demo .bench .sdk dist
+	rm -rf .venv .demo .docs .bench .sdk dist
 
 # Pins, without the address of any registry. Needs uv.
 requirements:
-	for name in bench demo test; do \
+	for name in bench demo docs test; do \
 	  uv pip compile -q --no-header --no-annotate --no-emit-index-url --python-version 3.11 \
 	    pyproject.toml requirements/$$name.in -o requirements/$$name.txt || exit 1; \
 	done
 
-# The same suites against a real cluster or account, by variables: docs/kubernetes.md, docs/sagemaker.md.
+# The same suites against a real cluster or account, by variables: docs/how-to/kubernetes.md, docs/how-to/sagemaker.md.
 test-cluster: .venv/ready
 	$(BIN)/python -m pytest -q tests/backends/kubernetes/test_conformance.py
 

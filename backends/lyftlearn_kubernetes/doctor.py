@@ -75,7 +75,7 @@ def _check_namespace(cluster: Cluster) -> Check:
 def _check_permissions(cluster: Cluster) -> Iterator[Check]:
     missing = [f"{verb} {resource}" for verb, resource in NEEDED if not _is_allowed(cluster, verb, resource)]
     if missing:
-        detail = f"not granted in {cluster.namespace}: {', '.join(missing)}; docs/kubernetes.md has the Role"
+        detail = f"not granted in {cluster.namespace}: {', '.join(missing)}; docs/how-to/kubernetes.md has the Role"
         yield Check("permissions", Verdict.FAILED, detail)
     else:
         yield Check("permissions", Verdict.OK, f"all {len(NEEDED)} that are needed")

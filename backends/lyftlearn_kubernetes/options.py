@@ -29,7 +29,7 @@ class Gpu:
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """`[kubernetes]` with every default filled in; `docs/kubernetes.md` says what each key means."""
+    """`[kubernetes]` with every default filled in; `docs/how-to/kubernetes.md` says what each key means."""
 
     kubeconfig: str | None = None
     context: str | None = None

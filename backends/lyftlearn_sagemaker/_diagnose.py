@@ -181,7 +181,7 @@ class _Look:
         request = {"QueueUrl": self._options.events, "AttributeNames": ["Policy", "ApproximateNumberOfMessages"]}
         found = self._calls.call("sqs", "get_queue_attributes", request).get("Attributes", {})
         if "events.amazonaws.com" not in found.get("Policy", ""):
-            return Verdict.FAILED, "the queue's policy does not let events.amazonaws.com send: see docs/sagemaker.md"
+            return Verdict.FAILED, "its policy does not let events.amazonaws.com send: see docs/how-to/sagemaker.md"
         return Verdict.OK, f"{found.get('ApproximateNumberOfMessages', '?')} messages wait"
 
     def _denied(self, actions: Any, resources: list[str]) -> list[str]:

@@ -20,7 +20,7 @@ from benchmarks import measure
 OLD, NEW = "local-kubernetes", "local-sagemaker"
 NONE = "no migration"
 STAGES = (NONE, "off", "rehearse")
-FLAGS = Path(__file__).parents[2] / "docs" / "migration" / "flags.json"
+FLAGS = Path(__file__).parents[2] / "docs" / "how-to" / "migration" / "flags.json"
 SCRIPT = """
 import json, sys
 import lyftlearn

@@ -1,7 +1,7 @@
 """Write what stands in this directory about the public API, or check that it still holds.
 
-    python docs/api/generate.py            writes frozen-1x.txt and reference.md
-    python docs/api/generate.py --check    fails if they are stale, or if griffe finds a breaking change
+    python docs/api/generate.py            writes frozen-1x.txt
+    python docs/api/generate.py --check    fails if it is stale, or if griffe finds a breaking change
     python docs/api/generate.py --release  also takes today's API as the one that must not break: griffe-1x.json
 
 `frozen-1x.txt` has one line for every name, parameter, default and annotation. Its diff is what a reviewer of a widened
@@ -24,27 +24,13 @@ import lyftlearn
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
-FROZEN, REFERENCE, BASELINE = HERE / "frozen-1x.txt", HERE / "reference.md", HERE / "griffe-1x.json"
+FROZEN, BASELINE = HERE / "frozen-1x.txt", HERE / "griffe-1x.json"
 _PUBLIC_MODULES = ("_client", "_job", "errors", "types")
 
 
 def surface() -> str:
     """Return the public API, a line for every name."""
     return "".join(f"{line}\n" for name in sorted(lyftlearn.__all__) for line in _lines(name, getattr(lyftlearn, name)))
-
-
-def reference() -> str:
-    """Return the API as a page, from signatures and docstrings."""
-    functions = [name for name in lyftlearn.__all__ if inspect.ismethod(getattr(lyftlearn, name))]
-    classes = [name for name in lyftlearn.__all__ if inspect.isclass(getattr(lyftlearn, name))]
-    parts = [
-        "# API\n\nGenerated from the docstrings by `make docs-api`. Frozen: see [SECURITY](../../SECURITY.md).\n",
-        "## Functions\n\nMethods of a default `Client`.\n",
-        *(_entry("###", name, getattr(lyftlearn, name)) for name in functions),
-        "## Classes\n",
-        *(_class_entry(name, getattr(lyftlearn, name)) for name in classes if name != "Client"),
-    ]
-    return "\n".join(parts)
 
 
 def breaking_changes() -> list[str]:
@@ -134,55 +120,14 @@ def _unquoted(annotation: Any) -> Any:
     return _Unquoted(annotation) if isinstance(annotation, str) else annotation
 
 
-def _entry(level: str, name: str, value: Any) -> str:
-    shown = name if isinstance(value, property) else _call(name, _signature(value))
-    return f"{level} `{name}`\n\n```python\n{shown}\n```\n\n{_text(value)}\n"
-
-
-def _call(name: str, signature: inspect.Signature) -> str:
-    """Return a call on one line, or with a line for each parameter where that is too long."""
-    if len(f"{name}{signature}") <= 100:
-        return f"{name}{signature}"
-    parameters = list(signature.parameters.values())
-    first_keyword = next((i for i, one in enumerate(parameters) if one.kind is one.KEYWORD_ONLY), len(parameters))
-    shown = [str(one) for one in parameters]
-    if first_keyword < len(shown):
-        shown.insert(first_keyword, "*")
-    returned = "" if signature.return_annotation is signature.empty else f" -> {signature.return_annotation}"
-    return "\n".join([f"{name}(", *(f"    {one}," for one in shown), f"){returned}"])
-
-
-def _class_entry(name: str, value: type) -> str:
-    methods = [_entry("####", f"{name}.{method}", member) for method, member in _members(value) if method != "__init__"]
-    return "\n".join(
-        [f"### `{name}`\n\n```text\n{chr(10).join(_lines(name, value))}\n```\n\n{_text(value)}\n", *methods]
-    )
-
-
-def _text(value: Any) -> str:
-    text = inspect.getdoc(value) or ""
-    return "\n".join(_paragraph(line) for line in text.splitlines())
-
-
-def _paragraph(line: str) -> str:
-    """An argument's line becomes an item of a list."""
-    head, colon, _ = line.partition(": ")
-    return f"- {line}" if colon and head.isidentifier() and not head[0].isupper() else line
-
-
-def _stale() -> list[str]:
-    pages = {FROZEN: surface(), REFERENCE: reference()}
-    return [f"{path.name} is stale: make docs-api" for path, text in pages.items() if path.read_text("utf-8") != text]
-
-
 def main(argv: list[str]) -> int:
     """Write or check, as the arguments say; return the exit code."""
     if argv == ["--check"]:
-        problems = [*_stale(), *breaking_changes()]
+        stale = FROZEN.read_text(encoding="utf-8") != surface()
+        problems = [*(["frozen-1x.txt is stale: make docs-api"] if stale else []), *breaking_changes()]
         print(*(problems or ["the public API is as it was frozen"]), sep="\n")
         return 1 if problems else 0
     FROZEN.write_text(surface(), encoding="utf-8")
-    REFERENCE.write_text(reference(), encoding="utf-8")
     if argv == ["--release"]:
         BASELINE.write_text(_baseline(), encoding="utf-8")
     return 0

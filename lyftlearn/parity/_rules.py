@@ -2,7 +2,7 @@
 
 A pattern is a path in which `*` stands for any characters of one word, and `**` for anything. The first pattern that
 names a path decides, in the file's order. A rule of the class "contract" names what must be equal; one of the class
-"allowed" what may differ, with its reason. `row` is where docs/container-contract.md says so.
+"allowed" what may differ, with its reason. `row` is where docs/reference/container-contract.md says so.
 
 An allowed rule with `values`, patterns of JSON texts, steps back for the next one where a value is another: a service
 variable is one by what is in it. One with `backends` does so where neither of the two is named: what one of them alone

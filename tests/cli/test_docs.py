@@ -12,7 +12,7 @@ from lyftlearn.cli import _parser
 
 from .conftest import CommandLine
 
-PAGE = (Path(__file__).parents[2] / "docs" / "cli.md").read_text()
+PAGE = (Path(__file__).parents[2] / "docs" / "reference" / "cli.md").read_text()
 
 
 def actions(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:

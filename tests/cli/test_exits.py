@@ -13,7 +13,7 @@ from lyftlearn.cli._exit_codes import ExitCode, exit_code
 
 from .conftest import CommandLine
 
-DOCS = Path(__file__).parents[2] / "docs" / "cli.md"
+DOCS = Path(__file__).parents[2] / "docs" / "reference" / "cli.md"
 PLUGIN = """
 from lyftlearn import errors
 from lyftlearn.backend import Backend, Capabilities, Capability, Plan, Request

@@ -18,7 +18,7 @@ from lyftlearn.backend import Verdict
 from lyftlearn.config import load
 from lyftlearn.rollout import Rollout
 
-DOCS = Path(__file__).parents[2] / "docs"
+DOCS = Path(__file__).parents[2] / "docs" / "how-to"
 PAGE = (DOCS / "migration.md").read_text(encoding="utf-8")
 FILES = dict(re.findall(r'```\w+ title="(\S+)"\n(.*?)```', PAGE, re.DOTALL))
 COMMANDS = re.findall(r"^    \$ (.+)$", PAGE, re.MULTILINE)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-PAGE = (Path(__file__).parents[2] / "docs" / "quick-start.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[2] / "docs" / "tutorial" / "quick-start.md").read_text(encoding="utf-8")
 FILES = dict(re.findall(r'```python title="(\S+)"\n(.*?)```', PAGE, re.DOTALL))
 SESSIONS = re.findall(r"^    \$ python (\S+)\n((?:    .*\n)+)", PAGE, re.MULTILINE)
 

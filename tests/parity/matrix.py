@@ -1,4 +1,6 @@
-"""The matrix: what was run on which backend, and what came of it: docs/parity.json, and docs/parity.md to read.
+"""The matrix: what was run on which backend, and what came of it.
+
+It writes docs/reference/parity.json, and docs/reference/parity.md to read.
 
 Nothing in them is written by hand, and nothing in them is a time, a machine or a path: the same code gives the same
 files. The page with every observed value is for whoever ran it, and stays out of the repository.
@@ -20,7 +22,7 @@ from tests.parity.code_digest import digest
 from tests.parity.pages import render
 
 ROOT = Path(__file__).parents[2]
-DOCS = ROOT / "docs"
+DOCS = ROOT / "docs" / "reference"
 NAME = "parity"
 TESTS_OWN = ("LYFTLEARN_TEST_", "LYFTLEARN_PLATFORM_CONFIG")
 KEPT = ("PATH", "HOME", "TMPDIR")
@@ -63,9 +65,11 @@ def parser() -> argparse.ArgumentParser:
     """The command line."""
     made = argparse.ArgumentParser(description="Put every backend under the instrument.")
     made.add_argument("--workers", type=int, default=4, help="tests, and jobs of a backend, at once")
-    made.add_argument("--results", type=Path, help="directory; docs, or parity-results for a part")
+    made.add_argument("--results", type=Path, help="directory; docs/reference, or parity-results for a part")
     made.add_argument("--check", action="store_true", help="run nothing; fail where a release may not be made")
-    made.add_argument("--render", action="store_true", help="run nothing; write the page again from docs/parity.json")
+    made.add_argument(
+        "--render", action="store_true", help="run nothing; write the page again from docs/reference/parity.json"
+    )
     return made
 
 
@@ -90,7 +94,7 @@ def plain(results: suites.Results) -> dict[str, dict[str, list[str]]]:
 
 
 def committed() -> dict[str, Any]:
-    """What docs/parity.json holds."""
+    """What docs/reference/parity.json holds."""
     return dict(json.loads((DOCS / f"{NAME}.json").read_text(encoding="utf-8")))
 
 
@@ -98,7 +102,7 @@ def release_faults(document: dict[str, Any]) -> list[str]:
     """Return why no release may be made with this document: it is older than the code, or a part was left out."""
     faults = [*_coverage_faults(document)]
     if document["code"] != digest():
-        faults.insert(0, "docs/parity.json is older than the code: run `make parity`")
+        faults.insert(0, "docs/reference/parity.json is older than the code: run `make parity`")
     return [*faults, *bad(document)]
 
 
@@ -109,11 +113,11 @@ def _coverage_faults(document: dict[str, Any]) -> Iterator[str]:
         conformance, call_sites = (document[part].get(backend, {}) for part in ("conformance", "call sites"))
         whole = {test.partition(".")[0] for test in conformance} == set(classes.values())
         if not whole or len(conformance) < len(classes):
-            yield f"docs/parity.json lacks a part of the conformance suite on {backend}: run `make parity`"
+            yield f"docs/reference/parity.json lacks a part of the conformance suite on {backend}: run `make parity`"
         if len(call_sites) != scripts:
-            yield f"docs/parity.json lacks call sites on {backend}: run `make parity`"
+            yield f"docs/reference/parity.json lacks call sites on {backend}: run `make parity`"
     if {*document["probe"]["backends"], document["probe"]["reference"]} != set(ALL):
-        yield "docs/parity.json lacks the probe of a backend: run `make parity`"
+        yield "docs/reference/parity.json lacks the probe of a backend: run `make parity`"
 
 
 def bad(document: dict[str, Any]) -> list[str]:

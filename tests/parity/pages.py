@@ -25,14 +25,14 @@ newer than the page, `make release-check` fails, and no release is made.
 
 **{platforms}**
 
-- *Conformance*: what [every backend must do](writing-a-backend.md), from the contract between core and backend up to
-  the public API.
-- *Call sites*: [scripts as users write them](../tests/callsites/scripts). One environment variable chooses the backend.
+- *Conformance*: what [every backend must do](../how-to/writing-a-backend.md), from the contract between core and
+  backend up to the public API.
+- *Call sites*: scripts as users write them, in `tests/callsites/scripts`. One environment variable chooses the backend.
   Output, errors, exit code, metrics and files must be those of the script's
-  [transcript](../tests/callsites/transcripts), byte for byte, but for ids, times and the
-  library's own lines in tracebacks ([masks](../tests/callsites/masks.py)).
+  transcript in `tests/callsites/transcripts`, byte for byte, but for ids, times and the
+  library's own lines in tracebacks ([masks](../../tests/callsites/masks.py)).
 - *Probe*: a program that looks at everything around it, held against what it saw on `{reference}`
-  ([how to read a comparison](parity-report.md)). Facts that two runs there do not agree on are noise, and counted with
+  ([how to read a comparison](comparisons.md)). Facts that two runs there do not agree on are noise, and counted with
   those that agree.
 """
 _TEST_PLATFORMS = """\
@@ -58,8 +58,8 @@ runs for seconds. Metrics are not compared, because the gateway cannot be read. 
 `parity-results/`, and the page with every value to `build/parity.html`. Without `LYFTLEARN_TEST_CONFIG`, `BACKENDS`
 chooses among those of the table above, two or more.
 
-The conformance suite has variables of its own: LYFTLEARN_TEST_KUBECONFIG ([Kubernetes](kubernetes.md)) and
-LYFTLEARN_TEST_SAGEMAKER_ROLE ([SageMaker](sagemaker.md)). For your own command in your own image there is
+The conformance suite has variables of its own: LYFTLEARN_TEST_KUBECONFIG ([Kubernetes](../how-to/kubernetes.md)) and
+LYFTLEARN_TEST_SAGEMAKER_ROLE ([SageMaker](../how-to/sagemaker.md)). For your own command in your own image there is
 `lyftlearn parity run`.
 """
 
@@ -153,7 +153,7 @@ def _call_sites(document: Document) -> str:
     purposes = {path.stem: _first_words(_docstring(path)) for path in SCRIPTS.glob("*.py")}
     rows = [
         [
-            f"[{name}](../tests/callsites/scripts/{name}.py): {purposes[name]}",
+            f"[{name}](../../tests/callsites/scripts/{name}.py): {purposes[name]}",
             *(_sign(tests.get(name, [""])) for tests in results.values()),
         ]
         for name in names

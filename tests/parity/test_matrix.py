@@ -1,4 +1,4 @@
-"""docs/parity.md speaks of the code as it is."""
+"""docs/reference/parity.md speaks of the code as it is."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from tests.parity import code_digest, matrix
 from tests.parity.matrix import bad
 from tests.parity.pages import render
 
-DOCS = Path(__file__).parents[2] / "docs"
+DOCS = Path(__file__).parents[2] / "docs" / "reference"
 DOCUMENT = json.loads((DOCS / "parity.json").read_text(encoding="utf-8"))
 
 
 def test_a_change_does_not_make_the_page_wrong() -> None:
     """A contributor who changes a line of code has no ten minutes, and two branches would collide in one file."""
-    makefile = (DOCS.parent / "Makefile").read_text(encoding="utf-8")
+    makefile = (DOCS.parents[1] / "Makefile").read_text(encoding="utf-8")
     assert "tests.parity.matrix --check" in makefile.partition("\nrelease-check:")[2].partition("\n\n")[0]
 
 
@@ -25,7 +25,7 @@ def test_a_release_needs_a_matrix_of_its_own_code() -> None:
     """What was measured before a change says nothing about what is released."""
     measured = {**DOCUMENT, "code": code_digest.digest()}
     old = {**measured, "code": "0" * 16}
-    assert "docs/parity.json is older than the code: run `make parity`" in matrix.release_faults(old)
+    assert "docs/reference/parity.json is older than the code: run `make parity`" in matrix.release_faults(old)
     assert not any("older" in fault for fault in matrix.release_faults(measured))
 
 

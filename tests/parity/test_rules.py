@@ -14,7 +14,7 @@ from lyftlearn.parity._rules import Rules, shipped
 
 from .samples import compared, rule, verdicts
 
-CONTRACT = (Path(__file__).parents[2] / "docs" / "container-contract.md").read_text()
+CONTRACT = (Path(__file__).parents[2] / "docs" / "reference" / "container-contract.md").read_text()
 
 
 def section(title: str) -> str:

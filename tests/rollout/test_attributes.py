@@ -16,7 +16,7 @@ from lyftlearn._stages import Stage
 from lyftlearn.config import Config, load
 from lyftlearn.errors import InvalidJob
 
-FLAGS = Path(__file__).parents[2] / "docs" / "migration" / "flags.json"
+FLAGS = Path(__file__).parents[2] / "docs" / "how-to" / "migration" / "flags.json"
 
 
 def checkout(folder: Path, url: str) -> Config:

@@ -27,7 +27,7 @@ from lyftlearn.config import load
 from lyftlearn.errors import InvalidJob
 from lyftlearn.rollout import Decision, Rollout
 
-DOCUMENTED = Path(__file__).parents[2] / "docs" / "migration" / "flags.json"
+DOCUMENTED = Path(__file__).parents[2] / "docs" / "how-to" / "migration" / "flags.json"
 OLD, NEW = "local-kubernetes", "local-sagemaker"
 MOVED = {Stage.LIVE, Stage.COMPLETE}
 

@@ -71,7 +71,7 @@ def test_a_program_cannot_tell_substrates_apart(containers: Any) -> None:
 
 
 def comparable(seen: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Every observation by its path, without those that docs/container-contract.md allows to differ."""
+    """Every observation by its path, without those that docs/reference/container-contract.md allows to differ."""
     flat: dict[str, Any] = {}
     for key, value in seen.items():
         name = f"{prefix} {key}".strip()

@@ -1,6 +1,7 @@
 """The surroundings of the tests: moto for S3, Logs, SQS, EventBridge and kin, and the test service for SageMaker.
 
-With `LYFTLEARN_TEST_SAGEMAKER_ROLE` set, the conformance suite runs against a real account instead: docs/sagemaker.md.
+With `LYFTLEARN_TEST_SAGEMAKER_ROLE` set, the conformance suite runs against a real account instead:
+docs/how-to/sagemaker.md.
 """
 
 from __future__ import annotations

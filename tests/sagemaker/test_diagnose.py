@@ -112,7 +112,7 @@ def test_what_is_wrong_has_a_remedy(service: Service, make: Make) -> None:
         "configuration": "write a text",
         "role": "add it to the role's trust policy",
         "image": "push the image to ECR",
-        "events queue": "docs/sagemaker.md",
+        "events queue": "docs/how-to/sagemaker.md",
     }.items():
         assert checks[name].verdict is Verdict.FAILED, checks[name]
         assert remedy in checks[name].detail

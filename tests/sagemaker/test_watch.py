@@ -257,7 +257,7 @@ def test_what_a_list_missed_is_reconciled(
 
 @pytest.fixture
 def queue(service: Service, aws: str) -> str:
-    """A queue that EventBridge fills, as docs/sagemaker.md sets it up."""
+    """A queue that EventBridge fills, as docs/how-to/sagemaker.md sets it up."""
     service.conduct.publish = True
     sqs, events = boto3.client("sqs"), boto3.client("events")
     url: str = sqs.create_queue(QueueName=f"jobs-{time.monotonic_ns()}", Attributes={"VisibilityTimeout": "1"})[

@@ -22,7 +22,7 @@ from tests.doubles.cluster.access import Access, Caller
 from tests.doubles.cluster.cluster import NAMESPACE, Cluster
 from tests.doubles.cluster.store import ApiError, Object
 
-DOCUMENTATION = Path(__file__).parents[3] / "docs" / "kubernetes.md"
+DOCUMENTATION = Path(__file__).parents[3] / "docs" / "how-to" / "kubernetes.md"
 TOKEN, WEAK = "documented", "weak"
 NewHarness = Callable[..., Harness]
 

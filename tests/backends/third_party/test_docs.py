@@ -13,7 +13,7 @@ from pathlib import Path
 from lyftlearn.backend import Backend
 from lyftlearn.testing import conformance
 
-PAGE = (Path(__file__).parents[3] / "docs" / "writing-a-backend.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[3] / "docs" / "how-to" / "writing-a-backend.md").read_text(encoding="utf-8")
 BLOCKS = dict(re.findall(r'```\w+ title="(\S+)"\n(.*?)```', PAGE, re.DOTALL))
 QUICK = "test_success or test_stop_before_the_start or test_attaching_by_id or test_a_kind_that_is_lacking"
 

@@ -1,0 +1,67 @@
+"""How the documentation becomes a site: `make docs`."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Iterator
+from importlib import metadata
+from typing import Any
+
+project = "lyftlearn"
+version = release = metadata.version(project)
+author = "the authors of lyftlearn"
+html_title = "lyftlearn"
+extensions = ["myst_parser", "sphinx.ext.autodoc"]
+exclude_patterns = ["api"]
+
+# A forge shows the same pages, so they stay plain Markdown. Links to headings use the names that forges give them.
+myst_heading_anchors = 4
+highlight_language = "none"  # indented blocks are terminal sessions
+
+# Nothing is fetched: neither fonts nor scripts, and no inventory of another project.
+html_theme = "furo"
+html_theme_options = {"navigation_with_keys": True}
+html_copy_source = False
+html_show_search_summary = False  # a page that was opened from a disk may not fetch others
+
+# Docstrings are plain text: code stands in single backticks, and a line "name: text" explains an argument.
+default_role = "literal"
+autodoc_member_order = "bysource"
+autodoc_typehints = "signature"
+autodoc_type_aliases = {"JSON": "JSON", "Duration": "Duration"}
+autodoc_class_signature = "separated"
+python_maximum_signature_line_length = 88
+python_use_unqualified_type_names = True
+toc_object_entries_show_parents = "hide"
+
+# Types of the standard library have no page here.
+nitpicky = True
+nitpick_ignore_regex = [("py:.*", r"(?!lyftlearn).*"), ("py:.*", r"lyftlearn\._.*")]
+
+
+def _with_fields(names: set[str], lines: list[str]) -> Iterator[str]:
+    """Yield a docstring in which each paragraph about arguments has become a field of them."""
+    within = False
+    for line in lines:
+        subject, colon, text = line.partition(":")
+        starts = bool(colon) and names.issuperset(subject.split(", "))
+        within = starts or (within and bool(line))
+        yield f":param {subject}:{text}" if starts else f"    {line}" if within else line
+
+
+def _read_docstring(app: Any, what: str, name: str, value: Any, options: Any, lines: list[str]) -> None:
+    if what in ("function", "method"):
+        lines[:] = _with_fields({*inspect.signature(value).parameters}, lines)
+
+
+def _name_code_blocks(app: Any, docname: str, source: list[str]) -> None:
+    """Give a block its file's name as a caption, where a page writes `title` for it."""
+    pattern = r'^```(\w+) title="([^"]+)"$'
+    source[0] = re.sub(pattern, r"```{code-block} \1\n:caption: \2", source[0], flags=re.MULTILINE)
+
+
+def setup(app: Any) -> None:
+    """Connect what Sphinx does not do by itself."""
+    app.connect("autodoc-process-docstring", _read_docstring)
+    app.connect("source-read", _name_code_blocks)

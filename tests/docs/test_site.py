@@ -1,0 +1,62 @@
+"""The documentation as a site: built as `make docs` builds it."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from sphinx.util.inventory import InventoryFile
+
+import lyftlearn
+
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+TYPES_ONLY = {"JSON", "Duration"}
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Build the site; a warning is an error, and a link that leads nowhere is a warning."""
+    out = tmp_path_factory.mktemp("site")
+    command = [sys.executable, "-m", "sphinx", "--quiet", "--fail-on-warning", "--keep-going", str(DOCS), str(out)]
+    built = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (built.returncode, built.stderr) == (0, "")
+    return out
+
+
+def test_every_public_name_has_its_place_in_the_reference(site: Path) -> None:
+    """A function that is added to the API and not to the page is found by nobody."""
+    inventory = InventoryFile.loads((site / "objects.inv").read_bytes(), uri="").data
+    documented = {name for kind, names in inventory.items() if kind.startswith("py:") for name in names}
+    public = {f"lyftlearn.{name}" for name in set(lyftlearn.__all__) - TYPES_ONLY}
+    assert public - documented == set()
+    methods = {f"lyftlearn.Job.{name}" for name in vars(lyftlearn.Job) if not name.startswith("_")}
+    assert methods - documented == set()
+
+
+def test_the_site_needs_no_network(site: Path) -> None:
+    """Many clusters have no way out, and a page that waits for a font server there stays white."""
+    pages = list(site.rglob("*.html"))
+    assert len(pages) > 10
+    loads = re.compile(r'<(?:script|img|iframe)\b[^>]*\bsrc="(https?:)?//|<link\b[^>]*\bhref="(https?:)?//')
+    assert [page.name for page in pages if loads.search(page.read_text(encoding="utf-8"))] == []
+
+
+def test_every_page_is_in_the_menu() -> None:
+    """Each page is in exactly one of the four parts, and its part says what kind of page it is."""
+    listed = re.findall(
+        r"^(?:tutorial|how-to|reference|explanation)/[\w-]+$", (DOCS / "index.md").read_text(), re.MULTILINE
+    )
+    pages = [str(path.relative_to(DOCS).with_suffix("")) for path in DOCS.glob("*/*.md")]
+    assert sorted(listed) == sorted(pages)
+
+
+@pytest.mark.parametrize("page", ["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "images/README.md"])
+def test_links_from_outside_the_site_lead_somewhere(page: str) -> None:
+    """The README is the door; Sphinx does not look at it."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    links = [link.partition("#")[0] for link in re.findall(r"\]\(([^)\s]+)\)", text) if "://" not in link]
+    assert [link for link in links if not (ROOT / page).parent.joinpath(link).exists()] == []
