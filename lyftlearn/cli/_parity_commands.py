@@ -31,7 +31,9 @@ def parity(invocation: Invocation) -> ExitCode:
     if page is not None:
         _write_page(page, found)
     _show(found, as_json=invocation.json)
-    return ExitCode.DONE if found.holds else ExitCode.DIFFERENT
+    if found.holds:
+        return ExitCode.DONE
+    return ExitCode.JOB_FAILED if found.agrees else ExitCode.DIFFERENT
 
 
 def _run(invocation: Invocation) -> Parity:

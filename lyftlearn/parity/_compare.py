@@ -21,7 +21,7 @@ from lyftlearn.parity._values import excerpt, json_text, kind
 _Texts = Mapping[str, str]
 _Seen = tuple[str | None, ...]
 
-NOT_OBSERVED = "nothing was observed here: the jobs that observe have told nothing"
+NOTHING_OBSERVED = "nothing was observed here: the jobs that observe have told nothing"
 UNCLASSED = "nobody has classed this difference: mend it, or give it a rule"
 _QUOTED = 60
 # Numbers, and words of 8 characters and more with a digit among them: what a run names by counting or by chance.
@@ -39,8 +39,8 @@ def compare(
 ) -> Parity:
     """Hold what was observed on each backend against the reference, which was observed at least twice.
 
-    others: any number of each backend; one without facts stands for a backend that could not be observed, and is
-    broken. rules: by default those of the container contract. Raises ValueError, which says every fault, for a
+    others: any number of each backend; one without facts stands for a backend that could not be observed, of which
+    nothing holds. rules: by default those of the container contract. Raises ValueError, which says every fault, for a
     reference that cannot be one.
     """
     _check(reference)
@@ -140,7 +140,7 @@ class _Judge:
     def _cell(self, fact: _Fact, name: str, runs: Sequence[_Texts]) -> Cell:
         """Judge the worst of a backend's runs."""
         if not any(runs):
-            return Cell(verdict=Verdict.BROKEN, value=None, reason=NOT_OBSERVED)
+            return Cell(verdict=Verdict.NOT_OBSERVED, value=None, reason=NOTHING_OBSERVED)
         cells = [self._judge(fact, name, run.get(fact.path)) for run in runs]
         return max(cells, key=lambda cell: SEVERITY.index(cell.verdict))
 

@@ -37,11 +37,12 @@ _MOST_FAULTS = 20
 
 
 def dump(parity: Parity) -> str:
-    """Return a document. `holds` and `counts`, of facts by their worst verdict, are there for readers."""
+    """Return a document. `holds`, `failures` and `counts`, of facts by their worst verdict, are there for readers."""
     counts = Counter(row.worst for row in parity.rows)
     head = {
         "parity": VERSION,
         "holds": parity.holds,
+        "failures": dict(parity.failures),
         "counts": {str(verdict): counts[verdict] for verdict in Verdict},
     }
     fields = {**asdict(parity), "started_at": parity.started_at.isoformat()}

@@ -1,4 +1,4 @@
-"""What a job has not told cannot be compared. One row says so, and fails; the facts that are missing with it do not."""
+"""Facts of a job that did not tell them are not observed, and one row says why."""
 
 from __future__ import annotations
 
@@ -68,4 +68,4 @@ def _missing_cell(row: Row, job: str, cell: Cell, runs: Sequence[Run]) -> Cell:
             else silent.results[job].end
         )
         return Cell(verdict=Verdict.UNKNOWN, value=cell.value, reason=f"{name}: {end}")
-    return replace(cell, verdict=Verdict.ALLOWED, reason=why)
+    return replace(cell, verdict=Verdict.NOT_OBSERVED, reason=why)

@@ -18,10 +18,22 @@ class Verdict(StrEnum):
     ALLOWED = "allowed"  # differs, for a documented reason
     BROKEN = "broken"  # differs, against the contract
     UNKNOWN = "unknown"  # differs, and nobody has classed it
+    NOT_OBSERVED = "not observed"  # nobody looked: the job that would have told did not run
 
 
-SEVERITY = (Verdict.EQUAL, Verdict.NOISE, Verdict.ALLOWED, Verdict.UNKNOWN, Verdict.BROKEN)
+SEVERITY = (
+    Verdict.EQUAL,
+    Verdict.NOISE,
+    Verdict.ALLOWED,
+    Verdict.NOT_OBSERVED,
+    Verdict.UNKNOWN,
+    Verdict.BROKEN,
+)
 """The verdicts, the gravest last."""
+HOLDING = frozenset((Verdict.EQUAL, Verdict.NOISE, Verdict.ALLOWED))
+"""The verdicts with which parity holds."""
+_STATUS, _REASON, _EXIT_CODE = "command status", "command reason", "command exit_code"
+_SUCCEEDED = '"succeeded"'
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,5 +94,31 @@ class Parity:
 
     @property
     def holds(self) -> bool:
-        """Whether nothing is broken and nothing unknown."""
-        return not any(row.worst in (Verdict.BROKEN, Verdict.UNKNOWN) for row in self.rows)
+        """Whether everything was observed, nothing is broken or unknown, and the user's command did its work."""
+        return self.agrees and not self.failures
+
+    @property
+    def agrees(self) -> bool:
+        """Whether everything was observed, and nothing is broken or unknown."""
+        return all(row.worst in HOLDING for row in self.rows)
+
+    @property
+    def failures(self) -> Mapping[str, str]:
+        """How the user's own command ended where it did not succeed, by backend: a failure hides what comes after."""
+        ends = {row.path: self._values(row) for row in self.rows if row.path in (_STATUS, _REASON, _EXIT_CODE)}
+        return {
+            name: _end_text(status, *(ends.get(path, {}).get(name) for path in (_REASON, _EXIT_CODE)))
+            for name, status in ends.get(_STATUS, {}).items()
+            if status not in (None, _SUCCEEDED)
+        }
+
+    def _values(self, row: Row) -> Mapping[str, str | None]:
+        return {self.reference: row.reference, **{name: cell.value for name, cell in row.cells.items()}}
+
+
+def _end_text(status: str | None, reason: str | None, exit_code: str | None) -> str:
+    """Return an end in words: `failed (error, exit code 3)`."""
+    known = [(reason or "null").strip('"'), f"exit code {exit_code}"]
+    details = ", ".join(text for text in known if "null" not in text and "None" not in text)
+    word = str(status).strip('"')
+    return f"{word} ({details})" if details else word

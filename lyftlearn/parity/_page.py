@@ -12,25 +12,28 @@ from importlib.resources import files
 
 from lyftlearn import _views
 from lyftlearn.parity import _tally
-from lyftlearn.parity._model import SEVERITY, Cell, Parity, Row, Verdict
+from lyftlearn.parity._model import HOLDING, SEVERITY, Cell, Parity, Row, Verdict
 from lyftlearn.parity._values import difference, excerpt
 
 _SIGNS = {
     Verdict.EQUAL: "✓",
     Verdict.NOISE: "≈",
     Verdict.ALLOWED: "◇",
+    Verdict.NOT_OBSERVED: "∅",
     Verdict.UNKNOWN: "?",
     Verdict.BROKEN: "✗",
 }
 _MEANINGS = {
     Verdict.BROKEN: "differs, against the contract",
     Verdict.UNKNOWN: "differs, and nobody has classed it yet",
+    Verdict.NOT_OBSERVED: "nobody looked, because a job did not run: see the rows of `jobs`",
     Verdict.ALLOWED: "differs, for a documented reason",
     Verdict.NOISE: "differs between two runs on {reference}, too",
     Verdict.EQUAL: "the same",
 }
 _FOLDS = {
     "against the contract, or not classed": _tally.BAD,
+    "that were not observed": (Verdict.NOT_OBSERVED,),
     "that may differ": (Verdict.ALLOWED, Verdict.NOISE),
     "the same everywhere": (Verdict.EQUAL,),
 }
@@ -55,16 +58,22 @@ def _text(text: str) -> str:
 
 
 def _top(parity: Parity, title: str) -> str:
-    kind, said = (Verdict.EQUAL, "Parity holds") if parity.holds else (_worst(parity.rows), "Parity does not hold")
+    kind = Verdict.EQUAL if parity.holds else max(_worst(parity.rows), Verdict.UNKNOWN, key=SEVERITY.index)
+    conclusion, failed = _tally.conclusion(parity), _tally.failures(parity)
     command = f"<p>The command was <code>{_text(parity.command)}</code></p>" if parity.command is not None else ""
     when = parity.started_at.strftime("%Y-%m-%d %H:%M %Z")
+    banner = f"<strong>{_SIGNS[kind]} {conclusion.capitalize()}</strong>{_text(_tally.sentence(parity))}"
+    failure = f"<p>{_text(failed[0].upper())}{_text(failed[1:])}.</p>" if failed else ""
     return (
-        f'<h1>{_text(title)}</h1><div class="banner {kind}"><strong>{_SIGNS[kind]} {said}</strong>'
-        f"{_text(_tally.sentence(parity))}</div>"
+        f'<h1>{_text(title)}</h1><div class="banner {_css(kind)}">{banner}{failure}</div>'
         f"<p>The same jobs ran on every backend. What their programs saw is held, fact by fact, against what "
         f"they see on <b>{_text(parity.reference)}</b>.</p>{command}"
         f'<p class="faint">{_text(when)}, {_views.time_text(parity.seconds)}, lyftlearn {_text(parity.version)}</p>'
     )
+
+
+def _css(verdict: Verdict) -> str:
+    return verdict.replace(" ", "-")
 
 
 def _worst(rows: Iterable[Row]) -> Verdict:
@@ -79,16 +88,18 @@ def _cards(parity: Parity) -> str:
 
 def _card(name: str, counts: Counter[Verdict], silent: bool) -> str:
     worst = max(counts, key=SEVERITY.index, default=Verdict.EQUAL)
-    good = worst not in _tally.BAD
-    mark = _mark(Verdict.EQUAL, "holds") if good else _mark(worst, "differs")
+    word = "differs" if worst in _tally.BAD else "partly observed"
+    mark = _mark(Verdict.EQUAL, "holds") if worst in HOLDING else _mark(worst, word)
     said = "nothing was observed here" if silent else _tally.in_words(counts)
-    parts = "".join(f'<span class="{of}" style="flex:{counts[of]}"></span>' for of in reversed(SEVERITY) if counts[of])
+    parts = "".join(
+        f'<span class="{_css(of)}" style="flex:{counts[of]}"></span>' for of in reversed(SEVERITY) if counts[of]
+    )
     bar = f'<div class="bar" aria-hidden="true">{parts}</div>'
     return f'<li><span class="name">{_text(name)}</span>{mark}{bar}<span class="faint">{said}</span></li>'
 
 
 def _mark(verdict: Verdict, word: str) -> str:
-    return f'<span class="mark {verdict}">{_SIGNS[verdict]} {word}</span>'
+    return f'<span class="mark {_css(verdict)}">{_SIGNS[verdict]} {word}</span>'
 
 
 def _key(parity: Parity) -> str:
@@ -120,7 +131,7 @@ def _subject(parity: Parity, name: str, rows: Sequence[tuple[int, Row]]) -> str:
     size = _tally.count_text(len(rows), "fact")
     opened = " open" if worst in _tally.BAD else ""
     return (
-        f'<details class="subject"{opened} data-worst="{worst}"><summary class="grid">'
+        f'<details class="subject"{opened} data-worst="{_css(worst)}"><summary class="grid">'
         f'<span class="name">{_text(name)}</span><span class="faint facts" data-of="">{size}</span>{told}</summary>'
         f"{''.join(_parts(parity, name, rows))}</details>"
     )
@@ -130,7 +141,7 @@ def _summary(name: str, verdicts: Sequence[Verdict]) -> str:
     worst = max(verdicts, key=SEVERITY.index)
     count = verdicts.count(worst)
     word = "equal" if worst is Verdict.EQUAL else f"{count:,} {worst}"
-    return f'<span class="{worst}" data-of="{_text(name)}">{_mark(worst, word)}</span>'
+    return f'<span class="{_css(worst)}" data-of="{_text(name)}">{_mark(worst, word)}</span>'
 
 
 def _parts(parity: Parity, name: str, rows: Sequence[tuple[int, Row]]) -> Iterator[str]:
@@ -162,7 +173,7 @@ def _row(parity: Parity, number: int, row: Row) -> str:
     path = _text(excerpt(row.path.partition(" ")[2] or row.path, "", _PATH_CUT))
     against = next((cell.value for cell in row.cells.values() if cell.verdict is row.worst), row.reference)
     return (
-        f'<tr role="row" class="grid" data-worst="{row.worst}"><th role="rowheader"><code>{path}</code></th>'
+        f'<tr role="row" class="grid" data-worst="{_css(row.worst)}"><th role="rowheader"><code>{path}</code></th>'
         f'<td role="cell" data-of="{_text(parity.reference)}">{_cut(row.reference, against)}</td>{cells}</tr>'
     )
 
@@ -201,7 +212,7 @@ def _cell(name: str, row: Row, cards: _Cards) -> str:
     word = f'<span class="hidden">{cell.verdict}</span>' if equal else cell.verdict
     value = "" if equal else _cut(cell.value, row.reference)
     return (
-        f'<td role="cell" class="{cell.verdict}" data-of="{_text(name)}">'
+        f'<td role="cell" class="{_css(cell.verdict)}" data-of="{_text(name)}">'
         f'<button class="cell" type="button" popovertarget="{cards.id(cell)}">'
         f'<span class="what">{_SIGNS[cell.verdict]} {word}</span>{value}</button>{cards.take(cell)}</td>'
     )

@@ -20,16 +20,34 @@ def by_fact(parity: Parity) -> Counter[Verdict]:
     return Counter(row.worst for row in parity.rows)
 
 
-def reasons(parity: Parity) -> Counter[str]:
-    """Return why facts are allowed to differ, and how many for each reason."""
-    allowed = ({cell.reason for cell in row.cells.values() if cell.verdict is Verdict.ALLOWED} for row in parity.rows)
-    return Counter(reason for found in allowed for reason in found)
+def reasons(parity: Parity, verdict: Verdict = Verdict.ALLOWED) -> Counter[str]:
+    """Return why facts have a verdict, and how many for each reason."""
+    rows = ({cell.reason for cell in row.cells.values() if cell.verdict is verdict} for row in parity.rows)
+    return Counter(reason for found in rows for reason in found)
 
 
 def silent_backends(parity: Parity) -> tuple[str, ...]:
     """Return the backends of which nothing was observed at all."""
     names = parity.backends if parity.rows else ()
     return tuple(name for name in names if all(row.cells[name].value is None for row in parity.rows))
+
+
+def conclusion(parity: Parity) -> str:
+    """Return what came of it in a few words. A command that failed everywhere alike shows nothing of its work."""
+    if parity.holds:
+        return "parity holds"
+    return "nothing differs, but the command did not succeed" if parity.agrees else "parity does not hold"
+
+
+def failures(parity: Parity) -> str:
+    """Return how the user's command ended where it did not succeed, in a sentence; nothing if it did."""
+    if not parity.failures:
+        return ""
+    ends: dict[str, list[str]] = {}
+    for name, end in parity.failures.items():
+        ends.setdefault(end, []).append(name)
+    told = "; ".join(f"{end} on {', '.join(names)}" for end, names in ends.items())
+    return f"the command {told}: what it does after that was not compared"
 
 
 def count_text(number: int, noun: str) -> str:

@@ -9,14 +9,20 @@ from dataclasses import dataclass
 
 from lyftlearn import _views
 from lyftlearn.parity import _tally
-from lyftlearn.parity._model import SEVERITY, Parity, Row, Verdict
+from lyftlearn.parity._model import HOLDING, SEVERITY, Parity, Row, Verdict
 from lyftlearn.parity._values import excerpt
 
 _ABSENT = "(absent)"
 _PIPED = 120
 _NARROWEST = 40
 _MOST = 25
-_STYLES = {Verdict.BROKEN: "bold red", Verdict.UNKNOWN: "bold yellow", Verdict.ALLOWED: "cyan", Verdict.EQUAL: "green"}
+_STYLES = {
+    Verdict.BROKEN: "bold red",
+    Verdict.UNKNOWN: "bold yellow",
+    Verdict.NOT_OBSERVED: "bold yellow",
+    Verdict.ALLOWED: "cyan",
+    Verdict.EQUAL: "green",
+}
 _GOOD, _FAINT, _PLAIN = "bold green", "dim", ""
 
 
@@ -54,7 +60,8 @@ def lines(parity: Parity, width: int) -> Iterator[Line]:
     yield from _backends(parity)
     for verdict in _tally.BAD:
         yield from _differences(parity, verdict, width)
-    yield from _allowed(parity)
+    yield from _reasons(parity, Verdict.NOT_OBSERVED)
+    yield from _reasons(parity, Verdict.ALLOWED)
     yield from _unmatched(parity)
     yield from _end(parity)
 
@@ -67,10 +74,15 @@ def _backends(parity: Parity) -> Iterator[Line]:
     yield _line((f"held against {parity.reference}, in {_views.time_text(parity.seconds)}:", _PLAIN))
     names = max(map(len, parity.backends), default=0)
     for name, counts in _tally.by_backend(parity).items():
-        good = not any(counts[verdict] for verdict in _tally.BAD)
-        mark = ("ok      ", _GOOD) if good else ("differs ", _STYLES[Verdict.BROKEN])
+        mark = _mark(max((verdict for verdict in counts), key=SEVERITY.index, default=Verdict.EQUAL))
         said = "nothing was observed" if name in _tally.silent_backends(parity) else _tally.in_words(counts)
         yield _line(("  ", _PLAIN), mark, (f"{name:{names}}  {said}", _PLAIN))
+
+
+def _mark(worst: Verdict) -> tuple[str, str]:
+    if worst in HOLDING:
+        return "ok      ", _GOOD
+    return ("differs " if worst in _tally.BAD else "unseen  "), _STYLES[worst]
 
 
 def _differences(parity: Parity, verdict: Verdict, width: int) -> Iterator[Line]:
@@ -109,11 +121,11 @@ def _difference(
         yield _line((f"    {reason}", _FAINT))
 
 
-def _allowed(parity: Parity) -> Iterator[Line]:
-    reasons = _tally.reasons(parity)
+def _reasons(parity: Parity, verdict: Verdict) -> Iterator[Line]:
+    reasons = _tally.reasons(parity, verdict)
     if reasons:
         yield _line()
-        yield _line((f"allowed ({_tally.by_fact(parity)[Verdict.ALLOWED]:,})", _STYLES[Verdict.ALLOWED]))
+        yield _line((f"{verdict} ({_tally.by_fact(parity)[verdict]:,})", _STYLES[verdict]))
     for reason, count in reasons.most_common():
         yield _line((f"  {count:>5,}  ", _PLAIN), (reason, _FAINT))
 
@@ -127,9 +139,9 @@ def _unmatched(parity: Parity) -> Iterator[Line]:
 
 def _end(parity: Parity) -> Iterator[Line]:
     yield _line()
-    told = _tally.sentence(parity)
-    if parity.holds:
-        yield _line(("parity holds: ", _GOOD), (told, _PLAIN))
-    else:
-        worst = max((row.worst for row in parity.rows), key=SEVERITY.index)
-        yield _line(("parity does not hold: ", _STYLES[worst]), (told, _PLAIN))
+    worst = max((row.worst for row in parity.rows), key=SEVERITY.index, default=Verdict.EQUAL)
+    failed = _tally.failures(parity)
+    if failed:
+        yield _line((failed, _STYLES[Verdict.UNKNOWN]))
+    style = _GOOD if parity.holds else _STYLES[Verdict.UNKNOWN if parity.agrees else worst]
+    yield _line((f"{_tally.conclusion(parity)}: ", style), (_tally.sentence(parity), _PLAIN))

@@ -48,7 +48,7 @@ def test_a_reader_needs_no_arithmetic() -> None:
     document = json.loads(dump(mixed()))
     assert document["parity"] == 1
     assert document["holds"] is False
-    assert document["counts"] == {"equal": 15, "noise": 1, "allowed": 1, "broken": 3, "unknown": 1}
+    assert document["counts"] == {"equal": 15, "noise": 1, "allowed": 1, "broken": 3, "unknown": 1, "not observed": 0}
 
 
 def cell(document: Any) -> Any:

@@ -136,8 +136,8 @@ def test_the_summary_says_it_all() -> None:
 def test_nothing_is_said_by_colour_alone() -> None:
     """Every verdict has its sign and its word, also for those who hear the page."""
     html = page(mixed())
-    for sign, verdict in zip("✓≈◇?✗", ("equal", "noise", "allowed", "unknown", "broken"), strict=True):
-        assert f'<span class="mark {verdict}">{sign} {verdict}</span>' in html
+    for sign, verdict in zip("✓≈◇∅?✗", ("equal", "noise", "allowed", "not observed", "unknown", "broken"), strict=True):
+        assert f'<span class="mark {verdict.replace(" ", "-")}">{sign} {verdict}</span>' in html
     assert '<span class="what">✓ <span class="hidden">equal</span></span>' in html
 
 
@@ -145,6 +145,14 @@ def test_a_backend_that_told_nothing_says_so() -> None:
     """Not as thousands of faults, and least of all as none."""
     facts = {"kept a": 1, "kept b": 1}
     assert "nothing was observed here" in Page(page(compared(facts, facts, new={}, fine=facts))).texts
+
+
+def test_a_command_that_failed_everywhere_is_said_above_all() -> None:
+    """A green banner over a failed command would be believed."""
+    end = {"command status": "failed", "command reason": "error", "command exit_code": 3}
+    texts = Page(page(compared(end, end, new=end))).texts
+    assert "? Nothing differs, but the command did not succeed" in texts
+    assert any("failed (error, exit code 3) on old, new" in text for text in texts)
 
 
 def test_it_does_not_fail_over_nothing() -> None:

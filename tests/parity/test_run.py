@@ -64,6 +64,15 @@ def test_one_s_own_command_is_compared(breaking: CommandLine) -> None:
     assert "command artifact model model.bin" in rows
 
 
+def test_a_command_that_fails_everywhere_ends_with_1(lyftlearn: CommandLine) -> None:
+    """A slip in the command must not be read as leave to move the job."""
+    words = ("--on", "local,local-kubernetes", "--only", "command", "--", "sh", "-c", "echo on its way; exit 3")
+    ran = lyftlearn("parity", "run", *words)
+    assert ran.code == 1, ran.out + ran.err
+    assert "parity holds" not in ran.out
+    assert "failed (user-error, exit code 3) on local, local-kubernetes" in ran.out
+
+
 def test_every_fault_is_in_one_message(lyftlearn: CommandLine) -> None:
     """Each try at a command line that runs sixty jobs should not find one slip at a time."""
     words = ("--on", "locla", "--only", "exits", "--parallel", "0", "--patience", "soon", "--cpu", "0")

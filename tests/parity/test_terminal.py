@@ -14,9 +14,10 @@ import pytest
 
 from lyftlearn.parity._json import dump
 from lyftlearn.parity._model import Parity
+from lyftlearn.parity._rules import Rules
 from lyftlearn.parity._terminal import lines, show
 
-from .samples import compared, mixed
+from .samples import compared, mixed, rule
 
 SHOW = "import sys; from lyftlearn.parity import _json, _terminal; _terminal.show(_json.load(open(sys.argv[1]).read()))"
 
@@ -119,9 +120,39 @@ def test_a_backend_that_told_nothing_is_one_line() -> None:
     """Its thousand missing facts have one cause, and would bury the differences of others."""
     facts = {f"kept {number}": 1 for number in range(100)}
     shown = text(compared(facts, facts, new={}, fine=facts))
-    assert "differs new   nothing was observed" in shown
+    assert "unseen  new   nothing was observed" in shown
     assert "parity does not hold" in shown
     assert "kept" not in shown
+
+
+def ended(status: str, reason: str | None, exit_code: int | None) -> dict[str, Any]:
+    return {"command status": status, "command reason": reason, "command exit_code": exit_code}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        (("failed", "error", 3), ("failed", "error", 3), "failed (error, exit code 3) on old, new"),
+        (("stopped", None, None), ("stopped", None, None), "stopped on old, new"),
+        (("succeeded", None, 0), ("failed", "error", 3), "failed (error, exit code 3) on new"),
+    ],
+)
+def test_a_command_that_failed_shows_no_parity(
+    old: tuple[str, str | None, int | None], new: tuple[str, str | None, int | None], said: str
+) -> None:
+    """A typing error fails alike everywhere; who reads that parity holds would move the job."""
+    parity = compared(ended(*old), ended(*old), new=ended(*new), rules=Rules((rule("command **"),)))
+    shown = text(parity)
+    assert f"the command {said}: what it does after that was not compared" in shown
+    assert "parity holds" not in shown
+    assert not parity.holds
+    assert parity.agrees == (old == new)
+
+
+def test_a_command_that_succeeded_shows_parity() -> None:
+    """The other half: success everywhere is what holds."""
+    end = ended("succeeded", None, 0)
+    assert "parity holds" in text(compared(end, end, new=end, rules=Rules((rule("command **"),))))
 
 
 @pytest.mark.parametrize("width", [10, 40, 60, 100, 200])
