@@ -103,11 +103,11 @@ test-cluster: .venv/ready
 	$(BIN)/python -m pytest -q tests/backends/kubernetes/test_conformance.py
 
 test-sagemaker: .venv/ready
-	$(BIN)/python -m pytest -q tests/sagemaker/test_conformance.py
+	$(BIN)/python -m pytest -q tests/backends/sagemaker/test_conformance.py
 
 # Framework images, with the sagemaker SDK: 1 GB, so in an environment of its own.
 test-sdk: .sdk/ready
-	.sdk/bin/python -m pytest -q tests/sagemaker/test_images.py
+	.sdk/bin/python -m pytest -q tests/backends/sagemaker/test_images.py
 
 .sdk/ready: pyproject.toml
 	$(PYTHON) -m venv .sdk

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from lyftlearn.backend import BackendSettings
-    from lyftlearn_sagemaker._backend import SageMakerBackend
+    from lyftlearn_sagemaker.backend import SageMakerBackend
 
 __all__ = ["create"]
 
 
 def create(settings: BackendSettings) -> SageMakerBackend:
     """Return the backend; nothing is contacted, and boto3 is not loaded, before it has something to send."""
-    from lyftlearn_sagemaker._backend import SageMakerBackend  # noqa: PLC0415 - only for those who use it
+    from lyftlearn_sagemaker.backend import SageMakerBackend  # noqa: PLC0415 - only for those who use it
 
     return SageMakerBackend(settings)

@@ -20,11 +20,11 @@ ROOT = Path(__file__).parents[2]
 PASSED, LACKING, IDLE, FAILED = "passed", "lacking", "idle", "failed"
 """lacking: the backend says that it cannot, or a reason stands in the call sites. idle: there is nothing to refuse."""
 CLASSES = {
-    "local": ("tests/local", "TestLocal", "TestLocalThroughTheClient"),
-    "local-kubernetes": ("tests/local", "TestLocalKubernetes", "TestLocalKubernetesThroughTheClient"),
-    "local-sagemaker": ("tests/local", "TestLocalSageMaker", "TestLocalSageMakerThroughTheClient"),
-    "kubernetes": ("tests/kubernetes", "TestKubernetes", "TestKubernetesThroughTheClient"),
-    "sagemaker": ("tests/sagemaker", "TestSageMaker", "TestSageMakerThroughTheClient"),
+    "local": ("tests/backends/local", "TestLocal", "TestLocalThroughTheClient"),
+    "local-kubernetes": ("tests/backends/local", "TestLocalKubernetes", "TestLocalKubernetesThroughTheClient"),
+    "local-sagemaker": ("tests/backends/local", "TestLocalSageMaker", "TestLocalSageMakerThroughTheClient"),
+    "kubernetes": ("tests/backends/kubernetes", "TestKubernetes", "TestKubernetesThroughTheClient"),
+    "sagemaker": ("tests/backends/sagemaker", "TestSageMaker", "TestSageMakerThroughTheClient"),
 }
 """Which classes of `<directory>/test_conformance.py` hold a backend to the suite."""
 CALL_SITES = "tests/callsites/test_callsites.py"

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from lyftlearn.runtime.log import Log, TeeStream
 from lyftlearn.runtime.output import BlankLines
-from lyftlearn_sagemaker._logs import _as_printed
+from lyftlearn_sagemaker.logs import _as_printed
 
 from .test_supervisor import runtime_pid
 

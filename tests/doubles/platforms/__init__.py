@@ -21,11 +21,11 @@ from typing import Any
 
 import boto3
 
+from tests.backends.sagemaker.conftest import BUCKET, CREDENTIALS, ROLE
+from tests.backends.sagemaker.conftest import IMAGE as TRAINING_IMAGE
 from tests.doubles.cluster.cluster import IMAGE as POD_IMAGE
 from tests.doubles.cluster.cluster import Cluster
-from tests.sagemaker.conftest import BUCKET, CREDENTIALS, ROLE
-from tests.sagemaker.conftest import IMAGE as TRAINING_IMAGE
-from tests.sagemaker.service import serving
+from tests.doubles.sagemaker import serving
 
 ALL = ("local", "local-kubernetes", "local-sagemaker", "kubernetes", "sagemaker")
 BACKENDS = tuple((os.environ.get("LYFTLEARN_TEST_BACKENDS") or ",".join(ALL)).split(","))

@@ -1,0 +1,1 @@
+"""Requests to AWS: clients, repetition, errors, and what jobs themselves may do."""

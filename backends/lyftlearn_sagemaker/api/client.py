@@ -1,0 +1,175 @@
+"""Every request to AWS but those to S3: clients, repetition, and what each answer means.
+
+botocore's own repetition is switched off, so that one budget holds and a repeated create is known to be one.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import threading
+import time
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+from lyftlearn_sagemaker.api.errors import AwsError, Kind
+
+AGENT = "lyftlearn-sagemaker"
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 10.0
+
+
+@dataclass
+class RetryBudget:
+    """Seconds for which a request is repeated: while it is throttled, and while it is not answered."""
+
+    throttled: float = 90.0
+    unanswered: float = 15.0
+
+    def seconds(self, kind: Kind) -> float:
+        """Return for how long an error of this kind is worth another try."""
+        return {Kind.THROTTLED: self.throttled, Kind.REFUSED: 0.0}.get(kind, self.unanswered)
+
+
+class AwsClient:
+    """The clients of one backend, made when they are first needed. A child process makes its own."""
+
+    def __init__(self, region: str | None) -> None:
+        self.retry_budget = RetryBudget()
+        self._region = region
+        self._forget()
+
+    def client(self, service: str) -> Any:
+        """Return the client for `service`. Credentials and endpoints come from the default AWS chain."""
+        if self._pid != os.getpid():
+            self._forget()
+        with self._lock:
+            if service not in self._clients:
+                self._clients[service] = _client(service, self._region)
+            return self._clients[service]
+
+    @property
+    def region(self) -> str:
+        """The region of the clients."""
+        region: str = self.client("sagemaker").meta.region_name
+        return region
+
+    def call(self, service: str, operation: str, request: dict[str, Any]) -> Any:
+        """Send a request until it is answered or the budget is spent. Raises AwsError."""
+        client = self.client(service)
+        attempts = _Attempts(self.retry_budget)
+        while True:
+            outcome = _send(client, operation, request)
+            if outcome.error is None:
+                return outcome.answer
+            if not attempts.may_repeat(outcome.error):
+                outcome.error.maybe_applied = attempts.maybe_applied
+                raise outcome.error from outcome.cause
+
+    def _forget(self) -> None:
+        """Start without clients: connections of a parent process must not be shared, nor its lock waited for."""
+        self._pid = os.getpid()
+        self._lock = threading.Lock()
+        self._clients: dict[str, Any] = {}
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    """What came of sending a request once: an answer, or an error and its cause."""
+
+    answer: Any = None
+    error: AwsError | None = None
+    cause: Exception | None = None
+
+
+def _send(client: Any, operation: str, request: dict[str, Any]) -> _Outcome:
+    """Send a request once. Raises only what is no matter of the request: a fault of the code around it.
+
+    An error is returned, not raised, so that nothing unread is chained to what is raised in the end: it may quote what
+    users wrote.
+    """
+    from lyftlearn_sagemaker.api.botocore_errors import error_of, is_about_request  # noqa: PLC0415 - loads botocore
+
+    try:
+        answer = getattr(client, operation)(**request)
+    except Exception as exc:
+        if not is_about_request(exc):
+            raise
+        error, cause = error_of(exc, operation, request)
+        return _Outcome(error=error, cause=cause)
+    if not _required_members(client, operation) <= answer.keys():
+        return _Outcome(error=AwsError(operation, "", "something between here and AWS answered", Kind.UNANSWERED))
+    return _Outcome(answer)
+
+
+def _required_members(client: Any, operation: str) -> frozenset[str]:
+    """Return what an answer of AWS always has: a captive portal's page is parsed as an answer without members."""
+    model = client.meta.service_model.operation_model(client.meta.method_to_api_mapping[operation])
+    return frozenset(model.output_shape.required_members if model.output_shape else ())
+
+
+class _Attempts:
+    """Whether one request may be sent again, and what is known of those before."""
+
+    def __init__(self, budget: RetryBudget) -> None:
+        self._budget = budget
+        self._began = time.monotonic()
+        self._pause = _FIRST_PAUSE
+        self.maybe_applied = False
+
+    def may_repeat(self, error: AwsError) -> bool:
+        """Sleep and return True if another try is worth it after this error."""
+        self.maybe_applied = self.maybe_applied or error.maybe_applied
+        pause = self._pause * random.uniform(0.5, 1.5)  # noqa: S311 - so that callers do not come back together
+        if time.monotonic() + pause > self._began + self._budget.seconds(error.kind):
+            return False
+        time.sleep(pause)
+        self._pause = min(self._pause * 2, _LONGEST_PAUSE)
+        return True
+
+
+def _client(service: str, region: str | None) -> Any:
+    """Return a client, or raise AwsError for what is wrong with the configuration of AWS."""
+    import boto3  # noqa: PLC0415 - 100 ms that planning need not pay
+    from botocore.config import Config  # noqa: PLC0415
+
+    config = Config(
+        retries={"mode": "standard", "total_max_attempts": 1},
+        connect_timeout=5,
+        read_timeout=30,
+        max_pool_connections=32,
+        user_agent_extra=AGENT,
+        parameter_validation=False,  # every request here is our own, and plans are checked against the whole model
+    )
+    doing = f"a client for {service}"
+    from lyftlearn_sagemaker.api.botocore_errors import error_of, is_about_request  # noqa: PLC0415
+
+    try:
+        session: Any = boto3.Session(region_name=region)  # typed for each of some 400 services by name
+        client = session.client(service, config=config)
+    except ValueError as exc:  # the only word that botocore has for an endpoint that is no URL
+        raise _endpoint_error(service, doing) from exc
+    except Exception as exc:
+        if not is_about_request(exc):
+            raise
+        error, cause = error_of(exc, doing, {})
+        raise error from cause
+    if not _is_url(client.meta.endpoint_url):
+        raise _endpoint_error(service, doing)
+    return client
+
+
+def _is_url(endpoint: str) -> bool:
+    try:
+        parts = urlsplit(endpoint)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+
+
+def _endpoint_error(service: str, doing: str) -> AwsError:
+    """Say where the endpoint was configured. Its value may hold a password, so it is not shown."""
+    names = (f"AWS_ENDPOINT_URL_{service.upper().replace('-', '_')}", "AWS_ENDPOINT_URL")
+    place = next((name for name in names if os.environ.get(name)), "endpoint_url in the AWS configuration file")
+    message = f"{place} is no URL of a server: write one such as https://host:port, or remove it"
+    return AwsError(doing, "BadEndpoint", message, Kind.UNSENT)

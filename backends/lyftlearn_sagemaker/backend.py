@@ -1,0 +1,171 @@
+"""The backend: plans are pure and light, everything else goes through boto3."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from typing_extensions import override
+
+from lyftlearn.backend import (
+    Backend,
+    BackendSettings,
+    Capabilities,
+    Capability,
+    Check,
+    Following,
+    JobQuery,
+    JobRecord,
+    LogLine,
+    LogQuery,
+    Plan,
+    Storage,
+    open_storage,
+)
+from lyftlearn.events import JobEvent
+from lyftlearn_sagemaker.api.errors import AwsError, translated
+from lyftlearn_sagemaker.options import read_options
+from lyftlearn_sagemaker.status.tracked import RecentSubmissions
+from lyftlearn_sagemaker.submission.planner import Planner
+
+if TYPE_CHECKING:
+    from lyftlearn.backend import JobSpec
+    from lyftlearn_sagemaker.api.client import AwsClient
+    from lyftlearn_sagemaker.logs import JobEnd
+    from lyftlearn_sagemaker.status.finder import Finder
+    from lyftlearn_sagemaker.submission.submitter import JobCreator
+
+CAPABILITIES = Capabilities(
+    offers=frozenset(
+        (
+            Capability.TRAIN,
+            Capability.PROCESS,
+            Capability.PREDICT,
+            Capability.SEVERAL_NODES,
+            Capability.CONTRACT_PATHS,
+        )
+    ),
+    lacks={
+        Capability.TUNE: "tuning jobs are not built yet",
+        Capability.NOTEBOOK: "notebooks are not built yet",
+        Capability.RETRIES_ON_SEVERAL_NODES: "the nodes of a training job cannot be started anew together",
+        Capability.LOCAL_PATHS: "its machines do not see this one's files",
+        Capability.MEMORY_LIMIT: "a job may use all the memory of its instance, which is more than was asked for",
+    },
+)
+
+
+class SageMakerBackend(Backend):
+    """Jobs as SageMaker training jobs. Nothing is contacted before a method needs it."""
+
+    def __init__(self, settings: BackendSettings) -> None:
+        self.name = settings.name
+        self._settings = settings
+        self._options = read_options(settings.name, settings.table)
+        self._planner = Planner(settings, self._options, self.unmet)
+        self._recent = RecentSubmissions()
+
+    @override
+    def capabilities(self) -> Capabilities:
+        return CAPABILITIES
+
+    @override
+    def plan(self, spec: JobSpec) -> Plan:
+        return self._planner.plan(spec)
+
+    @override
+    def submit(self, plan: Plan) -> JobRecord:
+        with translated():
+            record = self._creator.submit(plan)
+        self._recent.add(record.event)
+        return record
+
+    @override
+    def describe(self, job_id: str) -> JobRecord:
+        with translated(job_id):
+            return self._finder.record(job_id)
+
+    @override
+    def list(self, query: JobQuery) -> Iterator[JobRecord]:
+        with translated():
+            yield from self._finder.search(query)
+
+    @override
+    def logs(self, job_id: str, query: LogQuery) -> Iterator[LogLine]:
+        from lyftlearn_sagemaker.logs import LogReader  # noqa: PLC0415
+
+        with translated(job_id):
+            reader = LogReader(self.aws, job_id, query, self._options.log_settle, lambda: self._end(job_id))
+            yield from reader.lines()
+
+    @override
+    def stop(self, job_id: str) -> None:
+        with translated(job_id):
+            self._finder.record(job_id)  # a job of somebody else is not stopped
+            try:
+                self.aws.call("sagemaker", "stop_training_job", {"TrainingJobName": job_id})
+            except AwsError as exc:
+                if exc.code != "ValidationException" or not self._finder.record(job_id).event.status.finished:
+                    raise
+
+    @override
+    def watch(self, following: Following) -> Iterator[JobEvent]:
+        from lyftlearn_sagemaker.status.poller import Poller  # noqa: PLC0415
+        from lyftlearn_sagemaker.status.watcher import Queue, watch_by_polling, watch_by_queue  # noqa: PLC0415
+
+        with translated():
+            poller = Poller(self.aws, self._finder, self._recent, following)
+            if self._options.events:
+                yield from watch_by_queue(poller, following, Queue(self.aws, self._options.events))
+            else:
+                yield from watch_by_polling(poller, following)
+
+    @override
+    def outputs(self, job_id: str) -> Mapping[str, str]:
+        with translated(job_id):
+            return self._finder.outputs(job_id)
+
+    @override
+    def link(self, job_id: str) -> str | None:
+        """Return where a person sees the job in AWS's console, or None if no region is known. Asks nobody."""
+        region = self._options.region or os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
+        return (
+            f"https://{region}.console.aws.amazon.com/sagemaker/home?region={region}#/jobs/{job_id}" if region else None
+        )
+
+    @override
+    def diagnose(self) -> Iterator[Check]:
+        from lyftlearn_sagemaker.doctor import checks  # noqa: PLC0415
+
+        return checks(self._settings, self._options, self.aws)
+
+    @cached_property
+    def aws(self) -> AwsClient:
+        """What sends requests."""
+        from lyftlearn_sagemaker.api.client import AwsClient  # noqa: PLC0415 - loads botocore
+
+        return AwsClient(self._options.region)
+
+    @cached_property
+    def _finder(self) -> Finder:
+        from lyftlearn_sagemaker.status.finder import Finder  # noqa: PLC0415
+
+        return Finder(self.aws)
+
+    @cached_property
+    def _storage(self) -> Storage:
+        return open_storage(self._settings.storage_url)
+
+    @cached_property
+    def _creator(self) -> JobCreator:
+        from lyftlearn_sagemaker.submission.submitter import JobCreator  # noqa: PLC0415
+
+        return JobCreator(self.aws, self._planner, lambda: self._storage, self._finder.record)
+
+    def _end(self, job_id: str) -> JobEnd:
+        from lyftlearn_sagemaker.logs import JobEnd  # noqa: PLC0415
+
+        event = self._finder.record(job_id).event
+        return JobEnd(event.at if event.status.finished else None)

@@ -1,0 +1,225 @@
+"""What `lyftlearn doctor` sees of SageMaker: each check passes, fails with a remedy, or says why it cannot know."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from lyftlearn.backend import Check, Verdict
+from lyftlearn.errors import LyftLearnError
+from lyftlearn_sagemaker.api.errors import translated
+from lyftlearn_sagemaker.api.permissions import JOB_ACTIONS
+from lyftlearn_sagemaker.record import TAG
+from lyftlearn_sagemaker.submission.images import resolve
+
+if TYPE_CHECKING:
+    from lyftlearn.backend import BackendSettings
+    from lyftlearn_sagemaker.api.client import AwsClient
+    from lyftlearn_sagemaker.options import JobOptions, Options
+
+_Finding: TypeAlias = tuple[Verdict, str]
+_SERVICE = "sagemaker.amazonaws.com"
+_ENDPOINTS = ("s3", "sagemaker.api", "logs", "ecr.api", "ecr.dkr", "sts")  # what a job in a VPC without NAT needs
+_QUOTA_PAGE = 100
+_LAST_JOBS = 100
+
+
+def checks(settings: BackendSettings, options: Options, aws: AwsClient) -> Iterator[Check]:
+    """Yield every check. None of them changes anything."""
+    doctor = _Doctor(settings, options, aws)
+    steps: dict[str, Callable[[], _Finding]] = {
+        "configuration": doctor.configuration,
+        "identity": doctor.identity,
+        "sagemaker": doctor.service,
+        "role": doctor.role,
+        "role's permissions": doctor.permissions,
+        "bucket": doctor.bucket,
+        "image": doctor.image,
+        "quotas": doctor.quotas,
+        "VPC endpoints": doctor.endpoints,
+        "metrics gateway": doctor.gateway,
+        "events queue": doctor.queue,
+    }
+    for name, step in steps.items():
+        yield _checked(f"{settings.name}: {name}", step)
+
+
+def _checked(name: str, step: Callable[[], _Finding]) -> Check:
+    try:
+        with translated():
+            verdict, detail = step()
+    except LyftLearnError as exc:
+        verdict, detail = Verdict.WARNING, f"unknown: {exc}"
+    return Check(name, verdict, detail)
+
+
+class _Doctor:
+    """The checks. One that may not be made raises, and is reported as unknown."""
+
+    def __init__(self, settings: BackendSettings, options: Options, aws: AwsClient) -> None:
+        self._settings = settings
+        self._options = options
+        self._aws = aws
+
+    @property
+    def _job(self) -> JobOptions:
+        return self._options.job
+
+    def configuration(self) -> _Finding:
+        if self._options.faults:
+            return Verdict.FAILED, "; ".join(f"{path} {problem}" for path, problem in self._options.faults)
+        return Verdict.OK, f"{len(self._options.models)} models have options of their own"
+
+    def identity(self) -> _Finding:
+        found = self._aws.call("sts", "get_caller_identity", {})
+        return Verdict.OK, f"{found['Arn']} in {self._aws.region}"
+
+    def service(self) -> _Finding:
+        self._aws.call("sagemaker", "list_training_jobs", {"MaxResults": 1})
+        return Verdict.OK, f"training jobs can be listed in {self._aws.region}"
+
+    def role(self) -> _Finding:
+        if not self._job.role:
+            return Verdict.FAILED, f"[{self._settings.name}] role is not set: name the role that jobs have"
+        found = self._aws.call("iam", "get_role", {"RoleName": _last(self._job.role)})["Role"]
+        if _trusts(found["AssumeRolePolicyDocument"]):
+            return Verdict.OK, f"{self._job.role} can be assumed by {_SERVICE}"
+        return Verdict.FAILED, f"{self._job.role} does not trust {_SERVICE}: add it to the role's trust policy"
+
+    def permissions(self) -> _Finding:
+        if not self._job.role:
+            return Verdict.WARNING, "unknown: there is no role"
+        bucket, _, prefix = self._settings.storage_url.removeprefix("s3://").partition("/")
+        resources = [f"arn:aws:s3:::{bucket}", f"arn:aws:s3:::{bucket}/{prefix}/*"]
+        denied: list[str] = []
+        for actions, names in ((("s3:ListBucket",), resources[:1]), (("s3:GetObject", "s3:PutObject"), resources[1:])):
+            denied += self._denied(actions, names)
+        denied += self._denied([action for action in JOB_ACTIONS if not action.startswith("s3:")], ["*"])
+        if denied:
+            return Verdict.FAILED, f"{self._job.role} may not {', '.join(denied)}: allow it"
+        return Verdict.OK, "the role may read and write its storage, write its logs and pull images"
+
+    def bucket(self) -> _Finding:
+        if not self._settings.storage_url.startswith("s3://"):
+            return Verdict.FAILED, f"storage.url is {self._settings.storage_url}: SageMaker needs s3://bucket/prefix"
+        name = self._settings.storage_url.removeprefix("s3://").partition("/")[0]
+        found = self._aws.call("s3", "head_bucket", {"Bucket": name})
+        region = found.get("BucketRegion", self._aws.region)
+        if region != self._aws.region:
+            return Verdict.FAILED, f"{name} is in {region}, jobs run in {self._aws.region}: use a bucket there"
+        return Verdict.OK, f"{name} is there"
+
+    def image(self) -> _Finding:
+        if not self._job.image:
+            return Verdict.WARNING, f"unknown: [{self._settings.name}] image is not set, and jobs name their own"
+        image = resolve(self._job.image, self._aws.region, None)
+        if image.uri is None:
+            return Verdict.FAILED, f"[{self._settings.name}] image {image.fault}"
+        registry, _, name = image.uri.partition("/")
+        repository, _, version = name.partition("@") if "@" in name else name.partition(":")
+        wanted = {"imageDigest": version} if "@" in name else {"imageTag": version or "latest"}
+        request = {"registryId": registry.partition(".")[0], "repositoryName": repository, "imageIds": [wanted]}
+        found = self._aws.call("ecr", "describe_images", request)["imageDetails"][0]
+        return Verdict.OK, f"{image.uri}, {found.get('imageSizeInBytes', 0) / 1e9:.1f} GB"
+
+    def quotas(self) -> _Finding:
+        wanted = self._wanted_quotas()
+        if not wanted:
+            return Verdict.WARNING, "unknown: no instance type is pinned, and no job has run yet"
+        found = self._quotas()
+        missing = sorted(name for name in wanted if found.get(name, 0) < 1)
+        if missing:
+            return Verdict.FAILED, f"{', '.join(missing)}: the quota is 0; ask for more in Service Quotas"
+        return Verdict.OK, ", ".join(f"{found[name]:g} x {name}" for name in sorted(wanted))
+
+    def _wanted_quotas(self) -> set[str]:
+        """The quotas of pinned types, and of those that the last jobs had."""
+        options = (self._job, *self._options.models.values())
+        uses = {(one.instances_pin, one.spot, one.keep_alive > 0) for one in options if one.instances_pin}
+        uses |= {_use(found["TrainingJob"]) for found in self._last_jobs()}
+        names = {f"{kind} for {'spot ' if spot else ''}training job usage" for kind, spot, _ in uses}
+        return names | {f"{kind} for training warm pool usage" for kind, _, warm in uses if warm}
+
+    def _last_jobs(self) -> Any:
+        ours = {"Filters": [{"Name": f"Tags.{TAG}digest", "Operator": "Exists"}]}
+        order = {"SortBy": "CreationTime", "SortOrder": "Descending", "MaxResults": _LAST_JOBS}
+        return self._aws.call("sagemaker", "search", {"Resource": "TrainingJob", "SearchExpression": ours, **order})[
+            "Results"
+        ]
+
+    def endpoints(self) -> _Finding:
+        subnets = sorted({subnet for one in (self._job, *self._options.models.values()) for subnet in one.vpc_subnets})
+        if not subnets:
+            return Verdict.OK, "jobs run outside of any VPC"
+        found = self._aws.call("ec2", "describe_subnets", {"SubnetIds": subnets})["Subnets"]
+        lacking = {vpc: self._missing_endpoints(vpc) for vpc in sorted({subnet["VpcId"] for subnet in found})}
+        if any(lacking.values()):
+            said = "; ".join(f"{vpc} has no endpoint for {', '.join(names)}" for vpc, names in lacking.items() if names)
+            return Verdict.WARNING, f"{said}: jobs need a NAT gateway instead"
+        return Verdict.OK, f"{', '.join(lacking)}: every endpoint that a job needs is there"
+
+    def _missing_endpoints(self, vpc: str) -> list[str]:
+        request = {"Filters": [{"Name": "vpc-id", "Values": [vpc]}]}
+        found = self._aws.call("ec2", "describe_vpc_endpoints", request)["VpcEndpoints"]
+        there = {one["ServiceName"].partition(f"{self._aws.region}.")[2] for one in found}
+        of_secrets = ("secretsmanager",) if self._job.secrets.get("type") == "secretsmanager" else ()
+        return [name for name in (*_ENDPOINTS, *of_secrets) if name not in there]
+
+    def gateway(self) -> _Finding:
+        if not self._job.metrics:
+            return Verdict.WARNING, f"[{self._settings.name}] metrics is not set: jobs' StatsD packets go nowhere"
+        host, _, port = self._job.metrics.rpartition(":")
+        try:
+            socket.getaddrinfo(host, int(port), type=socket.SOCK_DGRAM)
+        except (OSError, ValueError) as exc:
+            return Verdict.WARNING, f"unknown: {self._job.metrics} has no address here ({exc}); jobs may see one"
+        return Verdict.OK, f"{self._job.metrics} has an address here"
+
+    def queue(self) -> _Finding:
+        if not self._options.events:
+            return Verdict.WARNING, f"[{self._settings.name}] events is not set: jobs are followed by polling"
+        request = {"QueueUrl": self._options.events, "AttributeNames": ["Policy", "ApproximateNumberOfMessages"]}
+        found = self._aws.call("sqs", "get_queue_attributes", request).get("Attributes", {})
+        if "events.amazonaws.com" not in found.get("Policy", ""):
+            return Verdict.FAILED, "its policy does not let events.amazonaws.com send: see docs/how-to/sagemaker.md"
+        return Verdict.OK, f"{found.get('ApproximateNumberOfMessages', '?')} messages wait"
+
+    def _denied(self, actions: Any, resources: list[str]) -> list[str]:
+        request = {"PolicySourceArn": self._job.role, "ActionNames": list(actions), "ResourceArns": resources}
+        results = self._aws.call("iam", "simulate_principal_policy", request)["EvaluationResults"]
+        return [result["EvalActionName"] for result in results if result["EvalDecision"] != "allowed"]
+
+    def _quotas(self) -> dict[str, float]:
+        request: dict[str, Any] = {"ServiceCode": "sagemaker", "MaxResults": _QUOTA_PAGE}
+        found: dict[str, float] = {}
+        while True:
+            page = self._aws.call("service-quotas", "list_service_quotas", request)
+            found |= {quota["QuotaName"]: quota["Value"] for quota in page["Quotas"]}
+            if not page.get("NextToken"):
+                return found
+            request["NextToken"] = page["NextToken"]
+
+
+def _trusts(policy: Any) -> bool:
+    document = json.loads(policy) if isinstance(policy, str) else policy
+    for statement in document.get("Statement", []):
+        services = statement.get("Principal", {}).get("Service", [])
+        if statement.get("Effect") == "Allow" and _SERVICE in ([services] if isinstance(services, str) else services):
+            return True
+    return False
+
+
+def _use(job: Any) -> tuple[str, bool, bool]:
+    """The instance type of a job, and whether it was on spot, and in a warm pool."""
+    resources = job["ResourceConfig"]
+    return (
+        resources["InstanceType"],
+        bool(job.get("EnableManagedSpotTraining")),
+        "KeepAlivePeriodInSeconds" in resources,
+    )
+
+
+def _last(arn: str) -> str:
+    return arn.rpartition("/")[2]

@@ -1,0 +1,96 @@
+"""What SageMaker keeps of a job for us: in its Environment, which Describe returns, and in its tags, for Search.
+
+The variables are hidden from the command by the runtime. A text longer than a variable may be is spread over several.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any
+
+from lyftlearn.backend import JobRecord
+from lyftlearn.types import JobKind
+
+if TYPE_CHECKING:
+    from lyftlearn.backend import JobSpec
+    from lyftlearn.events import JobEvent
+
+_VARIABLE = "LYFTLEARN_SUBSTRATE_JOB_"
+_LONGEST_VALUE, _LONGEST_TAG, _LONGEST_TAG_KEY, MOST_TAGS = 512, 256, 128, 50
+_NO_TAG_CHARACTER = re.compile(r"[^\w\s.:/=+\-@]")
+TAG = "lyftlearn:"
+ATTEMPT_METRIC = "lyftlearn:attempt"
+"""The metric that SageMaker reads the number of the last attempt from, out of the log."""
+SOURCE, ARTIFACT = "lyftlearn-source", "lyftlearn-artifact"
+"""Channels of ours that carry a field of the job."""
+
+
+def environment(spec: JobSpec) -> dict[str, str]:
+    """Return the variables that say what job this is."""
+    texts = {
+        "NAME": spec.name,
+        "KIND": str(spec.kind),
+        "DIGEST": spec.digest,
+        "DECISION": json.dumps(spec.decision),
+        "LABELS": json.dumps(dict(spec.labels)),
+        "OUTPUTS": json.dumps(dict(spec.output_uris)),
+        "RETRIES": str(spec.retries),
+    }
+    return {name: part for key, text in texts.items() for name, part in _spread(f"{_VARIABLE}{key}", text)}
+
+
+def tags(spec: JobSpec) -> dict[str, str]:
+    """Return the tags that the job is found by."""
+    own = {"name": spec.name, "kind": str(spec.kind), "digest": spec.digest, "decision": spec.decision}
+    texts = {f"{TAG}{key}": _NO_TAG_CHARACTER.sub(" ", text)[:_LONGEST_TAG] for key, text in own.items()}
+    return texts | {label_tag(key): value for key, value in spec.labels.items()}
+
+
+def label_tag(label: str) -> str:
+    """Return the tag's key for a label: readable, unless the label is longer than a key may be."""
+    key = f"{TAG}label/{label}"
+    return key if len(key) <= _LONGEST_TAG_KEY else f"{TAG}label/sha256:{sha256(label.encode()).hexdigest()}"
+
+
+def record_of_job(job: Mapping[str, Any], event: JobEvent) -> JobRecord | None:
+    """Return the record of what Describe or Search gave, or None if the job is not one of ours."""
+    variables = job.get("Environment", {})
+    if f"{_VARIABLE}KIND" not in variables:
+        return None
+    return JobRecord(
+        id=job["TrainingJobName"],
+        kind=JobKind(_text(variables, "KIND")),
+        name=_text(variables, "NAME"),
+        labels=json.loads(_text(variables, "LABELS")),
+        digest=_text(variables, "DIGEST"),
+        decision=json.loads(_text(variables, "DECISION")),
+        event=event,
+    )
+
+
+def outputs_of_job(job: Mapping[str, Any]) -> Mapping[str, str]:
+    """Return output name to URI of what Describe gave."""
+    found: Mapping[str, str] = json.loads(_text(job["Environment"], "OUTPUTS"))
+    return found
+
+
+def field_of(channel: str) -> str:
+    """Return the field of the job that a channel carries."""
+    return {SOURCE: "source", ARTIFACT: "artifact"}.get(channel, f"inputs.{channel}")
+
+
+def _spread(name: str, text: str) -> Iterator[tuple[str, str]]:
+    yield name, text[:_LONGEST_VALUE]
+    for number, start in enumerate(range(_LONGEST_VALUE, len(text), _LONGEST_VALUE), start=2):
+        yield f"{name}_{number}", text[start : start + _LONGEST_VALUE]
+
+
+def _text(variables: Mapping[str, str], key: str) -> str:
+    parts, name = [], f"{_VARIABLE}{key}"
+    while name in variables:
+        parts.append(variables[name])
+        name = f"{_VARIABLE}{key}_{len(parts) + 1}"
+    return "".join(parts)

@@ -1,0 +1,1 @@
+"""How jobs are: found, followed, and told in events."""

@@ -1,0 +1,190 @@
+"""From what SageMaker says of a job to an event."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from lyftlearn.backend import read_report
+from lyftlearn.events import JobEvent
+from lyftlearn.types import FailureReason, JobStatus
+from lyftlearn_sagemaker.record import ATTEMPT_METRIC, field_of
+
+RESTARTING = frozenset(("Interrupted", "Restarting"))
+"""Secondary statuses that mean: the infrastructure starts the job again."""
+STATUS_BY_SECONDARY = {
+    "Pending": JobStatus.PENDING,
+    "Starting": JobStatus.PENDING,
+    "LaunchingMLInstances": JobStatus.PENDING,
+    "PreparingTrainingStack": JobStatus.STARTING,
+    "Downloading": JobStatus.STARTING,
+    "DownloadingTrainingImage": JobStatus.STARTING,
+    "Training": JobStatus.RUNNING,
+    "Updating": JobStatus.RUNNING,
+    "Uploading": JobStatus.RUNNING,
+    "Interrupted": JobStatus.STARTING,
+    "Restarting": JobStatus.STARTING,
+}
+ASKED = "asked to stop"
+_ENDS = frozenset(("Completed", "Failed", "Stopped"))
+_NOTHING_THERE = re.compile(r'No S3 objects found under S3 URL "([^"]+)"')
+_EXIT_CODE = re.compile(r",? *exit code: *(\d+)\s*$")
+
+# What SageMaker writes into FailureReason where the runtime had no word; the first that fits.
+_REASONS = (
+    (r"No S3 objects found", FailureReason.CONFIGURATION),
+    (r"capacity|InsufficientInstance|no capacity|MaxPendingTime", FailureReason.CAPACITY),
+    (r"InternalServerError|internal error", FailureReason.PLATFORM),
+    (r"out of memory|OutOfMemory|more memory|exit code: 137\b", FailureReason.OUT_OF_MEMORY),
+    (r"\bimage\b|\bECR\b|CannotPull|CannotStartContainer|executable file not found|exec format", FailureReason.IMAGE),
+    (r"AccessDenied|not authorized|assume|\brole\b|\bKMS\b", FailureReason.CONFIGURATION),
+    (r"NoSuch(Key|Bucket)|(down|up)load failed|ClientError", FailureReason.CONFIGURATION),
+    (r"AlgorithmError|exit code", FailureReason.USER_ERROR),
+)  # fmt: skip
+
+
+def event_of_job(job: Mapping[str, Any]) -> JobEvent:
+    """Return the event of what Describe, Search or EventBridge said."""
+    secondary, transitions = job.get("SecondaryStatus", ""), job.get("SecondaryStatusTransitions", [])
+    incarnation = sum(transition["Status"] in RESTARTING for transition in transitions)
+    if job["TrainingJobStatus"] in _ENDS:
+        return _final_event(job, incarnation)
+    message = transitions[-1].get("StatusMessage", "") if transitions else ""
+    return JobEvent(
+        job_id=job["TrainingJobName"],
+        status=status_of(job["TrainingJobStatus"], secondary, message, incarnation),
+        at=_time(job, "LastModifiedTime", "CreationTime"),
+        incarnation=incarnation,
+        message=message,
+        created_at=_time(job, "CreationTime"),
+        started_at=_time(job, "TrainingStartTime") if job.get("TrainingStartTime") else None,
+    )
+
+
+def event_of_summary(summary: Mapping[str, Any], incarnation: int) -> JobEvent:
+    """Return the event of a line of ListTrainingJobs; only for jobs that have not ended, whose end it does not tell."""
+    return JobEvent(
+        job_id=summary["TrainingJobName"],
+        status=status_of(summary["TrainingJobStatus"], summary.get("SecondaryStatus", ""), "", incarnation),
+        at=_time(summary, "LastModifiedTime", "CreationTime"),
+        incarnation=incarnation,
+        created_at=_time(summary, "CreationTime"),
+    )
+
+
+def has_ended(summary: Mapping[str, Any]) -> bool:
+    """Whether a job will not change any more."""
+    return summary["TrainingJobStatus"] in _ENDS
+
+
+def status_of(primary: str, secondary: str, message: str, incarnation: int) -> JobStatus:
+    """Return the status of a job that has not ended. Once it ran, waiting for capacity again is starting again."""
+    if primary in ("Stopping", "Deleting") or secondary == "Stopping":
+        return JobStatus.STOPPING
+    status = STATUS_BY_SECONDARY.get(secondary, JobStatus.PENDING)
+    if status is JobStatus.PENDING and (incarnation or "Preparing the instances" in message):
+        return JobStatus.STARTING
+    return status
+
+
+def from_event_bridge(detail: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the `detail` of a state change as Describe would say it: its times are milliseconds since 1970."""
+    job = {key: _moment(value) if key.endswith("Time") else value for key, value in detail.items()}
+    job["SecondaryStatusTransitions"] = [
+        {key: _moment(value) if key.endswith("Time") else value for key, value in transition.items()}
+        for transition in detail.get("SecondaryStatusTransitions") or []
+    ]
+    return job
+
+
+def _final_event(job: Mapping[str, Any], incarnation: int) -> JobEvent:
+    status, reason, message, exit_code, attempt = _ending(job)
+    return JobEvent(
+        job_id=job["TrainingJobName"],
+        status=status,
+        at=_time(job, "TrainingEndTime", "LastModifiedTime", "CreationTime"),
+        incarnation=incarnation,
+        attempt=attempt,
+        reason=reason,
+        message=message,
+        exit_code=exit_code,
+        created_at=_time(job, "CreationTime"),
+        started_at=_time(job, "TrainingStartTime") if job.get("TrainingStartTime") else None,
+    )
+
+
+def _ending(job: Mapping[str, Any]) -> tuple[JobStatus, FailureReason | None, str, int | None, int]:
+    attempt = _attempt(job)
+    if job["TrainingJobStatus"] == "Completed":
+        return JobStatus.SUCCEEDED, None, "", 0, attempt
+    if job["TrainingJobStatus"] == "Failed":
+        asked = any(transition["Status"] == "Stopping" for transition in job.get("SecondaryStatusTransitions", []))
+        return _failure(job, attempt, stop_asked=asked)
+    if job.get("SecondaryStatus") == "MaxRuntimeExceeded":
+        return (
+            JobStatus.FAILED,
+            FailureReason.TIMEOUT,
+            "SageMaker's own time limit for the job was reached",
+            None,
+            attempt,
+        )
+    if job.get("SecondaryStatus") == "MaxWaitTimeExceeded":
+        reason = FailureReason.PREEMPTED if job.get("TrainingStartTime") else FailureReason.CAPACITY
+        return JobStatus.FAILED, reason, "no spot capacity was found in time", None, attempt
+    return JobStatus.STOPPED, None, ASKED, None, attempt
+
+
+def _failure(
+    job: Mapping[str, Any], attempt: int, *, stop_asked: bool
+) -> tuple[JobStatus, FailureReason | None, str, int | None, int]:
+    """Read the runtime's report out of FailureReason; where there is none, read what SageMaker says by itself."""
+    said = job.get("FailureReason", "")
+    report = read_report(said)
+    if report is None:
+        return JobStatus.FAILED, classify(said), translate_failure(job, said), _exit_code(said), attempt
+    attempt = max(attempt, report.attempt)
+    if report.status is JobStatus.STOPPED and stop_asked:
+        return JobStatus.STOPPED, None, ASKED, None, attempt
+    if report.status is JobStatus.STOPPED:
+        return JobStatus.FAILED, FailureReason.USER_ERROR, "a node was ended because another one failed", None, attempt
+    message = _EXIT_CODE.sub("", report.message).strip()
+    return JobStatus.FAILED, report.reason or FailureReason.USER_ERROR, message, report.exit_code, attempt
+
+
+def translate_failure(job: Mapping[str, Any], said: str) -> str:
+    """Return FailureReason; an input that is not there is told as the runtime tells it where it fetches by itself."""
+    missing = _NOTHING_THERE.search(said)
+    uri = missing[1] if missing else None
+    for channel in job.get("InputDataConfig") or []:
+        if uri and channel["DataSource"].get("S3DataSource", {}).get("S3Uri") == uri:
+            return f"{field_of(channel['ChannelName'])}: nothing is at {uri}"
+    return said
+
+
+def classify(said: str) -> FailureReason:
+    """Return why a job failed whose runtime could not say it."""
+    return next((reason for text, reason in _REASONS if re.search(text, said, re.IGNORECASE)), FailureReason.PLATFORM)
+
+
+def _exit_code(said: str) -> int | None:
+    match = _EXIT_CODE.search(said)
+    return int(match[1]) if match else None
+
+
+def _attempt(job: Mapping[str, Any]) -> int:
+    """Return the last attempt whose start the runtime noted in the log, where SageMaker read it as a metric."""
+    found = [
+        metric["Value"] for metric in job.get("FinalMetricDataList") or [] if metric["MetricName"] == ATTEMPT_METRIC
+    ]
+    return int(max(found, default=1))
+
+
+def _time(job: Mapping[str, Any], *names: str) -> datetime:
+    found: datetime = next(job[name] for name in names if job.get(name))
+    return found.astimezone(UTC)
+
+
+def _moment(value: Any) -> Any:
+    return datetime.fromtimestamp(int(value) / 1000, UTC) if value else None

@@ -1,0 +1,98 @@
+"""One job by its id, and many through Search, which alone finds by tags and gives whole jobs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import UTC
+from typing import TYPE_CHECKING, Any
+
+from lyftlearn.backend import JobQuery, JobRecord
+from lyftlearn.errors import JobNotFound
+from lyftlearn.types import JobStatus
+from lyftlearn_sagemaker.api.errors import AwsError
+from lyftlearn_sagemaker.record import TAG, label_tag, outputs_of_job, record_of_job
+from lyftlearn_sagemaker.status.events import event_of_job
+
+if TYPE_CHECKING:
+    from lyftlearn_sagemaker.api.client import AwsClient
+
+_PAGE = 100
+_MOST_TAGS = 15  # of the 20 conditions that Search takes
+_PRIMARY = {
+    JobStatus.PENDING: ("InProgress",),
+    JobStatus.STARTING: ("InProgress",),
+    JobStatus.RUNNING: ("InProgress",),
+    JobStatus.STOPPING: ("InProgress", "Stopping"),
+    JobStatus.SUCCEEDED: ("Completed",),
+    JobStatus.FAILED: ("Failed", "Stopped"),  # a timeout of SageMaker's own is Stopped there
+    JobStatus.STOPPED: ("Failed", "Stopped"),
+}
+
+
+class Finder:
+    """Finds jobs of ours."""
+
+    def __init__(self, aws: AwsClient) -> None:
+        self._aws = aws
+
+    def record(self, job_id: str) -> JobRecord:
+        """Return the record of a job. Raises JobNotFound."""
+        return self._find(job_id)[1]
+
+    def outputs(self, job_id: str) -> Mapping[str, str]:
+        """Return output name to URI. Raises JobNotFound."""
+        return outputs_of_job(self._find(job_id)[0])
+
+    def _find(self, job_id: str) -> tuple[Mapping[str, Any], JobRecord]:
+        try:
+            job = self._aws.call("sagemaker", "describe_training_job", {"TrainingJobName": job_id})
+        except AwsError as exc:
+            if not exc.missing:
+                raise
+            raise JobNotFound(f"{job_id}: SageMaker has no such job") from exc.__cause__
+        record = record_of_job(job, event_of_job(job))
+        if record is None or job["TrainingJobStatus"] == "Deleting":
+            raise JobNotFound(f"{job_id}: SageMaker has no such job of lyftlearn")
+        return job, record
+
+    def search(self, query: JobQuery) -> Iterator[JobRecord]:
+        """Yield the matching jobs, newest first."""
+        request: dict[str, Any] = {
+            "Resource": "TrainingJob",
+            "SearchExpression": _expression(query),
+            "SortBy": "CreationTime",
+            "SortOrder": "Descending",
+            "MaxResults": _PAGE,
+        }
+        while True:
+            page = self._aws.call("sagemaker", "search", request)
+            for result in page.get("Results", []):
+                record = _matching(result["TrainingJob"], query)
+                if record:
+                    yield record
+            if not page.get("NextToken"):
+                return
+            request["NextToken"] = page["NextToken"]
+
+
+def _matching(job: Mapping[str, Any], query: JobQuery) -> JobRecord | None:
+    record = record_of_job(job, event_of_job(job))
+    return record if record and query.matches(record) else None
+
+
+def _expression(query: JobQuery) -> dict[str, Any]:
+    """Return a search that finds at least what is asked for; `JobQuery.matches` decides."""
+    tags = {f"{TAG}name": query.name, f"{TAG}kind": str(query.kind) if query.kind else None}
+    tags |= {label_tag(key): value or None for key, value in query.labels.items()}
+    filters = [_equals(f"Tags.{key}", value) for key, value in tags.items() if value is not None][:_MOST_TAGS]
+    filters.append({"Name": f"Tags.{TAG}digest", "Operator": "Exists"})
+    if query.since:
+        moment = query.since.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S")  # the only form that Search takes
+        filters.append({"Name": "CreationTime", "Operator": "GreaterThanOrEqualTo", "Value": moment})
+    if query.status:
+        filters.append({"Name": "TrainingJobStatus", "Operator": "In", "Value": ",".join(_PRIMARY[query.status])})
+    return {"Filters": filters, "Operator": "And"}
+
+
+def _equals(name: str, value: str) -> dict[str, str]:
+    return {"Name": name, "Operator": "Equals", "Value": value}

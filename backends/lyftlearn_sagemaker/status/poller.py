@@ -1,0 +1,181 @@
+"""One poller for all jobs of a process: ListTrainingJobs by time of change, not a question for each job.
+
+An account gets two ListTrainingJobs a second, whoever asks. A poll reads the jobs that changed since the last one. It
+comes soon after news and ever more seldom while nothing happens. Only the end of a job is asked for by its name, and a
+restart by the infrastructure. Beside it, slowly, everything that is followed is looked at again, whatever was missed.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Any
+
+from lyftlearn.backend import Following
+from lyftlearn.errors import JobNotFound
+from lyftlearn.events import JobEvent
+from lyftlearn_sagemaker.status.events import has_ended
+from lyftlearn_sagemaker.status.tracked import CLOCKS, RecentSubmissions, TrackedJob
+
+if TYPE_CHECKING:
+    from lyftlearn_sagemaker.api.client import AwsClient
+    from lyftlearn_sagemaker.status.finder import Finder
+
+LIST_PAUSE = 0.5  # seconds between two lists: the account's limit is two a second
+_LONGEST_PAUSE = 15.0
+_GROWTH = 1.5
+_OVERLAP = timedelta(seconds=10)  # changes that become visible late
+RECONCILE_EVERY = 300.0
+_DESCRIBED_SINGLY = 10  # unknown jobs that are described; more of them are looked for in the list first
+_PAGE = 100
+
+
+class Poller:
+    """The events of followed jobs, from lists."""
+
+    def __init__(self, aws: AwsClient, finder: Finder, accepted: RecentSubmissions, following: Following) -> None:
+        self._aws = aws
+        self._finder = finder
+        self._recent = accepted
+        self._following = following
+        self._jobs: dict[str, TrackedJob] = {}
+        self._known_ids: frozenset[str] = frozenset()
+        self._horizon: datetime | None = None
+        self._next_list = 0.0
+        self._reconcile_at = time.monotonic() + RECONCILE_EVERY
+        self.pause = LIST_PAUSE
+
+    def poll(self) -> Iterator[JobEvent]:
+        """Yield what is new, once."""
+        yield from self.newcomers()
+        news = False
+        for event in self._changes():
+            news = True
+            yield event
+        self.pause = LIST_PAUSE if news else min(self.pause * _GROWTH, _LONGEST_PAUSE)
+        yield from self.reconcile()
+
+    def newcomers(self) -> Iterator[JobEvent]:
+        """Yield an event for each job that is followed only now."""
+        ids = self._known_ids = self._following.ids
+        for gone in self._jobs.keys() - ids:
+            del self._jobs[gone]
+        for job_id in ids - self._jobs.keys():
+            self.pause = LIST_PAUSE
+            event = self._recent.event(job_id)
+            self._jobs[job_id] = job = TrackedJob(event)
+            if event is not None:
+                self._look_back_to(job.certainly_before)
+                yield event
+        yield from self._find_unknown([job_id for job_id in ids if self._jobs[job_id] == TrackedJob(None)])
+
+    def report(self, event: JobEvent) -> Iterator[JobEvent]:
+        """Yield an event, if its job is followed and has not ended for this watch."""
+        job = self._jobs.get(event.job_id)
+        if job is not None and not job.finished:
+            job.event = event
+            yield event
+
+    def reconcile(self) -> Iterator[JobEvent]:
+        """Yield, every few minutes, what was missed."""
+        if time.monotonic() < self._reconcile_at:
+            return
+        self._reconcile_at = time.monotonic() + RECONCILE_EVERY * random.uniform(0.8, 1.2)  # noqa: S311 - jitter
+        unseen = {job_id for job_id, job in self._jobs.items() if not job.finished}
+        if unseen:
+            yield from self._read(self._not_older(), until=unseen)
+        for job_id in unseen & self._following.ids:
+            yield from self._describe(job_id)
+
+    def wait(self) -> None:
+        """Sleep until the next poll, or until other jobs are followed."""
+        jittered = self.pause * random.uniform(0.8, 1.2)  # noqa: S311 - no secret
+        self._following.wait_for_change(jittered, self._known_ids)
+
+    @property
+    def idle(self) -> bool:
+        """Whether there is nothing left to hear of."""
+        return all(job.finished for job in self._jobs.values())
+
+    def _look_back_to(self, moment: datetime | None) -> None:
+        if moment is not None:
+            self._horizon = min(moment, self._horizon or moment)
+
+    def _find_unknown(self, unknown: list[str]) -> Iterator[JobEvent]:
+        """Yield the events of jobs that another process submitted: from the list where they are many."""
+        if len(unknown) > _DESCRIBED_SINGLY:
+            yield from self._read({}, until=set(unknown))
+        for job_id in unknown:
+            if self._jobs.get(job_id, TrackedJob(None, gone=True)) == TrackedJob(None):
+                yield from self._describe(job_id)
+
+    def _describe(self, job_id: str) -> Iterator[JobEvent]:
+        self._look_back_to(datetime.now(UTC) - CLOCKS)
+        try:
+            yield from self.report(self._finder.record(job_id).event)
+        except JobNotFound:
+            self._jobs[job_id] = TrackedJob(None, gone=True)
+
+    def _changes(self) -> Iterator[JobEvent]:
+        if self.idle:
+            return
+        since = {"LastModifiedTimeAfter": self._horizon} if self._horizon else {}
+        yield from self._read({**self._not_older(), **since}, move_horizon=True)
+
+    def _not_older(self) -> dict[str, Any]:
+        """Return the condition that bounds a list however the service applies its others: some only to cut pages."""
+        events = [job.event for job in self._jobs.values() if job.event and not job.finished]
+        created = [event.created_at or event.at for event in events]
+        return {"CreationTimeAfter": min(created) - CLOCKS} if created else {}
+
+    def _read(
+        self,
+        conditions: dict[str, Any],
+        *,
+        until: set[str] | None = None,
+        move_horizon: bool = False,
+    ) -> Iterator[JobEvent]:
+        """Read a list to its end, or until all of `until` was seen and taken out; an empty page is not the end."""
+        request = {"MaxResults": _PAGE, "SortBy": "CreationTime", "SortOrder": "Descending", **conditions}
+        began: datetime | None = None
+        while not self._following.closed:
+            page = self._list(request)
+            began = began or _server_time(page)
+            for summary in page["TrainingJobSummaries"]:
+                yield from self._of_summary(summary)
+                if until is not None:
+                    until.discard(summary["TrainingJobName"])
+            if not page.get("NextToken") or until == set():
+                break
+            request["NextToken"] = page["NextToken"]
+        if move_horizon and began is not None:
+            self._horizon = began - _OVERLAP
+
+    def _of_summary(self, summary: Mapping[str, Any]) -> Iterator[JobEvent]:
+        job = self._jobs.get(summary["TrainingJobName"])
+        if job is None or job.finished:
+            return
+        if has_ended(summary) or job.has_restarted(summary):
+            yield from self._describe(summary["TrainingJobName"])
+            return
+        event = job.event_if_new(summary)
+        if event:
+            job.event = event
+            yield event
+
+    def _list(self, request: dict[str, Any]) -> Mapping[str, Any]:
+        """Send one list, no sooner than the account's limit allows: counted from an answer, as requests may be slow."""
+        while not self._following.closed and time.monotonic() < self._next_list:
+            self._following.wait_for_change(self._next_list - time.monotonic())
+        try:
+            page: Mapping[str, Any] = self._aws.call("sagemaker", "list_training_jobs", request)
+        finally:
+            self._next_list = time.monotonic() + LIST_PAUSE
+        return page
+
+
+def _server_time(page: Mapping[str, Any]) -> datetime:
+    return parsedate_to_datetime(page["ResponseMetadata"]["HTTPHeaders"]["date"])

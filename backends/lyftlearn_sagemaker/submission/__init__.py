@@ -1,0 +1,1 @@
+"""From a spec to a plan, and from a plan to a training job."""

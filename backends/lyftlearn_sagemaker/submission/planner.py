@@ -1,0 +1,223 @@
+"""From a job to the two requests that submit it, and everything that stands against them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from functools import cached_property
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from lyftlearn.backend import Plan, Request, bundle, runtime_archive
+from lyftlearn_sagemaker import record
+from lyftlearn_sagemaker.submission import instances, service_limits
+from lyftlearn_sagemaker.submission.channels import plan_channels, uri_faults
+from lyftlearn_sagemaker.submission.images import region_of, resolve
+from lyftlearn_sagemaker.submission.request import (
+    LONGEST_GRACE,
+    LONGEST_RUN,
+    create_request,
+    shown_hyperparameters,
+    wants_checkpoints,
+)
+
+if TYPE_CHECKING:
+    from lyftlearn.backend import BackendSettings, JobSpec
+    from lyftlearn.types import JobKind
+    from lyftlearn_sagemaker.options import JobOptions, Options
+    from lyftlearn_sagemaker.submission.channels import InputChannels
+
+Unmet: TypeAlias = "Callable[[JobKind, int, int], list[tuple[str, str]]]"
+PUT, CREATE = "s3:PutObject", "sagemaker:CreateTrainingJob"
+_MOST_OF_OURS = 4  # tags beside labels and those of the configuration
+
+# Where a member of the request comes from, in the user's words; the first prefix that fits.
+_WORDS = (
+    ("TrainingJobName", "id"),
+    ("RoleArn", "{backend}.role"),
+    ("AlgorithmSpecification.TrainingImage", "image"),
+    ("AlgorithmSpecification.ContainerEntrypoint", "{backend}.python"),
+    ("OutputDataConfig.KmsKeyId", "{backend}.keys.output"),
+    ("OutputDataConfig", "jobs.output"),
+    ("ResourceConfig.InstanceType", "resources"),
+    ("ResourceConfig.InstanceCount", "nodes"),
+    ("ResourceConfig.VolumeSizeInGB", "resources.disk"),
+    ("ResourceConfig.VolumeKmsKeyId", "{backend}.keys.volume"),
+    ("ResourceConfig.KeepAlivePeriodInSeconds", "{backend}.keep_alive"),
+    ("StoppingCondition", "timeout"),
+    ("VpcConfig", "{backend}.vpc"),
+    ("Tags", "labels"),
+    ("InputDataConfig", "inputs"),
+    ("RetryStrategy", "{backend}.infrastructure_retries"),
+    ("CheckpointConfig", "jobs.output"),
+    ("HyperParameters", "hyperparameters"),
+    ("Environment", "labels"),
+)
+
+
+class Planner:
+    """Plans jobs with one configuration."""
+
+    def __init__(self, settings: BackendSettings, options: Options, unmet: Unmet) -> None:
+        self._name = settings.name
+        self._storage_url = settings.storage_url
+        self._home = settings.home
+        self._options = options
+        self._unmet = unmet
+        self._choices: dict[tuple[Any, str], instances.Choice] = {}
+
+    def plan(self, spec: JobSpec) -> Plan:
+        """Return the requests for `spec`, its faults and its notes."""
+        options = self._options.of(spec.name)
+        choice = self._choice(spec, options)
+        image = resolve(spec.image or options.image, self._options.region, choice.instance)
+        region = self._options.region or region_of(image.uri)
+        document, channels = self._bundle(spec, options, region)
+        output_path = spec.output_uri.removesuffix(f"/{spec.id}/output")
+        body = create_request(
+            spec,
+            options,
+            image=image.uri,
+            instance=choice.instance,
+            channels=channels,
+            output_path=output_path,
+            region=region,
+        )
+        faults = [
+            *self._options.faults,
+            *self._unmet(spec.kind, spec.nodes, spec.retries),
+            *self._place_faults(spec),
+            *([("resources", choice.fault)] if choice.fault else []),
+            *([("image", image.fault)] if image.fault else []),
+            *_isolation_faults(self._name, spec, options, channels),
+            *_time_faults(spec),
+            *self._limit_faults(body, spec, options),
+        ]
+        bucket, _, key = channels.bundle_uri.removeprefix("s3://").partition("/")
+        return Plan(
+            spec=spec,
+            backend=self._name,
+            requests=(
+                Request(operation=PUT, body={"Bucket": bucket, "Key": key, "Body": document}, upload=True),
+                Request(operation=CREATE, body=body),
+            ),
+            faults=tuple(dict.fromkeys(faults)),
+            notes=tuple(_notes(spec, options, channels, choice.instance)),
+        )
+
+    @cached_property
+    def runtime(self) -> Path:
+        """The runtime on this machine."""
+        return runtime_archive(self._home / "cache" / "runtime")
+
+    @cached_property
+    def runtime_sha256(self) -> str:
+        """The SHA-256 of the runtime's bytes."""
+        return sha256(self.runtime.read_bytes()).hexdigest()
+
+    @property
+    def runtime_key(self) -> str:
+        """Where in the storage the runtime is: its place follows from its content."""
+        return f"runtime/{self.runtime_sha256[:32]}/runtime.pyz"
+
+    def _choice(self, spec: JobSpec, options: JobOptions) -> instances.Choice:
+        """Jobs of one model ask for the same again and again."""
+        key = (spec.resources, spec.name if spec.name in self._options.models else "")
+        if key not in self._choices:
+            self._choices[key] = instances.choose(spec.resources, options)
+        return self._choices[key]
+
+    def _bundle(self, spec: JobSpec, options: JobOptions, region: str | None) -> tuple[dict[str, Any], InputChannels]:
+        """Return the bundle and how files travel. The bundle's own place follows from the rest of it."""
+        channels = plan_channels(spec, options, self._storage_url, f"{self._storage_url}/{self.runtime_key}")
+        document = bundle(
+            spec,
+            provider={**({"region": region} if region else {}), **options.secrets},
+            metrics={"relay": True, "gateway": options.metrics, "socket": None},
+            pack="substrate",
+            user={"uid": options.user_uid, "gid": options.user_gid} if options.user_uid is not None else None,
+            checkpoints={"mode": "mounted"} if wants_checkpoints(options) else None,
+            inputs=channels.inputs,
+            source=channels.source,
+            artifact=channels.artifact,
+            grace=min(spec.grace.total_seconds(), LONGEST_GRACE),
+        )
+        channels.bundle_uri = self._bundle_uri(spec, document)
+        return document, channels
+
+    def _bundle_uri(self, spec: JobSpec, document: Mapping[str, Any]) -> str:
+        digest = sha256(encode(document)).hexdigest()[:32]
+        return f"{self._storage_url}/bundles/{spec.id}/{digest}/bundle.json"
+
+    def _place_faults(self, spec: JobSpec) -> Iterator[tuple[str, str]]:
+        yield from uri_faults(spec)
+        if not self._storage_url.startswith("s3://"):
+            yield (
+                "storage.url",
+                f"is {self._storage_url}, which SageMaker cannot reach: name a bucket, s3://bucket/prefix",
+            )
+        if not (spec.output_uri.startswith("s3://") and spec.output_uri.endswith(f"/{spec.id}/output")):
+            yield "jobs.output", f"is {spec.output_uri} for this job: SageMaker writes to s3://.../<job id>/output only"
+
+    def _limit_faults(self, body: Mapping[str, Any], spec: JobSpec, options: JobOptions) -> Iterator[tuple[str, str]]:
+        free = record.MOST_TAGS - _MOST_OF_OURS - len(options.tags)
+        if len(spec.labels) > free:
+            yield "labels", f"are {len(spec.labels)}, of which SageMaker's tags can carry {free}: give fewer"
+        for path, problem in service_limits.faults(body):
+            if (path, len(body["Tags"])) != ("Tags", len(spec.labels) + record.MOST_TAGS - free) and _told(path, body):
+                yield self._in_words(path), problem
+
+    def _in_words(self, path: str) -> str:
+        words = next(words for prefix, words in _WORDS if path.startswith(prefix))
+        return words.format(backend=self._name)
+
+
+def encode(document: Mapping[str, Any]) -> bytes:
+    """Return a bundle as the bytes that are sent. Its order is kept: variables refer to those before them."""
+    return json.dumps(document, separators=(",", ":")).encode()
+
+
+def _told(path: str, body: Mapping[str, Any]) -> bool:
+    """Whether a breach of a limit is news: what could not be resolved has been told in better words."""
+    missing_image = (
+        path.startswith("AlgorithmSpecification.TrainingImage")
+        and "TrainingImage" not in body["AlgorithmSpecification"]
+    )
+    return not (missing_image or path == "OutputDataConfig.S3OutputPath")
+
+
+def _isolation_faults(
+    backend: str, spec: JobSpec, options: JobOptions, channels: InputChannels
+) -> Iterator[tuple[str, str]]:
+    if not options.network_isolation:
+        return
+    lost = {f"secret {name}": True for name in spec.secrets}
+    lost |= {f"metrics to {options.metrics}": True} if options.metrics else {}
+    lost |= {f"output {name} at {uri}": True for name, uri in spec.outputs.items() if uri}
+    lost |= {f"{path}, which the job would fetch by itself": True for path in channels.via_runtime}
+    if lost:
+        yield (
+            f"{backend}.network_isolation",
+            f"leaves the job without: {'; '.join(lost)}. Switch it off for {spec.name}, or do without",
+        )
+
+
+def _time_faults(spec: JobSpec) -> Iterator[tuple[str, str]]:
+    if (spec.timeout + spec.grace).total_seconds() > LONGEST_RUN:
+        yield "timeout", f"is {spec.timeout}, and SageMaker ends every training job after 28 days: ask for less"
+
+
+def _notes(spec: JobSpec, options: JobOptions, channels: InputChannels, instance: str | None) -> Iterator[str]:
+    if instance:
+        yield f"resources: {spec.nodes} x {instance}"
+    hidden = len(json.loads(spec.hyperparameters)) - len(shown_hyperparameters(spec))
+    if hidden:
+        yield f"hyperparameters: {hidden} do not fit into SageMaker's console; the job gets all of them"
+    if spec.grace.total_seconds() > LONGEST_GRACE:
+        asked = spec.grace.total_seconds()
+        yield f"grace: {LONGEST_GRACE} s instead of {asked:.0f} s, since SageMaker kills after 120 s"
+    for path in channels.via_runtime:
+        yield f"{path}: fetched by the runtime, with the image's boto3; ended by `/`, SageMaker's own channel would"
+    if options.keep_alive:
+        yield f"{spec.name} keeps its instances warm for {options.keep_alive} s, which are paid for"

@@ -1,0 +1,126 @@
+"""The body of CreateTrainingJob for a job."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import TYPE_CHECKING, Any
+
+from lyftlearn_sagemaker import record
+from lyftlearn_sagemaker.submission.channels import RUNTIME_FILE
+from lyftlearn_sagemaker.submission.instances import GB
+
+if TYPE_CHECKING:
+    from lyftlearn.backend import JobSpec
+    from lyftlearn_sagemaker.options import JobOptions
+    from lyftlearn_sagemaker.submission.channels import InputChannels
+
+LONGEST_RUN = 28 * 86400
+"""Seconds that a training job may run (developer guide, "Supported Regions and Quotas")."""
+LONGEST_GRACE = 110
+"""Seconds of grace: SageMaker itself kills 120 seconds after SIGTERM, and outputs are not lost to a second's race."""
+_PREPARATION = 3600  # seconds beyond the job's own timeout before SageMaker's backstop
+_MOST_SHOWN, _LONGEST_KEY, _LONGEST_VALUE = 100, 256, 2500  # of HyperParameters; a test holds them against the model
+_PROGRESS = "LYFTLEARN_SUBSTRATE_PROGRESS"
+_ATTEMPT_LINE = r'^\{"event": "running", "attempt": ([0-9]+), "at": [0-9.]+\}'
+
+
+def create_request(
+    spec: JobSpec,
+    options: JobOptions,
+    *,
+    image: str | None,
+    instance: str | None,
+    channels: InputChannels,
+    output_path: str,
+    region: str | None,
+) -> dict[str, Any]:
+    """Return the request; what is None or empty is left out."""
+    body = {
+        "TrainingJobName": spec.id,
+        "RoleArn": options.role,
+        "AlgorithmSpecification": _algorithm(spec, options, image),
+        "HyperParameters": shown_hyperparameters(spec),
+        "InputDataConfig": channels.config,
+        "OutputDataConfig": {"S3OutputPath": output_path, **_given(KmsKeyId=options.keys_output)},
+        "ResourceConfig": _resources(spec, options, instance),
+        "StoppingCondition": _stopping(spec, options),
+        "Environment": _environment(spec, region),
+        "Tags": [{"Key": key, "Value": value} for key, value in {**options.tags, **record.tags(spec)}.items()],
+        "VpcConfig": _vpc(options),
+        "CheckpointConfig": _checkpoints(spec, options, output_path),
+        "RetryStrategy": {"MaximumRetryAttempts": options.infrastructure_retries}
+        if options.infrastructure_retries
+        else None,
+        "EnableNetworkIsolation": options.network_isolation or None,
+        "EnableInterContainerTrafficEncryption": options.encrypt_traffic or None,
+        "EnableManagedSpotTraining": options.spot or None,
+    }
+    return {name: value for name, value in body.items() if value}
+
+
+def shown_hyperparameters(spec: JobSpec) -> dict[str, str]:
+    """Return what fits of the hyperparameters, as JSON, for the console; the job reads all of them from its bundle."""
+    every = json.loads(spec.hyperparameters)
+    texts = {key: json.dumps(value) for key, value in every.items()}
+    fitting = {
+        key: text
+        for key, text in texts.items()
+        if len(key) <= _LONGEST_KEY and len(text) <= _LONGEST_VALUE and key.isprintable()
+    }
+    return dict(list(fitting.items())[:_MOST_SHOWN])
+
+
+def wants_checkpoints(options: JobOptions) -> bool:
+    """Whether the job's checkpoints are kept: where asked for, and where an instance may be taken away."""
+    return options.checkpoints or options.spot
+
+
+def _algorithm(spec: JobSpec, options: JobOptions, image: str | None) -> dict[str, Any]:
+    algorithm: dict[str, Any] = {
+        **_given(TrainingImage=image),
+        "TrainingInputMode": "File",
+        "ContainerEntrypoint": [options.python, "-I", RUNTIME_FILE, "run"],
+    }
+    if spec.retries:
+        algorithm["MetricDefinitions"] = [{"Name": record.ATTEMPT_METRIC, "Regex": _ATTEMPT_LINE}]
+    return algorithm
+
+
+def _environment(spec: JobSpec, region: str | None) -> dict[str, str]:
+    """Return the job's record, and the region, which boto3 does not find in the variable that SageMaker sets.
+
+    Where the command may run again, the runtime notes each further start in the log, as a line of its own.
+    """
+    progress = {_PROGRESS: "-"} if spec.retries else {}
+    return record.environment(spec) | progress | _given(AWS_DEFAULT_REGION=region)
+
+
+def _resources(spec: JobSpec, options: JobOptions, instance: str | None) -> dict[str, Any]:
+    return {
+        **_given(InstanceType=instance, VolumeKmsKeyId=options.keys_volume),
+        "InstanceCount": spec.nodes,
+        "VolumeSizeInGB": max(1, math.ceil(spec.resources.disk / GB)),
+        **({"KeepAlivePeriodInSeconds": options.keep_alive} if options.keep_alive else {}),
+    }
+
+
+def _stopping(spec: JobSpec, options: JobOptions) -> dict[str, int]:
+    asked = math.ceil((spec.timeout + spec.grace).total_seconds()) + _PREPARATION
+    longest = min(asked, LONGEST_RUN)
+    waiting = {"MaxWaitTimeInSeconds": longest + options.spot_wait} if options.spot else {}
+    return {"MaxRuntimeInSeconds": longest, **waiting}
+
+
+def _vpc(options: JobOptions) -> dict[str, Any] | None:
+    if not options.vpc_subnets:
+        return None
+    return {"Subnets": list(options.vpc_subnets), "SecurityGroupIds": list(options.vpc_security_groups)}
+
+
+def _checkpoints(spec: JobSpec, options: JobOptions, output_path: str) -> dict[str, str] | None:
+    return {"S3Uri": f"{output_path}/{spec.id}/checkpoints"} if wants_checkpoints(options) else None
+
+
+def _given(**members: str | None) -> dict[str, str]:
+    return {name: value for name, value in members.items() if value is not None}

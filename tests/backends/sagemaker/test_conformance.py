@@ -1,0 +1,59 @@
+"""The conformance suites on SageMaker: on the test service, or on a real account where one is named."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lyftlearn.backend import Backend, BackendSettings
+from lyftlearn.testing import BackendConformance, ClientConformance
+from lyftlearn_sagemaker import create
+from tests.backends.sagemaker.conftest import BUCKET, IMAGE, ROLE, Make
+from tests.doubles.sagemaker import Service
+
+REAL = {name: os.environ.get(f"LYFTLEARN_TEST_SAGEMAKER_{name.upper()}") for name in ("role", "bucket", "image")}
+
+
+class TestSageMaker(BackendConformance):
+    """The whole contract."""
+
+    @pytest.fixture
+    def storage_url(self, tmp_path: Path) -> str:
+        """In S3, apart from every other test."""
+        return f"s3://{REAL['bucket'] or BUCKET}/lyftlearn-tests/{os.getpid()}-{tmp_path.name}"
+
+    @pytest.fixture
+    def patience(self) -> float:
+        """A real instance takes minutes to come."""
+        return 1800.0 if REAL["role"] else 120.0
+
+    @pytest.fixture
+    def new_backend(self, request: pytest.FixtureRequest, tmp_path: Path, storage_url: str) -> Callable[[], Backend]:
+        """Every backend is over the same account: the real one that is named, or the test service."""
+        if REAL["role"]:
+            table = {"role": REAL["role"], "image": REAL["image"], "region": os.environ.get("AWS_REGION")}
+            home = tmp_path / "home"
+            return lambda: create(BackendSettings(name="sagemaker", table=table, home=home, storage_url=storage_url))
+        request.getfixturevalue("service")
+        make: Make = request.getfixturevalue("make")
+        return make
+
+
+@pytest.mark.skipif(bool(REAL["role"]), reason="one suite is enough to pay for")
+class TestSageMakerThroughTheClient(ClientConformance):
+    """Call sites as users write them."""
+
+    @pytest.fixture
+    def config(self, service: Service, storage_url: str, tmp_path: Path) -> Mapping[str, Any]:
+        """As `lyftlearn.toml` says it."""
+        return {
+            "backend": "sagemaker",
+            "project": "conformance",
+            "home": str(tmp_path / "home"),
+            "storage": {"url": storage_url},
+            "sagemaker": {"role": ROLE, "image": IMAGE, "region": "us-east-1", "log_settle": "1s"},
+        }

@@ -1,0 +1,173 @@
+"""What doctor says: pass, fail with the remedy, or unknown."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import boto3
+import pytest
+
+from lyftlearn.backend import Check, Verdict
+from lyftlearn_sagemaker.backend import SageMakerBackend
+from tests.backends.sagemaker.conftest import Make
+from tests.backends.sagemaker.specs import spec
+from tests.doubles.sagemaker import Service
+from tests.doubles.sagemaker.faults import DENIED
+
+NAMES = [
+    "configuration", "identity", "sagemaker", "role", "role's permissions", "bucket", "image", "quotas",
+    "VPC endpoints", "metrics gateway", "events queue",
+]  # fmt: skip
+
+
+def _checks(backend: SageMakerBackend) -> dict[str, Check]:
+    found = list(backend.diagnose())
+    assert [check.name for check in found] == [f"sagemaker: {name}" for name in NAMES]
+    return {check.name.removeprefix("sagemaker: "): check for check in found}
+
+
+def _role(name: str, service: str) -> str:
+    trust = {
+        "Version": "2012-10-17",
+        "Statement": [{"Effect": "Allow", "Principal": {"Service": service}, "Action": "sts:AssumeRole"}],
+    }
+    arn: str = boto3.client("iam").create_role(RoleName=name, AssumeRolePolicyDocument=json.dumps(trust))["Role"]["Arn"]
+    return arn
+
+
+def _queue(name: str, policy: Any) -> str:
+    attributes: Any = {"Policy": json.dumps(policy)} if policy else {}
+    url: str = boto3.client("sqs").create_queue(QueueName=name, Attributes=attributes)["QueueUrl"]
+    return url
+
+
+def test_a_place_that_is_set_up(service: Service, make: Make) -> None:
+    """What is there is seen: the role and whom it trusts, the bucket, the image, the queue and its policy."""
+    boto3.client("ecr").create_repository(repositoryName="lyftlearn/base")
+    boto3.client("ecr").put_image(repositoryName="lyftlearn/base", imageTag="1", imageManifest=_manifest())
+    policy = {
+        "Version": "2012-10-17",
+        "Statement": [
+            {
+                "Effect": "Allow",
+                "Principal": {"Service": "events.amazonaws.com"},
+                "Action": "sqs:SendMessage",
+                "Resource": "*",
+            }
+        ],
+    }
+    backend = make(
+        role=_role("good", "sagemaker.amazonaws.com"),
+        instances={"pin": "ml.m5.large"},
+        vpc={"subnets": [_subnet()], "security_groups": ["sg-1"]},
+        events=_queue("good", policy),
+        metrics="localhost:8125",
+    )
+    checks = _checks(backend)
+    for name in (
+        "configuration",
+        "identity",
+        "sagemaker",
+        "role",
+        "bucket",
+        "image",
+        "metrics gateway",
+        "events queue",
+    ):
+        assert checks[name].verdict is Verdict.OK, checks[name]
+    assert "no endpoint for s3" in checks["VPC endpoints"].detail
+    assert "secretsmanager" in checks["VPC endpoints"].detail
+
+
+def _subnet() -> str:
+    ec2 = boto3.client("ec2")
+    vpc = ec2.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
+    subnet: str = ec2.create_subnet(VpcId=vpc, CidrBlock="10.0.0.0/24")["Subnet"]["SubnetId"]
+    return subnet
+
+
+def _manifest() -> str:
+    layer = {
+        "mediaType": "application/vnd.docker.image.rootfs.diff.tar.gzip",
+        "size": 32,
+        "digest": f"sha256:{'a' * 64}",
+    }
+    return json.dumps({
+        "schemaVersion": 2, "mediaType": "application/vnd.docker.distribution.manifest.v2+json",
+        "config": {**layer, "mediaType": "application/vnd.docker.container.image.v1+json"}, "layers": [layer],
+    })  # fmt: skip
+
+
+def test_what_is_wrong_has_a_remedy(service: Service, make: Make) -> None:
+    """Each failure says what to do about it."""
+    backend = make(
+        role=_role("distrustful", "ec2.amazonaws.com"),
+        events=_queue("closed", None),
+        image="ubuntu",
+        instances={"pin": 3},
+    )
+    checks = _checks(backend)
+    for name, remedy in {
+        "configuration": "write a text",
+        "role": "add it to the role's trust policy",
+        "image": "push the image to ECR",
+        "events queue": "docs/how-to/sagemaker.md",
+    }.items():
+        assert checks[name].verdict is Verdict.FAILED, checks[name]
+        assert remedy in checks[name].detail
+
+
+def test_what_may_not_be_asked_is_unknown(service: Service, make: Make) -> None:
+    """A person without rights on IAM must not be told that the role is wrong."""
+    service.faults.add("ListTrainingJobs", DENIED)
+    checks = _checks(make(role="arn:aws:iam::123456789012:role/not-there"))
+    for name in ("sagemaker", "role"):
+        assert checks[name].verdict is Verdict.WARNING
+        assert checks[name].detail.startswith("unknown: ")
+
+
+class Quotas:
+    """Service Quotas, which moto knows only a few of: two pages."""
+
+    def __init__(self, **values: float) -> None:
+        self.meta = boto3.client("service-quotas").meta
+        self._pages = [{"Quotas": [{"QuotaName": name, "Value": value}]} for name, value in values.items()]
+
+    def list_service_quotas(self, **request: Any) -> Any:
+        number = int(request.get("NextToken", 0))
+        more = {"NextToken": str(number + 1)} if number + 1 < len(self._pages) else {}
+        return {**self._pages[number], **more}
+
+
+USAGE, WARM = "ml.m5.large for training job usage", "ml.m5.large for training warm pool usage"
+SPOT = "ml.c7i.large for spot training job usage"
+
+
+@pytest.mark.parametrize(
+    ("quotas", "verdict", "said"),
+    [
+        ({USAGE: 4.0, WARM: 2.0, SPOT: 1.0}, Verdict.OK, f"4 x {USAGE}, 2 x {WARM}"),
+        ({USAGE: 4.0, SPOT: 1.0}, Verdict.FAILED, f"{WARM}: the quota is 0"),
+        ({USAGE: 4.0, WARM: 2.0}, Verdict.FAILED, f"{SPOT}: the quota is 0"),
+    ],
+)
+def test_quotas_of_what_is_in_use(  # noqa: PLR0917 - fixtures
+    service: Service, make: Make, storage_url: str, quotas: Any, verdict: Verdict, said: str
+) -> None:
+    """A warm pool without quota is silently none; what the last jobs ran on counts, whatever is pinned."""
+    service.conduct.containers = False
+    spotty = make(spot=True)
+    spotty.submit(spotty.plan(spec(storage_url)))
+    backend = make(instances={"pin": "ml.m5.large"}, keep_alive="10m")
+    backend.aws._clients["service-quotas"] = Quotas(**quotas)
+    check = _checks(backend)["quotas"]
+    assert check.verdict is verdict
+    assert said in check.detail
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_nothing_configured_breaks_no_check(service: Service, make: Make, name: str) -> None:
+    """The first thing that a newcomer runs, before anything is set up."""
+    check = _checks(make(role=None, image=None))[name]
+    assert check.detail

@@ -1,0 +1,77 @@
+"""Finding jobs through Search, among everybody's."""
+
+from __future__ import annotations
+
+import boto3
+import pytest
+
+from lyftlearn.backend import JobQuery
+from lyftlearn.errors import JobNotFound
+from lyftlearn_sagemaker.status import finder
+from tests.backends.sagemaker.conftest import ROLE, Make
+from tests.backends.sagemaker.specs import spec
+from tests.doubles.sagemaker import Service
+
+
+@pytest.fixture(autouse=True)
+def without_containers(service: Service) -> None:
+    service.conduct.containers = False
+
+
+def _foreign(name: str) -> None:
+    boto3.client("sagemaker").create_training_job(
+        TrainingJobName=name,
+        RoleArn=ROLE,
+        AlgorithmSpecification={"TrainingImage": "x", "TrainingInputMode": "File"},
+        OutputDataConfig={"S3OutputPath": "s3://b/x"},
+        ResourceConfig={"InstanceType": "ml.m5.large", "InstanceCount": 1, "VolumeSizeInGB": 1},
+        StoppingCondition={"MaxRuntimeInSeconds": 60},
+    )
+
+
+def test_other_peoples_jobs(make: Make, storage_url: str, tmp_path: object) -> None:
+    """The account is shared: what is not ours is neither listed, nor described, nor stopped."""
+    name = f"foreign-{abs(hash(storage_url))}"
+    _foreign(name)
+    backend = make()
+    assert name not in [record.id for record in backend.list(JobQuery())]
+    with pytest.raises(JobNotFound):
+        backend.describe(name)
+    with pytest.raises(JobNotFound):
+        backend.stop(name)
+    assert boto3.client("sagemaker").describe_training_job(TrainingJobName=name)["TrainingJobStatus"] == "InProgress"
+
+
+def test_labels_of_any_length(make: Make, storage_url: str) -> None:
+    """A label may be longer than a tag's key; it is found all the same."""
+    label = f"{'a' * 60}.{'b' * 60}.{'c' * 60}.example/{'d' * 63}"
+    backend = make()
+    job = spec(storage_url, labels={label: "x", "empty": ""})
+    backend.submit(backend.plan(job))
+    assert [record.id for record in backend.list(JobQuery(labels={label: "x", "empty": ""}))] == [job.id]
+    assert list(backend.list(JobQuery(labels={label: "y"}))) == []
+    assert backend.describe(job.id).labels == job.labels
+
+
+def test_the_console(make: Make) -> None:
+    """A person who wants to see what SageMaker itself says finds the job there."""
+    url = make(region="eu-west-1").link("eta-tsaaaaaaaaaaa")
+    assert url == "https://eu-west-1.console.aws.amazon.com/sagemaker/home?region=eu-west-1#/jobs/eta-tsaaaaaaaaaaa"
+
+
+def test_pages(make: Make, storage_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pages are fetched as they are asked for, newest first."""
+    monkeypatch.setattr(finder, "_PAGE", 3)
+    backend = make()
+    name = f"pages-{abs(hash(storage_url))}"
+    ids = [backend.submit(backend.plan(spec(storage_url, name=name))).id for _ in range(8)]
+    assert [record.id for record in backend.list(JobQuery(name=name))] == ids[::-1]
+
+
+def test_long_texts_are_kept_whole(make: Make, storage_url: str) -> None:
+    """A variable of SageMaker holds 512 characters; a Decision and labels may have more."""
+    backend = make()
+    job = spec(storage_url, decision="é" * 1500, labels={f"label-{number}": "v" * 60 for number in range(30)})
+    backend.submit(backend.plan(job))
+    found = make().describe(job.id)
+    assert (found.decision, found.labels) == (job.decision, job.labels)

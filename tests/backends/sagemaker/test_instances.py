@@ -1,0 +1,89 @@
+"""From `Resources` to an instance type."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lyftlearn_sagemaker.options import read_options
+from lyftlearn_sagemaker.submission.instances import choose, instance_types
+from tests.backends.sagemaker.specs import GIB, resources
+
+
+def _choose(asked: Any, **instances: Any) -> Any:
+    options = read_options("sagemaker", {"instances": instances})
+    assert options.faults == ()
+    return choose(asked, options.job)
+
+
+@pytest.mark.parametrize(
+    ("asked", "instance"),
+    [
+        (resources(), "ml.c7i.large"),
+        (resources(16, 512), "ml.r5.24xlarge"),
+        (resources(4, 14), "ml.m5.xlarge"),
+        (resources(4, 16), "ml.r5.xlarge"),
+        (resources(1, 2, gpu=1), "ml.g4dn.xlarge"),
+        (resources(1, 2, gpu=1, gpu_type="A10G"), "ml.g5.xlarge"),
+        (resources(8, 60, gpu=8, gpu_type="NVIDIA H100"), "ml.p5.48xlarge"),
+    ],
+)
+def test_the_smallest_that_gives_it(asked: Any, instance: str) -> None:
+    """Shapes that no instance has, such as 16 CPUs with 512 GB, get one that has more."""
+    assert _choose(asked).instance == instance
+
+
+@given(st.floats(0.1, 128), st.floats(0.1, 700), st.floats(1, 1000), st.integers(0, 8))
+def test_a_choice_gives_at_least_what_was_asked(cpu: float, memory: float, disk: float, gpu: int) -> None:
+    """A job that was promised memory must not be killed for using it."""
+    asked = resources(cpu, memory, disk, gpu)
+    choice = _choose(asked)
+    if choice.instance is None:
+        assert "nearest" in choice.fault
+        return
+    instance = instance_types()[choice.instance]
+    assert instance.cpus >= cpu
+    assert instance.usable_memory(0.06) >= asked.memory
+    assert instance.gpus >= gpu
+    assert not instance.local_disk or instance.local_disk >= asked.disk
+    assert not instance.burstable
+    assert not instance.neuron
+
+
+def test_what_nothing_gives_names_the_nearest() -> None:
+    """`no` alone leaves the user to search a list of 225 names."""
+    fault = _choose(resources(200, 4000)).fault
+    assert fault.startswith("no allowed instance type gives this: the nearest is ml.r8i.96xlarge, which leaves ")
+    assert "4000.0Gi" in fault
+
+
+def test_allow_and_deny() -> None:
+    """Quotas are given for some families only; a type that is named in full is allowed whatever it is."""
+    assert _choose(resources(), allow=["ml.m5.*"]).instance == "ml.m5.large"
+    assert _choose(resources(), deny=["ml.c7i*", "ml.c8i*", "ml.c[4-7]*"]).instance == "ml.m5.large"
+    assert _choose(resources(), allow=["ml.t3.medium"]).instance == "ml.t3.medium"
+    assert "leave no instance type" in _choose(resources(), deny=["*"]).fault
+
+
+def test_prefer() -> None:
+    """What is preferred is taken where it fits, and does not stand in the way where it does not."""
+    assert _choose(resources(), prefer=["ml.r5.*"]).instance == "ml.r5.large"
+    assert _choose(resources(16, 512), prefer=["ml.c5.*"]).instance == "ml.r5.24xlarge"
+
+
+def test_pin() -> None:
+    """Whoever pins a type gets it, or hears why it is too small; nobody gets less than was asked for."""
+    assert _choose(resources(), pin="ml.m5.4xlarge").instance == "ml.m5.4xlarge"
+    assert _choose(resources(), pin="ml.p3.2xlarge").instance == "ml.p3.2xlarge", "not described, but it exists"
+    assert "has 4 CPUs, not 8" in _choose(resources(8), pin="ml.m5.xlarge").fault
+    assert "does not offer" in _choose(resources(), pin="ml.m9.tiny").fault
+
+
+def test_fixed_disks_are_large_enough() -> None:
+    """A volume's size can be asked for, a local disk's cannot."""
+    small, large = _choose(resources(gpu=1, disk=100)), _choose(resources(gpu=1, disk=1000))
+    assert small.instance == "ml.g4dn.xlarge"
+    assert instance_types()[large.instance].local_disk >= 1000 * GIB
