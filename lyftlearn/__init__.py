@@ -10,7 +10,7 @@ Everything here is frozen: a name, a parameter, a default or a meaning does not 
 """
 
 from lyftlearn._client import Client, default_client
-from lyftlearn._job import Job, Notebook, Trial, TuningJob
+from lyftlearn._jobs.job import Job, Notebook, Trial, TuningJob
 from lyftlearn.errors import (
     AccessDenied,
     BackendUnavailable,

@@ -14,7 +14,7 @@ from itertools import islice
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
-from lyftlearn._job import HANDLES, Job, Notebook, TuningJob, moment
+from lyftlearn._jobs.job import HANDLES, Job, Notebook, TuningJob, moment
 from lyftlearn.errors import InvalidJob, LyftLearnError
 from lyftlearn.types import (
     JSON,
@@ -30,10 +30,10 @@ from lyftlearn.types import (
 )
 
 if TYPE_CHECKING:
-    from lyftlearn._connection import Connection
-    from lyftlearn._prepare import Submission
+    from lyftlearn._jobs.watcher import Connection
     from lyftlearn._registry import Registry
-    from lyftlearn._world import World
+    from lyftlearn._session import World
+    from lyftlearn._submission.preparation import Submission
     from lyftlearn.backend import JobQuery, JobRecord
     from lyftlearn.config import Config
     from lyftlearn.events import Progress
@@ -249,7 +249,7 @@ class Client:
         progress: bool | None = None,
     ) -> list[JobState]:
         """Wait for all; then `check` raises for the first, in the order given, that did not succeed."""
-        from lyftlearn._waiting import wait  # noqa: PLC0415 - brings what draws
+        from lyftlearn._jobs.wait import wait  # noqa: PLC0415 - brings what draws
 
         return wait(jobs, timeout, check=check, on_update=on_update, progress=progress)
 
@@ -286,7 +286,7 @@ class Client:
     def _opened(self) -> World:
         with self._lock:
             if self._world is None:
-                from lyftlearn._world import World  # noqa: PLC0415 - an import of lyftlearn does not pay for it
+                from lyftlearn._session import World  # noqa: PLC0415 - an import of lyftlearn does not pay for it
                 from lyftlearn.config import load  # noqa: PLC0415 - as above
 
                 self._world = World(load(self._given))

@@ -11,7 +11,7 @@ import threading
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
-from lyftlearn._ids import ALPHABET, default_letter
+from lyftlearn._contract.ids import ALPHABET, default_letter
 from lyftlearn.backend import Backend, BackendSettings
 from lyftlearn.errors import LyftLearnError
 

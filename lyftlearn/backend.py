@@ -17,12 +17,12 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from lyftlearn._bundle import bundle
-from lyftlearn._ids import new_id
-from lyftlearn._report import Report, read_report
-from lyftlearn._spec import JobSpec, Quantities, Source
+from lyftlearn._contract.bundle import bundle
+from lyftlearn._contract.ids import new_id
+from lyftlearn._contract.report import Report, read_report
+from lyftlearn._contract.runtime_archive import runtime_archive
+from lyftlearn._contract.spec import JobSpec, Quantities, Source
 from lyftlearn._storage import Storage, open_storage
-from lyftlearn._zipapp import runtime_archive
 from lyftlearn.errors import JobNotFound
 from lyftlearn.events import JobEvent
 from lyftlearn.types import JobKind, JobStatus

@@ -22,7 +22,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from lyftlearn._job import Job
+    from lyftlearn._jobs.job import Job
     from lyftlearn.types import JobState
 
 

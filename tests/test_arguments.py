@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import lyftlearn
-from lyftlearn._arguments import Arguments, check
-from lyftlearn._json_text import MAX_BYTES
+from lyftlearn._call.arguments import Arguments, check
+from lyftlearn._call.json_text import MAX_BYTES
 from lyftlearn.types import JobKind
 
 MINIMAL: dict[str, Any] = {"model": "eta", "command": ["true"], "resources": None}

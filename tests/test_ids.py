@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lyftlearn._ids import ALPHABET, OWN_LETTERS, new_id, parse
+from lyftlearn._contract.ids import ALPHABET, OWN_LETTERS, new_id, parse
 from lyftlearn.types import JobKind
 
 # RFC 1035, 2.3.1, in lower case; SageMaker's TrainingJobName is a superset of it.

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 import lyftlearn
-from lyftlearn._job import Job
+from lyftlearn._jobs.job import Job
 from lyftlearn.backend import JobRecord
 from lyftlearn.events import JobEvent
 

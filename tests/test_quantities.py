@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from lyftlearn._quantities import duration, quantity, readable
+from lyftlearn._text.quantities import duration, quantity, readable
 
 
 @pytest.mark.parametrize(

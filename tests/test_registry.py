@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from lyftlearn._ids import ALPHABET, OWN_LETTERS, default_letter
+from lyftlearn._contract.ids import ALPHABET, OWN_LETTERS, default_letter
 from lyftlearn._registry import Registry
 from lyftlearn.config import Config, load
 from lyftlearn.errors import LyftLearnError

@@ -11,9 +11,9 @@ from queue import Empty, SimpleQueue
 import pytest
 
 import lyftlearn
-from lyftlearn._connection import Connection
-from lyftlearn._job import Job
-from lyftlearn._waiting import wait
+from lyftlearn._jobs.job import Job
+from lyftlearn._jobs.wait import wait
+from lyftlearn._jobs.watcher import Connection
 from lyftlearn.backend import (
     Backend,
     Capabilities,
@@ -191,7 +191,7 @@ def test_listeners_leave_nothing_behind(backend: Scripted, connection: Connectio
 
 def test_what_was_heard_is_bounded(connection: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
     """A process that waits for jobs all year must not grow with every one of them."""
-    monkeypatch.setattr("lyftlearn._connection._MOST_REMEMBERED", 10)
+    monkeypatch.setattr("lyftlearn._jobs.watcher._MOST_REMEMBERED", 10)
     for number in range(100):
         connection.listen(f"job-{number}", lambda _: None)()
     assert len(connection._followed) <= 10

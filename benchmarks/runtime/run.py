@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import measure
-from lyftlearn._zipapp import runtime_archive
+from lyftlearn._contract.runtime_archive import runtime_archive
 
 MARK = "import sys, time\nnow = time.monotonic_ns()\nopen(sys.argv[-1], 'w').write(str(now))\n"
 RATE = 20_000

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lyftlearn import _views
 from lyftlearn._client import Client
+from lyftlearn._jobs import views
 from lyftlearn.cli import _output, _waiting
 from lyftlearn.cli._exit_codes import ExitCode
 
 if TYPE_CHECKING:
-    from lyftlearn._job import Job
+    from lyftlearn._jobs.job import Job
     from lyftlearn.cli._invocation import Invocation
 
 
@@ -20,7 +20,7 @@ def jobs(invocation: Invocation) -> ExitCode:
     if invocation.json:
         _output.document([_output.job_document(job) for job in found])
     elif found:
-        _output.table(_views.COLUMNS, [_views.row(job) for job in found])
+        _output.table(views.COLUMNS, [views.row(job) for job in found])
     else:
         _output.note("no jobs")
     return ExitCode.DONE
@@ -76,7 +76,7 @@ def stop(invocation: Invocation) -> ExitCode:
     if invocation.json:
         _output.document([_output.job_document(job) for job in found])
     else:
-        for line in _views.aligned([(job.id, _views.status_text(job.state)) for job in found]):
+        for line in views.aligned([(job.id, views.status_text(job.state)) for job in found]):
             _output.say(line)
     return ExitCode.DONE
 
@@ -107,14 +107,14 @@ def _job_facts(job: Job) -> dict[str, str]:
         "id": job.id,
         "name": job.name,
         "kind": str(job.kind),
-        "status": _views.status_text(state),
+        "status": views.status_text(state),
         "exit code": "" if state.exit_code is None else str(state.exit_code),
         "attempt": str(state.attempt),
         **{
             name: time.astimezone().isoformat(sep=" ", timespec="seconds") if time else ""
             for name, time in times.items()
         },
-        "duration": _views.duration_text(state),
+        "duration": views.duration_text(state),
         "labels": ", ".join(f"{name}={value}" for name, value in job.labels.items()),
         **{f"output {name}": uri for name, uri in job.outputs.items()},
     }

@@ -8,14 +8,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lyftlearn import _views, ops
+from lyftlearn import ops
 from lyftlearn._client import Client
+from lyftlearn._jobs import views
 from lyftlearn.cli import _output
 from lyftlearn.cli._exit_codes import ExitCode
 
 if TYPE_CHECKING:
-    from lyftlearn._findings import Guard, Progress, Reason, Report, Status
-    from lyftlearn._statistics import Interval
+    from lyftlearn._migration.results import Guard, Progress, Reason, Report, Status
+    from lyftlearn._migration.statistics import Interval
     from lyftlearn.cli._invocation import Invocation
 
 _NOTHING = "no submissions are journalled in this time"
@@ -71,10 +72,10 @@ def _since(invocation: Invocation) -> dict[str, Any]:
 
 
 def _write_page(path: Path, found: Report, status: Status) -> None:
-    from lyftlearn import _migration_page  # noqa: PLC0415 - only for those who want a page
+    from lyftlearn._migration import page  # noqa: PLC0415 - only for those who want a page
 
     draft = path.with_name(f".{path.name}.{os.getpid()}")
-    draft.write_text(_migration_page.page(found, status), encoding="utf-8")
+    draft.write_text(page.page(found, status), encoding="utf-8")
     draft.replace(path)
     _output.note(f"written to {path}")
 
@@ -92,7 +93,7 @@ def _show_report(found: Report) -> None:
 
 def _show_reason(reason: Reason) -> None:
     times = f"{reason.count} time{'s' if reason.count > 1 else ''}"
-    _output.say(f"\n{reason.path}: {_views.printable(reason.problem)}")
+    _output.say(f"\n{reason.path}: {views.printable(reason.problem)}")
     _output.say(f"  {times}{'' if reason.standing else ', no longer'}; models {', '.join(reason.models)}")
 
 
@@ -102,7 +103,7 @@ def _show_status(found: Status) -> None:
     for one in (one for one in found.total.comparisons if one.differences):
         _output.say(f"\n{one.job_id} and its shadow {one.shadow_id} differ:")
         for difference in one.differences:
-            _output.say(f"  {_views.printable(difference)}")
+            _output.say(f"  {views.printable(difference)}")
     alike = sum(not one.differences for one in found.total.comparisons)
     _output.say(f"\nshadows compared: {len(found.total.comparisons)}, of which alike: {alike}")
     _output.say(f"jobs without a known end: {found.unsettled}")
@@ -118,8 +119,8 @@ def _rows(found: Status, of: Progress) -> list[tuple[str, ...]]:
             str(side.jobs),
             "" if share is None else f"{share:.0%}",
             _interval(side.success_rate, "{:.0%}".format),
-            _interval(side.start_up, _views.time_text),
-            _interval(side.duration, _views.time_text),
+            _interval(side.start_up, views.time_text),
+            _interval(side.duration, views.time_text),
         )
         for label, side, share in sides
         if side.jobs

@@ -7,8 +7,9 @@ import json
 import sys
 from typing import TYPE_CHECKING, Any
 
-from lyftlearn import _views, ops
+from lyftlearn import ops
 from lyftlearn._client import Client
+from lyftlearn._jobs import views
 from lyftlearn.backend import Capability, Verdict
 from lyftlearn.cli import _output, _submit_commands, _yaml
 from lyftlearn.cli._exit_codes import ExitCode
@@ -93,7 +94,7 @@ def _show_plan(made: Plan) -> None:
     short = sys.stdout.isatty()
     decision = json.loads(made.spec.decision)
     facts = {"id": made.spec.id, "backend": made.backend, "because": decision.get("reason", "")}
-    _comment("\n".join(_views.aligned([(name, _views.printable(value)) for name, value in facts.items() if value])))
+    _comment("\n".join(views.aligned([(name, views.printable(value)) for name, value in facts.items() if value])))
     for path, problem in made.faults:
         _comment(f"fault in {path}: {problem}")
     for note in made.notes:

@@ -9,12 +9,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from lyftlearn import _views
+from lyftlearn._jobs import views
 from lyftlearn.cli._exit_codes import exit_code
 from lyftlearn.errors import BackendUnavailable, Conflict, InvalidJob, JobFailed, JobStopped, WaitTimeout
 
 if TYPE_CHECKING:
-    from lyftlearn._job import Job
+    from lyftlearn._jobs.job import Job
 
 _LEAST = 8  # what the last column of a table gets at least; a narrow terminal then wraps lines
 _ANY = 10_000
@@ -68,15 +68,15 @@ def lines(texts: Iterable[str], *, as_json: bool, flush: bool) -> None:
 
 def facts(pairs: Mapping[str, str]) -> None:
     """Print names and values, aligned; what is empty is left out."""
-    rows = [(name, _views.printable(value)) for name, value in pairs.items() if value]
-    for line in _views.aligned(rows):
+    rows = [(name, views.printable(value)) for name, value in pairs.items() if value]
+    for line in views.aligned(rows):
         say(line)
 
 
 def quote(text: str) -> None:
     """Print what a job said, indented, after an empty line; nothing if it said nothing."""
     for line in ["", *text.splitlines()] if text else []:
-        say(f"  {_views.printable(line)}".rstrip())
+        say(f"  {views.printable(line)}".rstrip())
 
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
@@ -85,7 +85,7 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     if sys.stdout is not None and sys.stdout.isatty():
         _draw_table(heads, texts)
     else:
-        for line in _views.aligned([heads, *texts]):
+        for line in views.aligned([heads, *texts]):
             say(line)
 
 

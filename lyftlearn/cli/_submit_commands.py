@@ -6,12 +6,12 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from lyftlearn._client import Client
-from lyftlearn._ids import parse
+from lyftlearn._contract.ids import parse
 from lyftlearn.cli import _output, _waiting
 from lyftlearn.cli._exit_codes import ExitCode
 
 if TYPE_CHECKING:
-    from lyftlearn._job import Job
+    from lyftlearn._jobs.job import Job
     from lyftlearn.cli._invocation import Invocation
 
 

@@ -6,14 +6,15 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from lyftlearn import _progress, _views
+from lyftlearn._jobs import views
+from lyftlearn._jobs.progress import should_display
 from lyftlearn.cli import _output
 from lyftlearn.cli._exit_codes import ExitCode
 from lyftlearn.errors import JobFailed, JobStopped
 from lyftlearn.types import JobState, JobStatus
 
 if TYPE_CHECKING:
-    from lyftlearn._job import Job
+    from lyftlearn._jobs.job import Job
 
 
 class Detached(KeyboardInterrupt):
@@ -45,7 +46,7 @@ def report_ends(jobs: Sequence[Job], states: Sequence[JobState], *, drawn: bool)
     """Say how each job ended, unless a progress line did. Raises for the first that did not succeed."""
     for job, state in zip(jobs, states, strict=True):
         if not drawn and state.status is JobStatus.SUCCEEDED:
-            _output.note(f"{job.id} succeeded after {_views.duration_text(state)}")
+            _output.note(f"{job.id} succeeded after {views.duration_text(state)}")
     for job, state in zip(jobs, states, strict=True):
         if state.status is JobStatus.FAILED:
             raise JobFailed(job, state)
@@ -56,4 +57,4 @@ def report_ends(jobs: Sequence[Job], states: Sequence[JobState], *, drawn: bool)
 
 def draws_progress(progress: bool | None) -> bool:
     """Whether a wait draws its progress."""
-    return _progress.wanted(progress)
+    return should_display(progress)

@@ -12,7 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, TypeAlias
 
-from lyftlearn._job import Job
+from lyftlearn._jobs.job import Job
 from lyftlearn.parity import probe, scenes
 from lyftlearn.parity.redaction import Redactor
 from lyftlearn.types import JSON, JobState, JobStatus

@@ -6,12 +6,12 @@ import weakref
 from typing import TYPE_CHECKING
 
 from lyftlearn._client import Client
-from lyftlearn._world import World
+from lyftlearn._session import World
 from lyftlearn.config import Config
 from lyftlearn.rollout import Decision
 
 if TYPE_CHECKING:
-    from lyftlearn._arguments import Arguments
+    from lyftlearn._call.arguments import Arguments
 
 _WHO = "lyftlearn parity"
 

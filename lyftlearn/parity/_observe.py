@@ -14,8 +14,8 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from lyftlearn._client import Client
-from lyftlearn._quantities import duration
 from lyftlearn._storage import open_storage
+from lyftlearn._text.quantities import duration
 from lyftlearn.config import Config
 from lyftlearn.errors import InvalidJob
 from lyftlearn.parity import _lines, _trials

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib.resources import files
 
-from lyftlearn import _views
+from lyftlearn._jobs import views
 from lyftlearn.parity import _tally
 from lyftlearn.parity._model import HOLDING, SEVERITY, Cell, Parity, Row, Verdict
 from lyftlearn.parity._values import difference, excerpt
@@ -54,7 +54,7 @@ def page(parity: Parity) -> str:
 
 
 def _text(text: str) -> str:
-    return _views.escape(_views.printable(text))
+    return views.escape(views.printable(text))
 
 
 def _top(parity: Parity, title: str) -> str:
@@ -68,7 +68,7 @@ def _top(parity: Parity, title: str) -> str:
         f'<h1>{_text(title)}</h1><div class="banner {_css(kind)}">{banner}{failure}</div>'
         f"<p>The same jobs ran on every backend. What their programs saw is held, fact by fact, against what "
         f"they see on <b>{_text(parity.reference)}</b>.</p>{command}"
-        f'<p class="faint">{_text(when)}, {_views.time_text(parity.seconds)}, lyftlearn {_text(parity.version)}</p>'
+        f'<p class="faint">{_text(when)}, {views.time_text(parity.seconds)}, lyftlearn {_text(parity.version)}</p>'
     )
 
 

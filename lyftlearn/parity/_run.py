@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from lyftlearn._client import Client
-from lyftlearn._job import Job
+from lyftlearn._jobs.job import Job
 from lyftlearn.errors import BackendUnavailable, LyftLearnError, QuotaExceeded, WaitTimeout
 from lyftlearn.parity._collectors import Facts, NotObserved, ProbeContext, mask
 from lyftlearn.parity._trials import Trial, is_running

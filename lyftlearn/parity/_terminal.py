@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from lyftlearn import _views
+from lyftlearn._jobs import views
 from lyftlearn.parity import _tally
 from lyftlearn.parity._model import HOLDING, SEVERITY, Parity, Row, Verdict
 from lyftlearn.parity._values import excerpt
@@ -67,11 +67,11 @@ def lines(parity: Parity, width: int) -> Iterator[Line]:
 
 
 def _line(*parts: tuple[str, str]) -> Line:
-    return Line(tuple((_views.printable(text), style) for text, style in parts))
+    return Line(tuple((views.printable(text), style) for text, style in parts))
 
 
 def _backends(parity: Parity) -> Iterator[Line]:
-    yield _line((f"held against {parity.reference}, in {_views.time_text(parity.seconds)}:", _PLAIN))
+    yield _line((f"held against {parity.reference}, in {views.time_text(parity.seconds)}:", _PLAIN))
     names = max(map(len, parity.backends), default=0)
     for name, counts in _tally.by_backend(parity).items():
         mark = _mark(max((verdict for verdict in counts), key=SEVERITY.index, default=Verdict.EQUAL))

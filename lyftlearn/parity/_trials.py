@@ -18,7 +18,7 @@ from lyftlearn.parity._collectors import Collector, Facts, ProbeContext
 from lyftlearn.types import JobStatus, Resources
 
 if TYPE_CHECKING:
-    from lyftlearn._job import Job
+    from lyftlearn._jobs.job import Job
 
 SUBJECTS: Mapping[str, str] = {
     "arguments": "what a command's words become, odd quoting included",

@@ -17,7 +17,8 @@ from typing import cast
 import pytest
 from rich.console import Console
 
-from lyftlearn import JobStatus, _progress, _views
+from lyftlearn import JobStatus
+from lyftlearn._jobs import progress, views
 
 from .conftest import PATIENCE, CommandLine, as_from_a_terminal
 from .seen import job
@@ -127,8 +128,8 @@ def test_without_a_terminal_nothing_is_drawn_unasked(lyftlearn: CommandLine, wor
 
 def test_the_callers_wish_comes_first() -> None:
     """`progress=False` at a terminal means no line, `progress=True` without one means lines."""
-    assert _progress.wanted(True) is True
-    assert _progress.wanted(False) is False
+    assert progress.should_display(True) is True
+    assert progress.should_display(False) is False
 
 
 def test_many_jobs_are_counted_and_the_troubled_ones_shown() -> None:
@@ -136,7 +137,7 @@ def test_many_jobs_are_counted_and_the_troubled_ones_shown() -> None:
     jobs = [job(JobStatus.SUCCEEDED, id=f"good-{number}") for number in range(20)]
     jobs += [job(JobStatus.FAILED, id="bad"), job(JobStatus.RUNNING, id="busy")]
     text = io.StringIO()
-    Console(file=text, width=100).print(_progress._drawn(jobs, _progress._states(jobs), _progress._Spinner()))
+    Console(file=text, width=100).print(progress._drawn(jobs, progress._states(jobs), progress._Spinner()))
     lines = text.getvalue().splitlines()
     assert len(lines) == 11
     assert "bad" in text.getvalue()
@@ -157,12 +158,12 @@ def test_a_notebook_shows_one_output_that_is_replaced(monkeypatch: pytest.Monkey
     shell = SimpleNamespace(has_trait=lambda name: name == "kernel")
     monkeypatch.setitem(sys.modules, "IPython", cast("ModuleType", SimpleNamespace(get_ipython=lambda: shell)))
     monkeypatch.setitem(sys.modules, "IPython.display", cast("ModuleType", display))
-    assert _progress.wanted(None)
+    assert progress.should_display(None)
     seen = job()
-    with _progress.follow([seen]) as on_update:
+    with progress.live_display([seen]) as on_update:
         on_update(seen, seen.state)
     assert shown
-    assert set(shown) == {_views.jobs_html([seen])}
+    assert set(shown) == {views.jobs_html([seen])}
 
 
 def test_nothing_is_loaded_to_draw_where_nothing_is_drawn(lyftlearn: CommandLine) -> None:

@@ -7,7 +7,8 @@ from html.parser import HTMLParser
 
 import pytest
 
-from lyftlearn import JobStatus, _views
+from lyftlearn import JobStatus
+from lyftlearn._jobs import views
 
 from .seen import BEGAN, job
 
@@ -43,14 +44,14 @@ class Page(HTMLParser):
 @pytest.mark.parametrize("status", JobStatus)
 def test_a_card_shows_what_was_observed(status: JobStatus) -> None:
     """Every status has its card: a new one without a colour would break notebooks."""
-    page = Page(_views.job_html(job(status, "last words", labels={"team": "eta"})))
+    page = Page(views.job_html(job(status, "last words", labels={"team": "eta"})))
     for text in ("eta-tlaaaaaaaaaaa", str(status), "train", "last words", "team=eta"):
         assert text in page.text
 
 
 def test_a_failed_jobs_card_says_why() -> None:
     """Reason, exit code and duration are the first three questions."""
-    text = Page(_views.job_html(job(JobStatus.FAILED))).text
+    text = Page(views.job_html(job(JobStatus.FAILED))).text
     for fact in ("reason user-error", "exit code 3", "duration 2m 05s"):
         assert fact in text
 
@@ -59,7 +60,7 @@ def test_a_failed_jobs_card_says_why() -> None:
 def test_what_a_job_says_is_never_markup(attack: str) -> None:
     """A job's output ends in its message: it must not run in the notebook of who looks at it."""
     seen = job(JobStatus.FAILED, attack, name=attack, labels={attack: attack})
-    for html in (_views.job_html(seen), _views.jobs_html([seen])):
+    for html in (views.job_html(seen), views.jobs_html([seen])):
         page = Page(html)
         assert attack in page.text
         assert {"script", "img"}.isdisjoint(page.tags)
@@ -68,7 +69,7 @@ def test_what_a_job_says_is_never_markup(attack: str) -> None:
 
 def test_views_carry_their_style_and_load_nothing() -> None:
     """Notebooks are read offline, and sanitizers remove style sheets."""
-    html = _views.job_html(job()) + _views.jobs_html([job()])
+    html = views.job_html(job()) + views.jobs_html([job()])
     assert {"style", "link", "script"}.isdisjoint(Page(html).tags)
     assert "url(" not in html
     assert "background:#fff" not in html
@@ -76,24 +77,24 @@ def test_views_carry_their_style_and_load_nothing() -> None:
 
 def test_a_table_of_no_jobs_says_so() -> None:
     """An empty table looks like a fault."""
-    assert Page(_views.jobs_html([])).text == "no jobs"
+    assert Page(views.jobs_html([])).text == "no jobs"
 
 
 def test_a_table_has_a_row_for_each_job() -> None:
     """A table is for many."""
-    assert Page(_views.jobs_html([job(), job(JobStatus.FAILED), job(JobStatus.PENDING)])).tags.count("tr") == 4
+    assert Page(views.jobs_html([job(), job(JobStatus.FAILED), job(JobStatus.PENDING)])).tags.count("tr") == 4
 
 
 def test_a_row_stays_a_row() -> None:
     """A newline or an escape sequence in a message must not rearrange somebody's terminal."""
-    row = _views.row(job(JobStatus.FAILED, "one\ntwo\x1b[31m\r\u202e\x07"))
+    row = views.row(job(JobStatus.FAILED, "one\ntwo\x1b[31m\r\u202e\x07"))
     assert "".join(row).isprintable()
 
 
 def test_a_row_ends_with_the_reason_and_the_last_line() -> None:
     """Of a traceback in a table, the line that names the error is worth its place."""
     said = "Traceback (most recent call last):\n  File 'train.py', line 3\nValueError: no data\n\n"
-    assert _views.row(job(JobStatus.FAILED, said))[-1] == "user-error: ValueError: no data"
+    assert views.row(job(JobStatus.FAILED, said))[-1] == "user-error: ValueError: no data"
 
 
 @pytest.mark.parametrize(
@@ -102,21 +103,21 @@ def test_a_row_ends_with_the_reason_and_the_last_line() -> None:
 )
 def test_durations_show_their_two_largest_units(seconds: float, text: str) -> None:
     """Nobody wants seconds of a job of two days, nor `0:00:07`; a clock that goes back must not show."""
-    assert _views.elapsed(timedelta(seconds=seconds)) == text
+    assert views.elapsed(timedelta(seconds=seconds)) == text
 
 
 def test_a_running_jobs_duration_counts_until_now() -> None:
     """It is what the live line shows."""
-    assert _views.duration_text(job().state, BEGAN + timedelta(seconds=7)) == "7s"
-    assert _views.duration_text(job(JobStatus.PENDING).state) == "-"
+    assert views.duration_text(job().state, BEGAN + timedelta(seconds=7)) == "7s"
+    assert views.duration_text(job(JobStatus.PENDING).state) == "-"
 
 
 def test_columns_are_aligned() -> None:
     """Plain tables are read by people and by `awk` alike."""
-    assert _views.aligned([("a", "bb", "c"), ("aaa", "b", "")]) == ["a    bb  c", "aaa  b"]
+    assert views.aligned([("a", "bb", "c"), ("aaa", "b", "")]) == ["a    bb  c", "aaa  b"]
 
 
 def test_a_card_links_to_the_console() -> None:
     """Who looks for more than the card says should not have to search for the job a second time."""
-    assert '<a href="https://console/x?a=1&amp;b=2">' in _views.job_html(job(), "https://console/x?a=1&b=2")
-    assert "<a " not in _views.job_html(job())
+    assert '<a href="https://console/x?a=1&amp;b=2">' in views.job_html(job(), "https://console/x?a=1&b=2")
+    assert "<a " not in views.job_html(job())

@@ -34,7 +34,7 @@ def plugins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture(autouse=True)
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Wait for the background as long as a busy machine may need."""
-    monkeypatch.setattr("lyftlearn._background._SECONDS_TO_FINISH", 120.0)
+    monkeypatch.setattr("lyftlearn._migration.background._SECONDS_TO_FINISH", 120.0)
 
 
 @pytest.fixture

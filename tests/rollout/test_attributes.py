@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from lyftlearn._attributes import repository
-from lyftlearn._flags import Flags
-from lyftlearn._last_known import LastKnown
-from lyftlearn._stages import Stage
 from lyftlearn.config import Config, load
 from lyftlearn.errors import InvalidJob
+from lyftlearn.rollout.flag_cache import LastKnown
+from lyftlearn.rollout.flags import Flags
+from lyftlearn.rollout.stage import Stage
+from lyftlearn.rollout.targeting import repository
 
 FLAGS = Path(__file__).parents[2] / "docs" / "how-to" / "migration" / "flags.json"
 

@@ -14,8 +14,8 @@ import sqlalchemy as sa
 
 import lyftlearn
 from lyftlearn import ops
-from lyftlearn._findings import Compared, Report, Status
-from lyftlearn._journal import comparisons, outcomes, rehearsals, submissions
+from lyftlearn._migration.journal import comparisons, outcomes, rehearsals, submissions
+from lyftlearn._migration.results import Compared, Report, Status
 from lyftlearn.errors import BackendUnavailable, LyftLearnError
 
 from .conftest import Make
@@ -158,7 +158,7 @@ def test_a_shadow_that_fails_is_nobodys_failure(
     plugins: Path, make: Make, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The caller's job ends as it would have; that the shadow was refused is in the journal."""
-    monkeypatch.setattr("lyftlearn._submit._PAUSES", (0.0,))
+    monkeypatch.setattr("lyftlearn._submission.submitter._PAUSES", (0.0,))
     client = make("shadow", new={"faults": {kind: 1}}, **ETA)
     assert client.train("eta", command="true").wait().status == "succeeded"
     shadow = settled(client).total.shadow
@@ -313,8 +313,8 @@ def test_the_journal_of_a_shadow_names_its_job(plugins: Path, make: Make) -> Non
 
 SUBMITS = """
 import json, sys
-import lyftlearn, lyftlearn._background
-lyftlearn._background._SECONDS_TO_FINISH = 120.0
+import lyftlearn, lyftlearn._migration.background
+lyftlearn._migration.background._SECONDS_TO_FINISH = 120.0
 lyftlearn.Client(config=json.loads(sys.argv[1])).train("eta", command="true")
 """
 POOLED = """

@@ -22,10 +22,10 @@ from openfeature.flag_evaluation import FlagResolutionDetails, Reason
 from openfeature.provider import Metadata
 from openfeature.provider.in_memory_provider import InMemoryProvider
 
-from lyftlearn._stages import Stage
 from lyftlearn.config import load
 from lyftlearn.errors import InvalidJob
 from lyftlearn.rollout import Decision, Rollout
+from lyftlearn.rollout.stage import Stage
 
 DOCUMENTED = Path(__file__).parents[2] / "docs" / "how-to" / "migration" / "flags.json"
 OLD, NEW = "local-kubernetes", "local-sagemaker"

@@ -34,7 +34,7 @@ def decision_of(home: Path, backend: str) -> dict[str, Any]:
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Repeat at once what got no answer."""
-    monkeypatch.setattr("lyftlearn._submit._PAUSES", (0.0, 0.0))
+    monkeypatch.setattr("lyftlearn._submission.submitter._PAUSES", (0.0, 0.0))
 
 
 @pytest.mark.parametrize("key", [None, "nightly"])
@@ -123,8 +123,8 @@ def test_a_side_that_is_away_is_named_and_the_list_goes_on(plugins: Path, make: 
 
 CALLER = """
 import json, os, random, sys
-import lyftlearn, lyftlearn._submit
-lyftlearn._submit._PAUSES = (0.0, 0.01)
+import lyftlearn, lyftlearn._submission.submitter
+lyftlearn._submission.submitter._PAUSES = (0.0, 0.01)
 chance = random.Random(os.environ["SEED"])
 config = json.loads(sys.argv[1])
 stages = ["off", "rehearse", "live", "complete"]

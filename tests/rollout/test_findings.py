@@ -15,8 +15,9 @@ from typing import Any
 
 import pytest
 
-from lyftlearn import Client, _statistics, ops
-from lyftlearn._journal import Journal, Outcome, Rehearsed, Submitted
+from lyftlearn import Client, ops
+from lyftlearn._migration import statistics
+from lyftlearn._migration.journal import Journal, Outcome, Rehearsed, Submitted
 from lyftlearn.errors import InvalidJob
 
 NOW = datetime.now(UTC)
@@ -74,50 +75,50 @@ def filled(journal: Journal, jobs: Iterable[list[Any]]) -> None:
 )
 def test_wilsons_interval(successes: int, of: int, low: float, high: float) -> None:
     """The values are those of scipy's `binomtest(...).proportion_ci(method="wilson")`."""
-    found = _statistics.rate(successes, of)
+    found = statistics.rate(successes, of)
     assert found is not None
     assert [found.low, found.high] == pytest.approx([low, high], abs=1e-6)
 
 
 def test_no_rate_without_jobs() -> None:
     """Nothing of nothing is no hundred percent."""
-    assert _statistics.rate(0, 0) is None
+    assert statistics.rate(0, 0) is None
 
 
 @pytest.mark.parametrize(("count", "rank"), [(6, 1), (8, 1), (9, 2), (10, 2), (20, 6), (50, 18), (100, 40)])
 def test_interval_of_the_median(count: int, rank: int) -> None:
     """The ranks are those of the sign test's tables at 95 %: with n = 20, the 6th and the 15th value."""
-    found = _statistics.middle([float(value) for value in range(count, 0, -1)])
+    found = statistics.middle([float(value) for value in range(count, 0, -1)])
     assert found is not None
     assert (found.value, found.low, found.high) == ((count + 1) / 2, rank, count + 1 - rank)
 
 
 def test_few_times_have_no_interval() -> None:
     """Of five values none is surely below the median: a page must not pretend to know."""
-    assert _statistics.middle([3.0, 1.0, 2.0]) == _statistics.Interval(2.0, None, None)
+    assert statistics.middle([3.0, 1.0, 2.0]) == statistics.Interval(2.0, None, None)
 
 
 def test_fishers_tea() -> None:
     """The lady tasting tea: 3 of 4 cups right is 17/70, and 4 of 4 is 1/70."""
-    assert _statistics.fails_more([(4, 1, 4, 3)]) == pytest.approx(17 / 70)
-    assert _statistics.fails_more([(4, 0, 4, 4)]) == pytest.approx(1 / 70)
+    assert statistics.fails_more([(4, 1, 4, 3)]) == pytest.approx(17 / 70)
+    assert statistics.fails_more([(4, 0, 4, 4)]) == pytest.approx(1 / 70)
 
 
 def test_models_are_compared_with_themselves() -> None:
     """A model that always fails, moved alone, must not make the new side look bad (Simpson's paradox)."""
     steady, hopeless = (100, 0, 100, 0), (20, 20, 80, 80)
-    assert _statistics.fails_more([steady, hopeless]) == pytest.approx(1)
-    assert _statistics.fails_more([(120, 20, 180, 80)]) < 1e-6
+    assert statistics.fails_more([steady, hopeless]) == pytest.approx(1)
+    assert statistics.fails_more([(120, 20, 180, 80)]) < 1e-6
 
 
 def test_strata_add_up() -> None:
     """Two models with one more failure each are together more than either: the sum of two hypergeometrics, by hand."""
-    assert _statistics.fails_more([(1, 0, 1, 1), (1, 0, 1, 1)]) == pytest.approx(1 / 4)
+    assert statistics.fails_more([(1, 0, 1, 1), (1, 0, 1, 1)]) == pytest.approx(1 / 4)
 
 
 def test_many_jobs_are_counted_quickly_and_surely() -> None:
     """A platform's month: numbers whose factorials no float holds."""
-    assert _statistics.fails_more([(100_000, 1000, 100_000, 1000)]) == pytest.approx(0.5, abs=0.02)
+    assert statistics.fails_more([(100_000, 1000, 100_000, 1000)]) == pytest.approx(0.5, abs=0.02)
 
 
 def test_status_of_both_sides(client: Client, journal: Journal) -> None:
@@ -126,11 +127,11 @@ def test_status_of_both_sides(client: Client, journal: Journal) -> None:
     filled(journal, (ran(number, NEW, status="failed" if number < 8 else "succeeded") for number in range(40)))
     total = ops.migration_status(client=client).total
     assert (total.share, total.old.jobs, total.new.jobs, total.new.failed) == (0.4, 60, 40, 8)
-    assert (total.old.success_rate, total.new.success_rate) == (_statistics.rate(60, 60), _statistics.rate(32, 40))
+    assert (total.old.success_rate, total.new.success_rate) == (statistics.rate(60, 60), statistics.rate(32, 40))
     assert total.old.start_up is not None
     assert total.new.start_up is not None
     assert (total.old.start_up.value, total.new.start_up.value) == (20, 60)
-    assert total.new.duration == _statistics.middle([100.0 + number for number in range(8, 40)])
+    assert total.new.duration == statistics.middle([100.0 + number for number in range(8, 40)])
 
 
 def test_status_of_each_model(client: Client, journal: Journal) -> None:
@@ -172,7 +173,7 @@ def test_a_guard_judges(client: Client, journal: Journal, old: int, new: int, ve
     failing(journal, old, new)
     found = ops.migration_guard(client=client)
     assert (found.verdict, found.worse) == (verdict, verdict == "worse")
-    assert found.p_all == pytest.approx(_statistics.fails_more([(50, old, 50, new)]))
+    assert found.p_all == pytest.approx(statistics.fails_more([(50, old, 50, new)]))
 
 
 def test_a_guard_sees_the_platform_behind_the_users_errors(client: Client, journal: Journal) -> None:

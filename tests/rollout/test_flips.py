@@ -9,7 +9,7 @@ from collections import Counter
 from pathlib import Path
 
 from lyftlearn import Client, ops
-from lyftlearn._stages import Stage
+from lyftlearn.rollout.stage import Stage
 
 from .conftest import Make
 

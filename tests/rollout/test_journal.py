@@ -17,8 +17,8 @@ import pytest
 import sqlalchemy as sa
 
 from lyftlearn import Client, ops
-from lyftlearn._background import Background
-from lyftlearn._journal import Journal, Outcome, Rehearsed, Submitted, submissions
+from lyftlearn._migration.background import Background
+from lyftlearn._migration.journal import Journal, Outcome, Rehearsed, Submitted, submissions
 from lyftlearn.errors import BackendUnavailable
 
 from .conftest import Make
@@ -48,7 +48,7 @@ def ids(journal: Journal) -> list[str]:
 WRITER = """
 import sys
 from datetime import UTC, datetime
-from lyftlearn._journal import Journal, Rehearsed, Submitted
+from lyftlearn._migration.journal import Journal, Rehearsed, Submitted
 journal = Journal(sys.argv[1])
 for number in range(int(sys.argv[3])):
     for job_id in (f"{sys.argv[2]}-{number}", f"shared-{number}"):
@@ -178,9 +178,9 @@ def test_a_journal_in_trouble_costs_no_submission(
 
 FULL = """
 import json, logging, resource, sys
-import lyftlearn, lyftlearn._background
+import lyftlearn, lyftlearn._migration.background
 logging.basicConfig(stream=sys.stdout)
-lyftlearn._background._SECONDS_TO_FINISH = 120.0
+lyftlearn._migration.background._SECONDS_TO_FINISH = 120.0
 client = lyftlearn.Client(config=json.loads(sys.argv[1]))
 resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
 print([str(client.train("eta", command="true").status) for _ in range(3)])
@@ -275,7 +275,7 @@ def test_a_forked_child_leaves_its_parents_work_alone() -> None:
 
 def test_a_full_queue_drops_and_says_so(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
     """A journal that hangs for an hour must not eat the memory of a service that submits all the time."""
-    monkeypatch.setattr("lyftlearn._background._MOST_WAITING", 2)
+    monkeypatch.setattr("lyftlearn._migration.background._MOST_WAITING", 2)
     background = Background()
     gate_read, gate_write = os.pipe()
     with caplog.at_level(logging.WARNING, "lyftlearn"):

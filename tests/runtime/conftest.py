@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from lyftlearn._zipapp import runtime_archive
+from lyftlearn._contract.runtime_archive import runtime_archive
 from lyftlearn.parity import probe, redaction
 
 UID = 1000

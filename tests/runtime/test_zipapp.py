@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import lyftlearn.runtime
-from lyftlearn._zipapp import archive_bytes, runtime_archive, runtime_sources
+from lyftlearn._contract.runtime_archive import archive_bytes, runtime_archive, runtime_sources
 
 SOURCES = sorted(Path(str(lyftlearn.runtime.__file__)).parent.rglob("*.py"))
 PYTHONS = {"this": Path(sys.executable)}

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lyftlearn import _claims
-from lyftlearn._claims import Claim, Scope, Standing
 from lyftlearn._storage import Storage, Stored, open_storage
+from lyftlearn._submission import claims
+from lyftlearn._submission.claims import Claim, Scope, Standing
 
 SCOPE: Scope = ("project", "train", "eta", "2026-11-22")
 
@@ -85,26 +85,26 @@ class Backends:
 
 def call(storage: Storage, backends: Backends, wanted: str, other: str) -> Claim | None:
     """Get the job of SCOPE accepted, at first on `wanted`; the claim of the job, or None if nobody could accept it."""
-    standing = _claims.take(storage, SCOPE, _claim(wanted))
+    standing = claims.take(storage, SCOPE, _claim(wanted))
     if standing.settled(None):
         return standing.claim
     try:
         backends.submit(standing.claim)
     except Refused:
         return _fall_back(storage, backends, standing, other if standing.claim.backend == wanted else wanted)
-    return _claims.accept(storage, SCOPE, standing).claim
+    return claims.accept(storage, SCOPE, standing).claim
 
 
 def _fall_back(storage: Storage, backends: Backends, standing: Standing, other: str) -> Claim | None:
-    moved = _claims.move(storage, SCOPE, standing, other, _claim(other).id)
+    moved = claims.move(storage, SCOPE, standing, other, _claim(other).id)
     if moved is None:
         return None
     try:
         backends.submit(moved.claim)
     except Refused:
-        _claims.withdraw(storage, SCOPE, moved)
+        claims.withdraw(storage, SCOPE, moved)
         return None
-    return _claims.accept(storage, SCOPE, moved).claim
+    return claims.accept(storage, SCOPE, moved).claim
 
 
 def _claim(backend: str) -> Claim:

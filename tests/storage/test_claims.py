@@ -16,8 +16,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lyftlearn._claims import Claim, Scope, accept, claim_key, move, take, withdraw
 from lyftlearn._storage import Storage, Stored
+from lyftlearn._submission.claims import Claim, Scope, accept, claim_key, move, take, withdraw
 from lyftlearn.errors import BackendUnavailable, LyftLearnError
 from tests.storage.caller import SCOPE, Backends, Steps, Watched, call
 

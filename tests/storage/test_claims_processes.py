@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from lyftlearn._claims import Claim, take
 from lyftlearn._storage import open_storage
+from lyftlearn._submission.claims import Claim, take
 from tests.storage.caller import SCOPE
 
 _PROGRAM = str(Path(__file__).with_name("caller.py"))

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from lyftlearn._download import fetch_output
 from lyftlearn._storage import Storage
 from lyftlearn._storage._s3 import S3Storage
+from lyftlearn._transfer.download import fetch_output
 from lyftlearn.errors import LyftLearnError
 from tests.storage.conftest import Bucket
 

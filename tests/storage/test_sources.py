@@ -13,19 +13,19 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lyftlearn._sources import (
+from lyftlearn._storage import Storage, open_storage
+from lyftlearn._transfer import (
     Packed,
-    _packing,
     hash_input,
     input_faults,
     input_uri,
     pack_source,
+    packing,
     source_faults,
     upload_input,
     upload_source,
 )
-from lyftlearn._sources._tree import scan
-from lyftlearn._storage import Storage, open_storage
+from lyftlearn._transfer.tree import scan
 from lyftlearn.errors import LyftLearnError
 
 if TYPE_CHECKING:
@@ -208,7 +208,7 @@ def test_names_that_are_not_text_are_packed(source: Path, cache: Path) -> None:
 
 def test_an_unchanged_directory_is_not_packed_again(source: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The second job of a large source starts at once; a change, a lost or a cut archive is noticed."""
-    monkeypatch.setattr(_packing, "_FRESH_NS", -(10**18))
+    monkeypatch.setattr(packing, "_FRESH_NS", -(10**18))
     packed = pack_source(source, cache)
     (packed.path).chmod(0o600)
     inode = packed.path.stat().st_ino
@@ -242,7 +242,7 @@ def test_a_source_that_changes_while_it_is_packed_is_told(source: Path, cache: P
     else:
         path.write_text("p" if change == "shorter" else "print(1)#")
     with pytest.raises(LyftLearnError, match=r"train\.py changed while"):
-        _packing._pack(source, tree, cache)
+        packing._pack(source, tree, cache)
     assert list(cache.iterdir()) == []
 
 

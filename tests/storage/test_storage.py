@@ -334,7 +334,7 @@ def test_other_urls_are_refused_with_what_to_write(url: str) -> None:
 _IMPORTING = """
 import sys, lyftlearn
 before = set(sys.modules)
-import lyftlearn._claims, lyftlearn._download, lyftlearn._sources
+import lyftlearn._submission.claims, lyftlearn._transfer.download, lyftlearn._transfer
 lyftlearn._storage.open_storage("/x")
 heavy = {"boto3", "botocore", "concurrent.futures", "pathspec", "tarfile", "tempfile"}
 print(sorted(heavy & set(sys.modules) - before))

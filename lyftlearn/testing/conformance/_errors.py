@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 
-from lyftlearn._ids import default_letter, new_id
+from lyftlearn._contract.ids import default_letter, new_id
 from lyftlearn.backend import Backend, JobQuery, LogQuery
 from lyftlearn.errors import Conflict, JobNotFound
 from lyftlearn.testing.conformance._fixtures import Fixtures

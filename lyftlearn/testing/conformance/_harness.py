@@ -14,8 +14,8 @@ from typing import Any, TypeVar
 
 import pytest
 
-from lyftlearn._download import fetch_output
-from lyftlearn._ids import default_letter, new_id
+from lyftlearn._contract.ids import default_letter, new_id
+from lyftlearn._transfer.download import fetch_output
 from lyftlearn.backend import (
     Backend,
     Capability,

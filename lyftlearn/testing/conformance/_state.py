@@ -8,7 +8,7 @@ from functools import reduce
 
 import pytest
 
-from lyftlearn._ids import default_letter, new_id
+from lyftlearn._contract.ids import default_letter, new_id
 from lyftlearn.backend import Backend, Capability, Following
 from lyftlearn.events import JobEvent, Progress, advance
 from lyftlearn.testing.conformance._fixtures import Fixtures

@@ -1,0 +1,1 @@
+"""One checked call: arguments before anything is decided."""

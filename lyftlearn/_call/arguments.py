@@ -1,0 +1,111 @@
+"""What the caller wrote, checked and normalised, before anything is decided.
+
+Every fault is found before the first is reported. Limits have their source beside them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lyftlearn._call import checks
+from lyftlearn._call.search_space import search
+from lyftlearn._contract.spec import Quantities
+from lyftlearn.errors import InvalidJob
+from lyftlearn.types import JobKind, Resources
+
+if TYPE_CHECKING:
+    from lyftlearn._call.checks import Faults
+
+DEFAULT_OUTPUTS = {JobKind.TRAIN: {"output": None}}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arguments:
+    """One call. What the caller left open is None; inputs and source that are on this machine are paths."""
+
+    kind: JobKind
+    name: str
+    command: tuple[str, ...] = ()
+    image: str | None = None
+    source: Path | None = None
+    hyperparameters: str = "{}"
+    inputs: Mapping[str, str | Path] = field(default_factory=dict)
+    outputs: Mapping[str, str | None] = field(default_factory=dict)
+    artifact: str | Path | None = None
+    env: Mapping[str, str] = field(default_factory=dict)
+    secrets: tuple[str, ...] = ()
+    resources: Quantities
+    nodes: int = 1
+    timeout: timedelta | None = None
+    retries: int = 0
+    labels: Mapping[str, str] = field(default_factory=dict)
+    key: str | None = None
+    idle_timeout: timedelta | None = None
+    search: str | None = None
+
+    def as_written(self) -> dict[str, Any]:
+        """Return what a digest is made over, but for the content of paths."""
+        resources = {name: getattr(self.resources, name) for name in Quantities.__dataclass_fields__}
+        return {
+            "kind": str(self.kind),
+            "name": self.name,
+            "command": list(self.command),
+            "image": self.image,
+            "hyperparameters": json.loads(self.hyperparameters),
+            "outputs": dict(self.outputs),
+            "env": dict(self.env),
+            "secrets": list(self.secrets),
+            "resources": resources,
+            "nodes": self.nodes,
+            "timeout": self.timeout.total_seconds() if self.timeout else None,
+            "retries": self.retries,
+            "labels": dict(self.labels),
+            "idle_timeout": self.idle_timeout.total_seconds() if self.idle_timeout else None,
+            "search": json.loads(self.search) if self.search else None,
+        }
+
+
+def check(kind: JobKind, given: Mapping[str, Any]) -> Arguments:
+    """Return `given`, the keyword arguments of a call, as Arguments. Raises InvalidJob with every fault."""
+    faults: Faults = []
+    name_field = "model" if "model" in given else "name"
+    resolved: dict[str, Any] = {"kind": kind, "name": checks.name(name_field, given[name_field], faults)}
+    for argument, value in given.items():
+        checker = _CHECKERS.get(argument)
+        if checker is not None:
+            resolved[argument] = checker(argument, value, faults)
+    resolved["outputs"] = resolved.get("outputs", DEFAULT_OUTPUTS.get(kind, {}))
+    if kind is JobKind.TUNE:
+        resolved["search"] = search(given, faults)
+    if faults:
+        raise InvalidJob(faults)
+    return Arguments(**resolved)
+
+
+def _resources(path: str, value: Resources | None, faults: Faults) -> Quantities:
+    return checks.resources(path, Resources() if value is None else value, faults)
+
+
+_CHECKERS = {
+    "command": checks.command,
+    "image": checks.image,
+    "source": checks.source,
+    "hyperparameters": checks.hyperparameters,
+    "inputs": checks.inputs,
+    "outputs": checks.outputs,
+    "artifact": checks.artifact,
+    "env": checks.env,
+    "secrets": checks.secrets,
+    "resources": _resources,
+    "nodes": checks.nodes,
+    "timeout": checks.timeout,
+    "idle_timeout": checks.idle_timeout,
+    "retries": checks.retries,
+    "labels": checks.labels,
+    "key": checks.key,
+}

@@ -1,0 +1,358 @@
+"""One check per argument: `(path, value, faults) -> resolved value`.
+
+A check appends what is wrong to `faults` and returns something harmless, so that all arguments are looked at. No
+message repeats a value of `env`: it may be what its author forgot to make a secret.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, TypeAlias
+
+from lyftlearn._call.json_text import json_text
+from lyftlearn._contract.spec import Quantities
+from lyftlearn._text.quantities import duration, quantity, readable
+from lyftlearn.types import JobKind, Resources
+
+Faults: TypeAlias = list[tuple[str, str]]
+
+# Kubernetes: label values and the name part of label keys (apimachinery's validation.IsValidLabelValue).
+_LABEL = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
+# Kubernetes: DNS-1123 subdomain, for label prefixes and names of Secrets.
+_SUBDOMAIN = re.compile(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]*[a-z0-9])?)*")
+# POSIX, XBD 8.1: what a shell can name.
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+# SageMaker: ChannelName, `[A-Za-z0-9\.\-_]+` and at most 64; a path component as well, so it starts with no dot.
+_CHANNEL = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}")
+_RESERVED_CHANNEL = "lyftlearn"  # carries the bundle where a substrate has channels
+# Linux, execve(2): MAX_ARG_STRLEN, 32 pages with the closing NUL.
+_MAX_STRING = 32 * 4096 - 1
+_RESERVED_LABELS = ("lyftlearn/", "kubernetes.io/", "k8s.io/")
+_MOST = {"cpu": 1024, "gpu": 64, "nodes": 1000, "retries": 100}
+_LARGEST = 64 * 1024**4
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+
+
+def name(path: str, value: Any, faults: Faults) -> str:
+    """Check the name of a job or model: a Kubernetes label value, since jobs are found by it."""
+    if isinstance(value, str) and _LABEL.fullmatch(value):
+        return value
+    seen = f"{value[:40]!r}... ({len(value)} characters)" if isinstance(value, str) and len(value) > 63 else repr(value)
+    rule = "1 to 63 of A-Z a-z 0-9 . _ -, the first and the last a letter or digit"
+    faults.append((path, f"is {seen}: write {rule}"))
+    return "job"
+
+
+def command(path: str, value: Any, faults: Faults) -> tuple[str, ...]:
+    """Check a command and return its argv; a string becomes `/bin/sh -c`."""
+    if isinstance(value, str):
+        argv: tuple[Any, ...] = ("/bin/sh", "-c", value) if value.strip() else ()
+    elif _is_sequence(value):
+        argv = tuple(value)
+    else:
+        faults.append((path, f"is {value!r}: write a string for the shell or a list of strings"))
+        return ()
+    if not argv or not argv[0]:
+        faults.append((path, "is empty: write what to run"))
+    for index, word in enumerate(argv):
+        _word(f"{path}[{index}]", word, faults)
+    return argv
+
+
+def _word(path: str, value: Any, faults: Faults) -> None:
+    if not isinstance(value, str):
+        faults.append((path, f"is {value!r}: write it as a string"))
+    else:
+        _argument_string(path, value, len(value.encode("utf-8", "replace")), faults)
+
+
+def _argument_string(path: str, value: str, size: int, faults: Faults) -> None:
+    if "\0" in value:
+        faults.append((path, "holds a NUL character, which no program can be given: remove it"))
+    elif size > _MAX_STRING:
+        problem = f"has {size} bytes, and a program can be given {_MAX_STRING}: make it a hyperparameter or an input"
+        faults.append((path, problem))
+
+
+def image(path: str, value: Any, faults: Faults) -> str | None:
+    """Check an image reference; which ones exist only a substrate knows."""
+    if value is not None and (not isinstance(value, str) or not value or re.search(r"\s", value)):
+        faults.append((path, f"is {value!r}: write an image reference without spaces"))
+        return None
+    return value
+
+
+def source(path: str, value: Any, faults: Faults) -> Path | None:
+    """Check a source directory or archive and return it as an absolute path."""
+    if value is None:
+        return None
+    from lyftlearn._transfer import source_faults  # noqa: PLC0415 - only for jobs that bring code
+
+    try:
+        found = Path(value).expanduser().absolute()
+    except TypeError:
+        faults.append((path, f"is {value!r}: write the path of a directory or archive"))
+        return None
+    faults.extend((path, problem) for problem in source_faults(found))
+    return found
+
+
+def hyperparameters(path: str, value: Any, faults: Faults) -> str:
+    """Check hyperparameters and return them as JSON text."""
+    if value is None:
+        return "{}"
+    if not isinstance(value, Mapping):
+        faults.append((path, f"is {value!r}: write a mapping of names to JSON values"))
+        return "{}"
+    return json_text(path, dict(value), faults)
+
+
+def inputs(path: str, value: Any, faults: Faults) -> Mapping[str, str | Path]:
+    """Check channels and where they come from."""
+    return MappingProxyType(
+        {
+            _channel(f"{path}.{channel}", channel, faults): located(f"{path}.{channel}", where, faults)
+            for channel, where in _items(path, value, faults)
+        }
+    )
+
+
+def located(path: str, value: Any, faults: Faults) -> str | Path:
+    """Check a place to read from: an `s3://` URI as it is, what is on this machine as an absolute path."""
+    if isinstance(value, str) and value.startswith("s3://"):
+        _s3(path, value, faults)
+        return value
+    if isinstance(value, str) and _SCHEME.match(value) and not value.startswith("file://"):
+        faults.append((path, f"is {value!r}: write an s3:// URI, a file:// URI or a path"))
+        return value
+    try:
+        found = Path(str(value).removeprefix("file://") if isinstance(value, str) else value).expanduser().absolute()
+    except TypeError:
+        faults.append((path, f"is {value!r}: write an s3:// URI, a file:// URI or a path"))
+        return ""
+    if not value or not (found.exists() or _member_of_archive(found)):
+        faults.append((path, f"{str(value)!r} is not there: write a path that exists"))
+    return found
+
+
+def _member_of_archive(found: Path) -> bool:
+    archive, _, member = str(found).rpartition("#")
+    return bool(member) and archive.endswith(".tar.gz") and Path(archive).exists()
+
+
+def _s3(path: str, value: str, faults: Faults) -> None:
+    # Amazon S3 user guide, "General purpose bucket naming rules".
+    if not re.fullmatch(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](?:/.*)?", value, re.DOTALL):
+        faults.append((path, f"is {value!r}: write s3://<bucket>/<key>"))
+
+
+def artifact(path: str, value: Any, faults: Faults) -> str | Path:
+    """Check the model of a predict job: a URI, or a finished train job."""
+    outputs_of_job = getattr(value, "outputs", None)
+    if outputs_of_job is None:
+        return located(path, value, faults)
+    if value.kind is not JobKind.TRAIN:
+        faults.append((path, f"is {value.id}, a {value.kind} job: give a train job, or the URI of its model"))
+        return ""
+    state = value.state if value.state.status.finished else value.refresh()
+    if state.status != "succeeded":
+        faults.append((path, f"{value.id} is {state.status}: give a train job that succeeded (`job.wait()` tells)"))
+    return located(path, outputs_of_job["model"], [])
+
+
+def outputs(path: str, value: Any, faults: Faults) -> Mapping[str, str | None]:
+    """Check the names of outputs, and the URIs of those that have their own."""
+    if isinstance(value, str) or not (isinstance(value, Mapping) or _is_sequence(value)):
+        faults.append((path, f"is {value!r}: write a list of names, or a mapping of names to URIs"))
+        return {}
+    if not isinstance(value, Mapping):
+        _no_duplicates(path, value, faults)
+        value = dict.fromkeys(value)
+    return MappingProxyType(
+        {
+            _channel(f"{path}.{output}", output, faults): _destination(f"{path}.{output}", uri, faults)
+            for output, uri in value.items()
+        }
+    )
+
+
+def _destination(path: str, value: Any, faults: Faults) -> str | None:
+    if value is None:
+        return None
+    if not isinstance(value, str) or not value or (_SCHEME.match(value) and not value.startswith(("s3://", "file://"))):
+        faults.append((path, f"is {value!r}: write an s3:// URI, a file:// URI, a path, or None"))
+        return None
+    if value.startswith("s3://"):
+        _s3(path, value, faults)
+        return value
+    return value if value.startswith("file://") else Path(value).expanduser().absolute().as_uri()
+
+
+def _channel(path: str, value: Any, faults: Faults) -> str:
+    if not isinstance(value, str) or not _CHANNEL.fullmatch(value):
+        faults.append((path, f"{value!r} is no name: write 1 to 64 of A-Z a-z 0-9 . _ -, the first no dot"))
+    elif value == _RESERVED_CHANNEL:
+        faults.append((path, f"the name {value!r} is the platform's own: take another"))
+    return str(value)
+
+
+def env(path: str, value: Any, faults: Faults) -> Mapping[str, str]:
+    """Check variables: names that a shell accepts, values that a program can be given."""
+    return MappingProxyType({str(key): _variable(path, key, text, faults) for key, text in _items(path, value, faults)})
+
+
+def _variable(path: str, key: Any, value: Any, faults: Faults) -> str:
+    where = f"{path}.{key}"
+    if not isinstance(key, str) or not _VARIABLE.fullmatch(key):
+        faults.append((path, f"{key!r} is a name that no shell accepts: write A-Z a-z 0-9 _, the first no digit"))
+    elif key.startswith("LYFTLEARN_"):
+        faults.append((where, "the names LYFTLEARN_* are the platform's own: take another"))
+    if not isinstance(value, str):
+        faults.append((where, f"is of type {type(value).__name__}: write it as a string"))
+        return ""
+    _argument_string(where, value, len(f"{key}={value}".encode("utf-8", "replace")), faults)
+    return value
+
+
+def secrets(path: str, value: Any, faults: Faults) -> tuple[str, ...]:
+    """Check names of secrets: each is a Kubernetes Secret's."""
+    if not _is_sequence(value):
+        faults.append(
+            (path, f"is {value!r}: write a list of names" + (f", [{value!r}]" if isinstance(value, str) else ""))
+        )
+        return ()
+    for index, secret in enumerate(value):
+        if not isinstance(secret, str) or len(secret) > 253 or not _SUBDOMAIN.fullmatch(secret):
+            faults.append(
+                (f"{path}[{index}]", f"is {secret!r}: write 1 to 253 of a-z 0-9 - . as Kubernetes names Secrets")
+            )
+    _no_duplicates(path, value, faults)
+    return tuple(value)
+
+
+def labels(path: str, value: Any, faults: Faults) -> Mapping[str, str]:
+    """Check labels by Kubernetes' rules."""
+    checked: dict[str, str] = {}
+    for key, text in _items(path, value, faults):
+        prefix, slash, local = str(key).rpartition("/")
+        if not isinstance(key, str) or not _LABEL.fullmatch(local) or (slash and not _prefix(prefix)):
+            faults.append((path, f"{key!r} is no label: write [<DNS name>/]<1 to 63 of A-Z a-z 0-9 . _ ->"))
+        elif key.startswith(_RESERVED_LABELS) or prefix.endswith((".kubernetes.io", ".k8s.io")):
+            faults.append(
+                (f"{path}.{key}", "the prefixes lyftlearn/, kubernetes.io/ and k8s.io/ are reserved: take another")
+            )
+        if not isinstance(text, str) or (text and not _LABEL.fullmatch(text)):
+            faults.append((f"{path}.{key}", f"is {text!r}: write at most 63 of A-Z a-z 0-9 . _ -, no mark at its ends"))
+        checked[str(key)] = str(text)
+    return MappingProxyType(checked)
+
+
+def _prefix(value: str) -> bool:
+    return len(value) <= 253 and bool(_SUBDOMAIN.fullmatch(value))
+
+
+def resources(path: str, value: Any, faults: Faults) -> Quantities:
+    """Check resources and return them in numbers."""
+    if not isinstance(value, Resources):
+        faults.append((path, f"is {value!r}: write lyftlearn.Resources(cpu=..., memory=...)"))
+        value = Resources()
+    if value.gpu_type is not None and (not isinstance(value.gpu_type, str) or not value.gpu_type):
+        faults.append((f"{path}.gpu_type", f'is {value.gpu_type!r}: write a name such as "A10G"'))
+    gpu = _whole(f"{path}.gpu", value.gpu, 0, faults)
+    if value.gpu_type and gpu == 0:
+        faults.append((f"{path}.gpu_type", f"is {value.gpu_type!r} but gpu is 0: ask for gpu=1 or more"))
+    shared = value.shared_memory
+    return Quantities(
+        cpu=_cores(f"{path}.cpu", value.cpu, faults),
+        memory=_bytes(f"{path}.memory", value.memory, faults),
+        gpu=gpu,
+        gpu_type=value.gpu_type,
+        disk=_bytes(f"{path}.disk", value.disk, faults),
+        shared_memory=None if shared is None else _bytes(f"{path}.shared_memory", shared, faults),
+    )
+
+
+def _cores(path: str, value: Any, faults: Faults) -> float:
+    number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if not number or not 0 < value <= _MOST["cpu"]:
+        faults.append((path, f"is {value!r}: write a number of cores above 0, at most {_MOST['cpu']}"))
+        return 1
+    return float(value)
+
+
+def _bytes(path: str, value: Any, faults: Faults) -> int:
+    try:
+        size = quantity(value)
+    except ValueError as exc:
+        faults.append((path, str(exc)))
+        return 0
+    if not 0 < size <= _LARGEST:
+        faults.append((path, f"is {value!r}: write more than 0 and at most {readable(_LARGEST)}"))
+    return size
+
+
+def nodes(path: str, value: Any, faults: Faults) -> int:
+    """Check a number of nodes."""
+    return _whole(path, value, 1, faults)
+
+
+def retries(path: str, value: Any, faults: Faults) -> int:
+    """Check a number of retries."""
+    return _whole(path, value, 0, faults)
+
+
+def _whole(path: str, value: Any, least: int, faults: Faults) -> int:
+    most = _MOST[path.rpartition(".")[2]]
+    if isinstance(value, int) and not isinstance(value, bool) and least <= value <= most:
+        return value
+    faults.append((path, f"is {value!r}: write a whole number from {least} to {most}"))
+    return least
+
+
+def timeout(path: str, value: Any, faults: Faults) -> timedelta | None:
+    """Check a duration; None leaves it to the platform."""
+    if value is None:
+        return None
+    try:
+        length = duration(value)
+    except ValueError as exc:
+        faults.append((path, str(exc)))
+        return None
+    if length < timedelta(seconds=1):
+        faults.append((path, f"is {value!r}: write at least one second"))
+    return length
+
+
+idle_timeout = timeout
+
+
+def key(path: str, value: Any, faults: Faults) -> str | None:
+    """Check an idempotency key: any text but an empty one."""
+    if value is not None and (not isinstance(value, str) or not value):
+        faults.append((path, f"is {value!r}: write a text, the same for calls that mean the same job"))
+        return None
+    return value
+
+
+def _items(path: str, value: Any, faults: Faults) -> list[tuple[Any, Any]]:
+    if value is None:
+        return []
+    if not isinstance(value, Mapping):
+        faults.append((path, f"is of type {type(value).__name__}: write a mapping"))
+        return []
+    return list(value.items())
+
+
+def _is_sequence(value: Any) -> bool:
+    return isinstance(value, Sequence) and not isinstance(value, str | bytes | bytearray)
+
+
+def _no_duplicates(path: str, value: Sequence[Any], faults: Faults) -> None:
+    twice = sorted({repr(item) for item in value if list(value).count(item) > 1})
+    if twice:
+        faults.append((path, f"names {', '.join(twice)} more than once: name each once"))

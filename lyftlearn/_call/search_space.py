@@ -1,0 +1,96 @@
+"""The checks of a tuning job's search: space, objective, trials, strategy."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from lyftlearn._call.json_text import json_text
+from lyftlearn.types import Choice, IntUniform, Objective, Uniform
+
+_MOST_TRIALS = 10_000
+_STRATEGIES = ("bayesian", "random", "grid")
+_Faults = list[tuple[str, str]]
+
+
+def search(given: Mapping[str, Any], faults: _Faults) -> str:
+    """Check what `tune` has beyond `train`; return it as JSON text."""
+    _space(given["space"], given.get("hyperparameters") or {}, given["strategy"], faults)
+    _objective(given["objective"], faults)
+    trials, parallel = given["trials"], given["parallel"]
+    _count("trials", trials, faults)
+    _count("parallel", parallel, faults)
+    if not faults and parallel > trials:
+        faults.append(("parallel", f"is {parallel} and trials only {trials}: write at most {trials}"))
+    if given["strategy"] not in _STRATEGIES:
+        faults.append(("strategy", f"is {given['strategy']!r}: write one of {', '.join(_STRATEGIES)}"))
+    return "{}" if faults else json.dumps({name: _plain(given[name]) for name in _FIELDS})
+
+
+_FIELDS = ("space", "objective", "trials", "parallel", "strategy")
+
+
+def _space(space: Any, fixed: Mapping[str, Any], strategy: Any, faults: _Faults) -> None:
+    if not isinstance(space, Mapping) or not space:
+        faults.append(("space", f"is {space!r}: write a mapping of names to Uniform, IntUniform or Choice"))
+        return
+    for name, domain in space.items():
+        path = f"space.{name}"
+        if isinstance(fixed, Mapping) and name in fixed:
+            faults.append((path, "is also in hyperparameters, which are fixed: name it once"))
+        if isinstance(domain, Choice):
+            _choice(path, domain, faults)
+        elif isinstance(domain, Uniform | IntUniform):
+            _range(path, domain, faults)
+            if isinstance(domain, Uniform) and strategy == "grid":
+                faults.append((path, "is a Uniform, and a grid has no end there: write a Choice or an IntUniform"))
+        else:
+            faults.append((path, f"is {domain!r}: write Uniform, IntUniform or Choice"))
+
+
+def _choice(path: str, domain: Choice, faults: _Faults) -> None:
+    if isinstance(domain.values, str) or not list(domain.values):
+        faults.append((path, f"has the values {domain.values!r}: write a list of at least one"))
+    else:
+        json_text(f"{path}.values", list(domain.values), faults)
+
+
+def _range(path: str, domain: Uniform | IntUniform, faults: _Faults) -> None:
+    kinds = (int,) if isinstance(domain, IntUniform) else (int, float)
+    bounds = (domain.low, domain.high)
+    if not all(isinstance(bound, kinds) and not isinstance(bound, bool) and math.isfinite(bound) for bound in bounds):
+        faults.append((path, f"goes from {domain.low!r} to {domain.high!r}: write finite numbers of its type"))
+    elif domain.low >= domain.high:
+        faults.append((path, f"goes from {domain.low!r} to {domain.high!r}: low must be below high"))
+    elif domain.log and domain.low <= 0:
+        faults.append((path, f"is logarithmic from {domain.low!r}: low must be above 0"))
+
+
+def _objective(objective: Any, faults: _Faults) -> None:
+    if not isinstance(objective, Objective):
+        faults.append(("objective", f"is {objective!r}: write lyftlearn.Objective(name=..., goal=..., pattern=...)"))
+        return
+    if objective.goal not in ("minimize", "maximize"):
+        faults.append(("objective.goal", f'is {objective.goal!r}: write "minimize" or "maximize"'))
+    try:
+        groups = re.compile(objective.pattern).groups
+    except (re.error, TypeError) as exc:
+        faults.append(("objective.pattern", f"is no regular expression ({exc})"))
+        return
+    if groups != 1:
+        faults.append(("objective.pattern", f"has {groups} groups: write one, which captures the number"))
+
+
+def _count(path: str, value: Any, faults: _Faults) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= _MOST_TRIALS:
+        faults.append((path, f"is {value!r}: write a whole number from 1 to {_MOST_TRIALS}"))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _plain(item) for name, item in value.items()}
+    fields = getattr(value, "__dataclass_fields__", None)
+    return [type(value).__name__, {name: getattr(value, name) for name in fields}] if fields else value

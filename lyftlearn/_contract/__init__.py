@@ -1,0 +1,1 @@
+"""What a job is made of, as plain values and their formats."""

@@ -1,0 +1,56 @@
+"""The bundle: one document that tells the runtime in the container everything about its job."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from lyftlearn._contract.spec import JobSpec
+from lyftlearn.types import JobKind
+
+CONTRACT = 1
+
+
+def bundle(spec: JobSpec, **substrate: Any) -> dict[str, Any]:
+    """Return the bundle of `spec`, version 1 of the container contract.
+
+    substrate: what only the backend knows, by the bundle's own names: `user`, `metrics`, `pack`, `checkpoints`, `log`,
+    and `provider`, where secrets come from.
+    """
+    provider = substrate.pop("provider", {"type": "variables"})
+    document = {
+        "contract": CONTRACT,
+        "job": {"id": spec.id, "name": spec.name, "kind": str(spec.kind), "model": _model(spec)},
+        "command": list(spec.command),
+        "hyperparameters": json.loads(spec.hyperparameters),
+        "env": dict(spec.env),
+        "secrets": {"names": list(spec.secrets), "provider": provider},
+        "inputs": {channel: {"uri": uri, "mode": "fetch"} for channel, uri in spec.inputs.items()},
+        "artifact": spec.artifact,
+        "source": {"uri": spec.source.uri, "sha256": spec.source.sha256} if spec.source else None,
+        "outputs": {name: {"uri": uri} for name, uri in spec.outputs.items()},
+        "model": spec.kind is JobKind.TRAIN,
+        "output_uri": spec.output_uri,
+        "pack": "runtime",
+        "checkpoints": None,
+        "resources": _resources(spec),
+        "nodes": spec.nodes,
+        "timeout": spec.timeout.total_seconds(),
+        "grace": spec.grace.total_seconds(),
+        "retries": spec.retries,
+        "user": None,
+        "metrics": {"relay": True, "gateway": None, "socket": None},
+        "log": None,
+    }
+    if spec.shadow_of is not None:
+        substrate["metrics"] = {"relay": True, "gateway": None, "socket": None}
+    return document | substrate
+
+
+def _model(spec: JobSpec) -> str | None:
+    return None if spec.kind is JobKind.PROCESS else spec.name
+
+
+def _resources(spec: JobSpec) -> dict[str, Any]:
+    asked = spec.resources
+    return {"cpu": asked.cpu, "memory": asked.memory, "gpu": asked.gpu, "shared_memory": asked.shared_memory}

@@ -1,0 +1,105 @@
+"""The client's side of the runtime: one deterministic zip file of it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from zipfile import ZipFile
+
+PACKAGE = "lyftlearn_runtime"
+MAIN = f"import sys\nfrom {PACKAGE}.__main__ import main\nsys.exit(main())\n"
+SHEBANG = b"#!/usr/bin/env python3\n"
+EPOCH = (1980, 1, 1, 0, 0, 0)
+READABLE = 0o100644 << 16
+
+
+def runtime_archive(cache_dir: Path, *, compiled: bool = False) -> Path:
+    """`runtime.pyz` in `cache_dir`, under a name with a hash of its sources: the same make the same file.
+
+    compiled: with byte code for this interpreter beside the sources. It starts sooner and is four times as large: for a
+    job that this very interpreter runs.
+    """
+    sources = runtime_sources()
+    kind = f"-{sys.implementation.cache_tag}" if compiled else ""
+    path = cache_dir / f"runtime-{_hash(sources)[:16]}{kind}.pyz"
+    if not path.exists():
+        _write(path, archive_bytes(_with_byte_code(sources) if compiled else sources))
+    return path
+
+
+def runtime_sources() -> dict[str, bytes]:
+    """The members of the archive, sorted by name."""
+    found = {"__main__.py": MAIN.encode(), **dict(_sources(Path(__file__).parents[1] / "runtime", PACKAGE))}
+    return dict(sorted(found.items()))
+
+
+def archive_bytes(members: Mapping[str, bytes]) -> bytes:
+    """The archive: `members` in their order, with fixed times and modes."""
+    import zipfile  # noqa: PLC0415 - only where the archive is not there yet
+
+    buffer = BytesIO(SHEBANG)
+    buffer.seek(0, os.SEEK_END)
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
+        for name, content in members.items():
+            _add(archive, name, content)
+    return buffer.getvalue()
+
+
+def _hash(members: Mapping[str, bytes]) -> str:
+    digest = hashlib.sha256()
+    for name, content in members.items():
+        digest.update(f"{name} {len(content)}\n".encode() + content)
+    return digest.hexdigest()
+
+
+def _with_byte_code(sources: Mapping[str, bytes]) -> dict[str, bytes]:
+    return {**sources, **{f"{name}c": _compiled(name, content) for name, content in sources.items()}}
+
+
+def _compiled(name: str, content: bytes) -> bytes:
+    """Byte code that is not held against its source's time (PEP 552): the archive has one time for all."""
+    import py_compile  # noqa: PLC0415 - as above
+    import tempfile  # noqa: PLC0415
+
+    with tempfile.TemporaryDirectory() as directory:
+        source = Path(directory, "source.py")
+        source.write_bytes(content)
+        mode = py_compile.PycInvalidationMode.UNCHECKED_HASH
+        py_compile.compile(str(source), f"{source}c", name, doraise=True, invalidation_mode=mode)
+        return Path(f"{source}c").read_bytes()
+
+
+def _sources(directory: Path, prefix: str) -> Iterator[tuple[str, bytes]]:
+    for entry in directory.iterdir():
+        if entry.is_dir() and entry.name != "__pycache__":
+            yield from _sources(entry, f"{prefix}/{entry.name}")
+        elif entry.name.endswith(".py"):
+            yield f"{prefix}/{entry.name}", entry.read_bytes()
+
+
+def _add(archive: ZipFile, name: str, content: bytes) -> None:
+    from zipfile import ZIP_DEFLATED, ZipInfo  # noqa: PLC0415 - as above
+
+    member = ZipInfo(name, EPOCH)
+    member.compress_type = ZIP_DEFLATED
+    member.create_system = 3
+    member.external_attr = READABLE
+    archive.writestr(member, content)
+
+
+def _write(path: Path, content: bytes) -> None:
+    import tempfile  # noqa: PLC0415 - as above
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".runtime-")
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+    Path(temporary).chmod(0o644)
+    Path(temporary).replace(path)

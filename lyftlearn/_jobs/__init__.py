@@ -1,0 +1,1 @@
+"""Handles on jobs: watching, waiting, showing."""

@@ -1,0 +1,229 @@
+"""Handles on jobs."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+from lyftlearn._text.quantities import duration
+from lyftlearn.errors import InvalidJob, LyftLearnError
+from lyftlearn.types import JSON, Duration, JobKind, JobState, JobStatus
+
+if TYPE_CHECKING:
+    from lyftlearn._jobs.watcher import Connection
+    from lyftlearn.backend import JobRecord, LogLine
+    from lyftlearn.events import JobEvent, Progress
+
+_PACE = 1.0  # seconds between two questions about one job
+
+
+class Job:
+    """A handle on one job. Cheap to make, safe to share, valid in any process that holds its id."""
+
+    id: str
+    kind: JobKind
+    name: str
+    labels: Mapping[str, str]
+
+    def __init__(self, connection: Callable[[], Connection], record: JobRecord, *, kept: bool = True) -> None:
+        self.id, self.kind, self.name = record.id, record.kind, record.name
+        self.labels = dict(sorted(record.labels.items()))  # in no substrate's order
+        self._connection = connection
+        self._record = record
+        self._kept = kept
+        self._lock = threading.Lock()
+        self._progress: Progress = _advanced(None, record.event)
+        self._asked = float("-inf")
+
+    @property
+    def status(self) -> JobStatus:
+        """The status now.
+
+        Asks at most once a second and sleeps until it may, so a bare `while job.status == "running"` loop neither spins
+        nor floods.
+        """
+        if not self.state.status.finished:
+            time.sleep(self._pause())
+            self.refresh()
+        return self.state.status
+
+    @property
+    def state(self) -> JobState:
+        """What was last observed; never asks."""
+        return self._progress.state
+
+    @property
+    def outputs(self) -> Mapping[str, str]:
+        """Output name to URI.
+
+        A train job has "model" and "output"; the layout under the URI is the same on every substrate.
+        """
+        return self._connection().backend.outputs(self.id)
+
+    def refresh(self) -> JobState:
+        """Ask now, and return what was observed. Raises JobNotFound when nobody keeps the job any more."""
+        self._asked = time.monotonic()
+        self._observe(self._connection().backend.describe(self.id).event)
+        self._kept = True
+        return self.state
+
+    def wait(self, timeout: Duration | None = None, *, check: bool = True, progress: bool | None = None) -> JobState:
+        """Block until finished.
+
+        `check` raises JobFailed or JobStopped. On timeout raises WaitTimeout; the job goes on, as it does on Ctrl-C.
+        `progress` draws a live status line; None means: if standard error is a terminal or a notebook.
+        """
+        from lyftlearn._jobs.wait import wait  # noqa: PLC0415 - brings what draws
+
+        return wait([self], timeout, check=check, progress=progress)[0]
+
+    def logs(
+        self,
+        *,
+        follow: bool = False,
+        tail: int | None = None,
+        since: Duration | datetime | None = None,
+        node: int | None = None,
+        timestamps: bool = False,
+    ) -> Iterator[str]:
+        """Lines of the user's output, in order per node, each exactly once.
+
+        `follow` ends when the job has finished and its last line was given; it survives dropped connections and never
+        reads a stream's end as the job's. `tail` counts lines of each node. `timestamps` puts the time before each
+        line, RFC 3339 in UTC.
+        """
+        from lyftlearn.backend import LogQuery  # noqa: PLC0415 - an import of lyftlearn does not pay for it
+
+        query = LogQuery(follow=follow, tail=_checked_tail(tail), since=moment("since", since), node=node)
+        lines = self._connection().backend.logs(self.id, query)
+        return (_stamped(line) if timestamps else line.text for line in lines)
+
+    def stop(self, *, wait: bool = False) -> None:
+        """Ask the job to stop: SIGTERM, then SIGKILL after the grace period. On a finished job: nothing happens."""
+        self._connection().backend.stop(self.id)
+        if wait:
+            self.wait(check=False, progress=False)
+
+    def download(self, dest: str | PathLike[str], *, output: str | None = None) -> Path:
+        """Fetch one output, or all, unpacked into `dest/<output>/`; returns `dest`. Nothing is left half-written."""
+        from lyftlearn._transfer.download import fetch_output  # noqa: PLC0415 - brings archives and S3
+
+        outputs = self.outputs
+        if output is not None and output not in outputs:
+            raise InvalidJob([("output", f"is {output!r}: write one of {', '.join(outputs)}")])
+        for name in [output] if output is not None else list(outputs):
+            fetch_output(outputs[name], Path(dest) / name)
+        return Path(dest)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Job) and other.id == self.id
+
+    def __hash__(self) -> int:
+        return hash(self.id)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.id}: {self.state.status}>"
+
+    def _repr_html_(self) -> str:
+        from lyftlearn._jobs.views import job_html  # noqa: PLC0415 - only notebooks show it
+
+        return job_html(self, self._connection().backend.link(self.id))
+
+    def _pause(self) -> float:
+        return max(0.0, self._asked + _PACE - time.monotonic())
+
+    def _observe(self, event: JobEvent) -> None:
+        with self._lock:
+            self._progress = _advanced(self._progress, event)
+
+    def _listen(self, told: Callable[[LyftLearnError | None], None]) -> Callable[[], None]:
+        """Observe every event from now on, and call `told` after each; with an error that no patience mends."""
+
+        def heard(event: JobEvent | LyftLearnError) -> None:
+            if isinstance(event, LyftLearnError):
+                told(event)
+            else:
+                self._observe(event)
+                told(None)
+
+        return self._connection().listen(self.id, heard)
+
+    def _refuse(self) -> NoReturn:
+        from lyftlearn.backend import Capability  # noqa: PLC0415 - as above
+
+        capability = Capability(self.kind)
+        backend = self._connection().backend
+        raise InvalidJob([("kind", backend.cannot(capability))])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    """One try of a tuning job."""
+
+    number: int
+    hyperparameters: Mapping[str, JSON]
+    objective: float | None
+    job: Job
+
+
+class TuningJob(Job):
+    """A handle on a search for the best hyperparameters."""
+
+    def trials(self) -> list[Trial]:
+        """Return every trial that was started, in order."""
+        self._refuse()
+
+    def best(self) -> Trial:
+        """The best finished trial; raises JobFailed when none succeeded."""
+        self._refuse()
+
+
+class Notebook(Job):
+    """`stop()` keeps its files; `start()` opens a new run of the same notebook: a state is final for its run."""
+
+    def url(self) -> str:
+        """Where to open it; waits until it is ready."""
+        self._refuse()
+
+    def start(self) -> None:
+        """Open a new run of the same notebook, with its files."""
+        self._refuse()
+
+
+HANDLES: dict[JobKind, type[Job]] = {JobKind.TUNE: TuningJob, JobKind.NOTEBOOK: Notebook}
+
+
+def moment(path: str, value: Duration | datetime | None) -> datetime | None:
+    """Return a point in time; a duration counts back from now. Raises InvalidJob."""
+    if value is None:
+        return None
+    if isinstance(value, datetime):
+        if value.tzinfo is None:
+            raise InvalidJob([(path, f"{value} has no time zone: write datetime(..., tzinfo=timezone.utc)")])
+        return value
+    try:
+        return datetime.now(UTC) - duration(value)
+    except (ValueError, OverflowError) as exc:
+        raise InvalidJob([(path, str(exc))]) from exc
+
+
+def _advanced(progress: Progress | None, event: JobEvent) -> Progress:
+    from lyftlearn.events import advance  # noqa: PLC0415 - as above
+
+    return advance(progress, event)
+
+
+def _checked_tail(tail: int | None) -> int | None:
+    if tail is not None and (not isinstance(tail, int) or isinstance(tail, bool) or tail < 0):
+        raise InvalidJob([("tail", f"is {tail!r}: write a number of lines, 0 or more")])
+    return tail
+
+
+def _stamped(line: LogLine) -> str:
+    return f"{line.at.astimezone(UTC).isoformat(timespec='milliseconds').replace('+00:00', 'Z')} {line.text}"

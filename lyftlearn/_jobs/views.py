@@ -1,0 +1,171 @@
+"""How jobs look to a person: a card and a table in HTML for notebooks, a line of text for terminals.
+
+Nothing here asks a backend: a view shows what was last observed. The HTML carries its whole style in its elements,
+takes text colour and background from the page, and so fits light and dark pages, and pages that forbid style sheets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from lyftlearn.types import JobState, JobStatus
+
+if TYPE_CHECKING:
+    from lyftlearn._jobs.job import Job
+
+COLUMNS = ("id", "name", "kind", "status", "created", "duration", "message")
+
+# White text on each has a contrast of at least 4.5 (WCAG 2.2, 1.4.3), and each stands out from black and white pages.
+_COLOURS = {
+    JobStatus.PENDING: "#6e7681",
+    JobStatus.STARTING: "#8250df",
+    JobStatus.RUNNING: "#0969da",
+    JobStatus.STOPPING: "#9a6700",
+    JobStatus.SUCCEEDED: "#1a7f37",
+    JobStatus.FAILED: "#cf222e",
+    JobStatus.STOPPED: "#9a6700",
+}
+_FONT = "font-family:system-ui,sans-serif;font-size:13px;line-height:1.5"
+_LINE = "1px solid rgba(128,128,128,.35)"
+_CARD = f"{_FONT};display:inline-block;max-width:44rem;padding:.7em 1em;border:{_LINE};border-radius:8px"
+_BADGE = "color:#fff;border-radius:1em;padding:.1em .7em;font-weight:600;font-size:12px;white-space:nowrap"
+_CODE = "font-family:ui-monospace,monospace;font-size:12px"
+_QUOTE = f"{_CODE};margin:.5em 0 0;padding:.5em .7em;border-left:3px solid;white-space:pre-wrap;overflow-wrap:anywhere"
+_CELL = f"text-align:left;vertical-align:top;padding:.3em .8em;border-bottom:{_LINE}"
+_FAINT = "opacity:.7"
+_KEPT = "white-space:nowrap"
+_FOLDED = "min-width:16em;overflow-wrap:anywhere"
+
+# What html.escape does, without the table of 2231 entities that is loaded with it.
+_ESCAPES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#x27;"})
+_STEPS = (("d", 86400, "h", 3600), ("h", 3600, "m", 60), ("m", 60, "s", 1))
+
+
+def job_html(job: Job, link: str | None = None) -> str:
+    """Return one job as a card. link: a page about it in its substrate's own console."""
+    state = job.state
+    head = f'<b style="font-size:15px">{escape(job.name)}</b>&ensp;{_badge(state.status)}&ensp;{_faint(job.kind)}'
+    facts = "".join(_fact(name, value) for name, value in _facts(job).items())
+    said = f'<div style="{_QUOTE};border-color:{_COLOURS[state.status]}">{escape(state.message)}</div>'
+    return (
+        f'<div style="{_CARD}">'
+        f'<div>{head}</div><div style="{_CODE};margin:.2em 0 .4em">{_linked(job.id, link)}</div>'
+        f'<div style="display:flex;flex-wrap:wrap;gap:.1em 1.6em">{facts}</div>'
+        f"{said if state.message else ''}</div>"
+    )
+
+
+def _linked(job_id: str, link: str | None) -> str:
+    return f'<a href="{escape(link)}">{escape(job_id)}</a>' if link else escape(job_id)
+
+
+def jobs_html(jobs: Iterable[Job]) -> str:
+    """Return jobs as a table, a row each."""
+    rows = [_row_html(job) for job in jobs]
+    if not rows:
+        return f'<div style="{_FONT};{_FAINT}">no jobs</div>'
+    heads = "".join(f'<th scope="col" style="{_CELL};{_FAINT}">{column}</th>' for column in COLUMNS)
+    return (
+        f'<div style="overflow-x:auto"><table style="{_FONT};border-collapse:collapse">'
+        f"<thead><tr>{heads}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
+    )
+
+
+def row(job: Job, now: datetime | None = None) -> tuple[str, ...]:
+    """Return a job's texts for `COLUMNS`, without control characters; of its message, the reason and the last line."""
+    state = job.state
+    created = state.created_at.astimezone().strftime("%Y-%m-%d %H:%M")
+    texts = (
+        job.id,
+        job.name,
+        str(job.kind),
+        str(state.status),
+        created,
+        duration_text(state, now),
+        ": ".join(filter(None, (state.reason, last_line(state.message)))),
+    )
+    return tuple(printable(text) for text in texts)
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return rows as lines of left-aligned columns, two spaces apart."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+
+
+def status_text(state: JobState) -> str:
+    """Return the status, with the reason of a failure."""
+    return f"{state.status} ({state.reason})" if state.reason else str(state.status)
+
+
+def duration_text(state: JobState, now: datetime | None = None) -> str:
+    """Return how long the job has run, or `-` if it has not started."""
+    if state.started_at is None:
+        return "-"
+    return elapsed((state.finished_at or now or datetime.now(UTC)) - state.started_at)
+
+
+def elapsed(time: timedelta) -> str:
+    """Return a length of time in its two largest units: `7s`, `3m 05s`, `2h 10m`, `4d 01h`."""
+    seconds = max(0, int(time.total_seconds()))
+    for unit, size, rest, part in _STEPS:
+        if seconds >= size:
+            return f"{seconds // size}{unit} {seconds % size // part:02}{rest}"
+    return f"{seconds}s"
+
+
+def time_text(seconds: float) -> str:
+    """Return a length of time as `elapsed` does, and short ones with a decimal: `0.3s`."""
+    return f"{seconds:.1f}s" if seconds < 9.95 else elapsed(timedelta(seconds=seconds))
+
+
+def last_line(text: str) -> str:
+    """Return the last line that is not blank: in a traceback, the one that names the error."""
+    return next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "")
+
+
+def printable(text: str) -> str:
+    """Return `text` on one line and without what a terminal would obey."""
+    return "".join(letter if letter.isprintable() else " " for letter in text)
+
+
+def escape(text: str) -> str:
+    """Return `text` as HTML that shows it."""
+    return text.translate(_ESCAPES)
+
+
+def _facts(job: Job) -> Mapping[str, str]:
+    state = job.state
+    facts = {
+        "reason": str(state.reason or ""),
+        "created": state.created_at.strftime("%Y-%m-%d %H:%M:%S UTC"),
+        "duration": duration_text(state),
+        "exit code": "" if state.exit_code is None else str(state.exit_code),
+        "attempt": str(state.attempt) if state.attempt > 1 else "",
+        "labels": ", ".join(f"{name}={value}" for name, value in job.labels.items()),
+    }
+    return {name: value for name, value in facts.items() if value}
+
+
+def _fact(name: str, value: str) -> str:
+    return f"<span>{_faint(name)} {escape(value)}</span>"
+
+
+def _faint(text: str) -> str:
+    return f'<span style="{_FAINT}">{escape(text)}</span>'
+
+
+def _badge(status: JobStatus) -> str:
+    return f'<span style="{_BADGE};background:{_COLOURS[status]}">{escape(status)}</span>'
+
+
+def _row_html(job: Job) -> str:
+    texts = dict(zip(COLUMNS, map(escape, row(job)), strict=True))
+    texts["id"] = f'<span style="{_CODE}">{texts["id"]}</span>'
+    texts["status"] = _badge(job.state.status)
+    cells = "".join(
+        f'<td style="{_CELL};{_KEPT if name != "message" else _FOLDED}">{text}</td>' for name, text in texts.items()
+    )
+    return f"<tr>{cells}</tr>"

@@ -1,0 +1,101 @@
+"""Waiting for jobs: one queue, filled by the watchers, emptied by the thread that waits."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, TypeAlias
+
+from lyftlearn._jobs.progress import live_display, should_display
+from lyftlearn._text.quantities import duration
+from lyftlearn.errors import InvalidJob, JobFailed, JobStopped, LyftLearnError, WaitTimeout
+from lyftlearn.types import Duration, JobState, JobStatus
+
+if TYPE_CHECKING:
+    from lyftlearn._jobs.job import Job
+
+_Update: TypeAlias = tuple[int, LyftLearnError | None]
+_OnUpdate: TypeAlias = "Callable[[Job, JobState], None]"
+
+
+def wait(
+    jobs: Sequence[Job],
+    timeout: Duration | None = None,
+    *,
+    check: bool = True,
+    on_update: _OnUpdate | None = None,
+    progress: bool | None = None,
+) -> list[JobState]:
+    """Wait for all; then `check` raises for the first, in the order given, that did not succeed."""
+    deadline = _deadline(timeout)
+    for job in jobs:
+        if not job._kept:  # noqa: SLF001 - known from its claim alone: raises JobNotFound instead of waiting for ever
+            job.refresh()
+    with ExitStack() as stack:
+        draw = stack.enter_context(live_display(jobs)) if should_display(progress) else None
+        updates = stack.enter_context(_listening(jobs))
+        for job in _changes(jobs, updates, deadline):
+            for callback in (draw, on_update):
+                if callback is not None:
+                    callback(job, job.state)
+    if check:
+        _raise_for_first(jobs)
+    return [job.state for job in jobs]
+
+
+def _deadline(timeout: Duration | None) -> float | None:
+    if timeout is None:
+        return None
+    try:
+        return time.monotonic() + duration(timeout).total_seconds()
+    except ValueError as exc:
+        raise InvalidJob([("timeout", str(exc))]) from exc
+
+
+@contextmanager
+def _listening(jobs: Sequence[Job]) -> Iterator[SimpleQueue[_Update]]:
+    updates: SimpleQueue[_Update] = SimpleQueue()
+    with ExitStack() as stack:
+        for index, job in enumerate(jobs):
+            if not job.state.status.finished:
+                told = _teller(updates, index)
+                stack.callback(job._listen(told))  # noqa: SLF001 - a friend of the handle
+        yield updates
+
+
+def _teller(updates: SimpleQueue[_Update], index: int) -> Callable[[LyftLearnError | None], None]:
+    return lambda error: updates.put((index, error))
+
+
+def _changes(jobs: Sequence[Job], updates: SimpleQueue[_Update], deadline: float | None) -> Iterator[Job]:
+    """Yield each job as often as its state changed, until all have finished."""
+    told = [job.state for job in jobs]
+    waiting = {index for index, job in enumerate(jobs) if not job.state.status.finished}
+    yield from jobs
+    while waiting:
+        try:
+            index, error = updates.get(timeout=_remaining(deadline))
+        except Empty:
+            raise WaitTimeout([jobs[index] for index in sorted(waiting)]) from None
+        if error is not None:
+            raise error
+        job = jobs[index]
+        if job.state != told[index]:
+            told[index] = job.state
+            yield job
+        if job.state.status.finished:
+            waiting.discard(index)
+
+
+def _remaining(deadline: float | None) -> float | None:
+    return None if deadline is None else max(0.0, deadline - time.monotonic())
+
+
+def _raise_for_first(jobs: Sequence[Job]) -> None:
+    for job in jobs:
+        if job.state.status is JobStatus.FAILED:
+            raise JobFailed(job, job.state)
+        if job.state.status is JobStatus.STOPPED:
+            raise JobStopped(job, job.state)

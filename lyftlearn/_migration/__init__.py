@@ -1,0 +1,1 @@
+"""What happened in a migration: recorded beside submissions, reconciled and analysed later."""

@@ -1,0 +1,165 @@
+"""What happens beside a submission in a migration: it is journalled, rehearsed on the other backend, or shadowed there.
+
+All of it in the background. Nothing here can fail, delay or change the submission, and its caller sees none of it.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import threading
+from dataclasses import replace
+from datetime import UTC, datetime
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from lyftlearn._contract import ids
+from lyftlearn._migration.background import Background
+from lyftlearn._submission.preparation import Preparer
+from lyftlearn.errors import DEFINITE_REFUSALS, InvalidJob, LyftLearnError
+from lyftlearn.rollout.stage import Stage
+
+if TYPE_CHECKING:
+    from lyftlearn._migration.journal import Journal, Rehearsed, Submitted
+    from lyftlearn._submission.preparation import Submission
+    from lyftlearn._submission.submitter import Accepted, Submitter
+    from lyftlearn.rollout import Decision
+
+SHADOW_LABEL = "lyftlearn/shadow"
+
+
+class Beside:
+    """Journals, rehearses and shadows for one client."""
+
+    def __init__(self, preparer: Preparer, submitter: Submitter) -> None:
+        self._preparer = preparer
+        self._submitter = submitter
+        self._config = preparer.config
+        self._background = Background()
+        self._opening = threading.Lock()
+        self._opened: Journal | None = None
+
+    def after(self, accepted: Accepted) -> None:
+        """Take note of an accepted job. Returns at once, whatever follows."""
+        if self._config.migration_to is not None and accepted.kept:
+            self._background.do(lambda: self._follow_up(accepted))
+
+    def drain(self) -> bool:
+        """Wait a few seconds for what is under way. Return whether it is done."""
+        return self._background.drain()
+
+    def journal(self) -> Journal:
+        """Return the journal; its library is loaded only here, in the background."""
+        from lyftlearn._migration.journal import open_journal  # noqa: PLC0415 - brings SQLAlchemy
+
+        with self._opening:
+            if self._opened is None:
+                self._opened = open_journal(self._config)
+            return self._opened
+
+    def _follow_up(self, accepted: Accepted) -> None:
+        """Go by the decision that the job carries: a keyed call may have found it long after another call made it."""
+        job_id, submission = accepted.record.id, accepted.submission
+        carried = _carried(accepted.record.decision)
+        here = self._backend_of(job_id) or submission.plan.backend
+        self.journal().record(_submitted(job_id, submission, carried, here))
+        if carried.get("stage") in (Stage.REHEARSE, Stage.SHADOW):
+            other = replace(submission.decision, backend=str(self._config.migration_to), other=here)
+            rehearsed, there = self._rehearsed(job_id, submission, other)
+            self.journal().record(rehearsed)
+            if carried["stage"] == Stage.SHADOW and there is not None and self._may_run_twice(submission):
+                self._shadow(job_id, submission, there)
+
+    def _backend_of(self, job_id: str) -> str | None:
+        parsed = ids.parse(job_id)
+        return self._preparer.registry.with_letter(parsed.letter) if parsed else None
+
+    def _rehearsed(
+        self, job_id: str, submission: Submission, decision: Decision
+    ) -> tuple[Rehearsed, Submission | None]:
+        """Return what stands against the job on the other backend, and how it would be sent there if nothing does."""
+        from lyftlearn._migration.journal import Rehearsed  # noqa: PLC0415
+
+        try:
+            there = self._preparer.prepare(submission.arguments, decision)
+        except InvalidJob as refusal:
+            return Rehearsed(job_id=job_id, backend=decision.backend, faults=refusal.faults), None
+        except Exception as exc:  # noqa: BLE001 - a backend that breaks over a job is what a rehearsal is to find
+            faults = [("backend", f"cannot plan it: {exc or type(exc).__name__}")]
+            return Rehearsed(job_id=job_id, backend=decision.backend, faults=faults), None
+        return Rehearsed(job_id=job_id, backend=decision.backend, faults=[]), there
+
+    def _may_run_twice(self, submission: Submission) -> bool:
+        shadow = self._config.shadow
+        declared = submission.spec.name in shadow.models or shadow.labels.items() & submission.spec.labels.items()
+        return bool(declared) and random.random() < shadow.share  # noqa: S311
+
+    def _shadow(self, job_id: str, submission: Submission, there: Submission) -> None:
+        """Send the shadow, under an id that follows from the job's, so that whoever repeats this finds the first.
+
+        It is journalled before it is sent: a shadow that nobody knows of would be neither counted nor compared.
+        """
+        from lyftlearn._migration import reconcile  # noqa: PLC0415 - brings SQLAlchemy
+
+        if there.spec.source != submission.spec.source:
+            return  # the code has changed since: it would be another job
+        decision = replace(there.decision, reason=f"shadow of {job_id}")
+        shadow_id = _shadow_id(job_id, there, self._preparer.registry.letter(decision.backend))
+        reconcile.settle_outcomes(self.journal(), self._preparer.registry, only_shadows=True)
+        if not self.journal().take_slot(shadow_id, self._config.shadow.at_most):
+            return
+        shadow = self._doubled(job_id, shadow_id, there, decision)
+        carried = json.loads(decision.as_json())
+        self.journal().record(_submitted(shadow_id, shadow, carried, decision.backend, shadow_of=job_id))
+        try:
+            if shadow.plan.faults:
+                raise InvalidJob(shadow.plan.faults)
+            self._submitter.send(shadow)
+        except DEFINITE_REFUSALS as refusal:
+            self.journal().record(reconcile.refused(shadow_id))
+            raise LyftLearnError(f"the shadow of {job_id} was refused: {refusal}") from refusal
+
+    def _doubled(self, job_id: str, shadow_id: str, there: Submission, decision: Decision) -> Submission:
+        spec = replace(
+            there.spec,
+            id=shadow_id,
+            decision=decision.as_json(),
+            labels=MappingProxyType({**there.spec.labels, SHADOW_LABEL: job_id}),
+            outputs=MappingProxyType(dict.fromkeys(there.spec.outputs)),
+            output_uri=f"{self._config.output_url}/{shadow_id}/output",
+            shadow_of=job_id,
+        )
+        plan = self._preparer.registry.get(decision.backend).plan(spec)
+        return replace(there, decision=decision, spec=spec, plan=plan, scope=None)
+
+
+def _carried(decision: str) -> dict[str, Any]:
+    """Return the decision that a job carries, or nothing where its substrate has lost it."""
+    try:
+        return dict(json.loads(decision))
+    except (TypeError, ValueError):
+        return {}
+
+
+def _shadow_id(job_id: str, there: Submission, letter: str) -> str:
+    return ids.new_id(there.spec.name, there.spec.kind, letter, json.dumps(["shadow", job_id]))
+
+
+def _submitted(
+    job_id: str, submission: Submission, carried: dict[str, Any], backend: str, shadow_of: str | None = None
+) -> Submitted:
+    from lyftlearn._migration.journal import Submitted  # noqa: PLC0415
+
+    attributes = submission.decision.attributes
+    return Submitted(
+        job_id=job_id,
+        at=datetime.now(UTC),
+        repository=str(attributes.get("repository") or attributes.get("project") or "unknown"),
+        model=submission.spec.name,
+        kind=str(submission.spec.kind),
+        stage=carried.get("stage"),
+        source=str(carried.get("source") or submission.decision.source),
+        backend=backend,
+        fell_back=bool(carried.get("fell_back")),
+        shadow_of=shadow_of,
+    )

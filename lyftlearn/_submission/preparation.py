@@ -1,0 +1,205 @@
+"""From a checked call to a plan: which id, which files, what digest. Reads local files and asks nobody."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from lyftlearn._contract import ids
+from lyftlearn._contract.spec import JobSpec, Source
+from lyftlearn.backend import Backend, Capability, Plan
+from lyftlearn.errors import InvalidJob
+from lyftlearn.types import JobKind
+
+if TYPE_CHECKING:
+    from lyftlearn._call.arguments import Arguments
+    from lyftlearn._registry import Registry
+    from lyftlearn._storage import Storage
+    from lyftlearn._submission.claims import Scope
+    from lyftlearn._transfer import Packed
+    from lyftlearn.config import Config
+    from lyftlearn.rollout import Decision
+
+
+@dataclass(frozen=True, kw_only=True)
+class Submission:
+    """A job that is ready to be sent.
+
+    source and uploads, paths with the SHA-256 of their content, are what must be in the storage before.
+    """
+
+    arguments: Arguments
+    decision: Decision
+    spec: JobSpec
+    plan: Plan
+    scope: Scope | None
+    source: Packed | None
+    uploads: tuple[tuple[Path, str], ...]
+
+
+@dataclass(frozen=True)
+class _Local:
+    """An input on this machine. sha256 is of its content, None where nobody needs to know."""
+
+    path: Path
+    sha256: str | None
+
+
+@dataclass(frozen=True)
+class Preparer:
+    """Prepares jobs with one configuration."""
+
+    config: Config
+    registry: Registry
+
+    @cached_property
+    def storage(self) -> Storage:
+        """The platform's storage, opened when a job first needs it: a client for S3 takes its time."""
+        from lyftlearn._storage import open_storage  # noqa: PLC0415 - as it says
+
+        return open_storage(self.config.storage_url)
+
+    def prepare(self, arguments: Arguments, decision: Decision) -> Submission:
+        """Return the job on the backend that was decided. Raises InvalidJob with every fault."""
+        submission = self.specify(arguments, decision, self.registry.get(decision.backend))
+        if submission.plan.faults:
+            raise InvalidJob(submission.plan.faults)
+        return submission
+
+    def specify(
+        self, arguments: Arguments, decision: Decision, backend: Backend, job_id: str | None = None
+    ) -> Submission:
+        """Return the job on `backend`; what stands against it is in its plan.
+
+        Raises InvalidJob where there is no plan: for a kind of job that the backend does not know at all.
+        """
+        faults = backend.unmet(arguments.kind, arguments.nodes, arguments.retries)
+        if faults and arguments.kind in (JobKind.TUNE, JobKind.NOTEBOOK):
+            raise InvalidJob(faults)
+        scope = self._scope(arguments)
+        packed = self._packed(arguments)
+        uploads = backend.capabilities().why_not(Capability.LOCAL_PATHS) is not None
+        local = _local_inputs(arguments, hashed=uploads or scope is not None)
+        spec = self._spec(
+            arguments,
+            backend=backend.name,
+            job_id=job_id or self._id(arguments, backend.name, scope),
+            places={path: self._place(found, uploads=uploads) for path, found in local.items()},
+            source=self._source(packed),
+            digest=_digest(arguments, packed, local),
+            decision=decision,
+        )
+        return Submission(
+            arguments=arguments,
+            decision=decision,
+            spec=spec,
+            plan=_with_faults(backend.plan(spec), faults),
+            scope=scope,
+            source=packed,
+            uploads=tuple((found.path, str(found.sha256)) for found in local.values()) if uploads else (),
+        )
+
+    def _spec(
+        self,
+        arguments: Arguments,
+        *,
+        backend: str,
+        job_id: str,
+        places: Mapping[str, str],
+        source: Source | None,
+        digest: str,
+        decision: Decision,
+    ) -> JobSpec:
+        inputs = {channel: places.get(f"inputs.{channel}", str(uri)) for channel, uri in arguments.inputs.items()}
+        return JobSpec(
+            id=job_id,
+            kind=arguments.kind,
+            name=arguments.name,
+            command=arguments.command,
+            image=self.config.image_on(backend, arguments.image),
+            source=source,
+            hyperparameters=arguments.hyperparameters,
+            inputs=MappingProxyType(inputs),
+            outputs=arguments.outputs,
+            output_uri=f"{self.config.output_url}/{job_id}/output",
+            artifact=places.get("artifact") or (str(arguments.artifact) if arguments.artifact else None),
+            env=arguments.env,
+            secrets=arguments.secrets,
+            resources=arguments.resources,
+            nodes=arguments.nodes,
+            timeout=arguments.timeout or self.config.timeout,
+            grace=self.config.grace,
+            retries=arguments.retries,
+            labels=arguments.labels,
+            digest=digest,
+            decision=decision.as_json(),
+        )
+
+    def _source(self, packed: Packed | None) -> Source | None:
+        if packed is None:
+            return None
+        from lyftlearn._transfer import source_uri  # noqa: PLC0415 - only for jobs that bring code
+
+        return Source(uri=source_uri(self.storage, packed), sha256=packed.sha256)
+
+    def _id(self, arguments: Arguments, backend: str, scope: Scope | None) -> str:
+        letter = self.registry.letter(backend)
+        return ids.new_id(arguments.name, arguments.kind, letter, json.dumps(scope) if scope else None)
+
+    def _scope(self, arguments: Arguments) -> Scope | None:
+        if arguments.key is None:
+            return None
+        return (self.config.project, str(arguments.kind), arguments.name, arguments.key)
+
+    def _packed(self, arguments: Arguments) -> Packed | None:
+        if arguments.source is None:
+            return None
+        from lyftlearn._transfer import pack_source  # noqa: PLC0415 - only for jobs that bring code
+
+        return pack_source(arguments.source, self.config.home / "cache" / "sources")
+
+    def _place(self, found: _Local, *, uploads: bool) -> str:
+        if not uploads or found.sha256 is None:
+            return found.path.as_uri()
+        from lyftlearn._transfer import input_uri  # noqa: PLC0415 - only for inputs that travel
+
+        return input_uri(self.storage, found.path, found.sha256)
+
+
+def _with_faults(plan: Plan, faults: list[tuple[str, str]]) -> Plan:
+    said = {path for path, _ in faults}
+    return replace(plan, faults=(*faults, *(fault for fault in plan.faults if fault[0] not in said)))
+
+
+def _local_inputs(arguments: Arguments, *, hashed: bool) -> dict[str, _Local]:
+    places = {f"inputs.{channel}": place for channel, place in arguments.inputs.items()} | {
+        "artifact": arguments.artifact
+    }
+    return {
+        path: _Local(place, _hash(place) if hashed else None)
+        for path, place in places.items()
+        if isinstance(place, Path)
+    }
+
+
+def _hash(path: Path) -> str:
+    from lyftlearn._transfer import hash_input  # noqa: PLC0415 - only for local inputs
+
+    return hash_input(path)
+
+
+def _digest(arguments: Arguments, packed: Packed | None, local: Mapping[str, _Local]) -> str:
+    places = {f"inputs.{channel}": str(place) for channel, place in arguments.inputs.items()}
+    contents = {path: f"sha256:{found.sha256}" for path, found in local.items() if found.sha256}
+    written = {
+        **arguments.as_written(),
+        "source": packed.content if packed else None,
+        "places": places | {"artifact": str(arguments.artifact)} | contents,
+    }
+    return hashlib.sha256(json.dumps(written, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,272 @@
+"""What operators ask: what a job would become, where it would go and why, what is installed, what is broken.
+
+Not part of the frozen API: names and answers here may change between versions.
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+import platform
+import sys
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from lyftlearn._client import Client
+from lyftlearn._jobs.job import moment
+from lyftlearn._storage import Storage, open_storage
+from lyftlearn.backend import Capability, Check, Verdict
+from lyftlearn.config import Config
+from lyftlearn.errors import BackendUnavailable, InvalidJob, LyftLearnError
+from lyftlearn.ops import flag_file
+from lyftlearn.rollout import Decision, in_use
+from lyftlearn.types import Duration, JobKind
+
+if TYPE_CHECKING:
+    from lyftlearn._migration.journal import Journal
+    from lyftlearn._migration.results import Guard, Report, Status
+    from lyftlearn._session import World
+    from lyftlearn._submission.preparation import Submission
+    from lyftlearn.parity import _run as parity_run
+    from lyftlearn.parity._model import Parity
+
+_PROBE = "doctor/probe"
+_MONTH = "30d"
+# What a flag is not told of must be valid all the same; it is never sent.
+_LEAST: Mapping[str, Mapping[str, Any]] = {
+    "train": {"command": ("true",)},
+    "process": {"command": ("true",)},
+    "predict": {"command": ("true",), "artifact": "s3://bucket/model.tar.gz", "inputs": {"input": "s3://bucket/input"}},
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Installed:
+    """A backend that is installed. `problem`: why it cannot be used, or None. `lacks`: capability to reason."""
+
+    name: str
+    problem: str | None
+    offers: tuple[Capability, ...] = ()
+    lacks: Mapping[Capability, str]
+
+
+def plan(function: str, /, *, client: Client | None = None, backend: str | None = None, **arguments: Any) -> Submission:
+    """Return what `function` ("train", ...) would send for `arguments`, with every fault in `.plan.faults`.
+
+    backend: to plan for, by default the one that the flag gives now. Nothing is sent or uploaded. Raises InvalidJob for
+    what is wrong on every backend, LyftLearnError if the backend is not installed.
+    """
+    asker = client or Client()
+    given = _complete(asker, function, arguments)
+    return asker._prepare(function, backend, **given)  # noqa: SLF001 - the client's other half
+
+
+def explain(
+    function: str,
+    name: str,
+    *,
+    labels: Mapping[str, str] | None = None,
+    client: Client | None = None,
+    **others: Any,
+) -> Decision:
+    """Return where a job of `function` called `name` would run now, and why, also where its backend is broken.
+
+    others: what else a flag may target, as in the call: `image`, `nodes`, `resources`. Nothing is planned or sent.
+    """
+    asker = client or Client()
+    subject = "name" if function == "process" else "model"
+    given = _complete(asker, function, {subject: name, "labels": labels, **_LEAST[function], **others})
+    world = asker._opened()  # noqa: SLF001 - the client's other half
+    return world.decide(world.check(JobKind(function), given))
+
+
+def _complete(client: Client, function: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    call = inspect.signature(getattr(client, function)).bind(**arguments)
+    call.apply_defaults()
+    return call.arguments
+
+
+def migration_report(since: Duration | datetime | None = _MONTH, *, client: Client | None = None) -> Report:
+    """Return which jobs would have run on the new backend, and what stands against the others.
+
+    Raises InvalidJob without a `[migration] to`, BackendUnavailable where the journal cannot be read.
+    """
+    from lyftlearn._migration import analysis  # noqa: PLC0415 - brings SQLAlchemy
+
+    start, world = _asked(since, client)
+    with _journal(world) as journal:
+        return analysis.report(journal, world.config, start)
+
+
+def migration_status(since: Duration | datetime | None = _MONTH, *, client: Client | None = None) -> Status:
+    """Return how far the migration is and how jobs fare on either side. Asks the backends for ends, half a minute long.
+
+    Raises as `migration_report` does.
+    """
+    from lyftlearn._migration import analysis, reconcile  # noqa: PLC0415 - brings SQLAlchemy
+
+    start, world = _asked(since, client)
+    with _journal(world) as journal:
+        unsettled = reconcile.settle(journal, world.registry, world.config)
+        return analysis.status(journal, world.config, start, unsettled)
+
+
+def migration_guard(
+    since: Duration | datetime | None = _MONTH, *, level: float = 0.01, client: Client | None = None
+) -> Guard:
+    """Return whether the new side fails significantly more often. Asks the backends for ends, half a minute long.
+
+    level: the probability, of 0 to 1, of calling it worse if both sides are alike. Raises as `migration_report` does.
+    """
+    from lyftlearn._migration import analysis, reconcile  # noqa: PLC0415 - brings SQLAlchemy
+
+    if not 0 < level < 1:
+        raise InvalidJob([("level", f"is {level}: write a probability between 0 and 1, such as 0.01")])
+    start, world = _asked(since, client)
+    with _journal(world) as journal:
+        reconcile.settle(journal, world.registry, world.config)
+        return analysis.guard(journal, world.config, start, level)
+
+
+def _asked(since: Duration | datetime | None, client: Client | None) -> tuple[datetime | None, World]:
+    world = (client or Client())._opened()  # noqa: SLF001 - the client's other half
+    if world.config.migration_to is None:
+        raise InvalidJob([("[migration] to", "is not set, so nothing is migrated: name the old and the new backend")])
+    return moment("since", since), world
+
+
+@contextmanager
+def _journal(world: World) -> Iterator[Journal]:
+    """Give the journal, after what this process itself has still to write."""
+    from sqlalchemy.exc import SQLAlchemyError  # noqa: PLC0415 - only for the journal
+
+    world.beside.drain()
+    try:
+        yield world.beside.journal()
+    except (SQLAlchemyError, OSError) as exc:
+        raise BackendUnavailable(f"the journal of the migration cannot be used: {exc}") from exc
+
+
+def parity(
+    on: Sequence[str],
+    *,
+    command: str | Sequence[str] | None = None,
+    only: Collection[str] = (),
+    parallel: int = 16,
+    patience: Duration = "30m",
+    python: str = "python3",
+    counted: Callable[[str], int] | None = None,
+    on_update: Callable[[parity_run.ComparisonProgress], None] | None = None,
+    client: Client | None = None,
+    **job: Any,
+) -> Parity:
+    """Run jobs on every backend in `on`, twice on the first, and return what differs, with a verdict on each fact.
+
+    command, job: the user's own, arguments of `train`; without a command only the probe's facts are compared.
+    only: subjects, by default all. parallel: jobs at once on each backend. patience: in which a job should have
+    started. python: what starts Python 3.8 or newer in the image. counted: says how often a StatsD counter has come to
+    the gateway. on_update: told of every job that ended.
+
+    A backend that refuses or fails is part of the answer. Raises InvalidJob, listing every fault, before anything is
+    sent. On KeyboardInterrupt what was started is stopped.
+    """
+    from lyftlearn.parity import _observe  # noqa: PLC0415 - only for those who compare
+
+    order = _observe.ComparisonConfig(
+        on=on,
+        command=command,
+        job=job,
+        only=only,
+        parallel=parallel,
+        patience=patience,
+        python=python,
+        counted=counted,
+        on_update=on_update,
+    )
+    return _observe.run(order, client or Client())
+
+
+def backends(client: Client | None = None) -> list[Installed]:
+    """Return every installed backend, broken ones too, by name."""
+    registry = (client or Client())._registry  # noqa: SLF001
+    return [_installed(registry, name) for name in registry.names()]
+
+
+def doctor(config: str | os.PathLike[str] | Mapping[str, Any] | None = None) -> Iterator[Check]:
+    """Yield a check at a time: configuration, Python, storage, and what each backend in use says of itself."""
+    yield Check("python", Verdict.OK, f"{platform.python_version()} at {sys.executable}")
+    client = Client(config=config)
+    try:
+        found: Config = client._config  # noqa: SLF001 - the client's other half
+    except LyftLearnError as exc:
+        yield Check("configuration", Verdict.FAILED, str(exc))
+        return
+    yield _configuration(found)
+    yield _storage(found.storage_url)
+    if found.migration_to is not None:
+        yield from flag_file.checks(found.migration_flags, found.migration_flag)
+    yield from _backends(client, found)
+
+
+def _installed(registry: Any, name: str) -> Installed:
+    try:
+        capabilities = registry.get(name).capabilities()
+    except LyftLearnError as exc:
+        return Installed(name=name, problem=str(exc), lacks={})
+    why = {capability: capabilities.why_not(capability) for capability in Capability}
+    return Installed(
+        name=name,
+        problem=None,
+        offers=tuple(capability for capability, reason in why.items() if reason is None),
+        lacks={capability: reason for capability, reason in why.items() if reason is not None},
+    )
+
+
+def _configuration(config: Config) -> Check:
+    origin = str(config.source) if config.source else "no lyftlearn.toml from here upwards: defaults"
+    return Check("configuration", Verdict.OK, f"{origin}; project {config.project!r}, state in {config.home}")
+
+
+def _storage(url: str) -> Check:
+    try:
+        problem = _probed(open_storage(url))
+    except LyftLearnError as exc:
+        return Check("storage", Verdict.FAILED, str(exc))
+    if problem:
+        return Check("storage", Verdict.FAILED, f"{url}: {problem}")
+    return Check("storage", Verdict.OK, f"{url}: written, read back, and conditions kept")
+
+
+def _probed(storage: Storage) -> str | None:
+    """Write one record, the same for every doctor, and return what the store did wrong, if anything."""
+    wrote = os.urandom(16).hex().encode()
+    storage.create(_PROBE, b"")
+    before = storage.read(_PROBE)
+    if before is None:
+        return "what was written is not there: use a store that reads its own writes"
+    if storage.create(_PROBE, wrote):
+        return (
+            "it writes over what is there when told not to, so keys are not exact: use a store with conditional writes"
+        )
+    storage.replace(_PROBE, wrote, before.version)
+    after = storage.read(_PROBE)
+    return None if after and after.data != before.data else "a record cannot be replaced"
+
+
+def _backends(client: Client, config: Config) -> Iterator[Check]:
+    for name in _wanted(config, client._registry.names()):  # noqa: SLF001
+        try:
+            backend = client._registry.get(name)  # noqa: SLF001
+            yield Check(f"backend {name}", Verdict.OK, "loads")
+            for check in backend.diagnose():
+                yield Check(f"{name}: {check.name}", check.verdict, check.detail)
+        except LyftLearnError as exc:
+            yield Check(f"backend {name}", Verdict.FAILED, str(exc))
+
+
+def _wanted(config: Config, installed: list[str]) -> list[str]:
+    """Return the backends that jobs may go to, and those that are configured."""
+    return sorted({*in_use(config), *(name for name in installed if config.table(name))})

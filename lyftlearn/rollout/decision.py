@@ -1,0 +1,189 @@
+"""Which backend a job goes to, and why.
+
+`[migration] from` and `to` name the old backend and the new one. A *stage* says how far a job has moved between them; a
+flag, evaluated by OpenFeature, gives the stage. Who decides, first match wins:
+
+1. `LYFTLEARN_BACKEND`, the operator's override, a backend's name;
+2. the flag, where its provider really answered; else its last known answer, if the provider is away;
+3. `[migration] stage`, the repository's own;
+4. `[migration] default`, the platform's;
+5. `off`.
+
+`[migration] ceiling` is a stage that 2 to 5 never exceed. Deciding never raises: what is wrong with a source is part of
+what it said, and the next one is asked.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
+
+from lyftlearn.config import Config
+from lyftlearn.errors import DEFINITE_REFUSALS
+from lyftlearn.rollout.flags import Answer, Flags
+from lyftlearn.rollout.stage import Stage
+
+OVERRIDE = "LYFTLEARN_BACKEND"
+_LONGEST_REASON = 200  # the decision travels with the job, where space is short
+
+Asked: TypeAlias = tuple[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decision:
+    """The answer, with its reason. Every job carries it.
+
+    stage: None where no migration is configured, or the operator's override decided. other: the backend of the other
+    side, which a rehearsal plans for, a shadow runs on, and a live job falls back to. source: what decided. variant: of
+    the flag. fell_back: whether the first choice had certainly refused. asked: every source in order, and what it said.
+    attributes: what the flag was given.
+    """
+
+    backend: str
+    reason: str
+    source: str
+    stage: Stage | None = None
+    other: str | None = None
+    flag: str | None = None
+    variant: str | None = None
+    fell_back: bool = False
+    asked: tuple[Asked, ...] = ()
+    attributes: Mapping[str, Any]
+
+    def after_refusal(self, refusal: Exception) -> Decision | None:
+        """Return the decision to fall back on after the backend certainly refused, or None where none is allowed."""
+        if self.stage is not Stage.LIVE or self.fell_back or self.other is None:
+            return None
+        if not isinstance(refusal, DEFINITE_REFUSALS):
+            return None
+        reason = f"{self.reason}; {self.backend} refused: {_shortened(str(refusal))}"
+        return replace(self, backend=self.other, other=self.backend, reason=reason, fell_back=True)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain data."""
+        return {**self._travelling(), "other": self.other, "asked": self.asked, "attributes": dict(self.attributes)}
+
+    def as_json(self) -> str:
+        """Return one line for the job to carry: the answer and its reason, without what other sources said."""
+        return json.dumps(self._travelling(), sort_keys=True)
+
+    def _travelling(self) -> dict[str, Any]:
+        return {
+            "backend": self.backend,
+            "stage": self.stage and str(self.stage),
+            "reason": self.reason,
+            "source": self.source,
+            "flag": self.flag,
+            "variant": self.variant,
+            "fell_back": self.fell_back,
+        }
+
+
+def of_caller(backend: str, attributes: Mapping[str, Any]) -> Decision:
+    """Return the decision of somebody who names the backend, for a plan that is looked at."""
+    return Decision(backend=backend, reason=f"{backend} was asked for", source="caller", attributes=attributes)
+
+
+def _shortened(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= _LONGEST_REASON else f"{line[:_LONGEST_REASON]}..."
+
+
+@dataclass(frozen=True)
+class _Verdict:
+    stage: Stage
+    source: str
+    variant: str | None = None
+    remark: str = ""
+
+
+class Rollout:
+    """Decides, for one configuration. installed: asked for the names of backends, and only when one must be there."""
+
+    def __init__(self, config: Config, installed: Callable[[], Collection[str]]) -> None:
+        self._config = config
+        self._installed = installed
+        self._flags = Flags(config)
+
+    def decide(self, attributes: Mapping[str, Any]) -> Decision:
+        """Return where a job with these attributes goes now. Never raises."""
+        override = os.environ.get(OVERRIDE, "")
+        asked: list[Asked] = [(OVERRIDE, override or "not set")]
+        if override:
+            return Decision(
+                backend=override,
+                reason=f"{OVERRIDE} says so",
+                source=OVERRIDE,
+                asked=tuple(asked),
+                attributes=attributes,
+            )
+        if self._config.migration_to is None:
+            return self._without_migration(asked, attributes)
+        verdict = self._verdict(attributes, asked)
+        stage, reason = self._possible(verdict, asked)
+        return self._decision(stage, reason, verdict, asked, attributes)
+
+    def _without_migration(self, asked: list[Asked], attributes: Mapping[str, Any]) -> Decision:
+        origin = str(self._config.source) if self._config.source else "configuration"
+        backend = self._config.backend
+        asked.append((origin, backend))
+        return Decision(
+            backend=backend, reason=f"`backend` in {origin}", source=origin, asked=tuple(asked), attributes=attributes
+        )
+
+    def _verdict(self, attributes: Mapping[str, Any], asked: list[Asked]) -> _Verdict:
+        answer: Answer = self._flags.ask(attributes)
+        asked.append((f"flag {self._config.migration_flag}", answer.said))
+        settings = (
+            ("[migration] stage", _stage(self._config.migration_stage)),
+            ("[migration] default", _stage(self._config.migration_default)),
+        )
+        asked.extend((name, stage or "not set") for name, stage in settings)
+        remark = f" (flag: {_shortened(answer.said)})" if answer.amiss else ""
+        if answer.stage is not None:
+            return _Verdict(answer.stage, f"flag {self._config.migration_flag}", answer.variant, remark)
+        settled = ((name, stage) for name, stage in settings if stage)
+        source, stage = next(settled, ("nobody", Stage.OFF))
+        return _Verdict(stage, source, remark=remark)
+
+    def _possible(self, verdict: _Verdict, asked: list[Asked]) -> tuple[Stage, str]:
+        """Return the stage that can be honoured, and why it is that one."""
+        stage, reason = verdict.stage, f"{verdict.source} says {verdict.stage}{verdict.remark}"
+        ceiling, target = _stage(self._config.migration_ceiling), str(self._config.migration_to)
+        if ceiling is not None and ceiling < stage:
+            asked.append(("[migration] ceiling", ceiling))
+            stage, reason = ceiling, f"{reason}; [migration] ceiling keeps it at {ceiling}"
+        if stage in (Stage.REHEARSE, Stage.SHADOW, Stage.LIVE) and target not in self._installed():
+            asked.append((f"backend {target}", "is not installed"))
+            stage, reason = Stage.OFF, f"{reason}; but backend {target} is not installed here"
+        return stage, reason
+
+    def _decision(
+        self, stage: Stage, reason: str, verdict: _Verdict, asked: list[Asked], attributes: Mapping[str, Any]
+    ) -> Decision:
+        old, new = self._config.migration_from, str(self._config.migration_to)
+        moved = stage >= Stage.LIVE
+        return Decision(
+            backend=new if moved else old,
+            other=old if moved else new,
+            stage=stage,
+            reason=reason,
+            source=verdict.source,
+            flag=self._config.migration_flag,
+            variant=verdict.variant,
+            asked=tuple(asked),
+            attributes=attributes,
+        )
+
+
+def _stage(name: str | None) -> Stage | None:
+    return None if name is None else Stage(name)
+
+
+def in_use(config: Config) -> list[str]:
+    """Return the backends whose jobs belong to this configuration, without doubles."""
+    names = (os.environ.get(OVERRIDE), config.migration_from, config.migration_to)
+    return list(dict.fromkeys(name for name in names if name))

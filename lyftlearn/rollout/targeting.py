@@ -1,0 +1,72 @@
+"""What a flag is told of a job: enough to target it by, and nothing that the job computes with."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lyftlearn._call.arguments import Arguments
+    from lyftlearn.config import Config
+
+_REMOTE = re.compile(r"[:/]([^:/@]+/[^/@]+?)(?:\.git)?/?$")  # never what may be a password
+
+
+def attributes(config: Config, arguments: Arguments, repository: str | None) -> Mapping[str, Any]:
+    """Return the targeting attributes of a job. Percentages are sticky by `model`."""
+    return {
+        "model": arguments.name,
+        "kind": str(arguments.kind),
+        "project": config.project,
+        "repository": repository,
+        "team": config.team,
+        "environment": config.environment,
+        "user": os.environ.get("USER") or os.environ.get("LOGNAME"),
+        "labels": dict(arguments.labels),
+        "nodes": arguments.nodes,
+        "gpu": arguments.resources.gpu,
+        "image": arguments.image or config.image,
+    }
+
+
+def repository(config: Config) -> str | None:
+    """Return `owner/name` of the repository: `repository` in configuration, else from the version control's remote.
+
+    Never raises: a checkout that cannot be read is one without a name.
+    """
+    if config.repository:
+        return config.repository
+    try:
+        start = config.source.absolute().parent if config.source else Path.cwd()
+        found = next((folder / ".git" for folder in (start, *start.parents) if (folder / ".git").exists()), None)
+        return None if found is None else _of_git(found)
+    except (OSError, UnicodeDecodeError):
+        return None
+
+
+def _of_git(dot_git: Path) -> str:
+    import configparser  # noqa: PLC0415 - only where a repository must be named
+
+    directory = dot_git if dot_git.is_dir() else _worktree(dot_git)
+    parser = configparser.ConfigParser(strict=False, interpolation=None, allow_no_value=True)
+    try:
+        parser.read_string(_without_indentation(directory / "config"))
+        url = parser.get('remote "origin"', "url") or ""
+    except (OSError, UnicodeDecodeError, configparser.Error):
+        return dot_git.parent.name
+    match = _REMOTE.search(url)
+    return match[1] if match else dot_git.parent.name
+
+
+def _worktree(dot_git: Path) -> Path:
+    """Return the common directory behind a worktree's `.git` file."""
+    named = dot_git.read_text(encoding="utf-8").removeprefix("gitdir:").strip()
+    directory = (dot_git.parent / named).resolve()
+    return directory.parents[1] if directory.parent.name == "worktrees" else directory
+
+
+def _without_indentation(path: Path) -> str:
+    return "\n".join(line.strip() for line in path.read_text(encoding="utf-8").splitlines())
