@@ -1,0 +1,2 @@
+#!/bin/sh
+ls "$LYFTLEARN_INPUTS_DIR"
