@@ -45,7 +45,7 @@ docs-api: .venv/ready
 
 # Every page, link and docstring; a warning is an error.
 docs: .docs/ready
-	.docs/bin/python -m sphinx --quiet --fail-on-warning --keep-going --builder html docs build/docs
+	.docs/bin/python -m sphinx --quiet --fresh-env --fail-on-warning --keep-going docs build/docs
 	@echo "open build/docs/index.html"
 
 .docs/ready: requirements/docs.txt pyproject.toml

@@ -23,6 +23,7 @@ highlight_language = "none"  # indented blocks are terminal sessions
 html_theme = "furo"
 html_theme_options = {"navigation_with_keys": True}
 html_copy_source = False
+html_show_copyright = False
 html_show_search_summary = False  # a page that was opened from a disk may not fetch others
 
 # Docstrings are plain text: code stands in single backticks, and a line "name: text" explains an argument.
@@ -55,6 +56,11 @@ def _read_docstring(app: Any, what: str, name: str, value: Any, options: Any, li
         lines[:] = _with_fields({*inspect.signature(value).parameters}, lines)
 
 
+def _name_aliases(app: Any, what: str, name: str, value: Any, options: Any, signature: str, returned: str) -> Any:
+    """Show an alias of a type by its name also where it stands within another type."""
+    return [text and re.sub(r"TypeAliasForwardRef\('(\w+)'\)", r"\1", text) for text in (signature, returned)]
+
+
 def _name_code_blocks(app: Any, docname: str, source: list[str]) -> None:
     """Give a block its file's name as a caption, where a page writes `title` for it."""
     pattern = r'^```(\w+) title="([^"]+)"$'
@@ -64,4 +70,5 @@ def _name_code_blocks(app: Any, docname: str, source: list[str]) -> None:
 def setup(app: Any) -> None:
     """Connect what Sphinx does not do by itself."""
     app.connect("autodoc-process-docstring", _read_docstring)
+    app.connect("autodoc-process-signature", _name_aliases)
     app.connect("source-read", _name_code_blocks)
