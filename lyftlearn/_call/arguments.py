@@ -22,6 +22,15 @@ if TYPE_CHECKING:
     from lyftlearn._call.checks import Faults
 
 DEFAULT_OUTPUTS = {JobKind.TRAIN: {"output": None}}
+# What version 1.0.0 digested for a `Resources` whose fields were left open. These never change: see `as_written`.
+_FIRST_DEFAULTS: Mapping[str, Any] = {
+    "cpu": 1.0,
+    "memory": 2 << 30,
+    "gpu": 0,
+    "gpu_type": None,
+    "disk": 30 << 30,
+    "shared_memory": None,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,8 +58,11 @@ class Arguments:
     search: str | None = None
 
     def as_written(self) -> dict[str, Any]:
-        """Return what a digest is made over, but for the content of paths."""
-        resources = {name: getattr(self.resources, name) for name in Quantities.__dataclass_fields__}
+        """Return what a digest is made over, but for the content of paths.
+
+        One call has one digest in every version, or an upgrade would make each repeated key a Conflict. So the keys of
+        version 1.0.0 are always here, and whatever is newer is here only where the caller wrote it.
+        """
         return {
             "kind": str(self.kind),
             "name": self.name,
@@ -60,7 +72,7 @@ class Arguments:
             "outputs": dict(self.outputs),
             "env": dict(self.env),
             "secrets": list(self.secrets),
-            "resources": resources,
+            "resources": _resources_as_written(self.resources),
             "nodes": self.nodes,
             "timeout": self.timeout.total_seconds() if self.timeout else None,
             "retries": self.retries,
@@ -68,6 +80,17 @@ class Arguments:
             "idle_timeout": self.idle_timeout.total_seconds() if self.idle_timeout else None,
             "search": json.loads(self.search) if self.search else None,
         }
+
+
+def _resources_as_written(resources: Quantities) -> dict[str, Any]:
+    """Return fields that were left open as version 1.0.0 had them, whatever their default is by now."""
+    defaults = checks.resources("resources", Resources(), [])
+    written = dict(_FIRST_DEFAULTS)
+    for name in Quantities.__dataclass_fields__:
+        value = getattr(resources, name)
+        if value != getattr(defaults, name):
+            written[name] = value if value != _FIRST_DEFAULTS.get(name, ...) else ["written", value]
+    return written
 
 
 def check(kind: JobKind, given: Mapping[str, Any]) -> Arguments:

@@ -6,7 +6,8 @@ import json
 import os
 import pickle
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import pytest
 
 import lyftlearn
 from lyftlearn import Client, backend, events, ops
+from lyftlearn._call import arguments, checks
 from lyftlearn.config import load
 from lyftlearn.runtime import bundle
 from tests.golden.calls import KEYED
@@ -87,9 +89,9 @@ def test_plugins_values_are_unpickled(corpus: Corpus) -> None:
 @pytest.mark.parametrize("call", KEYED)
 def test_the_same_call_has_the_same_digest_and_id(corpus: Corpus, call: str, tmp_path: Path) -> None:
     """A keyed call that an upgrade changes would be a Conflict, or a second job."""
-    function, arguments = KEYED[call]
+    function, given = KEYED[call]
     client = Client(config={"project": "golden", "home": str(tmp_path)})
-    planned = {name: ops.plan(function, client=client, backend=name, key="nightly", **arguments).spec for name in LOCAL}
+    planned = {name: ops.plan(function, client=client, backend=name, key="nightly", **given).spec for name in LOCAL}
     kept = corpus.document("digests.json")[call]
     assert {name: spec.id for name, spec in planned.items()} == kept["ids"]
     assert {spec.digest for spec in planned.values()} == {kept["digest"]}
@@ -170,3 +172,51 @@ def test_configurations_mean_the_same(corpus: Corpus, name: str) -> None:
     read = {key: getattr(config, key) for key in PROPERTIES}
     text = json.dumps(read, default=plain).replace(str(config.home), "{{home}}")
     assert json.loads(text) == corpus.document("configurations", f"{name}.json")
+
+
+@dataclass(frozen=True, kw_only=True)
+class NextResources(lyftlearn.Resources):
+    """As a later version might have them: with another default, and with a field more."""
+
+    memory: str = "8Gi"
+    spot: bool | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class NextQuantities(backend.Quantities):
+    """The same, in numbers."""
+
+    spot: bool | None = None
+
+
+@pytest.fixture
+def digest_of_next_version(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., str]:
+    """Return how a later version would digest a call with these resources."""
+    resources = checks.resources
+
+    def checked(path: str, value: Any, faults: Any) -> NextQuantities:
+        return NextQuantities(**vars(resources(path, value, faults)), spot=getattr(value, "spot", None))
+
+    monkeypatch.setattr(arguments, "Resources", NextResources)
+    monkeypatch.setattr(arguments, "Quantities", NextQuantities)
+    monkeypatch.setattr(checks, "resources", checked)
+    client = Client(config={"project": "golden", "home": str(tmp_path)})
+
+    def digest(given: NextResources | None) -> str:
+        call = {"model": "eta", "command": "true", "key": "nightly"}
+        found: str = ops.plan("train", client=client, backend="local", resources=given, **call).spec.digest
+        return found
+
+    return digest
+
+
+def test_a_later_versions_fields_and_defaults_change_no_digest(
+    corpus: Corpus, digest_of_next_version: Callable[..., str]
+) -> None:
+    """A field that is added to `Resources` must not make every repeated keyed call a Conflict, nor a new default."""
+    kept = corpus.document("digests.json")
+    assert digest_of_next_version(None) == digest_of_next_version(NextResources()) == kept["least"]["digest"]
+    others = [NextResources(memory="2Gi"), NextResources(spot=True), NextResources(spot=False)]
+    assert len({kept["least"]["digest"], *map(digest_of_next_version, others)}) == 4
+    written = NextResources(cpu=0.5, memory="3Gi", gpu=1, gpu_type="A10G", disk="40Gi", shared_memory="64Mi")
+    assert digest_of_next_version(written) == kept["resources"]["digest"]
