@@ -21,6 +21,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from lyftlearn._text.display import printable, printable_lines, telling_line
+
 if TYPE_CHECKING:
     from lyftlearn._jobs.job import Job
     from lyftlearn.types import JobState
@@ -98,13 +100,24 @@ class _Ended(LyftLearnError):
         self.state = state
 
     def __str__(self) -> str:
-        why = f" ({self.state.reason})" if self.state.reason else ""
-        said = f": {self.state.message}" if self.state.message else ""
-        return f"{self.job.id} {self.state.status}{why}{said}"
+        """Return the end with the line that tells most, then the job's last words, harmless to a terminal."""
+        state, words = self.state, printable_lines(self.state.message)
+        exit_code = "" if state.exit_code is None else f"exit code {state.exit_code}"
+        facts = ", ".join(filter(None, (state.reason, exit_code)))
+        line = printable(telling_line(state.message))
+        head = f"{self.job.id} {state.status}{f' ({facts})' if facts else ''}{f': {line}' if line else ''}"
+        quoted = [f"  {word}".rstrip() for word in words] if len(list(filter(None, words))) > 1 else []
+        return "\n".join([head, *quoted, *self._advice()])
+
+    def _advice(self) -> Sequence[str]:
+        return ()
 
 
 class JobFailed(_Ended):
     """The job failed; `state.reason` says why, in one vocabulary on every substrate."""
+
+    def _advice(self) -> Sequence[str]:
+        return [f"see all of it: lyftlearn logs {self.job.id}"] if self.state.started_at else []
 
 
 class JobStopped(_Ended):

@@ -15,6 +15,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from lyftlearn._jobs import views
+from lyftlearn._text.display import printable, telling_line
 from lyftlearn.types import JobState, JobStatus
 
 if TYPE_CHECKING:
@@ -153,7 +154,7 @@ def _line(job: Job, state: JobState, sign: str) -> list[tuple[str, str]]:
 
 
 def _said(state: JobState) -> str:
-    return views.printable(views.last_line(state.message))
+    return printable(telling_line(state.message))
 
 
 def _attempt(state: JobState) -> str:

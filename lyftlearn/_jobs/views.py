@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
+from lyftlearn._text.display import printable, telling_line
 from lyftlearn.types import JobState, JobStatus
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ def jobs_html(jobs: Iterable[Job]) -> str:
 
 
 def row(job: Job, now: datetime | None = None) -> tuple[str, ...]:
-    """Return a job's texts for `COLUMNS`, without control characters; of its message, the reason and the last line."""
+    """Return a job's texts for `COLUMNS`, without control characters; of its message, the line that tells most."""
     state = job.state
     created = state.created_at.astimezone().strftime("%Y-%m-%d %H:%M")
     texts = (
@@ -84,7 +85,7 @@ def row(job: Job, now: datetime | None = None) -> tuple[str, ...]:
         str(state.status),
         created,
         duration_text(state, now),
-        ": ".join(filter(None, (state.reason, last_line(state.message)))),
+        ": ".join(filter(None, (state.reason, telling_line(state.message)))),
     )
     return tuple(printable(text) for text in texts)
 
@@ -119,16 +120,6 @@ def elapsed(time: timedelta) -> str:
 def time_text(seconds: float) -> str:
     """Return a length of time as `elapsed` does, and short ones with a decimal: `0.3s`."""
     return f"{seconds:.1f}s" if seconds < 9.95 else elapsed(timedelta(seconds=seconds))
-
-
-def last_line(text: str) -> str:
-    """Return the last line that is not blank: in a traceback, the one that names the error."""
-    return next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "")
-
-
-def printable(text: str) -> str:
-    """Return `text` on one line and without what a terminal would obey."""
-    return "".join(letter if letter.isprintable() else " " for letter in text)
 
 
 def escape(text: str) -> str:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import io
 import json
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 from importlib import import_module
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
 
 from lyftlearn.cli import _invocation
 from lyftlearn.cli._exit_codes import ExitCode, exit_code
-from lyftlearn.errors import LyftLearnError
+from lyftlearn.errors import InvalidJob, LyftLearnError
 
 if TYPE_CHECKING:
     from lyftlearn.cli._invocation import Invocation
@@ -30,16 +32,20 @@ _MODULES = {
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line; return its exit code. Usage errors and `--help` raise SystemExit, as argparse has it."""
     _be_lenient()
+    if not _is_here():
+        _note("the working directory does not exist any more: change to another one")
+        return ExitCode.FILES
     invocation = _invocation.read(sys.argv[1:] if argv is None else argv)
     try:
         code = _run(invocation)
-        if sys.stdout is not None:
-            sys.stdout.flush()
+        sys.stdout.flush()
     except BrokenPipeError as exc:
         _discard_output()
         return exit_code(exc)
     except (LyftLearnError, OSError, KeyboardInterrupt) as exc:
-        return _complain(invocation, exc)
+        code = _complain(invocation, exc)
+        if not _flushed():
+            _discard_output()
     except Exception:  # noqa: BLE001 - the last stop: an unforeseen error must not look like a failed job
         import traceback  # noqa: PLC0415
 
@@ -59,17 +65,63 @@ def _complain(invocation: Invocation, error: BaseException) -> ExitCode:
     if invocation.json:
         from lyftlearn.cli._output import error_document  # noqa: PLC0415
 
-        print(json.dumps(error_document(error), default=str), file=sys.stderr)
+        _note(json.dumps(error_document(error), default=str))
     else:
-        print(f"lyftlearn: {str(error) or 'interrupted'}", file=sys.stderr)
+        _note(f"lyftlearn: {str(error) or 'interrupted'}")
+        _advise(invocation, error)
     return exit_code(error)
 
 
+def _advise(invocation: Invocation, error: BaseException) -> None:
+    """Say what to type where a submission lacks what its options give."""
+    paths = {path for path, _ in error.faults} if isinstance(error, InvalidJob) else set()
+    if "command" in paths and not invocation.arguments.get("command"):
+        name = invocation.arguments.get("model", invocation.arguments.get("name", "NAME"))
+        words = " ".join(filter(None, (invocation.command, invocation.function)))
+        _note(f"the command comes last, after `--`: lyftlearn {words} {shlex.quote(name)} -- python train.py")
+
+
+def _note(text: str) -> None:
+    print(text, file=sys.stderr)
+
+
+def _is_here() -> bool:
+    try:
+        Path.cwd()
+    except OSError:
+        return False
+    return True
+
+
 def _be_lenient() -> None:
-    """Print what the terminal's encoding lacks as escapes, rather than fail over somebody's output."""
+    """Print what the terminal's encoding lacks as escapes, and to nobody where whoever started us closed a stream."""
+    for number in range(3):
+        _open_if_closed(number)
+    sys.stdout, sys.stderr = sys.stdout or _stream(1), sys.stderr or _stream(2)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+
+
+def _open_if_closed(number: int) -> None:
+    """Hold a standard descriptor: else the next file that is opened takes its number, and children write into it."""
+    try:
+        os.fstat(number)
+    except OSError:
+        os.open(os.devnull, os.O_RDWR)
+
+
+def _stream(number: int) -> TextIO:
+    return os.fdopen(number, "w", closefd=False)
+
+
+def _flushed() -> bool:
+    """Whether what was printed could be written: a full disk fails once more at the interpreter's end."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        return False
+    return True
 
 
 def _discard_output() -> None:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from lyftlearn.cli import _parser
+from lyftlearn.cli._usage import refuse
 from lyftlearn.types import Resources
 
-_RUNS_A_COMMAND = frozenset(("train", "process", "predict"))
+_RUNS_A_COMMAND = frozenset(("train", "process", "predict", ("parity", "run")))
 _RESOURCES = tuple(Resources.__dataclass_fields__)
 
 
@@ -30,19 +31,26 @@ class Invocation:
 
 def read(argv: Sequence[str]) -> Invocation:
     """Read a command line. Exits with 2 after saying what is wrong with it; with 0 after --help and --version."""
-    words, command = _parser.split(list(argv))
-    asked = next((word for word in words if not word.startswith("-")), None)
-    parser = _parser.parser(asked if asked in _parser.COMMANDS else None)
-    options = vars(parser.parse_args(words))
+    words, command = _parser.split(list(argv) or ["--help"])
+    named = next((word for word in words if not word.startswith("-")), None)
+    parser = _parser.parser(named if named in _parser.COMMANDS else None)
+    namespace, unknown = parser.parse_known_args(words)
+    options = vars(namespace)
+    if unknown:
+        refuse(parser, words, unknown, runs=not command and _runs_a_command(options))
     if command:
         _attach_command(parser, options, command)
     return _invocation(options)
 
 
-def _attach_command(parser: argparse.ArgumentParser, options: dict[str, Any], command: list[str]) -> None:
+def _runs_a_command(options: Mapping[str, Any]) -> bool:
     name, function = options["_command"], options.get("_function")
-    if name not in _RUNS_A_COMMAND and not (name == "plan" and function) and function != "run":
-        parser.error(f"`{name}` runs nothing: leave out what follows `--`")
+    return name in _RUNS_A_COMMAND or (name, function) in _RUNS_A_COMMAND or (name == "plan" and bool(function))
+
+
+def _attach_command(parser: argparse.ArgumentParser, options: dict[str, Any], command: list[str]) -> None:
+    if not _runs_a_command(options):
+        parser.error(f"`{options['_command']}` runs nothing: leave out what follows `--`")
     if "command" in options:
         parser.error("two commands: write one after `--`, or one in --command")
     options["command"] = command

@@ -8,7 +8,9 @@ from typing import Any
 from lyftlearn.cli import _values
 from lyftlearn.types import JobKind
 
-COMMAND_HELP = "The command comes last, after `--`, and is executed as it is; --command gives it to a shell instead."
+COMMAND_HELP = """\
+The command comes last, after `--`, and is executed as it is; --command gives it
+to a shell instead."""
 
 
 def common(command: argparse.ArgumentParser) -> None:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lyftlearn import ops
 from lyftlearn._client import Client
 from lyftlearn._jobs import views
+from lyftlearn._text.display import printable
 from lyftlearn.cli import _output
 from lyftlearn.cli._exit_codes import ExitCode
+from lyftlearn.cli._pages import page_path, write_page
 
 if TYPE_CHECKING:
     from lyftlearn._migration.results import Guard, Progress, Reason, Report, Status
@@ -28,12 +28,12 @@ def migration(invocation: Invocation) -> ExitCode:
 
 
 def _report(invocation: Invocation) -> ExitCode:
-    client = Client(config=invocation.config)
+    client, path = Client(config=invocation.config), page_path(invocation.arguments)
     found = ops.migration_report(**_since(invocation), client=client)
-    if "html" in invocation.arguments:
-        _write_page(
-            Path(invocation.arguments["html"]), found, ops.migration_status(**_since(invocation), client=client)
-        )
+    if path is not None:
+        from lyftlearn._migration import page  # noqa: PLC0415 - only for those who want a page
+
+        write_page(path, page.page(found, ops.migration_status(**_since(invocation), client=client)))
     if invocation.json:
         _output.document(dataclasses.asdict(found))
     elif found.models:
@@ -71,15 +71,6 @@ def _since(invocation: Invocation) -> dict[str, Any]:
     return {"since": invocation.arguments["since"]} if "since" in invocation.arguments else {}
 
 
-def _write_page(path: Path, found: Report, status: Status) -> None:
-    from lyftlearn._migration import page  # noqa: PLC0415 - only for those who want a page
-
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    draft.write_text(page.page(found, status), encoding="utf-8")
-    draft.replace(path)
-    _output.note(f"written to {path}")
-
-
 def _show_report(found: Report) -> None:
     heads = ("repository", "model", "submitted", f"ran on {found.new}", "rehearsed", "would have run")
     rows = [
@@ -93,7 +84,7 @@ def _show_report(found: Report) -> None:
 
 def _show_reason(reason: Reason) -> None:
     times = f"{reason.count} time{'s' if reason.count > 1 else ''}"
-    _output.say(f"\n{reason.path}: {views.printable(reason.problem)}")
+    _output.say(f"\n{reason.path}: {printable(reason.problem)}")
     _output.say(f"  {times}{'' if reason.standing else ', no longer'}; models {', '.join(reason.models)}")
 
 
@@ -103,7 +94,7 @@ def _show_status(found: Status) -> None:
     for one in (one for one in found.total.comparisons if one.differences):
         _output.say(f"\n{one.job_id} and its shadow {one.shadow_id} differ:")
         for difference in one.differences:
-            _output.say(f"  {views.printable(difference)}")
+            _output.say(f"  {printable(difference)}")
     alike = sum(not one.differences for one in found.total.comparisons)
     _output.say(f"\nshadows compared: {len(found.total.comparisons)}, of which alike: {alike}")
     _output.say(f"jobs without a known end: {found.unsettled}")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from lyftlearn import ops
 from lyftlearn._client import Client
 from lyftlearn._jobs import views
+from lyftlearn._text.display import printable
 from lyftlearn.backend import Capability, Verdict
 from lyftlearn.cli import _output, _submit_commands, _yaml
 from lyftlearn.cli._exit_codes import ExitCode
@@ -94,7 +95,7 @@ def _show_plan(made: Plan) -> None:
     short = sys.stdout.isatty()
     decision = json.loads(made.spec.decision)
     facts = {"id": made.spec.id, "backend": made.backend, "because": decision.get("reason", "")}
-    _comment("\n".join(views.aligned([(name, views.printable(value)) for name, value in facts.items() if value])))
+    _comment("\n".join(views.aligned([(name, printable(value)) for name, value in facts.items() if value])))
     for path, problem in made.faults:
         _comment(f"fault in {path}: {problem}")
     for note in made.notes:

@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from lyftlearn._jobs import views
+from lyftlearn._text.display import printable
 from lyftlearn.cli._exit_codes import exit_code
 from lyftlearn.errors import BackendUnavailable, Conflict, InvalidJob, JobFailed, JobStopped, WaitTimeout
 
@@ -28,6 +29,11 @@ def say(line: str = "") -> None:
 def note(line: str) -> None:
     """Print one line beside the answer."""
     print(line, file=sys.stderr, flush=True)
+
+
+def is_watched() -> bool:
+    """Whether a person sees what is said beside the answer."""
+    return sys.stderr.isatty()
 
 
 def document(value: Any) -> None:
@@ -68,7 +74,7 @@ def lines(texts: Iterable[str], *, as_json: bool, flush: bool) -> None:
 
 def facts(pairs: Mapping[str, str]) -> None:
     """Print names and values, aligned; what is empty is left out."""
-    rows = [(name, views.printable(value)) for name, value in pairs.items() if value]
+    rows = [(name, printable(value)) for name, value in pairs.items() if value]
     for line in views.aligned(rows):
         say(line)
 
@@ -76,13 +82,13 @@ def facts(pairs: Mapping[str, str]) -> None:
 def quote(text: str) -> None:
     """Print what a job said, indented, after an empty line; nothing if it said nothing."""
     for line in ["", *text.splitlines()] if text else []:
-        say(f"  {views.printable(line)}".rstrip())
+        say(f"  {printable(line)}".rstrip())
 
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Print rows in columns. A terminal cuts the last one where its line ends, and never the others."""
     texts = list(rows)
-    if sys.stdout is not None and sys.stdout.isatty():
+    if sys.stdout.isatty():
         _draw_table(heads, texts)
     else:
         for line in views.aligned([heads, *texts]):

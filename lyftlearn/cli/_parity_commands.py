@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -14,6 +13,7 @@ from lyftlearn import ops
 from lyftlearn._client import Client
 from lyftlearn.cli import _output
 from lyftlearn.cli._exit_codes import ExitCode
+from lyftlearn.cli._pages import page_path, write_page
 from lyftlearn.errors import InvalidJob
 
 if TYPE_CHECKING:
@@ -24,12 +24,13 @@ if TYPE_CHECKING:
 
 def parity(invocation: Invocation) -> ExitCode:
     """Compare backends, or show a comparison."""
-    page = Path(invocation.arguments.pop("html")) if "html" in invocation.arguments else None
-    if page is not None and not page.absolute().parent.is_dir():
-        raise InvalidJob([("html", f"{page.absolute().parent} is no directory: make it, or name another")])
+    page = page_path(invocation.arguments)
+    invocation.arguments.pop("html", None)
     found = _run(invocation) if invocation.function == "run" else _read(Path(invocation.arguments["file"]))
     if page is not None:
-        _write_page(page, found)
+        from lyftlearn.parity import _page  # noqa: PLC0415 - only for those who want a page
+
+        write_page(page, _page.page(found))
     _show(found, as_json=invocation.json)
     if found.holds:
         return ExitCode.DONE
@@ -44,7 +45,14 @@ def _run(invocation: Invocation) -> Parity:
 def _read(path: Path) -> Parity:
     from lyftlearn.parity import _json  # noqa: PLC0415 - only to show what was kept
 
-    return _json.load(path.read_text(encoding="utf-8"), str(path))
+    return _json.load(_text_of(path), str(path))
+
+
+def _text_of(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as exc:
+        raise InvalidJob([(str(path), f"is no text in UTF-8: {exc}")]) from exc
 
 
 def _show(found: Parity, *, as_json: bool) -> None:
@@ -56,19 +64,10 @@ def _show(found: Parity, *, as_json: bool) -> None:
         _terminal.show(found)
 
 
-def _write_page(path: Path, found: Parity) -> None:
-    from lyftlearn.parity import _page  # noqa: PLC0415 - only for those who want a page
-
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    draft.write_text(_page.page(found), encoding="utf-8")
-    draft.replace(path)
-    _output.note(f"written to {path}")
-
-
 @contextmanager
 def _progress_line() -> Iterator[Callable[[ComparisonProgress], None]]:
     """Give what shows how far it is, on one line of a terminal; elsewhere on a line for each tenth."""
-    terminal, started, said = sys.stderr.isatty(), time.monotonic(), 0
+    terminal, started, said = _output.is_watched(), time.monotonic(), 0
 
     def update(progress: ComparisonProgress) -> None:
         nonlocal said

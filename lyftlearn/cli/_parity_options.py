@@ -7,8 +7,10 @@ import argparse
 from lyftlearn.cli import _job_options
 
 _RUN_HELP = """\
-Runs a probe on every backend, and your command beside it if you give one: twice on the first backend, so that
-what changes by itself is known, and once on each other. Exit code 13 if something would differ that should not.
+Runs a probe on every backend, and your command beside it if you give one: twice
+on the first backend, so that what changes by itself is known, and once on each
+other. Exit code 13 if something would differ that should not, 1 if your command
+does not succeed anywhere.
 """
 
 
@@ -25,6 +27,7 @@ def _made(views: argparse._SubParsersAction[argparse.ArgumentParser], name: str,
         help=title,
         description=f"{title[0].upper()}{title[1:]}.",
         argument_default=argparse.SUPPRESS,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
 

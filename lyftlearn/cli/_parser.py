@@ -7,8 +7,9 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from lyftlearn.cli import _job_options, _parity_options, _values
+from lyftlearn.cli import _examples, _job_options, _parity_options, _values
 from lyftlearn.cli._exit_codes import ExitCode
+from lyftlearn.cli._usage import CommandParser
 from lyftlearn.types import JobKind, JobStatus
 
 _DESCRIPTION = "Submit machine-learning jobs, find them from anywhere, and fetch what they made."
@@ -37,9 +38,9 @@ _GROUPS = {
 Adder = Callable[[argparse.ArgumentParser], None]
 
 
-def parser(only: str | None = None) -> argparse.ArgumentParser:
+def parser(only: str | None = None) -> CommandParser:
     """Return the parser. `only`: the command whose options are needed, which spares the time for the others."""
-    top = argparse.ArgumentParser(
+    top = CommandParser(
         prog="lyftlearn",
         usage="lyftlearn COMMAND [options]",
         description=_DESCRIPTION,
@@ -55,6 +56,7 @@ def parser(only: str | None = None) -> argparse.ArgumentParser:
         command = _subparser(commands, name, title)
         if only in (None, name):
             add(command)
+            command.epilog = "\n\n".join(filter(None, (command.epilog, _examples.text(name))))
     return top
 
 
@@ -87,6 +89,7 @@ def _subparser(commands: Any, name: str, title: str) -> argparse.ArgumentParser:
         description=f"{title[0].upper()}{title[1:]}.",
         argument_default=argparse.SUPPRESS,
         allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     return made
 

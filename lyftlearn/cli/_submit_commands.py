@@ -19,7 +19,7 @@ def run(invocation: Invocation) -> ExitCode:
     """Submit the job, and do what was asked for afterwards."""
     client = Client(config=invocation.config)
     arguments = complete(client, invocation.arguments)
-    with _waiting.submitting(arguments.get("model") or arguments["name"]):
+    with _waiting.submitting(arguments.get("model", arguments.get("name", ""))):
         job: Job = getattr(client, invocation.command)(**arguments)
     if not invocation.wait:
         return _report_submission(invocation, job)
@@ -27,8 +27,9 @@ def run(invocation: Invocation) -> ExitCode:
 
 
 def complete(client: Client, given: dict[str, Any]) -> dict[str, Any]:
-    """Return the arguments with a command, empty if none was given, and with an artifact's id as its job."""
-    arguments = {"command": [], **given}
+    """Return the arguments, with nothing for what is missing and the API needs, and an artifact's id as its job."""
+    needed: dict[str, Any] = {"command": [], **({"inputs": {}} if "artifact" in given else {})}
+    arguments = {**needed, **given}
     artifact = arguments.get("artifact")
     if artifact and parse(artifact):
         arguments["artifact"] = client.job(artifact)
@@ -37,7 +38,7 @@ def complete(client: Client, given: dict[str, Any]) -> dict[str, Any]:
 
 def _report_submission(invocation: Invocation, job: Job) -> ExitCode:
     _announce(invocation, job)
-    if sys.stderr.isatty() and not invocation.json:
+    if _output.is_watched() and not invocation.json:
         _output.note(f"submitted; see its output with: lyftlearn logs --follow {job.id}")
     return ExitCode.DONE
 

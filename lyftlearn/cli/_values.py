@@ -34,7 +34,7 @@ def hyperparameter(text: str) -> tuple[str, JSON]:
 def document(text: str) -> dict[str, JSON]:
     """Read a file that holds one JSON object."""
     try:
-        found = _parse_json(Path(text).read_text(encoding="utf-8"), text)
+        found = _parse_json(Path(text).read_text(encoding="utf-8-sig"), text)
     except OSError as exc:
         raise argparse.ArgumentTypeError(f"{text} cannot be read: {exc.strerror}") from exc
     except UnicodeDecodeError as exc:
@@ -63,7 +63,7 @@ def moment(text: str) -> str | datetime:
         return text
     try:
         return datetime.fromisoformat(text).astimezone()
-    except ValueError as exc:
+    except (ValueError, OverflowError) as exc:
         raise argparse.ArgumentTypeError(f'{text!r} is no time: write "2h" or "2025-01-31T08:00:00+00:00"') from exc
 
 
@@ -84,6 +84,6 @@ class Collect(argparse.Action):
 def _parse_json(text: str, what: str) -> JSON:
     try:
         value: JSON = json.loads(text)
-    except ValueError as exc:
+    except (ValueError, RecursionError) as exc:
         raise argparse.ArgumentTypeError(f"{what} is not JSON ({exc})") from exc
     return value

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib.resources import files
 
 from lyftlearn._jobs import views
+from lyftlearn._text.display import printable
 from lyftlearn.parity import _tally
 from lyftlearn.parity._model import HOLDING, SEVERITY, Cell, Parity, Row, Verdict
 from lyftlearn.parity._values import difference, excerpt
@@ -54,7 +55,7 @@ def page(parity: Parity) -> str:
 
 
 def _text(text: str) -> str:
-    return views.escape(views.printable(text))
+    return views.escape(printable(text))
 
 
 def _top(parity: Parity, title: str) -> str:

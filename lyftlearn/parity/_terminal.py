@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from lyftlearn._jobs import views
+from lyftlearn._text.display import printable
 from lyftlearn.parity import _tally
 from lyftlearn.parity._model import HOLDING, SEVERITY, Parity, Row, Verdict
 from lyftlearn.parity._values import excerpt
@@ -67,7 +68,7 @@ def lines(parity: Parity, width: int) -> Iterator[Line]:
 
 
 def _line(*parts: tuple[str, str]) -> Line:
-    return Line(tuple((views.printable(text), style) for text, style in parts))
+    return Line(tuple((printable(text), style) for text, style in parts))
 
 
 def _backends(parity: Parity) -> Iterator[Line]:

@@ -58,11 +58,14 @@ class Report:
 
 
 def last_words(text: str, secrets: Iterable[str]) -> str:
-    """The end of `text`, without any secret's value."""
+    """The end of `text`, from the start of a line where there is one, without any secret's value."""
     for secret in sorted(secrets, key=len, reverse=True):
         if len(secret) >= SHORTEST_SECRET:
             text = text.replace(secret, MASK)
-    return text.rstrip()[-LAST_WORDS:]
+    text = text.rstrip()
+    words = text[-LAST_WORDS:]
+    cut = len(text) > LAST_WORDS and text[-LAST_WORDS - 1] != "\n"
+    return words.partition("\n")[2].lstrip("\n") or words if cut else words
 
 
 def report_for(substrate: str, environ: Mapping[str, str], layout: Layout) -> Report:

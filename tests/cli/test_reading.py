@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import inspect
 import json
+import re
+import shlex
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ import pytest
 
 from lyftlearn import Client, Resources
 from lyftlearn.cli import _invocation, _parser
+from lyftlearn.cli._examples import EXAMPLES
 from lyftlearn.types import JobKind
 
 FUNCTIONS = ("train", "process", "predict")
@@ -125,10 +128,15 @@ def test_a_duration_is_left_to_the_api() -> None:
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        ("", "COMMAND"),
-        ("trian eta -- true", "invalid choice: 'trian'"),
+        ("--config x", "COMMAND"),
+        ("trian eta -- true", "'trian' is not known. Did you mean 'train'?"),
+        ("plan trian eta -- true", "Did you mean 'train'?"),
+        ("migration reprot", "Did you mean 'report'?"),
+        ("jobs --status runing", "Did you mean 'running'?"),
+        ("jobs eta", "'eta' is not known here."),
+        ("train eta --sorce . -- true", "'--sorce' is not known here. Did you mean '--source'?"),
         ("train -- true", "MODEL"),
-        ("train eta --tim 4h -- true", "unrecognized arguments: --tim"),
+        ("train eta --tim 4h -- true", "'--tim' is not known here. Did you mean '--timeout'?"),
         ("train eta --env A -- true", "write NAME=VALUE"),
         ("train eta --env A=1 --env A=2 -- true", "--env gives 'A' twice"),
         ("train eta -p a:={ -- true", "the value of 'a' is not JSON"),
@@ -141,8 +149,8 @@ def test_a_duration_is_left_to_the_api() -> None:
         ("status eta -- true", "`status` runs nothing"),
         ("explain train eta -- true", "`explain` runs nothing"),
         ("jobs --since 2025-99-01", "is no time"),
-        ("jobs --kind training", "choose from"),
-        ("completion fish", "choose from"),
+        ("jobs --kind training", "Write one of:"),
+        ("completion fish", "Write one of:"),
     ],
 )
 def test_a_wrong_command_line_says_what_is_wrong(words: str, told: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -151,6 +159,60 @@ def test_a_wrong_command_line_says_what_is_wrong(words: str, told: str, capsys: 
         _invocation.read(words.split())
     assert exit_.value.code == 2
     assert told in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "meant"),
+    [
+        ("train eta python train.py", "lyftlearn train eta -- python train.py"),
+        ("train eta -p a=1 python x.py --epochs 3", "lyftlearn train eta -p a=1 -- python x.py --epochs 3"),
+        ("train eta -p python=1 --env A=python python x.py", "--env A=python -- python x.py"),
+        ("predict eta --artifact ID --input a=b python x.py", "--input a=b -- python x.py"),
+        ("plan process clean python x.py", "lyftlearn plan process clean -- python x.py"),
+        ("parity run --on local,kubernetes python x.py", "--on local,kubernetes -- python x.py"),
+    ],
+)
+def test_a_command_without_its_two_dashes_is_shown_the_line_that_was_meant(
+    words: str, meant: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Everybody forgets them once; the words that came are enough to say what to type."""
+    with pytest.raises(SystemExit) as exit_:
+        _invocation.read(words.split())
+    assert exit_.value.code == 2
+    assert meant in capsys.readouterr().err
+
+
+def test_two_dashes_are_not_advised_where_nothing_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    """A stray word of `jobs` is no command."""
+    with pytest.raises(SystemExit):
+        _invocation.read(["jobs", "eta"])
+    assert "--`" not in capsys.readouterr().err
+
+
+def test_nothing_shows_the_help(capsys: pytest.CaptureFixture[str]) -> None:
+    """Who types the name alone wants to know what there is."""
+    with pytest.raises(SystemExit) as exit_:
+        _invocation.read([])
+    assert exit_.value.code == 0
+    assert "for operators" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", _parser.COMMANDS)
+def test_the_examples_of_the_help_can_be_read(command: str) -> None:
+    """An example is copied, and must not be answered with a usage error."""
+    assert EXAMPLES[command]
+    for line in EXAMPLES[command]:
+        words = shlex.split(re.split(r" (?:&&|>) ", line)[0])
+        assert words[:2] == ["lyftlearn", command]
+        assert _invocation.read(words[1:]).command == command
+
+
+def test_a_file_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
+    """Editors of another system write one, and nobody sees it."""
+    document = tmp_path / "usual.json"
+    document.write_text('{"depth": 8}', encoding="utf-8-sig")
+    given = arguments("train", "eta", "--hyperparameters", str(document), "--", "true")
+    assert given["hyperparameters"] == {"depth": 8}
 
 
 def test_hyperparameters_must_be_an_object(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

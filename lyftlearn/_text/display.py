@@ -1,0 +1,30 @@
+"""Texts of other programs as a person is shown them: harmless to a terminal, the line that tells most first."""
+
+from __future__ import annotations
+
+import re
+
+# The line of a Python traceback that names the error, and what other languages print in its place.
+_ERROR = re.compile(r"(?:[A-Za-z_]\w*\.)*[A-Z]\w*(?:Error|Exception|Interrupt|Exit|Failure)(?::|$)|panic: |Error: ")
+_TRACEBACK = "Traceback (most recent call last)"
+
+
+def printable(text: str) -> str:
+    """Return `text` on one line and without what a terminal would obey, or would turn around."""
+    return "".join(letter if letter.isprintable() else " " for letter in text)
+
+
+def printable_lines(text: str) -> list[str]:
+    """Return the lines of a text, each harmless to a terminal."""
+    return [printable(line).rstrip() for line in text.splitlines()]
+
+
+def telling_line(text: str) -> str:
+    """Return the line that says what went wrong: of a traceback the one that names the error, else the last one."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    if not lines:
+        return ""
+    after = max((at for at, line in enumerate(lines) if _TRACEBACK in line), default=None)
+    candidates = lines if after is None else lines[after:]
+    named = [line for line in candidates if _ERROR.match(line)]
+    return named[-1] if named else lines[-1]

@@ -1,0 +1,41 @@
+"""Examples that the help of each command shows. A test reads every one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+EXAMPLES: Mapping[str, tuple[str, ...]] = {
+    "train": (
+        "lyftlearn train eta --source . -p depth:=8 --follow -- python train.py",
+        "lyftlearn train eta --source . --gpu 1 --key 2026-01-31 -- python train.py",
+    ),
+    "process": ("lyftlearn process clean --input r=s3://bucket/r --output kept -- python clean.py",),
+    "predict": (
+        "lyftlearn predict eta --artifact ID --input rides=rides/ -- python predict.py",
+        "lyftlearn predict eta --artifact s3://bucket/m.tar.gz --source . -- python x.py",
+    ),
+    "jobs": ("lyftlearn jobs --name eta --since 2d", "lyftlearn jobs --status failed --label team=eta --json"),
+    "status": ("lyftlearn status ID",),
+    "logs": ("lyftlearn logs --follow ID", "lyftlearn logs --tail 100 --timestamps ID"),
+    "wait": ("lyftlearn wait ID && lyftlearn download ID results/", "lyftlearn wait --timeout 2h ID ID"),
+    "stop": ("lyftlearn stop --wait ID",),
+    "download": ("lyftlearn download ID results/", "lyftlearn download --output model ID results/"),
+    "plan": ("lyftlearn plan train eta --source . -- python train.py",),
+    "explain": ("lyftlearn explain train eta --label team=eta",),
+    "migration": ("lyftlearn migration report --html report.html", "lyftlearn migration guard --since 7d"),
+    "parity": (
+        "lyftlearn parity run --on kubernetes,sagemaker --source . -- python x.py",
+        "lyftlearn parity show kept.json --html parity.html",
+    ),
+    "backends": ("lyftlearn backends",),
+    "doctor": ("lyftlearn doctor",),
+    "completion": (
+        "lyftlearn completion bash > ~/.bash_completion.d/lyftlearn",
+        "lyftlearn completion zsh > ~/.zfunc/_lyftlearn",
+    ),
+}
+
+
+def text(command: str) -> str:
+    """Return the examples of a command as its help shows them."""
+    return "\n".join(["examples:", *(f"  {line}" for line in EXAMPLES[command])])
