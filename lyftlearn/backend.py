@@ -25,6 +25,7 @@ from lyftlearn._contract.spec import JobSpec, Quantities, Source
 from lyftlearn._storage import Storage, open_storage
 from lyftlearn.errors import JobNotFound
 from lyftlearn.events import JobEvent
+from lyftlearn.runtime.location import Location
 from lyftlearn.types import JobKind, JobStatus
 
 __all__ = [
@@ -37,6 +38,7 @@ __all__ = [
     "JobQuery",
     "JobRecord",
     "JobSpec",
+    "Location",
     "LogLine",
     "LogQuery",
     "Plan",

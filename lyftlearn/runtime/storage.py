@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from .faults import PLATFORM, RuntimeFailure, configuration_failure
+from .location import Location
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -68,6 +69,14 @@ def store_for(uri: str) -> Store:
     raise configuration_failure(f"{uri}: expected an s3:// or file:// URI, or an absolute path")
 
 
+def locate(uri: str) -> Location:
+    """What a URI of the bundle names."""
+    try:
+        return Location.parse(uri)
+    except ValueError as error:
+        raise configuration_failure(str(error)) from error
+
+
 def read_bytes(uri: str) -> bytes:
     """The content of one object."""
     return store_for(uri).read(uri)
@@ -75,16 +84,12 @@ def read_bytes(uri: str) -> bytes:
 
 def join(uri: str, relative: str) -> str:
     """The URI of `relative` below `uri`."""
-    return f"{uri.rstrip('/')}/{relative}"
+    return locate(uri).join(relative).uri if uri.startswith("file://") else f"{uri.rstrip('/')}/{relative}"
 
 
 def local_path(uri: str) -> str:
     """The path of a `file://` URI; a path stands for itself."""
-    if not uri.startswith("file://"):
-        return uri
-    from urllib.parse import unquote, urlsplit
-
-    return unquote(urlsplit(uri).path)
+    return locate(uri).path if uri.startswith("file://") else uri
 
 
 def copy_into(path: str, sink: Sink) -> None:

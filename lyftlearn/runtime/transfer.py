@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 
 from .faults import PLATFORM, RuntimeFailure, configuration_failure
-from .storage import disk_failure, join, put, store_for
+from .storage import disk_failure, join, locate, put, store_for
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .bundle import Bundle
     from .layout import Layout
+    from .location import Location
     from .storage import Entry, Store
 
 PARALLEL = 8
@@ -31,8 +32,8 @@ def fetch_inputs(bundle: Bundle, layout: Layout) -> None:
 
 
 def _fetch_channel(channel: str, uri: str, directory: str) -> list[str]:
-    archive, _, member = uri.partition("#")
-    count = _fetch_member(archive, member, directory) if member else fetch(uri, directory)
+    location = locate(uri)
+    count = _fetch_member(location, directory) if location.member else fetch(uri, directory)
     return [] if count else [f"inputs.{channel}: nothing is at {uri}"]
 
 
@@ -87,12 +88,13 @@ def _fetch_one(store: Store, entry: Entry, directory: str) -> None:
         raise RuntimeFailure(PLATFORM, f"{entry.uri} has {entry.size} bytes, {size} arrived")
 
 
-def _fetch_member(archive: str, member: str, directory: str) -> int:
+def _fetch_member(location: Location, directory: str) -> int:
     """One output of another job, out of its archive."""
     from .archives import unpack
 
+    archive = location.archive.uri
     with _LocalCopy(archive, directory) as path:
-        return unpack(path, directory, only=member, called=archive) if path else 0
+        return unpack(path, directory, only=location.member, called=archive) if path else 0
 
 
 class _LocalCopy:
@@ -123,9 +125,16 @@ def fetch_artifact(bundle: Bundle, layout: Layout) -> None:
     if uri is None:
         return
     directory = os.path.realpath(layout.at("model"))
-    count = _unpack_at(uri, directory) if uri.endswith(ARCHIVES) else fetch(uri, directory)
+    count = _fetch_artifact(uri, directory)
     if not count:
         raise configuration_failure(f"artifact: nothing is at {uri}")
+
+
+def _fetch_artifact(uri: str, directory: str) -> int:
+    location = locate(uri)
+    if location.member:
+        return _fetch_member(location, directory)
+    return _unpack_at(uri, directory) if uri.endswith(ARCHIVES) else fetch(uri, directory)
 
 
 def _unpack_at(uri: str, directory: str) -> int:

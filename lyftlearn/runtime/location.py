@@ -1,0 +1,92 @@
+"""Where something is. A URI becomes a path, and a path a URI, here and nowhere else: both halves of a job use this."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import namedtuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NamedTuple
+
+    class _Fields(NamedTuple):
+        scheme: str
+        bucket: str
+        path: str
+        member: str = ""
+else:  # a runtime starts sooner without `typing`
+    _Fields = namedtuple("_Fields", ("scheme", "bucket", "path", "member"), defaults=("",))  # noqa: PYI024 - see above
+
+FILE, S3 = "file", "s3"
+# `output.tar.gz#name` is one directory of an archive; it has the name of an output. Any other `#` is part of a name.
+_MEMBER = re.compile(r"(?P<archive>.*\.tar\.gz)#(?P<member>[A-Za-z0-9_-][A-Za-z0-9._-]{0,63})", re.DOTALL)
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+_FILE = re.compile(r"file://(?:localhost)?(?=/)", re.IGNORECASE)
+_S3 = re.compile(r"s3://(?P<bucket>[^/]+)(?:/(?P<key>.*))?", re.DOTALL)
+EXPECTED = "write s3://<bucket>/<key>, file:///<path> or a path"
+
+
+class Location(_Fields):
+    """A path of this machine, or a key of a bucket; and of an archive there, one directory.
+
+    scheme: `file` or `s3`. bucket: empty for files. path: as the operating system has it, or the key. member: the
+    directory of the archive, or empty.
+    """
+
+    __slots__ = ()
+
+    @classmethod
+    def parse(cls, text: str) -> Location:
+        """Read a URI, or a path, which is never unquoted. Raises ValueError, with what to write, for anything else."""
+        match = _MEMBER.fullmatch(text)
+        place, member = (match["archive"], match["member"]) if match else (text, "")
+        if not _SCHEME.match(place):
+            return cls(FILE, "", place, member)
+        file, bucket = _FILE.match(place), _S3.fullmatch(place)
+        if file:
+            return cls(FILE, "", _unquote(place[file.end() :]), member)
+        if bucket:
+            return cls(S3, bucket["bucket"], bucket["key"] or "", member)
+        raise ValueError(f"is {text!r}: {EXPECTED}")
+
+    @classmethod
+    def of_path(cls, path: str) -> Location:
+        """Return the location of a file or directory of this machine, whatever its name."""
+        return cls(FILE, "", os.path.abspath(path))
+
+    @property
+    def uri(self) -> str:
+        """The URI, from which `parse` reads the same location."""
+        if self.scheme == S3:
+            place = f"s3://{self.bucket}/{self.path}" if self.path else f"s3://{self.bucket}"
+        else:
+            place = f"file://{_quote(self.path)}"
+        return f"{place}#{self.member}" if self.member else place
+
+    @property
+    def is_file(self) -> bool:
+        """Whether it is on a file system."""
+        return self.scheme == FILE
+
+    @property
+    def archive(self) -> Location:
+        """The whole archive of which this is a member; else the location itself."""
+        return self._replace(member="")
+
+    def join(self, relative: str) -> Location:
+        """Return the location of `relative`, a path of names as they are, below this one."""
+        path = f"{self.path.rstrip('/')}/{relative}" if self.path.strip("/") or self.is_file else relative
+        return self._replace(path=path)
+
+
+def _unquote(text: str) -> str:
+    from urllib.parse import unquote_to_bytes
+
+    return os.fsdecode(unquote_to_bytes(text))
+
+
+def _quote(path: str) -> str:
+    from urllib.parse import quote_from_bytes
+
+    return quote_from_bytes(os.fsencode(path))
