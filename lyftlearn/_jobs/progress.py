@@ -29,15 +29,6 @@ OnUpdate: TypeAlias = "Callable[[Job, JobState], None]"
 
 _MOST_LINES = 10
 _SIGNS = {JobStatus.SUCCEEDED: "✓", JobStatus.FAILED: "✗", JobStatus.STOPPED: "■"}
-_STYLES = {
-    JobStatus.PENDING: "dim",
-    JobStatus.STARTING: "magenta",
-    JobStatus.RUNNING: "blue",
-    JobStatus.STOPPING: "yellow",
-    JobStatus.SUCCEEDED: "green",
-    JobStatus.FAILED: "red",
-    JobStatus.STOPPED: "yellow",
-}
 
 
 def should_display(progress: bool | None) -> bool:
@@ -144,7 +135,7 @@ def _drawn(jobs: Sequence[Job], states: dict[str, JobState], spinner: _Spinner) 
 
 
 def _line(job: Job, state: JobState, sign: str) -> list[tuple[str, str]]:
-    style = _STYLES[state.status]
+    style = views.STATUS_STYLES[state.status]
     return [
         (f"{_SIGNS.get(state.status, sign)} {job.id}", style),
         (f"{views.status_text(state)}{_attempt(state)}", style),

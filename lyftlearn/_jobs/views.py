@@ -28,6 +28,16 @@ _COLOURS = {
     JobStatus.FAILED: "#cf222e",
     JobStatus.STOPPED: "#9a6700",
 }
+STATUS_STYLES: Mapping[str, str] = {
+    JobStatus.PENDING: "dim",
+    JobStatus.STARTING: "magenta",
+    JobStatus.RUNNING: "blue",
+    JobStatus.STOPPING: "yellow",
+    JobStatus.SUCCEEDED: "green",
+    JobStatus.FAILED: "red",
+    JobStatus.STOPPED: "yellow",
+}
+"""What a terminal shows each status in, in the words of rich."""
 _FONT = "font-family:system-ui,sans-serif;font-size:13px;line-height:1.5"
 _LINE = "1px solid rgba(128,128,128,.35)"
 _CARD = f"{_FONT};display:inline-block;max-width:44rem;padding:.7em 1em;border:{_LINE};border-radius:8px"

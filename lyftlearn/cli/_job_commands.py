@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from lyftlearn._client import Client
 from lyftlearn._jobs import views
-from lyftlearn.cli import _output, _waiting
+from lyftlearn._text.display import printable
+from lyftlearn.cli import _output, _tables, _waiting
 from lyftlearn.cli._exit_codes import ExitCode
+from lyftlearn.ops.placement import placement
 
 if TYPE_CHECKING:
     from lyftlearn._jobs.job import Job
@@ -20,10 +23,29 @@ def jobs(invocation: Invocation) -> ExitCode:
     if invocation.json:
         _output.document([_output.job_document(job) for job in found])
     elif found:
-        _output.table(views.COLUMNS, [views.row(job) for job in found])
+        _tables.show(_table(found))
     else:
         _output.note("no jobs")
     return ExitCode.DONE
+
+
+def _table(found: Sequence[Job]) -> _tables.Table:
+    rows = [_row(job) for job in found]
+    staged = any(row["stage"] != "-" for row in rows)
+    heads = [head for head in rows[0] if head != "stage" or staged]
+    return _tables.Table(
+        heads=heads,
+        rows=[[row[head] for head in heads] for row in rows],
+        dispensable=("kind", "stage", "name", "created", "duration", "backend", "message"),
+        free="message",
+    )
+
+
+def _row(job: Job) -> dict[str, str]:
+    texts, where = dict(zip(views.COLUMNS, views.row(job), strict=True)), placement(job)
+    message = texts.pop("message")
+    stage = f"{where.stage or '-'}{', fell back' if where.fell_back else ''}"
+    return {**texts, "backend": printable(where.backend or "-"), "stage": printable(stage), "message": message}
 
 
 def status(invocation: Invocation) -> ExitCode:
@@ -76,8 +98,7 @@ def stop(invocation: Invocation) -> ExitCode:
     if invocation.json:
         _output.document([_output.job_document(job) for job in found])
     else:
-        for line in views.aligned([(job.id, views.status_text(job.state)) for job in found]):
-            _output.say(line)
+        _output.facts({job.id: views.status_text(job.state) for job in found})
     return ExitCode.DONE
 
 
@@ -101,7 +122,7 @@ def _jobs_by_id(client: Client, invocation: Invocation) -> list[Job]:
 
 
 def _job_facts(job: Job) -> dict[str, str]:
-    state = job.state
+    state, where = job.state, placement(job)
     times = {"created": state.created_at, "started": state.started_at, "finished": state.finished_at}
     return {
         "id": job.id,
@@ -115,6 +136,9 @@ def _job_facts(job: Job) -> dict[str, str]:
             for name, time in times.items()
         },
         "duration": views.duration_text(state),
+        "backend": where.backend or "",
+        "stage": where.stage or "",
+        "decision": where.reason or "",
         "labels": ", ".join(f"{name}={value}" for name, value in job.labels.items()),
         **{f"output {name}": uri for name, uri in job.outputs.items()},
     }

@@ -10,7 +10,7 @@ from lyftlearn import ops
 from lyftlearn._client import Client
 from lyftlearn._jobs import views
 from lyftlearn._text.display import printable
-from lyftlearn.cli import _output
+from lyftlearn.cli import _output, _tables
 from lyftlearn.cli._exit_codes import ExitCode
 from lyftlearn.cli._pages import page_path, write_page
 
@@ -74,23 +74,32 @@ def _since(invocation: Invocation) -> dict[str, Any]:
 def _show_report(found: Report) -> None:
     heads = ("repository", "model", "submitted", f"ran on {found.new}", "rehearsed", "would have run")
     rows = [
-        (of.repository, of.model, str(of.submissions), str(of.ran_there), str(of.rehearsed), str(of.would_have_run))
+        (
+            printable(of.repository),
+            printable(of.model),
+            str(of.submissions),
+            str(of.ran_there),
+            str(of.rehearsed),
+            str(of.would_have_run),
+        )
         for of in found.models
     ]
-    _output.table(heads, rows)
+    _tables.show(_tables.Table(heads=heads, rows=rows, dispensable=("repository", "rehearsed")))
     for reason in found.reasons:
         _show_reason(reason)
 
 
 def _show_reason(reason: Reason) -> None:
     times = f"{reason.count} time{'s' if reason.count > 1 else ''}"
-    _output.say(f"\n{reason.path}: {printable(reason.problem)}")
-    _output.say(f"  {times}{'' if reason.standing else ', no longer'}; models {', '.join(reason.models)}")
+    _output.say(f"\n{printable(reason.path)}: {printable(reason.problem)}")
+    _output.say(f"  {times}{'' if reason.standing else ', no longer'}; models {printable(', '.join(reason.models))}")
 
 
 def _show_status(found: Status) -> None:
     heads = ("repository", "model", "stage", "side", "jobs", "share", "succeeded", "start-up", "duration")
-    _output.table(heads, [row for of in (*found.models, found.total) for row in _rows(found, of)])
+    rows = [row for of in (*found.models, found.total) for row in _rows(found, of)]
+    left_out_first = ("repository", "start-up", "duration", "share")
+    _tables.show(_tables.Table(heads=heads, rows=rows, dispensable=left_out_first))
     for one in (one for one in found.total.comparisons if one.differences):
         _output.say(f"\n{one.job_id} and its shadow {one.shadow_id} differ:")
         for difference in one.differences:
@@ -101,7 +110,7 @@ def _show_status(found: Status) -> None:
 
 
 def _rows(found: Status, of: Progress) -> list[tuple[str, ...]]:
-    name = (of.repository or "all", of.model or "all", of.stage or "-")
+    name = (printable(of.repository or "all"), printable(of.model or "all"), of.stage or "-")
     sides = [(found.old, of.old, 1 - of.share), (found.new, of.new, of.share), ("shadow", of.shadow, None)]
     return [
         (
@@ -139,5 +148,5 @@ def _show_guard(found: Guard) -> None:
             f"{found.p_platform:.3g}",
         ),
     ]
-    _output.table(heads, rows)
+    _tables.show(_tables.Table(heads=heads, rows=rows))
     _output.say(f"worse means that a p is below {found.level / 2:.3g}, half the level")

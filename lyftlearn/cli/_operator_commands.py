@@ -12,7 +12,7 @@ from lyftlearn._client import Client
 from lyftlearn._jobs import views
 from lyftlearn._text.display import printable
 from lyftlearn.backend import Capability, Verdict
-from lyftlearn.cli import _output, _submit_commands, _yaml
+from lyftlearn.cli import _output, _submit_commands, _tables, _yaml
 from lyftlearn.cli._exit_codes import ExitCode
 
 if TYPE_CHECKING:
@@ -131,7 +131,7 @@ def _show_decision(decision: Decision) -> None:
     }
     _output.facts(facts)
     _output.say()
-    _output.table(("asked", "said"), decision.asked)
+    _tables.show(_tables.Table(heads=("asked", "said"), rows=decision.asked, free="said"))
 
 
 def _show_backend(installed: Installed) -> None:

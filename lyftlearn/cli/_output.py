@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -13,12 +13,10 @@ from lyftlearn._jobs import views
 from lyftlearn._text.display import printable
 from lyftlearn.cli._exit_codes import exit_code
 from lyftlearn.errors import BackendUnavailable, Conflict, InvalidJob, JobFailed, JobStopped, WaitTimeout
+from lyftlearn.ops.placement import placement
 
 if TYPE_CHECKING:
     from lyftlearn._jobs.job import Job
-
-_LEAST = 8  # what the last column of a table gets at least; a narrow terminal then wraps lines
-_ANY = 10_000
 
 
 def say(line: str = "") -> None:
@@ -44,7 +42,9 @@ def document(value: Any) -> None:
 def job_document(job: Job) -> dict[str, Any]:
     """Return a job as plain data, as last observed."""
     identity = {"id": job.id, "kind": job.kind, "name": job.name, "labels": dict(job.labels)}
-    return {**identity, **dataclasses.asdict(job.state)}
+    where = placement(job)
+    placed = {"backend": where.backend, "stage": where.stage, "decision": dataclasses.asdict(where)}
+    return {**identity, **dataclasses.asdict(job.state), **placed}
 
 
 def error_document(error: BaseException) -> dict[str, Any]:
@@ -73,42 +73,30 @@ def lines(texts: Iterable[str], *, as_json: bool, flush: bool) -> None:
 
 
 def facts(pairs: Mapping[str, str]) -> None:
-    """Print names and values, aligned; what is empty is left out."""
+    """Print names and values, aligned, a status in its colour; what is empty is left out."""
     rows = [(name, printable(value)) for name, value in pairs.items() if value]
-    for line in views.aligned(rows):
+    for (_, value), line in zip(rows, views.aligned(rows), strict=True):
+        say_styled(line, value)
+
+
+def say_styled(line: str, word: str) -> None:
+    """Print a line; a terminal shows the status that `word` begins with in its colour."""
+    style = views.STATUS_STYLES.get(word.partition(" ")[0])
+    if style is None or not sys.stdout.isatty():
         say(line)
+        return
+    from rich.console import Console  # noqa: PLC0415 - loaded only to draw
+    from rich.text import Text  # noqa: PLC0415
+
+    text = Text(line)
+    text.highlight_words([word], style)
+    Console().print(text, soft_wrap=True)
 
 
 def quote(text: str) -> None:
     """Print what a job said, indented, after an empty line; nothing if it said nothing."""
     for line in ["", *text.splitlines()] if text else []:
         say(f"  {printable(line)}".rstrip())
-
-
-def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Print rows in columns. A terminal cuts the last one where its line ends, and never the others."""
-    texts = list(rows)
-    if sys.stdout.isatty():
-        _draw_table(heads, texts)
-    else:
-        for line in views.aligned([heads, *texts]):
-            say(line)
-
-
-def _draw_table(heads: Sequence[str], rows: list[Sequence[str]]) -> None:
-    from rich.console import Console  # noqa: PLC0415 - loaded only to draw
-    from rich.table import Table  # noqa: PLC0415
-    from rich.text import Text  # noqa: PLC0415
-
-    drawn = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for column in list(zip(heads, *rows, strict=True))[:-1]:
-        drawn.add_column(column[0], no_wrap=True, min_width=max(map(len, column)))
-    drawn.add_column(heads[-1], no_wrap=True, overflow="ellipsis", min_width=_LEAST)
-    for texts in rows:
-        drawn.add_row(*map(Text, texts))
-    console = Console()
-    console.width = max(console.width, console.measure(drawn, options=console.options.update(width=_ANY)).minimum)
-    console.print(drawn)
 
 
 def value_text(value: Any) -> str:

@@ -127,7 +127,7 @@ def test_jobs_are_listed_and_filtered(lyftlearn: CommandLine) -> None:
     eta = lyftlearn("train", "eta", "--label", "team=eta", "--wait", "--", "true").id
     clean = lyftlearn("process", "clean", "--wait", "--", "false").id
     table = lyftlearn("jobs").out.splitlines()
-    assert table[0].split() == ["id", "name", "kind", "status", "created", "duration", "message"]
+    assert table[0].split() == ["id", "name", "kind", "status", "created", "duration", "backend", "message"]
     assert [line.split()[0] for line in table[1:]] == [clean, eta]
     assert "user-error" in table[1]
 
