@@ -30,13 +30,13 @@ from lyftlearn.types import (
 )
 
 if TYPE_CHECKING:
-    from lyftlearn._jobs.watcher import Connection
+    from lyftlearn._jobs.watcher import SharedWatch
     from lyftlearn._registry import Registry
-    from lyftlearn._session import World
+    from lyftlearn._session import Session
     from lyftlearn._submission.preparation import Submission
     from lyftlearn.backend import JobQuery, JobRecord
     from lyftlearn.config import Config
-    from lyftlearn.events import Progress
+    from lyftlearn.events import ObservedState
 
 _Word = TypeVar("_Word", bound=StrEnum)
 
@@ -51,7 +51,7 @@ class Client:
     def __init__(self, *, config: str | PathLike[str] | Mapping[str, Any] | None = None) -> None:
         self._given = config
         self._lock = threading.RLock()
-        self._world: World | None = None
+        self._made: Session | None = None
 
     def train(
         self,
@@ -207,7 +207,7 @@ class Client:
 
         It is found as long as its backend or the job history keeps it. Raises JobNotFound.
         """
-        return self._handle(self._connection_of(job_id).backend.describe(job_id))
+        return self._handle(self._watch_of(job_id).backend.describe(job_id))
 
     def jobs(
         self,
@@ -233,9 +233,9 @@ class Client:
             labels=dict(labels or {}),
             since=moment("since", since),
         )
-        world = self._opened()
-        names = world.in_use()
-        pages = [_listed(world.registry, name, query, alone=len(names) == 1) for name in names]
+        session = self._session
+        names = session.in_use()
+        pages = [_listed(session.registry, name, query, alone=len(names) == 1) for name in names]
         merged = heapq.merge(*pages, key=_newest_first)
         return (self._handle(record) for record in islice(merged, limit))
 
@@ -253,45 +253,54 @@ class Client:
 
         return wait(jobs, timeout, check=check, on_update=on_update, progress=progress)
 
-    def _connection_of(self, job_id: str) -> Connection:
-        """Return the connection to the backend that the id names. Raises JobNotFound."""
-        return self._opened().connection_of(job_id)
+    @classmethod
+    def _of(cls, session: Session) -> Client:
+        """Return a client of a session that was made elsewhere."""
+        client = cls()
+        client._made = session
+        weakref.finalize(client, session.close)
+        return client
+
+    def _watch_of(self, job_id: str) -> SharedWatch:
+        """Return the shared watch of the backend that the id names. Raises JobNotFound."""
+        return self._session.watch_of(job_id)
 
     @property
     def _config(self) -> Config:
-        return self._opened().config
+        return self._session.config
 
     @property
     def _registry(self) -> Registry:
-        return self._opened().registry
+        return self._session.registry
 
     def _prepare(self, function: str, backend: str | None, /, **given: Any) -> Submission:
         """Return what a call would send; what stands against it is in its plan. Raises InvalidJob; nothing was sent."""
-        world = self._opened()
-        arguments = world.check(JobKind(function), given)
-        decision = world.decide(arguments, backend)
-        return world.preparer.specify(arguments, decision, world.registry.get(decision.backend))
+        session = self._session
+        arguments = session.check(JobKind(function), given)
+        decision = session.decide(arguments, backend)
+        return session.builder.build(arguments, decision, session.registry.get(decision.backend))
 
     def _submit(self, kind: JobKind, given: Mapping[str, Any]) -> Job:
-        world = self._opened()
-        arguments = world.check(kind, given)
-        accepted = world.submitter.submit(arguments, world.decide(arguments))
-        world.beside.after(accepted)
+        session = self._session
+        arguments = session.check(kind, given)
+        accepted = session.submitter.submit(arguments, session.decide(arguments))
+        session.recorder.record_submission(accepted)
         return self._handle(accepted.record, kept=accepted.kept)
 
     def _handle(self, record: JobRecord, *, kept: bool = True) -> Job:
         handle = HANDLES.get(record.kind, Job)
-        return handle(lambda: self._connection_of(record.id), record, kept=kept)
+        return handle(lambda: self._watch_of(record.id), record, kept=kept)
 
-    def _opened(self) -> World:
+    @property
+    def _session(self) -> Session:
         with self._lock:
-            if self._world is None:
-                from lyftlearn._session import World  # noqa: PLC0415 - an import of lyftlearn does not pay for it
+            if self._made is None:
+                from lyftlearn._session import Session  # noqa: PLC0415 - an import of lyftlearn does not pay for it
                 from lyftlearn.config import load  # noqa: PLC0415 - as above
 
-                self._world = World(load(self._given))
-                weakref.finalize(self, self._world.close)
-            return self._world
+                self._made = Session(load(self._given))
+                weakref.finalize(self, self._made.close)
+            return self._made
 
 
 def _arguments(written: Mapping[str, Any]) -> dict[str, Any]:
@@ -323,12 +332,12 @@ default_client = Client()
 
 def _reduced(job: Job) -> tuple[Any, ...]:
     """Pickle a handle, also one inside an error; where it is read, it belongs to the default client."""
-    return _revived, (type(job), job._record, job._progress, job._kept)  # noqa: SLF001 - a friend of its handles
+    return _revived, (type(job), job._record, job._observed, job._kept)  # noqa: SLF001 - a friend of its handles
 
 
-def _revived(handle: type[Job], record: JobRecord, progress: Progress, kept: bool) -> Job:
-    job = handle(lambda: default_client._connection_of(record.id), record, kept=kept)  # noqa: SLF001
-    job._progress = progress  # noqa: SLF001
+def _revived(handle: type[Job], record: JobRecord, progress: ObservedState, kept: bool) -> Job:
+    job = handle(lambda: default_client._watch_of(record.id), record, kept=kept)  # noqa: SLF001
+    job._observed = progress  # noqa: SLF001
     return job
 
 

@@ -11,9 +11,9 @@ import threading
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
-from lyftlearn._contract.ids import ALPHABET, default_letter
+from lyftlearn._contract.ids import ALPHABET, default_letter, parse
 from lyftlearn.backend import Backend, BackendSettings
-from lyftlearn.errors import LyftLearnError
+from lyftlearn.errors import JobNotFound, LyftLearnError
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
@@ -67,6 +67,16 @@ class Registry:
     def with_letter(self, letter: str) -> str | None:
         """Return the name of the installed backend whose ids carry `letter`."""
         return next((name for name in self.names() if self._letter_of(name) == letter), None)
+
+    def of_job(self, job_id: str) -> str:
+        """Return the name of the backend that the id of a job carries. Raises JobNotFound."""
+        parsed = parse(job_id) if isinstance(job_id, str) else None
+        if parsed is None:
+            raise JobNotFound(f"{job_id!r} is no job id: write it as `Job.id` gave it")
+        name = self.with_letter(parsed.letter)
+        if name is None:
+            raise JobNotFound(f"{job_id}: no installed backend has the letter {parsed.letter!r} in its ids")
+        return name
 
     def _letter_of(self, name: str) -> str:
         letter: str = self._config.table("backends").get("letters", {}).get(name) or default_letter(name)

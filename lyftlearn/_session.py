@@ -3,35 +3,39 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeAlias
 
 from lyftlearn._call.arguments import Arguments, check
-from lyftlearn._contract import ids
-from lyftlearn._jobs.watcher import Connection
-from lyftlearn._migration.recorder import Beside
+from lyftlearn._jobs.watcher import SharedWatch
+from lyftlearn._migration.recorder import MigrationRecorder
 from lyftlearn._registry import Registry
-from lyftlearn._submission.preparation import Preparer
-from lyftlearn._submission.submitter import Submitter
+from lyftlearn._submission.preparation import SubmissionBuilder
+from lyftlearn._submission.submitter import JobSubmitter
 from lyftlearn.config import Config
-from lyftlearn.errors import JobNotFound
 from lyftlearn.rollout import Decision, Rollout, in_use, of_caller
-from lyftlearn.rollout.targeting import attributes, repository
+from lyftlearn.rollout.targeting import evaluation_context, repository_name
 from lyftlearn.types import JobKind
 
+Decider: TypeAlias = Callable[[Arguments], Decision]
 
-class World:
-    """What a client needs once it is used: configuration, storage, backends."""
 
-    def __init__(self, config: Config) -> None:
+class Session:
+    """What a client needs once it is used: configuration, storage, backends.
+
+    decider: says where each job goes in place of the rollout, for those who compare backends.
+    """
+
+    def __init__(self, config: Config, *, decider: Decider | None = None) -> None:
         self.config = config
         self.registry = Registry(config)
-        self.preparer = Preparer(config, self.registry)
-        self.submitter = Submitter(self.preparer)
-        self.beside = Beside(self.preparer, self.submitter)
+        self.builder = SubmissionBuilder(config, self.registry)
+        self.submitter = JobSubmitter(self.builder)
+        self.recorder = MigrationRecorder(self.builder, self.submitter)
         self._rollout = Rollout(config, self.registry.names)
-        self._repository = repository(config) if config.migration_to else None
-        self._connections: dict[str, Connection] = {}
+        self._repository = repository_name(config) if config.migration_to else None
+        self._decide = decider or self._decide_by_rollout
+        self._watches: dict[str, SharedWatch] = {}
         self._lock = threading.Lock()
 
     def check(self, kind: JobKind, given: Mapping[str, Any]) -> Arguments:
@@ -44,27 +48,26 @@ class World:
 
     def decide(self, arguments: Arguments, backend: str | None = None) -> Decision:
         """Return where a job of these arguments goes now, and why; to `backend` where it is named. Never raises."""
-        told = attributes(self.config, arguments, self._repository)
-        return self._rollout.decide(told) if backend is None else of_caller(backend, told)
+        return self._decide(arguments) if backend is None else of_caller(backend, self._context(arguments))
 
-    def connection_of(self, job_id: str) -> Connection:
-        """Return the connection to the backend that the id names. Raises JobNotFound."""
-        parsed = ids.parse(job_id) if isinstance(job_id, str) else None
-        if parsed is None:
-            raise JobNotFound(f"{job_id!r} is no job id: write it as `Job.id` gave it")
-        name = self.registry.with_letter(parsed.letter)
-        if name is None:
-            raise JobNotFound(f"{job_id}: no installed backend has the letter {parsed.letter!r} in its ids")
-        return self.connection(name)
+    def watch_of(self, job_id: str) -> SharedWatch:
+        """Return the shared watch of the backend that the id names. Raises JobNotFound."""
+        return self.watch(self.registry.of_job(job_id))
 
-    def connection(self, name: str) -> Connection:
-        """Return the one connection to the backend `name`. Raises LyftLearnError if it is not installed or broken."""
+    def watch(self, name: str) -> SharedWatch:
+        """Return the one watch of the backend `name`. Raises LyftLearnError if it is not installed or broken."""
         with self._lock:
-            if name not in self._connections:
-                self._connections[name] = Connection(self.registry.get(name))
-            return self._connections[name]
+            if name not in self._watches:
+                self._watches[name] = SharedWatch(self.registry.get(name))
+            return self._watches[name]
 
     def close(self) -> None:
         """End the watchers."""
-        for connection in self._connections.values():
-            connection.close()
+        for watch in self._watches.values():
+            watch.close()
+
+    def _decide_by_rollout(self, arguments: Arguments) -> Decision:
+        return self._rollout.decide(self._context(arguments))
+
+    def _context(self, arguments: Arguments) -> Mapping[str, Any]:
+        return evaluation_context(self.config, arguments, self._repository)

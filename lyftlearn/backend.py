@@ -21,7 +21,7 @@ from lyftlearn._contract.bundle import bundle
 from lyftlearn._contract.ids import new_id
 from lyftlearn._contract.report import Report, read_report
 from lyftlearn._contract.runtime_archive import runtime_archive
-from lyftlearn._contract.spec import JobSpec, Quantities, Source
+from lyftlearn._contract.spec import JobSpec, ResourceRequest, Source
 from lyftlearn._storage import Storage, open_storage
 from lyftlearn.errors import JobNotFound
 from lyftlearn.events import JobEvent
@@ -45,9 +45,11 @@ __all__ = [
     "Quantities",
     "Report",
     "Request",
+    "ResourceRequest",
     "Source",
     "Storage",
     "Verdict",
+    "WatchSet",
     "bundle",
     "new_id",
     "open_storage",
@@ -152,7 +154,10 @@ class Check:
 
 @dataclass(frozen=True, kw_only=True)
 class JobRecord:
-    """What the substrate itself keeps of a job, so that any process can find it. `event` is its newest observation."""
+    """What the substrate itself keeps of a job, so that any process can find it.
+
+    event: its newest observation. outputs: output name to URI, settled at submission; None in records of 1.0.
+    """
 
     id: str
     kind: JobKind
@@ -161,6 +166,7 @@ class JobRecord:
     digest: str
     decision: str
     event: JobEvent
+    outputs: Mapping[str, str] | None = None
 
     @classmethod
     def of(cls, spec: JobSpec, at: datetime) -> JobRecord:
@@ -174,6 +180,7 @@ class JobRecord:
             digest=spec.digest,
             decision=spec.decision,
             event=event,
+            outputs=dict(spec.output_uris),
         )
 
 
@@ -221,7 +228,7 @@ class LogLine:
     text: str
 
 
-class Following:
+class WatchSet:
     """The jobs that somebody in this process waits for. It changes while `Backend.watch` runs."""
 
     def __init__(self) -> None:
@@ -265,6 +272,11 @@ class Following:
         with self._changed:
             self._ids = ids
             self._changed.notify_all()
+
+
+# Their names in 1.0.
+Following = WatchSet
+Quantities = ResourceRequest
 
 
 class Backend(ABC):
@@ -333,7 +345,7 @@ class Backend(ABC):
         On a finished job nothing happens. Raises JobNotFound. May be repeated.
         """
 
-    def watch(self, following: Following) -> Iterator[JobEvent]:
+    def watch(self, following: WatchSet) -> Iterator[JobEvent]:
         """Yield an event soon for every followed job, and then for each change, until `following` is closed.
 
         Events may come late, doubled and out of order. A job that does not exist (any more) is skipped. One call serves
@@ -352,9 +364,9 @@ class Backend(ABC):
                         yield event
             following.wait_for_change(_POLL, ids)
 
-    @abstractmethod
     def outputs(self, job_id: str) -> Mapping[str, str]:
         """Return output name to URI, known from the start and filled when the job succeeds. Raises JobNotFound."""
+        return self.describe(job_id).outputs or {}
 
     def diagnose(self) -> Iterator[Check]:
         """Yield what an operator should know of this place: what is reachable, what is missing, what to do.

@@ -19,13 +19,14 @@ Every error pickles with its attributes.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from lyftlearn._text.display import printable, printable_lines, telling_line
 
 if TYPE_CHECKING:
-    from lyftlearn._jobs.job import Job
     from lyftlearn.types import JobState
+
+Job: TypeAlias = Any  # a `lyftlearn.Job`; errors stand below handles and only carry them
 
 
 class LyftLearnError(Exception):

@@ -40,22 +40,25 @@ class JobEvent:
 
 
 @dataclass(frozen=True)
-class Progress:
+class ObservedState:
     """A job's state and the place in its history at which it was observed."""
 
     state: JobState
     order: _Order
 
 
-def advance(progress: Progress | None, event: JobEvent) -> Progress:
+Progress = ObservedState  # its name in 1.0; handles that were pickled then carry it
+
+
+def advance(progress: ObservedState | None, event: JobEvent) -> ObservedState:
     """Return what is known after `event`; pure, and indifferent to order and repetition.
 
     A later status wins over an earlier one. Times and attempts keep their best value. A final state is never left.
     """
-    known = progress or Progress(_unseen(event), (False, -1, -1, -1, _BEGINNING, "", "", -1))
+    known = progress or ObservedState(_unseen(event), (False, -1, -1, -1, _BEGINNING, "", "", -1))
     state, order = known.state, known.order
     newer = not state.status.finished and _order(event) > order
-    return Progress(_merged(state, event, newer=newer), _order(event) if newer else order)
+    return ObservedState(_merged(state, event, newer=newer), _order(event) if newer else order)
 
 
 def _order(event: JobEvent) -> _Order:

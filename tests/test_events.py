@@ -10,7 +10,7 @@ from functools import reduce
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lyftlearn.events import JobEvent, Progress, advance
+from lyftlearn.events import JobEvent, ObservedState, advance
 from lyftlearn.types import FailureReason, JobStatus
 
 CREATED = datetime(2026, 1, 1, tzinfo=UTC)
@@ -55,7 +55,7 @@ def histories(draw: st.DrawFn, *, finished: bool | None = None) -> list[JobEvent
     ]
 
 
-def after(observed: Iterable[JobEvent], known: Progress | None = None) -> Progress:
+def after(observed: Iterable[JobEvent], known: ObservedState | None = None) -> ObservedState:
     progress = reduce(advance, observed, known)
     assert progress is not None
     return progress
@@ -111,7 +111,7 @@ def test_a_history_heard_in_order_shows_its_newest_event(history: list[JobEvent]
 @given(histories(), st.data())
 def test_progress_never_goes_back(history: list[JobEvent], data: st.DataObject) -> None:
     """A progress line that returns from running to pending would tell of a restart that was none."""
-    progress: Progress | None = None
+    progress: ObservedState | None = None
     for event in data.draw(st.permutations(history)):
         known, progress = progress, advance(progress, event)
         assert known is None or progress.order >= known.order

@@ -13,17 +13,17 @@ import pytest
 import lyftlearn
 from lyftlearn._jobs.job import Job
 from lyftlearn._jobs.wait import wait
-from lyftlearn._jobs.watcher import Connection
+from lyftlearn._jobs.watcher import SharedWatch
 from lyftlearn.backend import (
     Backend,
     Capabilities,
-    Following,
     JobQuery,
     JobRecord,
     JobSpec,
     LogLine,
     LogQuery,
     Plan,
+    WatchSet,
 )
 from lyftlearn.errors import AccessDenied, BackendUnavailable, JobNotFound, LyftLearnError
 from lyftlearn.events import JobEvent
@@ -42,7 +42,7 @@ class Scripted(Backend):
         self.watches = 0
         self.described = 0
 
-    def watch(self, following: Following) -> Iterator[JobEvent]:
+    def watch(self, following: WatchSet) -> Iterator[JobEvent]:
         self.watches += 1
         while not following.closed:
             try:
@@ -98,36 +98,36 @@ def backend() -> Scripted:
 
 
 @pytest.fixture
-def connection(backend: Scripted) -> Iterator[Connection]:
-    made = Connection(backend)
+def watch(backend: Scripted) -> Iterator[SharedWatch]:
+    made = SharedWatch(backend)
     yield made
     made.close()
 
 
-def handle(connection: Connection, job_id: str, *, kept: bool = True) -> Job:
-    return Job(lambda: connection, record(job_id), kept=kept)
+def handle(watch: SharedWatch, job_id: str, *, kept: bool = True) -> Job:
+    return Job(lambda: watch, record(job_id), kept=kept)
 
 
-def test_one_watch_serves_all_handles(backend: Scripted, connection: Connection) -> None:
+def test_one_watch_serves_all_handles(backend: Scripted, watch: SharedWatch) -> None:
     """A thousand handles must not cost a thousand connections."""
-    jobs = [handle(connection, f"job-{number}") for number in range(100)]
+    jobs = [handle(watch, f"job-{number}") for number in range(100)]
     for job in jobs:
         backend.script.put(event(job.id, JobStatus.SUCCEEDED))
     assert {state.status for state in wait(jobs, "60s", progress=False)} == {JobStatus.SUCCEEDED}
     assert (backend.watches, backend.described) == (1, 0)
 
 
-def test_two_handles_on_one_job_both_finish(backend: Scripted, connection: Connection) -> None:
+def test_two_handles_on_one_job_both_finish(backend: Scripted, watch: SharedWatch) -> None:
     """Two parts of a program may wait for one job without knowing of each other."""
-    one, other = handle(connection, "job-a"), handle(connection, "job-a")
+    one, other = handle(watch, "job-a"), handle(watch, "job-a")
     backend.script.put(event("job-a", JobStatus.SUCCEEDED))
     assert len(wait([one, other, one], "60s", progress=False)) == 3
     assert one == other
 
 
-def test_a_watch_that_breaks_is_taken_up_again(backend: Scripted, connection: Connection) -> None:
-    """A dropped connection, a stream's end, and a plugin's own mistake are none of them the job's end."""
-    job = handle(connection, "job-a")
+def test_a_watch_that_breaks_is_taken_up_again(backend: Scripted, watch: SharedWatch) -> None:
+    """A dropped watch, a stream's end, and a plugin's own mistake are none of them the job's end."""
+    job = handle(watch, "job-a")
     for trouble in (BackendUnavailable("away"), None, ValueError("a bug")):
         backend.script.put(trouble)
     backend.script.put(event("job-a", JobStatus.SUCCEEDED))
@@ -135,16 +135,16 @@ def test_a_watch_that_breaks_is_taken_up_again(backend: Scripted, connection: Co
     assert backend.watches == 4
 
 
-def test_what_no_patience_mends_is_raised(backend: Scripted, connection: Connection) -> None:
+def test_what_no_patience_mends_is_raised(backend: Scripted, watch: SharedWatch) -> None:
     """Waiting for a permission that nobody will give is waiting for ever."""
     backend.script.put(AccessDenied("may not watch"))
     with pytest.raises(AccessDenied, match="may not watch"):
-        wait([handle(connection, "job-a")], "60s", progress=False)
+        wait([handle(watch, "job-a")], "60s", progress=False)
 
 
-def test_updates_are_given_once_and_in_order(backend: Scripted, connection: Connection) -> None:
+def test_updates_are_given_once_and_in_order(backend: Scripted, watch: SharedWatch) -> None:
     """`on_update` sees each change once, however often and in whatever order the substrate said it."""
-    job = handle(connection, "job-a")
+    job = handle(watch, "job-a")
     for status in (JobStatus.RUNNING, JobStatus.STARTING, JobStatus.RUNNING, JobStatus.SUCCEEDED, JobStatus.RUNNING):
         backend.script.put(event("job-a", status))
     seen: list[str] = []
@@ -153,18 +153,18 @@ def test_updates_are_given_once_and_in_order(backend: Scripted, connection: Conn
     assert seen[-1] == "succeeded"
 
 
-def test_time_runs_out_for_those_that_go_on(backend: Scripted, connection: Connection) -> None:
+def test_time_runs_out_for_those_that_go_on(backend: Scripted, watch: SharedWatch) -> None:
     """WaitTimeout names the unfinished ones only, in the order given."""
-    jobs = [handle(connection, f"job-{letter}") for letter in "abc"]
+    jobs = [handle(watch, f"job-{letter}") for letter in "abc"]
     backend.script.put(event("job-b", JobStatus.SUCCEEDED))
     with pytest.raises(lyftlearn.WaitTimeout) as caught:
         wait(jobs, "1s", progress=False)
     assert caught.value.jobs == [jobs[0], jobs[2]]
 
 
-def test_check_raises_for_the_first_in_order(backend: Scripted, connection: Connection) -> None:
+def test_check_raises_for_the_first_in_order(backend: Scripted, watch: SharedWatch) -> None:
     """All are waited for; then the error is the same whichever ended first."""
-    jobs = [handle(connection, f"job-{letter}") for letter in "abc"]
+    jobs = [handle(watch, f"job-{letter}") for letter in "abc"]
     backend.script.put(event("job-c", JobStatus.FAILED, "c broke"))
     backend.script.put(event("job-b", JobStatus.STOPPED))
     backend.script.put(event("job-a", JobStatus.SUCCEEDED))
@@ -175,42 +175,42 @@ def test_check_raises_for_the_first_in_order(backend: Scripted, connection: Conn
     assert [state.status for state in states] == ["succeeded", "stopped", "failed"]
 
 
-def test_a_job_known_from_its_claim_alone_is_never_waited_for(connection: Connection) -> None:
+def test_a_job_known_from_its_claim_alone_is_never_waited_for(watch: SharedWatch) -> None:
     """Its backend has forgotten it: an answer now is worth more than a wait without end."""
     with pytest.raises(JobNotFound):
-        wait([handle(connection, "job-a", kept=False)], progress=False)
+        wait([handle(watch, "job-a", kept=False)], progress=False)
 
 
-def test_listeners_leave_nothing_behind(backend: Scripted, connection: Connection) -> None:
+def test_listeners_leave_nothing_behind(backend: Scripted, watch: SharedWatch) -> None:
     """A process that waits for jobs all day must not grow."""
     backend.script.put(event("job-a", JobStatus.SUCCEEDED))
-    wait([handle(connection, "job-a")], "60s", progress=False)
-    assert not any(followed.listeners for followed in connection._followed.values())
-    assert connection._following.ids == frozenset()
+    wait([handle(watch, "job-a")], "60s", progress=False)
+    assert not any(followed.listeners for followed in watch._subscriptions.values())
+    assert watch._following.ids == frozenset()
 
 
-def test_what_was_heard_is_bounded(connection: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_was_heard_is_bounded(watch: SharedWatch, monkeypatch: pytest.MonkeyPatch) -> None:
     """A process that waits for jobs all year must not grow with every one of them."""
     monkeypatch.setattr("lyftlearn._jobs.watcher._MOST_REMEMBERED", 10)
     for number in range(100):
-        connection.listen(f"job-{number}", lambda _: None)()
-    assert len(connection._followed) <= 10
+        watch.listen(f"job-{number}", lambda _: None)()
+    assert len(watch._subscriptions) <= 10
 
 
 def test_closing_ends_the_watch(backend: Scripted) -> None:
     """A client that is gone leaves no thread."""
-    connection = Connection(backend)
-    connection.listen("job-a", lambda _: None)
-    thread = connection._thread
+    watch = SharedWatch(backend)
+    watch.listen("job-a", lambda _: None)
+    thread = watch._thread
     assert thread is not None
-    connection.close()
+    watch.close()
     thread.join(timeout=60)
     assert not thread.is_alive()
 
 
 def test_following_wakes_whoever_waits() -> None:
     """A watch that polls slowly must take up a new job at once."""
-    following = Following()
+    following = WatchSet()
     woken: list[bool] = []
     waiter = threading.Thread(target=lambda: woken.append(following.wait_for_change(60)))
     waiter.start()
@@ -225,7 +225,7 @@ def test_following_wakes_whoever_waits() -> None:
 
 def test_a_change_before_the_wait_is_no_secret() -> None:
     """A job that is followed while the watch looks at the others must not wait until the watch looks again."""
-    following = Following()
+    following = WatchSet()
     following.add("job-a")
     seen = following.ids
     assert not following.wait_for_change(0, seen)
@@ -234,9 +234,9 @@ def test_a_change_before_the_wait_is_no_secret() -> None:
     assert following.wait_for_change(60, seen)
 
 
-def test_status_is_paced(connection: Connection) -> None:
+def test_status_is_paced(watch: SharedWatch) -> None:
     """A bare loop on `status` asks at most once a second."""
-    job = handle(connection, "job-a")
+    job = handle(watch, "job-a")
     started = time.monotonic()
     for _ in range(2):
         with pytest.raises(LyftLearnError):

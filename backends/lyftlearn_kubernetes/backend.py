@@ -25,13 +25,13 @@ if TYPE_CHECKING:
         BackendSettings,
         Capabilities,
         Check,
-        Following,
         JobQuery,
         JobRecord,
         JobSpec,
         LogLine,
         LogQuery,
         Plan,
+        WatchSet,
     )
     from lyftlearn.events import JobEvent
     from lyftlearn_kubernetes.submission.runtime import RuntimeConfigMap
@@ -93,7 +93,7 @@ class KubernetesBackend(Backend):
         with translate_errors("stopping jobs"):
             self._cluster.patch(JOBS, job_id, wish)
 
-    def watch(self, following: Following) -> Iterator[JobEvent]:
+    def watch(self, following: WatchSet) -> Iterator[JobEvent]:
         """One watch of Jobs and one of pods for every followed job."""
         return JobWatcher(self._cluster, self._observer, self._enforcer, self._known, self.silence).events(following)
 

@@ -22,13 +22,13 @@ if TYPE_CHECKING:
     from lyftlearn.backend import (
         BackendSettings,
         Check,
-        Following,
         JobQuery,
         JobRecord,
         JobSpec,
         LogLine,
         LogQuery,
         Plan,
+        WatchSet,
     )
     from lyftlearn.events import JobEvent
     from lyftlearn_local.store.files import JobFiles
@@ -114,7 +114,7 @@ class LocalBackend(Backend):
         files = self._jobs.find(job_id)
         self._jobs.stop(files, files.record())
 
-    def watch(self, following: Following) -> Iterator[JobEvent]:
+    def watch(self, following: WatchSet) -> Iterator[JobEvent]:
         """Look at the followed jobs' files, seldom while nothing happens."""
         return watcher.watch(self._jobs, following)
 

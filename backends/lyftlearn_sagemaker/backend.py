@@ -15,13 +15,13 @@ from lyftlearn.backend import (
     Capabilities,
     Capability,
     Check,
-    Following,
     JobQuery,
     JobRecord,
     LogLine,
     LogQuery,
     Plan,
     Storage,
+    WatchSet,
     open_storage,
 )
 from lyftlearn.events import JobEvent
@@ -111,7 +111,7 @@ class SageMakerBackend(Backend):
                     raise
 
     @override
-    def watch(self, following: Following) -> Iterator[JobEvent]:
+    def watch(self, following: WatchSet) -> Iterator[JobEvent]:
         from lyftlearn_sagemaker.status.poller import Poller  # noqa: PLC0415
         from lyftlearn_sagemaker.status.watcher import Queue, watch_by_polling, watch_by_queue  # noqa: PLC0415
 

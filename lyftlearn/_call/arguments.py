@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from lyftlearn._call import checks
 from lyftlearn._call.search_space import search
-from lyftlearn._contract.spec import Quantities
+from lyftlearn._contract.spec import ResourceRequest
 from lyftlearn.errors import InvalidJob
 from lyftlearn.types import JobKind, Resources
 
@@ -48,7 +48,7 @@ class Arguments:
     artifact: str | Path | None = None
     env: Mapping[str, str] = field(default_factory=dict)
     secrets: tuple[str, ...] = ()
-    resources: Quantities
+    resources: ResourceRequest
     nodes: int = 1
     timeout: timedelta | None = None
     retries: int = 0
@@ -110,7 +110,7 @@ def check(kind: JobKind, given: Mapping[str, Any]) -> Arguments:
     return Arguments(**resolved)
 
 
-def _resources(path: str, value: Resources | None, faults: Faults) -> Quantities:
+def _resources(path: str, value: Resources | None, faults: Faults) -> ResourceRequest:
     return checks.resources(path, Resources() if value is None else value, faults)
 
 

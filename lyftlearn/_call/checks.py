@@ -15,7 +15,7 @@ from types import MappingProxyType
 from typing import Any, TypeAlias
 
 from lyftlearn._call.json_text import json_text
-from lyftlearn._contract.spec import Quantities
+from lyftlearn._contract.spec import ResourceRequest
 from lyftlearn._text.quantities import duration, quantity, readable
 from lyftlearn.types import JobKind, Resources
 
@@ -116,13 +116,13 @@ def inputs(path: str, value: Any, faults: Faults) -> Mapping[str, str | Path]:
     """Check channels and where they come from."""
     return MappingProxyType(
         {
-            _channel(f"{path}.{channel}", channel, faults): located(f"{path}.{channel}", where, faults)
+            _channel(f"{path}.{channel}", channel, faults): parse_location(f"{path}.{channel}", where, faults)
             for channel, where in _items(path, value, faults)
         }
     )
 
 
-def located(path: str, value: Any, faults: Faults) -> str | Path:
+def parse_location(path: str, value: Any, faults: Faults) -> str | Path:
     """Check a place to read from: an `s3://` URI as it is, what is on this machine as an absolute path."""
     if isinstance(value, str) and value.startswith("s3://"):
         _s3(path, value, faults)
@@ -155,14 +155,14 @@ def artifact(path: str, value: Any, faults: Faults) -> str | Path:
     """Check the model of a predict job: a URI, or a finished train job."""
     outputs_of_job = getattr(value, "outputs", None)
     if outputs_of_job is None:
-        return located(path, value, faults)
+        return parse_location(path, value, faults)
     if value.kind is not JobKind.TRAIN:
         faults.append((path, f"is {value.id}, a {value.kind} job: give a train job, or the URI of its model"))
         return ""
     state = value.state if value.state.status.finished else value.refresh()
     if state.status != "succeeded":
         faults.append((path, f"{value.id} is {state.status}: give a train job that succeeded (`job.wait()` tells)"))
-    return located(path, outputs_of_job["model"], [])
+    return parse_location(path, outputs_of_job["model"], [])
 
 
 def outputs(path: str, value: Any, faults: Faults) -> Mapping[str, str | None]:
@@ -256,7 +256,7 @@ def _prefix(value: str) -> bool:
     return len(value) <= 253 and bool(_SUBDOMAIN.fullmatch(value))
 
 
-def resources(path: str, value: Any, faults: Faults) -> Quantities:
+def resources(path: str, value: Any, faults: Faults) -> ResourceRequest:
     """Check resources and return them in numbers."""
     if not isinstance(value, Resources):
         faults.append((path, f"is {value!r}: write lyftlearn.Resources(cpu=..., memory=...)"))
@@ -267,7 +267,7 @@ def resources(path: str, value: Any, faults: Faults) -> Quantities:
     if value.gpu_type and gpu == 0:
         faults.append((f"{path}.gpu_type", f"is {value.gpu_type!r} but gpu is 0: ask for gpu=1 or more"))
     shared = value.shared_memory
-    return Quantities(
+    return ResourceRequest(
         cpu=_cores(f"{path}.cpu", value.cpu, faults),
         memory=_bytes(f"{path}.memory", value.memory, faults),
         gpu=gpu,

@@ -10,7 +10,7 @@ from lyftlearn.types import JobKind
 
 
 @dataclass(frozen=True, kw_only=True)
-class Quantities:
+class ResourceRequest:
     """`Resources` in numbers: cores, whole GPUs, and bytes."""
 
     cpu: float
@@ -53,7 +53,7 @@ class JobSpec:
     artifact: str | None
     env: Mapping[str, str]
     secrets: tuple[str, ...]
-    resources: Quantities
+    resources: ResourceRequest
     nodes: int
     timeout: timedelta
     grace: timedelta

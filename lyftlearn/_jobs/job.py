@@ -16,9 +16,9 @@ from lyftlearn.errors import InvalidJob, LyftLearnError
 from lyftlearn.types import JSON, Duration, JobKind, JobState, JobStatus
 
 if TYPE_CHECKING:
-    from lyftlearn._jobs.watcher import Connection
-    from lyftlearn.backend import JobRecord, LogLine
-    from lyftlearn.events import JobEvent, Progress
+    from lyftlearn._jobs.watcher import SharedWatch
+    from lyftlearn.backend import JobRecord, LogLine, LogQuery
+    from lyftlearn.events import JobEvent, ObservedState
 
 _PACE = 1.0  # seconds between two questions about one job
 
@@ -31,14 +31,14 @@ class Job:
     name: str
     labels: Mapping[str, str]
 
-    def __init__(self, connection: Callable[[], Connection], record: JobRecord, *, kept: bool = True) -> None:
+    def __init__(self, connection: Callable[[], SharedWatch], record: JobRecord, *, kept: bool = True) -> None:
         self.id, self.kind, self.name = record.id, record.kind, record.name
         self.labels = dict(sorted(record.labels.items()))  # in no substrate's order
-        self._connection = connection
+        self._shared_watch = connection
         self._record = record
         self._kept = kept
         self._lock = threading.Lock()
-        self._progress: Progress = _advanced(None, record.event)
+        self._observed: ObservedState = _advanced(None, record.event)
         self._asked = float("-inf")
 
     @property
@@ -56,7 +56,7 @@ class Job:
     @property
     def state(self) -> JobState:
         """What was last observed; never asks."""
-        return self._progress.state
+        return self._observed.state
 
     @property
     def outputs(self) -> Mapping[str, str]:
@@ -64,12 +64,13 @@ class Job:
 
         A train job has "model" and "output"; the layout under the URI is the same on every substrate.
         """
-        return self._connection().backend.outputs(self.id)
+        settled = self._record.outputs
+        return self._shared_watch().backend.outputs(self.id) if settled is None else settled
 
     def refresh(self) -> JobState:
         """Ask now, and return what was observed. Raises JobNotFound when nobody keeps the job any more."""
         self._asked = time.monotonic()
-        self._observe(self._connection().backend.describe(self.id).event)
+        self._observe(self._shared_watch().backend.describe(self.id).event)
         self._kept = True
         return self.state
 
@@ -101,12 +102,11 @@ class Job:
         from lyftlearn.backend import LogQuery  # noqa: PLC0415 - an import of lyftlearn does not pay for it
 
         query = LogQuery(follow=follow, tail=_checked_tail(tail), since=moment("since", since), node=node)
-        lines = self._connection().backend.logs(self.id, query)
-        return (_stamped(line) if timestamps else line.text for line in lines)
+        return (_stamped(line) if timestamps else line.text for line in self._log_lines(query))
 
     def stop(self, *, wait: bool = False) -> None:
         """Ask the job to stop: SIGTERM, then SIGKILL after the grace period. On a finished job: nothing happens."""
-        self._connection().backend.stop(self.id)
+        self._shared_watch().backend.stop(self.id)
         if wait:
             self.wait(check=False, progress=False)
 
@@ -133,14 +133,17 @@ class Job:
     def _repr_html_(self) -> str:
         from lyftlearn._jobs.views import job_html  # noqa: PLC0415 - only notebooks show it
 
-        return job_html(self, self._connection().backend.link(self.id))
+        return job_html(self, self._shared_watch().backend.link(self.id))
+
+    def _log_lines(self, query: LogQuery) -> Iterator[LogLine]:
+        return self._shared_watch().backend.logs(self.id, query)
 
     def _pause(self) -> float:
         return max(0.0, self._asked + _PACE - time.monotonic())
 
     def _observe(self, event: JobEvent) -> None:
         with self._lock:
-            self._progress = _advanced(self._progress, event)
+            self._observed = _advanced(self._observed, event)
 
     def _listen(self, told: Callable[[LyftLearnError | None], None]) -> Callable[[], None]:
         """Observe every event from now on, and call `told` after each; with an error that no patience mends."""
@@ -152,13 +155,13 @@ class Job:
                 self._observe(event)
                 told(None)
 
-        return self._connection().listen(self.id, heard)
+        return self._shared_watch().listen(self.id, heard)
 
     def _refuse(self) -> NoReturn:
         from lyftlearn.backend import Capability  # noqa: PLC0415 - as above
 
         capability = Capability(self.kind)
-        backend = self._connection().backend
+        backend = self._shared_watch().backend
         raise InvalidJob([("kind", backend.cannot(capability))])
 
 
@@ -213,7 +216,7 @@ def moment(path: str, value: Duration | datetime | None) -> datetime | None:
         raise InvalidJob([(path, str(exc))]) from exc
 
 
-def _advanced(progress: Progress | None, event: JobEvent) -> Progress:
+def _advanced(progress: ObservedState | None, event: JobEvent) -> ObservedState:
     from lyftlearn.events import advance  # noqa: PLC0415 - as above
 
     return advance(progress, event)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from lyftlearn.backend import Backend, Following
+from lyftlearn.backend import Backend, WatchSet
 from lyftlearn.errors import LyftLearnError
 from lyftlearn.events import JobEvent
 
@@ -20,39 +20,39 @@ _log = logging.getLogger("lyftlearn")
 
 
 @dataclass
-class _Followed:
-    """Who listens to a job, and what was last heard of it; its end is never forgotten."""
+class _Subscription:
+    """Who listens to a job, and what was last last_event of it; its end is never forgotten."""
 
     listeners: list[Listener] = field(default_factory=list)
-    heard: JobEvent | None = None
+    last_event: JobEvent | None = None
 
-    def hear(self, event: JobEvent) -> None:
-        if self.heard is None or not self.heard.status.finished:
-            self.heard = event
+    def keep(self, event: JobEvent) -> None:
+        if self.last_event is None or not self.last_event.status.finished:
+            self.last_event = event
 
 
-class Connection:
+class SharedWatch:
     """A backend, and who listens to what happens to its jobs."""
 
     def __init__(self, backend: Backend) -> None:
         self.backend = backend
-        self._following = Following()
-        self._followed: dict[str, _Followed] = {}
+        self._following = WatchSet()
+        self._subscriptions: dict[str, _Subscription] = {}
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
 
     def listen(self, job_id: str, listener: Listener) -> Callable[[], None]:
         """Give every event of the job to `listener`, from now until the returned function is called.
 
-        What was heard last is given at once, for the watch need not repeat it: it may not even notice that a job was
+        The last event is given at once, for the watch need not repeat it: it may not even notice that a job was
         left and joined again. An error that repeating cannot mend is given too. The listener must return at once: the
         watcher's thread calls it.
         """
         with self._lock:
-            followed = self._followed.setdefault(job_id, _Followed())
-            followed.listeners.append(listener)
-            if followed.heard is not None:
-                listener(followed.heard)
+            subscription = self._subscriptions.setdefault(job_id, _Subscription())
+            subscription.listeners.append(listener)
+            if subscription.last_event is not None:
+                listener(subscription.last_event)
             self._following.add(job_id)
             self._start()
         return lambda: self._unlisten(job_id, listener)
@@ -63,16 +63,16 @@ class Connection:
 
     def _unlisten(self, job_id: str, listener: Listener) -> None:
         with self._lock:
-            followed = self._followed[job_id]
-            followed.listeners = [other for other in followed.listeners if other is not listener]
-            if not followed.listeners:
+            subscription = self._subscriptions[job_id]
+            subscription.listeners = [other for other in subscription.listeners if other is not listener]
+            if not subscription.listeners:
                 self._following.discard(job_id)
                 self._forget()
 
     def _forget(self) -> None:
         """Let go of jobs that nobody waits for, once there are many."""
-        if len(self._followed) > _MOST_REMEMBERED:
-            self._followed = {job_id: one for job_id, one in self._followed.items() if one.listeners}
+        if len(self._subscriptions) > _MOST_REMEMBERED:
+            self._subscriptions = {job_id: one for job_id, one in self._subscriptions.items() if one.listeners}
 
     def _start(self) -> None:
         if self._thread is None or not self._thread.is_alive():
@@ -85,7 +85,7 @@ class Connection:
             try:
                 for event in self.backend.watch(self._following):
                     pause = _FIRST_PAUSE
-                    self._tell(event.job_id, event)
+                    self._dispatch(event.job_id, event)
             except LyftLearnError as exc:
                 self._report(exc)
             except Exception:  # noqa: BLE001 - a plugin's fault must not end every wait in this process
@@ -98,12 +98,12 @@ class Connection:
             _log.warning("%s", error)
             return
         for job_id in self._following.ids:
-            self._tell(job_id, error)
+            self._dispatch(job_id, error)
 
-    def _tell(self, job_id: str, said: JobEvent | LyftLearnError) -> None:
+    def _dispatch(self, job_id: str, news: JobEvent | LyftLearnError) -> None:
         with self._lock:
-            followed = self._followed.get(job_id, _Followed())
-            if isinstance(said, JobEvent):
-                followed.hear(said)
-            for listener in followed.listeners:
-                listener(said)
+            subscription = self._subscriptions.get(job_id, _Subscription())
+            if isinstance(news, JobEvent):
+                subscription.keep(news)
+            for listener in subscription.listeners:
+                listener(news)

@@ -14,7 +14,16 @@ import sqlalchemy as sa
 from lyftlearn._contract.ids import PATTERN
 from lyftlearn._migration import statistics
 from lyftlearn._migration.journal import Journal, comparisons, outcomes, rehearsals, submissions
-from lyftlearn._migration.results import Compared, Guard, Progress, Reason, Rehearsal, Report, Side, Status
+from lyftlearn._migration.results import (
+    BackendStats,
+    Blocker,
+    Guard,
+    MigrationStatus,
+    ModelProgress,
+    ModelReadiness,
+    ReadinessReport,
+    ShadowComparison,
+)
 from lyftlearn.types import FailureReason
 
 if TYPE_CHECKING:
@@ -35,10 +44,10 @@ LEAST_JOBS = 20
 """Finished jobs that the new side needs before a guard judges it."""
 
 
-def report(journal: Journal, config: Config, since: datetime | None) -> Report:
+def report(journal: Journal, config: Config, since: datetime | None) -> ReadinessReport:
     """Return what rehearsals found of the jobs submitted since then."""
     rows = [row for row in _rows(journal, since) if row["shadow_of"] is None]
-    return Report(
+    return ReadinessReport(
         old=config.migration_from,
         new=str(config.migration_to),
         since=since,
@@ -47,11 +56,11 @@ def report(journal: Journal, config: Config, since: datetime | None) -> Report:
     )
 
 
-def status(journal: Journal, config: Config, since: datetime | None, unsettled: int) -> Status:
+def status(journal: Journal, config: Config, since: datetime | None, unsettled: int) -> MigrationStatus:
     """Return how the jobs submitted since then fared on either side."""
     rows = _rows(journal, since)
     compared = _compared(journal, rows)
-    return Status(
+    return MigrationStatus(
         old=config.migration_from,
         new=str(config.migration_to),
         since=since,
@@ -134,9 +143,9 @@ def _by_model(rows: Iterable[_Row]) -> list[tuple[tuple[str, str], list[_Row]]]:
     return sorted(found.items())
 
 
-def _rehearsal(config: Config, repository: str, model: str, rows: list[_Row]) -> Rehearsal:
+def _rehearsal(config: Config, repository: str, model: str, rows: list[_Row]) -> ModelReadiness:
     rehearsed = [row for row in rows if row["rehearsed_on"] == config.migration_to]
-    return Rehearsal(
+    return ModelReadiness(
         repository=repository,
         model=model,
         submissions=len(rows),
@@ -147,7 +156,7 @@ def _rehearsal(config: Config, repository: str, model: str, rows: list[_Row]) ->
     )
 
 
-def _reasons(rows: Sequence[_Row]) -> tuple[Reason, ...]:
+def _reasons(rows: Sequence[_Row]) -> tuple[Blocker, ...]:
     rehearsed = [row for row in rows if row["rehearsed_on"] is not None]
     newest = {(row["repository"], row["model"]): row for row in rehearsed}
     standing = {fault for row in newest.values() for fault in _faults(row)}
@@ -157,7 +166,7 @@ def _reasons(rows: Sequence[_Row]) -> tuple[Reason, ...]:
         for fault in _faults(row):
             models[fault].add(row["model"])
     return tuple(
-        Reason(path=path, problem=problem, count=count, models=tuple(sorted(of)), standing=(path, problem) in standing)
+        Blocker(path=path, problem=problem, count=count, models=tuple(sorted(of)), standing=(path, problem) in standing)
         for (path, problem), count in counts.most_common()
         for of in [models[path, problem]]
     )
@@ -168,15 +177,15 @@ def _faults(row: _Row) -> set[tuple[str, str]]:
     return {(path, _ID.sub("ID", problem)) for path, problem in row["faults"]}
 
 
-def _compared(journal: Journal, rows: Iterable[_Row]) -> list[tuple[_Row, Compared]]:
+def _compared(journal: Journal, rows: Iterable[_Row]) -> list[tuple[_Row, ShadowComparison]]:
     of = {row["job_id"]: row for row in rows}
     found = journal.select(sa.select(comparisons))
     return [(of[one["job_id"]], _comparison(one, of)) for one in found if one["job_id"] in of]
 
 
-def _comparison(one: _Row, of: Mapping[str, _Row]) -> Compared:
+def _comparison(one: _Row, of: Mapping[str, _Row]) -> ShadowComparison:
     shadow = of.get(one["shadow_id"])
-    return Compared(
+    return ShadowComparison(
         job_id=one["job_id"],
         shadow_id=one["shadow_id"],
         differences=tuple(one["differences"]),
@@ -186,19 +195,19 @@ def _comparison(one: _Row, of: Mapping[str, _Row]) -> Compared:
 
 
 def _model(
-    config: Config, repository: str, model: str, rows: list[_Row], compared: Iterable[tuple[_Row, Compared]]
-) -> Progress:
+    config: Config, repository: str, model: str, rows: list[_Row], compared: Iterable[tuple[_Row, ShadowComparison]]
+) -> ModelProgress:
     newest = next((row for row in reversed(rows) if row["shadow_of"] is None), None)
     found = _progress(config, rows, compared)
     return replace(found, repository=repository, model=model, stage=newest["stage"] if newest else None)
 
 
-def _progress(config: Config, rows: list[_Row], compared: Iterable[tuple[_Row, Compared]]) -> Progress:
+def _progress(config: Config, rows: list[_Row], compared: Iterable[tuple[_Row, ShadowComparison]]) -> ModelProgress:
     submitted = [row for row in rows if row["shadow_of"] is None]
     old = [row for row in submitted if row["backend"] == config.migration_from]
     new = [row for row in submitted if row["backend"] == config.migration_to]
     ours = {row["job_id"] for row in submitted}
-    return Progress(
+    return ModelProgress(
         share=len(new) / len(submitted) if submitted else 0.0,
         fell_back=sum(row["fell_back"] for row in submitted),
         elsewhere=len(submitted) - len(old) - len(new),
@@ -209,11 +218,11 @@ def _progress(config: Config, rows: list[_Row], compared: Iterable[tuple[_Row, C
     )
 
 
-def _side(rows: Sequence[_Row]) -> Side:
+def _side(rows: Sequence[_Row]) -> BackendStats:
     ends = Counter(row["status"] for row in rows)
     finished = ends["succeeded"] + ends["failed"]
     succeeded = [row for row in rows if row["status"] == "succeeded"]
-    return Side(
+    return BackendStats(
         jobs=len(rows),
         succeeded=ends["succeeded"],
         failed=ends["failed"],

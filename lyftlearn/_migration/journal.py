@@ -85,7 +85,7 @@ slots = sa.Table(
 
 
 @dataclass(frozen=True, kw_only=True)
-class Submitted:
+class SubmissionRow:
     """One job that was accepted. stage: None where the operator's override decided. shadow_of: the job it doubles."""
 
     job_id: str
@@ -101,7 +101,7 @@ class Submitted:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rehearsed:
+class RehearsalRow:
     """What stood against a job on the other backend: pairs of path and problem; none means that it would have run."""
 
     job_id: str
@@ -110,7 +110,7 @@ class Rehearsed:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Outcome:
+class OutcomeRow:
     """How a job ended.
 
     status: `succeeded`, `failed`, `stopped`; `refused` for a shadow that was never accepted; `unknown` where the
@@ -127,7 +127,7 @@ class Outcome:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Compared:
+class ComparisonRow:
     """In what a shadow differed from its job: a sentence each; none means in nothing."""
 
     job_id: str
@@ -136,10 +136,10 @@ class Compared:
 
 
 _TABLES: Mapping[type, sa.Table] = {
-    Submitted: submissions,
-    Rehearsed: rehearsals,
-    Outcome: outcomes,
-    Compared: comparisons,
+    SubmissionRow: submissions,
+    RehearsalRow: rehearsals,
+    OutcomeRow: outcomes,
+    ComparisonRow: comparisons,
 }
 
 
@@ -152,7 +152,7 @@ class Journal:
         )
         self._prepared = False
 
-    def record(self, *entries: Submitted | Rehearsed | Outcome | Compared) -> None:
+    def record(self, *entries: SubmissionRow | RehearsalRow | OutcomeRow | ComparisonRow) -> None:
         """Write entries in one transaction. Of two about the same job, the first stays."""
         try:
             self._write(*entries)
@@ -179,7 +179,7 @@ class Journal:
         with self._connected() as connection:
             return [dict(row) for row in connection.execute(statement).mappings()]
 
-    def _write(self, *entries: Submitted | Rehearsed | Outcome | Compared) -> None:
+    def _write(self, *entries: SubmissionRow | RehearsalRow | OutcomeRow | ComparisonRow) -> None:
         with self._connected() as connection:
             for entry in entries:
                 table = _TABLES[type(entry)]

@@ -13,7 +13,14 @@ from typing import TYPE_CHECKING
 from lyftlearn._jobs.views import escape, time_text
 
 if TYPE_CHECKING:
-    from lyftlearn._migration.results import Progress, Reason, Rehearsal, Report, Side, Status
+    from lyftlearn._migration.results import (
+        BackendStats,
+        Blocker,
+        MigrationStatus,
+        ModelProgress,
+        ModelReadiness,
+        ReadinessReport,
+    )
     from lyftlearn._migration.statistics import Interval
 
 _STYLE = """
@@ -44,7 +51,7 @@ _MOST_BARS = 40
 _WIDTH, _LABEL, _BAR = 960, 280, 22
 
 
-def page(report: Report, status: Status) -> str:
+def page(report: ReadinessReport, status: MigrationStatus) -> str:
     """Return the page."""
     title = f"Migration from {report.old} to {report.new}"
     parts = (
@@ -73,7 +80,7 @@ def _window(since: datetime | None) -> str:
     )
 
 
-def _cards(report: Report, status: Status) -> str:
+def _cards(report: ReadinessReport, status: MigrationStatus) -> str:
     rehearsed = sum(of.rehearsed for of in report.models)
     would = sum(of.would_have_run for of in report.models)
     standing = sum(reason.standing for reason in report.reasons)
@@ -91,7 +98,7 @@ def _card(number: str, text: str) -> str:
     return f'<div class="card"><b>{escape(number)}</b>{escape(text)}</div>'
 
 
-def _alike(status: Status) -> str:
+def _alike(status: MigrationStatus) -> str:
     compared = status.total.comparisons
     return f"{sum(not one.differences for one in compared)} of {len(compared)}" if compared else "-"
 
@@ -100,7 +107,7 @@ def _percent(share: float | None) -> str:
     return "-" if share is None else f"{share:.0%}"
 
 
-def _readiness(report: Report) -> str:
+def _readiness(report: ReadinessReport) -> str:
     keys = "".join(
         f'<span class="key"><span class="swatch" style="background:var(--{name})"></span>'
         f"{escape(text.format(new=report.new))}</span>"
@@ -113,14 +120,14 @@ def _readiness(report: Report) -> str:
     return f"<h2>Jobs of each model</h2><div>{keys}</div>{_bars(shown)}{note}"
 
 
-def _bars(models: Sequence[Rehearsal]) -> str:
+def _bars(models: Sequence[ModelReadiness]) -> str:
     most = max((of.submissions for of in models), default=1)
     height = _BAR * len(models) + 4
     drawn = "".join(_bar(of, row, (_WIDTH - _LABEL - 60) / most) for row, of in enumerate(models))
     return _svg(height, "jobs of each model by what became of them", drawn)
 
 
-def _bar(of: Rehearsal, row: int, scale: float) -> str:
+def _bar(of: ModelReadiness, row: int, scale: float) -> str:
     parts = {
         "there": of.ran_there,
         "would": of.would_have_run,
@@ -140,7 +147,7 @@ def _bar(of: Rehearsal, row: int, scale: float) -> str:
     return "".join([*shapes, _text(left + 6, top + 12, str(of.submissions), faint=True)])
 
 
-def _reasons(reasons: Sequence[Reason]) -> str:
+def _reasons(reasons: Sequence[Blocker]) -> str:
     if not reasons:
         return "<h2>What stands against jobs</h2><p>Nothing that a rehearsal found.</p>"
     rows = [
@@ -156,7 +163,7 @@ def _reasons(reasons: Sequence[Reason]) -> str:
     return _table("What stands against jobs", ("jobs", "field", "problem and remedy", "models", "still"), rows)
 
 
-def _sides(status: Status) -> str:
+def _sides(status: MigrationStatus) -> str:
     sides = [(status.old, "old", status.total.old), (status.new, "there", status.total.new)]
     sides += [("shadows", "would", status.total.shadow)]
     present = [side for side in sides if side[2].jobs]
@@ -172,8 +179,8 @@ def _sides(status: Status) -> str:
 
 def _ranges(
     title: str,
-    sides: Sequence[tuple[str, str, Side]],
-    of: Callable[[Side], Interval | None],
+    sides: Sequence[tuple[str, str, BackendStats]],
+    of: Callable[[BackendStats], Interval | None],
     written: Callable[[float], str],
     most: float | None,
 ) -> str:
@@ -203,17 +210,17 @@ def _range(y: int, of: tuple[str, str, Interval], scale: float, written: Callabl
     return _text(0, y + 4, name) + line + dot + _text(max(x, end) + 12, y + 4, text)
 
 
-def _progress(status: Status) -> str:
+def _progress(status: MigrationStatus) -> str:
     rows = [_progress_row(of) for of in status.models]
     heads = ("repository", "model", "stage", "on the new side", "old: succeeded", "new: succeeded", "old: duration")
-    return _table("Progress of each model", (*heads, "new: duration", "fell back"), rows) if rows else ""
+    return _table("ModelProgress of each model", (*heads, "new: duration", "fell back"), rows) if rows else ""
 
 
-def _progress_row(of: Progress) -> list[tuple[str, str]]:
-    def succeeded(side: Side) -> str:
+def _progress_row(of: ModelProgress) -> list[tuple[str, str]]:
+    def succeeded(side: BackendStats) -> str:
         return f"{side.succeeded} of {side.succeeded + side.failed}" if side.jobs else "-"
 
-    def duration(side: Side) -> str:
+    def duration(side: BackendStats) -> str:
         return time_text(side.duration.value) if side.duration else "-"
 
     names = [(of.repository or "", ""), (of.model or "", ""), (of.stage or "override", "")]
@@ -221,7 +228,7 @@ def _progress_row(of: Progress) -> list[tuple[str, str]]:
     return [*names, *((number, "number") for number in (*numbers, str(of.fell_back)))]
 
 
-def _comparisons(status: Status) -> str:
+def _comparisons(status: MigrationStatus) -> str:
     compared = status.total.comparisons
     if not compared:
         return ""

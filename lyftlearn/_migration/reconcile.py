@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from lyftlearn._contract import ids
-from lyftlearn._migration.journal import Compared, Journal, Outcome, comparisons, outcomes, submissions
+from lyftlearn._migration.journal import ComparisonRow, Journal, OutcomeRow, comparisons, outcomes, submissions
 from lyftlearn._transfer.download import fetch_output
 from lyftlearn.errors import BackendUnavailable, JobNotFound, LyftLearnError
 from lyftlearn.events import advance
@@ -39,15 +39,15 @@ _VISIBLE_AFTER = timedelta(hours=1)  # a list that is read from a copy may lack 
 _KNOWN_ENDS = ("succeeded", "failed", "stopped", "refused")
 
 
-def settle(journal: Journal, registry: Registry, config: Config, seconds: float = _SECONDS_TO_SETTLE) -> int:
+def reconcile(journal: Journal, registry: Registry, config: Config, seconds: float = _SECONDS_TO_SETTLE) -> int:
     """Write down what can be learnt in about `seconds`. Return how many jobs have no known end (yet)."""
     until = time.monotonic() + seconds
-    settle_outcomes(journal, registry, seconds=seconds)
-    settle_comparisons(journal, registry, config, until)
+    reconcile_outcomes(journal, registry, seconds=seconds)
+    reconcile_comparisons(journal, registry, config, until)
     return len(journal.select(_unsettled(only_shadows=False)))
 
 
-def settle_outcomes(
+def reconcile_outcomes(
     journal: Journal, registry: Registry, *, only_shadows: bool = False, seconds: float = _SECONDS_TO_SETTLE
 ) -> None:
     """Ask for the end of journalled jobs whose end is not known, and write down what is.
@@ -57,13 +57,13 @@ def settle_outcomes(
     rows = journal.select(_unsettled(only_shadows=only_shadows))
     if rows:
         shuffle(rows)
-        inquiry = _Inquiry(registry, time.monotonic() + seconds)
+        inquiry = _OutcomeReconciler(registry, time.monotonic() + seconds)
         with ThreadPoolExecutor(_ASKED_AT_ONCE) as pool:
             answers = list(pool.map(inquiry.outcome, rows))
         journal.record(*(answer for answer in answers if answer is not None))
 
 
-def settle_comparisons(journal: Journal, registry: Registry, config: Config, until: float) -> None:
+def reconcile_comparisons(journal: Journal, registry: Registry, config: Config, until: float) -> None:
     """Compare jobs with their shadows where both have ended and nobody has compared them, while it is before `until`.
 
     A comparison that has begun is brought to its end.
@@ -75,15 +75,15 @@ def settle_comparisons(journal: Journal, registry: Registry, config: Config, unt
             differences = list(_differences(row, journal, registry, config))
         except BackendUnavailable:
             continue
-        journal.record(Compared(job_id=row["shadow_of"], shadow_id=row["job_id"], differences=differences))
+        journal.record(ComparisonRow(job_id=row["shadow_of"], shadow_id=row["job_id"], differences=differences))
 
 
-def refused(job_id: str) -> Outcome:
+def refused(job_id: str) -> OutcomeRow:
     """Return the outcome of a shadow that was certainly not accepted."""
     return _without_history(job_id, "refused")
 
 
-class _Inquiry:
+class _OutcomeReconciler:
     """Asks for many jobs; a backend that is away is asked once."""
 
     def __init__(self, registry: Registry, until: float) -> None:
@@ -91,7 +91,7 @@ class _Inquiry:
         self._until = until
         self._away: set[str] = set()
 
-    def outcome(self, row: Mapping[str, Any]) -> Outcome | None:
+    def outcome(self, row: Mapping[str, Any]) -> OutcomeRow | None:
         """Return how a job ended; None if it runs, or its backend cannot be asked now."""
         job_id = row["job_id"]
         try:
@@ -102,7 +102,7 @@ class _Inquiry:
         except Exception:  # noqa: BLE001 - one job of a broken plugin must not hide all others
             return None
 
-    def _asked(self, backend: Backend, job_id: str, at: datetime) -> Outcome | None:
+    def _asked(self, backend: Backend, job_id: str, at: datetime) -> OutcomeRow | None:
         try:
             state = advance(None, backend.describe(job_id).event).state
         except BackendUnavailable:
@@ -113,7 +113,7 @@ class _Inquiry:
             return _without_history(job_id, "unknown") if gone else None
         if not state.status.finished:
             return None
-        return Outcome(
+        return OutcomeRow(
             job_id=job_id,
             status=str(state.status),
             reason=str(state.reason) if state.reason else None,
@@ -124,8 +124,8 @@ class _Inquiry:
         )
 
 
-def _without_history(job_id: str, status: str) -> Outcome:
-    return Outcome(
+def _without_history(job_id: str, status: str) -> OutcomeRow:
+    return OutcomeRow(
         job_id=job_id,
         status=status,
         reason=None,

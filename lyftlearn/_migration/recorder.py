@@ -15,31 +15,31 @@ from typing import TYPE_CHECKING, Any
 
 from lyftlearn._contract import ids
 from lyftlearn._migration.background import Background
-from lyftlearn._submission.preparation import Preparer
+from lyftlearn._submission.preparation import SubmissionBuilder
 from lyftlearn.errors import DEFINITE_REFUSALS, InvalidJob, LyftLearnError
 from lyftlearn.rollout.stage import Stage
 
 if TYPE_CHECKING:
-    from lyftlearn._migration.journal import Journal, Rehearsed, Submitted
+    from lyftlearn._migration.journal import Journal, RehearsalRow, SubmissionRow
     from lyftlearn._submission.preparation import Submission
-    from lyftlearn._submission.submitter import Accepted, Submitter
+    from lyftlearn._submission.submitter import AcceptedJob, JobSubmitter
     from lyftlearn.rollout import Decision
 
 SHADOW_LABEL = "lyftlearn/shadow"
 
 
-class Beside:
+class MigrationRecorder:
     """Journals, rehearses and shadows for one client."""
 
-    def __init__(self, preparer: Preparer, submitter: Submitter) -> None:
-        self._preparer = preparer
+    def __init__(self, builder: SubmissionBuilder, submitter: JobSubmitter) -> None:
+        self._builder = builder
         self._submitter = submitter
-        self._config = preparer.config
+        self._config = builder.config
         self._background = Background()
         self._opening = threading.Lock()
         self._opened: Journal | None = None
 
-    def after(self, accepted: Accepted) -> None:
+    def record_submission(self, accepted: AcceptedJob) -> None:
         """Take note of an accepted job. Returns at once, whatever follows."""
         if self._config.migration_to is not None and accepted.kept:
             self._background.do(lambda: self._follow_up(accepted))
@@ -57,7 +57,7 @@ class Beside:
                 self._opened = open_journal(self._config)
             return self._opened
 
-    def _follow_up(self, accepted: Accepted) -> None:
+    def _follow_up(self, accepted: AcceptedJob) -> None:
         """Go by the decision that the job carries: a keyed call may have found it long after another call made it."""
         job_id, submission = accepted.record.id, accepted.submission
         carried = _carried(accepted.record.decision)
@@ -67,29 +67,29 @@ class Beside:
             other = replace(submission.decision, backend=str(self._config.migration_to), other=here)
             rehearsed, there = self._rehearsed(job_id, submission, other)
             self.journal().record(rehearsed)
-            if carried["stage"] == Stage.SHADOW and there is not None and self._may_run_twice(submission):
+            if carried["stage"] == Stage.SHADOW and there is not None and self._is_shadow_eligible(submission):
                 self._shadow(job_id, submission, there)
 
     def _backend_of(self, job_id: str) -> str | None:
         parsed = ids.parse(job_id)
-        return self._preparer.registry.with_letter(parsed.letter) if parsed else None
+        return self._builder.registry.with_letter(parsed.letter) if parsed else None
 
     def _rehearsed(
         self, job_id: str, submission: Submission, decision: Decision
-    ) -> tuple[Rehearsed, Submission | None]:
+    ) -> tuple[RehearsalRow, Submission | None]:
         """Return what stands against the job on the other backend, and how it would be sent there if nothing does."""
-        from lyftlearn._migration.journal import Rehearsed  # noqa: PLC0415
+        from lyftlearn._migration.journal import RehearsalRow  # noqa: PLC0415
 
         try:
-            there = self._preparer.prepare(submission.arguments, decision)
+            there = self._builder.build_valid(submission.arguments, decision)
         except InvalidJob as refusal:
-            return Rehearsed(job_id=job_id, backend=decision.backend, faults=refusal.faults), None
+            return RehearsalRow(job_id=job_id, backend=decision.backend, faults=refusal.faults), None
         except Exception as exc:  # noqa: BLE001 - a backend that breaks over a job is what a rehearsal is to find
             faults = [("backend", f"cannot plan it: {exc or type(exc).__name__}")]
-            return Rehearsed(job_id=job_id, backend=decision.backend, faults=faults), None
-        return Rehearsed(job_id=job_id, backend=decision.backend, faults=[]), there
+            return RehearsalRow(job_id=job_id, backend=decision.backend, faults=faults), None
+        return RehearsalRow(job_id=job_id, backend=decision.backend, faults=[]), there
 
-    def _may_run_twice(self, submission: Submission) -> bool:
+    def _is_shadow_eligible(self, submission: Submission) -> bool:
         shadow = self._config.shadow
         declared = submission.spec.name in shadow.models or shadow.labels.items() & submission.spec.labels.items()
         return bool(declared) and random.random() < shadow.share  # noqa: S311
@@ -104,11 +104,11 @@ class Beside:
         if there.spec.source != submission.spec.source:
             return  # the code has changed since: it would be another job
         decision = replace(there.decision, reason=f"shadow of {job_id}")
-        shadow_id = _shadow_id(job_id, there, self._preparer.registry.letter(decision.backend))
-        reconcile.settle_outcomes(self.journal(), self._preparer.registry, only_shadows=True)
+        shadow_id = _shadow_id(job_id, there, self._builder.registry.letter(decision.backend))
+        reconcile.reconcile_outcomes(self.journal(), self._builder.registry, only_shadows=True)
         if not self.journal().take_slot(shadow_id, self._config.shadow.at_most):
             return
-        shadow = self._doubled(job_id, shadow_id, there, decision)
+        shadow = self._shadow_submission(job_id, shadow_id, there, decision)
         carried = json.loads(decision.as_json())
         self.journal().record(_submitted(shadow_id, shadow, carried, decision.backend, shadow_of=job_id))
         try:
@@ -119,7 +119,7 @@ class Beside:
             self.journal().record(reconcile.refused(shadow_id))
             raise LyftLearnError(f"the shadow of {job_id} was refused: {refusal}") from refusal
 
-    def _doubled(self, job_id: str, shadow_id: str, there: Submission, decision: Decision) -> Submission:
+    def _shadow_submission(self, job_id: str, shadow_id: str, there: Submission, decision: Decision) -> Submission:
         spec = replace(
             there.spec,
             id=shadow_id,
@@ -129,7 +129,7 @@ class Beside:
             output_uri=f"{self._config.output_url}/{shadow_id}/output",
             shadow_of=job_id,
         )
-        plan = self._preparer.registry.get(decision.backend).plan(spec)
+        plan = self._builder.registry.get(decision.backend).plan(spec)
         return replace(there, decision=decision, spec=spec, plan=plan, scope=None)
 
 
@@ -147,11 +147,11 @@ def _shadow_id(job_id: str, there: Submission, letter: str) -> str:
 
 def _submitted(
     job_id: str, submission: Submission, carried: dict[str, Any], backend: str, shadow_of: str | None = None
-) -> Submitted:
-    from lyftlearn._migration.journal import Submitted  # noqa: PLC0415
+) -> SubmissionRow:
+    from lyftlearn._migration.journal import SubmissionRow  # noqa: PLC0415
 
     attributes = submission.decision.attributes
-    return Submitted(
+    return SubmissionRow(
         job_id=job_id,
         at=datetime.now(UTC),
         repository=str(attributes.get("repository") or attributes.get("project") or "unknown"),

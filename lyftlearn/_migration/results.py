@@ -9,7 +9,7 @@ from lyftlearn._migration.statistics import Interval
 
 
 @dataclass(frozen=True, kw_only=True)
-class Reason:
+class Blocker:
     """What stands against jobs on the new backend: the field, and what is wrong and what to do.
 
     standing: whether the newest rehearsal of some model still found it.
@@ -23,7 +23,7 @@ class Reason:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rehearsal:
+class ModelReadiness:
     """One model's jobs: how many ran on the new backend, and of those that were rehearsed, how many would have."""
 
     repository: str
@@ -32,22 +32,22 @@ class Rehearsal:
     ran_there: int
     rehearsed: int
     would_have_run: int
-    reasons: tuple[Reason, ...]
+    reasons: tuple[Blocker, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Report:
+class ReadinessReport:
     """How ready the jobs are. Shadows are not counted as submissions. reasons: over all models, commonest first."""
 
     old: str
     new: str
     since: datetime | None
-    models: tuple[Rehearsal, ...]
-    reasons: tuple[Reason, ...]
+    models: tuple[ModelReadiness, ...]
+    reasons: tuple[Blocker, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Side:
+class BackendStats:
     """How jobs fare on one side.
 
     failed_by_platform: of the failed ones, those whose reason is capacity, configuration, image, platform or preempted.
@@ -68,7 +68,7 @@ class Side:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Compared:
+class ShadowComparison:
     """A job, its shadow, and in what they differ: a sentence each. Durations are in seconds."""
 
     job_id: str
@@ -79,7 +79,7 @@ class Compared:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Progress:
+class ModelProgress:
     """One model, or all of them, which then have no repository, model and stage.
 
     stage: of the newest submission; None also where an operator's override decided. share: of the submissions, those
@@ -93,22 +93,22 @@ class Progress:
     share: float
     fell_back: int
     elsewhere: int
-    old: Side
-    new: Side
-    shadow: Side
-    comparisons: tuple[Compared, ...]
+    old: BackendStats
+    new: BackendStats
+    shadow: BackendStats
+    comparisons: tuple[ShadowComparison, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Status:
+class MigrationStatus:
     """How far the migration has come. unsettled: jobs in the whole journal whose end is not known (yet)."""
 
     old: str
     new: str
     since: datetime | None
     unsettled: int
-    total: Progress
-    models: tuple[Progress, ...]
+    total: ModelProgress
+    models: tuple[ModelProgress, ...]
 
 
 @dataclass(frozen=True, kw_only=True)

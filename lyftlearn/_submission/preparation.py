@@ -44,7 +44,7 @@ class Submission:
 
 
 @dataclass(frozen=True)
-class _Local:
+class LocalInput:
     """An input on this machine. sha256 is of its content, None where nobody needs to know."""
 
     path: Path
@@ -52,7 +52,7 @@ class _Local:
 
 
 @dataclass(frozen=True)
-class Preparer:
+class SubmissionBuilder:
     """Prepares jobs with one configuration."""
 
     config: Config
@@ -65,14 +65,14 @@ class Preparer:
 
         return open_storage(self.config.storage_url)
 
-    def prepare(self, arguments: Arguments, decision: Decision) -> Submission:
+    def build_valid(self, arguments: Arguments, decision: Decision) -> Submission:
         """Return the job on the backend that was decided. Raises InvalidJob with every fault."""
-        submission = self.specify(arguments, decision, self.registry.get(decision.backend))
+        submission = self.build(arguments, decision, self.registry.get(decision.backend))
         if submission.plan.faults:
             raise InvalidJob(submission.plan.faults)
         return submission
 
-    def specify(
+    def build(
         self, arguments: Arguments, decision: Decision, backend: Backend, job_id: str | None = None
     ) -> Submission:
         """Return the job on `backend`; what stands against it is in its plan.
@@ -90,7 +90,7 @@ class Preparer:
             arguments,
             backend=backend.name,
             job_id=job_id or self._id(arguments, backend.name, scope),
-            places={path: self._place(found, uploads=uploads) for path, found in local.items()},
+            places={path: self._input_uri(found, uploads=uploads) for path, found in local.items()},
             source=self._source(packed),
             digest=_digest(arguments, packed, local),
             decision=decision,
@@ -164,7 +164,7 @@ class Preparer:
 
         return pack_source(arguments.source, self.config.home / "cache" / "sources")
 
-    def _place(self, found: _Local, *, uploads: bool) -> str:
+    def _input_uri(self, found: LocalInput, *, uploads: bool) -> str:
         if not uploads or found.sha256 is None:
             return found.path.as_uri()
         from lyftlearn._transfer import input_uri  # noqa: PLC0415 - only for inputs that travel
@@ -177,12 +177,12 @@ def _with_faults(plan: Plan, faults: list[tuple[str, str]]) -> Plan:
     return replace(plan, faults=(*faults, *(fault for fault in plan.faults if fault[0] not in said)))
 
 
-def _local_inputs(arguments: Arguments, *, hashed: bool) -> dict[str, _Local]:
+def _local_inputs(arguments: Arguments, *, hashed: bool) -> dict[str, LocalInput]:
     places = {f"inputs.{channel}": place for channel, place in arguments.inputs.items()} | {
         "artifact": arguments.artifact
     }
     return {
-        path: _Local(place, _hash(place) if hashed else None)
+        path: LocalInput(place, _hash(place) if hashed else None)
         for path, place in places.items()
         if isinstance(place, Path)
     }
@@ -194,7 +194,7 @@ def _hash(path: Path) -> str:
     return hash_input(path)
 
 
-def _digest(arguments: Arguments, packed: Packed | None, local: Mapping[str, _Local]) -> str:
+def _digest(arguments: Arguments, packed: Packed | None, local: Mapping[str, LocalInput]) -> str:
     places = {f"inputs.{channel}": str(place) for channel, place in arguments.inputs.items()}
     contents = {path: f"sha256:{found.sha256}" for path, found in local.items() if found.sha256}
     written = {

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from lyftlearn._submission.preparation import Preparer, Submission
+from lyftlearn._submission.preparation import Submission, SubmissionBuilder
 from lyftlearn.backend import Backend, JobRecord, Plan
 from lyftlearn.errors import (
     AccessDenied,
@@ -37,7 +37,7 @@ _UNSETTLED = (AccessDenied, BackendUnavailable, InvalidJob, QuotaExceeded)
 
 
 @dataclass(frozen=True)
-class Accepted:
+class AcceptedJob:
     """A job that was accepted, now or before. kept: whether its backend still has it. submission: the last one sent."""
 
     record: JobRecord
@@ -45,13 +45,13 @@ class Accepted:
     submission: Submission
 
 
-class Submitter:
-    """Sends what a `Preparer` prepares, and falls back to the other backend where a live job was certainly refused."""
+class JobSubmitter:
+    """Sends what a `SubmissionBuilder` built; falls back to the other backend where a live job was refused."""
 
-    def __init__(self, preparer: Preparer) -> None:
-        self._preparer = preparer
+    def __init__(self, builder: SubmissionBuilder) -> None:
+        self._builder = builder
 
-    def submit(self, arguments: Arguments, decision: Decision) -> Accepted:
+    def submit(self, arguments: Arguments, decision: Decision) -> AcceptedJob:
         """Submit where the decision says; with a key, once, whoever else does."""
         submission = self._prepared(arguments, decision)
         if submission.scope is None:
@@ -65,32 +65,32 @@ class Submitter:
     def _prepared(self, arguments: Arguments, decision: Decision) -> Submission:
         """Return the submission on the decided backend, or on the other one if a live job's plan has faults."""
         try:
-            return self._preparer.prepare(arguments, decision)
+            return self._builder.build_valid(arguments, decision)
         except InvalidJob as refusal:
             other = decision.after_refusal(refusal)
             if other is None:
                 raise
-            return self._preparer.prepare(arguments, other)
+            return self._builder.build_valid(arguments, other)
 
-    def _sent(self, submission: Submission) -> Accepted:
+    def _sent(self, submission: Submission) -> AcceptedJob:
         try:
-            return Accepted(self._upload_and_create(submission), True, submission)
+            return AcceptedJob(self._upload_and_create(submission), True, submission)
         except _REFUSALS as refusal:
             other = submission.decision.after_refusal(refusal)
             if other is None:
                 raise
-            return self._sent(self._preparer.prepare(submission.arguments, other))
+            return self._sent(self._builder.build_valid(submission.arguments, other))
 
-    def _sent_once(self, submission: Submission, scope: Scope) -> Accepted:
+    def _sent_once(self, submission: Submission, scope: Scope) -> AcceptedJob:
         from lyftlearn._submission import claims  # noqa: PLC0415 - only for calls with a key
 
         spec = submission.spec
         own = claims.Claim(digest=spec.digest, id=spec.id, backend=submission.plan.backend)
-        standing = claims.take(self._preparer.storage, scope, own)
+        standing = claims.take(self._builder.storage, scope, own)
         if standing.claim.digest != spec.digest:
             raise Conflict(_other_job(scope, standing), standing.claim.id)
         try:
-            backend = self._preparer.registry.get(standing.claim.backend)
+            backend = self._builder.registry.get(standing.claim.backend)
             if standing.settled(backend.capabilities().retention):
                 return _found_or_claimed(backend, submission, standing)
             pinned = self._pinned(submission, standing, backend)
@@ -99,7 +99,7 @@ class Submitter:
             raise
         return self._under_claim(pinned, scope, standing)
 
-    def _under_claim(self, submission: Submission, scope: Scope, standing: Standing) -> Accepted:
+    def _under_claim(self, submission: Submission, scope: Scope, standing: Standing) -> AcceptedJob:
         from lyftlearn._submission import claims  # noqa: PLC0415 - only for calls with a key
 
         try:
@@ -111,12 +111,12 @@ class Submitter:
                 raise  # it may have been accepted: this try stays open, and the claim where it is
             return self._after_refusal(submission, scope, standing, refusal)
         with suppress(LyftLearnError):  # else the next caller finds the job and says so
-            claims.accept(self._preparer.storage, scope, standing)
-        return Accepted(record, True, submission)
+            claims.accept(self._builder.storage, scope, standing)
+        return AcceptedJob(record, True, submission)
 
     def _after_refusal(
         self, submission: Submission, scope: Scope, standing: Standing, refusal: LyftLearnError
-    ) -> Accepted:
+    ) -> AcceptedJob:
         """Move a live job to the other backend, if that is this caller's to do; else give the key back and raise."""
         from lyftlearn._submission import claims  # noqa: PLC0415 - only for calls with a key
 
@@ -125,24 +125,24 @@ class Submitter:
             self._withdraw(scope, standing)
             raise refusal
         try:
-            there = self._preparer.prepare(submission.arguments, other)
+            there = self._builder.build_valid(submission.arguments, other)
         except LyftLearnError:
             self._withdraw(scope, standing)
             raise
-        moved = claims.move(self._preparer.storage, scope, standing, there.plan.backend, there.spec.id)
+        moved = claims.move(self._builder.storage, scope, standing, there.plan.backend, there.spec.id)
         if moved is None:
             return self._of_another_caller(submission, scope, standing, refusal)
         return self._under_claim(there, scope, moved)
 
     def _of_another_caller(
         self, submission: Submission, scope: Scope, standing: Standing, refusal: LyftLearnError
-    ) -> Accepted:
+    ) -> AcceptedJob:
         """Return the job if another caller got it accepted in the meantime; else raise the refusal."""
         from lyftlearn._submission import claims  # noqa: PLC0415 - only for calls with a key
 
-        now = claims.take(self._preparer.storage, scope, standing.claim)
+        now = claims.take(self._builder.storage, scope, standing.claim)
         if now.claim.state == "accepted":
-            return _found_or_claimed(self._preparer.registry.get(now.claim.backend), submission, now)
+            return _found_or_claimed(self._builder.registry.get(now.claim.backend), submission, now)
         self._withdraw(scope, now)
         raise refusal
 
@@ -150,7 +150,7 @@ class Submitter:
         from lyftlearn._submission import claims  # noqa: PLC0415 - only for calls with a key
 
         with suppress(LyftLearnError):  # the refusal matters more; a try that is left only forbids a later fallback
-            claims.withdraw(self._preparer.storage, scope, standing)
+            claims.withdraw(self._builder.storage, scope, standing)
 
     def _pinned(self, submission: Submission, standing: Standing, backend: Backend) -> Submission:
         """Return the submission as the claim has it: the first caller's backend and id, whatever was decided here."""
@@ -163,11 +163,11 @@ class Submitter:
             stage=None,
             reason="the first call with this key chose it",
         )
-        return self._preparer.specify(submission.arguments, decision, backend, standing.claim.id)
+        return self._builder.build(submission.arguments, decision, backend, standing.claim.id)
 
     def _upload_and_create(self, submission: Submission) -> JobRecord:
         self._upload(submission)
-        return _create(self._preparer.registry.get(submission.plan.backend), submission.plan)
+        return _create(self._builder.registry.get(submission.plan.backend), submission.plan)
 
     def _upload(self, submission: Submission) -> None:
         if submission.source is None and not submission.uploads:
@@ -175,9 +175,9 @@ class Submitter:
         from lyftlearn._transfer import upload_input, upload_source  # noqa: PLC0415 - only for jobs that bring files
 
         if submission.source is not None:
-            upload_source(self._preparer.storage, submission.source)
+            upload_source(self._builder.storage, submission.source)
         for path, sha256 in submission.uploads:
-            upload_input(self._preparer.storage, path, sha256)
+            upload_input(self._builder.storage, path, sha256)
 
 
 def _create(backend: Backend, plan: Plan) -> JobRecord:
@@ -208,11 +208,11 @@ def _other_job(scope: Scope, standing: Standing) -> str:
     )
 
 
-def _found_or_claimed(backend: Backend, submission: Submission, standing: Standing) -> Accepted:
+def _found_or_claimed(backend: Backend, submission: Submission, standing: Standing) -> AcceptedJob:
     try:
-        return Accepted(backend.describe(standing.claim.id), True, submission)
+        return AcceptedJob(backend.describe(standing.claim.id), True, submission)
     except JobNotFound:
-        return Accepted(_record_of_claim(submission, standing), False, submission)
+        return AcceptedJob(_record_of_claim(submission, standing), False, submission)
 
 
 def _record_of_claim(submission: Submission, standing: Standing) -> JobRecord:

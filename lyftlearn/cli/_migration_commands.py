@@ -15,7 +15,7 @@ from lyftlearn.cli._exit_codes import ExitCode
 from lyftlearn.cli._pages import page_path, write_page
 
 if TYPE_CHECKING:
-    from lyftlearn._migration.results import Guard, Progress, Reason, Report, Status
+    from lyftlearn._migration.results import Blocker, Guard, MigrationStatus, ModelProgress, ReadinessReport
     from lyftlearn._migration.statistics import Interval
     from lyftlearn.cli._invocation import Invocation
 
@@ -71,7 +71,7 @@ def _since(invocation: Invocation) -> dict[str, Any]:
     return {"since": invocation.arguments["since"]} if "since" in invocation.arguments else {}
 
 
-def _show_report(found: Report) -> None:
+def _show_report(found: ReadinessReport) -> None:
     heads = ("repository", "model", "submitted", f"ran on {found.new}", "rehearsed", "would have run")
     rows = [
         (
@@ -89,13 +89,13 @@ def _show_report(found: Report) -> None:
         _show_reason(reason)
 
 
-def _show_reason(reason: Reason) -> None:
+def _show_reason(reason: Blocker) -> None:
     times = f"{reason.count} time{'s' if reason.count > 1 else ''}"
     _output.say(f"\n{printable(reason.path)}: {printable(reason.problem)}")
     _output.say(f"  {times}{'' if reason.standing else ', no longer'}; models {printable(', '.join(reason.models))}")
 
 
-def _show_status(found: Status) -> None:
+def _show_status(found: MigrationStatus) -> None:
     heads = ("repository", "model", "stage", "side", "jobs", "share", "succeeded", "start-up", "duration")
     rows = [row for of in (*found.models, found.total) for row in _rows(found, of)]
     left_out_first = ("repository", "start-up", "duration", "share")
@@ -109,7 +109,7 @@ def _show_status(found: Status) -> None:
     _output.say(f"jobs without a known end: {found.unsettled}")
 
 
-def _rows(found: Status, of: Progress) -> list[tuple[str, ...]]:
+def _rows(found: MigrationStatus, of: ModelProgress) -> list[tuple[str, ...]]:
     name = (printable(of.repository or "all"), printable(of.model or "all"), of.stage or "-")
     sides = [(found.old, of.old, 1 - of.share), (found.new, of.new, of.share), ("shadow", of.shadow, None)]
     return [

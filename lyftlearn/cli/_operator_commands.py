@@ -131,7 +131,7 @@ def _show_decision(decision: Decision) -> None:
     }
     _output.facts(facts)
     _output.say()
-    _tables.show(_tables.Table(heads=("asked", "said"), rows=decision.asked, free="said"))
+    _tables.show(_tables.Table(heads=("asked", "said"), rows=decision.sources, free="said"))
 
 
 def _show_backend(installed: Installed) -> None:

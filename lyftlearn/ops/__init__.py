@@ -27,8 +27,8 @@ from lyftlearn.types import Duration, JobKind
 
 if TYPE_CHECKING:
     from lyftlearn._migration.journal import Journal
-    from lyftlearn._migration.results import Guard, Report, Status
-    from lyftlearn._session import World
+    from lyftlearn._migration.results import Guard, MigrationStatus, ReadinessReport
+    from lyftlearn._session import Session
     from lyftlearn._submission.preparation import Submission
     from lyftlearn.parity import _run as parity_run
     from lyftlearn.parity._model import Parity
@@ -79,8 +79,8 @@ def explain(
     asker = client or Client()
     subject = "name" if function == "process" else "model"
     given = _complete(asker, function, {subject: name, "labels": labels, **_LEAST[function], **others})
-    world = asker._opened()  # noqa: SLF001 - the client's other half
-    return world.decide(world.check(JobKind(function), given))
+    session = asker._session  # noqa: SLF001 - the client's other half
+    return session.decide(session.check(JobKind(function), given))
 
 
 def _complete(client: Client, function: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
@@ -89,29 +89,29 @@ def _complete(client: Client, function: str, arguments: Mapping[str, Any]) -> di
     return call.arguments
 
 
-def migration_report(since: Duration | datetime | None = _MONTH, *, client: Client | None = None) -> Report:
+def migration_report(since: Duration | datetime | None = _MONTH, *, client: Client | None = None) -> ReadinessReport:
     """Return which jobs would have run on the new backend, and what stands against the others.
 
     Raises InvalidJob without a `[migration] to`, BackendUnavailable where the journal cannot be read.
     """
     from lyftlearn._migration import analysis  # noqa: PLC0415 - brings SQLAlchemy
 
-    start, world = _asked(since, client)
-    with _journal(world) as journal:
-        return analysis.report(journal, world.config, start)
+    start, session = _asked(since, client)
+    with _journal(session) as journal:
+        return analysis.report(journal, session.config, start)
 
 
-def migration_status(since: Duration | datetime | None = _MONTH, *, client: Client | None = None) -> Status:
+def migration_status(since: Duration | datetime | None = _MONTH, *, client: Client | None = None) -> MigrationStatus:
     """Return how far the migration is and how jobs fare on either side. Asks the backends for ends, half a minute long.
 
     Raises as `migration_report` does.
     """
     from lyftlearn._migration import analysis, reconcile  # noqa: PLC0415 - brings SQLAlchemy
 
-    start, world = _asked(since, client)
-    with _journal(world) as journal:
-        unsettled = reconcile.settle(journal, world.registry, world.config)
-        return analysis.status(journal, world.config, start, unsettled)
+    start, session = _asked(since, client)
+    with _journal(session) as journal:
+        unsettled = reconcile.reconcile(journal, session.registry, session.config)
+        return analysis.status(journal, session.config, start, unsettled)
 
 
 def migration_guard(
@@ -125,27 +125,27 @@ def migration_guard(
 
     if not 0 < level < 1:
         raise InvalidJob([("level", f"is {level}: write a probability between 0 and 1, such as 0.01")])
-    start, world = _asked(since, client)
-    with _journal(world) as journal:
-        reconcile.settle(journal, world.registry, world.config)
-        return analysis.guard(journal, world.config, start, level)
+    start, session = _asked(since, client)
+    with _journal(session) as journal:
+        reconcile.reconcile(journal, session.registry, session.config)
+        return analysis.guard(journal, session.config, start, level)
 
 
-def _asked(since: Duration | datetime | None, client: Client | None) -> tuple[datetime | None, World]:
-    world = (client or Client())._opened()  # noqa: SLF001 - the client's other half
-    if world.config.migration_to is None:
+def _asked(since: Duration | datetime | None, client: Client | None) -> tuple[datetime | None, Session]:
+    session = (client or Client())._session  # noqa: SLF001 - the client's other half
+    if session.config.migration_to is None:
         raise InvalidJob([("[migration] to", "is not set, so nothing is migrated: name the old and the new backend")])
-    return moment("since", since), world
+    return moment("since", since), session
 
 
 @contextmanager
-def _journal(world: World) -> Iterator[Journal]:
+def _journal(session: Session) -> Iterator[Journal]:
     """Give the journal, after what this process itself has still to write."""
     from sqlalchemy.exc import SQLAlchemyError  # noqa: PLC0415 - only for the journal
 
-    world.beside.drain()
+    session.recorder.drain()
     try:
-        yield world.beside.journal()
+        yield session.recorder.journal()
     except (SQLAlchemyError, OSError) as exc:
         raise BackendUnavailable(f"the journal of the migration cannot be used: {exc}") from exc
 

@@ -20,7 +20,7 @@ from lyftlearn.config import Config
 from lyftlearn.errors import InvalidJob
 from lyftlearn.parity import _lines, _trials
 from lyftlearn.parity._collectors import Facts, ProbeContext
-from lyftlearn.parity._fixed_backend import FixedBackendClient
+from lyftlearn.parity._fixed_backend import fixed_backend_client
 from lyftlearn.parity._missing import JOBS, SUBMISSION, Run, mark_missing
 from lyftlearn.parity._model import Observation, Parity
 from lyftlearn.parity._run import OBSERVED, BackendSlots, ComparisonProgress, Runner, TrialResult
@@ -79,14 +79,14 @@ def run(comparison: ComparisonConfig, client: Client) -> Parity:
 
 def check(comparison: ComparisonConfig, client: Client) -> None:
     """Raise InvalidJob for what is wrong on every backend."""
-    world = client._opened()  # noqa: SLF001 - the client's other half
-    faults = [*_name_faults(comparison.on, world.registry.names()), *_option_faults(comparison)]
+    session = client._session  # noqa: SLF001 - the client's other half
+    faults = [*_name_faults(comparison.on, session.registry.names()), *_option_faults(comparison)]
     call = inspect.signature(client.train).bind(
         "parity", command=["true"] if comparison.command is None else comparison.command, **comparison.job
     )
     call.apply_defaults()
     try:
-        world.check(JobKind.TRAIN, call.arguments)
+        session.check(JobKind.TRAIN, call.arguments)
     except InvalidJob as exc:
         faults += exc.faults
     if faults:
@@ -130,7 +130,9 @@ def observe(comparison: ComparisonConfig, config: Config) -> list[Run]:
     """Return what was observed: twice on the first backend, then once on each other."""
     key, run_id = secrets.token_hex(32), secrets.token_hex(4)
     names = [comparison.on[0], *comparison.on]
-    slots = {name: BackendSlots(name, FixedBackendClient(config, name), comparison.parallel) for name in comparison.on}
+    slots = {
+        name: BackendSlots(name, fixed_backend_client(config, name), comparison.parallel) for name in comparison.on
+    }
     redact = Redactor(key.encode(), _private(comparison.job), {})
     with TemporaryDirectory(prefix="lyftlearn-parity-") as directory:
         _trials.lay_kit(Path(directory))

@@ -23,13 +23,13 @@ from typing import Any, TypeAlias
 
 from lyftlearn.config import Config
 from lyftlearn.errors import DEFINITE_REFUSALS
-from lyftlearn.rollout.flags import Answer, Flags
+from lyftlearn.rollout.flags import FlagEvaluation, Flags
 from lyftlearn.rollout.stage import Stage
 
 OVERRIDE = "LYFTLEARN_BACKEND"
 _LONGEST_REASON = 200  # the decision travels with the job, where space is short
 
-Asked: TypeAlias = tuple[str, str]
+Source: TypeAlias = tuple[str, str]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,8 +38,8 @@ class Decision:
 
     stage: None where no migration is configured, or the operator's override decided. other: the backend of the other
     side, which a rehearsal plans for, a shadow runs on, and a live job falls back to. source: what decided. variant: of
-    the flag. fell_back: whether the first choice had certainly refused. asked: every source in order, and what it said.
-    attributes: what the flag was given.
+    the flag. fell_back: whether the first choice had certainly refused. sources: every source that was asked,
+    in order, and its answer. attributes: what the flag was given.
     """
 
     backend: str
@@ -50,8 +50,32 @@ class Decision:
     flag: str | None = None
     variant: str | None = None
     fell_back: bool = False
-    asked: tuple[Asked, ...] = ()
+    sources: tuple[Source, ...] = ()
     attributes: Mapping[str, Any]
+
+    @classmethod
+    def from_json(cls, text: str) -> Decision | None:
+        """Return the decision that `as_json` wrote; None where the job's substrate has lost or cut it."""
+        try:
+            carried = json.loads(text)
+            stage = Stage(carried["stage"]) if carried["stage"] else None
+            return cls(
+                backend=str(carried["backend"]),
+                reason=str(carried["reason"]),
+                source=str(carried["source"]),
+                stage=stage,
+                flag=carried["flag"] and str(carried["flag"]),
+                variant=carried["variant"] and str(carried["variant"]),
+                fell_back=bool(carried["fell_back"]),
+                attributes={},
+            )
+        except (TypeError, ValueError, KeyError):
+            return None
+
+    @property
+    def asked(self) -> tuple[Source, ...]:
+        """`sources`, under its name in 1.0."""
+        return self.sources
 
     def after_refusal(self, refusal: Exception) -> Decision | None:
         """Return the decision to fall back on after the backend certainly refused, or None where none is allowed."""
@@ -64,7 +88,7 @@ class Decision:
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain data."""
-        return {**self._travelling(), "other": self.other, "asked": self.asked, "attributes": dict(self.attributes)}
+        return {**self._travelling(), "other": self.other, "asked": self.sources, "attributes": dict(self.attributes)}
 
     def as_json(self) -> str:
         """Return one line for the job to carry: the answer and its reason, without what other sources said."""
@@ -93,7 +117,7 @@ def _shortened(text: str) -> str:
 
 
 @dataclass(frozen=True)
-class _Verdict:
+class _StageChoice:
     stage: Stage
     source: str
     variant: str | None = None
@@ -111,58 +135,62 @@ class Rollout:
     def decide(self, attributes: Mapping[str, Any]) -> Decision:
         """Return where a job with these attributes goes now. Never raises."""
         override = os.environ.get(OVERRIDE, "")
-        asked: list[Asked] = [(OVERRIDE, override or "not set")]
+        sources: list[Source] = [(OVERRIDE, override or "not set")]
         if override:
             return Decision(
                 backend=override,
                 reason=f"{OVERRIDE} says so",
                 source=OVERRIDE,
-                asked=tuple(asked),
+                sources=tuple(sources),
                 attributes=attributes,
             )
         if self._config.migration_to is None:
-            return self._without_migration(asked, attributes)
-        verdict = self._verdict(attributes, asked)
-        stage, reason = self._possible(verdict, asked)
-        return self._decision(stage, reason, verdict, asked, attributes)
+            return self._without_migration(sources, attributes)
+        choice = self._choose_stage(attributes, sources)
+        stage, reason = self._feasible_stage(choice, sources)
+        return self._decision(stage, reason, choice, sources, attributes)
 
-    def _without_migration(self, asked: list[Asked], attributes: Mapping[str, Any]) -> Decision:
+    def _without_migration(self, sources: list[Source], attributes: Mapping[str, Any]) -> Decision:
         origin = str(self._config.source) if self._config.source else "configuration"
         backend = self._config.backend
-        asked.append((origin, backend))
+        sources.append((origin, backend))
         return Decision(
-            backend=backend, reason=f"`backend` in {origin}", source=origin, asked=tuple(asked), attributes=attributes
+            backend=backend,
+            reason=f"`backend` in {origin}",
+            source=origin,
+            sources=tuple(sources),
+            attributes=attributes,
         )
 
-    def _verdict(self, attributes: Mapping[str, Any], asked: list[Asked]) -> _Verdict:
-        answer: Answer = self._flags.ask(attributes)
-        asked.append((f"flag {self._config.migration_flag}", answer.said))
+    def _choose_stage(self, attributes: Mapping[str, Any], sources: list[Source]) -> _StageChoice:
+        answer: FlagEvaluation = self._flags.ask(attributes)
+        sources.append((f"flag {self._config.migration_flag}", answer.detail))
         settings = (
             ("[migration] stage", _stage(self._config.migration_stage)),
             ("[migration] default", _stage(self._config.migration_default)),
         )
-        asked.extend((name, stage or "not set") for name, stage in settings)
-        remark = f" (flag: {_shortened(answer.said)})" if answer.amiss else ""
+        sources.extend((name, stage or "not set") for name, stage in settings)
+        remark = f" (flag: {_shortened(answer.detail)})" if answer.degraded else ""
         if answer.stage is not None:
-            return _Verdict(answer.stage, f"flag {self._config.migration_flag}", answer.variant, remark)
+            return _StageChoice(answer.stage, f"flag {self._config.migration_flag}", answer.variant, remark)
         settled = ((name, stage) for name, stage in settings if stage)
         source, stage = next(settled, ("nobody", Stage.OFF))
-        return _Verdict(stage, source, remark=remark)
+        return _StageChoice(stage, source, remark=remark)
 
-    def _possible(self, verdict: _Verdict, asked: list[Asked]) -> tuple[Stage, str]:
+    def _feasible_stage(self, choice: _StageChoice, sources: list[Source]) -> tuple[Stage, str]:
         """Return the stage that can be honoured, and why it is that one."""
-        stage, reason = verdict.stage, f"{verdict.source} says {verdict.stage}{verdict.remark}"
+        stage, reason = choice.stage, f"{choice.source} says {choice.stage}{choice.remark}"
         ceiling, target = _stage(self._config.migration_ceiling), str(self._config.migration_to)
         if ceiling is not None and ceiling < stage:
-            asked.append(("[migration] ceiling", ceiling))
+            sources.append(("[migration] ceiling", ceiling))
             stage, reason = ceiling, f"{reason}; [migration] ceiling keeps it at {ceiling}"
         if stage in (Stage.REHEARSE, Stage.SHADOW, Stage.LIVE) and target not in self._installed():
-            asked.append((f"backend {target}", "is not installed"))
+            sources.append((f"backend {target}", "is not installed"))
             stage, reason = Stage.OFF, f"{reason}; but backend {target} is not installed here"
         return stage, reason
 
     def _decision(
-        self, stage: Stage, reason: str, verdict: _Verdict, asked: list[Asked], attributes: Mapping[str, Any]
+        self, stage: Stage, reason: str, choice: _StageChoice, sources: list[Source], attributes: Mapping[str, Any]
     ) -> Decision:
         old, new = self._config.migration_from, str(self._config.migration_to)
         moved = stage >= Stage.LIVE
@@ -171,10 +199,10 @@ class Rollout:
             other=old if moved else new,
             stage=stage,
             reason=reason,
-            source=verdict.source,
+            source=choice.source,
             flag=self._config.migration_flag,
-            variant=verdict.variant,
-            asked=tuple(asked),
+            variant=choice.variant,
+            sources=tuple(sources),
             attributes=attributes,
         )
 

@@ -17,7 +17,7 @@ _KEPT = 30 * 24 * 3600.0  # seconds since an answer was last given
 _MOST_SEEN = 10_000
 
 
-class LastKnown:
+class PersistentFlagCache:
     """A file for each set of attributes, for a month.
 
     Reading and writing never raise: this is a convenience, not a record.

@@ -20,7 +20,7 @@ _NO_PROVIDER = "No-op Provider"  # what OpenFeature has before anybody sets one
 
 
 @dataclass(frozen=True)
-class Resolved:
+class Resolution:
     """What a provider resolved a flag to: OpenFeature's value, reason and variant."""
 
     value: str
@@ -28,14 +28,14 @@ class Resolved:
     variant: str | None
 
 
-class FlagSource(ABC):
+class FlagProvider(ABC):
     """Something that evaluates flags. immediate: it asks nobody outside this process."""
 
     name: str
     immediate = False
 
     @abstractmethod
-    def resolve(self, flag: str, attributes: Mapping[str, Any]) -> Resolved:
+    def resolve(self, flag: str, attributes: Mapping[str, Any]) -> Resolution:
         """Evaluate; may raise anything."""
 
     def note(self) -> str:
@@ -43,21 +43,21 @@ class FlagSource(ABC):
         return ""
 
 
-class _Host(FlagSource):
+class _Host(FlagProvider):
     """The provider that the host application set, with its hooks and context."""
 
     name = "OpenFeature provider"
 
-    def resolve(self, flag: str, attributes: Mapping[str, Any]) -> Resolved:
+    def resolve(self, flag: str, attributes: Mapping[str, Any]) -> Resolution:
         from openfeature import api  # noqa: PLC0415 - the host has imported it
 
         details = api.get_client(DOMAIN).get_string_details(flag, "unset", _context(attributes))
         if details.error_code is not None:
             raise LookupError(details.error_message or str(details.error_code))
-        return Resolved(details.value, str(details.reason or "UNKNOWN"), details.variant)
+        return Resolution(details.value, str(details.reason or "UNKNOWN"), details.variant)
 
 
-class _File(FlagSource):
+class _File(FlagProvider):
     """A flagd definition file, evaluated here, read again when it changes; a broken one keeps the last good one."""
 
     immediate = True
@@ -72,11 +72,11 @@ class _File(FlagSource):
         self._trouble = ""
         self._reading = threading.Lock()
 
-    def resolve(self, flag: str, attributes: Mapping[str, Any]) -> Resolved:
+    def resolve(self, flag: str, attributes: Mapping[str, Any]) -> Resolution:
         with self._reading:
             self._reread()
             details = self._core.resolve_string_value(flag, "unset", _context(attributes))
-        return Resolved(details.value, str(details.reason or "UNKNOWN"), details.variant)
+        return Resolution(details.value, str(details.reason or "UNKNOWN"), details.variant)
 
     def note(self) -> str:
         return f" ({self._trouble}; the last good one counts)" if self._trouble else ""
@@ -96,7 +96,7 @@ class _File(FlagSource):
             self._read_at, self._trouble = signature, ""
 
 
-class _Service(FlagSource):
+class _Service(FlagProvider):
     """A service that speaks OFREP, the OpenFeature Remote Evaluation Protocol."""
 
     def __init__(self, url: str, timeout: float) -> None:
@@ -105,12 +105,12 @@ class _Service(FlagSource):
         self.name = url
         self._provider = OFREPProvider(url, timeout=timeout)
 
-    def resolve(self, flag: str, attributes: Mapping[str, Any]) -> Resolved:
+    def resolve(self, flag: str, attributes: Mapping[str, Any]) -> Resolution:
         details = self._provider.resolve_string_details(flag, "unset", _context(attributes))
-        return Resolved(details.value, str(details.reason or "UNKNOWN"), details.variant)
+        return Resolution(details.value, str(details.reason or "UNKNOWN"), details.variant)
 
 
-def of_the_host() -> FlagSource | None:
+def host_provider() -> FlagProvider | None:
     """Return the host application's provider, if it has set one; costs nothing where it has not loaded OpenFeature."""
     if "openfeature.api" not in sys.modules:
         return None
@@ -119,7 +119,7 @@ def of_the_host() -> FlagSource | None:
     return None if api.get_provider_metadata(DOMAIN).name == _NO_PROVIDER else _Host()
 
 
-def named(flags: str, timeout: float) -> FlagSource:
+def provider_from_url(flags: str, timeout: float) -> FlagProvider:
     """Return the source that a configuration names: a path, `http(s)://` of an OFREP service, or `flagd://host[:port]`.
 
     timeout: seconds that a service has for an answer. May raise, for a broken installation or address.

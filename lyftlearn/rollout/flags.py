@@ -13,12 +13,12 @@ from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from lyftlearn.rollout.flag_cache import LastKnown
+from lyftlearn.rollout.flag_cache import PersistentFlagCache
 from lyftlearn.rollout.stage import Stage
 
 if TYPE_CHECKING:
     from lyftlearn.config import Config
-    from lyftlearn.rollout.flag_providers import FlagSource
+    from lyftlearn.rollout.flag_providers import FlagProvider
 
 UNSET = "unset"
 _MOST_KEPT = 10_000  # answers; a service that labels its jobs by the minute must not grow for ever
@@ -26,18 +26,18 @@ _NO_SOURCE = "no provider, and neither LYFTLEARN_FLAGS nor [migration] flags is 
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What the flag said. stage: None where it did not really answer. said: in words, for whoever asks why.
+class FlagEvaluation:
+    """What the flag said. stage: None where it did not really answer. detail: in words, for whoever asks why.
 
-    withdrawn: whether it was asked and has no opinion (any more), so that what it said before no longer counts. amiss:
+    unset: whether it was asked and has no opinion (any more), so that what it said before no longer counts. amiss:
     whether it did not answer as it should, which every job's decision then tells.
     """
 
     stage: Stage | None
-    said: str
+    detail: str
     variant: str | None = None
-    withdrawn: bool = False
-    amiss: bool = False
+    unset: bool = False
+    degraded: bool = False
 
 
 class Flags:
@@ -45,13 +45,13 @@ class Flags:
 
     def __init__(self, config: Config) -> None:
         self._config = config
-        self._last_known = LastKnown(config.home / "flags")
-        self._kept: dict[Hashable, tuple[float, Answer]] = {}
+        self._last_known = PersistentFlagCache(config.home / "flags")
+        self._kept: dict[Hashable, tuple[float, FlagEvaluation]] = {}
         self._away_until = 0.0
         self._away_because = ""
-        self._own: FlagSource | None = None
+        self._own: FlagProvider | None = None
 
-    def ask(self, attributes: Mapping[str, Any]) -> Answer:
+    def ask(self, attributes: Mapping[str, Any]) -> FlagEvaluation:
         """Return the answer for a job with these attributes. Never raises."""
         key = _key(attributes)
         now = time.monotonic()
@@ -64,13 +64,13 @@ class Flags:
         self._kept[key] = (now + self._config.migration_cache, answer)
         return answer
 
-    def _ask(self, attributes: Mapping[str, Any], now: float) -> Answer:
+    def _ask(self, attributes: Mapping[str, Any], now: float) -> FlagEvaluation:
         try:
             source = self._source()
         except Exception as exc:  # noqa: BLE001 - a broken flag service must never cost a submission
             return self._remembered(attributes, f"cannot be asked: {exc}")
         if source is None:
-            return Answer(None, _NO_SOURCE)
+            return FlagEvaluation(None, _NO_SOURCE)
         if now < self._away_until:
             return self._remembered(attributes, f"away: {self._away_because}")
         answer, trouble = self._within_budget(source, attributes)
@@ -79,25 +79,25 @@ class Flags:
             return self._remembered(attributes, trouble)
         if answer.stage is not None:
             self._last_known.keep(self._config.migration_flag, attributes, answer.stage)
-        elif answer.withdrawn:
+        elif answer.unset:
             self._last_known.forget(self._config.migration_flag, attributes)
         return answer
 
-    def _source(self) -> FlagSource | None:
+    def _source(self) -> FlagProvider | None:
         from lyftlearn.rollout import flag_providers  # noqa: PLC0415 - only where a migration is configured
 
-        host = flag_providers.of_the_host()
+        host = flag_providers.host_provider()
         if host is not None:
             return host
         if self._own is None and self._config.migration_flags:
-            self._own = flag_providers.named(self._config.migration_flags, self._config.migration_budget)
+            self._own = flag_providers.provider_from_url(self._config.migration_flags, self._config.migration_budget)
         return self._own
 
-    def _within_budget(self, source: FlagSource, attributes: Mapping[str, Any]) -> tuple[Answer, str | None]:
+    def _within_budget(self, source: FlagProvider, attributes: Mapping[str, Any]) -> tuple[FlagEvaluation, str | None]:
         """Return the answer, and what kept the source from giving one."""
         if source.immediate:
             return _evaluated(source, self._config.migration_flag, attributes)
-        found: list[tuple[Answer, str | None]] = []
+        found: list[tuple[FlagEvaluation, str | None]] = []
         asking = threading.Thread(
             target=lambda: found.append(_evaluated(source, self._config.migration_flag, attributes)),
             name="lyftlearn-flag",
@@ -106,37 +106,37 @@ class Flags:
         asking.start()
         asking.join(self._config.migration_budget)
         silence = f"no answer within {self._config.migration_budget:g} s"
-        return found[0] if found else (Answer(None, silence), silence)
+        return found[0] if found else (FlagEvaluation(None, silence), silence)
 
-    def _remembered(self, attributes: Mapping[str, Any], trouble: str) -> Answer:
+    def _remembered(self, attributes: Mapping[str, Any], trouble: str) -> FlagEvaluation:
         stage = self._last_known.find(self._config.migration_flag, attributes)
         if stage is None:
-            return Answer(None, f"no earlier answer is known; {trouble}", amiss=True)
-        return Answer(stage, f"last known answer: {stage}; {trouble}", amiss=True)
+            return FlagEvaluation(None, f"no earlier answer is known; {trouble}", degraded=True)
+        return FlagEvaluation(stage, f"last known answer: {stage}; {trouble}", degraded=True)
 
 
-def _evaluated(source: FlagSource, flag: str, attributes: Mapping[str, Any]) -> tuple[Answer, str | None]:
+def _evaluated(source: FlagProvider, flag: str, attributes: Mapping[str, Any]) -> tuple[FlagEvaluation, str | None]:
     try:
         resolved = source.resolve(flag, attributes)
     except Exception as exc:  # noqa: BLE001 - whatever a provider raises, the submission goes on
         trouble = f"{source.name}: {exc or type(exc).__name__}"
-        return Answer(None, trouble), trouble
+        return FlagEvaluation(None, trouble), trouble
     answer = _read(resolved.value, resolved.reason, resolved.variant)
-    note = f"{source.name}{source.note()}: {answer.said}"
-    return replace(answer, said=note), None
+    note = f"{source.name}{source.note()}: {answer.detail}"
+    return replace(answer, detail=note), None
 
 
-def _read(value: str, reason: str, variant: str | None) -> Answer:
+def _read(value: str, reason: str, variant: str | None) -> FlagEvaluation:
     if reason.upper() in ("DEFAULT", "DISABLED", "ERROR"):
         told = f"no answer of its own (reason {reason})"
-        return Answer(None, told, variant, withdrawn=reason.upper() != "ERROR")
+        return FlagEvaluation(None, told, variant, unset=reason.upper() != "ERROR")
     if value == UNSET:
-        return Answer(None, UNSET, variant, withdrawn=True)
+        return FlagEvaluation(None, UNSET, variant, unset=True)
     if value not in list(Stage):
-        return Answer(
-            None, f"answered {value!r}, which is no stage: use {', '.join(Stage)} or {UNSET}", variant, amiss=True
+        return FlagEvaluation(
+            None, f"answered {value!r}, which is no stage: use {', '.join(Stage)} or {UNSET}", variant, degraded=True
         )
-    return Answer(Stage(value), value, variant)
+    return FlagEvaluation(Stage(value), value, variant)
 
 
 def _key(attributes: Mapping[str, Any]) -> Hashable:

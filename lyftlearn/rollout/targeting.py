@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 _REMOTE = re.compile(r"[:/]([^:/@]+/[^/@]+?)(?:\.git)?/?$")  # never what may be a password
 
 
-def attributes(config: Config, arguments: Arguments, repository: str | None) -> Mapping[str, Any]:
+def evaluation_context(config: Config, arguments: Arguments, repository: str | None) -> Mapping[str, Any]:
     """Return the targeting attributes of a job. Percentages are sticky by `model`."""
     return {
         "model": arguments.name,
@@ -32,7 +32,7 @@ def attributes(config: Config, arguments: Arguments, repository: str | None) -> 
     }
 
 
-def repository(config: Config) -> str | None:
+def repository_name(config: Config) -> str | None:
     """Return `owner/name` of the repository: `repository` in configuration, else from the version control's remote.
 
     Never raises: a checkout that cannot be read is one without a name.
@@ -42,12 +42,12 @@ def repository(config: Config) -> str | None:
     try:
         start = config.source.absolute().parent if config.source else Path.cwd()
         found = next((folder / ".git" for folder in (start, *start.parents) if (folder / ".git").exists()), None)
-        return None if found is None else _of_git(found)
+        return None if found is None else _name_in_git(found)
     except (OSError, UnicodeDecodeError):
         return None
 
 
-def _of_git(dot_git: Path) -> str:
+def _name_in_git(dot_git: Path) -> str:
     import configparser  # noqa: PLC0415 - only where a repository must be named
 
     directory = dot_git if dot_git.is_dir() else _worktree(dot_git)

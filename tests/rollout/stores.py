@@ -21,7 +21,6 @@ from lyftlearn.backend import (
     BackendSettings,
     Capabilities,
     Capability,
-    Following,
     JobQuery,
     JobRecord,
     JobSpec,
@@ -29,6 +28,7 @@ from lyftlearn.backend import (
     LogQuery,
     Plan,
     Request,
+    WatchSet,
     bundle,
 )
 from lyftlearn.errors import BackendUnavailable, Conflict, JobNotFound, QuotaExceeded
@@ -129,7 +129,7 @@ class FileBackend(Backend):
     def stop(self, job_id: str) -> None:
         self.describe(job_id)
 
-    def watch(self, following: Following) -> Iterator[JobEvent]:
+    def watch(self, following: WatchSet) -> Iterator[JobEvent]:
         while not following.closed:
             yield from (self.describe(job_id).event for job_id in following.ids)
             following.wait_for_change(0.1)

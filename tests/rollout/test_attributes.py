@@ -11,10 +11,10 @@ import pytest
 
 from lyftlearn.config import Config, load
 from lyftlearn.errors import InvalidJob
-from lyftlearn.rollout.flag_cache import LastKnown
+from lyftlearn.rollout.flag_cache import PersistentFlagCache
 from lyftlearn.rollout.flags import Flags
 from lyftlearn.rollout.stage import Stage
-from lyftlearn.rollout.targeting import repository
+from lyftlearn.rollout.targeting import repository_name
 
 FLAGS = Path(__file__).parents[2] / "docs" / "how-to" / "migration" / "flags.json"
 
@@ -37,7 +37,7 @@ def checkout(folder: Path, url: str) -> Config:
 )
 def test_the_repositorys_name(tmp_path: Path, url: str, name: str) -> None:
     """Targeting by repository works in every checkout, and what may be a password is never told to a flag."""
-    assert repository(checkout(tmp_path / "work", url)) == name
+    assert repository_name(checkout(tmp_path / "work", url)) == name
 
 
 def test_a_worktree_and_a_subdirectory_have_the_name_of_their_repository(tmp_path: Path) -> None:
@@ -47,7 +47,7 @@ def test_a_worktree_and_a_subdirectory_have_the_name_of_their_repository(tmp_pat
     subprocess.run([*git, "commit", "-q", "--allow-empty", "-m", "first"], check=True, timeout=60)
     subprocess.run([*git, "worktree", "add", "-q", tmp_path / "tree"], check=True, timeout=60)
     (tmp_path / "tree" / "deep").mkdir()
-    assert repository(Config(tmp_path / "tree" / "deep" / "lyftlearn.toml", {})) == "rides/pricing"
+    assert repository_name(Config(tmp_path / "tree" / "deep" / "lyftlearn.toml", {})) == "rides/pricing"
 
 
 @pytest.mark.parametrize("broken", ["gitdir: /nowhere/at/all", "\xff\xfe", "[remote", "[core]\n\tbare\n"])
@@ -55,7 +55,7 @@ def test_a_broken_checkout_costs_no_submission(tmp_path: Path, broken: str) -> N
     """A name that cannot be read is no name, and no error."""
     (tmp_path / "work").mkdir()
     (tmp_path / "work" / ".git").write_bytes(broken.encode("latin-1"))
-    assert repository(Config(tmp_path / "work" / "lyftlearn.toml", {})) in (None, "work")
+    assert repository_name(Config(tmp_path / "work" / "lyftlearn.toml", {})) in (None, "work")
 
 
 def test_many_threads_ask_a_file_for_the_first_time(tmp_path: Path) -> None:
@@ -84,12 +84,12 @@ def test_last_known_answers_do_not_pile_up(tmp_path: Path) -> None:
     """Labels change with every run: what nobody has asked for in a month is removed."""
     import os
 
-    old = LastKnown(tmp_path)
+    old = PersistentFlagCache(tmp_path)
     for number in range(5):
         old.keep("flag", {"model": "eta", "labels": {"run": str(number)}}, Stage.LIVE)
     for path in tmp_path.iterdir():
         os.utime(path, (0, 0))
-    LastKnown(tmp_path).keep("flag", {"model": "eta"}, Stage.LIVE)
+    PersistentFlagCache(tmp_path).keep("flag", {"model": "eta"}, Stage.LIVE)
     assert len(list(tmp_path.iterdir())) == 1
 
 

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 import lyftlearn
 from lyftlearn import ops
 from lyftlearn._migration.journal import comparisons, outcomes, rehearsals, submissions
-from lyftlearn._migration.results import Compared, Report, Status
+from lyftlearn._migration.results import MigrationStatus, ReadinessReport, ShadowComparison
 from lyftlearn.errors import BackendUnavailable, LyftLearnError
 
 from .conftest import Make
@@ -27,13 +27,13 @@ def jobs_of(home: Path, backend: str) -> dict[str, dict[str, Any]]:
     return {path.name: json.loads(path.read_text()) for path in (home / backend).glob("[a-z]*")}
 
 
-def settled(client: lyftlearn.Client) -> Status:
+def settled(client: lyftlearn.Client) -> MigrationStatus:
     """Let the background finish, and ask for the status, which settles what has ended."""
-    assert client._opened().beside.drain()
+    assert client._session.recorder.drain()
     return ops.migration_status(client=client)
 
 
-def rehearsed(client: lyftlearn.Client) -> Report:
+def rehearsed(client: lyftlearn.Client) -> ReadinessReport:
     return ops.migration_report(client=client)
 
 
@@ -89,7 +89,7 @@ def test_a_reason_that_is_gone_no_longer_stands(plugins: Path, make: Make) -> No
     for new in ({"refuses_plans": True}, {}):
         client = make("rehearse", new=new)
         client.train("eta", command="true")
-        assert client._opened().beside.drain()
+        assert client._session.recorder.drain()
     (reason,) = rehearsed(client).reasons
     assert (reason.count, reason.standing) == (1, False)
 
@@ -99,7 +99,7 @@ def test_nothing_is_rehearsed_in_other_stages(plugins: Path, make: Make) -> None
     for stage in ("off", "live", "complete"):
         client = make(stage)
         client.train("eta", command="true")
-        assert client._opened().beside.drain()
+        assert client._session.recorder.drain()
     (found,) = rehearsed(client).models
     assert (found.submissions, found.ran_there, found.rehearsed) == (3, 2, 0)
 
@@ -120,7 +120,7 @@ def test_only_declared_jobs_run_twice(plugins: Path, make: Make, declared: Any, 
     """A second run of a job that writes somewhere is an accident: somebody must have said that it is safe."""
     client = make("shadow", shadow=declared)
     client.train("eta", command="true", labels={"shadow": "safe"})
-    assert client._opened().beside.drain()
+    assert client._session.recorder.drain()
     assert len(jobs_of(plugins, "new")) == runs
 
 
@@ -130,7 +130,7 @@ def test_a_shadow_is_marked_and_its_outputs_are_apart(plugins: Path, make: Make,
     client = make("shadow", old=both | {"writes": "the job's"}, new=both, shadow={"models": ["clean"]})
     place = tmp_path / "table"
     job = client.process("clean", command="true", outputs={"rows": place.as_uri(), "stats": None})
-    assert client._opened().beside.drain()
+    assert client._session.recorder.drain()
     ((shadow_id, shadow),) = jobs_of(plugins, "new").items()
     assert shadow["labels"] == {"lyftlearn/shadow": job.id}
     assert shadow["metrics"] == {"relay": True, "gateway": None, "socket": None}
@@ -143,7 +143,7 @@ def test_the_caller_has_the_first_job_only(plugins: Path, make: Make) -> None:
     """What a call returns, waits for and downloads is the job on the old side; a list shows the shadow by its label."""
     client = make("shadow", **ETA)
     job = client.train("eta", command="true")
-    assert client._opened().beside.drain()
+    assert client._session.recorder.drain()
     assert job.id in jobs_of(plugins, "old")
     assert job.wait().status == "succeeded"
     assert all("/old" not in uri and job.id in uri for uri in job.outputs.values())
@@ -170,7 +170,7 @@ def test_a_key_that_is_repeated_makes_no_second_shadow(plugins: Path, make: Make
     for _ in range(3):
         client = make("shadow", **ETA)
         client.train("eta", command="true", key="nightly")
-        assert client._opened().beside.drain()
+        assert client._session.recorder.drain()
     assert len(jobs_of(plugins, "new")) == 1
 
 
@@ -179,7 +179,7 @@ def test_a_job_of_another_stage_gets_no_shadow_when_its_key_is_repeated(plugins:
     make("off", **ETA).train("eta", command="true", key="nightly")
     client = make("shadow", **ETA)
     client.train("eta", command="true", key="nightly")
-    assert client._opened().beside.drain()
+    assert client._session.recorder.drain()
     assert jobs_of(plugins, "new") == {}
 
 
@@ -189,7 +189,7 @@ import lyftlearn
 client = lyftlearn.Client(config=json.loads(sys.argv[1]))
 for _ in range(5):
     client.train("eta", command="true")
-assert client._opened().beside._background.drain(120)
+assert client._session.recorder._background.drain(120)
 """
 
 
@@ -203,11 +203,11 @@ def test_no_more_than_so_many_at_once(plugins: Path, make: Make) -> None:
     assert len(jobs_of(plugins, "new")) == 2
     client = make("shadow", shadow=migration["shadow"])
     client.train("eta", command="true")
-    assert client._opened().beside.drain()
+    assert client._session.recorder.drain()
     assert len(jobs_of(plugins, "new")) == 3
 
 
-def compared(make: Make, old: str, new: str, **migration: Any) -> Compared:
+def compared(make: Make, old: str, new: str, **migration: Any) -> ShadowComparison:
     client = make("shadow", old={"writes": old}, new={"writes": new}, **ETA, **migration)
     client.train("eta", command="true")
     (found,) = settled(client).total.comparisons
@@ -262,7 +262,7 @@ def test_what_cannot_be_asked_now_is_asked_the_next_time(
     """A backend that is away hides nothing for ever, and keeps nobody from what the other one knows."""
     client = make("shadow", old={"writes": "model"}, new={"writes": "model"}, **ETA)
     client.train("eta", command="true")
-    assert client._opened().beside.drain()
+    assert client._session.recorder.drain()
     new = client._registry.get("new")
 
     def away(*_: Any) -> Any:
@@ -288,7 +288,7 @@ def test_code_that_has_changed_meanwhile_is_not_shadowed(
     source.mkdir()
     (source / "train.py").write_text("print(1)")
     client = make("shadow", **ETA)
-    beside = client._opened().beside
+    beside = client._session.recorder
     waiting: list[Callable[[], None]] = []
     monkeypatch.setattr(beside._background, "do", waiting.append)
     client.train("eta", command="true", source=source)
@@ -304,11 +304,11 @@ def test_the_journal_of_a_shadow_names_its_job(plugins: Path, make: Make) -> Non
     client = make("shadow", **ETA)
     job = client.train("eta", command="true")
     status = settled(client)
-    rows = client._opened().beside.journal().select(sa.select(submissions).where(submissions.c.shadow_of == job.id))
+    rows = client._session.recorder.journal().select(sa.select(submissions).where(submissions.c.shadow_of == job.id))
     assert [row["backend"] for row in rows] == ["new"]
     assert (status.total.share, status.total.new.jobs, status.total.shadow.jobs) == (0.0, 0, 1)
     for table in (outcomes, comparisons):
-        assert client._opened().beside.journal().select(sa.select(table))
+        assert client._session.recorder.journal().select(sa.select(table))
 
 
 SUBMITS = """

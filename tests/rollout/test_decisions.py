@@ -150,7 +150,7 @@ def test_a_flag_that_does_not_really_answer(alone: Path, case: str, stage: Stage
     """The next source is asked, nothing raises, and the decision says what was wrong with the flag."""
     decision = rollout(alone, flags=SILENT[case](alone), stage=str(stage)).decide(attributes())
     assert (decision.stage, decision.source) == (stage, "[migration] stage")
-    assert dict(decision.asked)["flag lyftlearn-migration"]
+    assert dict(decision.sources)["flag lyftlearn-migration"]
 
 
 HOSTS = {
@@ -186,7 +186,7 @@ def test_the_last_known_answer_holds_while_the_service_is_away(alone: Path) -> N
     provider.answer = RuntimeError("restarting")
     decision = rollout(alone, stage="off").decide(attributes())
     assert decision.stage is Stage.LIVE
-    assert "last known answer: live" in dict(decision.asked)["flag lyftlearn-migration"]
+    assert "last known answer: live" in dict(decision.sources)["flag lyftlearn-migration"]
     assert rollout(alone, stage="off").decide(attributes("other")).stage is Stage.OFF
 
 
@@ -220,7 +220,7 @@ def test_a_file_is_read_again_when_it_changes_and_a_broken_one_is_not(alone: Pat
     path.write_text('{"flags": ')
     decision = deciding.decide(attributes())
     assert decision.stage is Stage.LIVE
-    assert "the file is broken" in dict(decision.asked)["flag lyftlearn-migration"]
+    assert "the file is broken" in dict(decision.sources)["flag lyftlearn-migration"]
 
 
 def test_a_full_disk_does_not_matter(alone: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,7 @@ import pytest
 
 from lyftlearn import Client, ops
 from lyftlearn._migration import statistics
-from lyftlearn._migration.journal import Journal, Outcome, Rehearsed, Submitted
+from lyftlearn._migration.journal import Journal, OutcomeRow, RehearsalRow, SubmissionRow
 from lyftlearn.errors import InvalidJob
 
 NOW = datetime.now(UTC)
@@ -32,7 +32,7 @@ def client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Client:
 
 @pytest.fixture
 def journal(client: Client) -> Journal:
-    return client._opened().beside.journal()
+    return client._session.recorder.journal()
 
 
 def ran(number: int, backend: str, *, model: str = "eta", status: str = "succeeded", **others: Any) -> list[Any]:
@@ -41,7 +41,7 @@ def ran(number: int, backend: str, *, model: str = "eta", status: str = "succeed
     start = NOW + timedelta(seconds=60 if backend == NEW else 20)
     told = {"reason": None, "at": NOW, "shadow_of": None, "fell_back": False, "stage": "live"} | others
     return [
-        Submitted(
+        SubmissionRow(
             job_id=job_id,
             at=told["at"],
             repository="rides/eta",
@@ -53,7 +53,7 @@ def ran(number: int, backend: str, *, model: str = "eta", status: str = "succeed
             fell_back=told["fell_back"],
             shadow_of=told["shadow_of"],
         ),
-        Outcome(
+        OutcomeRow(
             job_id=job_id,
             status=status,
             reason=told["reason"],
@@ -156,7 +156,7 @@ def test_ids_in_reasons_are_one_reason(client: Client, journal: Journal) -> None
     for number, job_id in enumerate(["eta-tgaaaaaaaaaaa", "eta-tgbbbbbbbbbbb"]):
         journal.record(ran(number, OLD)[0])
         faults = [("name", f"{job_id!r} is taken: wait"), ("cpu", f"{number} is too few: ask for 4")]
-        journal.record(Rehearsed(job_id=f"eta-{OLD}-{number}", backend=NEW, faults=faults))
+        journal.record(RehearsalRow(job_id=f"eta-{OLD}-{number}", backend=NEW, faults=faults))
     reasons = {reason.problem: reason.count for reason in ops.migration_report(client=client).reasons}
     assert reasons == {"'ID' is taken: wait": 2, "0 is too few: ask for 4": 1, "1 is too few: ask for 4": 1}
 
@@ -222,7 +222,7 @@ def command(tmp_path: Path, *words: str) -> subprocess.CompletedProcess[str]:
 def test_the_command_line_shows_all_views(tmp_path: Path, journal: Journal) -> None:
     """A person reads tables, a program JSON, and a pipeline the exit code."""
     failing(journal, 2, 30)
-    journal.record(Rehearsed(job_id=f"eta-{OLD}-1", backend=NEW, faults=[("image", "is missing: push it")]))
+    journal.record(RehearsalRow(job_id=f"eta-{OLD}-1", backend=NEW, faults=[("image", "is missing: push it")]))
     report, status = command(tmp_path, "report"), command(tmp_path, "status")
     assert "image: is missing: push it" in report.stdout
     assert re.search(r"eta +live +local-sagemaker +50 +50% +40% \(28%-54%\) +1m 00s", status.stdout)
@@ -273,7 +273,7 @@ def page(tmp_path: Path, journal: Journal) -> Path:
     """A page about hostile names, differing shadows and failing jobs."""
     failing(journal, 2, 30)
     filled(journal, [ran(n, OLD, model=HOSTILE) for n in range(7)])
-    journal.record(Rehearsed(job_id=f"eta-{OLD}-1", backend=NEW, faults=[("image", f"{HOSTILE}: push it")]))
+    journal.record(RehearsalRow(job_id=f"eta-{OLD}-1", backend=NEW, faults=[("image", f"{HOSTILE}: push it")]))
     assert command(tmp_path, "report", "--html", str(tmp_path / "page.html")).returncode == 0
     return tmp_path / "page.html"
 

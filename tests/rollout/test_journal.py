@@ -18,7 +18,7 @@ import sqlalchemy as sa
 
 from lyftlearn import Client, ops
 from lyftlearn._migration.background import Background
-from lyftlearn._migration.journal import Journal, Outcome, Rehearsed, Submitted, submissions
+from lyftlearn._migration.journal import Journal, OutcomeRow, RehearsalRow, SubmissionRow, submissions
 from lyftlearn.errors import BackendUnavailable
 
 from .conftest import Make
@@ -27,8 +27,8 @@ NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
 POSTGRES = Path("/usr/lib/postgresql")
 
 
-def submitted(job_id: str, at: datetime = NOW, model: str = "eta") -> Submitted:
-    return Submitted(
+def submitted(job_id: str, at: datetime = NOW, model: str = "eta") -> SubmissionRow:
+    return SubmissionRow(
         job_id=job_id,
         at=at,
         repository="rides/eta",
@@ -48,14 +48,14 @@ def ids(journal: Journal) -> list[str]:
 WRITER = """
 import sys
 from datetime import UTC, datetime
-from lyftlearn._migration.journal import Journal, Rehearsed, Submitted
+from lyftlearn._migration.journal import Journal, RehearsalRow, SubmissionRow
 journal = Journal(sys.argv[1])
 for number in range(int(sys.argv[3])):
     for job_id in (f"{sys.argv[2]}-{number}", f"shared-{number}"):
         journal.record(
-            Submitted(job_id=job_id, at=datetime.now(UTC), repository="r", model="m", kind="train", stage="off",
+            SubmissionRow(job_id=job_id, at=datetime.now(UTC), repository="r", model="m", kind="train", stage="off",
                       source="s", backend="old", fell_back=False),
-            Rehearsed(job_id=job_id, backend="new", faults=[("image", "is missing")]),
+            RehearsalRow(job_id=job_id, backend="new", faults=[("image", "is missing")]),
         )
     journal.take_slot(f"{sys.argv[2]}-{number}", 3)
 """
@@ -171,7 +171,7 @@ def test_a_journal_in_trouble_costs_no_submission(
     client = make("rehearse", journal=TROUBLES[trouble](plugins))
     with caplog.at_level(logging.WARNING, "lyftlearn"):
         jobs = [client.train("eta", command="true") for _ in range(3)]
-        assert client._opened().beside.drain()
+        assert client._session.recorder.drain()
     assert [job.status for job in jobs] == ["succeeded"] * 3
     assert len([line for line in caplog.messages if "beside a submission" in line]) == 1
 
@@ -209,28 +209,28 @@ def test_a_locked_journal_does_not_hold_up_a_submission(plugins: Path, make: Mak
     path = plugins / "journal.sqlite"
     client = make("off")
     client.train("eta", command="true")
-    assert client._opened().beside.drain()
-    journal = client._opened().beside.journal()
+    assert client._session.recorder.drain()
+    journal = client._session.recorder.journal()
     before = len(ids(journal))
     lock = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     lock.execute("BEGIN EXCLUSIVE")
     client.train("eta", command="true")
-    assert not client._opened().beside._background.drain(0.2)
+    assert not client._session.recorder._background.drain(0.2)
     lock.execute("ROLLBACK")
     lock.close()
-    assert client._opened().beside._background.drain(60)
+    assert client._session.recorder._background.drain(60)
     assert len(ids(journal)) == before + 1
 
 
 def test_clocks_that_differ_make_no_negative_times(tmp_path: Path) -> None:
     """A job that started before it was created has a start-up time that nobody knows, and is counted all the same."""
     client = Client(config={"home": str(tmp_path), "migration": {"from": "old", "to": "new"}})
-    journal = client._opened().beside.journal()
+    journal = client._session.recorder.journal()
     for job_id, skew in (("ahead", -90), ("right", 20)):
         start = NOW + timedelta(seconds=skew)
         journal.record(
             submitted(job_id, datetime.now(UTC) + timedelta(days=1)),
-            Outcome(
+            OutcomeRow(
                 job_id=job_id,
                 status="succeeded",
                 reason=None,
@@ -250,7 +250,7 @@ def test_a_rehearsal_is_kept_as_it_was(tmp_path: Path) -> None:
     """Reasons are the user's words for what to change: quotes, other scripts and line ends come back unchanged."""
     journal = Journal(f"sqlite:///{tmp_path / 'journal.sqlite'}")
     faults = [("env.GRÜSSE", "'a\"b' → nein:\nlassen")]
-    journal.record(Rehearsed(job_id="one", backend="new", faults=faults))
+    journal.record(RehearsalRow(job_id="one", backend="new", faults=faults))
     (row,) = journal.select(sa.text("SELECT faults FROM rehearsals").columns(faults=sa.JSON))  # type: ignore[arg-type]
     assert [tuple(fault) for fault in row["faults"]] == faults
 

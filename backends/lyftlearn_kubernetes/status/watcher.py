@@ -19,7 +19,7 @@ from lyftlearn_kubernetes.status import events, informer, jobs, observed
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from lyftlearn.backend import Following
+    from lyftlearn.backend import WatchSet
     from lyftlearn.events import JobEvent
     from lyftlearn_kubernetes.api.cluster import Cluster
     from lyftlearn_kubernetes.status.deadlines import DeadlineEnforcer
@@ -57,7 +57,7 @@ class JobWatcher:
         self._began = 0
         self._failures = 0
 
-    def events(self, following: Following) -> Iterator[JobEvent]:
+    def events(self, following: WatchSet) -> Iterator[JobEvent]:
         """Yield what becomes of the followed jobs until `following` is closed."""
         if following.closed:
             return
@@ -72,7 +72,7 @@ class JobWatcher:
             for feed in feeds:
                 feed.close()
 
-    def _listen(self, following: Following) -> None:
+    def _listen(self, following: WatchSet) -> None:
         """Wake the loop when somebody follows another job, or none any more, and now and then."""
         while not (following.closed or self._left.is_set()):
             ids = following.ids

@@ -1,4 +1,4 @@
-"""Following many jobs by looking at one file each."""
+"""WatchSet many jobs by looking at one file each."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from lyftlearn_local.store.records import job_event
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from lyftlearn.backend import Following
+    from lyftlearn.backend import WatchSet
     from lyftlearn.events import JobEvent
     from lyftlearn_local.store.files import JobFiles
     from lyftlearn_local.store.jobs import Jobs
@@ -22,7 +22,7 @@ LOOK_AFTER = 1.0
 """Seconds between looks at whether a job's supervisor lives; a change of its file is seen sooner."""
 
 
-def watch(jobs: Jobs, following: Following) -> Iterator[JobEvent]:
+def watch(jobs: Jobs, following: WatchSet) -> Iterator[JobEvent]:
     """Yield an event per followed job and per change, until `following` is closed."""
     watched: dict[str, WatchedJob] = {}
     pause = SHORTEST_PAUSE

@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
-from lyftlearn.backend import Following
+from lyftlearn.backend import WatchSet
 from lyftlearn.errors import JobNotFound
 from lyftlearn.events import JobEvent
 from lyftlearn_sagemaker.status.events import has_ended
@@ -36,7 +36,7 @@ _PAGE = 100
 class Poller:
     """The events of followed jobs, from lists."""
 
-    def __init__(self, aws: AwsClient, finder: Finder, accepted: RecentSubmissions, following: Following) -> None:
+    def __init__(self, aws: AwsClient, finder: Finder, accepted: RecentSubmissions, following: WatchSet) -> None:
         self._aws = aws
         self._finder = finder
         self._recent = accepted

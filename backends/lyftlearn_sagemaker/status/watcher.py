@@ -1,4 +1,4 @@
-"""Following jobs: by polling, or by the messages of a queue with polling beside them, slowly."""
+"""WatchSet jobs: by polling, or by the messages of a queue with polling beside them, slowly."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from lyftlearn.backend import Following
+from lyftlearn.backend import WatchSet
 from lyftlearn.events import JobEvent
 from lyftlearn_sagemaker.api.errors import AwsError, Kind
 from lyftlearn_sagemaker.status.events import event_of_job, from_event_bridge
@@ -24,20 +24,20 @@ _BATCH = 10
 _log = logging.getLogger("lyftlearn")
 
 
-def watch_by_polling(poller: Poller, following: Following) -> Iterator[JobEvent]:
+def watch_by_polling(poller: Poller, following: WatchSet) -> Iterator[JobEvent]:
     """Yield events from lists until `following` is closed. What cannot be reached now is tried again later."""
     while not following.closed:
         yield from _ride_out(poller, poller.poll())
         poller.wait()
 
 
-def watch_by_queue(poller: Poller, following: Following, queue: Queue) -> Iterator[JobEvent]:
+def watch_by_queue(poller: Poller, following: WatchSet, queue: Queue) -> Iterator[JobEvent]:
     """Yield events from a queue until `following` is closed; lists are read only to reconcile."""
     while not following.closed:
         yield from _ride_out(poller, _from_queue(poller, following, queue))
 
 
-def _from_queue(poller: Poller, following: Following, queue: Queue) -> Iterator[JobEvent]:
+def _from_queue(poller: Poller, following: WatchSet, queue: Queue) -> Iterator[JobEvent]:
     yield from poller.newcomers()
     if poller.idle:
         poller.wait()

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from lyftlearn.backend import Quantities
+    from lyftlearn.backend import ResourceRequest
     from lyftlearn_sagemaker.options import JobOptions
 
 GIB = 1 << 30
@@ -61,7 +61,7 @@ class Choice:
     fault: str = ""
 
 
-def choose(asked: Quantities, options: JobOptions) -> Choice:
+def choose(asked: ResourceRequest, options: JobOptions) -> Choice:
     """Return the smallest allowed instance type that gives at least what was asked for."""
     if options.instances_pin:
         return _pinned(options.instances_pin, asked, options)
@@ -100,7 +100,7 @@ def _instance(name: str, row: Mapping[str, Any]) -> Instance:
     )
 
 
-def _pinned(name: str, asked: Quantities, options: JobOptions) -> Choice:
+def _pinned(name: str, asked: ResourceRequest, options: JobOptions) -> Choice:
     if name not in _table():
         return Choice(None, f"instances.pin is {name!r}, which SageMaker does not offer for training")
     if name not in instance_types():
@@ -118,7 +118,7 @@ def _allowed(instance: Instance, options: JobOptions) -> bool:
     return ordinary and (not options.instances_allow or _matches(instance.name, options.instances_allow))
 
 
-def _lacks(instance: Instance, asked: Quantities, options: JobOptions) -> Iterator[str]:
+def _lacks(instance: Instance, asked: ResourceRequest, options: JobOptions) -> Iterator[str]:
     memory = instance.usable_memory(options.instances_system_share)
     if instance.cpus < asked.cpu:
         yield f"has {instance.cpus} CPUs, not {asked.cpu:g}"
@@ -139,7 +139,7 @@ def _rank(instance: Instance, options: JobOptions) -> tuple[Any, ...]:
     return preference, *instance.size, generation < _OLDEST, instance.local_disk > 0, generation, instance.name
 
 
-def _nothing_fits(asked: Quantities, allowed: Sequence[Instance], options: JobOptions) -> str:
+def _nothing_fits(asked: ResourceRequest, allowed: Sequence[Instance], options: JobOptions) -> str:
     if not allowed:
         return "instances.allow and instances.deny leave no instance type"
     nearest = min(allowed, key=lambda one: (len(list(_lacks(one, asked, options))), _shortfall(one, asked, options)))
@@ -147,7 +147,7 @@ def _nothing_fits(asked: Quantities, allowed: Sequence[Instance], options: JobOp
     return f"no allowed instance type gives this: the nearest is {nearest.name}, which {lacking}"
 
 
-def _shortfall(instance: Instance, asked: Quantities, options: JobOptions) -> tuple[float, tuple[Any, ...]]:
+def _shortfall(instance: Instance, asked: ResourceRequest, options: JobOptions) -> tuple[float, tuple[Any, ...]]:
     """How much of what was asked for is missing, as parts of it; then the rank among equals."""
     pairs = [
         (instance.cpus, asked.cpu),

@@ -19,21 +19,21 @@ from lyftlearn._transfer.download import fetch_output
 from lyftlearn.backend import (
     Backend,
     Capability,
-    Following,
     JobRecord,
     JobSpec,
     LogLine,
     LogQuery,
-    Quantities,
+    ResourceRequest,
     Source,
+    WatchSet,
 )
-from lyftlearn.events import JobEvent, Progress, advance
+from lyftlearn.events import JobEvent, ObservedState, advance
 from lyftlearn.testing.conformance import _archives
 from lyftlearn.types import JobKind, JobState, JobStatus
 
 _T = TypeVar("_T")
 
-SMALL = Quantities(cpu=1, memory=512 << 20, gpu=0, gpu_type=None, disk=1 << 30, shared_memory=None)
+SMALL = ResourceRequest(cpu=1, memory=512 << 20, gpu=0, gpu_type=None, disk=1 << 30, shared_memory=None)
 _OUTPUTS = {JobKind.TRAIN: "output", JobKind.PREDICT: "predictions"}
 
 
@@ -65,9 +65,9 @@ class Watcher:
         self._backend = backend
         self._said = threading.Condition()
         self._error: BaseException | None = None
-        self.following = Following()
+        self.following = WatchSet()
         self.events: list[JobEvent] = []
-        self.progress: dict[str, Progress] = {}
+        self.progress: dict[str, ObservedState] = {}
         self._thread = threading.Thread(target=self._listen, name="conformance-watch", daemon=True)
         self._thread.start()
 
@@ -89,7 +89,7 @@ class Watcher:
         self._thread.join(patience)
         if self._error:
             raise self._error
-        assert not self._thread.is_alive(), f"watch goes on {patience:.0f} s after its Following was closed"
+        assert not self._thread.is_alive(), f"watch goes on {patience:.0f} s after its WatchSet was closed"
 
     def _reached(self, job_id: str, reached: Callable[[JobState], bool]) -> bool:
         return job_id in self.progress and reached(self.progress[job_id].state)

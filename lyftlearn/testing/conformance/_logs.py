@@ -56,7 +56,7 @@ class LogsConformance(Fixtures):
         assert harness.lines(spec.id, follow=True) == ["before", "after"]
 
     def test_follow_shows_a_line_while_the_job_runs(self, harness: Harness) -> None:
-        """Following that waits for a buffer to fill, or for the end, is no following."""
+        """WatchSet that waits for a buffer to fill, or for the end, is no following."""
         spec = harness.spec("import time; print('up', flush=True); time.sleep(600)")
         harness.submit(spec)
         harness.until_line(spec.id, "up")

@@ -9,8 +9,8 @@ from functools import reduce
 import pytest
 
 from lyftlearn._contract.ids import default_letter, new_id
-from lyftlearn.backend import Backend, Capability, Following
-from lyftlearn.events import JobEvent, Progress, advance
+from lyftlearn.backend import Backend, Capability, WatchSet
+from lyftlearn.events import JobEvent, ObservedState, advance
 from lyftlearn.testing.conformance._fixtures import Fixtures
 from lyftlearn.testing.conformance._harness import Harness, Watcher, within
 from lyftlearn.types import FailureReason, JobKind, JobState, JobStatus
@@ -159,7 +159,7 @@ class WatchConformance(Fixtures):
 
     def test_it_returns_when_closed(self, backend: Backend, patience: float) -> None:
         """A process must be able to end, also while nothing happens and when nothing was followed."""
-        following = Following()
+        following = WatchSet()
         following.close()
         assert within(patience, lambda: list(backend.watch(following)), "a watch that was closed before it began") == []
         watcher = Watcher(backend)
@@ -198,7 +198,7 @@ class WatchConformance(Fixtures):
 
 
 def _after(events: list[JobEvent]) -> JobState:
-    start: Progress | None = None
+    start: ObservedState | None = None
     progress = reduce(advance, events, start)
     assert progress is not None
     return progress.state

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from lyftlearn.backend import BackendSettings, JobSpec, Plan, Quantities
+from lyftlearn.backend import BackendSettings, JobSpec, Plan, ResourceRequest
 from lyftlearn.testing import Harness
 from lyftlearn.types import JobKind
 from lyftlearn_kubernetes.backend import KubernetesBackend
@@ -59,7 +59,7 @@ persistentVolumeClaim = "shared"
 mountPath = "/data"
 readOnly = true
 """
-BIG = Quantities(cpu=3.5, memory=16 << 30, gpu=2, gpu_type="A10G", disk=100 << 30, shared_memory=8 << 30)
+BIG = ResourceRequest(cpu=3.5, memory=16 << 30, gpu=2, gpu_type="A10G", disk=100 << 30, shared_memory=8 << 30)
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 import pytest
 
-from lyftlearn.backend import Backend, BackendSettings, JobRecord, JobSpec, LogQuery, Quantities, new_id
+from lyftlearn.backend import Backend, BackendSettings, JobRecord, JobSpec, LogQuery, ResourceRequest, new_id
 from lyftlearn.types import JobKind
 from lyftlearn_local import create
 
@@ -70,7 +70,7 @@ _DEFAULTS: dict[str, Any] = {
     "artifact": None,
     "env": {},
     "secrets": (),
-    "resources": Quantities(cpu=1, memory=GIB, gpu=0, gpu_type=None, disk=GIB, shared_memory=None),
+    "resources": ResourceRequest(cpu=1, memory=GIB, gpu=0, gpu_type=None, disk=GIB, shared_memory=None),
     "nodes": 1,
     "timeout": timedelta(minutes=5),
     "grace": timedelta(seconds=5),

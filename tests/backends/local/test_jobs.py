@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from lyftlearn.backend import Backend, Capability, JobQuery, JobSpec, Quantities
+from lyftlearn.backend import Backend, Capability, JobQuery, JobSpec, ResourceRequest
 from lyftlearn.types import FailureReason, JobKind, JobStatus
 
 from .conftest import GIB, MakeBackend, eventually, finish, lines, run, submit, until
@@ -186,7 +186,7 @@ def test_memory_beyond_the_limit(backend: Backend, make_spec: MakeSpec) -> None:
     reason = backend.capabilities().why_not(Capability.MEMORY_LIMIT)
     if reason:
         pytest.skip(reason)
-    small = Quantities(cpu=1, memory=128 << 20, gpu=0, gpu_type=None, disk=GIB, shared_memory=None)
+    small = ResourceRequest(cpu=1, memory=128 << 20, gpu=0, gpu_type=None, disk=GIB, shared_memory=None)
     record = run(backend, make_spec((sys.executable, "-c", "b = bytearray(1 << 30); print(len(b))"), resources=small))
     assert record.event.status is JobStatus.FAILED
     assert record.event.reason is FailureReason.OUT_OF_MEMORY
@@ -196,7 +196,7 @@ def test_shared_memory_as_asked(backend: Backend, make_spec: MakeSpec) -> None:
     """Data loaders die of a `/dev/shm` that is too small."""
     if backend.capabilities().why_not(Capability.CONTRACT_PATHS):
         pytest.skip("without namespaces it is the machine's")
-    wanted = Quantities(cpu=1, memory=GIB, gpu=0, gpu_type=None, disk=GIB, shared_memory=64 << 20)
+    wanted = ResourceRequest(cpu=1, memory=GIB, gpu=0, gpu_type=None, disk=GIB, shared_memory=64 << 20)
     spec = make_spec("df --output=size -B1 /dev/shm | tail -1", resources=wanted)
     run(backend, spec)
     assert int(lines(backend, spec.id)[0]) == 64 << 20

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from lyftlearn.backend import Backend, BackendSettings, Capability, JobSpec, Quantities, Request, Verdict
+from lyftlearn.backend import Backend, BackendSettings, Capability, JobSpec, Request, ResourceRequest, Verdict
 from lyftlearn.errors import AccessDenied, Conflict
 from lyftlearn.types import FailureReason, JobKind
 from lyftlearn_local import cgroups, create
@@ -38,7 +38,7 @@ def test_a_plan_is_plain_data(backend: Backend, make_spec: MakeSpec, tmp_path: P
 
 def test_every_fault_at_once(backend: Backend, make_spec: MakeSpec) -> None:
     """Who mends one fault should not meet the next only then."""
-    huge = Quantities(cpu=1, memory=1 << 60, gpu=0, gpu_type=None, disk=GIB, shared_memory=None)
+    huge = ResourceRequest(cpu=1, memory=1 << 60, gpu=0, gpu_type=None, disk=GIB, shared_memory=None)
     spec = make_spec(
         "true", kind=JobKind.TUNE, nodes=2, retries=1, resources=huge, inputs={"a": "http://x/y"}, artifact="gs://b/c"
     )
@@ -56,7 +56,7 @@ def test_s3_without_boto3(backend: Backend, make_spec: MakeSpec, monkeypatch: py
 
 def test_notes(backend: Backend, make_spec: MakeSpec) -> None:
     """What is asked for and has no effect here is said, and is no fault."""
-    much = Quantities(cpu=4096, memory=GIB, gpu=1, gpu_type=None, disk=GIB, shared_memory=None)
+    much = ResourceRequest(cpu=4096, memory=GIB, gpu=1, gpu_type=None, disk=GIB, shared_memory=None)
     plan = backend.plan(make_spec("true", image="team/image:1", resources=much))
     assert plan.faults == ()
     assert "team/image:1" in " ".join(plan.notes)

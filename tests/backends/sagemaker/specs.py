@@ -7,11 +7,11 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
-from lyftlearn.backend import JobSpec, Quantities, new_id
+from lyftlearn.backend import JobSpec, ResourceRequest, new_id
 from lyftlearn.types import JobKind
 
 GIB = 1 << 30
-SMALL = Quantities(cpu=1, memory=GIB, gpu=0, gpu_type=None, disk=30 * GIB, shared_memory=None)
+SMALL = ResourceRequest(cpu=1, memory=GIB, gpu=0, gpu_type=None, disk=30 * GIB, shared_memory=None)
 
 
 def spec(storage_url: str, **changes: Any) -> JobSpec:
@@ -47,8 +47,8 @@ def spec(storage_url: str, **changes: Any) -> JobSpec:
 
 def resources(
     cpu: float = 1, memory: float = 1, disk: float = 30, gpu: int = 0, gpu_type: str | None = None
-) -> Quantities:
+) -> ResourceRequest:
     """Return what a node needs; memory and disk in GiB."""
-    return Quantities(
+    return ResourceRequest(
         cpu=cpu, memory=int(memory * GIB), gpu=gpu, gpu_type=gpu_type, disk=int(disk * GIB), shared_memory=None
     )

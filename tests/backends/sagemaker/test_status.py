@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from lyftlearn.events import Progress, advance
+from lyftlearn.events import ObservedState, advance
 from lyftlearn.types import FailureReason, JobStatus
 from lyftlearn_sagemaker.status.events import classify, event_of_job, from_event_bridge
 
@@ -149,7 +149,7 @@ def test_any_order_gives_one_state() -> None:
     events.append(event_of_job(_job("Completed", *life, "Completed")))
 
     def after(order: Any) -> Any:
-        start: Progress | None = None
+        start: ObservedState | None = None
         return reduce(advance, order, start)
 
     in_order = after(events)

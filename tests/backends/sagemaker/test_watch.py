@@ -1,4 +1,4 @@
-"""Following: one poller for all jobs, few requests, nothing missed."""
+"""WatchSet: one poller for all jobs, few requests, nothing missed."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from typing import Any
 import boto3
 import pytest
 
-from lyftlearn.backend import Following
+from lyftlearn.backend import WatchSet
 from lyftlearn.errors import AccessDenied
-from lyftlearn.events import JobEvent, Progress, advance
+from lyftlearn.events import JobEvent, ObservedState, advance
 from lyftlearn.types import FailureReason, JobState, JobStatus
 from lyftlearn_sagemaker.backend import SageMakerBackend
 from lyftlearn_sagemaker.status import poller
@@ -32,7 +32,7 @@ class Follower:
     """One watch in a thread, and what it said."""
 
     def __init__(self, backend: SageMakerBackend) -> None:
-        self.following = Following()
+        self.following = WatchSet()
         self.events: list[JobEvent] = []
         self.error: Exception | None = None
         self._backend = backend
@@ -40,7 +40,7 @@ class Follower:
         self._thread.start()
 
     def state(self, job_id: str) -> JobState | None:
-        start: Progress | None = None
+        start: ObservedState | None = None
         progress = reduce(advance, [event for event in list(self.events) if event.job_id == job_id], start)
         return progress.state if progress else None
 

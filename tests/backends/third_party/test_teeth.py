@@ -13,13 +13,13 @@ from lyftlearn.backend import (
     Backend,
     BackendSettings,
     Capabilities,
-    Following,
     JobQuery,
     JobRecord,
     JobSpec,
     LogLine,
     LogQuery,
     Plan,
+    WatchSet,
 )
 from lyftlearn.errors import JobNotFound
 from lyftlearn.events import JobEvent
@@ -55,7 +55,7 @@ class Whole(Backend):
     def stop(self, job_id: str) -> None:
         self.inner.stop(job_id)
 
-    def watch(self, following: Following) -> Iterator[JobEvent]:
+    def watch(self, following: WatchSet) -> Iterator[JobEvent]:
         return map(self.told, self.inner.watch(following))
 
     def outputs(self, job_id: str) -> Mapping[str, str]:
@@ -158,7 +158,7 @@ class IgnoresLabels(Whole):
 
 
 class BreaksOnUnknownJobs(Whole):
-    def watch(self, following: Following) -> Iterator[JobEvent]:
+    def watch(self, following: WatchSet) -> Iterator[JobEvent]:
         for event in self.inner.watch(following):
             for job_id in following.ids:
                 self.inner.describe(job_id)

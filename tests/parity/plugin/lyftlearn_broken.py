@@ -11,13 +11,13 @@ from lyftlearn.backend import (
     Backend,
     BackendSettings,
     Capabilities,
-    Following,
     JobQuery,
     JobRecord,
     JobSpec,
     LogLine,
     LogQuery,
     Plan,
+    WatchSet,
 )
 from lyftlearn.errors import AccessDenied, QuotaExceeded
 from lyftlearn.events import JobEvent
@@ -55,7 +55,7 @@ class Whole(Backend):
     def stop(self, job_id: str) -> None:
         self.inner.stop(job_id)
 
-    def watch(self, following: Following) -> Iterator[JobEvent]:
+    def watch(self, following: WatchSet) -> Iterator[JobEvent]:
         return map(self.told, self.inner.watch(following))
 
     def outputs(self, job_id: str) -> Mapping[str, str]:
