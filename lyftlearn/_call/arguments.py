@@ -82,11 +82,11 @@ class Arguments:
         }
 
 
-def _resources_as_written(resources: Quantities) -> dict[str, Any]:
+def _resources_as_written(resources: ResourceRequest) -> dict[str, Any]:
     """Return fields that were left open as version 1.0.0 had them, whatever their default is by now."""
     defaults = checks.resources("resources", Resources(), [])
     written = dict(_FIRST_DEFAULTS)
-    for name in Quantities.__dataclass_fields__:
+    for name in ResourceRequest.__dataclass_fields__:
         value = getattr(resources, name)
         if value != getattr(defaults, name):
             written[name] = value if value != _FIRST_DEFAULTS.get(name, ...) else ["written", value]

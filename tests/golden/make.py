@@ -247,7 +247,7 @@ def keep_pickles(directory: Path, name: str, jobs: Mapping[str, Job]) -> None:
         things |= {f"error-{type(error).__name__}": error for error in errors(jobs)}
         things["resources"] = lyftlearn.Resources(cpu=2, gpu=1, gpu_type="A10G")
         things["record"] = job._record
-        things["progress"] = job._progress
+        things["progress"] = job._observed
         things["event"] = job._record.event
     for file, thing in things.items():
         (directory / f"{file}.pickle").write_bytes(pickle.dumps(thing, protocol=4))
@@ -343,7 +343,7 @@ def make_journal(target: Path, root: Path) -> None:
         ]
         for job in jobs:
             job.wait(f"{PATIENCE:.0f}s", check=False, progress=False)
-        client._opened().beside.drain()
+        client._session.beside.drain()
         until(lambda: settled(client))  # noqa: B023
     with sqlite3.connect(root / "home" / "journal.sqlite") as journal:
         journal.execute("VACUUM INTO ?", (str(target / "journal.sqlite"),))
