@@ -343,7 +343,7 @@ def make_journal(target: Path, root: Path) -> None:
         ]
         for job in jobs:
             job.wait(f"{PATIENCE:.0f}s", check=False, progress=False)
-        client._session.beside.drain()
+        client._session.recorder.drain()
         until(lambda: settled(client))  # noqa: B023
     with sqlite3.connect(root / "home" / "journal.sqlite") as journal:
         journal.execute("VACUUM INTO ?", (str(target / "journal.sqlite"),))

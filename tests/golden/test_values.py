@@ -183,7 +183,7 @@ class NextResources(lyftlearn.Resources):
 
 
 @dataclass(frozen=True, kw_only=True)
-class NextQuantities(backend.Quantities):
+class NextResourceRequest(backend.ResourceRequest):
     """The same, in numbers."""
 
     spot: bool | None = None
@@ -194,11 +194,11 @@ def digest_of_next_version(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> C
     """Return how a later version would digest a call with these resources."""
     resources = checks.resources
 
-    def checked(path: str, value: Any, faults: Any) -> NextQuantities:
-        return NextQuantities(**vars(resources(path, value, faults)), spot=getattr(value, "spot", None))
+    def checked(path: str, value: Any, faults: Any) -> NextResourceRequest:
+        return NextResourceRequest(**vars(resources(path, value, faults)), spot=getattr(value, "spot", None))
 
     monkeypatch.setattr(arguments, "Resources", NextResources)
-    monkeypatch.setattr(arguments, "Quantities", NextQuantities)
+    monkeypatch.setattr(arguments, "ResourceRequest", NextResourceRequest)
     monkeypatch.setattr(checks, "resources", checked)
     client = Client(config={"project": "golden", "home": str(tmp_path)})
 
