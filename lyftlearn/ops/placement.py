@@ -40,7 +40,7 @@ def placement(job: Job) -> Placement:
 
 def _backend(job: Job) -> str | None:
     try:
-        return job._connection().backend.name  # noqa: SLF001 - a friend of the handle
+        return job._shared_watch().backend.name  # noqa: SLF001 - a friend of the handle
     except LyftLearnError:  # a backend that is not installed here has a name only in the decision
         return None
 
