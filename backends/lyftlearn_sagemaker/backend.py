@@ -25,6 +25,7 @@ from lyftlearn.backend import (
     open_storage,
 )
 from lyftlearn.events import JobEvent
+from lyftlearn.types import JobStatus
 from lyftlearn_sagemaker.api.errors import AwsError, translated
 from lyftlearn_sagemaker.options import read_options
 from lyftlearn_sagemaker.status.tracked import RecentSubmissions
@@ -107,20 +108,25 @@ class SageMakerBackend(Backend):
             try:
                 self.aws.call("sagemaker", "stop_training_job", {"TrainingJobName": job_id})
             except AwsError as exc:
-                if exc.code != "ValidationException" or not self._finder.record(job_id).event.status.finished:
+                if exc.code != "ValidationException" or not self._is_ending(job_id):
                     raise
 
     @override
     def watch(self, following: WatchSet) -> Iterator[JobEvent]:
         from lyftlearn_sagemaker.status.poller import Poller  # noqa: PLC0415
-        from lyftlearn_sagemaker.status.watcher import Queue, watch_by_polling, watch_by_queue  # noqa: PLC0415
+        from lyftlearn_sagemaker.status.watcher import (  # noqa: PLC0415
+            SHARED_FOR,
+            Queue,
+            watch_by_polling,
+            watch_by_queue,
+        )
 
         with translated():
-            poller = Poller(self.aws, self._finder, self._recent, following)
             if self._options.events:
+                poller = Poller(self.aws, self._finder, self._recent, following, recent_age=SHARED_FOR / 2)
                 yield from watch_by_queue(poller, following, Queue(self.aws, self._options.events))
             else:
-                yield from watch_by_polling(poller, following)
+                yield from watch_by_polling(Poller(self.aws, self._finder, self._recent, following), following)
 
     @override
     def outputs(self, job_id: str) -> Mapping[str, str]:
@@ -163,6 +169,11 @@ class SageMakerBackend(Backend):
         from lyftlearn_sagemaker.submission.submitter import JobCreator  # noqa: PLC0415
 
         return JobCreator(self.aws, self._planner, lambda: self._storage, self._finder.record)
+
+    def _is_ending(self, job_id: str) -> bool:
+        """Whether a stop can be refused because it is not needed any more."""
+        status = self._finder.record(job_id).event.status
+        return status.finished or status is JobStatus.STOPPING
 
     def _end(self, job_id: str) -> JobEnd:
         from lyftlearn_sagemaker.logs import JobEnd  # noqa: PLC0415

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 _Finding: TypeAlias = tuple[Verdict, str]
 _SERVICE = "sagemaker.amazonaws.com"
 _ENDPOINTS = ("s3", "sagemaker.api", "logs", "ecr.api", "ecr.dkr", "sts")  # what a job in a VPC without NAT needs
+_OBJECT_ACTIONS = tuple(action for action in JOB_ACTIONS if action.startswith("s3:") and action != "s3:ListBucket")
 _QUOTA_PAGE = 100
 _LAST_JOBS = 100
 
@@ -94,7 +95,7 @@ class _Doctor:
         bucket, _, prefix = self._settings.storage_url.removeprefix("s3://").partition("/")
         resources = [f"arn:aws:s3:::{bucket}", f"arn:aws:s3:::{bucket}/{prefix}/*"]
         denied: list[str] = []
-        for actions, names in ((("s3:ListBucket",), resources[:1]), (("s3:GetObject", "s3:PutObject"), resources[1:])):
+        for actions, names in ((("s3:ListBucket",), resources[:1]), (_OBJECT_ACTIONS, resources[1:])):
             denied += self._denied(actions, names)
         denied += self._denied([action for action in JOB_ACTIONS if not action.startswith("s3:")], ["*"])
         if denied:

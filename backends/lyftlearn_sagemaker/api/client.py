@@ -31,6 +31,10 @@ class RetryBudget:
         return {Kind.THROTTLED: self.throttled, Kind.REFUSED: 0.0}.get(kind, self.unanswered)
 
 
+ONCE = RetryBudget(0, 0)
+"""For those who have something else to do in the meantime."""
+
+
 class AwsClient:
     """The clients of one backend, made when they are first needed. A child process makes its own."""
 
@@ -54,10 +58,10 @@ class AwsClient:
         region: str = self.client("sagemaker").meta.region_name
         return region
 
-    def call(self, service: str, operation: str, request: dict[str, Any]) -> Any:
-        """Send a request until it is answered or the budget is spent. Raises AwsError."""
+    def call(self, service: str, operation: str, request: dict[str, Any], *, budget: RetryBudget | None = None) -> Any:
+        """Send a request until it is answered or the budget is spent, by default the client's. Raises AwsError."""
         client = self.client(service)
-        attempts = _Attempts(self.retry_budget)
+        attempts = _Attempts(budget or self.retry_budget)
         while True:
             outcome = _send(client, operation, request)
             if outcome.error is None:

@@ -20,6 +20,7 @@ _DENIED = frozenset((
     "IncompleteSignatureException", "InvalidSignatureException", "RequestExpired", "NoCredentials",
 ))  # fmt: skip
 _MISSING = frozenset(("ResourceNotFound", "ResourceNotFoundException"))
+_MISCONFIGURED = frozenset(("NoRegion", "BadEndpoint"))
 _CONSTRAINT = re.compile(r"at '([A-Za-z0-9_.\[\]]+)' failed to satisfy constraint: ([^;\n]{1,300})")
 _QUOTA = re.compile(r"service limit '([^']+)'")
 
@@ -57,6 +58,11 @@ class AwsError(Exception):
         """Whether AWS says that there is no such thing."""
         absent = "Requested resource not found" in self.message or "does not exist" in self.message
         return self.code in _MISSING or (self.code == "ValidationException" and absent)
+
+    @property
+    def misconfigured(self) -> bool:
+        """Whether nothing can be sent before somebody changes the configuration of AWS."""
+        return self.code in _MISCONFIGURED
 
     @property
     def denied(self) -> bool:

@@ -6,6 +6,7 @@ JOB_ACTIONS = (
     "s3:GetObject",
     "s3:PutObject",
     "s3:ListBucket",
+    "s3:AbortMultipartUpload",
     "logs:CreateLogGroup",
     "logs:CreateLogStream",
     "logs:DescribeLogStreams",

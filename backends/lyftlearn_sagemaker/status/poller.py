@@ -12,13 +12,14 @@ import time
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from lyftlearn.backend import WatchSet
 from lyftlearn.errors import JobNotFound
 from lyftlearn.events import JobEvent
 from lyftlearn_sagemaker.status.events import has_ended
-from lyftlearn_sagemaker.status.tracked import CLOCKS, RecentSubmissions, TrackedJob
+from lyftlearn_sagemaker.status.tracked import CLOCKS, RECENT, RecentSubmissions, TrackedJob
 
 if TYPE_CHECKING:
     from lyftlearn_sagemaker.api.client import AwsClient
@@ -31,21 +32,31 @@ _OVERLAP = timedelta(seconds=10)  # changes that become visible late
 RECONCILE_EVERY = 300.0
 _DESCRIBED_SINGLY = 10  # unknown jobs that are described; more of them are looked for in the list first
 _PAGE = 100
+_MOST_PAGES = 3  # of changes, at two a second, before the few jobs that are followed are described instead
 
 
 class Poller:
     """The events of followed jobs, from lists."""
 
-    def __init__(self, aws: AwsClient, finder: Finder, accepted: RecentSubmissions, following: WatchSet) -> None:
+    def __init__(
+        self,
+        aws: AwsClient,
+        finder: Finder,
+        recent: RecentSubmissions,
+        following: WatchSet,
+        recent_age: timedelta = RECENT,
+    ) -> None:
         self._aws = aws
         self._finder = finder
-        self._recent = accepted
+        self._recent = recent
+        self._recent_age = recent_age
         self._following = following
         self._jobs: dict[str, TrackedJob] = {}
         self._known_ids: frozenset[str] = frozenset()
         self._horizon: datetime | None = None
         self._next_list = 0.0
         self._reconcile_at = time.monotonic() + RECONCILE_EVERY
+        self._crowded = False
         self.pause = LIST_PAUSE
 
     def poll(self) -> Iterator[JobEvent]:
@@ -65,7 +76,7 @@ class Poller:
             del self._jobs[gone]
         for job_id in ids - self._jobs.keys():
             self.pause = LIST_PAUSE
-            event = self._recent.event(job_id)
+            event = self._recent.event(job_id, self._recent_age)
             self._jobs[job_id] = job = TrackedJob(event)
             if event is not None:
                 self._look_back_to(job.certainly_before)
@@ -73,9 +84,9 @@ class Poller:
         yield from self._find_unknown([job_id for job_id in ids if self._jobs[job_id] == TrackedJob(None)])
 
     def report(self, event: JobEvent) -> Iterator[JobEvent]:
-        """Yield an event, if its job is followed and has not ended for this watch."""
+        """Yield an event, if it is news of a job that is followed and has not ended for this watch."""
         job = self._jobs.get(event.job_id)
-        if job is not None and not job.finished:
+        if job is not None and not job.finished and event != job.event:
             job.event = event
             yield event
 
@@ -84,7 +95,7 @@ class Poller:
         if time.monotonic() < self._reconcile_at:
             return
         self._reconcile_at = time.monotonic() + RECONCILE_EVERY * random.uniform(0.8, 1.2)  # noqa: S311 - jitter
-        unseen = {job_id for job_id, job in self._jobs.items() if not job.finished}
+        unseen = set(self._unfinished)
         if unseen:
             yield from self._read(self._not_older(), until=unseen)
         for job_id in unseen & self._following.ids:
@@ -120,10 +131,17 @@ class Poller:
             self._jobs[job_id] = TrackedJob(None, gone=True)
 
     def _changes(self) -> Iterator[JobEvent]:
-        if self.idle:
+        if self._crowded and len(self._unfinished) <= _DESCRIBED_SINGLY:
+            for job_id in self._unfinished:
+                yield from self._describe(job_id)
             return
-        since = {"LastModifiedTimeAfter": self._horizon} if self._horizon else {}
-        yield from self._read({**self._not_older(), **since}, move_horizon=True)
+        if self._unfinished:
+            since = {"LastModifiedTimeAfter": self._horizon} if self._horizon else {}
+            yield from self._read({**self._not_older(), **since}, of_changes=True)
+
+    @property
+    def _unfinished(self) -> frozenset[str]:
+        return frozenset(job_id for job_id, job in self._jobs.items() if not job.finished)
 
     def _not_older(self) -> dict[str, Any]:
         """Return the condition that bounds a list however the service applies its others: some only to cut pages."""
@@ -136,12 +154,18 @@ class Poller:
         conditions: dict[str, Any],
         *,
         until: set[str] | None = None,
-        move_horizon: bool = False,
+        of_changes: bool = False,
     ) -> Iterator[JobEvent]:
-        """Read a list to its end, or until all of `until` was seen and taken out; an empty page is not the end."""
+        """Read a list to its end, or until all of `until` was seen and taken out; an empty page is not the end.
+
+        of_changes: the list is of all that changed. Where that is much, because others' jobs change, it is given up:
+        the few that are followed here are described instead, which costs others nothing of the account's list rate.
+        """
         request = {"MaxResults": _PAGE, "SortBy": "CreationTime", "SortOrder": "Descending", **conditions}
         began: datetime | None = None
-        while not self._following.closed:
+        for number in count(1):
+            if self._following.closed:
+                return
             page = self._list(request)
             began = began or _server_time(page)
             for summary in page["TrainingJobSummaries"]:
@@ -150,8 +174,11 @@ class Poller:
                     until.discard(summary["TrainingJobName"])
             if not page.get("NextToken") or until == set():
                 break
+            if of_changes and number == _MOST_PAGES and len(self._unfinished) <= _DESCRIBED_SINGLY:
+                self._crowded = True
+                return
             request["NextToken"] = page["NextToken"]
-        if move_horizon and began is not None:
+        if of_changes and began is not None:
             self._horizon = began - _OVERLAP
 
     def _of_summary(self, summary: Mapping[str, Any]) -> Iterator[JobEvent]:

@@ -13,7 +13,7 @@ from lyftlearn.types import JobStatus
 from lyftlearn_sagemaker.status.events import RESTARTING, event_of_summary
 
 _MOST_REMEMBERED = 20_000
-_FRESH = timedelta(minutes=10)  # what happened since is a short list
+RECENT = timedelta(minutes=10)  # what happened since is a short list
 CLOCKS = timedelta(minutes=5)  # by which this machine's clock and AWS's may differ (signatures fail beyond)
 _RANK = {status: rank for rank, status in enumerate(JobStatus)}
 
@@ -30,10 +30,10 @@ class RecentSubmissions:
         while len(self._events) > _MOST_REMEMBERED:
             self._events.popitem(last=False)
 
-    def event(self, job_id: str) -> JobEvent | None:
-        """Return what is known of a job since it was accepted, if that is not long ago."""
+    def event(self, job_id: str, age: timedelta = RECENT) -> JobEvent | None:
+        """Return the event by which a job was accepted, if that is not longer ago than `age`."""
         event = self._events.get(job_id)
-        return event if event and datetime.now(UTC) - event.at < _FRESH else None
+        return event if event and datetime.now(UTC) - event.at < age else None
 
 
 @dataclass

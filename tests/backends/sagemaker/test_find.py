@@ -6,11 +6,12 @@ import boto3
 import pytest
 
 from lyftlearn.backend import JobQuery
-from lyftlearn.errors import JobNotFound
+from lyftlearn.errors import InvalidJob, JobNotFound
 from lyftlearn_sagemaker.status import finder
 from tests.backends.sagemaker.conftest import ROLE, Make
 from tests.backends.sagemaker.specs import spec
 from tests.doubles.sagemaker import Service
+from tests.doubles.sagemaker.faults import BROKEN_AFTER, LOST_AFTER, Fault, Refused
 
 
 @pytest.fixture(autouse=True)
@@ -75,3 +76,30 @@ def test_long_texts_are_kept_whole(make: Make, storage_url: str) -> None:
     backend.submit(backend.plan(job))
     found = make().describe(job.id)
     assert (found.decision, found.labels) == (job.decision, job.labels)
+
+
+@pytest.mark.parametrize("fault", [None, LOST_AFTER, BROKEN_AFTER], ids=["once", "lost", "broken"])
+def test_stopping_what_is_stopping(service: Service, make: Make, storage_url: str, fault: Fault | None) -> None:
+    """A stop that is repeated, by a person or after an answer that was lost, changes nothing and is no error."""
+    backend = make()
+    job = spec(storage_url)
+    backend.submit(backend.plan(job))
+    running = service.jobs.find(job.id)
+    assert running
+    running.status = "Stopping"
+    if fault:
+        service.faults.add("StopTrainingJob", fault)
+    backend.stop(job.id)
+    running.status = "InProgress"
+    running.finish()
+    backend.stop(job.id)
+
+
+def test_a_stop_that_is_refused_for_another_reason(service: Service, make: Make, storage_url: str) -> None:
+    """A job that goes on although it was to be stopped must not be reported as stopped."""
+    backend = make()
+    job = spec(storage_url)
+    backend.submit(backend.plan(job))
+    service.faults.add("StopTrainingJob", Fault(Refused("ValidationException", "not now"), before=True))
+    with pytest.raises(InvalidJob, match="not now"):
+        backend.stop(job.id)

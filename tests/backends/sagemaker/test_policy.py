@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from lyftlearn_sagemaker.api.permissions import JOB_ACTIONS
 from tests.backends.sagemaker import policy
 
 
@@ -21,3 +22,10 @@ def test_the_policy_is_minimal() -> None:
     assert statements["Role"]["Condition"] == {"StringEquals": {"iam:PassedToService": "sagemaker.amazonaws.com"}}
     verbs = [action.removeprefix("sagemaker:") for action in statements["Jobs"]["Action"]]
     assert verbs == ["AddTags", "CreateTrainingJob", "DescribeTrainingJob", "StopTrainingJob"]
+
+
+def test_jobs_may_do_what_their_runtime_does() -> None:
+    """Every call of the runtime's to S3, so the end of an upload that failed too, is in the role's actions."""
+    needed = policy.actions_of_runtime()
+    assert "s3:AbortMultipartUpload" in needed
+    assert needed - {"s3:DeleteObject"} <= set(JOB_ACTIONS), "see api/permissions.py"

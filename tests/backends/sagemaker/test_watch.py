@@ -7,22 +7,27 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import reduce
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from functools import partial, reduce
 from typing import Any
 
 import boto3
 import pytest
+from botocore.awsrequest import AWSResponse
+from botocore.compat import HTTPHeaders
 
 from lyftlearn.backend import WatchSet
 from lyftlearn.errors import AccessDenied
 from lyftlearn.events import JobEvent, ObservedState, advance
 from lyftlearn.types import FailureReason, JobState, JobStatus
+from lyftlearn_sagemaker.api import patience
 from lyftlearn_sagemaker.backend import SageMakerBackend
-from lyftlearn_sagemaker.status import poller
+from lyftlearn_sagemaker.status import poller, watcher
 from tests.backends.sagemaker.conftest import Make
 from tests.backends.sagemaker.specs import spec
 from tests.doubles.sagemaker import Service
-from tests.doubles.sagemaker.faults import BROKEN, DENIED, LOST, THROTTLED
+from tests.doubles.sagemaker.faults import BROKEN, DENIED, LOST, REFUSALS, THROTTLED, Fault
 
 LIST, DESCRIBE = "ListTrainingJobs", "DescribeTrainingJob"
 PATIENCE = 60.0
@@ -192,14 +197,49 @@ def test_faults_are_ridden_out(service: Service, make: Make, storage_url: str, f
         follower.until(lambda: follower.ended(job_id))
 
 
-def test_no_permission_is_told(service: Service, make: Make, storage_url: str) -> None:
+def test_no_permission_is_told(service: Service, make: Make, storage_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Waiting for ever for what is forbidden helps nobody."""
+    monkeypatch.setattr(patience, "REFUSED_FOR", 0.5)
     backend = make()
     (job_id,) = _submit(backend, storage_url)
-    service.faults.add(LIST, DENIED, 10)
+    service.faults.add(LIST, DENIED, 1000)
     with following(backend, job_id) as follower:
         follower.until(lambda: follower.error)
     assert isinstance(follower.error, AccessDenied)
+
+
+@pytest.mark.parametrize("name", ["denied", "expired", "signature", "unknown token", "opt-in"])
+def test_what_was_granted_before_may_be_refused_for_a_while(
+    service: Service, make: Make, storage_url: str, name: str
+) -> None:
+    """A token is renewed, a policy is changed: whoever waits for a job of hours must not lose it to that."""
+    backend = make()
+    (job_id,) = _submit(backend, storage_url)
+    with following(backend, job_id) as follower:
+        follower.until(lambda: _is(follower, job_id, JobStatus.RUNNING))
+        service.faults.add(LIST, Fault(REFUSALS[name], before=True), 3)
+        service.faults.add(DESCRIBE, Fault(REFUSALS[name], before=True), 3)
+        _job(service, job_id).finish()
+        follower.until(lambda: follower.ended(job_id))
+        assert follower.error is None
+
+
+def test_others_jobs_that_change_much(
+    service: Service, make: Make, storage_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The account's list rate is everybody's: few jobs among many that change are described, and lists stay short."""
+    monkeypatch.setattr(poller, "_PAGE", 2)
+    backend = make()
+    others = _submit(backend, storage_url, 30)
+    (job_id,) = _submit(backend, storage_url)
+    with following(make(), job_id) as follower:
+        follower.until(lambda: service.count(DESCRIBE) >= 4)
+        for other in others:
+            _job(service, other).finish()
+        lists = service.count(LIST)
+        _job(service, job_id).finish()
+        follower.until(lambda: follower.ended(job_id))
+        assert service.count(LIST) == lists <= 4
 
 
 def test_a_job_that_is_deleted_meanwhile(service: Service, make: Make, storage_url: str) -> None:
@@ -256,10 +296,11 @@ def test_what_a_list_missed_is_reconciled(
 
 
 @pytest.fixture
-def queue(service: Service, aws: str) -> str:
+def queue(service: Service, aws: str, monkeypatch: pytest.MonkeyPatch) -> str:
     """A queue that EventBridge fills, as docs/how-to/sagemaker.md sets it up."""
     service.conduct.publish = True
     sqs, events = boto3.client("sqs"), boto3.client("events")
+    monkeypatch.setattr(watcher, "HIDDEN_FOR", 1)
     url: str = sqs.create_queue(QueueName=f"jobs-{time.monotonic_ns()}", Attributes={"VisibilityTimeout": "1"})[
         "QueueUrl"
     ]
@@ -330,6 +371,79 @@ def test_messages_for_others_stay(service: Service, make: Make, storage_url: str
         follower.until(lambda: follower.ended(first))
         another.until(lambda: another.ended(second))
     assert service.count(LIST) == 0
+
+
+def test_two_followers_of_one_job(service: Service, make: Make, storage_url: str, queue: str) -> None:
+    """SQS gives a message to one reader: what one process has read must reach the other, too."""
+    one, other = make(events=queue), make(events=queue)
+    (job_id,) = _submit(one, storage_url)
+    with following(one, job_id) as follower, following(other, job_id) as another:
+        for each in (follower, another):
+            each.until(partial(_is, each, job_id, JobStatus.RUNNING))
+        _job(service, job_id).finish()
+        for each in (follower, another):
+            each.until(partial(each.ended, job_id))
+    assert service.count(LIST) == 0
+    assert service.count(DESCRIBE) <= 1  # the other's first look at a job that it did not submit
+
+
+def test_a_late_follower(service: Service, make: Make, storage_url: str, queue: str) -> None:
+    """What a process remembers of its submission is true for as long as messages are kept, and no longer."""
+    backend = make(events=queue)
+    (job_id,) = _submit(backend, storage_url)
+    _job(service, job_id).finish()
+    boto3.client("sqs").purge_queue(QueueUrl=queue)
+    remembered = backend._recent._events
+    remembered[job_id] = replace(remembered[job_id], at=datetime.now(UTC) - timedelta(minutes=3))
+    with following(backend, job_id) as follower:
+        follower.until(lambda: follower.ended(job_id))
+    assert (service.count(LIST), service.count(DESCRIBE)) == (0, 1)
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        lambda url: f"{url}-that-is-not-there",
+        lambda url: "nonsense",
+        lambda url: url.replace("http://", "ftp://"),
+        lambda url: "https://sqs.us-east-1.amazonaws.com.invalid/123456789012/jobs",
+    ],
+    ids=["no queue", "no URL", "no HTTP", "no host"],
+)
+def test_a_queue_in_trouble(
+    service: Service, make: Make, storage_url: str, queue: str, trouble: Callable[[str], str]
+) -> None:
+    """The poller stands beside it: whatever is wrong with the queue makes following slower, and ends nothing."""
+    backend = make(events=trouble(queue))
+    (job_id,) = _submit(backend, storage_url)
+    with following(backend, job_id) as follower:
+        follower.until(lambda: _is(follower, job_id, JobStatus.RUNNING))
+        _job(service, job_id).finish()
+        follower.until(lambda: follower.ended(job_id))
+        assert follower.error is None
+
+
+@pytest.mark.parametrize("error", ["AccessDenied", "KMS.AccessDeniedException", "OverLimit", "InternalError"])
+def test_a_queue_that_answers_with_errors(
+    service: Service, make: Make, storage_url: str, queue: str, error: str
+) -> None:
+    """A policy of the queue, or of its key, that somebody changes must not end the waits of everybody."""
+    backend = make(events=queue)
+
+    def refuse(**_: Any) -> Any:
+        return AWSResponse(queue, 403, HTTPHeaders(), _Body(json.dumps({"__type": error}).encode()))
+
+    backend.aws.client("sqs").meta.events.register("before-send.sqs.ReceiveMessage", refuse)
+    (job_id,) = _submit(backend, storage_url)
+    with following(backend, job_id) as follower:
+        _job(service, job_id).finish()
+        follower.until(lambda: follower.ended(job_id))
+        assert follower.error is None
+
+
+class _Body(bytes):
+    def stream(self) -> Iterator[bytes]:
+        yield bytes(self)
 
 
 def test_messages_about_something_else(make: Make, storage_url: str, service: Service, queue: str) -> None:

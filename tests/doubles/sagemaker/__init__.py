@@ -27,7 +27,8 @@ class Conduct:
 
     containers: whether jobs run for real; else they stay in Training until `Jobs.finish`. step: seconds that each
     secondary status takes. grace: between SIGTERM and SIGKILL. log_delay: seconds by which log lines come late.
-    roles: the roles that exist, None for any. quotas: instance type to how many may run.
+    roles: the roles that exist, None for any. quotas: instance type to how many may run. stops_twice: whether a stop of
+    a job that is stopping is accepted; no source says what AWS does.
     """
 
     containers: bool = True
@@ -41,6 +42,7 @@ class Conduct:
     roles: frozenset[str] | None = None
     quotas: dict[str, int] = field(default_factory=dict)
     lists_per_second: float | None = None
+    stops_twice: bool = False
 
 
 class _Server(ThreadingHTTPServer):

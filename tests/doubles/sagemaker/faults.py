@@ -22,6 +22,20 @@ class Dropped(Exception):
     """The connection is closed without an answer."""
 
 
+class Raw(Exception):
+    """Bytes that come instead of AWS's answer; then the connection is closed."""
+
+    def __init__(self, answer: bytes) -> None:
+        super().__init__(answer[:40])
+        self.answer = answer
+
+
+def page(status: int, text: str = "<html><body>gateway</body></html>", kind: str = "text/html") -> Raw:
+    """Return the page that a proxy, a load balancer or a captive portal answers with."""
+    head = f"HTTP/1.1 {status} Page\r\nContent-Type: {kind}\r\nContent-Length: {len(text)}\r\nConnection: close\r\n\r\n"
+    return Raw(f"{head}{text}".encode())
+
+
 @dataclass(frozen=True)
 class Fault:
     """before: happens instead of the operation; else after it, when it has taken effect."""
@@ -35,6 +49,40 @@ BROKEN = Fault(Refused("InternalFailure", "An internal error has occurred", 500)
 BROKEN_AFTER = Fault(Refused("InternalFailure", "An internal error has occurred", 500), before=False)
 LOST = Fault(Dropped(), before=True)
 LOST_AFTER = Fault(Dropped(), before=False)
+EXPIRED = Refused("ExpiredTokenException", "The security token included in the request is expired")
+AFTERWARDS = {
+    "dropped": Dropped(),
+    "500": BROKEN.error,
+    "408": Refused("RequestTimeoutException", "the request took too long", 408),
+    "page 403": page(403),
+    "page 404": page(404),
+    "page 502": page(502),
+    "plain 400": page(400, "Bad Request", "text/plain"),
+    "empty 403": page(403, ""),
+    "json of a proxy": page(407, '{"error": "proxy authentication required"}', "application/json"),
+    "portal": page(200, "<html>please log in</html>"),
+    "empty": page(200, ""),
+    "cut": Raw(b'HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n{"TrainingJobArn": "arn:aws'),
+    "garbage": Raw(b"\x15\x03\x01\x00\x02\x02\x46 no HTTP\r\n\r\n"),
+    "no headers": Raw(b"HTTP/1.1 200 OK\r\n"),
+}
+"""Answers that leave the request's fate open, whether AWS carried it out or not."""
+REFUSALS = {
+    "denied": Refused("AccessDeniedException", "User: arn:aws:iam::123456789012:user/x is not authorized"),
+    "expired": EXPIRED,
+    "signature": Refused("InvalidSignatureException", "Signature expired", 403),
+    "unknown token": Refused("UnrecognizedClientException", "The security token is invalid"),
+    "opt-in": Refused("OptInRequired", "not subscribed", 403),
+    "validation": Refused("ValidationException", "1 validation error detected"),
+    "missing": Refused("ResourceNotFound", "no such thing", 404),
+    "not found": Refused("ValidationException", "Requested resource not found."),
+    "quota": Refused("ResourceLimitExceeded", "The account-level service limit 'x' is 0 Instances"),
+    "role": Refused("ValidationException", "Could not assume role x"),
+    "conflict": Refused("ConflictException", "busy", 409),
+    "unknown": Refused("UnknownOperationException", "", 404),
+    "serialization": Refused("SerializationException", ""),
+}
+"""Answers of AWS that are refusals, where they come first."""
 DENIED = Fault(
     Refused("AccessDeniedException", "User: arn:aws:iam::123456789012:user/x is not authorized"), before=True
 )

@@ -62,7 +62,8 @@ class Operations:
 
     def _StopTrainingJob(self, request: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
         job = self._job(request)
-        if not job.stop():
+        stopping = job.status == "Stopping" and not self._conduct.stops_twice
+        if stopping or not job.stop():
             raise Refused(
                 "ValidationException", f"The request was rejected because the training job is in status {job.status}."
             )

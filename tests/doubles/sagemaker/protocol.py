@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import socket
 import uuid
 from http.server import BaseHTTPRequestHandler
 from typing import Any
 
-from .faults import Dropped, Faults, Refused
+from .faults import Dropped, Faults, Raw, Refused
 from .operations import Operations
 
 
@@ -25,9 +26,16 @@ def handler(operations: Operations, faults: Faults) -> type[BaseHTTPRequestHandl
                 self._answer(200, _served(operations, faults, operation, body))
             except Refused as error:
                 self._answer(error.status, {"__type": error.code, "message": str(error)})
+            except Raw as raw:
+                self.wfile.write(raw.answer)
+                self._hang_up()
             except Dropped:
-                self.close_connection = True
-                self.connection.close()
+                self._hang_up()
+
+        def _hang_up(self) -> None:
+            self.close_connection = True
+            self.wfile.flush()
+            self.connection.shutdown(socket.SHUT_RDWR)
 
         def _answer(self, status: int, answer: dict[str, Any]) -> None:
             content = json.dumps(answer).encode()

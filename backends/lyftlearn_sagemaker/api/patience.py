@@ -1,0 +1,35 @@
+"""How long somebody who follows jobs bears it that AWS refuses or is away.
+
+What was granted before may be refused for a while: a token is renewed, a policy is being changed. Whoever waits for a
+job of hours must not lose it to that.
+"""
+
+from __future__ import annotations
+
+import time
+
+from lyftlearn_sagemaker.api.errors import AwsError, Kind
+
+REFUSED_FOR = 120.0
+"""Seconds of nothing but refusals after which a refusal is final."""
+
+
+class Patience:
+    """Whether to go on after an error. Silences and throttling are always borne."""
+
+    def __init__(self) -> None:
+        self._refused_since: float | None = None
+
+    def restore(self) -> None:
+        """Start anew: AWS has answered."""
+        self._refused_since = None
+
+    def bears(self, error: AwsError) -> bool:
+        """Return whether `error` may pass."""
+        if error.misconfigured:
+            return False
+        if error.kind is not Kind.REFUSED and not error.denied:
+            return True
+        now = time.monotonic()
+        self._refused_since = self._refused_since or now
+        return now - self._refused_since < REFUSED_FOR
