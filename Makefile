@@ -1,13 +1,14 @@
 # make demo    trains three real models through the API, prints a table, and moves one of them by a flag
 # make test    everything a change must pass; make test-all adds what is slow
 # make parity  puts every backend under the instrument, and writes docs/reference/parity.md; BACKENDS=a,b and WORKERS narrow it
+# make playground  starts a test cluster and a test service to try kubernetes and sagemaker with
 # make docs    builds the documentation's site in build/docs
 # make bench   measures, side by side with others, and writes benchmarks/results/
 PYTHON ?= python3
 BIN := .venv/bin
 WORKERS ?= 4
 
-.PHONY: bubblewrap parity release-check test test-all test-cluster test-sagemaker test-sdk lint types contracts api wheel docs docs-api requirements demo bench clean
+.PHONY: bubblewrap parity release-check playground test test-all test-cluster test-sagemaker test-sdk lint types contracts api wheel docs docs-api requirements demo bench clean
 
 test: bubblewrap .venv/ready lint types contracts api
 	$(BIN)/python -m pytest -q -n $(WORKERS) -m "not slow"
@@ -67,6 +68,9 @@ parity: bubblewrap .venv/ready
 # What a release needs beside `make test`: docs/reference/parity.md speaks of this very code. A branch need not run it.
 release-check: .venv/ready
 	$(BIN)/python -m tests.parity.matrix --check
+
+playground: bubblewrap .venv/ready
+	$(BIN)/python -m tests.doubles.playground
 
 demo: .demo/ready
 	.demo/bin/python examples/eta/submit.py --results .demo/results
