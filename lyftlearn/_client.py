@@ -278,7 +278,7 @@ class Client:
         session = self._session
         arguments = session.check(JobKind(function), given)
         decision = session.decide(arguments, backend)
-        return session.builder.build(arguments, decision, session.registry.get(decision.backend))
+        return session.builder.build(session.builder.read(arguments), decision)
 
     def _submit(self, kind: JobKind, given: Mapping[str, Any]) -> Job:
         session = self._session

@@ -161,18 +161,21 @@ class Journal:
                 with suppress(IntegrityError):
                     self._write(entry)
 
-    def take_slot(self, job_id: str, at_most: int) -> bool:
-        """Take one of `at_most` slots, which it holds until its outcome is written. Return whether one was free.
+    def record_in_slot(self, entry: SubmissionRow, at_most: int) -> bool:
+        """Record a job together with one of `at_most` slots, which it holds until its outcome is written.
 
-        A slot is a primary key, so whatever the number of processes, no more than `at_most` jobs ever hold one.
+        Return whether a slot was free. It is a primary key, so whatever the number of processes, no more than `at_most`
+        jobs ever hold one. Both are written in one transaction, so no slot is held by a job that nobody can ask about;
+        one that an earlier version left so is free.
         """
         with self._connected() as connection:
-            connection.execute(slots.delete().where(slots.c.job_id.in_(sa.select(outcomes.c.job_id))))
-            held = list(connection.execute(sa.select(slots)))
-        if any(row.job_id == job_id for row in held):
+            ended, known = sa.select(outcomes.c.job_id), sa.select(submissions.c.job_id)
+            connection.execute(slots.delete().where(slots.c.job_id.in_(ended) | slots.c.job_id.not_in(known)))
+            held = {row.slot: row.job_id for row in connection.execute(sa.select(slots))}
+        if entry.job_id in held.values():
             return True
-        free = [slot for slot in range(at_most) if slot not in {row.slot for row in held}]
-        return len(held) < at_most and any(self._claim(slot, job_id) for slot in free)
+        free = [slot for slot in range(at_most) if slot not in held]
+        return len(held) < at_most and any(self._write_in_slot(entry, slot) for slot in free)
 
     def select(self, statement: sa.Select[*tuple[Any, ...]]) -> list[Mapping[str, Any]]:
         """Return the rows of a query over this module's tables."""
@@ -187,10 +190,11 @@ class Journal:
                 if not known:
                     connection.execute(table.insert().values(**asdict(entry)))
 
-    def _claim(self, slot: int, job_id: str) -> bool:
+    def _write_in_slot(self, entry: SubmissionRow, slot: int) -> bool:
         try:
             with self._connected() as connection:
-                connection.execute(slots.insert().values(slot=slot, job_id=job_id))
+                connection.execute(slots.insert().values(slot=slot, job_id=entry.job_id))
+                connection.execute(submissions.insert().values(**asdict(entry)))
         except IntegrityError:
             return False
         return True

@@ -5,8 +5,8 @@ All of it in the background. Nothing here can fail, delay or change the submissi
 
 from __future__ import annotations
 
+import hashlib
 import json
-import random
 import threading
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING, Any
 from lyftlearn._contract import ids
 from lyftlearn._migration.background import Background
 from lyftlearn._submission.preparation import SubmissionBuilder
+from lyftlearn.backend import JobRecord
 from lyftlearn.errors import DEFINITE_REFUSALS, InvalidJob, LyftLearnError
 from lyftlearn.rollout.stage import Stage
 
 if TYPE_CHECKING:
     from lyftlearn._migration.journal import Journal, RehearsalRow, SubmissionRow
-    from lyftlearn._submission.preparation import Submission
+    from lyftlearn._submission.preparation import Content, Submission
     from lyftlearn._submission.submitter import AcceptedJob, JobSubmitter
     from lyftlearn.rollout import Decision
 
@@ -58,30 +59,32 @@ class MigrationRecorder:
             return self._opened
 
     def _follow_up(self, accepted: AcceptedJob) -> None:
-        """Go by the decision that the job carries: a keyed call may have found it long after another call made it."""
-        job_id, submission = accepted.record.id, accepted.submission
-        carried = _carried(accepted.record.decision)
-        here = self._backend_of(job_id) or submission.plan.backend
-        self.journal().record(_submitted(job_id, submission, carried, here))
+        """Go by the decision that the job carries: a keyed call may have found it long after another call made it.
+
+        Only the call that sent the job starts its shadow: whoever repeats it adds nothing that costs.
+        """
+        job = accepted.record
+        carried = _carried(job.decision)
+        here = self._backend_of(job.id) or accepted.decision.backend
+        self.journal().record(_submitted(job, accepted.decision, carried, here))
         if carried.get("stage") in (Stage.REHEARSE, Stage.SHADOW):
-            other = replace(submission.decision, backend=str(self._config.migration_to), other=here)
-            rehearsed, there = self._rehearsed(job_id, submission, other)
+            other = replace(accepted.decision, backend=str(self._config.migration_to), other=here)
+            rehearsed, there = self._rehearsed(job.id, accepted.content, other)
             self.journal().record(rehearsed)
-            if carried["stage"] == Stage.SHADOW and there is not None and self._is_shadow_eligible(submission):
-                self._shadow(job_id, submission, there)
+            shadowed = carried["stage"] == Stage.SHADOW and accepted.new and self._is_shadow_eligible(job)
+            if shadowed and there is not None:
+                self._shadow(job, there)
 
     def _backend_of(self, job_id: str) -> str | None:
         parsed = ids.parse(job_id)
         return self._builder.registry.with_letter(parsed.letter) if parsed else None
 
-    def _rehearsed(
-        self, job_id: str, submission: Submission, decision: Decision
-    ) -> tuple[RehearsalRow, Submission | None]:
+    def _rehearsed(self, job_id: str, content: Content, decision: Decision) -> tuple[RehearsalRow, Submission | None]:
         """Return what stands against the job on the other backend, and how it would be sent there if nothing does."""
         from lyftlearn._migration.journal import RehearsalRow  # noqa: PLC0415
 
         try:
-            there = self._builder.build_valid(submission.arguments, decision)
+            there = self._builder.build_valid(content, decision)
         except InvalidJob as refusal:
             return RehearsalRow(job_id=job_id, backend=decision.backend, faults=refusal.faults), None
         except Exception as exc:  # noqa: BLE001 - a backend that breaks over a job is what a rehearsal is to find
@@ -89,35 +92,34 @@ class MigrationRecorder:
             return RehearsalRow(job_id=job_id, backend=decision.backend, faults=faults), None
         return RehearsalRow(job_id=job_id, backend=decision.backend, faults=[]), there
 
-    def _is_shadow_eligible(self, submission: Submission) -> bool:
+    def _is_shadow_eligible(self, job: JobRecord) -> bool:
         shadow = self._config.shadow
-        declared = submission.spec.name in shadow.models or shadow.labels.items() & submission.spec.labels.items()
-        return bool(declared) and random.random() < shadow.share  # noqa: S311
+        declared = job.name in shadow.models or shadow.labels.items() & job.labels.items()
+        return bool(declared) and _lot(job.id) < shadow.share
 
-    def _shadow(self, job_id: str, submission: Submission, there: Submission) -> None:
+    def _shadow(self, job: JobRecord, there: Submission) -> None:
         """Send the shadow, under an id that follows from the job's, so that whoever repeats this finds the first.
 
-        It is journalled before it is sent: a shadow that nobody knows of would be neither counted nor compared.
+        It is journalled before it is sent, together with its slot: a shadow that nobody knows of would be neither
+        counted nor compared, and its slot would never be free again.
         """
         from lyftlearn._migration import reconcile  # noqa: PLC0415 - brings SQLAlchemy
 
-        if there.spec.source != submission.spec.source:
-            return  # the code has changed since: it would be another job
-        decision = replace(there.decision, reason=f"shadow of {job_id}")
-        shadow_id = _shadow_id(job_id, there, self._builder.registry.letter(decision.backend))
+        decision = replace(there.decision, reason=f"shadow of {job.id}")
+        shadow_id = _shadow_id(job.id, there, self._builder.registry.letter(decision.backend))
+        shadow = self._shadow_submission(job.id, shadow_id, there, decision)
+        record = JobRecord.of(shadow.spec, datetime.now(UTC))
+        row = _submitted(record, decision, json.loads(decision.as_json()), decision.backend, shadow_of=job.id)
         reconcile.reconcile_outcomes(self.journal(), self._builder.registry, only_shadows=True)
-        if not self.journal().take_slot(shadow_id, self._config.shadow.at_most):
+        if not self.journal().record_in_slot(row, self._config.shadow.at_most):
             return
-        shadow = self._shadow_submission(job_id, shadow_id, there, decision)
-        carried = json.loads(decision.as_json())
-        self.journal().record(_submitted(shadow_id, shadow, carried, decision.backend, shadow_of=job_id))
         try:
             if shadow.plan.faults:
                 raise InvalidJob(shadow.plan.faults)
             self._submitter.send(shadow)
         except DEFINITE_REFUSALS as refusal:
             self.journal().record(reconcile.refused(shadow_id))
-            raise LyftLearnError(f"the shadow of {job_id} was refused: {refusal}") from refusal
+            raise LyftLearnError(f"the shadow of {job.id} was refused: {refusal}") from refusal
 
     def _shadow_submission(self, job_id: str, shadow_id: str, there: Submission, decision: Decision) -> Submission:
         spec = replace(
@@ -130,7 +132,12 @@ class MigrationRecorder:
             shadow_of=job_id,
         )
         plan = self._builder.registry.get(decision.backend).plan(spec)
-        return replace(there, decision=decision, spec=spec, plan=plan, scope=None)
+        return replace(there, decision=decision, spec=spec, plan=plan)
+
+
+def _lot(job_id: str) -> float:
+    """Return a number from 0 to 1, the same for a job whoever asks and however often."""
+    return int.from_bytes(hashlib.sha256(f"shadow of {job_id}".encode()).digest()[:8], "big") / 2**64
 
 
 def _carried(decision: str) -> dict[str, Any]:
@@ -146,19 +153,19 @@ def _shadow_id(job_id: str, there: Submission, letter: str) -> str:
 
 
 def _submitted(
-    job_id: str, submission: Submission, carried: dict[str, Any], backend: str, shadow_of: str | None = None
+    job: JobRecord, decision: Decision, carried: dict[str, Any], backend: str, shadow_of: str | None = None
 ) -> SubmissionRow:
     from lyftlearn._migration.journal import SubmissionRow  # noqa: PLC0415
 
-    attributes = submission.decision.attributes
+    attributes = decision.attributes
     return SubmissionRow(
-        job_id=job_id,
+        job_id=job.id,
         at=datetime.now(UTC),
         repository=str(attributes.get("repository") or attributes.get("project") or "unknown"),
-        model=submission.spec.name,
-        kind=str(submission.spec.kind),
+        model=job.name,
+        kind=str(job.kind),
         stage=carried.get("stage"),
-        source=str(carried.get("source") or submission.decision.source),
+        source=str(carried.get("source") or decision.source),
         backend=backend,
         fell_back=bool(carried.get("fell_back")),
         shadow_of=shadow_of,

@@ -20,8 +20,9 @@ Every arrow is one conditional write, so every caller sees the same order. The r
   twice under one id is harmless, because a backend's `submit` settles repetition by id and digest.
 - A caller that was definitely refused may `move` the claim only if it is the one try left. Another try may have been
   accepted there a moment ago, or may be about to be; then the claim stays, and the refusal goes to the user.
-- A caller that dies, or gets no answer, leaves its try behind. That claim never moves again: later callers repeat the
-  same job on the same backend, until it is accepted.
+- A caller that dies, or gets no answer, leaves its try behind. The claim stays where it is: later callers repeat the
+  same job on the same backend, until it is accepted. A try that is older than any create can last is *stale*: where the
+  job is not there, its caller is dead, and a refused caller may leave it out of account (`dead`).
 - An accepted claim never changes. Its callers get a handle and send nothing, also when the job has long been deleted.
 - An *intended* claim that nobody could settle may be older than the backend keeps finished jobs. Its job may have run
   and be gone, so it counts as accepted: `Standing.settled`. A handle that finds no job is better than a second run.
@@ -35,7 +36,7 @@ import json
 import os
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import Any, Literal, TypeAlias
@@ -45,9 +46,15 @@ from lyftlearn.errors import BackendUnavailable, LyftLearnError
 
 Scope: TypeAlias = tuple[str, str, str, str]
 """Project, function (`train`, ...), name, key."""
+Tries: TypeAlias = frozenset[str]
+"""Names of tries."""
 
 _FORMAT = 1
 _RACES = 1000  # lost in a row; each means that another caller got on
+LONGEST_CREATE = timedelta(minutes=15)  # from a try's claim to the last moment at which its create is sent
+_LARGEST = 1 << 20  # bytes: a claim with a thousand tries has less than a tenth of that
+_ID = re.compile(r"[a-z][a-z0-9-]{0,62}")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 
 
 @dataclass(frozen=True)
@@ -65,13 +72,16 @@ class Standing:
     """The claim that stands, and the caller's part in it.
 
     mine: this caller made the claim, so nobody sent its job before. attempt: names this caller's try; None where it
-    must send nothing. age: since the claim was first made for this backend, by the clock of the store.
+    must send nothing. age: since the claim was first made for this backend, by the clock of the store. others: the open
+    tries of other callers. stale: those of them that are older than any create can last.
     """
 
     claim: Claim
     mine: bool
     attempt: str | None
     age: timedelta
+    others: Tries = frozenset()
+    stale: Tries = frozenset()
 
     def settled(self, retention: timedelta | None) -> bool:
         """Whether the job was accepted, or must be taken to have been: then nothing is sent any more.
@@ -84,11 +94,24 @@ class Standing:
 
 @dataclass(frozen=True)
 class _Record:
-    """A claim as it is stored. since: when it was made for this backend; None until it is read back."""
+    """A claim as it is stored. since: when it was made for this backend; None until it is read back.
+
+    opened: when each try was made, as far as it has been read back since; a try without a moment is new.
+    """
 
     claim: Claim
     tries: tuple[str, ...]
     since: datetime | None
+    opened: Mapping[str, datetime] = field(default_factory=dict)
+
+    def standing(self, attempt: str | None, now: datetime | None, *, mine: bool) -> Standing:
+        """Return what this record means to the caller of `attempt`. now: by the clock of the store."""
+        others = frozenset(self.tries) - {attempt}
+        since = now and (self.since or now)
+        stale = [one for one in others if now is not None and now - self.opened.get(one, now) > LONGEST_CREATE]
+        age = now - since if now and since else timedelta()
+        open_try = attempt if attempt in self.tries else None
+        return Standing(self.claim, mine, open_try, age, others, frozenset(stale))
 
 
 def claim_key(scope: Scope) -> str:
@@ -112,12 +135,11 @@ def take(storage: Storage, scope: Scope, claim: Claim) -> Standing:
     key = claim_key(scope)
     for _ in range(_RACES):
         if storage.create(key, _encode(first)):
-            return Standing(claim, mine=True, attempt=attempt, age=timedelta())
-        changed = _change(storage, scope, lambda record: _joined(record, first))
+            return first.standing(attempt, None, mine=True)
+        changed = _change(storage, scope, lambda record, _: _joined(record, first))
         if changed is not None:
-            found, age = changed
-            joined = attempt in found.tries
-            return Standing(found.claim, joined and found.tries == (attempt,), attempt if joined else None, age)
+            record, now = changed
+            return record.standing(attempt, now, mine=record.tries == (attempt,))
     raise _too_busy(key)
 
 
@@ -126,27 +148,34 @@ def accept(storage: Storage, scope: Scope, standing: Standing) -> Standing:
 
     If this is never reached, the next caller sends the job again under the same id and finds it there.
     """
-    return _after(storage, scope, standing, lambda record: _accepted(record, standing.claim))
+    return _after(storage, scope, standing, lambda record, _: _accepted(record, standing.claim))
 
 
-def move(storage: Storage, scope: Scope, standing: Standing, backend: str, job_id: str) -> Standing | None:
+def renew(storage: Storage, scope: Scope, standing: Standing) -> Standing:
+    """Make this caller's try young again, for one that has prepared for long; `attempt` is None if it was closed."""
+    return _after(storage, scope, standing, lambda record, now: _renewed(record, standing, now))
+
+
+def move(
+    storage: Storage, scope: Scope, standing: Standing, backend: str, job_id: str, *, dead: Tries = frozenset()
+) -> Standing | None:
     """Give the key to a job on another backend, after a definite refusal by the first.
 
     Return None if another caller's try is still open there, or the claim has changed: nobody can know, so nothing may
     be sent elsewhere. The caller's own try is withdrawn then, and `take` tells what stands now. Only for a caller whose
-    every request was answered.
+    every request was answered. dead: stale tries of a job that is not there.
     """
     target = replace(standing.claim, backend=backend, id=job_id)
-    moved = _after(storage, scope, standing, lambda record: _moved(record, standing, target))
+    moved = _after(storage, scope, standing, lambda record, _: _moved(_buried(record, dead), standing, target))
     return replace(moved, mine=True) if moved.attempt and moved.claim == target else None
 
 
-def withdraw(storage: Storage, scope: Scope, standing: Standing) -> Standing:
+def withdraw(storage: Storage, scope: Scope, standing: Standing, *, dead: Tries = frozenset()) -> Standing:
     """Record that this caller's try was definitely refused. With no try left, the key is free for the next caller.
 
-    Only for a caller whose every request was answered.
+    Only for a caller whose every request was answered. dead: stale tries of a job that is not there.
     """
-    return _after(storage, scope, standing, lambda record: _withdrawn(record, standing))
+    return _after(storage, scope, standing, lambda record, _: _withdrawn(_buried(record, dead), standing))
 
 
 def _joined(record: _Record, newcomer: _Record) -> _Record:
@@ -177,28 +206,41 @@ def _withdrawn(record: _Record, standing: Standing) -> _Record:
     return replace(record, tries=tuple(one for one in record.tries if one != standing.attempt))
 
 
-def _after(storage: Storage, scope: Scope, standing: Standing, step: Callable[[_Record], _Record]) -> Standing:
+def _buried(record: _Record, dead: Tries) -> _Record:
+    return replace(record, tries=tuple(one for one in record.tries if one not in dead))
+
+
+def _renewed(record: _Record, standing: Standing, now: datetime) -> _Record:
+    if record.claim != standing.claim or standing.attempt not in record.tries:
+        return record
+    return replace(record, opened={**record.opened, str(standing.attempt): now})
+
+
+def _after(
+    storage: Storage, scope: Scope, standing: Standing, step: Callable[[_Record, datetime], _Record]
+) -> Standing:
     changed = _change(storage, scope, step)
     if changed is None:
         message = f"the claim of {standing.claim.id} was deleted from {storage.uri(claim_key(scope))}"
         raise LyftLearnError(message)
-    record, age = changed
-    attempt = standing.attempt if standing.attempt in record.tries else None
-    return Standing(record.claim, standing.mine, attempt, age)
+    record, now = changed
+    return record.standing(standing.attempt, now, mine=standing.mine)
 
 
-def _change(storage: Storage, scope: Scope, step: Callable[[_Record], _Record]) -> tuple[_Record, timedelta] | None:
-    """Apply `step` to the record that stands when it is written; None if there is none."""
+def _change(
+    storage: Storage, scope: Scope, step: Callable[[_Record, datetime], _Record]
+) -> tuple[_Record, datetime] | None:
+    """Apply `step` to the record that stands when it is written, and return it with the time; None if there is none."""
     key = claim_key(scope)
     for _ in range(_RACES):
         stored = storage.read(key)
         if stored is None:
             return None
-        record = _decode(stored)
-        changed = step(record)
+        now = stored.modified + stored.age
+        record = _decode(stored, storage.uri(key))
+        changed = step(record, now)
         if changed == record or storage.replace(key, _encode(changed), stored.version):
-            since = changed.since or (stored.modified + stored.age)
-            return changed, stored.modified + stored.age - since
+            return changed, now
     raise _too_busy(key)
 
 
@@ -216,16 +258,51 @@ def _encode(record: _Record) -> bytes:
         "backend": claim.backend,
         "state": claim.state,
         "tries": record.tries,
+        "opened": {one: record.opened[one].isoformat() for one in record.tries if one in record.opened},
         "since": since,
     }
     return json.dumps(document, indent=1).encode()
 
 
-def _decode(stored: Stored) -> _Record:
-    document: Mapping[str, Any] = json.loads(stored.data)
-    if document["format"] != _FORMAT:
-        message = f"a claim has format {document['format']}, which this version does not know: upgrade lyftlearn"
-        raise LyftLearnError(message)
+def _decode(stored: Stored, uri: str) -> _Record:
+    """Read a record. Others can write to the storage, so what stands there is checked before anything follows."""
+    try:
+        _require(len(stored.data) <= _LARGEST, "size")
+        document = json.loads(stored.data)
+        if document["format"] != _FORMAT:
+            raise _of_another_version(uri, document["format"])
+        return _record(document, stored.modified)
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError, OverflowError) as exc:
+        remedy = "delete the claim if no job of this key runs or has run; else restore it"
+        raise LyftLearnError(f"the claim at {uri} is damaged ({_shortened(exc)}): {remedy}") from exc
+
+
+def _record(document: Mapping[str, Any], modified: datetime) -> _Record:
     claim = Claim(document["digest"], document["id"], document["backend"], document["state"])
-    since = datetime.fromisoformat(document["since"]) if document["since"] else stored.modified
-    return _Record(claim, tuple(document["tries"]), since.astimezone(UTC))
+    _require(isinstance(claim.digest, str), "digest")
+    _require(isinstance(claim.id, str) and _ID.fullmatch(claim.id) is not None, "id")
+    _require(isinstance(claim.backend, str) and _NAME.fullmatch(claim.backend) is not None, "backend")
+    _require(claim.state in ("intended", "accepted"), "state")
+    tries = document["tries"]
+    _require(isinstance(tries, list) and all(isinstance(one, str) for one in tries), "tries")
+    opened = {one: min(_moment(document.get("opened", {}).get(one)) or modified, modified) for one in tries}
+    return _Record(claim, tuple(tries), _moment(document["since"]) or modified, opened)
+
+
+def _require(holds: bool, what: str) -> None:
+    if not holds:
+        raise ValueError(f"its {what} cannot be")
+
+
+def _moment(text: str | None) -> datetime | None:
+    return datetime.fromisoformat(text).astimezone(UTC) if text else None
+
+
+def _of_another_version(uri: str, version: Any) -> LyftLearnError:
+    return LyftLearnError(
+        f"the claim at {uri} has format {str(version)[:20]}, which this version does not know: upgrade lyftlearn"
+    )
+
+
+def _shortened(exc: Exception) -> str:
+    return f"{type(exc).__name__}: {exc}"[:200]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from lyftlearn._contract import ids
 from lyftlearn._contract.spec import JobSpec, Source
-from lyftlearn.backend import Backend, Capability, Plan
+from lyftlearn.backend import Capability, Plan
 from lyftlearn.errors import InvalidJob
 from lyftlearn.types import JobKind
 
@@ -27,28 +27,46 @@ if TYPE_CHECKING:
     from lyftlearn.rollout import Decision
 
 
+@dataclass(frozen=True)
+class LocalInput:
+    """An input on this machine."""
+
+    path: Path
+
+    @cached_property
+    def sha256(self) -> str:
+        """Of its content, read once, when somebody first needs to know."""
+        from lyftlearn._transfer import hash_input  # noqa: PLC0415 - only for local inputs
+
+        return hash_input(self.path)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Content:
+    """What a call says and brings, read once. Wherever it is sent, now or later, exactly this is sent.
+
+    local: path of the argument to the input on this machine.
+    """
+
+    arguments: Arguments
+    scope: Scope | None
+    source: Packed | None
+    local: Mapping[str, LocalInput]
+    digest: str
+
+
 @dataclass(frozen=True, kw_only=True)
 class Submission:
     """A job that is ready to be sent.
 
-    source and uploads, paths with the SHA-256 of their content, are what must be in the storage before.
+    uploads: paths of inputs with the SHA-256 of their content. They and the source must be in the storage before.
     """
 
-    arguments: Arguments
+    content: Content
     decision: Decision
     spec: JobSpec
     plan: Plan
-    scope: Scope | None
-    source: Packed | None
     uploads: tuple[tuple[Path, str], ...]
-
-
-@dataclass(frozen=True)
-class LocalInput:
-    """An input on this machine. sha256 is of its content, None where nobody needs to know."""
-
-    path: Path
-    sha256: str | None
 
 
 @dataclass(frozen=True)
@@ -65,57 +83,61 @@ class SubmissionBuilder:
 
         return open_storage(self.config.storage_url)
 
-    def build_valid(self, arguments: Arguments, decision: Decision) -> Submission:
+    def read(self, arguments: Arguments) -> Content:
+        """Read what the call brings from this machine. Raises LyftLearnError where it cannot be read."""
+        scope = self._scope(arguments)
+        packed = self._packed(arguments)
+        local = _local_inputs(arguments)
+        return Content(
+            arguments=arguments,
+            scope=scope,
+            source=packed,
+            local=local,
+            digest=_digest(arguments, packed, local if scope is not None else {}),
+        )
+
+    def build_valid(self, content: Content, decision: Decision, job_id: str | None = None) -> Submission:
         """Return the job on the backend that was decided. Raises InvalidJob with every fault."""
-        submission = self.build(arguments, decision, self.registry.get(decision.backend))
+        submission = self.build(content, decision, job_id)
         if submission.plan.faults:
             raise InvalidJob(submission.plan.faults)
         return submission
 
-    def build(
-        self, arguments: Arguments, decision: Decision, backend: Backend, job_id: str | None = None
-    ) -> Submission:
-        """Return the job on `backend`; what stands against it is in its plan.
+    def build(self, content: Content, decision: Decision, job_id: str | None = None) -> Submission:
+        """Return the job on the backend that was decided; what stands against it is in its plan.
 
         Raises InvalidJob where there is no plan: for a kind of job that the backend does not know at all.
         """
+        arguments, backend = content.arguments, self.registry.get(decision.backend)
         faults = backend.unmet(arguments.kind, arguments.nodes, arguments.retries)
         if faults and arguments.kind in (JobKind.TUNE, JobKind.NOTEBOOK):
             raise InvalidJob(faults)
-        scope = self._scope(arguments)
-        packed = self._packed(arguments)
         uploads = backend.capabilities().why_not(Capability.LOCAL_PATHS) is not None
-        local = _local_inputs(arguments, hashed=uploads or scope is not None)
         spec = self._spec(
-            arguments,
+            content,
             backend=backend.name,
-            job_id=job_id or self._id(arguments, backend.name, scope),
-            places={path: self._input_uri(found, uploads=uploads) for path, found in local.items()},
-            source=self._source(packed),
-            digest=_digest(arguments, packed, local),
+            job_id=job_id or self.job_id(content, backend.name),
+            places={path: self._input_uri(found, uploads=uploads) for path, found in content.local.items()},
             decision=decision,
         )
         return Submission(
-            arguments=arguments,
+            content=content,
             decision=decision,
             spec=spec,
             plan=_with_faults(backend.plan(spec), faults),
-            scope=scope,
-            source=packed,
-            uploads=tuple((found.path, str(found.sha256)) for found in local.values()) if uploads else (),
+            uploads=tuple((found.path, found.sha256) for found in content.local.values()) if uploads else (),
         )
 
+    def job_id(self, content: Content, backend: str) -> str:
+        """Return an id for the job on `backend`: with a key always the same."""
+        arguments, scope = content.arguments, content.scope
+        letter = self.registry.letter(backend)
+        return ids.new_id(arguments.name, arguments.kind, letter, json.dumps(scope) if scope else None)
+
     def _spec(
-        self,
-        arguments: Arguments,
-        *,
-        backend: str,
-        job_id: str,
-        places: Mapping[str, str],
-        source: Source | None,
-        digest: str,
-        decision: Decision,
+        self, content: Content, *, backend: str, job_id: str, places: Mapping[str, str], decision: Decision
     ) -> JobSpec:
+        arguments = content.arguments
         inputs = {channel: places.get(f"inputs.{channel}", str(uri)) for channel, uri in arguments.inputs.items()}
         return JobSpec(
             id=job_id,
@@ -123,7 +145,7 @@ class SubmissionBuilder:
             name=arguments.name,
             command=arguments.command,
             image=self.config.image_on(backend, arguments.image),
-            source=source,
+            source=self._source(content.source),
             hyperparameters=arguments.hyperparameters,
             inputs=MappingProxyType(inputs),
             outputs=arguments.outputs,
@@ -137,7 +159,7 @@ class SubmissionBuilder:
             grace=self.config.grace,
             retries=arguments.retries,
             labels=arguments.labels,
-            digest=digest,
+            digest=content.digest,
             decision=decision.as_json(),
         )
 
@@ -147,10 +169,6 @@ class SubmissionBuilder:
         from lyftlearn._transfer import source_uri  # noqa: PLC0415 - only for jobs that bring code
 
         return Source(uri=source_uri(self.storage, packed), sha256=packed.sha256)
-
-    def _id(self, arguments: Arguments, backend: str, scope: Scope | None) -> str:
-        letter = self.registry.letter(backend)
-        return ids.new_id(arguments.name, arguments.kind, letter, json.dumps(scope) if scope else None)
 
     def _scope(self, arguments: Arguments) -> Scope | None:
         if arguments.key is None:
@@ -165,7 +183,7 @@ class SubmissionBuilder:
         return pack_source(arguments.source, self.config.home / "cache" / "sources")
 
     def _input_uri(self, found: LocalInput, *, uploads: bool) -> str:
-        if not uploads or found.sha256 is None:
+        if not uploads:
             return found.path.as_uri()
         from lyftlearn._transfer import input_uri  # noqa: PLC0415 - only for inputs that travel
 
@@ -177,26 +195,16 @@ def _with_faults(plan: Plan, faults: list[tuple[str, str]]) -> Plan:
     return replace(plan, faults=(*faults, *(fault for fault in plan.faults if fault[0] not in said)))
 
 
-def _local_inputs(arguments: Arguments, *, hashed: bool) -> dict[str, LocalInput]:
+def _local_inputs(arguments: Arguments) -> dict[str, LocalInput]:
     places = {f"inputs.{channel}": place for channel, place in arguments.inputs.items()} | {
         "artifact": arguments.artifact
     }
-    return {
-        path: LocalInput(place, _hash(place) if hashed else None)
-        for path, place in places.items()
-        if isinstance(place, Path)
-    }
+    return {path: LocalInput(place) for path, place in places.items() if isinstance(place, Path)}
 
 
-def _hash(path: Path) -> str:
-    from lyftlearn._transfer import hash_input  # noqa: PLC0415 - only for local inputs
-
-    return hash_input(path)
-
-
-def _digest(arguments: Arguments, packed: Packed | None, local: Mapping[str, LocalInput]) -> str:
+def _digest(arguments: Arguments, packed: Packed | None, hashed: Mapping[str, LocalInput]) -> str:
     places = {f"inputs.{channel}": str(place) for channel, place in arguments.inputs.items()}
-    contents = {path: f"sha256:{found.sha256}" for path, found in local.items() if found.sha256}
+    contents = {path: f"sha256:{found.sha256}" for path, found in hashed.items()}
     written = {
         **arguments.as_written(),
         "source": packed.content if packed else None,

@@ -71,7 +71,8 @@ class FileBackend(Backend):
             "pid": os.getpid(),
         }
         document |= {"kind": spec.kind, "labels": dict(spec.labels), "metrics": bundle(spec)["metrics"]}
-        document["outputs"] = self._written(spec)
+        document |= {"outputs": self._written(spec), "source": spec.source and spec.source.sha256}
+        document |= {"command": spec.command, "inputs": dict(spec.inputs)}
         draft = self._jobs / f".{spec.id}.{os.getpid()}"
         draft.write_text(json.dumps(document))
         try:

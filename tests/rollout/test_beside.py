@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 import lyftlearn
 from lyftlearn import ops
-from lyftlearn._migration.journal import comparisons, outcomes, rehearsals, submissions
+from lyftlearn._migration.journal import comparisons, outcomes, submissions
 from lyftlearn._migration.results import MigrationStatus, ReadinessReport, ShadowComparison
 from lyftlearn.errors import BackendUnavailable, LyftLearnError
 
@@ -280,10 +280,10 @@ def test_what_cannot_be_asked_now_is_asked_the_next_time(
     assert found.differences == ()
 
 
-def test_code_that_has_changed_meanwhile_is_not_shadowed(
+def test_a_shadow_has_the_code_of_its_job(
     plugins: Path, make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A shadow of other code would compare two different jobs."""
+    """Code that changes between the call and the background's turn would make the comparison one of two jobs."""
     source = tmp_path / "code"
     source.mkdir()
     (source / "train.py").write_text("print(1)")
@@ -291,12 +291,13 @@ def test_code_that_has_changed_meanwhile_is_not_shadowed(
     beside = client._session.recorder
     waiting: list[Callable[[], None]] = []
     monkeypatch.setattr(beside._background, "do", waiting.append)
-    client.train("eta", command="true", source=source)
+    client.train("eta", command="true", source=source, key="nightly")
     (source / "train.py").write_text("print('two')")
     for task in waiting:
         task()
-    assert jobs_of(plugins, "new") == {}
-    assert len(beside.journal().select(sa.select(rehearsals))) == 1
+    (job,), (shadow,) = jobs_of(plugins, "old").values(), jobs_of(plugins, "new").values()
+    assert shadow["digest"] == job["digest"]
+    assert shadow["source"] == job["source"]
 
 
 def test_the_journal_of_a_shadow_names_its_job(plugins: Path, make: Make) -> None:
