@@ -17,8 +17,11 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from lyftlearn._contract import options, words
+from lyftlearn._contract.backoff import Backoff
 from lyftlearn._contract.bundle import bundle
 from lyftlearn._contract.ids import new_id
+from lyftlearn._contract.options import Option, read_options
 from lyftlearn._contract.report import Report, read_report
 from lyftlearn._contract.runtime_archive import runtime_archive
 from lyftlearn._contract.spec import JobSpec, ResourceRequest, Source
@@ -31,6 +34,7 @@ from lyftlearn.types import JobKind, JobStatus
 __all__ = [
     "Backend",
     "BackendSettings",
+    "Backoff",
     "Capabilities",
     "Capability",
     "Check",
@@ -41,6 +45,7 @@ __all__ = [
     "Location",
     "LogLine",
     "LogQuery",
+    "Option",
     "Plan",
     "Quantities",
     "Report",
@@ -53,8 +58,11 @@ __all__ = [
     "bundle",
     "new_id",
     "open_storage",
+    "options",
+    "read_options",
     "read_report",
     "runtime_archive",
+    "words",
 ]
 
 _POLL = 0.2  # seconds
@@ -98,13 +106,20 @@ class BackendSettings:
     """What a backend is made from.
 
     table: the configuration table named after the backend. home: a directory of this user for state and caches.
-    storage_url: where sources, bundles and outputs live, `file://` or `s3://`.
+    storage_url: where sources, bundles and outputs live, `file://` or `s3://`. folders: for each key of the table the
+    directory of the file that set it, where relative paths start; what is not there starts at the working directory.
     """
 
     name: str
     table: Mapping[str, Any]
     home: Path
     storage_url: str
+    folders: Mapping[str, Path] = field(default_factory=dict)
+
+    def path(self, key: str, written: str) -> Path:
+        """Return the absolute path that `written`, the value of a key of the table, stands for."""
+        folder = self.folders.get(key.partition(".")[0], Path())
+        return (folder / Path(written).expanduser()).absolute()
 
 
 @dataclass(frozen=True, kw_only=True)

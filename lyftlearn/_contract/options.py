@@ -1,0 +1,260 @@
+"""Options as data: one declaration of each key of a configuration table.
+
+From a declaration come the value that code uses, the fault that a person reads, the JSON Schema that an editor
+completes by, and the row of the reference page. Backends declare their tables with the same kinds, so that a duration
+or a gateway is written alike everywhere.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from lyftlearn._text.quantities import duration
+
+Fault: TypeAlias = tuple[str, str]
+Schema: TypeAlias = Mapping[str, Any]
+
+_DURATION_PATTERN = r"^(\d+(\.\d+)?[smhd])+$"
+_GATEWAY = re.compile(r"(?P<host>[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]):(?P<port>[0-9]{1,5})")
+_USERINFO = re.compile(r"(?<=://)[^/@\s]+@")
+_LONGEST_SHOWN = 80  # characters of a value that a message repeats
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of value.
+
+    expected: what to write, in words. read: returns the value that code uses; raises ValueError for what is no such
+    value. schema: its JSON Schema. is_path: whether a relative value starts at the directory of its file.
+    """
+
+    expected: str
+    read: Callable[[Any], Any]
+    schema: Schema
+    is_path: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Option:
+    """One key of a table.
+
+    key: its name; `a.b` is `b` in the table `a` below. default: as a person would write it; None means that nothing is
+    set. doc: its meaning, one or two sentences. example: as a person would write it.
+    """
+
+    key: str
+    kind: Kind
+    default: Any = None
+    doc: str
+    example: Any
+
+
+def read_options(where: str, table: Mapping[str, Any], options: Sequence[Option]) -> tuple[dict[str, Any], list[Fault]]:
+    """Return the value of every option by its key, and what is wrong with the table. Never raises.
+
+    where: what the table is called in faults. An option that is faulty, or that nobody set, has its default.
+    """
+    known = {option.key: option for option in options}
+    values = {option.key: _default(option) for option in options}
+    faults: list[Fault] = []
+    for key, value in _leaves(table, known):
+        if key not in known:
+            faults.append((f"{where}.{key}", f"is not known: {_advice(key, known)}"))
+            continue
+        try:
+            values[key] = known[key].kind.read(value)
+        except ValueError as exc:
+            faults.append((f"{where}.{key}", f"is {shown(value)}: write {exc or known[key].kind.expected}"))
+    return values, faults
+
+
+def json_schema(options: Sequence[Option]) -> dict[str, Any]:
+    """Return the JSON Schema (draft 2020-12) of a table with these options."""
+    root: dict[str, Any] = _empty_table()
+    for option in options:
+        *groups, name = option.key.split(".")
+        table = root
+        for group in groups:
+            table = table["properties"].setdefault(group, _empty_table())
+        described = {"description": option.doc, "examples": [option.example]}
+        default = {} if option.default is None else {"default": option.default}
+        table["properties"][name] = {**option.kind.schema, **described, **default}
+    return root
+
+
+def nearest(word: str, words: Sequence[str]) -> str | None:
+    """Return the one of `words` that `word` is most likely meant to be."""
+    import difflib  # noqa: PLC0415 - only where something is amiss
+
+    return next(iter(difflib.get_close_matches(word, words, n=1)), None)
+
+
+def shown(value: Any) -> str:
+    """Return a value for a message: short, and without the user and password of a URL."""
+    text = _USERINFO.sub("***@", repr(value))
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}..."
+
+
+def one_of(*words: str) -> Kind:
+    """Return the kind of one word of several."""
+
+    def read(value: Any) -> str:
+        return str(_require(isinstance(value, str) and value in words, value))
+
+    return Kind(f"one of {', '.join(words)}", read, {"enum": list(words)})
+
+
+def whole_number(low: int, high: int | None = None) -> Kind:
+    """Return the kind of a whole number from `low` to `high`, both included."""
+
+    def read(value: Any) -> int:
+        return int(_require(type(value) is int and low <= value and (high is None or value <= high), value))
+
+    expected = f"a whole number, {low} or more" if high is None else f"a whole number from {low} to {high}"
+    bounds = {"minimum": low} if high is None else {"minimum": low, "maximum": high}
+    return Kind(expected, read, {"type": "integer", **bounds})
+
+
+def number(low: float, high: float, *, below: bool = False) -> Kind:
+    """Return the kind of a number from `low` to `high`; below: without `high` itself."""
+
+    def read(value: Any) -> float:
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        return float(_require(is_number and low <= value <= high and not (below and value == high), value))
+
+    limit = {"exclusiveMaximum" if below else "maximum": high}
+    expected = f"a number from {low:g} to {'below ' if below else ''}{high:g}"
+    return Kind(expected, read, {"type": "number", "minimum": low, **limit})
+
+
+def matching(pattern: str, expected: str) -> Kind:
+    """Return the kind of a text that a regular expression describes as a whole."""
+    compiled = re.compile(pattern)
+
+    def read(value: Any) -> str:
+        return str(_require(isinstance(value, str) and compiled.fullmatch(value) is not None, value))
+
+    return Kind(expected, read, {"type": "string", "pattern": f"^({pattern})$"})
+
+
+def table_of(options: Sequence[Option]) -> Kind:
+    """Return the kind of a table with these options, and no others; its value is a mapping of those that are set."""
+
+    def read(value: Any) -> Mapping[str, Any]:
+        table = _require(isinstance(value, Mapping), value)
+        values, faults = read_options("", table, options)
+        if faults:
+            raise ValueError("; ".join(f"`{path[1:]}` {problem}" for path, problem in faults))
+        return {key: value for key, value in values.items() if value is not None}
+
+    names = ", ".join(option.key for option in options)
+    return Kind(f"a table of {names}", read, json_schema(options))
+
+
+def list_of(kind: Kind, expected: str) -> Kind:
+    """Return the kind of a list whose items are of one kind."""
+
+    def read(value: Any) -> tuple[Any, ...]:
+        return tuple(kind.read(item) for item in _require(isinstance(value, list | tuple), value))
+
+    return Kind(expected, _in_words(expected, read), {"type": "array", "items": kind.schema})
+
+
+def mapping_of(kind: Kind, expected: str) -> Kind:
+    """Return the kind of a table whose keys a person chooses, and whose values are of one kind."""
+
+    def read(value: Any) -> Mapping[str, Any]:
+        return {str(key): kind.read(item) for key, item in _require(isinstance(value, Mapping), value).items()}
+
+    return Kind(expected, _in_words(expected, read), {"type": "object", "additionalProperties": kind.schema})
+
+
+def _text(value: Any) -> str:
+    return str(_require(isinstance(value, str) and value != "" and "\0" not in value, value))
+
+
+def _flag(value: Any) -> bool:
+    return bool(_require(isinstance(value, bool), value))
+
+
+def _gateway(value: Any) -> str:
+    match = _GATEWAY.fullmatch(value) if isinstance(value, str) else None
+    return str(_require(match is not None and 0 < int(match["port"]) < 65536, value))
+
+
+def _duration(value: Any) -> Any:
+    """Return a timedelta; the number 0 needs no unit."""
+    try:
+        return duration("0s" if type(value) is int and value == 0 else value)
+    except ValueError:
+        raise ValueError from None
+
+
+def _positive_duration(value: Any) -> Any:
+    length = _duration(value)
+    return _require(length.total_seconds() > 0, length)
+
+
+def _any_table(value: Any) -> Mapping[str, Any]:
+    return dict(_require(isinstance(value, Mapping), value))
+
+
+_DURATION_SCHEMA = {"type": "string", "pattern": _DURATION_PATTERN}
+TEXT = Kind("a text", _text, {"type": "string", "minLength": 1})
+FLAG = Kind("true or false", _flag, {"type": "boolean"})
+PATH = Kind("a path", _text, {"type": "string", "minLength": 1}, is_path=True)
+DURATION = Kind('a duration such as "90s", "1h30m" or "7d"', _duration, {"anyOf": [_DURATION_SCHEMA, {"const": 0}]})
+POSITIVE_DURATION = Kind('a duration above 0 such as "90s", "1h30m" or "7d"', _positive_duration, _DURATION_SCHEMA)
+GATEWAY = Kind('a StatsD gateway, "host:port"', _gateway, {"type": "string", "pattern": f"^{_GATEWAY.pattern}$"})
+TABLE = Kind("a table", _any_table, {"type": "object"})
+TEXTS = list_of(TEXT, "a list of texts")
+TEXT_TABLE = mapping_of(
+    Kind("a text", lambda value: str(_require(isinstance(value, str), value)), {"type": "string"}), "a table of texts"
+)
+TABLES = list_of(TABLE, "a list of tables")
+
+
+def _require(condition: bool, value: Any) -> Any:
+    """Return `value` where the condition holds. Raises ValueError, whose words are then the kind's."""
+    if not condition:
+        raise ValueError
+    return value
+
+
+def _in_words(expected: str, read: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Return `read` with one message for whatever is wrong inside."""
+
+    def reading(value: Any) -> Any:
+        try:
+            return read(value)
+        except ValueError as exc:
+            raise ValueError(str(exc) or expected) from exc
+
+    return reading
+
+
+def _default(option: Option) -> Any:
+    return None if option.default is None else option.kind.read(option.default)
+
+
+def _leaves(table: Mapping[str, Any], known: Mapping[str, Option], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the dotted key and the value of each option; tables that only group options are entered."""
+    for name, value in table.items():
+        key = f"{prefix}{name}"
+        is_group = key not in known and any(option.startswith(f"{key}.") for option in known)
+        if isinstance(value, Mapping) and is_group:
+            yield from _leaves(value, known, f"{key}.")
+        else:
+            yield key, value
+
+
+def _advice(key: str, known: Mapping[str, Option]) -> str:
+    meant = nearest(key, list(known))
+    return f"write {', '.join(sorted(known))}" + (f"; did you mean {meant}?" if meant else "")
+
+
+def _empty_table() -> dict[str, Any]:
+    return {"type": "object", "additionalProperties": False, "properties": {}}

@@ -1,0 +1,152 @@
+"""Every key of `lyftlearn.toml` but those of backends, as data: its name, what may be written, and what it means."""
+
+from __future__ import annotations
+
+from lyftlearn._contract.options import (
+    DURATION,
+    PATH,
+    POSITIVE_DURATION,
+    TEXT,
+    TEXT_TABLE,
+    TEXTS,
+    Kind,
+    Option,
+    mapping_of,
+    number,
+    one_of,
+    whole_number,
+)
+
+# The names of `rollout.Stage`, which stands above; a test holds the two to each other.
+_STAGE = one_of("off", "rehearse", "shadow", "live", "complete")
+_URL = Kind("a URL, or a path", TEXT.read, TEXT.schema, is_path=True)
+
+TOP = (
+    Option(
+        key="project",
+        kind=TEXT,
+        doc="The name under which keys of jobs are unique. By default the name of the directory that holds the file.",
+        example="rides",
+    ),
+    Option(
+        key="backend",
+        kind=TEXT,
+        default="local",
+        doc="The backend that jobs run on where nobody says otherwise.",
+        example="kubernetes",
+    ),
+    Option(
+        key="home",
+        kind=PATH,
+        default="~/.lyftlearn",
+        doc="The directory of this user's state and caches. `LYFTLEARN_HOME` wins.",
+        example="/var/lib/lyftlearn",
+    ),
+    Option(
+        key="repository",
+        kind=TEXT,
+        doc="The repository's name, where version control does not tell it. A flag may target it.",
+        example="rides/pricing",
+    ),
+    Option(key="team", kind=TEXT, doc="Who owns the jobs. A flag may target it.", example="pricing"),
+    Option(
+        key="environment", kind=TEXT, doc="Where the jobs are sent from. A flag may target it.", example="production"
+    ),
+)
+STORAGE = (
+    Option(
+        key="url",
+        kind=_URL,
+        doc="Where sources, claims and outputs live: `s3://` or a directory. By default a directory in `home`.",
+        example="s3://ml-jobs/lyftlearn",
+    ),
+)
+JOBS = (
+    Option(
+        key="timeout",
+        kind=POSITIVE_DURATION,
+        default="24h",
+        doc="How long a job may run that asks for no timeout of its own.",
+        example="12h",
+    ),
+    Option(
+        key="grace",
+        kind=DURATION,
+        default="30s",
+        doc="The time between SIGTERM and SIGKILL when a job is stopped or times out.",
+        example="2m",
+    ),
+    Option(key="image", kind=TEXT, doc="The image of jobs that name none.", example="registry.example/lyftlearn:1.1"),
+    Option(
+        key="output",
+        kind=_URL,
+        doc="Where outputs of jobs go, a directory for each job. By default `jobs` in the storage.",
+        example="s3://ml-outputs",
+    ),
+)
+MIGRATION = (
+    Option(key="from", kind=TEXT, doc="The old backend. By default `backend`.", example="kubernetes"),
+    Option(key="to", kind=TEXT, doc="The new backend. Without it nothing is migrated.", example="sagemaker"),
+    Option(
+        key="flag",
+        kind=TEXT,
+        default="lyftlearn-migration",
+        doc="The key of the flag that names the stage.",
+        example="move-to-sagemaker",
+    ),
+    Option(
+        key="flags",
+        kind=_URL,
+        doc="Where the flag is evaluated without an OpenFeature provider of the host application: a flagd file, or "
+        "the URL of a service. `LYFTLEARN_FLAGS` wins.",
+        example="flags.json",
+    ),
+    Option(key="stage", kind=_STAGE, doc="The stage where the flag is silent.", example="rehearse"),
+    Option(key="default", kind=_STAGE, doc="The stage where the flag and `stage` are silent.", example="off"),
+    Option(key="ceiling", kind=_STAGE, doc="The highest stage. Only `LYFTLEARN_BACKEND` exceeds it.", example="live"),
+    Option(key="cache", kind=DURATION, default="5s", doc="How long an answer of the flag holds.", example="30s"),
+    Option(
+        key="budget", kind=POSITIVE_DURATION, default="0.5s", doc="How long the flag has for an answer.", example="1s"
+    ),
+    Option(
+        key="journal",
+        kind=TEXT,
+        doc="Where submissions, rehearsals and outcomes are written: an SQLAlchemy URL. By default a file in `home`.",
+        example="postgresql+psycopg://ml@db.example/journal",
+    ),
+    Option(
+        key="shadow.models", kind=TEXTS, default=(), doc="Models whose jobs are safe to run twice.", example=["eta"]
+    ),
+    Option(
+        key="shadow.labels",
+        kind=TEXT_TABLE,
+        default={},
+        doc="Labels, one of which makes a job safe to run twice.",
+        example={"idempotent": "yes"},
+    ),
+    Option(
+        key="shadow.share",
+        kind=number(0, 1),
+        default=1.0,
+        doc="The part of those jobs that have a shadow.",
+        example=0.1,
+    ),
+    Option(key="shadow.at_most", kind=whole_number(0), default=4, doc="How many shadows run at once.", example=10),
+    Option(
+        key="compare",
+        kind=mapping_of(TEXT, "a table of models and their commands"),
+        default={},
+        doc="Commands that judge the artifacts of a model and its shadow in place of a comparison of bytes.",
+        example={"eta": "python compare.py"},
+    ),
+)
+BACKENDS = (
+    Option(
+        key="letters",
+        kind=TEXT_TABLE,
+        default={},
+        doc="The letter of a backend in ids of jobs, where two backends have the same by default.",
+        example={"acme": "x"},
+    ),
+)
+TABLES = {"storage": STORAGE, "jobs": JOBS, "migration": MIGRATION, "backends": BACKENDS}
