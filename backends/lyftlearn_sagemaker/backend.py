@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -27,6 +27,7 @@ from lyftlearn.backend import (
 from lyftlearn.events import JobEvent
 from lyftlearn.types import JobStatus
 from lyftlearn_sagemaker.api.errors import AwsError, translated
+from lyftlearn_sagemaker.log_text import writing_of
 from lyftlearn_sagemaker.options import read_options
 from lyftlearn_sagemaker.status.tracked import RecentSubmissions
 from lyftlearn_sagemaker.submission.planner import Planner
@@ -34,7 +35,7 @@ from lyftlearn_sagemaker.submission.planner import Planner
 if TYPE_CHECKING:
     from lyftlearn.backend import JobSpec
     from lyftlearn_sagemaker.api.client import AwsClient
-    from lyftlearn_sagemaker.logs import JobEnd
+    from lyftlearn_sagemaker.status.ends import JobEnds
     from lyftlearn_sagemaker.status.finder import Finder
     from lyftlearn_sagemaker.submission.submitter import JobCreator
 
@@ -95,11 +96,17 @@ class SageMakerBackend(Backend):
 
     @override
     def logs(self, job_id: str, query: LogQuery) -> Iterator[LogLine]:
-        from lyftlearn_sagemaker.logs import LogReader  # noqa: PLC0415
+        from lyftlearn_sagemaker.logs import LoggedJob, LogReader  # noqa: PLC0415
 
         with translated(job_id):
-            reader = LogReader(self.aws, job_id, query, self._options.log_settle, lambda: self._end(job_id))
-            yield from reader.lines()
+            described, record = self._finder.job(job_id)
+            nodes, writing = described["ResourceConfig"]["InstanceCount"], writing_of(described["Environment"])
+            job = LoggedJob(job_id, nodes, writing, lambda soon: self._ends.ended_at(job_id, soon=soon))
+            self._ends.add(record.event)
+            try:
+                yield from LogReader(self.aws, job, query, self._options.log_settle).lines()
+            finally:
+                self._ends.discard(job_id)
 
     @override
     def stop(self, job_id: str) -> None:
@@ -127,11 +134,6 @@ class SageMakerBackend(Backend):
                 yield from watch_by_queue(poller, following, Queue(self.aws, self._options.events))
             else:
                 yield from watch_by_polling(Poller(self.aws, self._finder, self._recent, following), following)
-
-    @override
-    def outputs(self, job_id: str) -> Mapping[str, str]:
-        with translated(job_id):
-            return self._finder.outputs(job_id)
 
     @override
     def link(self, job_id: str) -> str | None:
@@ -170,13 +172,15 @@ class SageMakerBackend(Backend):
 
         return JobCreator(self.aws, self._planner, lambda: self._storage, self._finder.record)
 
+    @cached_property
+    def _ends(self) -> JobEnds:
+        from lyftlearn_sagemaker.status.ends import JobEnds  # noqa: PLC0415
+        from lyftlearn_sagemaker.status.poller import Poller  # noqa: PLC0415
+
+        watched = WatchSet()
+        return JobEnds(Poller(self.aws, self._finder, self._recent, watched), watched)
+
     def _is_ending(self, job_id: str) -> bool:
         """Whether a stop can be refused because it is not needed any more."""
         status = self._finder.record(job_id).event.status
         return status.finished or status is JobStatus.STOPPING
-
-    def _end(self, job_id: str) -> JobEnd:
-        from lyftlearn_sagemaker.logs import JobEnd  # noqa: PLC0415
-
-        event = self._finder.record(job_id).event
-        return JobEnd(event.at if event.status.finished else None)

@@ -1,32 +1,35 @@
 """Lines of CloudWatch: every node's, each once, from streams that appear late and one by one.
 
 A node has a stream, `<job>/algo-<n>-<epoch>`, and another each time the infrastructure starts it anew. A position in a
-stream is the token that CloudWatch gives, so nothing is given twice. Nothing announces a stream's last line: a job that
-has ended is read until nothing has come for a while.
+stream is the token that CloudWatch gives, so nothing is given twice. The runtime marks a stream's last line. Where it
+could not, because its machine was taken away or the kernel killed it, a job that has ended is read until nothing has
+come for a while, and a warning says that more may come.
 """
 
 from __future__ import annotations
 
+import logging
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from lyftlearn.backend import LogLine, LogQuery
 from lyftlearn_sagemaker.api.errors import AwsError
+from lyftlearn_sagemaker.api.patience import Patience
+from lyftlearn_sagemaker.log_text import Writing, printed_line, says_end
 
 if TYPE_CHECKING:
     from lyftlearn_sagemaker.api.client import AwsClient
 
 GROUP = "/aws/sagemaker/TrainingJobs"
 _STREAM = re.compile(r".*/algo-(?P<node>\d+)-(?P<epoch>\d+)")
-_NOTE = re.compile(r'\{"event": "running", "attempt": \d+, "at": [\d.]+\}')
-"""What the runtime notes in the log where a command may run again; for SageMaker, not for people."""
 _PAGE = 10_000
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 5.0
 _LATE = timedelta(minutes=2)  # after its job's end a log changes no more
+_log = logging.getLogger("lyftlearn")
 
 
 @dataclass
@@ -37,54 +40,71 @@ class _Stream:
     node: int
     epoch: int
     token: str | None = None
-    held: list[LogLine] = field(default_factory=list)
+    complete: bool = False
 
 
 @dataclass(frozen=True)
-class JobEnd:
-    """Whether a job has ended, and when."""
+class LoggedJob:
+    """Whose log is read. ended_at: asks when the job ended, None while it goes on; it is given whether that is near."""
 
-    at: datetime | None
-
-    @property
-    def settled(self) -> bool:
-        """Whether its log is complete."""
-        return self.at is not None and datetime.now(UTC) - self.at > _LATE
+    id: str
+    nodes: int
+    writing: Writing
+    ended_at: Callable[[bool], datetime | None]
 
 
 class LogReader:
-    """Reads the log of one job. `end` asks how the job is."""
+    """Reads the log of one job. settle: seconds of silence after a job's end, where nothing marks the last line."""
 
-    def __init__(self, aws: AwsClient, job_id: str, query: LogQuery, settle: float, end: Callable[[], JobEnd]) -> None:
+    def __init__(self, aws: AwsClient, job: LoggedJob, query: LogQuery, settle: float) -> None:
         self._aws = aws
-        self._job_id = job_id
+        self._job = job
         self._query = query
         self._settle = settle
-        self._end = end
         self._streams: dict[str, _Stream] = {}
         self._first_look = True
+        self._patience = Patience()
 
     def lines(self) -> Iterator[LogLine]:
         """Yield the lines that were asked for."""
-        pause, quiet_since, heard = _FIRST_PAUSE, time.monotonic(), False
+        pause, quiet_since, ended = _FIRST_PAUSE, time.monotonic(), False
         while True:
-            end = JobEnd(None) if heard else self._end()  # while it speaks, nobody need ask whether it lives
+            # asked first, so that what was printed before the end is read after it
+            ended_at = self._bear(lambda: self._job.ended_at(self._is_complete()))
             heard = False
             for line in self._read():
                 heard = True
                 yield line
-            now = time.monotonic()
-            quiet_since = now if heard else quiet_since
-            if not heard and self._over(end, now - quiet_since):
+            if heard or (ended_at is not None) != ended:
+                pause, quiet_since, ended = _FIRST_PAUSE, time.monotonic(), ended_at is not None
+            elif self._is_over(ended_at, time.monotonic() - quiet_since):
                 return
-            pause = _FIRST_PAUSE if heard else min(pause * 1.5, _LONGEST_PAUSE)
-            time.sleep(min(pause, max(0.1, self._settle / 4)) if end.at else pause)
+            else:
+                pause = min(pause * 1.5, _LONGEST_PAUSE)
+            if ended and self._is_complete():
+                return
+            time.sleep(min(pause, max(0.1, self._settle / 4)) if ended else pause)
 
-    def _over(self, end: JobEnd, quiet: float) -> bool:
+    def _is_over(self, ended_at: datetime | None, quiet: float) -> bool:
         """Whether no line can follow. Of a job that goes on, only a follower waits for more."""
-        if end.at is None:
+        if ended_at is None:
             return not self._query.follow
-        return end.settled or quiet >= self._settle
+        if datetime.now(UTC) - ended_at > _LATE:
+            return True
+        if quiet >= self._settle:
+            _log.warning(
+                "%s: the log does not say where it ends, and lines may come until %s: read it again then",
+                self._job.id,
+                f"{ended_at + _LATE:%H:%M:%S} UTC",
+            )
+            return True
+        return False
+
+    def _is_complete(self) -> bool:
+        """Whether the newest stream of every node has said that nothing follows."""
+        nodes = range(self._job.nodes) if self._query.node is None else (self._query.node,)
+        streams = self._by_node()
+        return all(node in streams and streams[node][-1].complete for node in nodes)
 
     def _read(self) -> Iterator[LogLine]:
         self._find_streams()
@@ -104,7 +124,7 @@ class LogReader:
         return nodes
 
     def _find_streams(self) -> None:
-        request: dict[str, Any] = {"logGroupName": GROUP, "logStreamNamePrefix": f"{self._job_id}/"}
+        request: dict[str, Any] = {"logGroupName": GROUP, "logStreamNamePrefix": f"{self._job.id}/"}
         while True:
             page = self._ask("describe_log_streams", request)
             for found in page.get("logStreams", []):
@@ -153,20 +173,31 @@ class LogReader:
 
     def _lines(self, stream: _Stream, page: Mapping[str, Any]) -> Iterator[LogLine]:
         for event in page["events"]:
-            text = event["message"].removesuffix("\n")
-            if not _NOTE.fullmatch(text):
-                yield LogLine(stream.node, datetime.fromtimestamp(event["timestamp"] / 1000, UTC), _as_printed(text))
+            marked = self._job.writing is Writing.MARKED
+            stream.complete = stream.complete or (marked and says_end(event["message"]))
+            text = printed_line(event["message"], self._job.writing)
+            if text is not None:
+                yield LogLine(stream.node, datetime.fromtimestamp(event["timestamp"] / 1000, UTC), text)
 
     def _ask(self, operation: str, request: dict[str, Any]) -> Mapping[str, Any]:
         try:
-            page: Mapping[str, Any] = self._aws.call("logs", operation, request)
+            page: Mapping[str, Any] = self._bear(lambda: self._aws.call("logs", operation, request))
         except AwsError as exc:
             if not exc.missing:
                 raise
             return {"events": []}  # the group is there from an account's first job on, a stream from its first line on
         return page
 
-
-def _as_printed(text: str) -> str:
-    """Return a line without the space by which the runtime carries blank ones: CloudWatch takes no empty message."""
-    return text if text.strip(" ") else text[1:]
+    def _bear(self, ask: Callable[[], Any]) -> Any:
+        """Return the answer; who follows goes on asking as long as an error may pass."""
+        while True:
+            try:
+                answer = ask()
+            except AwsError as exc:
+                if exc.missing or not self._query.follow or not self._patience.bears(exc):
+                    raise
+                _log.warning("%s; the log is read on", exc)
+            else:
+                self._patience.restore()
+                return answer
+            time.sleep(_LONGEST_PAUSE)

@@ -68,13 +68,8 @@ def record_of_job(job: Mapping[str, Any], event: JobEvent) -> JobRecord | None:
         digest=_text(variables, "DIGEST"),
         decision=json.loads(_text(variables, "DECISION")),
         event=event,
+        outputs=json.loads(_text(variables, "OUTPUTS")),
     )
-
-
-def outputs_of_job(job: Mapping[str, Any]) -> Mapping[str, str]:
-    """Return output name to URI of what Describe gave."""
-    found: Mapping[str, str] = json.loads(_text(job["Environment"], "OUTPUTS"))
-    return found
 
 
 def field_of(channel: str) -> str:

@@ -15,6 +15,7 @@ from . import nodes as all_nodes
 from .detect import SUBSTRATES, TRAINING, detect
 from .environment import Environment
 from .faults import EXIT_CODES, EXIT_STOPPED, PLATFORM, RuntimeFailure, StopRequested, configuration_failure
+from .log_marks import EscapedSigns, is_marked, note_end
 from .output import BlankLines, Pump
 from .report import note_start, report_for
 from .spawn import Command
@@ -109,6 +110,7 @@ class JobRun:
         self._report.write({**facts, **self._times()}, message)
         if self._log:
             self._log.keep()
+        note_end(self._environ)
         return code
 
     def _run(self) -> CommandOutcome:
@@ -223,7 +225,9 @@ class JobRun:
         return supervisor.run(lambda attempt, at: note_start(self._environ, attempt, at, supervisor.outcome.message))
 
     def _pump(self) -> Pump:
-        return Pump(log=self._log, blank=BlankLines() if self._substrate == TRAINING else None)
+        blank = (BlankLines(),) if self._substrate == TRAINING else ()
+        signs = (EscapedSigns(),) if is_marked(self._environ) else ()
+        return Pump(log=self._log, carriers=(*signs, *blank))
 
     def _keep(self, bundle: Bundle, environment: Environment, outcome: CommandOutcome) -> None:
         """Checkpoints always; the model and the outputs of a command that succeeded."""

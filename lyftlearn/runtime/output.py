@@ -8,7 +8,13 @@ import threading
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Union
+
     from .log import Log
+    from .log_marks import EscapedSigns
+
+    Carrier = Union["BlankLines", EscapedSigns]
 
 CHUNK = 1 << 16
 REMEMBERED = 1 << 14
@@ -42,15 +48,30 @@ class BlankLines:
         return b" " if self._blank and self._begun else b""
 
 
+def carry(carriers: Sequence[Carrier], chunk: bytes) -> bytes:
+    """The next bytes as each carrier in turn writes them."""
+    for carrier in carriers:
+        chunk = carrier.pad(chunk) if chunk else chunk
+    return chunk
+
+
+def carry_rest(carriers: Sequence[Carrier]) -> bytes:
+    """What every carrier has kept back."""
+    rest = b""
+    for carrier in carriers:
+        rest = (carrier.pad(rest) if rest else b"") + carrier.end()
+    return rest
+
+
 class Pump(threading.Thread):
     """One pipe for stdout and stderr, so that their order is that of the writes; copied to `target` as it comes.
 
-    log: gets the same, where the output is to be kept. blank: carries blank lines, where they need it.
+    log: gets the same, where the output is to be kept. carriers: bring it through a log service that changes it.
     """
 
-    def __init__(self, target: int = 1, log: Log | None = None, blank: BlankLines | None = None) -> None:
+    def __init__(self, target: int = 1, log: Log | None = None, carriers: Sequence[Carrier] = ()) -> None:
         super().__init__(daemon=True, name="output")
-        self._blank = blank
+        self._carriers = carriers
         self.reading, self.writing = os.pipe()
         self._target = target
         self._log = log
@@ -67,11 +88,10 @@ class Pump(threading.Thread):
             self._received += 1
             self._tail += chunk
             del self._tail[:-REMEMBERED]
-            self._copy(self._blank.pad(chunk) if self._blank else chunk)
+            self._copy(carry(self._carriers, chunk))
             if self._log:
                 self._log.write(chunk)
-        if self._blank:
-            self._copy(self._blank.end())
+        self._copy(carry_rest(self._carriers))
         os.close(self.reading)
 
     def _copy(self, chunk: bytes) -> None:

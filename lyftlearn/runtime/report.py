@@ -7,6 +7,7 @@ import os
 import sys
 
 from .detect import KUBERNETES, SERVING, TRAINING
+from .log_marks import MARK, PROGRESS_VARIABLE, write_note
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,7 +20,6 @@ PREFIX = "lyftlearn/1 "
 LAST_WORDS = 700
 """Characters that the report quotes. Kubernetes keeps 4096 bytes; SageMaker 1024 characters, first line included."""
 REPORT_VARIABLE = "LYFTLEARN_SUBSTRATE_REPORT"
-PROGRESS_VARIABLE = "LYFTLEARN_SUBSTRATE_PROGRESS"
 IN_THE_LOG = "-"
 TERMINATION_LOG = "/dev/termination-log"
 MASK = "[secret]"
@@ -99,11 +99,13 @@ def note_start(environ: Mapping[str, str], attempt: int, at: float, output: str)
     In the log it is a line of its own after what the last attempt `output`. A first attempt is not noted there.
     """
     path = environ.get(PROGRESS_VARIABLE)
-    if not path or (path == IN_THE_LOG and attempt == 1):
+    if not path or (path in (IN_THE_LOG, MARK) and attempt == 1):
         return
     event = json.dumps({"event": "running", "attempt": attempt, "at": at}) + "\n"
     try:
-        if path == IN_THE_LOG:
+        if path == MARK:
+            write_note({"event": "running", "attempt": attempt, "at": at})
+        elif path == IN_THE_LOG:
             os.write(1, (event if output[-1:] in ("", "\n") else f"\n{event}").encode())
         else:
             with open(path, "ab", buffering=0) as file:

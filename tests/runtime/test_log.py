@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from lyftlearn.runtime.log import Log, TeeStream
 from lyftlearn.runtime.output import BlankLines
-from lyftlearn_sagemaker.logs import _as_printed
+from lyftlearn_sagemaker.log_text import as_printed
 
 from .test_supervisor import runtime_pid
 
@@ -122,4 +122,4 @@ def test_blank_lines_survive_a_service_that_takes_no_empty_message(text: str, cu
         carried += blank.pad(text[start:end].encode()) if end > start else b""
     messages = (carried + blank.end()).decode().removesuffix("\n").split("\n") if text else []
     assert "" not in messages
-    assert [_as_printed(message) for message in messages] == (text.removesuffix("\n").split("\n") if text else [])
+    assert [as_printed(message) for message in messages] == (text.removesuffix("\n").split("\n") if text else [])

@@ -10,7 +10,7 @@ from lyftlearn.backend import JobQuery, JobRecord
 from lyftlearn.errors import JobNotFound
 from lyftlearn.types import JobStatus
 from lyftlearn_sagemaker.api.errors import AwsError
-from lyftlearn_sagemaker.record import TAG, label_tag, outputs_of_job, record_of_job
+from lyftlearn_sagemaker.record import TAG, label_tag, record_of_job
 from lyftlearn_sagemaker.status.events import event_of_job
 
 if TYPE_CHECKING:
@@ -37,13 +37,10 @@ class Finder:
 
     def record(self, job_id: str) -> JobRecord:
         """Return the record of a job. Raises JobNotFound."""
-        return self._find(job_id)[1]
+        return self.job(job_id)[1]
 
-    def outputs(self, job_id: str) -> Mapping[str, str]:
-        """Return output name to URI. Raises JobNotFound."""
-        return outputs_of_job(self._find(job_id)[0])
-
-    def _find(self, job_id: str) -> tuple[Mapping[str, Any], JobRecord]:
+    def job(self, job_id: str) -> tuple[Mapping[str, Any], JobRecord]:
+        """Return what SageMaker says of a job, and its record. Raises JobNotFound."""
         try:
             job = self._aws.call("sagemaker", "describe_training_job", {"TrainingJobName": job_id})
         except AwsError as exc:

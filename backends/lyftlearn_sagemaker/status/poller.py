@@ -111,6 +111,11 @@ class Poller:
         """Whether there is nothing left to hear of."""
         return all(job.finished for job in self._jobs.values())
 
+    def is_gone(self, job_id: str) -> bool:
+        """Whether SageMaker has no such job any more."""
+        job = self._jobs.get(job_id)
+        return job is not None and job.gone
+
     def _look_back_to(self, moment: datetime | None) -> None:
         if moment is not None:
             self._horizon = min(moment, self._horizon or moment)

@@ -7,13 +7,15 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from lyftlearn_sagemaker import record
+from lyftlearn_sagemaker.log_text import ATTEMPT_LINE, MARK, PROGRESS_VARIABLE
 from lyftlearn_sagemaker.submission.channels import RUNTIME_FILE
 from lyftlearn_sagemaker.submission.instances import GB
 
 if TYPE_CHECKING:
     from lyftlearn.backend import JobSpec
+    from lyftlearn_sagemaker.log_text import ATTEMPT_LINE, MARK, PROGRESS_VARIABLE
     from lyftlearn_sagemaker.options import JobOptions
-    from lyftlearn_sagemaker.submission.channels import InputChannels
+from lyftlearn_sagemaker.submission.channels import InputChannels
 
 LONGEST_RUN = 28 * 86400
 """Seconds that a training job may run (developer guide, "Supported Regions and Quotas")."""
@@ -21,8 +23,6 @@ LONGEST_GRACE = 110
 """Seconds of grace: SageMaker itself kills 120 seconds after SIGTERM, and outputs are not lost to a second's race."""
 _PREPARATION = 3600  # seconds beyond the job's own timeout before SageMaker's backstop
 _MOST_SHOWN, _LONGEST_KEY, _LONGEST_VALUE = 100, 256, 2500  # of HyperParameters; a test holds them against the model
-_PROGRESS = "LYFTLEARN_SUBSTRATE_PROGRESS"
-_ATTEMPT_LINE = r'^\{"event": "running", "attempt": ([0-9]+), "at": [0-9.]+\}'
 
 
 def create_request(
@@ -83,17 +83,16 @@ def _algorithm(spec: JobSpec, options: JobOptions, image: str | None) -> dict[st
         "ContainerEntrypoint": [options.python, "-I", RUNTIME_FILE, "run"],
     }
     if spec.retries:
-        algorithm["MetricDefinitions"] = [{"Name": record.ATTEMPT_METRIC, "Regex": _ATTEMPT_LINE}]
+        algorithm["MetricDefinitions"] = [{"Name": record.ATTEMPT_METRIC, "Regex": ATTEMPT_LINE}]
     return algorithm
 
 
 def _environment(spec: JobSpec, region: str | None) -> dict[str, str]:
     """Return the job's record, and the region, which boto3 does not find in the variable that SageMaker sets.
 
-    Where the command may run again, the runtime notes each further start in the log, as a line of its own.
+    The runtime marks its own lines in the log: each further start of the command, and the end.
     """
-    progress = {_PROGRESS: "-"} if spec.retries else {}
-    return record.environment(spec) | progress | _given(AWS_DEFAULT_REGION=region)
+    return record.environment(spec) | {PROGRESS_VARIABLE: MARK} | _given(AWS_DEFAULT_REGION=region)
 
 
 def _resources(spec: JobSpec, options: JobOptions, instance: str | None) -> dict[str, Any]:

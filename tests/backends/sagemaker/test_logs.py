@@ -126,13 +126,127 @@ def test_throttling(service: Service, running: tuple[SageMakerBackend, str]) -> 
     assert asked > 2
 
 
+NOTE = '{"event": "running", "attempt": 2, "at": 1767225600.5}'
+
+
 def test_notes_of_the_runtime_are_no_lines(service: Service, running: tuple[SageMakerBackend, str]) -> None:
-    """They tell SageMaker the attempt, each on a line of its own; what a command prints is given as it is."""
+    """They tell SageMaker the attempt; what a command prints is given as it is, even if it looks like one."""
     backend, job_id = running
-    note = '{"event": "running", "attempt": 2, "at": 1767225600.5}'
-    _write(service, job_id, 1, [note, "one", f"mine: {note}", '{"event": "running"}'])
+    _write(service, job_id, 1, [f"#400{NOTE}", "one", NOTE, f"#043400{NOTE}", '#400{"event": "ended"}'])
     _finish(service, job_id)
-    assert [line.text for line in backend.logs(job_id, LogQuery())] == ["one", f"mine: {note}", '{"event": "running"}']
+    assert [line.text for line in backend.logs(job_id, LogQuery(node=0))] == ["one", NOTE, f"#400{NOTE}"]
+
+
+def test_logs_of_version_1_0(service: Service, running: tuple[SageMakerBackend, str]) -> None:
+    """A runtime of version 1.0.0 marked nothing: its notes are left out where it made them, and nothing is undone."""
+    backend, job_id = running
+    job = service.jobs.find(job_id)
+    assert job
+    lines = ["one", NOTE, "tab#011or not"]
+    _write(service, job_id, 1, lines)
+    job.request["Environment"]["LYFTLEARN_SUBSTRATE_PROGRESS"] = "-"
+    job.finish()
+    assert [line.text for line in backend.logs(job_id, LogQuery())] == ["one", "tab#011or not"]
+    del job.request["Environment"]["LYFTLEARN_SUBSTRATE_PROGRESS"]
+    assert [line.text for line in backend.logs(job_id, LogQuery())] == lines
+
+
+ODD = [
+    "tab\tseparated\tmetrics",
+    "10%|#         |\r100%|##########|\r",
+    "\x1b[31mred\x1b[0m \x07bell \x00 zero \x7f delete",
+    "#011 is no tab, #015#015 no returns, #000000 is black, #043 is a sign, ##011, #01",
+    "#400 is no mark, nor is #777, #03300a",
+    "#",
+    '{"event": "running", "attempt": 1, "at": 12.5}',
+    '{"event": "running", "attempt": 2, "at": 12.5}',
+    "José \u2028 日本",
+    "",
+    "   ",
+    "\t",
+    "the end without a newline #01",
+]
+
+
+@pytest.mark.parametrize("retries", [0, 1])
+def test_what_a_command_prints_is_what_is_read(service: Service, make: Make, storage_url: str, retries: int) -> None:
+    """Progress bars, colours, tabs, and text that only looks like what stands for them: all as on every platform."""
+    backend = make()
+    code = f"import sys; [sys.stdout.write(part) or sys.stdout.flush() for part in {chr(10).join(ODD)!r}]"
+    job = spec(storage_url, command=("python3", "-c", code), retries=retries)
+    backend.submit(backend.plan(job))
+    assert [line.text for line in backend.logs(job.id, LogQuery(follow=True))] == ODD
+    assert [line.text for line in backend.logs(job.id, LogQuery(tail=3))] == ODD[-3:]
+
+
+def test_a_log_that_comes_late(
+    service: Service, make: Make, storage_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A traceback after a silence, told by CloudWatch after SageMaker told the end: the log says where it ends."""
+    service.conduct.log_delay = 3.0
+    backend = make(log_settle="1s")
+    script = "echo first; sleep 5; echo Traceback; echo last; exit 1"
+    job = spec(storage_url, command=("sh", "-c", script))
+    backend.submit(backend.plan(job))
+    assert [line.text for line in backend.logs(job.id, LogQuery(follow=True))] == ["first", "Traceback", "last"]
+    assert caplog.text == ""
+
+
+def test_a_log_that_may_go_on(
+    service: Service, running: tuple[SageMakerBackend, str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """A machine that was taken away says nothing more; who reads its log soon is told that it may not be whole."""
+    backend, job_id = running
+    _write(service, job_id, 1, ["one"])
+    _finish(service, job_id)
+    assert [line.text for line in backend.logs(job_id, LogQuery())] == ["one"]
+    assert "lines may come until" in caplog.text
+
+
+def test_followers_of_logs_do_not_ask_for_each_job(service: Service, make: Make, storage_url: str) -> None:
+    """Ten quiet jobs are one list now and then, whatever the number of those who read."""
+    service.conduct.containers = False
+    backend = make()
+    ids = [backend.submit(backend.plan(spec(storage_url))).id for _ in range(10)]
+    threads = [_following(backend, job_id, []) for job_id in ids]
+    _until(lambda: service.count("DescribeTrainingJob") >= len(ids))
+    _until(lambda: service.count("ListTrainingJobs") >= 4)
+    assert service.count("DescribeTrainingJob") <= 2 * len(ids)
+    for job_id in ids:
+        _finish(service, job_id)
+    for thread in threads:
+        thread.join(60)
+        assert not thread.is_alive()
+
+
+@pytest.mark.parametrize("code", ["ExpiredTokenException", "AccessDeniedException", "ServiceUnavailableException"])
+def test_a_follower_outlives_what_passes(
+    service: Service, running: tuple[SageMakerBackend, str], monkeypatch: pytest.MonkeyPatch, code: str
+) -> None:
+    """Whoever follows a log of hours does not lose it to a token that is renewed, or to an outage of seconds."""
+    from botocore.exceptions import ClientError
+
+    monkeypatch.setattr(logs, "_LONGEST_PAUSE", 0.2)
+    backend, job_id = running
+    backend.aws.retry_budget.unanswered = 0.1
+    seen: list[tuple[int, str]] = []
+    thread = _following(backend, job_id, seen)
+    _write(service, job_id, 1, ["one"])
+    _until(lambda: len(seen) == 1)
+    left = iter(range(6))
+
+    def fail(**_: Any) -> None:
+        if next(left, None) is not None:
+            status: Any = {"HTTPStatusCode": 503 if code.startswith("Service") else 400}
+            raise ClientError({"Error": {"Code": code}, "ResponseMetadata": status}, "GetLogEvents")
+
+    backend.aws.client("logs").meta.events.register("before-call.cloudwatch-logs", fail)
+    _until(lambda: next(left, None) is None)
+    _write(service, job_id, 1, ["two"])
+    _until(lambda: len(seen) == 2)
+    _finish(service, job_id)
+    thread.join(60)
+    assert seen == [(0, "one"), (0, "two")]
 
 
 def _until(reached: Any) -> None:

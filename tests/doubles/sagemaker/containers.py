@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 _PATH = f"{Path(sys.executable).parent}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 """As in the image of the tests' cluster."""
 _LONGEST_LINE = 250_000  # bytes; CloudWatch takes 256 KiB with its own 26
+_CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
 _HIDDEN = ("dev", "proc", "opt", "lyftlearn", "tmp")
 
 
@@ -175,12 +177,17 @@ class Containers:
     def _read(self, node: _Node, stream: IO[bytes]) -> None:
         log = self._around.log(f"{self._request['TrainingJobName']}/{node.host}-{int(time.time() * 1000)}")
         for line in iter(lambda: stream.readline(_LONGEST_LINE), b""):
-            text = line.removesuffix(b"\n").decode("utf-8", "replace")
+            text = _escape(line.removesuffix(b"\n")).decode("utf-8", "replace")
             node.lines.append(text)
             if text:  # CloudWatch takes no empty message
                 log.put(text)
         log.close()
         stream.close()
+
+
+def _escape(line: bytes) -> bytes:
+    """Write control characters as syslog does: a TAB is `#011`, as AWS's own patterns for XGBoost's metrics have it."""
+    return _CONTROL.sub(lambda match: b"#%03o" % match[0][0], line)
 
 
 def _sandbox(host: str, home: Path, hosts: Path, telling: int) -> list[str]:
