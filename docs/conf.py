@@ -31,7 +31,6 @@ default_role = "literal"
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_type_aliases = {"JSON": "JSON", "Duration": "Duration"}
-autodoc_class_signature = "separated"
 python_maximum_signature_line_length = 88
 python_use_unqualified_type_names = True
 toc_object_entries_show_parents = "hide"
