@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeAlias
 
 from lyftlearn._text.quantities import duration
@@ -28,13 +29,14 @@ class Kind:
     """A kind of value.
 
     expected: what to write, in words. read: returns the value that code uses; raises ValueError for what is no such
-    value. schema: its JSON Schema. is_path: whether a relative value starts at the directory of its file.
+    value. schema: its JSON Schema. resolve: returns the value that a file in a directory stands for, where it is
+    relative to that file.
     """
 
     expected: str
     read: Callable[[Any], Any]
     schema: Schema
-    is_path: bool = False
+    resolve: Callable[[str, Path], str] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -172,6 +174,13 @@ def mapping_of(kind: Kind, expected: str) -> Kind:
     return Kind(expected, _in_words(expected, read), {"type": "object", "additionalProperties": kind.schema})
 
 
+def from_folder(written: str, folder: Path) -> str:
+    """Return a path that was written in a file in `folder` as one that holds everywhere; a URL stays as it is."""
+    if "://" in written or written.startswith(("~", "$")):
+        return written
+    return str(folder / written)
+
+
 def _text(value: Any) -> str:
     return str(_require(isinstance(value, str) and value != "" and "\0" not in value, value))
 
@@ -200,21 +209,6 @@ def _positive_duration(value: Any) -> Any:
 
 def _any_table(value: Any) -> Mapping[str, Any]:
     return dict(_require(isinstance(value, Mapping), value))
-
-
-_DURATION_SCHEMA = {"type": "string", "pattern": _DURATION_PATTERN}
-TEXT = Kind("a text", _text, {"type": "string", "minLength": 1})
-FLAG = Kind("true or false", _flag, {"type": "boolean"})
-PATH = Kind("a path", _text, {"type": "string", "minLength": 1}, is_path=True)
-DURATION = Kind('a duration such as "90s", "1h30m" or "7d"', _duration, {"anyOf": [_DURATION_SCHEMA, {"const": 0}]})
-POSITIVE_DURATION = Kind('a duration above 0 such as "90s", "1h30m" or "7d"', _positive_duration, _DURATION_SCHEMA)
-GATEWAY = Kind('a StatsD gateway, "host:port"', _gateway, {"type": "string", "pattern": f"^{_GATEWAY.pattern}$"})
-TABLE = Kind("a table", _any_table, {"type": "object"})
-TEXTS = list_of(TEXT, "a list of texts")
-TEXT_TABLE = mapping_of(
-    Kind("a text", lambda value: str(_require(isinstance(value, str), value)), {"type": "string"}), "a table of texts"
-)
-TABLES = list_of(TABLE, "a list of tables")
 
 
 def _require(condition: bool, value: Any) -> Any:
@@ -258,3 +252,19 @@ def _advice(key: str, known: Mapping[str, Option]) -> str:
 
 def _empty_table() -> dict[str, Any]:
     return {"type": "object", "additionalProperties": False, "properties": {}}
+
+
+_DURATION_SCHEMA = {"type": "string", "pattern": _DURATION_PATTERN}
+TEXT = Kind("a text", _text, {"type": "string", "minLength": 1})
+FLAG = Kind("true or false", _flag, {"type": "boolean"})
+PATH = Kind("a path", _text, {"type": "string", "minLength": 1}, resolve=from_folder)
+URL_OR_PATH = Kind("a URL, or a path", _text, {"type": "string", "minLength": 1}, resolve=from_folder)
+DURATION = Kind('a duration such as "90s", "1h30m" or "7d"', _duration, {"anyOf": [_DURATION_SCHEMA, {"const": 0}]})
+POSITIVE_DURATION = Kind('a duration above 0 such as "90s", "1h30m" or "7d"', _positive_duration, _DURATION_SCHEMA)
+GATEWAY = Kind('a StatsD gateway, "host:port"', _gateway, {"type": "string", "pattern": f"^{_GATEWAY.pattern}$"})
+TABLE = Kind("a table", _any_table, {"type": "object"})
+TEXTS = list_of(TEXT, "a list of texts")
+TEXT_TABLE = mapping_of(
+    Kind("a text", lambda value: str(_require(isinstance(value, str), value)), {"type": "string"}), "a table of texts"
+)
+TABLES = list_of(TABLE, "a list of tables")

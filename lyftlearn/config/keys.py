@@ -19,7 +19,7 @@ from lyftlearn._contract.options import (
 
 # The names of `rollout.Stage`, which stands above; a test holds the two to each other.
 _STAGE = one_of("off", "rehearse", "shadow", "live", "complete")
-_URL = Kind("a URL, or a path", TEXT.read, TEXT.schema, is_path=True)
+_URL = Kind("a URL, or a path", TEXT.read, TEXT.schema)
 
 TOP = (
     Option(
