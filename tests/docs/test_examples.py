@@ -40,7 +40,7 @@ def test_what_a_page_configures_is_accepted(page: str, tmp_path: Path) -> None:
     config = {"home": str(tmp_path), "storage": {"url": "s3://ml-jobs/lyftlearn"}, **together(examples(page))}
     image = {} if page == "local" else {"image": "123456789012.dkr.ecr.us-east-1.amazonaws.com/eta:1"}
     client = Client(config=config)
-    planned = ops.plan("train", "eta", client=client, backend=BACKENDS[page], command=["true"], **image)
+    planned = ops.plan("train", client=client, backend=BACKENDS[page], model="eta", command=["true"], **image)
     assert planned.plan.faults == ()
 
 
