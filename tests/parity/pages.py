@@ -19,21 +19,21 @@ Document = Mapping[str, Any]
 _HEAD = """\
 # Parity, measured
 
-`make parity` runs the conformance suite, every call site, and the probe on each backend. It writes this page from what
-came of it, and [parity.json](parity.json), which names every test. Nothing here is written by hand. Where the code is
-newer than the page, `make release-check` fails, and no release is made.
+`make parity` runs the conformance suite, every call site, and the probe on each backend. It writes this page and
+[parity.json](parity.json), which names every test. Nothing here is written by hand. If the code is newer than the page,
+`make release-check` fails, and no release is made.
 
 **{platforms}**
 
-- *Conformance*: what [every backend must do](../how-to/writing-a-backend.md), from the contract between core and
+- *Conformance* is what [every backend must do](../how-to/writing-a-backend.md), from the contract between core and
   backend up to the public API.
-- *Call sites*: scripts as users write them, in `tests/callsites/scripts`. One environment variable chooses the backend.
-  Output, errors, exit code, metrics and files must be those of the script's
-  transcript in `tests/callsites/transcripts`, byte for byte, but for ids, times and the
-  library's own lines in tracebacks ([masks](../../tests/callsites/masks.py)).
-- *Probe*: a program that looks at everything around it, held against what it saw on `{reference}`
-  ([how to read a comparison](comparisons.md)). Facts that two runs there do not agree on are noise, and counted with
-  those that agree.
+- *Call sites* are scripts as users write them, in `tests/callsites/scripts`. One environment variable chooses the
+  backend. Output, errors, exit code, metrics and files must equal those of the script's transcript in
+  `tests/callsites/transcripts`, byte for byte. [Masks](../../tests/callsites/masks.py) hide ids, times and the
+  library's own lines in tracebacks.
+- The *probe* is a program that looks at everything around it. The comparison holds what it saw against what it saw on
+  `{reference}` ([how to read a comparison](comparisons.md)). If two runs there disagree about a fact, the fact is
+  noise, and is counted with those that agree.
 """
 _TEST_PLATFORMS = """\
 `kubernetes` and `sagemaker` are the tests' own cluster and service here: servers on a socket that run the containers. \
@@ -41,26 +41,26 @@ No real cluster and no real account was used."""
 _REAL_PLATFORMS = "Run on real platforms."
 _NOT_RUN = """\
 ## What was not run
-- **A real cluster and a real account.** There was none. Their schedulers, registries, disks and networks, IAM, and how
-  long anything takes are not in this table.
-- **Reasons `capacity`, `preempted` and `platform`, and AccessDenied, QuotaExceeded and BackendUnavailable**: no call
-  site can bring them about on every platform. Each backend's tests do, with faults that its test service makes.
+- **A real cluster and a real account.** There was none. This page says nothing about their schedulers, registries,
+  disks and networks, about IAM, and about how long anything takes.
+- **Reasons `capacity`, `preempted` and `platform`, and AccessDenied, QuotaExceeded and BackendUnavailable.** No call
+  site can cause them on every platform. Each backend's own tests do, with faults of their test service.
 - **GPUs.** There was none.
-- **`tune` and `notebook`**: no backend offers them.
+- **`tune` and `notebook`.** No backend offers them.
 
 ## Run it on your platforms
     LYFTLEARN_TEST_CONFIG=lyftlearn.toml make parity BACKENDS=kubernetes,sagemaker
 
-`lyftlearn.toml` configures both, and `[storage]`. `[jobs] image` needs `python3` 3.8 or newer, a POSIX shell, and
-boto3. Two secrets must be where each platform keeps them: `warehouse`, with WAREHOUSE_USER (`eta`) and
-WAREHOUSE_PASSWORD (28 characters), and `maps`, with MAPS_TOKEN (9) and a key `not a name` (11). Jobs are small; each
-runs for seconds. Metrics are not compared, because the gateway cannot be read. The results are written to
-`parity-results/`, and the page with every value to `build/parity.html`. Without `LYFTLEARN_TEST_CONFIG`, `BACKENDS`
-chooses among those of the table above, two or more.
+`lyftlearn.toml` configures both backends, and `[storage]`. The image in `[jobs] image` needs `python3` 3.8 or newer, a
+POSIX shell, and boto3. Put two secrets where each platform keeps them: `warehouse`, with WAREHOUSE_USER (`eta`) and
+WAREHOUSE_PASSWORD (28 characters), and `maps`, with MAPS_TOKEN (9 characters) and a key `not a name` (11 characters).
+The jobs are small, and each runs for seconds. Metrics are not compared, because the gateway cannot be read.
+`make parity` then writes the results to `parity-results/`, and a page with every value to `build/parity.html`. Without
+`LYFTLEARN_TEST_CONFIG`, `BACKENDS` chooses two or more of the backends in the table above.
 
-The conformance suite has variables of its own: LYFTLEARN_TEST_KUBECONFIG ([Kubernetes](../how-to/kubernetes.md)) and
-LYFTLEARN_TEST_SAGEMAKER_ROLE ([SageMaker](../how-to/sagemaker.md)). For your own command in your own image there is
-`lyftlearn parity run`.
+The conformance suite has variables of its own: LYFTLEARN_TEST_KUBECONFIG ([Kubernetes](../how-to/kubernetes.md#tests))
+and LYFTLEARN_TEST_SAGEMAKER_ROLE ([SageMaker](../how-to/sagemaker.md#tests)). For your own command in your own image,
+use `lyftlearn parity run` ([guide](../how-to/compare-backends.md)).
 """
 
 
