@@ -28,7 +28,7 @@ from lyftlearn.events import JobEvent
 from lyftlearn.types import JobStatus
 from lyftlearn_sagemaker.api.errors import AwsError, translated
 from lyftlearn_sagemaker.log_text import writing_of
-from lyftlearn_sagemaker.options import read_options
+from lyftlearn_sagemaker.options import read_table
 from lyftlearn_sagemaker.status.tracked import RecentSubmissions
 from lyftlearn_sagemaker.submission.planner import Planner
 
@@ -65,7 +65,7 @@ class SageMakerBackend(Backend):
     def __init__(self, settings: BackendSettings) -> None:
         self.name = settings.name
         self._settings = settings
-        self._options = read_options(settings.name, settings.table)
+        self._options = read_table(settings.name, settings.table)
         self._planner = Planner(settings, self._options, self.unmet)
         self._recent = RecentSubmissions()
 

@@ -6,16 +6,13 @@ Everything that a job can be given stands in `[sagemaker]`, and again, where a m
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
-Fault: TypeAlias = tuple[str, str]
+from lyftlearn.backend import Option, options, read_options
 
-_DURATION = re.compile(r"(\d+)(s|m|h|d)")
-_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-_NO_ENTRIES: Mapping[str, str] = {}
+Fault: TypeAlias = tuple[str, str]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,33 +25,33 @@ class JobOptions:
     Python. system_share: the part of an instance's memory that the job does not get.
     """
 
-    role: str | None = None
-    image: str | None = None
-    python: str = "python3"
-    instances_pin: str | None = None
-    instances_allow: tuple[str, ...] = ()
-    instances_deny: tuple[str, ...] = ()
-    instances_prefer: tuple[str, ...] = ()
-    instances_architecture: str = "x86_64"
-    instances_system_share: float = 0.06
-    vpc_subnets: tuple[str, ...] = ()
-    vpc_security_groups: tuple[str, ...] = ()
-    keys_volume: str | None = None
-    keys_output: str | None = None
-    network_isolation: bool = False
-    encrypt_traffic: bool = False
-    spot: bool = False
-    spot_wait: int = 86400
-    checkpoints: bool = False
-    keep_alive: int = 0
-    infrastructure_retries: int = 1
-    inputs: str = "exact"
-    input_mode: str = "File"
-    user_uid: int | None = None
-    user_gid: int | None = None
-    metrics: str | None = None
-    secrets: Mapping[str, Any] = field(default_factory=lambda: {"type": "secretsmanager"})
-    tags: Mapping[str, str] = field(default_factory=dict)
+    role: str | None
+    image: str | None
+    python: str
+    instances_pin: str | None
+    instances_allow: tuple[str, ...]
+    instances_deny: tuple[str, ...]
+    instances_prefer: tuple[str, ...]
+    instances_architecture: str
+    instances_system_share: float
+    vpc_subnets: tuple[str, ...]
+    vpc_security_groups: tuple[str, ...]
+    keys_volume: str | None
+    keys_output: str | None
+    network_isolation: bool
+    encrypt_traffic: bool
+    spot: bool
+    spot_wait: int
+    checkpoints: bool
+    keep_alive: int
+    infrastructure_retries: int
+    inputs: str
+    input_mode: str
+    user_uid: int | None
+    user_gid: int | None
+    metrics: str | None
+    secrets: Mapping[str, Any]
+    tags: Mapping[str, str]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,161 +70,266 @@ class Options:
         return self.models.get(model, self.job)
 
 
-def read_options(name: str, table: Mapping[str, Any]) -> Options:
+def _read_secrets(value: Any) -> Mapping[str, Any]:
+    """Return the table of a secret store. Raises ValueError with what to write."""
+    table = options.TABLE.read(value)
+    store = table.get("type", "secretsmanager")
+    if store not in _SECRET_STORES:
+        raise ValueError(f"type = one of {', '.join(_SECRET_STORES)}")
+    required, optional = _SECRET_STORES[store]
+    unknown = sorted(table.keys() - {"type", *required, *optional})
+    missing = [key for key in required if key not in table]
+    if unknown or missing or not all(isinstance(item, str) for item in table.values()):
+        needs = f"{' and '.join(required)} and, if needed, " if required else ""
+        raise ValueError(f"texts; {store} has {needs}{', '.join(optional)}")
+    return {"type": store, **table}
+
+
+_SECRET_STORES: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "secretsmanager": ((), ("prefix", "region", "endpoint")),
+    "confidant": (("url", "service", "from", "auth_key"), ("to", "user_type", "region", "endpoint", "case")),
+}
+"""Kind of store to the keys that it needs, and those that it may have; docs/reference/container-contract.md."""
+_SECONDS = options.Kind(
+    options.DURATION.expected,
+    lambda value: int(options.DURATION.read(value).total_seconds()),
+    options.DURATION.schema,
+)
+_SECRETS = options.Kind("a table with the type of a store of secrets, and its keys", _read_secrets, {"type": "object"})
+_COUNT = options.whole_number(0)
+_QUEUE = options.matching(r"https?://[^/\s]+/\S+", "the URL of an SQS queue")
+_REGION = options.matching(r"[a-z]{2,}(-[a-z]+)+-[0-9]+", "a region such as us-east-1")
+
+JOB_OPTIONS = (
+    Option(
+        key="role",
+        kind=options.TEXT,
+        doc="The role of the jobs.",
+        example="arn:aws:iam::123456789012:role/lyftlearn-jobs",
+    ),
+    Option(
+        key="image",
+        kind=options.TEXT,
+        doc="The image of jobs that name none, if `[jobs] image` is not set either.",
+        example="123456789012.dkr.ecr.us-east-1.amazonaws.com/lyftlearn/base:1",
+    ),
+    Option(
+        key="python",
+        kind=options.TEXT,
+        default="python3",
+        doc="The command that starts Python in the image.",
+        example="/opt/conda/bin/python",
+    ),
+    Option(
+        key="instances.pin",
+        kind=options.TEXT,
+        doc="One instance type for every job. A job that needs more is refused.",
+        example="ml.m5.4xlarge",
+    ),
+    Option(
+        key="instances.allow",
+        kind=options.TEXTS,
+        default=(),
+        doc="Patterns of the instance types that may be chosen. A type that is named in full may be burstable.",
+        example=["ml.m5.*", "ml.g5.*"],
+    ),
+    Option(
+        key="instances.deny",
+        kind=options.TEXTS,
+        default=(),
+        doc="Patterns of the instance types that are never chosen.",
+        example=["ml.p5*"],
+    ),
+    Option(
+        key="instances.prefer",
+        kind=options.TEXTS,
+        default=(),
+        doc="Patterns of the instance types that come first, in this order, where they fit.",
+        example=["ml.m6i.*"],
+    ),
+    Option(
+        key="instances.architecture",
+        kind=options.one_of("x86_64", "arm64"),
+        default="x86_64",
+        doc="The architecture of the machines.",
+        example="arm64",
+    ),
+    Option(
+        key="instances.system_share",
+        kind=options.number(0, 1, below=True),
+        default=0.06,
+        doc="The share of an instance's memory that is kept for the system. At least 1 GiB is kept.",
+        example=0.1,
+    ),
+    Option(
+        key="vpc.subnets",
+        kind=options.TEXTS,
+        default=(),
+        doc="The subnets of the jobs. Without them, jobs run outside of any VPC of yours.",
+        example=["subnet-0a1b2c3d"],
+    ),
+    Option(
+        key="vpc.security_groups",
+        kind=options.TEXTS,
+        default=(),
+        doc="The security groups of the jobs, in the VPC of the subnets.",
+        example=["sg-0a1b2c3d"],
+    ),
+    Option(
+        key="keys.volume",
+        kind=options.TEXT,
+        doc="The KMS key of the volumes. The disks of instance types that have their own are encrypted by hardware.",
+        example="arn:aws:kms:us-east-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab",
+    ),
+    Option(
+        key="keys.output",
+        kind=options.TEXT,
+        doc="The KMS key of the artifacts.",
+        example="alias/lyftlearn",
+    ),
+    Option(
+        key="network_isolation",
+        kind=options.FLAG,
+        default=False,
+        doc="Whether jobs have no network. The plan lists what a job would lose.",
+        example=True,
+    ),
+    Option(
+        key="encrypt_traffic",
+        kind=options.FLAG,
+        default=False,
+        doc="Whether traffic between the nodes of a job is encrypted.",
+        example=True,
+    ),
+    Option(
+        key="spot",
+        kind=options.FLAG,
+        default=False,
+        doc="Whether jobs use managed spot instances.",
+        example=True,
+    ),
+    Option(
+        key="spot_wait",
+        kind=_SECONDS,
+        default="1d",
+        doc="How long a job on spot instances may wait for capacity beyond its own timeout.",
+        example="6h",
+    ),
+    Option(
+        key="checkpoints",
+        kind=options.FLAG,
+        default=False,
+        doc="Whether `/lyftlearn/checkpoints` is kept in S3 while the job runs. With `spot` it always is.",
+        example=True,
+    ),
+    Option(
+        key="keep_alive",
+        kind=_SECONDS,
+        default=0,
+        doc="How long instances stay warm after a job, at most six hours.",
+        example="20m",
+    ),
+    Option(
+        key="infrastructure_retries",
+        kind=options.whole_number(0, 30),
+        default=1,
+        doc="How often SageMaker starts a job again after its own infrastructure failed.",
+        example=3,
+    ),
+    Option(
+        key="inputs",
+        kind=options.one_of("exact", "directories"),
+        default="exact",
+        doc="What an input without `/` at its end may be: a file or a directory, or always a directory.",
+        example="directories",
+    ),
+    Option(
+        key="input_mode",
+        kind=options.one_of("File", "FastFile"),
+        default="File",
+        doc="The mode of channels: copied before the command starts, or streamed.",
+        example="FastFile",
+    ),
+    Option(key="user.uid", kind=_COUNT, doc="The user of the command. Without it, root.", example=1000),
+    Option(key="user.gid", kind=_COUNT, doc="The group of the command.", example=1000),
+    Option(
+        key="metrics",
+        kind=options.GATEWAY,
+        doc="The StatsD gateway that the packets of jobs are passed on to.",
+        example="statsd.internal:8125",
+    ),
+    Option(
+        key="secrets",
+        kind=_SECRETS,
+        default={"type": "secretsmanager"},
+        doc="The store of secrets: AWS Secrets Manager, or Confidant.",
+        example={"type": "secretsmanager", "prefix": "ml/"},
+    ),
+    Option(key="tags", kind=options.TEXT_TABLE, default={}, doc="Tags of every job.", example={"team": "eta"}),
+)
+"""What a job gets."""
+MODEL_OPTIONS = tuple(replace(option, default=None) for option in JOB_OPTIONS)
+"""What a table `[sagemaker.models.<name>]` may change. What it does not set stays what it is for every job."""
+OPTIONS = (
+    *JOB_OPTIONS,
+    Option(
+        key="region",
+        kind=_REGION,
+        doc="The region of the jobs. Without it, the default AWS chain's.",
+        example="us-east-1",
+    ),
+    Option(
+        key="events",
+        kind=_QUEUE,
+        doc="A queue with the state changes of jobs. Without it, jobs are followed by polling.",
+        example="https://sqs.us-east-1.amazonaws.com/123456789012/lyftlearn-jobs",
+    ),
+    Option(
+        key="log_settle",
+        kind=_SECONDS,
+        default="5s",
+        doc="How long a log that does not say where it ends must be silent after its job's end.",
+        example="30s",
+    ),
+    Option(
+        key="models",
+        kind=options.Kind(
+            "a table of tables, one for each model",
+            options.mapping_of(options.TABLE, "a table for each model").read,
+            {"type": "object", "additionalProperties": options.json_schema(MODEL_OPTIONS)},
+        ),
+        default={},
+        doc="What jobs of one model get instead, by the model's name.",
+        example={"eta": {"keep_alive": "20m"}},
+    ),
+)
+"""The whole table."""
+_BACKEND_KEYS = ("region", "events", "log_settle", "models")
+
+
+def read_table(name: str, table: Mapping[str, Any]) -> Options:
     """Return the options of the backend `name`. Never raises: faults are listed."""
-    faults: list[Fault] = []
-    own = {key: value for key, value in table.items() if key in _OF_BACKEND}
-    backend = _values(name, own, _OF_BACKEND, faults)
-    rest = {key: value for key, value in table.items() if key not in own}
-    job = replace(JobOptions(), **_values(name, rest, _OF_JOB, faults))
-    models = {
-        model: replace(job, **_values(f"{name}.models.{model}", changes, _OF_JOB, faults))
-        for model, changes in backend.get("models", _NO_ENTRIES).items()
-    }
-    for where, options in [(name, job), *((f"{name}.models.{model}", options) for model, options in models.items())]:
-        faults += _contradictions(where, options)
-    return Options(
-        job=job,
-        models=models,
-        region=backend.get("region"),
-        events=backend.get("events"),
-        log_settle=backend.get("log_settle", 5),
-        faults=tuple(faults),
-    )
+    values, faults = read_options(name, table, OPTIONS)
+    backend = {key: values.pop(key) for key in _BACKEND_KEYS}
+    job = JobOptions(**_fields(values))
+    faults += _contradictions(name, job)
+    models = {}
+    for model, changes in backend["models"].items():
+        where = f"{name}.models.{model}"
+        changed, model_faults = read_options(where, changes, MODEL_OPTIONS)
+        models[model] = replace(job, **_fields({key: value for key, value in changed.items() if value is not None}))
+        faults += [*model_faults, *_contradictions(where, models[model])]
+    return Options(job=job, faults=tuple(faults), **{**backend, "models": models})
 
 
-def _values(
-    where: str, table: Mapping[str, Any], known: Mapping[str, Callable[[Any], Any]], faults: list[Fault]
-) -> dict[str, Any]:
-    values = {}
-    for name, value in _flat(table, known):
-        if name not in known:
-            faults.append((f"{where}.{name}", f"is not known: write one of {', '.join(sorted(known))}"))
-            continue
-        try:
-            values[name.replace(".", "_")] = known[name](value)
-        except ValueError as exc:
-            faults.append((f"{where}.{name}", f"is {value!r}: {exc}"))
-    return values
+def _fields(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {key.replace(".", "_"): value for key, value in values.items()}
 
 
-def _flat(table: Mapping[str, Any], known: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield dotted names for the tables that are groups of options, not values."""
-    for key, value in table.items():
-        name = f"{prefix}{key}"
-        if isinstance(value, Mapping) and name not in known and any(one.startswith(f"{name}.") for one in known):
-            yield from _flat(value, known, f"{name}.")
-        else:
-            yield name, value
-
-
-def _contradictions(where: str, options: JobOptions) -> Iterator[Fault]:
-    if options.spot and options.keep_alive:
+def _contradictions(where: str, job: JobOptions) -> Iterator[Fault]:
+    if job.spot and job.keep_alive:
         yield f"{where}.keep_alive", "spot instances are never kept warm: set keep_alive to 0, or spot to false"
-    if bool(options.vpc_subnets) != bool(options.vpc_security_groups):
+    if bool(job.vpc_subnets) != bool(job.vpc_security_groups):
         yield f"{where}.vpc", "needs both subnets and security_groups"
-    if (options.user_uid is None) != (options.user_gid is None):
+    if (job.user_uid is None) != (job.user_gid is None):
         yield f"{where}.user", "needs both uid and gid"
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str) or not value:
-        raise ValueError("write a text")
-    return value
-
-
-def _texts(value: Any) -> tuple[str, ...]:
-    if not isinstance(value, list | tuple) or not all(isinstance(item, str) for item in value):
-        raise ValueError("write a list of texts")
-    return tuple(value)
-
-
-def _flag(value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise ValueError("write true or false")  # noqa: TRY004 - one kind of error for every option
-    return value
-
-
-def _count(value: Any) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise ValueError("write a whole number, 0 or more")
-    return value
-
-
-def _share(value: Any) -> float:
-    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value < 1:
-        raise ValueError("write a part of 1, such as 0.06")
-    return float(value)
-
-
-def _seconds(value: Any) -> int:
-    match = _DURATION.fullmatch(value) if isinstance(value, str) else None
-    if value == 0:
-        return 0
-    if match is None:
-        raise ValueError('write a duration such as "90s", "30m" or "4h"')
-    return int(match[1]) * _SECONDS[match[2]]
-
-
-def _mapping(value: Any) -> Mapping[str, Any]:
-    if not isinstance(value, Mapping):
-        raise ValueError("write a table")  # noqa: TRY004 - one kind of error for every option
-    return dict(value)
-
-
-def _text_mapping(value: Any) -> Mapping[str, str]:
-    if not isinstance(value, Mapping) or not all(isinstance(item, str) for item in value.values()):
-        raise ValueError("write a table of texts")
-    return dict(value)
-
-
-def _tables(value: Any) -> Mapping[str, Mapping[str, Any]]:
-    if not isinstance(value, Mapping) or not all(isinstance(item, Mapping) for item in value.values()):
-        raise ValueError("write a table for each model")
-    return dict(value)
-
-
-def _one_of(*words: str) -> Callable[[Any], str]:
-    def check(value: Any) -> str:
-        if value not in words:
-            raise ValueError(f"write one of {', '.join(words)}")
-        return str(value)
-
-    return check
-
-
-_OF_BACKEND: Mapping[str, Callable[[Any], Any]] = {
-    "region": _text,
-    "events": _text,
-    "models": _tables,
-    "log_settle": _seconds,
-}
-_OF_JOB: Mapping[str, Callable[[Any], Any]] = {
-    "role": _text,
-    "image": _text,
-    "python": _text,
-    "instances.pin": _text,
-    "instances.allow": _texts,
-    "instances.deny": _texts,
-    "instances.prefer": _texts,
-    "instances.architecture": _one_of("x86_64", "arm64"),
-    "instances.system_share": _share,
-    "vpc.subnets": _texts,
-    "vpc.security_groups": _texts,
-    "keys.volume": _text,
-    "keys.output": _text,
-    "network_isolation": _flag,
-    "encrypt_traffic": _flag,
-    "spot": _flag,
-    "spot_wait": _seconds,
-    "checkpoints": _flag,
-    "keep_alive": _seconds,
-    "infrastructure_retries": _count,
-    "inputs": _one_of("exact", "directories"),
-    "input_mode": _one_of("File", "FastFile"),
-    "user.uid": _count,
-    "user.gid": _count,
-    "metrics": _text,
-    "secrets": _mapping,
-    "tags": _text_mapping,
-}

@@ -69,7 +69,7 @@ def read_options(where: str, table: Mapping[str, Any], options: Sequence[Option]
         try:
             values[key] = known[key].kind.read(value)
         except ValueError as exc:
-            faults.append((f"{where}.{key}", f"is {shown(value)}: write {exc or known[key].kind.expected}"))
+            faults.append((f"{where}.{key}", f"is {shown(value)}: write {str(exc) or known[key].kind.expected}"))
     return values, faults
 
 

@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lyftlearn_sagemaker.options import read_options
+from lyftlearn_sagemaker.options import read_table
 from lyftlearn_sagemaker.submission.instances import choose, instance_types
 from tests.backends.sagemaker.specs import GIB, resources
 
 
 def _choose(asked: Any, **instances: Any) -> Any:
-    options = read_options("sagemaker", {"instances": instances})
+    options = read_table("sagemaker", {"instances": instances})
     assert options.faults == ()
     return choose(asked, options.job)
 

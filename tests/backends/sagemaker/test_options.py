@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import tomllib
 
-from lyftlearn_sagemaker.options import read_options
+import pytest
+
+from lyftlearn_sagemaker.options import OPTIONS, read_table
 
 WHOLE = """
 role = "arn:aws:iam::123456789012:role/jobs"
@@ -29,7 +31,7 @@ pin = "ml.m5.xlarge"
 
 def test_a_whole_table() -> None:
     """What is written is what is meant, and a model's changes are laid over everybody's."""
-    options = read_options("sagemaker", tomllib.loads(WHOLE))
+    options = read_table("sagemaker", tomllib.loads(WHOLE))
     assert options.faults == ()
     assert (options.job.keep_alive, options.job.spot, options.job.instances_deny) == (1800, False, ("ml.p5*",))
     assert (options.job.vpc_subnets, options.job.user_uid) == (("subnet-1",), 1000)
@@ -48,7 +50,7 @@ def test_every_fault_at_once() -> None:
         "vpc": {"subnets": ["a"]},
         "models": {"eta": {"spot": True, "keep_alive": "1h"}},
     }
-    paths = [path for path, _ in read_options("sagemaker", table).faults]
+    paths = [path for path, _ in read_table("sagemaker", table).faults]
     assert sorted(paths) == [
         "sagemaker.instances.best",
         "sagemaker.instances.pin",
@@ -59,3 +61,41 @@ def test_every_fault_at_once() -> None:
         "sagemaker.spot",
         "sagemaker.vpc",
     ]
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "advice"),
+    [
+        ("keep_alive", False, "a duration"),
+        ("keep_alive", "-5m", "a duration"),
+        ("log_settle", 5, "a duration"),
+        ("metrics", "nonsense", "a StatsD gateway"),
+        ("metrics", "host:99999", "a StatsD gateway"),
+        ("secrets", {"type": "vault"}, "type = one of secretsmanager, confidant"),
+        ("secrets", {"type": "confidant"}, "url and service and from and auth_key"),
+        ("secrets", {"prefix": 1}, "prefix, region, endpoint"),
+        ("secrets", {"type": "secretsmanager", "path": "x"}, "prefix, region, endpoint"),
+        ("region", "Virginia", "a region such as us-east-1"),
+        ("events", "jobs", "the URL of an SQS queue"),
+        ("models", {"eta": 5}, "a table for each model"),
+        ("infrastructure_retries", 31, "from 0 to 30"),
+        ("user", "1000:1000", "uid"),
+    ],
+)
+def test_a_value_of_the_wrong_kind(key: str, value: object, advice: str) -> None:
+    """A plan refuses what would be found out by a job that fails, or never."""
+    ((path, problem),) = read_table("sagemaker", {key: value}).faults
+    assert path == f"sagemaker.{key}"
+    assert advice in problem
+
+
+def test_durations_are_written_as_everywhere() -> None:
+    """One grammar of durations in calls and in configuration."""
+    options = read_table("sagemaker", {"keep_alive": "1h30m", "spot_wait": "1.5d", "log_settle": 0})
+    assert (options.job.keep_alive, options.job.spot_wait, options.log_settle) == (5400, 129600, 0)
+
+
+def test_every_example_is_valid() -> None:
+    """The reference shows them, and people copy them."""
+    for option in OPTIONS:
+        option.kind.read(option.example)
