@@ -54,3 +54,15 @@ def test_links_from_outside_the_site_lead_somewhere(page: str) -> None:
     text = (ROOT / page).read_text(encoding="utf-8")
     links = [link.partition("#")[0] for link in re.findall(r"\]\(([^)\s]+)\)", text) if "://" not in link]
     assert [link for link in links if not (ROOT / page).parent.joinpath(link).exists()] == []
+
+
+def test_pages_that_the_code_names_are_there() -> None:
+    """A message that sends its reader to a page must not send them to where it was last year."""
+    sources = [path for name in ("lyftlearn", "backends", "tests") for path in (ROOT / name).rglob("*.py")]
+    named = {
+        page
+        for path in (*sources, ROOT / "Makefile")
+        for page in re.findall(r"\bdocs/[\w-]+/[\w-]+\.(?:md|json|txt)\b", path.read_text(encoding="utf-8"))
+    }
+    assert len(named) > 5
+    assert {page for page in named if not (ROOT / page).exists()} == set()
