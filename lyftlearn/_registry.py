@@ -95,6 +95,7 @@ class Registry:
             table=self._config.table(name),
             home=self._config.home,
             storage_url=self._config.storage_url,
+            folders=self._config.folders(name),
         )
         try:
             made = entry_point.load()(settings)

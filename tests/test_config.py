@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from lyftlearn.config import load
+from lyftlearn.config.keys import MIGRATION
 from lyftlearn.errors import InvalidJob
+from lyftlearn.rollout import Stage
 
 
 @pytest.fixture(autouse=True)
@@ -16,7 +20,8 @@ def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A working directory and an environment in which nothing is configured."""
     for name in ("LYFTLEARN_CONFIG", "LYFTLEARN_HOME", "LYFTLEARN_BACKEND"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("LYFTLEARN_PLATFORM_CONFIG", str(tmp_path / "platform.toml"))
+    monkeypatch.delenv("LYFTLEARN_PLATFORM_CONFIG", raising=False)
+    monkeypatch.setattr("lyftlearn.config.layers.PLATFORM_FILE", str(tmp_path / "platform.toml"))
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -85,3 +90,114 @@ def test_a_named_file_must_be_there(alone: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("LYFTLEARN_CONFIG", str(alone / "gone.toml"))
     with pytest.raises(InvalidJob, match="cannot be read"):
         load()
+
+
+def test_a_named_platform_file_must_be_there(alone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fleet whose platform file is misspelt would run every job with the defaults."""
+    monkeypatch.setenv("LYFTLEARN_PLATFORM_CONFIG", str(alone / "gone.toml"))
+    with pytest.raises(InvalidJob, match=r"gone\.toml: cannot be read"):
+        load()
+
+
+def test_no_platform_file_is_asked_for_by_an_empty_one(alone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A test or a container says that no platform counts."""
+    monkeypatch.setenv("LYFTLEARN_PLATFORM_CONFIG", os.devnull)
+    (alone / "platform.toml").write_text('backend = "kubernetes"\n')
+    assert load().backend == "local"
+
+
+@pytest.mark.parametrize(
+    ("written", "name"),
+    [('[migraton]\nto = "sagemaker"\n', "migration"), ("[kubernets]\n", "kubernetes"), ("[job]\n", "jobs")],
+)
+def test_a_misspelt_table_is_named_with_the_one_that_was_meant(alone: Path, written: str, name: str) -> None:
+    """What a table that nobody reads should have changed is otherwise found weeks later."""
+    (alone / "lyftlearn.toml").write_text(written)
+    with pytest.raises(InvalidJob, match=rf"did you mean \[{name}\]"):
+        load()
+
+
+def test_a_table_of_a_backend_that_is_not_here_is_no_fault(alone: Path) -> None:
+    """A platform configures plugins that not every environment has."""
+    (alone / "lyftlearn.toml").write_text('[acme]\ntoken = "x"\n')
+    assert load().table("acme") == {"token": "x"}
+
+
+def test_paths_start_at_their_file(alone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A repository is used from its subdirectories, from cron and from notebooks alike."""
+    (alone / "lyftlearn.toml").write_text(
+        'home = "state"\n[storage]\nurl = "store"\n[jobs]\noutput = "out put"\n'
+        '[migration]\nflags = "flags.json"\njournal = "sqlite:///journal.db"\n[local]\nsecrets = "s"\n'
+    )
+    below = alone / "below"
+    below.mkdir()
+    monkeypatch.chdir(below)
+    config = load()
+    assert config.home == alone / "state"
+    assert config.storage_url == (alone / "store").as_uri()
+    assert config.output_url == (alone / "out put").as_uri()
+    assert config.flag_source == str(alone / "flags.json")
+    assert config.journal_url == f"sqlite:///{alone}/journal.db"
+    assert config.folders("local") == {"secrets": alone}
+
+
+@pytest.mark.parametrize("written", ["s3://bucket/x", "https://flags.example/", "flagd://host", "~/x", "$HOME/x"])
+def test_what_is_no_relative_path_stays(alone: Path, written: str) -> None:
+    """A URL, a home and a variable mean the same wherever the file lies."""
+    (alone / "lyftlearn.toml").write_text(f'[migration]\nflags = "{written}"\n')
+    assert load().flag_source == written
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("jobs.timeout", "0s"),
+        ("jobs.timeout", False),
+        ("jobs.grace", "1 hour"),
+        ("migration.stage", "on"),
+        ("migration.shadow.share", 1.5),
+        ("migration.shadow.at_most", True),
+        ("migration.shadow.models", "eta"),
+        ("storage.url", 5),
+        ("project", ""),
+    ],
+)
+def test_a_value_of_the_wrong_kind_is_named_with_what_to_write(key: str, value: Any) -> None:
+    """Every key is checked by its declaration, and the message is all that a person has."""
+    tables: dict[str, Any] = {}
+    *groups, name = key.split(".")
+    table = tables
+    for group in groups:
+        table = table.setdefault(group, {})
+    table[name] = value
+    with pytest.raises(InvalidJob) as caught:
+        load(tables)
+    ((path, problem),) = caught.value.faults
+    assert path == f"config: {key}"
+    assert repr(value) in problem
+    assert "write" in problem
+
+
+def test_a_byte_order_mark_is_no_part_of_a_file(alone: Path) -> None:
+    """Some editors write one, and the parser's complaint about it tells nobody anything."""
+    (alone / "lyftlearn.toml").write_bytes(b'\xef\xbb\xbfbackend = "local-sagemaker"\n')
+    assert load().backend == "local-sagemaker"
+
+
+def test_every_setting_says_where_it_comes_from(alone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever wonders about a value needs the file that set it."""
+    (alone / "platform.toml").write_text('backend = "kubernetes"\n[kubernetes]\nnamespace = "ml"\n')
+    (alone / "lyftlearn.toml").write_text('[jobs]\ntimeout = "2h"\n')
+    monkeypatch.setenv("LYFTLEARN_HOME", str(alone / "home"))
+    settings = {setting.key: (setting.value, setting.origin) for setting in load().settings()}
+    assert settings["backend"] == ("kubernetes", str(alone / "platform.toml"))
+    assert settings["kubernetes.namespace"] == ("ml", str(alone / "platform.toml"))
+    assert settings["jobs.timeout"] == ("2h", str(alone / "lyftlearn.toml"))
+    assert settings["jobs.grace"] == ("30s", "default")
+    assert settings["home"] == (str(alone / "home"), "LYFTLEARN_HOME")
+
+
+def test_configuration_knows_the_stages() -> None:
+    """Configuration stands below the rollout and names its stages as data; the two lists are one."""
+    (stage,) = [option for option in MIGRATION if option.key == "stage"]
+    assert stage.kind.schema["enum"] == list(Stage)

@@ -2,53 +2,32 @@
 
 Tables are merged in this order, later ones win, key by key:
 
-1. what lyftlearn assumes;
+1. what lyftlearn assumes: the defaults in `keys`;
 2. the platform's file, `/etc/lyftlearn/lyftlearn.toml`, or the one that `LYFTLEARN_PLATFORM_CONFIG` names;
 3. the repository's `lyftlearn.toml`, found upwards from the working directory, or what `LYFTLEARN_CONFIG` names.
 
-A mapping given to `Client(config=...)` stands for both files.
+A mapping given to `Client(config=...)` stands for both files. A relative path in a file starts at that file.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from lyftlearn._text.quantities import duration
-from lyftlearn.config.images import image_faults, image_on
+from lyftlearn._contract.options import read_options
+from lyftlearn.config.images import image_on
+from lyftlearn.config.keys import TABLES, TOP
+from lyftlearn.config.layers import FILE as FILE
+from lyftlearn.config.layers import Layer, merge, read_layers
 from lyftlearn.errors import InvalidJob
 
-FILE = "lyftlearn.toml"
-_PLATFORM_FILE = "/etc/lyftlearn/lyftlearn.toml"
-_ASSUMED: dict[str, Any] = {"backend": "local", "storage": {}, "jobs": {"timeout": "24h", "grace": "30s"}}
-_KNOWN = {
-    "storage": {"url"},
-    "jobs": {"timeout", "grace", "image", "output"},
-    "migration": {
-        "from",
-        "to",
-        "flag",
-        "flags",
-        "stage",
-        "default",
-        "ceiling",
-        "cache",
-        "budget",
-        "journal",
-        "shadow",
-        "compare",
-    },
-    "backends": {"letters"},
-}
-_DURATIONS = {"timeout", "grace", "cache", "budget"}
-_STAGES = {"stage", "default", "ceiling"}
-_STAGE_NAMES = ("off", "rehearse", "shadow", "live", "complete")  # held to `Stage` by a test
-_SHADOW = {"models", "labels", "share", "at_most"}
-_TEXTS = ("project", "backend", "home", "repository", "team", "environment")
+DEFAULT = "default"
+_ENVIRONMENT = {"home": "LYFTLEARN_HOME", "migration.flags": "LYFTLEARN_FLAGS"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,56 +41,83 @@ class Shadow:
 
 
 @dataclass(frozen=True)
+class Setting:
+    """One key with its value, as a person would write it, and where that comes from."""
+
+    key: str
+    value: Any
+    origin: str
+
+
+@dataclass(frozen=True)
 class Config:
-    """What was configured. `source`: the repository's file, None if there is none. `tables`: everything, merged."""
+    """What was configured.
+
+    source: the repository's file, None if there is none. tables: everything, merged. layers: which layer set a value,
+    by its dotted key.
+    """
 
     source: Path | None
     tables: Mapping[str, Any]
+    layers: Mapping[str, Layer] = field(default_factory=dict)
+
+    @cached_property
+    def _values(self) -> Mapping[str, Any]:
+        """The value of every key of ours, read once."""
+        values, _ = read_options("", {option.key: self.tables.get(option.key, option.default) for option in TOP}, TOP)
+        for name, options in TABLES.items():
+            own, _ = read_options(name, self.table(name), options)
+            values |= {f"{name}.{key}": value for key, value in own.items()}
+        return values
 
     @property
     def home(self) -> Path:
         """Where this user's state and caches live: `LYFTLEARN_HOME`, or `home`, or `~/.lyftlearn`."""
-        return (
-            Path(os.environ.get("LYFTLEARN_HOME") or self.tables.get("home") or "~/.lyftlearn").expanduser().absolute()
-        )
+        written = os.environ.get("LYFTLEARN_HOME") or self._values["home"]
+        try:
+            return Path(written).expanduser().absolute()
+        except (RuntimeError, FileNotFoundError) as exc:
+            raise InvalidJob([("home", f"{written!r} cannot be found ({exc}): set LYFTLEARN_HOME")]) from exc
 
     @property
     def project(self) -> str:
         """The name under which keys are unique: `project`, or the name of the directory that holds `lyftlearn.toml`."""
-        named: str | None = self.tables.get("project")
+        named: str | None = self._values["project"]
         return named or (self.source.absolute().parent.name if self.source else "default")
 
     @property
     def backend(self) -> str:
         """Where jobs run when nobody says otherwise."""
-        return str(self.tables["backend"])
+        return str(self._values["backend"])
 
     @property
     def storage_url(self) -> str:
         """Where sources, claims and outputs live: `[storage] url`, or a directory in `home`."""
-        url: str | None = self.tables["storage"].get("url")
-        return url.rstrip("/") if url else (self.home / "storage").as_uri()
+        url: str | None = self._values["storage.url"]
+        return _as_url(url) if url else (self.home / "storage").as_uri()
 
     @property
     def output_url(self) -> str:
         """Where the outputs of jobs go, a directory each: `[jobs] output`, or `jobs` in the storage."""
-        url: str | None = self.tables["jobs"].get("output")
-        return url.rstrip("/") if url else f"{self.storage_url}/jobs"
+        url: str | None = self._values["jobs.output"]
+        return _as_url(url) if url else f"{self.storage_url}/jobs"
 
     @property
     def timeout(self) -> timedelta:
         """How long a job may run that asks for no timeout of its own: `[jobs] timeout`."""
-        return duration(self.tables["jobs"]["timeout"])
+        length: timedelta = self._values["jobs.timeout"]
+        return length
 
     @property
     def grace(self) -> timedelta:
         """How long a job has between SIGTERM and SIGKILL: `[jobs] grace`."""
-        return duration(self.tables["jobs"]["grace"])
+        length: timedelta = self._values["jobs.grace"]
+        return length
 
     @property
     def image(self) -> str | None:
         """The platform's base image: `[jobs] image`."""
-        named: str | None = self.tables["jobs"].get("image")
+        named: str | None = self._values["jobs.image"]
         return named
 
     def image_on(self, backend: str, image: str | None) -> str | None:
@@ -122,208 +128,149 @@ class Config:
     @property
     def repository(self) -> str | None:
         """The repository's name where version control does not tell it: `repository`."""
-        named: str | None = self.tables.get("repository")
+        named: str | None = self._values["repository"]
         return named
 
     @property
     def team(self) -> str | None:
         """Who owns the jobs, for targeting: `team`."""
-        named: str | None = self.tables.get("team")
+        named: str | None = self._values["team"]
         return named
 
     @property
     def environment(self) -> str | None:
         """Such as "production" or "staging", for targeting: `environment`."""
-        named: str | None = self.tables.get("environment")
+        named: str | None = self._values["environment"]
         return named
 
     @property
     def migration_from(self) -> str:
         """The old backend: `[migration] from`, else `backend`."""
-        return str(self.table("migration").get("from") or self.backend)
+        return str(self._values["migration.from"] or self.backend)
 
     @property
     def migration_to(self) -> str | None:
         """The new backend: `[migration] to`. None means that nothing is migrated."""
-        named: str | None = self.table("migration").get("to")
+        named: str | None = self._values["migration.to"]
         return named
 
     @property
     def migration_flag(self) -> str:
         """The key of the flag that names the stage: `[migration] flag`."""
-        return str(self.table("migration").get("flag", "lyftlearn-migration"))
+        return str(self._values["migration.flag"])
 
     @property
-    def migration_flags(self) -> str | None:
+    def flag_source(self) -> str | None:
         """Where the flag is evaluated without a provider of the host: `LYFTLEARN_FLAGS`, else `[migration] flags`."""
-        return os.environ.get("LYFTLEARN_FLAGS") or self.table("migration").get("flags")
+        return os.environ.get("LYFTLEARN_FLAGS") or self._values["migration.flags"]
 
     @property
     def migration_stage(self) -> str | None:
         """What the repository says where the flag is silent: `[migration] stage`."""
-        return self._stage("stage")
+        stage: str | None = self._values["migration.stage"]
+        return stage
 
     @property
     def migration_default(self) -> str | None:
         """What the platform says where the flag and the repository are silent: `[migration] default`."""
-        return self._stage("default")
+        stage: str | None = self._values["migration.default"]
+        return stage
 
     @property
     def migration_ceiling(self) -> str | None:
         """The stage that nothing but the operator's override exceeds: `[migration] ceiling`."""
-        return self._stage("ceiling")
+        stage: str | None = self._values["migration.ceiling"]
+        return stage
 
     @property
     def migration_cache(self) -> float:
         """Seconds for which an answer of the flag holds: `[migration] cache`."""
-        return duration(self.table("migration").get("cache", "5s")).total_seconds()
+        return float(self._values["migration.cache"].total_seconds())
 
     @property
     def migration_budget(self) -> float:
         """Seconds that the flag has for an answer: `[migration] budget`."""
-        return duration(self.table("migration").get("budget", "0.5s")).total_seconds()
+        return float(self._values["migration.budget"].total_seconds())
 
     @property
     def journal_url(self) -> str:
         """Where rehearsals and outcomes go, an SQLAlchemy URL: `[migration] journal`, else a file in `home`."""
-        return str(self.table("migration").get("journal") or f"sqlite:///{self.home / 'journal.sqlite'}")
+        return str(self._values["migration.journal"] or f"sqlite:///{self.home / 'journal.sqlite'}")
 
     @property
     def shadow(self) -> Shadow:
         """Which jobs may run twice, and how many: `[migration.shadow]`."""
-        table = self.table("migration").get("shadow", {})
         return Shadow(
-            models=frozenset(table.get("models", ())),
-            labels=table.get("labels", {}),
-            share=float(table.get("share", 1.0)),
-            at_most=int(table.get("at_most", 4)),
+            models=frozenset(self._values["migration.shadow.models"]),
+            labels=self._values["migration.shadow.labels"],
+            share=self._values["migration.shadow.share"],
+            at_most=self._values["migration.shadow.at_most"],
         )
 
     @property
     def compare(self) -> Mapping[str, str]:
         """Commands that judge a model's artifacts instead of comparing bytes, by model: `[migration.compare]`."""
-        found: Mapping[str, str] = self.table("migration").get("compare", {})
-        return found
-
-    def _stage(self, key: str) -> str | None:
-        named = self.table("migration").get(key)
-        return str(named) if named else None
+        commands: Mapping[str, str] = self._values["migration.compare"]
+        return commands
 
     def table(self, name: str) -> Mapping[str, Any]:
         """Return the table of one backend; empty if it has none."""
-        found: Mapping[str, Any] = self.tables.get(name, {})
-        return found
+        table: Mapping[str, Any] = self.tables.get(name, {})
+        return table
+
+    def folders(self, name: str) -> dict[str, Path]:
+        """Return, for each key of a backend's table, the directory where its relative paths start."""
+        return {
+            key.split(".")[1]: layer.folder
+            for key, layer in self.layers.items()
+            if key.startswith(f"{name}.") and layer.folder is not None
+        }
+
+    def origin(self, key: str) -> str:
+        """Return what set a dotted key: a variable of the environment, a file, `config`, or `default`."""
+        variable = _ENVIRONMENT.get(key, "")
+        if os.environ.get(variable):
+            return variable
+        layer = self.layers.get(key) or next(
+            (of for name, of in self.layers.items() if name.startswith(f"{key}.")), None
+        )
+        return layer.origin if layer else DEFAULT
+
+    def settings(self) -> list[Setting]:
+        """Return every key of ours and all that is set for backends, in the order of the reference page."""
+        effective = {
+            "project": self.project,
+            "home": str(self.home),
+            "storage.url": self.storage_url,
+            "jobs.output": self.output_url,
+            "migration.from": self.migration_from,
+            "migration.flags": self.flag_source,
+            "migration.journal": self.journal_url,
+        }
+        declared = [*TOP_KEYS, *(f"{name}.{option.key}" for name, options in TABLES.items() for option in options)]
+        rest = [key for key in self.layers if not any(key == one or key.startswith(f"{one}.") for one in declared)]
+        return [Setting(key, effective.get(key, self._written(key)), self.origin(key)) for key in [*declared, *rest]]
+
+    def _written(self, key: str) -> Any:
+        value: Any = self.tables
+        for name in key.split("."):
+            value = value.get(name) if isinstance(value, Mapping) else None
+        return _DEFAULTS.get(key) if value is None else value
+
+
+TOP_KEYS = tuple(option.key for option in TOP)
+_DEFAULTS = {option.key: option.default for option in TOP} | {
+    f"{name}.{option.key}": option.default for name, options in TABLES.items() for option in options
+}
 
 
 def load(config: str | os.PathLike[str] | Mapping[str, Any] | None = None) -> Config:
     """Read the configuration. Raises InvalidJob, listing every fault of it by file and key."""
-    if isinstance(config, Mapping):
-        return _checked(None, [("config", config)])
-    source = Path(config) if config is not None else _repository_file()
-    platform = Path(os.environ.get("LYFTLEARN_PLATFORM_CONFIG") or _PLATFORM_FILE)
-    return _checked(source, [(str(path), _read(path)) for path in (platform, source) if path and _wanted(path, source)])
+    source, layers = read_layers(config)
+    tables, origins = merge(layers)
+    return Config(source, tables, origins)
 
 
-def _wanted(path: Path, source: Path | None) -> bool:
-    return path == source or path.exists()
-
-
-def _repository_file() -> Path | None:
-    named = os.environ.get("LYFTLEARN_CONFIG")
-    if named:
-        return Path(named)
-    here = Path.cwd()
-    return next((path for folder in (here, *here.parents) if (path := folder / FILE).is_file()), None)
-
-
-def _read(path: Path) -> dict[str, Any]:
-    import tomllib  # noqa: PLC0415 - only where there is a file
-
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as exc:
-        raise InvalidJob([(str(path), f"cannot be read ({exc.strerror}): name a file that is there")]) from exc
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
-        raise InvalidJob([(str(path), f"is not TOML: {exc}")]) from exc
-
-
-def _checked(source: Path | None, layers: list[tuple[str, Mapping[str, Any]]]) -> Config:
-    faults = [fault for origin, tables in layers for fault in _faults(origin, tables)]
-    if faults:
-        raise InvalidJob(faults)
-    merged: dict[str, Any] = _ASSUMED
-    for _, tables in layers:
-        merged = _merge(merged, tables)
-    return Config(source, merged)
-
-
-def _merge(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    both = {key: _merge(under[key], over[key]) for key in under.keys() & over.keys() if _tables(under[key], over[key])}
-    return {**under, **over, **both}
-
-
-def _tables(*values: Any) -> bool:
-    return all(isinstance(value, Mapping) for value in values)
-
-
-def _faults(origin: str, tables: Mapping[str, Any]) -> list[tuple[str, str]]:
-    faults: list[tuple[str, str]] = []
-    for name, value in tables.items():
-        where = f"{origin}: {name}"
-        if name in _TEXTS:
-            faults += _text_faults(where, value)
-        elif not isinstance(value, Mapping):
-            faults.append((where, f"is not known: write {', '.join(_TEXTS)}, or the table [{name}]"))
-        elif name == "images":
-            faults += image_faults(where, value)
-        else:
-            faults += _table_faults(where, value, _KNOWN.get(name))
-    return faults
-
-
-def _text_faults(where: str, value: Any) -> list[tuple[str, str]]:
-    return [] if isinstance(value, str) and value else [(where, f"is {value!r}: write a text")]
-
-
-def _table_faults(where: str, table: Mapping[str, Any], known: set[str] | None) -> list[tuple[str, str]]:
-    faults = [
-        (f"{where}.{key}", f"is not known: write {', '.join(sorted(known))}")
-        for key in table
-        if known is not None and key not in known
-    ]
-    for key in _DURATIONS & table.keys() if known else ():
-        try:
-            duration(table[key])
-        except ValueError as exc:
-            faults.append((f"{where}.{key}", str(exc)))
-    faults.extend(
-        (f"{where}.{key}", f"is {table[key]!r}, no stage: write one of {', '.join(_STAGE_NAMES)}")
-        for key in (_STAGES & table.keys() if known else ())
-        if table[key] not in _STAGE_NAMES
-    )
-    if known is _KNOWN["migration"]:
-        faults += _shadow_faults(f"{where}.shadow", table.get("shadow", {}))
-    return faults
-
-
-def _shadow_faults(where: str, table: Any) -> list[tuple[str, str]]:
-    if not isinstance(table, Mapping):
-        return [(where, f"is {table!r}: write a table with {', '.join(sorted(_SHADOW))}")]
-    unknown = [
-        (f"{where}.{key}", f"is not known: write {', '.join(sorted(_SHADOW))}") for key in table.keys() - _SHADOW
-    ]
-    wanted = (
-        ("models", _are_texts(table.get("models", [])), "write a list of names"),
-        ("labels", _tables(table.get("labels", {})), "write a table of names and values"),
-        ("share", _is_between(table.get("share", 1), 0, 1), "write a number from 0 to 1"),
-        ("at_most", type(table.get("at_most", 1)) is int and table.get("at_most", 1) >= 0, "write a whole number"),
-    )
-    return unknown + [(f"{where}.{key}", f"is {table[key]!r}: {remedy}") for key, good, remedy in wanted if not good]
-
-
-def _are_texts(value: Any) -> bool:
-    return isinstance(value, list | tuple) and all(isinstance(one, str) for one in value)
-
-
-def _is_between(value: Any, low: float, high: float) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high
+def _as_url(written: str) -> str:
+    """Return `file://` of a path, and a URL as it is, without a `/` at the end."""
+    return written.rstrip("/") if "://" in written else Path(written).expanduser().absolute().as_uri()

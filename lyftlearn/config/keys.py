@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from lyftlearn._contract.options import (
     DURATION,
     PATH,
@@ -9,6 +11,7 @@ from lyftlearn._contract.options import (
     TEXT,
     TEXT_TABLE,
     TEXTS,
+    URL_OR_PATH,
     Kind,
     Option,
     mapping_of,
@@ -19,7 +22,16 @@ from lyftlearn._contract.options import (
 
 # The names of `rollout.Stage`, which stands above; a test holds the two to each other.
 _STAGE = one_of("off", "rehearse", "shadow", "live", "complete")
-_URL = Kind("a URL, or a path", TEXT.read, TEXT.schema)
+
+
+def _journal_from_folder(written: str, folder: Path) -> str:
+    """Return an SQLAlchemy URL whose SQLite file, if it is relative, starts at `folder`."""
+    scheme, separator, path = written.partition(":///")
+    is_relative_file = scheme.startswith("sqlite") and separator and path and not path.startswith(("/", ":memory:"))
+    return f"{scheme}:///{folder / path}" if is_relative_file else written
+
+
+_JOURNAL = Kind("an SQLAlchemy URL", TEXT.read, TEXT.schema, resolve=_journal_from_folder)
 
 TOP = (
     Option(
@@ -56,7 +68,7 @@ TOP = (
 STORAGE = (
     Option(
         key="url",
-        kind=_URL,
+        kind=URL_OR_PATH,
         doc="Where sources, claims and outputs live: `s3://` or a directory. By default a directory in `home`.",
         example="s3://ml-jobs/lyftlearn",
     ),
@@ -79,7 +91,7 @@ JOBS = (
     Option(key="image", kind=TEXT, doc="The image of jobs that name none.", example="registry.example/lyftlearn:1.1"),
     Option(
         key="output",
-        kind=_URL,
+        kind=URL_OR_PATH,
         doc="Where outputs of jobs go, a directory for each job. By default `jobs` in the storage.",
         example="s3://ml-outputs",
     ),
@@ -96,7 +108,7 @@ MIGRATION = (
     ),
     Option(
         key="flags",
-        kind=_URL,
+        kind=URL_OR_PATH,
         doc="Where the flag is evaluated without an OpenFeature provider of the host application: a flagd file, or "
         "the URL of a service. `LYFTLEARN_FLAGS` wins.",
         example="flags.json",
@@ -110,7 +122,7 @@ MIGRATION = (
     ),
     Option(
         key="journal",
-        kind=TEXT,
+        kind=_JOURNAL,
         doc="Where submissions, rehearsals and outcomes are written: an SQLAlchemy URL. By default a file in `home`.",
         example="postgresql+psycopg://ml@db.example/journal",
     ),

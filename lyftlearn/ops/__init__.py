@@ -22,6 +22,7 @@ from lyftlearn.backend import Capability, Check, Verdict
 from lyftlearn.config import Config
 from lyftlearn.errors import BackendUnavailable, InvalidJob, LyftLearnError
 from lyftlearn.ops import flag_file
+from lyftlearn.ops.configuration import configuration as configuration
 from lyftlearn.rollout import Decision, in_use
 from lyftlearn.types import Duration, JobKind
 
@@ -207,7 +208,7 @@ def doctor(config: str | os.PathLike[str] | Mapping[str, Any] | None = None) -> 
     yield _configuration(found)
     yield _storage(found.storage_url)
     if found.migration_to is not None:
-        yield from flag_file.checks(found.migration_flags, found.migration_flag)
+        yield from flag_file.checks(found.flag_source, found.migration_flag)
     yield from _backends(client, found)
 
 

@@ -21,7 +21,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
-from lyftlearn.config import Config
+from lyftlearn.config import DEFAULT, Config
 from lyftlearn.errors import DEFINITE_REFUSALS
 from lyftlearn.rollout.flags import FlagEvaluation, Flags
 from lyftlearn.rollout.stage import Stage
@@ -151,12 +151,11 @@ class Rollout:
         return self._decision(stage, reason, choice, sources, attributes)
 
     def _without_migration(self, sources: list[Source], attributes: Mapping[str, Any]) -> Decision:
-        origin = str(self._config.source) if self._config.source else "configuration"
-        backend = self._config.backend
+        origin, backend = self._config.origin("backend"), self._config.backend
         sources.append((origin, backend))
         return Decision(
             backend=backend,
-            reason=f"`backend` in {origin}",
+            reason="nothing is configured" if origin == DEFAULT else f"`backend` in {origin}",
             source=origin,
             sources=tuple(sources),
             attributes=attributes,
@@ -169,7 +168,7 @@ class Rollout:
             ("[migration] stage", _stage(self._config.migration_stage)),
             ("[migration] default", _stage(self._config.migration_default)),
         )
-        sources.extend((name, stage or "not set") for name, stage in settings)
+        sources.extend((name, self._with_origin(name, stage)) for name, stage in settings)
         remark = f" (flag: {_shortened(answer.detail)})" if answer.degraded else ""
         if answer.stage is not None:
             return _StageChoice(answer.stage, f"flag {self._config.migration_flag}", answer.variant, remark)
@@ -177,12 +176,19 @@ class Rollout:
         source, stage = next(settled, ("nobody", Stage.OFF))
         return _StageChoice(stage, source, remark=remark)
 
+    def _with_origin(self, name: str, stage: Stage | None) -> str:
+        """Return a setting as an answer that names the file it stands in."""
+        if stage is None:
+            return "not set"
+        origin = self._config.origin(f"migration.{name.rpartition(' ')[2]}")
+        return str(stage) if origin == DEFAULT else f"{stage}, in {origin}"
+
     def _feasible_stage(self, choice: _StageChoice, sources: list[Source]) -> tuple[Stage, str]:
         """Return the stage that can be honoured, and why it is that one."""
         stage, reason = choice.stage, f"{choice.source} says {choice.stage}{choice.remark}"
         ceiling, target = _stage(self._config.migration_ceiling), str(self._config.migration_to)
         if ceiling is not None and ceiling < stage:
-            sources.append(("[migration] ceiling", ceiling))
+            sources.append(("[migration] ceiling", self._with_origin("[migration] ceiling", ceiling)))
             stage, reason = ceiling, f"{reason}; [migration] ceiling keeps it at {ceiling}"
         if stage in (Stage.REHEARSE, Stage.SHADOW, Stage.LIVE) and target not in self._installed():
             sources.append((f"backend {target}", "is not installed"))

@@ -89,8 +89,8 @@ class Flags:
         host = flag_providers.host_provider()
         if host is not None:
             return host
-        if self._own is None and self._config.migration_flags:
-            self._own = flag_providers.provider_from_url(self._config.migration_flags, self._config.migration_budget)
+        if self._own is None and self._config.flag_source:
+            self._own = flag_providers.provider_from_url(self._config.flag_source, self._config.migration_budget)
         return self._own
 
     def _within_budget(self, source: FlagProvider, attributes: Mapping[str, Any]) -> tuple[FlagEvaluation, str | None]:

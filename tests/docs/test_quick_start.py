@@ -25,7 +25,7 @@ def room(tmp_path: Path) -> Path:
 @pytest.mark.parametrize(("script", "printed"), SESSIONS, ids=[script for script, _ in SESSIONS])
 def test_prints_what_the_page_says(room: Path, script: str, printed: str) -> None:
     """A newcomer types what the page shows; a page that is wrong costs their first five minutes."""
-    home = {"LYFTLEARN_HOME": str(room / "home"), "LYFTLEARN_PLATFORM_CONFIG": str(room / "none")}
+    home = {"LYFTLEARN_HOME": str(room / "home"), "LYFTLEARN_PLATFORM_CONFIG": os.devnull}
     answer = subprocess.run(
         [sys.executable, script],
         cwd=room,

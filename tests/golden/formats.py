@@ -16,7 +16,7 @@ CONFIG = {"project": "golden", "repository": "rides/golden"}
 LOCAL = ("local", "local-kubernetes", "local-sagemaker")
 PROPERTIES = (
     *("project", "backend", "storage_url", "output_url", "timeout", "grace", "image", "repository", "team"),
-    *("environment", "migration_from", "migration_to", "migration_flag", "migration_flags", "migration_stage"),
+    *("environment", "migration_from", "migration_to", "migration_flag", "flag_source", "migration_stage"),
     *("migration_default", "migration_ceiling", "migration_cache", "migration_budget", "journal_url", "shadow"),
 )
 

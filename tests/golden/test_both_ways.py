@@ -61,7 +61,7 @@ def old(corpus: Corpus, config: dict[str, Any], tmp_path: Path) -> Run:
 
 def _runner(config: dict[str, Any], directory: Path, variables: dict[str, str]) -> Run:
     def run(program: str, **given: Any) -> str:
-        environment = {**os.environ, "LYFTLEARN_PLATFORM_CONFIG": str(directory / "none"), **variables}
+        environment = {**os.environ, "LYFTLEARN_PLATFORM_CONFIG": os.devnull, **variables}
         done = subprocess.run(
             [sys.executable, "-c", PRELUDE + program, json.dumps({"config": config, **given}, default=str)],
             capture_output=True,

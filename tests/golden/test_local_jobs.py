@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from datetime import datetime
 from pathlib import Path
 
@@ -33,7 +34,7 @@ def home(tmp_path: Path) -> Path:
 @pytest.fixture
 def client(home: Path, monkeypatch: pytest.MonkeyPatch) -> Client:
     """Return a client of the current version."""
-    monkeypatch.setenv("LYFTLEARN_PLATFORM_CONFIG", str(home / "none"))
+    monkeypatch.setenv("LYFTLEARN_PLATFORM_CONFIG", os.devnull)
     return Client(config={"project": "golden", "home": str(home), **{name: {"parallel": 8} for name in LOCAL}})
 
 

@@ -28,7 +28,7 @@ KINDS = {"l": "local", "c": "local-kubernetes", "g": "local-sagemaker", "k": "ku
 @pytest.fixture(autouse=True)
 def nobody_else(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """No other configuration than the test's."""
-    monkeypatch.setenv("LYFTLEARN_PLATFORM_CONFIG", str(tmp_path / "none"))
+    monkeypatch.setenv("LYFTLEARN_PLATFORM_CONFIG", os.devnull)
     monkeypatch.delenv("LYFTLEARN_BACKEND", raising=False)
 
 

@@ -22,6 +22,7 @@ from openfeature.flag_evaluation import FlagResolutionDetails, Reason
 from openfeature.provider import Metadata
 from openfeature.provider.in_memory_provider import InMemoryProvider
 
+from lyftlearn import Client, ops
 from lyftlearn.config import load
 from lyftlearn.errors import InvalidJob
 from lyftlearn.rollout import Decision, Rollout
@@ -238,7 +239,7 @@ def test_a_stage_whose_backend_is_not_installed(alone: Path) -> None:
 
 def test_a_setting_that_is_no_stage() -> None:
     """A mistake in a file is found when it is read."""
-    with pytest.raises(InvalidJob, match="no stage"):
+    with pytest.raises(InvalidJob, match="write one of off, rehearse"):
         load({"migration": {"to": NEW, "stage": "lve"}})
 
 
@@ -356,3 +357,15 @@ def test_the_documented_file_targets(alone: Path) -> None:
     ]
     for given_attributes, stage in rules:
         assert deciding.decide(attributes(**given_attributes)).stage is stage
+
+
+def test_the_answer_names_the_file_that_gave_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A platform's default looks like the repository's own unless its file is named."""
+    platform, repository = tmp_path / "platform.toml", tmp_path / "lyftlearn.toml"
+    platform.write_text(f'backend = "{OLD}"\n[migration]\nto = "{NEW}"\ndefault = "rehearse"\n')
+    repository.write_text(f'home = "{tmp_path}"\n')
+    monkeypatch.setenv("LYFTLEARN_PLATFORM_CONFIG", str(platform))
+    sources = dict(ops.explain("train", "eta", client=Client(config=repository)).sources)
+    assert sources["[migration] default"] == f"rehearse, in {platform}"
+    platform.write_text(f'backend = "{OLD}"\n')
+    assert ops.explain("train", "eta", client=Client(config=repository)).reason == f"`backend` in {platform}"

@@ -26,7 +26,7 @@ def _run(*command: str, home: Path, plugin: Path, backend: str = "bare") -> str:
     env = os.environ | {
         "PYTHONPATH": str(plugin),
         "LYFTLEARN_HOME": str(home / "home"),
-        "LYFTLEARN_PLATFORM_CONFIG": str(home / "none"),
+        "LYFTLEARN_PLATFORM_CONFIG": os.devnull,
         "LYFTLEARN_BACKEND": backend,
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
     }

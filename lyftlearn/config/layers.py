@@ -1,0 +1,149 @@
+"""The files that configuration comes from, and how they become one."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lyftlearn._contract.ids import OWN_LETTERS
+from lyftlearn._contract.options import Fault, Option, nearest, read_options, shown
+from lyftlearn.config.images import image_faults
+from lyftlearn.config.keys import TABLES, TOP
+from lyftlearn.errors import InvalidJob
+
+FILE = "lyftlearn.toml"
+PLATFORM_FILE = "/etc/lyftlearn/lyftlearn.toml"
+_GROUP = "lyftlearn.backends"
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One place that configuration comes from.
+
+    origin: what a person is told of it. folder: where its relative paths start; None for the working directory.
+    """
+
+    origin: str
+    folder: Path | None
+    tables: Mapping[str, Any]
+
+
+def read_layers(config: str | os.PathLike[str] | Mapping[str, Any] | None) -> tuple[Path | None, list[Layer]]:
+    """Return the repository's file, if there is one, and the layers, the lowest first. Raises InvalidJob."""
+    if isinstance(config, Mapping):
+        return None, [Layer("config", None, config)]
+    named = os.environ.get("LYFTLEARN_PLATFORM_CONFIG")
+    platform = Path(named or PLATFORM_FILE)
+    source = Path(config) if config is not None else _repository_file()
+    paths = [platform] if named or platform.exists() else []
+    return source, [_layer(path) for path in [*paths, *([source] if source else [])]]
+
+
+def merge(layers: Sequence[Layer]) -> tuple[dict[str, Any], dict[str, Layer]]:
+    """Return all tables as one, and the layer of each value by its dotted key. Raises InvalidJob with every fault."""
+    faults = [fault for layer in layers for fault in _faults(layer)]
+    if faults:
+        raise InvalidJob(faults)
+    merged: dict[str, Any] = {}
+    origins: dict[str, Layer] = {}
+    for layer in layers:
+        merged = _over(merged, _resolved(layer))
+        origins |= dict.fromkeys(_keys(layer.tables), layer)
+    return merged, origins
+
+
+def _repository_file() -> Path | None:
+    named = os.environ.get("LYFTLEARN_CONFIG")
+    if named:
+        return Path(named)
+    try:
+        here = Path.cwd()
+    except FileNotFoundError as exc:
+        raise InvalidJob([("configuration", "the working directory is gone: change to one that is there")]) from exc
+    return next((path for folder in (here, *here.parents) if (path := folder / FILE).is_file()), None)
+
+
+def _layer(path: Path) -> Layer:
+    import tomllib  # noqa: PLC0415 - only where there is a file
+
+    try:
+        tables = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except OSError as exc:
+        raise InvalidJob([(str(path), f"cannot be read ({exc.strerror}): name a file that is there")]) from exc
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
+        raise InvalidJob([(str(path), f"is not TOML: {exc}")]) from exc
+    return Layer(str(path), path.absolute().parent, tables)
+
+
+def _over(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    both = [key for key in under.keys() & over.keys() if isinstance(under[key], Mapping)]
+    return {**under, **over, **{key: _over(under[key], over[key]) for key in both if isinstance(over[key], Mapping)}}
+
+
+def _keys(table: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    for name, value in table.items():
+        if isinstance(value, Mapping):
+            yield from _keys(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}"
+
+
+def _resolved(layer: Layer) -> dict[str, Any]:
+    """Return the layer's tables with its relative paths as paths that hold everywhere."""
+    if layer.folder is None:
+        return dict(layer.tables)
+    tables = {
+        name: _with_paths(layer.tables[name], TABLES[name], layer.folder) for name in TABLES.keys() & layer.tables
+    }
+    return _with_paths({**layer.tables, **tables}, TOP, layer.folder)
+
+
+def _with_paths(table: Mapping[str, Any], options: Sequence[Option], folder: Path) -> dict[str, Any]:
+    paths = {
+        option.key: option.kind.resolve(table[option.key], folder)
+        for option in options
+        if option.kind.resolve is not None and option.key in table
+    }
+    return {**table, **paths}
+
+
+def _faults(layer: Layer) -> Iterator[Fault]:
+    top = {name: value for name, value in layer.tables.items() if name in {option.key for option in TOP}}
+    yield from ((f"{layer.origin}: {path[1:]}", problem) for path, problem in read_options("", top, TOP)[1])
+    for name, value in layer.tables.items():
+        where = f"{layer.origin}: {name}"
+        if name in top:
+            continue
+        if not isinstance(value, Mapping):
+            yield where, _advice(name, value)
+        elif name == "images":
+            yield from image_faults(where, value)
+        elif name in TABLES:
+            yield from read_options(where, value, TABLES[name])[1]
+        else:
+            yield from _unknown_table(where, name)
+
+
+def _advice(name: str, value: Any) -> str:
+    keys = [option.key for option in TOP]
+    if name in TABLES:
+        return f"is {shown(value)}: write the table [{name}]"
+    meant = nearest(name, keys)
+    return f"is not known: write {', '.join(keys)}, or the table of a backend" + (
+        f"; did you mean {meant}?" if meant else ""
+    )
+
+
+def _unknown_table(where: str, name: str) -> Iterator[Fault]:
+    """Yield a fault for a table that is nearly the name of one we know; others belong to backends of elsewhere."""
+    if name in OWN_LETTERS:
+        return
+    from importlib.metadata import entry_points  # noqa: PLC0415 - only for tables of others
+
+    known = [*TABLES, "images", *OWN_LETTERS, *entry_points(group=_GROUP).names]
+    meant = nearest(name, known)
+    if name not in known and meant is not None:
+        yield where, f"is not known: did you mean [{meant}]?"
