@@ -64,5 +64,5 @@ def test_pages_that_the_code_names_are_there() -> None:
         for path in (*sources, ROOT / "Makefile")
         for page in re.findall(r"\bdocs/[\w-]+/[\w-]+\.(?:md|json|txt)\b", path.read_text(encoding="utf-8"))
     }
-    assert len(named) > 5
+    assert len(named) > 3
     assert {page for page in named if not (ROOT / page).exists()} == set()
