@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from lyftlearn.backend import Check, Verdict
 from lyftlearn.errors import LyftLearnError
-from lyftlearn_sagemaker.api.errors import translated
+from lyftlearn_sagemaker.api.errors import AwsError, translate
 from lyftlearn_sagemaker.api.permissions import JOB_ACTIONS
 from lyftlearn_sagemaker.record import TAG
 from lyftlearn_sagemaker.submission.images import resolve
@@ -23,6 +23,11 @@ _Finding: TypeAlias = tuple[Verdict, str]
 _SERVICE = "sagemaker.amazonaws.com"
 _ENDPOINTS = ("s3", "sagemaker.api", "logs", "ecr.api", "ecr.dkr", "sts")  # what a job in a VPC without NAT needs
 _OBJECT_ACTIONS = tuple(action for action in JOB_ACTIONS if action.startswith("s3:") and action != "s3:ListBucket")
+# Codes that say for certain that a thing is not there: of botocore's models of IAM, ECR, SQS and EC2, of a HEAD to S3.
+_ABSENT = frozenset((
+    "NoSuchEntity", "NoSuchEntityException", "RepositoryNotFoundException", "ImageNotFoundException", "NoSuchBucket",
+    "404", "AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist", "InvalidSubnetID.NotFound",
+))  # fmt: skip
 _QUOTA_PAGE = 100
 _LAST_JOBS = 100
 
@@ -49,11 +54,21 @@ def checks(settings: BackendSettings, options: Options, aws: AwsClient) -> Itera
 
 def _checked(name: str, step: Callable[[], _Finding]) -> Check:
     try:
-        with translated():
-            verdict, detail = step()
+        verdict, detail = step()
+    except AwsError as error:
+        verdict, detail = _failure(error)
     except LyftLearnError as exc:
         verdict, detail = Verdict.WARNING, f"unknown: {exc}"
     return Check(name, verdict, detail)
+
+
+def _failure(error: AwsError) -> _Finding:
+    """Return what an error proves: that what is asked for is not there, or nothing."""
+    if error.missing or error.code in _ABSENT:
+        return Verdict.FAILED, f"is not there: {translate(error)}"
+    if error.misconfigured or error.code == "NoCredentials":
+        return Verdict.FAILED, str(translate(error))
+    return Verdict.WARNING, f"unknown: {translate(error)}"
 
 
 class _Doctor:

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 _Row: TypeAlias = Mapping[str, Any]
 _ID = re.compile(rf"(?<![a-z0-9-]){PATTERN.pattern}(?![a-z0-9-])")
+# Addresses, quoted texts and digests: what differs from job to job where the problem is the same.
+_OWN = re.compile(r"[a-z][a-z0-9+.-]*://[^\s'\",;)]+|'[^']*'|\"[^\"]*\"|\b[0-9a-f]{12,}\b")
 _OF_THE_PLATFORM = frozenset(
     (
         FailureReason.CAPACITY,
@@ -47,12 +49,15 @@ LEAST_JOBS = 20
 def report(journal: Journal, config: Config, since: datetime | None) -> ReadinessReport:
     """Return what rehearsals found of the jobs submitted since then."""
     rows = [row for row in _rows(journal, since) if row["shadow_of"] is None]
+    fell_back = [row for row in rows if row["fell_back"]]
     return ReadinessReport(
         old=config.migration_from,
         new=str(config.migration_to),
         since=since,
         models=tuple(_rehearsal(config, *where, rows=of) for where, of in _by_model(rows)),
-        reasons=_reasons(rows),
+        reasons=_blockers(_rehearsed(config, rows)),
+        fall_backs=_blockers(fell_back),
+        fell_back=len(fell_back),
     )
 
 
@@ -144,7 +149,7 @@ def _by_model(rows: Iterable[_Row]) -> list[tuple[tuple[str, str], list[_Row]]]:
 
 
 def _rehearsal(config: Config, repository: str, model: str, rows: list[_Row]) -> ModelReadiness:
-    rehearsed = [row for row in rows if row["rehearsed_on"] == config.migration_to]
+    rehearsed = _rehearsed(config, rows)
     return ModelReadiness(
         repository=repository,
         model=model,
@@ -152,29 +157,53 @@ def _rehearsal(config: Config, repository: str, model: str, rows: list[_Row]) ->
         ran_there=sum(row["backend"] == config.migration_to for row in rows),
         rehearsed=len(rehearsed),
         would_have_run=sum(not row["faults"] for row in rehearsed),
-        reasons=_reasons(rows),
+        reasons=_blockers(rehearsed),
     )
 
 
-def _reasons(rows: Sequence[_Row]) -> tuple[Blocker, ...]:
-    rehearsed = [row for row in rows if row["rehearsed_on"] is not None]
-    newest = {(row["repository"], row["model"]): row for row in rehearsed}
-    standing = {fault for row in newest.values() for fault in _faults(row)}
-    counts = Counter(fault for row in rehearsed for fault in _faults(row))
+def _rehearsed(config: Config, rows: Iterable[_Row]) -> list[_Row]:
+    """Return the rows of jobs that were planned for the new backend, and not sent there."""
+    return [row for row in rows if row["rehearsed_on"] == config.migration_to and not row["fell_back"]]
+
+
+def _blockers(rows: Sequence[_Row]) -> tuple[Blocker, ...]:
+    """Return what stood against the jobs, commonest first: one for each kind of problem, however many jobs name it."""
+    newest = {(row["repository"], row["model"]): row for row in rows}
+    standing = {_kind(fault) for row in newest.values() for fault in _faults(row)}
+    texts: dict[tuple[str, str], list[str]] = defaultdict(list)
     models: dict[tuple[str, str], set[str]] = defaultdict(set)
-    for row in rehearsed:
-        for fault in _faults(row):
-            models[fault].add(row["model"])
-    return tuple(
-        Blocker(path=path, problem=problem, count=count, models=tuple(sorted(of)), standing=(path, problem) in standing)
-        for (path, problem), count in counts.most_common()
-        for of in [models[path, problem]]
+    for row in rows:
+        for kind, problem in {_kind(fault): fault[1] for fault in _faults(row)}.items():
+            texts[kind].append(problem)
+            models[kind].add(row["model"])
+    ordered = sorted(texts, key=lambda kind: -len(texts[kind]))
+    return tuple(_blocker(kind, texts[kind], models[kind], standing=kind in standing) for kind in ordered)
+
+
+def _blocker(kind: tuple[str, str], texts: Sequence[str], models: Iterable[str], *, standing: bool) -> Blocker:
+    path, problem = kind
+    alike = len(set(texts)) == 1
+    return Blocker(
+        path=path,
+        problem=texts[0] if alike else problem,
+        count=len(texts),
+        models=tuple(sorted(models)),
+        standing=standing,
+        example=None if alike else texts[-1],
     )
 
 
-def _faults(row: _Row) -> set[tuple[str, str]]:
-    """Return a rehearsal's reasons. A job's id in them is that one job's; numbers stay, for they may be the reason."""
-    return {(path, _ID.sub("ID", problem)) for path, problem in row["faults"]}
+def _faults(row: _Row) -> list[tuple[str, str]]:
+    """Return what stood against a job. A job's id in it is that one job's; numbers stay: they may be the reason."""
+    if row["faults"] is None:
+        return [("backend", "the reason was not recorded")]
+    return [(path, _ID.sub("ID", problem)) for path, problem in row["faults"]]
+
+
+def _kind(fault: tuple[str, str]) -> tuple[str, str]:
+    """Return a problem without what names one job's own things."""
+    path, problem = fault
+    return path, _OWN.sub("\u2026", problem)
 
 
 def _compared(journal: Journal, rows: Iterable[_Row]) -> list[tuple[_Row, ShadowComparison]]:

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from lyftlearn._jobs.views import escape, time_text
+from lyftlearn._text.display import printable
 
 if TYPE_CHECKING:
     from lyftlearn._migration.results import (
@@ -47,6 +48,7 @@ svg .faint { fill: var(--faint); } svg .axis { stroke: var(--line); }
 .scroll { overflow-x: auto; }
 """
 _FILLS = {"there": "ran on {new}", "would": "would have run", "not": "would not have run", "unknown": "not rehearsed"}
+_NO_REASONS = "<h2>What stands against jobs</h2><p>Nothing that a rehearsal found.</p>"
 _MOST_BARS = 40
 _WIDTH, _LABEL, _BAR = 960, 280, 22
 
@@ -55,20 +57,26 @@ def page(report: ReadinessReport, status: MigrationStatus) -> str:
     """Return the page."""
     title = f"Migration from {report.old} to {report.new}"
     parts = (
-        f"<h1>{escape(title)}</h1>",
+        f"<h1>{_shown(title)}</h1>",
         f'<div class="faint">{_window(report.since)}</div>',
         _cards(report, status),
         _readiness(report),
-        _reasons(report.reasons),
+        _reasons("What stands against jobs", report.reasons) or _NO_REASONS,
+        _reasons(f"Why {report.new} refused jobs, which ran on {report.old} instead", report.fall_backs),
         _sides(status),
         _progress(status),
         _comparisons(status),
     )
     return (
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        f'<meta name="viewport" content="width=device-width, initial-scale=1"><title>{escape(title)}</title>'
+        f'<meta name="viewport" content="width=device-width, initial-scale=1"><title>{_shown(title)}</title>'
         f"<style>{_STYLE}</style></head><body>{''.join(parts)}</body></html>\n"
     )
+
+
+def _shown(text: str) -> str:
+    """Return a text as HTML that shows it, without what would turn it around."""
+    return escape(printable(text))
 
 
 def _window(since: datetime | None) -> str:
@@ -95,7 +103,7 @@ def _cards(report: ReadinessReport, status: MigrationStatus) -> str:
 
 
 def _card(number: str, text: str) -> str:
-    return f'<div class="card"><b>{escape(number)}</b>{escape(text)}</div>'
+    return f'<div class="card"><b>{_shown(number)}</b>{_shown(text)}</div>'
 
 
 def _alike(status: MigrationStatus) -> str:
@@ -110,7 +118,7 @@ def _percent(share: float | None) -> str:
 def _readiness(report: ReadinessReport) -> str:
     keys = "".join(
         f'<span class="key"><span class="swatch" style="background:var(--{name})"></span>'
-        f"{escape(text.format(new=report.new))}</span>"
+        f"{_shown(text.format(new=report.new))}</span>"
         for name, text in _FILLS.items()
     )
     busiest = sorted(report.models, key=lambda of: -of.submissions)
@@ -138,7 +146,7 @@ def _bar(of: ModelReadiness, row: int, scale: float) -> str:
     shapes, left = [_text(0, top + 12, name[-44:])], float(_LABEL)
     for fill, jobs in parts.items():
         if jobs:
-            tip = f"<title>{escape(name)}: {jobs} {escape(_FILLS[fill].format(new='the new side'))}</title>"
+            tip = f"<title>{_shown(name)}: {jobs} {_shown(_FILLS[fill].format(new='the new side'))}</title>"
             shapes.append(
                 f'<rect x="{left:.1f}" y="{top}" width="{jobs * scale:.1f}" height="{_BAR - 6}" '
                 f'style="fill:var(--{fill})">{tip}</rect>'
@@ -147,20 +155,18 @@ def _bar(of: ModelReadiness, row: int, scale: float) -> str:
     return "".join([*shapes, _text(left + 6, top + 12, str(of.submissions), faint=True)])
 
 
-def _reasons(reasons: Sequence[Blocker]) -> str:
-    if not reasons:
-        return "<h2>What stands against jobs</h2><p>Nothing that a rehearsal found.</p>"
+def _reasons(title: str, reasons: Sequence[Blocker]) -> str:
     rows = [
         (
             (str(reason.count), "number"),
             (reason.path, ""),
-            (reason.problem, "said"),
+            (f"{reason.problem} (such as: {reason.example})" if reason.example else reason.problem, "said"),
             (", ".join(reason.models), "said"),
             ("yes" if reason.standing else "no longer", ""),
         )
         for reason in reasons
     ]
-    return _table("What stands against jobs", ("jobs", "field", "problem and remedy", "models", "still"), rows)
+    return _table(title, ("jobs", "field", "problem and remedy", "models", "still"), rows) if rows else ""
 
 
 def _sides(status: MigrationStatus) -> str:
@@ -191,7 +197,7 @@ def _ranges(
     scale = (_WIDTH - _LABEL - 220) / top
     rows = [_range(row * _BAR + 12, one, scale, written) for row, one in enumerate(found)]
     axis = f'<line class="axis" x1="{_LABEL}" x2="{_LABEL}" y1="0" y2="{_BAR * len(found)}"/>'
-    return f"<h3 class='faint'>{escape(title)}</h3>{_svg(_BAR * len(found) + 4, title, axis + ''.join(rows))}"
+    return f"<h3 class='faint'>{_shown(title)}</h3>{_svg(_BAR * len(found) + 4, title, axis + ''.join(rows))}"
 
 
 def _range(y: int, of: tuple[str, str, Interval], scale: float, written: Callable[[float], str]) -> str:
@@ -245,17 +251,17 @@ def _comparisons(status: MigrationStatus) -> str:
 def _table(title: str, heads: Sequence[str], rows: Iterable[Sequence[tuple[str, str]]]) -> str:
     body = list(rows)
     kinds = [kind for _, kind in body[0]]
-    top = "".join(f'<th class="{kind}">{escape(head)}</th>' for head, kind in zip(heads, kinds, strict=True))
+    top = "".join(f'<th class="{kind}">{_shown(head)}</th>' for head, kind in zip(heads, kinds, strict=True))
     lines = "".join(
-        f"<tr>{''.join(f'<td class={kind or chr(34) * 2}>{escape(text)}</td>' for text, kind in row)}</tr>"
+        f"<tr>{''.join(f'<td class={kind or chr(34) * 2}>{_shown(text)}</td>' for text, kind in row)}</tr>"
         for row in body
     )
-    return f'<h2>{escape(title)}</h2><div class="scroll"><table><tr>{top}</tr>{lines}</table></div>'
+    return f'<h2>{_shown(title)}</h2><div class="scroll"><table><tr>{top}</tr>{lines}</table></div>'
 
 
 def _text(x: float, y: float, text: str, *, faint: bool = False) -> str:
-    return f'<text x="{x:.1f}" y="{y}"{" class=faint" if faint else ""}>{escape(text)}</text>'
+    return f'<text x="{x:.1f}" y="{y}"{" class=faint" if faint else ""}>{_shown(text)}</text>'
 
 
 def _svg(height: int, label: str, inside: str) -> str:
-    return f'<svg viewBox="0 0 {_WIDTH} {height}" role="img" aria-label="{escape(label)}">{inside}</svg>'
+    return f'<svg viewBox="0 0 {_WIDTH} {height}" role="img" aria-label="{_shown(label)}">{inside}</svg>'

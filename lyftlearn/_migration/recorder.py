@@ -67,6 +67,8 @@ class MigrationRecorder:
         carried = _carried(job.decision)
         here = self._backend_of(job.id) or accepted.decision.backend
         self.journal().record(_submitted(job, accepted.decision, carried, here))
+        if carried.get("fell_back"):
+            self.journal().record(self._refusal_row(job.id, accepted.decision, carried))
         if carried.get("stage") in (Stage.REHEARSE, Stage.SHADOW):
             other = replace(accepted.decision, backend=str(self._config.migration_to), other=here)
             rehearsed, there = self._rehearsed(job.id, accepted.content, other)
@@ -78,6 +80,14 @@ class MigrationRecorder:
     def _backend_of(self, job_id: str) -> str | None:
         parsed = ids.parse(job_id)
         return self._builder.registry.with_letter(parsed.letter) if parsed else None
+
+    def _refusal_row(self, job_id: str, decision: Decision, carried: dict[str, Any]) -> RehearsalRow:
+        """Return what the new backend refused the job for: as this call heard it, else as the job carries it."""
+        from lyftlearn._migration.journal import RehearsalRow  # noqa: PLC0415
+
+        told = str(carried.get("reason")).rpartition(" refused: ")[2]
+        faults = decision.refusal or (("backend", told),)
+        return RehearsalRow(job_id=job_id, backend=str(self._config.migration_to), faults=faults)
 
     def _rehearsed(self, job_id: str, content: Content, decision: Decision) -> tuple[RehearsalRow, Submission | None]:
         """Return what stands against the job on the other backend, and how it would be sent there if nothing does."""

@@ -12,7 +12,8 @@ from lyftlearn._migration.statistics import Interval
 class Blocker:
     """What stands against jobs on the new backend: the field, and what is wrong and what to do.
 
-    standing: whether the newest rehearsal of some model still found it.
+    standing: whether the newest rehearsal of some model still found it. example: the newest problem in full, where the
+    jobs' problems differ in names, texts or addresses alone; these are an ellipsis in `problem`.
     """
 
     path: str
@@ -20,6 +21,7 @@ class Blocker:
     count: int
     models: tuple[str, ...]
     standing: bool
+    example: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,13 +39,19 @@ class ModelReadiness:
 
 @dataclass(frozen=True, kw_only=True)
 class ReadinessReport:
-    """How ready the jobs are. Shadows are not counted as submissions. reasons: over all models, commonest first."""
+    """How ready the jobs are. Shadows are not counted as submissions.
+
+    reasons: what rehearsals found, over all models, commonest first. fall_backs: why live jobs were refused by the new
+    backend, and ran on the old one. fell_back: how many did.
+    """
 
     old: str
     new: str
     since: datetime | None
     models: tuple[ModelReadiness, ...]
     reasons: tuple[Blocker, ...]
+    fall_backs: tuple[Blocker, ...] = ()
+    fell_back: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,10 +7,11 @@ import json
 import os
 import shlex
 import sys
+import warnings
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from lyftlearn.cli import _invocation
 from lyftlearn.cli._exit_codes import ExitCode, exit_code
@@ -32,6 +33,7 @@ _MODULES = {
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line; return its exit code. Usage errors and `--help` raise SystemExit, as argparse has it."""
     _be_lenient()
+    warnings.showwarning = _show_warning
     if not _is_here():
         _note("the working directory does not exist any more: change to another one")
         return ExitCode.FILES
@@ -83,6 +85,11 @@ def _advise(invocation: Invocation, error: BaseException) -> None:
 
 def _note(text: str) -> None:
     print(text, file=sys.stderr)
+
+
+def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
+    """Say what a warning says: where in the code it was raised is nothing to a person at a shell."""
+    _note(f"lyftlearn: {message}")
 
 
 def _is_here() -> bool:

@@ -12,6 +12,7 @@ from lyftlearn.cli._usage import refuse
 from lyftlearn.types import Resources
 
 _RUNS_A_COMMAND = frozenset(("train", "process", "predict", ("parity", "run")))
+_ABOUT_A_JOB = ("plan", "explain")
 _RESOURCES = tuple(Resources.__dataclass_fields__)
 
 
@@ -45,7 +46,7 @@ def read(argv: Sequence[str]) -> Invocation:
 
 def _runs_a_command(options: Mapping[str, Any]) -> bool:
     name, function = options["_command"], options.get("_function")
-    return name in _RUNS_A_COMMAND or (name, function) in _RUNS_A_COMMAND or (name == "plan" and bool(function))
+    return name in _RUNS_A_COMMAND or (name, function) in _RUNS_A_COMMAND or (name in _ABOUT_A_JOB and bool(function))
 
 
 def _attach_command(parser: argparse.ArgumentParser, options: dict[str, Any], command: list[str]) -> None:

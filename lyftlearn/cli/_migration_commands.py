@@ -87,11 +87,17 @@ def _show_report(found: ReadinessReport) -> None:
     _tables.show(_tables.Table(heads=heads, rows=rows, dispensable=("repository", "rehearsed")))
     for reason in found.reasons:
         _show_reason(reason)
+    if found.fall_backs:
+        _output.say(f"\nrefused by {found.new}, and run on {found.old} instead: {found.fell_back}")
+    for reason in found.fall_backs:
+        _show_reason(reason)
 
 
 def _show_reason(reason: Blocker) -> None:
     times = f"{reason.count} time{'s' if reason.count > 1 else ''}"
     _output.say(f"\n{printable(reason.path)}: {printable(reason.problem)}")
+    if reason.example:
+        _output.say(f"  such as: {printable(reason.example)}")
     _output.say(f"  {times}{'' if reason.standing else ', no longer'}; models {printable(', '.join(reason.models))}")
 
 

@@ -16,11 +16,12 @@ from lyftlearn.cli import _output, _submit_commands, _tables, _yaml
 from lyftlearn.cli._exit_codes import ExitCode
 
 if TYPE_CHECKING:
-    from lyftlearn.backend import Plan, Request
+    from lyftlearn.backend import Check, Plan, Request
     from lyftlearn.cli._invocation import Invocation
     from lyftlearn.ops import Installed
     from lyftlearn.rollout import Decision
 
+_STYLES = {Verdict.OK: "green", Verdict.WARNING: "yellow", Verdict.FAILED: "bold red"}
 _SIGNS = {Verdict.OK: "ok", Verdict.WARNING: "!!", Verdict.FAILED: "XX"}
 
 
@@ -62,13 +63,19 @@ def backends(invocation: Invocation) -> ExitCode:
 def doctor(invocation: Invocation) -> ExitCode:
     """Run the checks, each shown when it is done."""
     checks = []
-    for check in ops.doctor(invocation.config):
-        checks.append(check)
-        if not invocation.json:
-            _output.say(f"{_SIGNS[check.verdict]}  {check.name}: {check.detail}")
+    with _output.transient_line() as show:
+        for check in ops.doctor(invocation.config, on_wait=lambda name: show(f"looking at {name} ...")):
+            checks.append(check)
+            show("")
+            if not invocation.json:
+                _output.say_styled(_check_line(check), _SIGNS[check.verdict], _STYLES[check.verdict])
     if invocation.json:
         _output.document([dataclasses.asdict(check) for check in checks])
     return ExitCode.BACKEND if any(check.verdict is Verdict.FAILED for check in checks) else ExitCode.DONE
+
+
+def _check_line(check: Check) -> str:
+    return f"{_SIGNS[check.verdict]}  {check.name}: {printable(check.detail)}"
 
 
 def completion(invocation: Invocation) -> ExitCode:
@@ -126,12 +133,14 @@ def _show_decision(decision: Decision) -> None:
         "backend": decision.backend,
         "because": decision.reason,
         "stage": str(decision.stage or ""),
+        "falls back": f"yes: {decision.other} would refuse it" if decision.fell_back else "",
         "other side": decision.other or "",
         "flag was told": ", ".join(f"{name}={_output.value_text(value)}" for name, value in told.items()),
     }
     _output.facts(facts)
     _output.say()
-    _tables.show(_tables.Table(heads=("asked", "said"), rows=decision.sources, free="said"))
+    rows = [(name, printable(said)) for name, said in decision.sources]
+    _tables.show(_tables.Table(heads=("asked", "said"), rows=rows, free="said"))
 
 
 def _show_backend(installed: Installed) -> None:

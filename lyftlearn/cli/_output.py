@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 import json
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +33,21 @@ def note(line: str) -> None:
 def is_watched() -> bool:
     """Whether a person sees what is said beside the answer."""
     return sys.stderr.isatty()
+
+
+@contextmanager
+def transient_line() -> Iterator[Callable[[str], None]]:
+    """Give what shows a text beside the answer until the next one; it is seen on a terminal alone."""
+    watched = is_watched()
+
+    def show(text: str) -> None:
+        if watched:
+            print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
+
+    try:
+        yield show
+    finally:
+        show("")
 
 
 def document(value: Any) -> None:
@@ -76,12 +92,11 @@ def facts(pairs: Mapping[str, str]) -> None:
     """Print names and values, aligned, a status in its colour; what is empty is left out."""
     rows = [(name, printable(value)) for name, value in pairs.items() if value]
     for (_, value), line in zip(rows, views.aligned(rows), strict=True):
-        say_styled(line, value)
+        say_styled(line, value, views.STATUS_STYLES.get(value.partition(" ")[0]))
 
 
-def say_styled(line: str, word: str) -> None:
-    """Print a line; a terminal shows the status that `word` begins with in its colour."""
-    style = views.STATUS_STYLES.get(word.partition(" ")[0])
+def say_styled(line: str, word: str, style: str | None) -> None:
+    """Print a line; a terminal shows `word` in it in a style of rich."""
     if style is None or not sys.stdout.isatty():
         say(line)
         return

@@ -15,11 +15,11 @@ def page_path(arguments: Mapping[str, Any]) -> Path | None:
     """Return the file that `--html` names, if any. Raises InvalidJob for one that cannot be written to."""
     if "html" not in arguments:
         return None
-    path = Path(arguments["html"]).absolute()
+    path = Path(arguments["html"])
     if not arguments["html"] or path.is_dir():
         raise InvalidJob([("html", f"is {arguments['html']!r}: write the name of a file")])
-    if not path.parent.is_dir():
-        raise InvalidJob([("html", f"{path.parent} is no directory: make it, or name another")])
+    if not path.absolute().parent.is_dir():
+        raise InvalidJob([("html", f"{path.absolute().parent} is no directory: make it, or name another")])
     return path
 
 

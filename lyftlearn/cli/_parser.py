@@ -193,14 +193,12 @@ def _explain(command: argparse.ArgumentParser) -> None:
 
 
 def _explain_options(kind: JobKind) -> Adder:
+    """Return what adds the options of the call, none of which an explanation needs."""
+
     def add(command: argparse.ArgumentParser) -> None:
-        subject = "name" if kind is JobKind.PROCESS else "model"
-        command.add_argument(subject, metavar=subject.upper(), help="as in the call")
-        _job_options.pairs(command, "--label", "NAME=VALUE", "labels", "a label, as in the call; repeatable")
-        command.add_argument("--image", metavar="IMAGE", help="the image, as in the call")
-        command.add_argument("--nodes", metavar="COUNT", type=int, help="the nodes, as in the call")
-        command.add_argument("--gpu", metavar="COUNT", type=int, dest="_gpu", help="the GPUs, as in the call")
-        _job_options.common(command)
+        _submission(kind, act=False)(command)
+        for action in command._actions:  # noqa: SLF001 - argparse names its actions nowhere else
+            action.required = action.required and not action.option_strings
 
     return add
 

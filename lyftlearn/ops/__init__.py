@@ -6,27 +6,24 @@ Not part of the frozen API: names and answers here may change between versions.
 from __future__ import annotations
 
 import inspect
-import os
-import platform
-import sys
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from lyftlearn._client import Client
 from lyftlearn._jobs.job import moment
-from lyftlearn._storage import Storage, open_storage
-from lyftlearn.backend import Capability, Check, Verdict
-from lyftlearn.config import Config
+from lyftlearn.backend import Capability
 from lyftlearn.errors import BackendUnavailable, InvalidJob, LyftLearnError
-from lyftlearn.ops import flag_file
-from lyftlearn.ops.configuration import configuration as configuration
-from lyftlearn.rollout import Decision, in_use
+from lyftlearn.ops.configuration import configuration
+from lyftlearn.ops.doctor import doctor
+from lyftlearn.ops.placement import Placement, placement
+from lyftlearn.rollout import Decision, Stage
 from lyftlearn.types import Duration, JobKind
 
 if TYPE_CHECKING:
+    from lyftlearn._call.arguments import Arguments
     from lyftlearn._migration.journal import Journal
     from lyftlearn._migration.results import Guard, MigrationStatus, ReadinessReport
     from lyftlearn._session import Session
@@ -34,7 +31,21 @@ if TYPE_CHECKING:
     from lyftlearn.parity import _run as parity_run
     from lyftlearn.parity._model import Parity
 
-_PROBE = "doctor/probe"
+__all__ = [
+    "Installed",
+    "Placement",
+    "backends",
+    "configuration",
+    "doctor",
+    "explain",
+    "migration_guard",
+    "migration_report",
+    "migration_status",
+    "parity",
+    "placement",
+    "plan",
+]
+
 _MONTH = "30d"
 # What a flag is not told of must be valid all the same; it is never sent.
 _LEAST: Mapping[str, Mapping[str, Any]] = {
@@ -75,13 +86,34 @@ def explain(
 ) -> Decision:
     """Return where a job of `function` called `name` would run now, and why, also where its backend is broken.
 
-    others: what else a flag may target, as in the call: `image`, `nodes`, `resources`. Nothing is planned or sent.
+    A live job is planned: where its plan has faults, the decision is the one it falls back to, with them as the reason.
+    others: the other arguments of the call. Nothing is sent. Raises InvalidJob for what is wrong on every backend.
     """
     asker = client or Client()
     subject = "name" if function == "process" else "model"
     given = _complete(asker, function, {subject: name, "labels": labels, **_LEAST[function], **others})
     session = asker._session  # noqa: SLF001 - the client's other half
-    return session.decide(session.check(JobKind(function), given))
+    arguments = session.check(JobKind(function), given)
+    decision = session.decide(arguments)
+    return _after_plans(session, arguments, decision) if decision.stage is Stage.LIVE else decision
+
+
+def _after_plans(session: Session, arguments: Arguments, decision: Decision) -> Decision:
+    """Return where a live job goes once it is planned, with the plans among the sources."""
+    content = session.builder.read(arguments)
+    chosen: Decision | None = decision
+    while chosen is not None:
+        decision = chosen
+        try:
+            faults = session.builder.build(content, decision).plan.faults
+            said = "; ".join(": ".join(fault) for fault in faults) or "nothing stands against the job"
+        except InvalidJob as exc:
+            faults, said = tuple(exc.faults), str(exc)
+        except LyftLearnError as exc:
+            faults, said = (), f"cannot be made: {exc}"
+        decision = replace(decision, sources=(*decision.sources, (f"plan for {decision.backend}", said)))
+        chosen = decision.after_refusal(InvalidJob(faults)) if faults else None
+    return decision
 
 
 def _complete(client: Client, function: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
@@ -196,22 +228,6 @@ def backends(client: Client | None = None) -> list[Installed]:
     return [_installed(registry, name) for name in registry.names()]
 
 
-def doctor(config: str | os.PathLike[str] | Mapping[str, Any] | None = None) -> Iterator[Check]:
-    """Yield a check at a time: configuration, Python, storage, and what each backend in use says of itself."""
-    yield Check("python", Verdict.OK, f"{platform.python_version()} at {sys.executable}")
-    client = Client(config=config)
-    try:
-        found: Config = client._config  # noqa: SLF001 - the client's other half
-    except LyftLearnError as exc:
-        yield Check("configuration", Verdict.FAILED, str(exc))
-        return
-    yield _configuration(found)
-    yield _storage(found.storage_url)
-    if found.migration_to is not None:
-        yield from flag_file.checks(found.flag_source, found.migration_flag)
-    yield from _backends(client, found)
-
-
 def _installed(registry: Any, name: str) -> Installed:
     try:
         capabilities = registry.get(name).capabilities()
@@ -224,50 +240,3 @@ def _installed(registry: Any, name: str) -> Installed:
         offers=tuple(capability for capability, reason in why.items() if reason is None),
         lacks={capability: reason for capability, reason in why.items() if reason is not None},
     )
-
-
-def _configuration(config: Config) -> Check:
-    origin = str(config.source) if config.source else "no lyftlearn.toml from here upwards: defaults"
-    return Check("configuration", Verdict.OK, f"{origin}; project {config.project!r}, state in {config.home}")
-
-
-def _storage(url: str) -> Check:
-    try:
-        problem = _probed(open_storage(url))
-    except LyftLearnError as exc:
-        return Check("storage", Verdict.FAILED, str(exc))
-    if problem:
-        return Check("storage", Verdict.FAILED, f"{url}: {problem}")
-    return Check("storage", Verdict.OK, f"{url}: written, read back, and conditions kept")
-
-
-def _probed(storage: Storage) -> str | None:
-    """Write one record, the same for every doctor, and return what the store did wrong, if anything."""
-    wrote = os.urandom(16).hex().encode()
-    storage.create(_PROBE, b"")
-    before = storage.read(_PROBE)
-    if before is None:
-        return "what was written is not there: use a store that reads its own writes"
-    if storage.create(_PROBE, wrote):
-        return (
-            "it writes over what is there when told not to, so keys are not exact: use a store with conditional writes"
-        )
-    storage.replace(_PROBE, wrote, before.version)
-    after = storage.read(_PROBE)
-    return None if after and after.data != before.data else "a record cannot be replaced"
-
-
-def _backends(client: Client, config: Config) -> Iterator[Check]:
-    for name in _wanted(config, client._registry.names()):  # noqa: SLF001
-        try:
-            backend = client._registry.get(name)  # noqa: SLF001
-            yield Check(f"backend {name}", Verdict.OK, "loads")
-            for check in backend.diagnose():
-                yield Check(f"{name}: {check.name}", check.verdict, check.detail)
-        except LyftLearnError as exc:
-            yield Check(f"backend {name}", Verdict.FAILED, str(exc))
-
-
-def _wanted(config: Config, installed: list[str]) -> list[str]:
-    """Return the backends that jobs may go to, and those that are configured."""
-    return sorted({*in_use(config), *(name for name in installed if config.table(name))})

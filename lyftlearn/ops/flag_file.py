@@ -8,35 +8,69 @@ from pathlib import Path
 from typing import Any
 
 from lyftlearn.backend import Check, Verdict
-from lyftlearn.rollout import flag_providers
+from lyftlearn.rollout import Stage, flag_providers
+from lyftlearn.rollout.flags import UNSET
 
 _CHECK = "flag file"
+_ANSWERS = (*map(str, Stage), UNSET)
 
 
 def checks(flags: str | None, flag: str) -> Iterator[Check]:
     """Yield a check of the file that `flags` names; none where it names a service, or nothing."""
     path = flag_providers.file_named(flags) if flags else None
     if path is not None:
-        yield _checked(path, flag)
+        yield _check(path, flag)
 
 
-def _checked(path: Path, flag: str) -> Check:
+def _check(path: Path, flag: str) -> Check:
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document = json.loads(path.read_text(encoding="utf-8-sig"))
         found = document["flags"][flag]
-    except (OSError, ValueError) as exc:
+    except (OSError, ValueError, RecursionError) as exc:
         return Check(_CHECK, Verdict.FAILED, f"{path} cannot be read: {exc}")
     except (KeyError, TypeError):
         return Check(_CHECK, Verdict.WARNING, f"{path} has no flag {flag!r}, so it decides nothing: add it")
-    odd = [total for total in map(_total, _fractions([found, document.get("$evaluators")])) if total not in (None, 100)]
+    faults = [*_variant_faults(found), *_weight_faults([found, document.get("$evaluators")])]
+    if faults:
+        return Check(_CHECK, Verdict.WARNING, f"{path}: flag {flag!r}: {'; '.join(faults)}")
+    return Check(_CHECK, Verdict.OK, f"{path}: flag {flag!r} found, variants are stages, weights add up to 100")
+
+
+def _variant_faults(flag: Any) -> Iterator[str]:
+    """Yield what is wrong with the answers that a flag has: evaluation gives them as they are, and nobody obeys."""
+    variants = flag.get("variants") if isinstance(flag, Mapping) else None
+    if not isinstance(variants, Mapping) or not variants:
+        yield f"has no variants, so it decides nothing: add {', '.join(_ANSWERS)}"
+        return
+    for name, value in variants.items():
+        if value not in _ANSWERS:
+            yield f"variant {name!r} is {value!r}, which is no stage: write one of {', '.join(_ANSWERS)}"
+    if flag.get("state") == "DISABLED":
+        yield "is disabled, so it decides nothing: set state to ENABLED"
+    default = flag.get("defaultVariant")
+    named = {str(default)} if default is not None else set()
+    for name in sorted((named | {*_named_variants(flag.get("targeting"))}) - variants.keys()):
+        yield f"gives variant {name!r}, which it does not have: add it to variants"
+
+
+def _named_variants(node: Any) -> Iterator[str]:
+    """Yield the variants that a targeting rule gives: what `if` and `fractional` end in."""
+    if isinstance(node, str):
+        yield node
+    elif isinstance(node, Mapping) and isinstance(node.get("if"), list):
+        branches = node["if"]
+        ends = {*range(1, len(branches), 2), *([len(branches) - 1] if len(branches) % 2 else [])}
+        for at in sorted(ends):
+            yield from _named_variants(branches[at])
+    elif isinstance(node, Mapping) and isinstance(node.get("fractional"), list):
+        yield from (one[0] for one in node["fractional"] if isinstance(one, list) and one and isinstance(one[0], str))
+
+
+def _weight_faults(nodes: list[Any]) -> Iterator[str]:
+    odd = [total for total in map(_total, _fractions(nodes)) if total not in (None, 100)]
     if odd:
         told = ", ".join(f"{total:g}" for total in odd if total is not None)
-        return Check(
-            _CHECK,
-            Verdict.WARNING,
-            f"{path}: fractional weights add up to {told}, so they are no percentages: make each list add up to 100",
-        )
-    return Check(_CHECK, Verdict.OK, f"{path}: flag {flag!r} found, weights add up to 100")
+        yield f"fractional weights add up to {told}, so they are no percentages: make each list add up to 100"
 
 
 def _fractions(node: Any) -> Iterator[list[Any]]:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from lyftlearn._jobs.job import Job
 from lyftlearn.errors import LyftLearnError
+from lyftlearn.rollout import Decision
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,13 +26,15 @@ class Placement:
 
 def placement(job: Job) -> Placement:
     """Return where a job went, and why. Asks nobody."""
-    decision = _decision(job._record.decision)  # noqa: SLF001 - a friend of the handle
+    decision = Decision.from_json(job._record.decision)  # noqa: SLF001 - a friend of the handle
+    if decision is None:
+        return Placement(backend=_backend(job), stage=None, reason=None, source=None, fell_back=False)
     return Placement(
-        backend=_backend(job) or _text(decision, "backend"),
-        stage=_text(decision, "stage"),
-        reason=_text(decision, "reason"),
-        source=_text(decision, "source"),
-        fell_back=decision.get("fell_back") is True,
+        backend=_backend(job) or decision.backend,
+        stage=str(decision.stage) if decision.stage else None,
+        reason=decision.reason,
+        source=decision.source,
+        fell_back=decision.fell_back,
     )
 
 
@@ -43,16 +43,3 @@ def _backend(job: Job) -> str | None:
         return job._shared_watch().backend.name  # noqa: SLF001 - a friend of the handle
     except LyftLearnError:  # a backend that is not installed here has a name only in the decision
         return None
-
-
-def _decision(text: str) -> Mapping[str, Any]:
-    try:
-        value = json.loads(text)
-    except (TypeError, ValueError, RecursionError):
-        return {}
-    return value if isinstance(value, dict) else {}
-
-
-def _text(decision: Mapping[str, Any], key: str) -> str | None:
-    value = decision.get(key)
-    return value if isinstance(value, str) else None

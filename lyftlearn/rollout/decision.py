@@ -22,7 +22,7 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 from lyftlearn.config import DEFAULT, Config
-from lyftlearn.errors import DEFINITE_REFUSALS
+from lyftlearn.errors import DEFINITE_REFUSALS, AccessDenied, InvalidJob, QuotaExceeded
 from lyftlearn.rollout.flags import FlagEvaluation, Flags
 from lyftlearn.rollout.stage import Stage
 
@@ -30,6 +30,7 @@ OVERRIDE = "LYFTLEARN_BACKEND"
 _LONGEST_REASON = 200  # the decision travels with the job, where space is short
 
 Source: TypeAlias = tuple[str, str]
+_FIELDS: Mapping[type[Exception], str] = {AccessDenied: "access", QuotaExceeded: "quota"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +40,8 @@ class Decision:
     stage: None where no migration is configured, or the operator's override decided. other: the backend of the other
     side, which a rehearsal plans for, a shadow runs on, and a live job falls back to. source: what decided. variant: of
     the flag. fell_back: whether the first choice had certainly refused. sources: every source that was asked,
-    in order, and its answer. attributes: what the flag was given.
+    in order, and its answer. refusal: what the first choice refused the job for, pairs of field and problem.
+    attributes: what the flag was given.
     """
 
     backend: str
@@ -51,6 +53,7 @@ class Decision:
     variant: str | None = None
     fell_back: bool = False
     sources: tuple[Source, ...] = ()
+    refusal: tuple[Source, ...] = ()
     attributes: Mapping[str, Any]
 
     @classmethod
@@ -84,7 +87,10 @@ class Decision:
         if not isinstance(refusal, DEFINITE_REFUSALS):
             return None
         reason = f"{self.reason}; {self.backend} refused: {_shortened(str(refusal))}"
-        return replace(self, backend=self.other, other=self.backend, reason=reason, fell_back=True)
+        faults = refusal.faults if isinstance(refusal, InvalidJob) else [(_FIELDS[type(refusal)], str(refusal))]
+        return replace(
+            self, backend=self.other, other=self.backend, reason=reason, fell_back=True, refusal=tuple(faults)
+        )
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain data."""

@@ -147,7 +147,7 @@ def test_a_duration_is_left_to_the_api() -> None:
         ("train eta --wait --follow -- true", "not allowed with"),
         ("predict eta -- true", "--artifact"),
         ("status eta -- true", "`status` runs nothing"),
-        ("explain train eta -- true", "`explain` runs nothing"),
+        ("backends -- true", "`backends` runs nothing"),
         ("jobs --since 2025-99-01", "is no time"),
         ("jobs --kind training", "Write one of:"),
         ("completion fish", "Write one of:"),

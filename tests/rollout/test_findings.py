@@ -69,6 +69,56 @@ def filled(journal: Journal, jobs: Iterable[list[Any]]) -> None:
     journal.record(*(record for job in jobs for record in job))
 
 
+def rehearsal(number: int, problem: str, *, path: str = "outputs", model: str = "eta", **others: Any) -> list[Any]:
+    job_id = f"{model}-{OLD}-{number}"
+    return [
+        *ran(number, OLD, model=model, **others),
+        RehearsalRow(job_id=job_id, backend=NEW, faults=[(path, problem)]),
+    ]
+
+
+@pytest.mark.parametrize(
+    "problems",
+    [
+        [f"is s3://bucket/jobs/{number}/output, where nothing may be written" for number in range(5)],
+        [f"image 'rides/eta:2026-11-{number}' is not in the registry" for number in range(5)],
+        [f"the bundle {number:064x} has 371 kB" for number in range(5)],
+        [f'the label "run-{number}" is too long' for number in range(5)],
+    ],
+)
+def test_a_reason_is_one_however_each_job_words_it(client: Client, journal: Journal, problems: list[str]) -> None:
+    """A report with a row for each job is read by nobody."""
+    filled(journal, (rehearsal(number, problem) for number, problem in enumerate(problems)))
+    (reason,) = ops.migration_report(client=client).reasons
+    assert (reason.count, reason.models, reason.standing) == (5, ("eta",), True)
+    assert reason.example in problems
+    assert "…" in reason.problem
+
+
+def test_numbers_tell_reasons_apart(client: Client, journal: Journal) -> None:
+    """64 GiB and 4 GiB of shared memory are two things to mend, and one reason is shown as it is."""
+    filled(journal, [rehearsal(1, "is 64 GiB"), rehearsal(2, "is 4 GiB"), rehearsal(3, "is 4 GiB")])
+    reasons = ops.migration_report(client=client).reasons
+    assert [(reason.problem, reason.count, reason.example) for reason in reasons] == [
+        ("is 4 GiB", 2, None),
+        ("is 64 GiB", 1, None),
+    ]
+
+
+def test_fall_backs_are_counted_by_reason_and_apart(client: Client, journal: Journal) -> None:
+    """A job that the new side refused was no rehearsal, and why it was refused is what there is to mend."""
+    refused = [rehearsal(number, "is not given", path="image", fell_back=True) for number in range(3)]
+    filled(journal, [*refused, rehearsal(9, "is 4 GiB"), ran(10, OLD, fell_back=True)])
+    report = ops.migration_report(client=client)
+    assert report.fell_back == 4
+    assert [(reason.path, reason.problem, reason.count) for reason in report.fall_backs] == [
+        ("image", "is not given", 3),
+        ("backend", "the reason was not recorded", 1),
+    ]
+    assert [reason.problem for reason in report.reasons] == ["is 4 GiB"]
+    assert report.models[0].rehearsed == 1
+
+
 @pytest.mark.parametrize(
     ("successes", "of", "low", "high"),
     [(8, 10, 0.4901625, 0.9433178), (0, 10, 0.0, 0.2775328), (10, 10, 0.7224672, 1.0), (81, 263, 0.2552885, 0.3662096)],
