@@ -27,6 +27,7 @@ from lyftlearn.backend import (
     Source,
     WatchSet,
 )
+from lyftlearn.errors import JobNotFound
 from lyftlearn.events import JobEvent, ObservedState, advance
 from lyftlearn.testing.conformance import _archives
 from lyftlearn.types import JobKind, JobState, JobStatus
@@ -65,7 +66,8 @@ class Watcher:
         self._backend = backend
         self._said = threading.Condition()
         self._error: BaseException | None = None
-        self.following = WatchSet()
+        self._absences: dict[str, JobNotFound] = {}
+        self.following = WatchSet(self._note_absence)
         self.events: list[JobEvent] = []
         self.progress: dict[str, ObservedState] = {}
         self._thread = threading.Thread(target=self._listen, name="conformance-watch", daemon=True)
@@ -75,9 +77,10 @@ class Watcher:
         """Return the first known state of a job for which `reached` is true."""
         self.following.add(job_id)
         with self._said:
-            self._said.wait_for(lambda: self._error or self._reached(job_id, reached), patience)
-            if self._error:
-                raise self._error
+            self._said.wait_for(lambda: self._failure_of(job_id) or self._reached(job_id, reached), patience)
+            failure = self._failure_of(job_id)
+            if failure:
+                raise failure
             if not self._reached(job_id, reached):
                 known = self.progress.get(job_id)
                 pytest.fail(f"watch said nothing awaited of {job_id} within {patience:.0f} s; last known: {known}")
@@ -93,6 +96,14 @@ class Watcher:
 
     def _reached(self, job_id: str, reached: Callable[[JobState], bool]) -> bool:
         return job_id in self.progress and reached(self.progress[job_id].state)
+
+    def _failure_of(self, job_id: str) -> BaseException | None:
+        return self._error or self._absences.get(job_id)
+
+    def _note_absence(self, job_id: str, error: JobNotFound) -> None:
+        with self._said:
+            self._absences[job_id] = error
+            self._said.notify_all()
 
     def _listen(self) -> None:
         try:
