@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from zipfile import ZipFile
 
 PACKAGE = "lyftlearn_runtime"
-MAIN = f"import sys\nfrom {PACKAGE}.__main__ import main\nsys.exit(main())\n"
+RUNTIME = Path(__file__).parents[1] / "runtime"
+MAIN = "zip_main.py"
 SHEBANG = b"#!/usr/bin/env python3\n"
 EPOCH = (1980, 1, 1, 0, 0, 0)
 READABLE = 0o100644 << 16
@@ -36,7 +37,7 @@ def runtime_archive(cache_dir: Path, *, compiled: bool = False) -> Path:
 
 def runtime_sources() -> dict[str, bytes]:
     """The members of the archive, sorted by name."""
-    found = {"__main__.py": MAIN.encode(), **dict(_sources(Path(__file__).parents[1] / "runtime", PACKAGE))}
+    found = {"__main__.py": (RUNTIME / MAIN).read_bytes(), **dict(_sources(RUNTIME, PACKAGE))}
     return dict(sorted(found.items()))
 
 

@@ -103,7 +103,7 @@ class ClientConformance:
 
     def test_a_command_for_the_shell(self, client: lyftlearn.Client, patience: str) -> None:
         """A string is a line of shell, quoting and pipes included."""
-        job = client.train("conformance", command="""for word in "a b" 'c  d'; do echo "<$word>"; done | sort -r""")
+        job = client.process("conformance", command="""for word in "a b" 'c  d'; do echo "<$word>"; done | sort -r""")
         job.wait(patience)
         assert list(job.logs()) == ["<c  d>", "<a b>"]
 

@@ -59,6 +59,10 @@ def within(patience: float, function: Callable[[], _T], what: str) -> _T:
     return answers[0]
 
 
+RUNTIME_WORDS = "lyftlearn: "
+"""Begins each line that the runtime adds to a log, such as that a train job has left no model."""
+
+
 class Watcher:
     """One `Backend.watch` and what it has said so far."""
 
@@ -230,8 +234,8 @@ class Harness:
         return within(self.patience, lambda: list(self.backend.logs(job_id, LogQuery(**query))), f"logs({query})")
 
     def lines(self, job_id: str, **query: Any) -> list[str]:
-        """Return the texts that `logs` gives until it ends."""
-        return [line.text for line in self.log(job_id, **query)]
+        """Return what the command printed, by `logs` until it ends: without the runtime's own words."""
+        return [line.text for line in self.log(job_id, **query) if not line.text.startswith(RUNTIME_WORDS)]
 
     def put(self, files: Mapping[str, bytes]) -> str:
         """Keep files, name to content, in a new directory of the storage, and return its URI."""
