@@ -25,7 +25,7 @@ from .faults import (
 )
 from .log_marks import EscapedSigns, is_marked, note_end
 from .output import BlankLines, Pump
-from .redaction import RedactedStream, Redactor
+from .redaction import FreshLine, RedactedStream, Redactor
 from .report import note_start, report_for
 from .signals import Signals
 from .spawn import Command
@@ -140,6 +140,8 @@ class JobRun:
             bundle, environment = self._load()
         gc.enable()
         outcome = self._supervise(bundle, environment)
+        if outcome.message[-1:] not in ("", "\n"):
+            sys.stderr = FreshLine(sys.stderr)
         self._keep(bundle, environment, outcome)
         return outcome
 

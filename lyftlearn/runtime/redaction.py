@@ -55,3 +55,18 @@ class RedactedStream(io.TextIOBase):
         self._stream.write(self._redactor.redact(text))
         self._stream.flush()
         return len(text)
+
+
+class FreshLine(io.TextIOBase):
+    """A stream that ends the line which a command left open, before the first text that comes after it."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._newline = "\n"
+
+    def write(self, text: str) -> int:
+        """Write, on a new line at first."""
+        newline, self._newline = self._newline, ""
+        self._stream.write(newline + text)
+        self._stream.flush()
+        return len(text)

@@ -191,6 +191,11 @@ class Harness:
         spec = replace(spec, **{**self.defaults, **changes})
         return spec if "digest" in changes else replace(spec, digest=_digest(spec))
 
+    def quiet(self, code: str = "", **changes: Any) -> JobSpec:
+        """Return a small job whose log is its command's alone: a train job without a model says so."""
+        processes = Capability.PROCESS in self.capabilities.offers
+        return self.spec(code, kind=JobKind.PROCESS if processes else JobKind.TRAIN, **changes)
+
     def submit(self, spec: JobSpec) -> JobRecord:
         """Plan and submit; a fault fails the test."""
         plan = self.backend.plan(spec)
