@@ -61,10 +61,10 @@ def _hash(members: Mapping[str, bytes]) -> str:
 
 
 def _with_byte_code(sources: Mapping[str, bytes]) -> dict[str, bytes]:
-    return {**sources, **{f"{name}c": _compiled(name, content) for name, content in sources.items()}}
+    return {**sources, **{f"{name}c": _byte_code(name, content) for name, content in sources.items()}}
 
 
-def _compiled(name: str, content: bytes) -> bytes:
+def _byte_code(name: str, content: bytes) -> bytes:
     """Byte code that is not held against its source's time (PEP 552): the archive has one time for all."""
     import py_compile  # noqa: PLC0415 - as above
     import tempfile  # noqa: PLC0415
