@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import copyreg
 import heapq
+import os
 import threading
 import warnings
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
-from enum import StrEnum
 from itertools import islice
 from os import PathLike
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
-from lyftlearn._jobs.job import HANDLES, Job, Notebook, TuningJob, moment
-from lyftlearn.errors import InvalidJob, LyftLearnError
+from lyftlearn._jobs.job import HANDLES, Job, Notebook, TuningJob
 from lyftlearn.types import (
     JSON,
     Choice,
@@ -38,7 +37,7 @@ if TYPE_CHECKING:
     from lyftlearn.config import Config
     from lyftlearn.events import ObservedState
 
-_Word = TypeVar("_Word", bound=StrEnum)
+SHADOW_LABEL = "lyftlearn/shadow"
 
 
 class Client:
@@ -50,8 +49,9 @@ class Client:
 
     def __init__(self, *, config: str | PathLike[str] | Mapping[str, Any] | None = None) -> None:
         self._given = config
-        self._lock = threading.RLock()
         self._made: Session | None = None
+        self._begin()
+        _clients.add(self)
 
     def train(
         self,
@@ -221,23 +221,20 @@ class Client:
     ) -> Iterator[Job]:
         """Jobs of every backend in use, newest first.
 
+        Shadows of a migration are left out, unless `labels` asks for the one of a job: `{"lyftlearn/shadow": <id>}`.
         A backend that cannot be asked is named in a warning, and the others' jobs are given; if it is the only one, its
-        error is raised.
+        error is raised. Raises InvalidJob.
         """
-        from lyftlearn.backend import JobQuery  # noqa: PLC0415 - as above
+        given = _arguments(locals())
+        from lyftlearn._call.query import check_query  # noqa: PLC0415 - an import of lyftlearn does not pay for it
 
-        query = JobQuery(
-            name=name,
-            kind=_member("kind", JobKind, kind),
-            status=_member("status", JobStatus, status),
-            labels=dict(labels or {}),
-            since=moment("since", since),
-        )
+        query, most = check_query(given)
         session = self._session
         names = session.in_use()
         pages = [_listed(session.registry, name, query, alone=len(names) == 1) for name in names]
         merged = heapq.merge(*pages, key=_newest_first)
-        return (self._handle(record) for record in islice(merged, limit))
+        wanted = (record for record in merged if SHADOW_LABEL in query.labels or SHADOW_LABEL not in record.labels)
+        return (self._handle(record) for record in islice(wanted, most))
 
     def wait(
         self,
@@ -257,8 +254,7 @@ class Client:
     def _of(cls, session: Session) -> Client:
         """Return a client of a session that was made elsewhere."""
         client = cls()
-        client._made = session
-        weakref.finalize(client, session.close)
+        client._keep(session)
         return client
 
     def _watch_of(self, job_id: str) -> SharedWatch:
@@ -285,10 +281,6 @@ class Client:
         arguments = session.check(kind, given)
         accepted = session.submitter.submit(arguments, session.decide(arguments))
         session.recorder.record_submission(accepted)
-        if accepted.new and accepted.notes:
-            from lyftlearn._submission import notes  # noqa: PLC0415 - only where there are some
-
-            notes.tell(accepted.notes)
         return self._handle(accepted.record, kept=accepted.kept)
 
     def _handle(self, record: JobRecord, *, kept: bool = True) -> Job:
@@ -302,9 +294,40 @@ class Client:
                 from lyftlearn._session import Session  # noqa: PLC0415 - an import of lyftlearn does not pay for it
                 from lyftlearn.config import load  # noqa: PLC0415 - as above
 
-                self._made = Session(load(self._given))
-                weakref.finalize(self, self._made.close)
-            return self._made
+                self._keep(Session(load(self._given)))
+            return cast("Session", self._made)
+
+    def _keep(self, session: Session) -> None:
+        self._made = session
+        self._closing = weakref.finalize(self, session.close)
+
+    def _begin(self) -> None:
+        """Begin without a session; again in a forked child, which cannot use its parent's connections and locks."""
+        self._lock = threading.RLock()
+        if self._made is not None:
+            self._closing.detach()
+            _of_the_parent.append(self._made)
+            self._made = None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle by the configuration: where it is read, a client opens connections of its own."""
+        return _client_of, (None if self is default_client else (self._given,),)
+
+
+_clients: weakref.WeakSet[Client] = weakref.WeakSet()
+_of_the_parent: list[Session] = []  # kept for ever, so that nothing in a child closes or locks what is its parent's
+
+
+def _begin_all() -> None:
+    for client in list(_clients):
+        client._begin()  # noqa: SLF001 - the same class's other half
+
+
+os.register_at_fork(after_in_child=_begin_all)
+
+
+def _client_of(given: tuple[Any] | None) -> Client:
+    return default_client if given is None else Client(config=given[0])
 
 
 def _arguments(written: Mapping[str, Any]) -> dict[str, Any]:
@@ -315,20 +338,15 @@ def _arguments(written: Mapping[str, Any]) -> dict[str, Any]:
 def _listed(registry: Registry, name: str, query: JobQuery, *, alone: bool) -> Iterator[JobRecord]:
     try:
         yield from registry.get(name).list(query)
-    except LyftLearnError as exc:
+    except Exception as exc:
         if alone:
             raise
-        warnings.warn(f"the jobs of backend {name} are missing here: {exc}", stacklevel=2)
+        # Four frames up, through the merging generators, is the caller's line.
+        warnings.warn(f"the jobs of backend {name} are missing here: {exc or type(exc).__name__}", stacklevel=5)
 
 
 def _newest_first(record: JobRecord) -> float:
     return -(record.event.created_at or record.event.at).timestamp()
-
-
-def _member(path: str, vocabulary: type[_Word], value: str | None) -> _Word | None:
-    if value is not None and value not in list(vocabulary):
-        raise InvalidJob([(path, f"is {value!r}: write one of {', '.join(vocabulary)}")])
-    return None if value is None else vocabulary(value)
 
 
 default_client = Client()

@@ -12,8 +12,9 @@ from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from lyftlearn._contract.ids import ALPHABET, default_letter, parse
+from lyftlearn._text.display import shown
 from lyftlearn.backend import Backend, BackendSettings
-from lyftlearn.errors import JobNotFound, LyftLearnError
+from lyftlearn.errors import InvalidJob, JobNotFound, LyftLearnError
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
@@ -69,10 +70,12 @@ class Registry:
         return next((name for name in self.names() if self._letter_of(name) == letter), None)
 
     def of_job(self, job_id: str) -> str:
-        """Return the name of the backend that the id of a job carries. Raises JobNotFound."""
-        parsed = parse(job_id) if isinstance(job_id, str) else None
+        """Return the name of the backend that a job's id carries. Raises JobNotFound; InvalidJob if it is no text."""
+        if not isinstance(job_id, str):
+            raise InvalidJob([("job_id", f"is {shown(job_id)}: write the text that `Job.id` gave")])
+        parsed = parse(job_id)
         if parsed is None:
-            raise JobNotFound(f"{job_id!r} is no job id: write it as `Job.id` gave it")
+            raise JobNotFound(f"{shown(job_id)} is no job id: write it as `Job.id` gave it")
         name = self.with_letter(parsed.letter)
         if name is None:
             raise JobNotFound(f"{job_id}: no installed backend has the letter {parsed.letter!r} in its ids")
@@ -85,7 +88,7 @@ class Registry:
     def _entry_points(self) -> dict[str, list[EntryPoint]]:
         with self._lock:
             if self._found is None:
-                self._found = _entry_points_by_name()
+                self._found = _installed()
             return self._found
 
     def _make(self, name: str) -> Backend:
@@ -102,7 +105,7 @@ class Registry:
         except LyftLearnError:
             raise
         except Exception as exc:
-            raise LyftLearnError(_load_error(entry_point, exc)) from exc
+            raise LyftLearnError(_broken(entry_point, exc)) from exc
         if not isinstance(made, Backend):
             raise LyftLearnError(f"{_owner(entry_point)} registers {name!r}, but {entry_point.value} makes no Backend")
         return made
@@ -122,7 +125,7 @@ class Registry:
         return f"no backend {name!r} is installed.{meant} Installed: {', '.join(self.names()) or 'none'}."
 
 
-def _entry_points_by_name() -> dict[str, list[EntryPoint]]:
+def _installed() -> dict[str, list[EntryPoint]]:
     from importlib.metadata import entry_points  # noqa: PLC0415 - 20 ms that `import lyftlearn` need not pay
 
     found: dict[str, list[EntryPoint]] = defaultdict(list)
@@ -137,7 +140,7 @@ def _owner(entry_point: EntryPoint) -> str:
     return entry_point.dist.name if entry_point.dist else entry_point.value
 
 
-def _load_error(entry_point: EntryPoint, exc: Exception) -> str:
+def _broken(entry_point: EntryPoint, exc: Exception) -> str:
     wanted = f"{_owner(entry_point)}[{','.join(entry_point.extras)}]" if entry_point.extras else _owner(entry_point)
     remedy = f": pip install '{wanted}'" if isinstance(exc, ImportError) else ""
     return f"the backend {entry_point.name!r} of {_owner(entry_point)} cannot be loaded ({exc}){remedy}"

@@ -135,9 +135,13 @@ def test_a_watch_that_breaks_is_taken_up_again(backend: Scripted, watch: SharedW
     assert backend.watches == 4
 
 
-def test_what_no_patience_mends_is_raised(backend: Scripted, watch: SharedWatch) -> None:
+def test_what_no_patience_mends_is_raised(
+    backend: Scripted, watch: SharedWatch, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Waiting for a permission that nobody will give is waiting for ever."""
-    backend.script.put(AccessDenied("may not watch"))
+    monkeypatch.setattr("lyftlearn._jobs.watcher._SECONDS_UNTIL_FINAL", 0.1)
+    for _ in range(9):
+        backend.script.put(AccessDenied("may not watch"))
     with pytest.raises(AccessDenied, match="may not watch"):
         wait([handle(watch, "job-a")], "60s", progress=False)
 
@@ -242,3 +246,28 @@ def test_status_is_paced(watch: SharedWatch) -> None:
         with pytest.raises(LyftLearnError):
             _ = job.status
     assert time.monotonic() - started >= 1
+
+
+def test_a_refusal_that_passes_is_nobodys_error(backend: Scripted, watch: SharedWatch) -> None:
+    """A server that restarts refuses for a while what it had granted; what is wrong with one job is not with all."""
+    backend.script.put(AccessDenied("the informers have not synced"))
+    backend.script.put(LyftLearnError("job-b cannot be patched: it is gone"))
+    backend.script.put(event("job-a", JobStatus.SUCCEEDED))
+    (state,) = wait([handle(watch, "job-a")], "60s", progress=False)
+    assert state.status == "succeeded"
+
+
+def test_a_process_without_threads_says_so(
+    backend: Scripted, watch: SharedWatch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The limit of threads is a clear word, and no job is lost for it."""
+
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        with pytest.raises(BackendUnavailable, match="the jobs go on"):
+            wait([handle(watch, "job-a")], "60s", progress=False)
+    backend.script.put(event("job-a", JobStatus.SUCCEEDED))
+    assert wait([handle(watch, "job-a")], "60s", progress=False)[0].status == "succeeded"

@@ -6,8 +6,8 @@ message repeats a value of `env`: it may be what its author forgot to make a sec
 
 from __future__ import annotations
 
-import math
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -16,6 +16,7 @@ from typing import Any, TypeAlias
 
 from lyftlearn._call.json_text import json_text
 from lyftlearn._contract.spec import ResourceRequest
+from lyftlearn._text.display import shown
 from lyftlearn._text.quantities import duration, quantity, readable
 from lyftlearn.types import JobKind, Resources
 
@@ -42,7 +43,9 @@ def name(path: str, value: Any, faults: Faults) -> str:
     """Check the name of a job or model: a Kubernetes label value, since jobs are found by it."""
     if isinstance(value, str) and _LABEL.fullmatch(value):
         return value
-    seen = f"{value[:40]!r}... ({len(value)} characters)" if isinstance(value, str) and len(value) > 63 else repr(value)
+    seen = (
+        f"{value[:40]!r}... ({len(value)} characters)" if isinstance(value, str) and len(value) > 63 else shown(value)
+    )
     rule = "1 to 63 of A-Z a-z 0-9 . _ -, the first and the last a letter or digit"
     faults.append((path, f"is {seen}: write {rule}"))
     return "job"
@@ -55,7 +58,7 @@ def command(path: str, value: Any, faults: Faults) -> tuple[str, ...]:
     elif _is_sequence(value):
         argv = tuple(value)
     else:
-        faults.append((path, f"is {value!r}: write a string for the shell or a list of strings"))
+        faults.append((path, f"is {shown(value)}: write a string for the shell or a list of strings"))
         return ()
     if not argv or not argv[0]:
         faults.append((path, "is empty: write what to run"))
@@ -66,7 +69,7 @@ def command(path: str, value: Any, faults: Faults) -> tuple[str, ...]:
 
 def _word(path: str, value: Any, faults: Faults) -> None:
     if not isinstance(value, str):
-        faults.append((path, f"is {value!r}: write it as a string"))
+        faults.append((path, f"is {shown(value)}: write it as a string"))
     else:
         _argument_string(path, value, len(value.encode("utf-8", "replace")), faults)
 
@@ -82,7 +85,7 @@ def _argument_string(path: str, value: str, size: int, faults: Faults) -> None:
 def image(path: str, value: Any, faults: Faults) -> str | None:
     """Check an image reference; which ones exist only a substrate knows."""
     if value is not None and (not isinstance(value, str) or not value or re.search(r"\s", value)):
-        faults.append((path, f"is {value!r}: write an image reference without spaces"))
+        faults.append((path, f"is {shown(value)}: write an image reference without spaces"))
         return None
     return value
 
@@ -96,7 +99,7 @@ def source(path: str, value: Any, faults: Faults) -> Path | None:
     try:
         found = Path(value).expanduser().absolute()
     except TypeError:
-        faults.append((path, f"is {value!r}: write the path of a directory or archive"))
+        faults.append((path, f"is {shown(value)}: write the path of a directory or archive"))
         return None
     faults.extend((path, problem) for problem in source_faults(found))
     return found
@@ -107,7 +110,7 @@ def hyperparameters(path: str, value: Any, faults: Faults) -> str:
     if value is None:
         return "{}"
     if not isinstance(value, Mapping):
-        faults.append((path, f"is {value!r}: write a mapping of names to JSON values"))
+        faults.append((path, f"is {shown(value)}: write a mapping of names to JSON values"))
         return "{}"
     return json_text(path, dict(value), faults)
 
@@ -128,15 +131,15 @@ def parse_location(path: str, value: Any, faults: Faults) -> str | Path:
         _s3(path, value, faults)
         return value
     if isinstance(value, str) and _SCHEME.match(value) and not value.startswith("file://"):
-        faults.append((path, f"is {value!r}: write an s3:// URI, a file:// URI or a path"))
+        faults.append((path, f"is {shown(value)}: write an s3:// URI, a file:// URI or a path"))
         return value
     try:
         found = Path(str(value).removeprefix("file://") if isinstance(value, str) else value).expanduser().absolute()
     except TypeError:
-        faults.append((path, f"is {value!r}: write an s3:// URI, a file:// URI or a path"))
+        faults.append((path, f"is {shown(value)}: write an s3:// URI, a file:// URI or a path"))
         return ""
     if not value or not (found.exists() or _member_of_archive(found)):
-        faults.append((path, f"{str(value)!r} is not there: write a path that exists"))
+        faults.append((path, f"{shown(str(value))} is not there: write a path that exists"))
     return found
 
 
@@ -148,7 +151,7 @@ def _member_of_archive(found: Path) -> bool:
 def _s3(path: str, value: str, faults: Faults) -> None:
     # Amazon S3 user guide, "General purpose bucket naming rules".
     if not re.fullmatch(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](?:/.*)?", value, re.DOTALL):
-        faults.append((path, f"is {value!r}: write s3://<bucket>/<key>"))
+        faults.append((path, f"is {shown(value)}: write s3://<bucket>/<key>"))
 
 
 def artifact(path: str, value: Any, faults: Faults) -> str | Path:
@@ -168,7 +171,7 @@ def artifact(path: str, value: Any, faults: Faults) -> str | Path:
 def outputs(path: str, value: Any, faults: Faults) -> Mapping[str, str | None]:
     """Check the names of outputs, and the URIs of those that have their own."""
     if isinstance(value, str) or not (isinstance(value, Mapping) or _is_sequence(value)):
-        faults.append((path, f"is {value!r}: write a list of names, or a mapping of names to URIs"))
+        faults.append((path, f"is {shown(value)}: write a list of names, or a mapping of names to URIs"))
         return {}
     if not isinstance(value, Mapping):
         _no_duplicates(path, value, faults)
@@ -185,7 +188,7 @@ def _destination(path: str, value: Any, faults: Faults) -> str | None:
     if value is None:
         return None
     if not isinstance(value, str) or not value or (_SCHEME.match(value) and not value.startswith(("s3://", "file://"))):
-        faults.append((path, f"is {value!r}: write an s3:// URI, a file:// URI, a path, or None"))
+        faults.append((path, f"is {shown(value)}: write an s3:// URI, a file:// URI, a path, or None"))
         return None
     if value.startswith("s3://"):
         _s3(path, value, faults)
@@ -195,9 +198,9 @@ def _destination(path: str, value: Any, faults: Faults) -> str | None:
 
 def _channel(path: str, value: Any, faults: Faults) -> str:
     if not isinstance(value, str) or not _CHANNEL.fullmatch(value):
-        faults.append((path, f"{value!r} is no name: write 1 to 64 of A-Z a-z 0-9 . _ -, the first no dot"))
+        faults.append((path, f"{shown(value)} is no name: write 1 to 64 of A-Z a-z 0-9 . _ -, the first no dot"))
     elif value == _RESERVED_CHANNEL:
-        faults.append((path, f"the name {value!r} is the platform's own: take another"))
+        faults.append((path, f"the name {shown(value)} is the platform's own: take another"))
     return str(value)
 
 
@@ -209,7 +212,7 @@ def env(path: str, value: Any, faults: Faults) -> Mapping[str, str]:
 def _variable(path: str, key: Any, value: Any, faults: Faults) -> str:
     where = f"{path}.{key}"
     if not isinstance(key, str) or not _VARIABLE.fullmatch(key):
-        faults.append((path, f"{key!r} is a name that no shell accepts: write A-Z a-z 0-9 _, the first no digit"))
+        faults.append((path, f"{shown(key)} is a name that no shell accepts: write A-Z a-z 0-9 _, the first no digit"))
     elif key.startswith("LYFTLEARN_"):
         faults.append((where, "the names LYFTLEARN_* are the platform's own: take another"))
     if not isinstance(value, str):
@@ -223,13 +226,16 @@ def secrets(path: str, value: Any, faults: Faults) -> tuple[str, ...]:
     """Check names of secrets: each is a Kubernetes Secret's."""
     if not _is_sequence(value):
         faults.append(
-            (path, f"is {value!r}: write a list of names" + (f", [{value!r}]" if isinstance(value, str) else ""))
+            (
+                path,
+                f"is {shown(value)}: write a list of names" + (f", [{shown(value)}]" if isinstance(value, str) else ""),
+            )
         )
         return ()
     for index, secret in enumerate(value):
         if not isinstance(secret, str) or len(secret) > 253 or not _SUBDOMAIN.fullmatch(secret):
             faults.append(
-                (f"{path}[{index}]", f"is {secret!r}: write 1 to 253 of a-z 0-9 - . as Kubernetes names Secrets")
+                (f"{path}[{index}]", f"is {shown(secret)}: write 1 to 253 of a-z 0-9 - . as Kubernetes names Secrets")
             )
     _no_duplicates(path, value, faults)
     return tuple(value)
@@ -237,19 +243,34 @@ def secrets(path: str, value: Any, faults: Faults) -> tuple[str, ...]:
 
 def labels(path: str, value: Any, faults: Faults) -> Mapping[str, str]:
     """Check labels by Kubernetes' rules."""
-    checked: dict[str, str] = {}
-    for key, text in _items(path, value, faults):
-        prefix, slash, local = str(key).rpartition("/")
-        if not isinstance(key, str) or not _LABEL.fullmatch(local) or (slash and not _prefix(prefix)):
-            faults.append((path, f"{key!r} is no label: write [<DNS name>/]<1 to 63 of A-Z a-z 0-9 . _ ->"))
-        elif key.startswith(_RESERVED_LABELS) or prefix.endswith((".kubernetes.io", ".k8s.io")):
+    checked = label_query(path, value, faults)
+    for key in checked:
+        if key.startswith(_RESERVED_LABELS) or key.rpartition("/")[0].endswith((".kubernetes.io", ".k8s.io")):
             faults.append(
                 (f"{path}.{key}", "the prefixes lyftlearn/, kubernetes.io/ and k8s.io/ are reserved: take another")
             )
+    return checked
+
+
+def label_query(path: str, value: Any, faults: Faults) -> Mapping[str, str]:
+    """Check labels to look for: those of the platform, too."""
+    checked: dict[str, str] = {}
+    for key, text in _items(path, value, faults):
+        if not _is_label(key):
+            faults.append((path, f"{shown(key)} is no label: write [<DNS name>/]<1 to 63 of A-Z a-z 0-9 . _ ->"))
+            continue
         if not isinstance(text, str) or (text and not _LABEL.fullmatch(text)):
-            faults.append((f"{path}.{key}", f"is {text!r}: write at most 63 of A-Z a-z 0-9 . _ -, no mark at its ends"))
-        checked[str(key)] = str(text)
+            remedy = "write at most 63 of A-Z a-z 0-9 . _ -, no mark at its ends"
+            faults.append((f"{path}.{key}", f"is {shown(text)}: {remedy}"))
+        checked[key] = str(text) if isinstance(text, str) else ""
     return MappingProxyType(checked)
+
+
+def _is_label(key: Any) -> bool:
+    if not isinstance(key, str):
+        return False
+    prefix, slash, local = key.rpartition("/")
+    return _LABEL.fullmatch(local) is not None and (not slash or _prefix(prefix))
 
 
 def _prefix(value: str) -> bool:
@@ -259,13 +280,13 @@ def _prefix(value: str) -> bool:
 def resources(path: str, value: Any, faults: Faults) -> ResourceRequest:
     """Check resources and return them in numbers."""
     if not isinstance(value, Resources):
-        faults.append((path, f"is {value!r}: write lyftlearn.Resources(cpu=..., memory=...)"))
+        faults.append((path, f"is {shown(value)}: write lyftlearn.Resources(cpu=..., memory=...)"))
         value = Resources()
     if value.gpu_type is not None and (not isinstance(value.gpu_type, str) or not value.gpu_type):
-        faults.append((f"{path}.gpu_type", f'is {value.gpu_type!r}: write a name such as "A10G"'))
+        faults.append((f"{path}.gpu_type", f'is {shown(value.gpu_type)}: write a name such as "A10G"'))
     gpu = _whole(f"{path}.gpu", value.gpu, 0, faults)
     if value.gpu_type and gpu == 0:
-        faults.append((f"{path}.gpu_type", f"is {value.gpu_type!r} but gpu is 0: ask for gpu=1 or more"))
+        faults.append((f"{path}.gpu_type", f"is {shown(value.gpu_type)} but gpu is 0: ask for gpu=1 or more"))
     shared = value.shared_memory
     return ResourceRequest(
         cpu=_cores(f"{path}.cpu", value.cpu, faults),
@@ -278,9 +299,9 @@ def resources(path: str, value: Any, faults: Faults) -> ResourceRequest:
 
 
 def _cores(path: str, value: Any, faults: Faults) -> float:
-    number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    number = isinstance(value, int | float) and not isinstance(value, bool)
     if not number or not 0 < value <= _MOST["cpu"]:
-        faults.append((path, f"is {value!r}: write a number of cores above 0, at most {_MOST['cpu']}"))
+        faults.append((path, f"is {shown(value)}: write a number of cores above 0, at most {_MOST['cpu']}"))
         return 1
     return float(value)
 
@@ -292,7 +313,7 @@ def _bytes(path: str, value: Any, faults: Faults) -> int:
         faults.append((path, str(exc)))
         return 0
     if not 0 < size <= _LARGEST:
-        faults.append((path, f"is {value!r}: write more than 0 and at most {readable(_LARGEST)}"))
+        faults.append((path, f"is {shown(value)}: write more than 0 and at most {readable(_LARGEST)}"))
     return size
 
 
@@ -310,7 +331,7 @@ def _whole(path: str, value: Any, least: int, faults: Faults) -> int:
     most = _MOST[path.rpartition(".")[2]]
     if isinstance(value, int) and not isinstance(value, bool) and least <= value <= most:
         return value
-    faults.append((path, f"is {value!r}: write a whole number from {least} to {most}"))
+    faults.append((path, f"is {shown(value)}: write a whole number from {least} to {most}"))
     return least
 
 
@@ -324,7 +345,7 @@ def timeout(path: str, value: Any, faults: Faults) -> timedelta | None:
         faults.append((path, str(exc)))
         return None
     if length < timedelta(seconds=1):
-        faults.append((path, f"is {value!r}: write at least one second"))
+        faults.append((path, f"is {shown(value)}: write at least one second"))
     return length
 
 
@@ -334,7 +355,7 @@ idle_timeout = timeout
 def key(path: str, value: Any, faults: Faults) -> str | None:
     """Check an idempotency key: any text but an empty one."""
     if value is not None and (not isinstance(value, str) or not value):
-        faults.append((path, f"is {value!r}: write a text, the same for calls that mean the same job"))
+        faults.append((path, f"is {shown(value)}: write a text, the same for calls that mean the same job"))
         return None
     return value
 
@@ -353,6 +374,6 @@ def _is_sequence(value: Any) -> bool:
 
 
 def _no_duplicates(path: str, value: Sequence[Any], faults: Faults) -> None:
-    twice = sorted({repr(item) for item in value if list(value).count(item) > 1})
+    twice = sorted(item for item, times in Counter(map(shown, value)).items() if times > 1)
     if twice:
         faults.append((path, f"names {', '.join(twice)} more than once: name each once"))

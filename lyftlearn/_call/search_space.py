@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lyftlearn._call.json_text import json_text
+from lyftlearn._text.display import shown
 from lyftlearn.types import Choice, IntUniform, Objective, Uniform
 
 _MOST_TRIALS = 10_000
@@ -26,7 +27,7 @@ def search(given: Mapping[str, Any], faults: _Faults) -> str:
     if not faults and parallel > trials:
         faults.append(("parallel", f"is {parallel} and trials only {trials}: write at most {trials}"))
     if given["strategy"] not in _STRATEGIES:
-        faults.append(("strategy", f"is {given['strategy']!r}: write one of {', '.join(_STRATEGIES)}"))
+        faults.append(("strategy", f"is {shown(given['strategy'])}: write one of {', '.join(_STRATEGIES)}"))
     return "{}" if faults else json.dumps({name: _plain(given[name]) for name in _FIELDS})
 
 
@@ -35,7 +36,7 @@ _FIELDS = ("space", "objective", "trials", "parallel", "strategy")
 
 def _space(space: Any, fixed: Mapping[str, Any], strategy: Any, faults: _Faults) -> None:
     if not isinstance(space, Mapping) or not space:
-        faults.append(("space", f"is {space!r}: write a mapping of names to Uniform, IntUniform or Choice"))
+        faults.append(("space", f"is {shown(space)}: write a mapping of names to Uniform, IntUniform or Choice"))
         return
     for name, domain in space.items():
         path = f"space.{name}"
@@ -48,12 +49,12 @@ def _space(space: Any, fixed: Mapping[str, Any], strategy: Any, faults: _Faults)
             if isinstance(domain, Uniform) and strategy == "grid":
                 faults.append((path, "is a Uniform, and a grid has no end there: write a Choice or an IntUniform"))
         else:
-            faults.append((path, f"is {domain!r}: write Uniform, IntUniform or Choice"))
+            faults.append((path, f"is {shown(domain)}: write Uniform, IntUniform or Choice"))
 
 
 def _choice(path: str, domain: Choice, faults: _Faults) -> None:
-    if isinstance(domain.values, str) or not list(domain.values):
-        faults.append((path, f"has the values {domain.values!r}: write a list of at least one"))
+    if not isinstance(domain.values, Sequence) or isinstance(domain.values, str) or not domain.values:
+        faults.append((path, f"has the values {shown(domain.values)}: write a list of at least one"))
     else:
         json_text(f"{path}.values", list(domain.values), faults)
 
@@ -62,22 +63,35 @@ def _range(path: str, domain: Uniform | IntUniform, faults: _Faults) -> None:
     kinds = (int,) if isinstance(domain, IntUniform) else (int, float)
     bounds = (domain.low, domain.high)
     if not all(isinstance(bound, kinds) and not isinstance(bound, bool) and math.isfinite(bound) for bound in bounds):
-        faults.append((path, f"goes from {domain.low!r} to {domain.high!r}: write finite numbers of its type"))
+        faults.append(
+            (path, f"goes from {shown(domain.low)} to {shown(domain.high)}: write finite numbers of its type")
+        )
     elif domain.low >= domain.high:
-        faults.append((path, f"goes from {domain.low!r} to {domain.high!r}: low must be below high"))
+        faults.append((path, f"goes from {shown(domain.low)} to {shown(domain.high)}: low must be below high"))
     elif domain.log and domain.low <= 0:
-        faults.append((path, f"is logarithmic from {domain.low!r}: low must be above 0"))
+        faults.append((path, f"is logarithmic from {shown(domain.low)}: low must be above 0"))
+
+
+def _is_finite(bound: float) -> bool:
+    try:
+        return math.isfinite(bound)
+    except OverflowError:  # an integer that no float can hold
+        return False
 
 
 def _objective(objective: Any, faults: _Faults) -> None:
     if not isinstance(objective, Objective):
-        faults.append(("objective", f"is {objective!r}: write lyftlearn.Objective(name=..., goal=..., pattern=...)"))
+        faults.append(
+            ("objective", f"is {shown(objective)}: write lyftlearn.Objective(name=..., goal=..., pattern=...)")
+        )
         return
+    if not isinstance(objective.name, str) or not objective.name:
+        faults.append(("objective.name", f'is {shown(objective.name)}: write a text, such as "rmse"'))
     if objective.goal not in ("minimize", "maximize"):
-        faults.append(("objective.goal", f'is {objective.goal!r}: write "minimize" or "maximize"'))
+        faults.append(("objective.goal", f'is {shown(objective.goal)}: write "minimize" or "maximize"'))
     try:
         groups = re.compile(objective.pattern).groups
-    except (re.error, TypeError) as exc:
+    except (re.error, TypeError, OverflowError, RecursionError) as exc:
         faults.append(("objective.pattern", f"is no regular expression ({exc})"))
         return
     if groups != 1:
@@ -86,7 +100,7 @@ def _objective(objective: Any, faults: _Faults) -> None:
 
 def _count(path: str, value: Any, faults: _Faults) -> None:
     if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= _MOST_TRIALS:
-        faults.append((path, f"is {value!r}: write a whole number from 1 to {_MOST_TRIALS}"))
+        faults.append((path, f"is {shown(value)}: write a whole number from 1 to {_MOST_TRIALS}"))
 
 
 def _plain(value: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -11,7 +12,8 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from lyftlearn._text.quantities import duration
+from lyftlearn._jobs import arguments
+from lyftlearn._text.display import shown
 from lyftlearn.errors import InvalidJob, LyftLearnError
 from lyftlearn.types import JSON, Duration, JobKind, JobState, JobStatus
 
@@ -21,6 +23,16 @@ if TYPE_CHECKING:
     from lyftlearn.events import JobEvent, ObservedState
 
 _PACE = 1.0  # seconds between two questions about one job
+_observing = threading.Lock()  # one for all handles: each holds it for microseconds
+
+
+def _observe_anew() -> None:
+    """Take a new lock in a forked child: a thread of its parent may have held this one, and is not there."""
+    global _observing  # noqa: PLW0603
+    _observing = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_observe_anew)
 
 
 class Job:
@@ -37,7 +49,6 @@ class Job:
         self._shared_watch = connection
         self._record = record
         self._kept = kept
-        self._lock = threading.Lock()
         self._observed: ObservedState = _advanced(None, record.event)
         self._asked = float("-inf")
 
@@ -101,11 +112,22 @@ class Job:
         """
         from lyftlearn.backend import LogQuery  # noqa: PLC0415 - an import of lyftlearn does not pay for it
 
-        query = LogQuery(follow=follow, tail=_checked_tail(tail), since=moment("since", since), node=node)
+        faults: arguments.Faults = []
+        query = LogQuery(
+            follow=arguments.switch("follow", follow, faults),
+            tail=arguments.count_or_none("tail", tail, faults),
+            since=arguments.moment("since", since, faults),
+            node=arguments.count_or_none("node", node, faults),
+        )
+        arguments.switch("timestamps", timestamps, faults)
+        arguments.refuse(faults)
         return (_stamped(line) if timestamps else line.text for line in self._log_lines(query))
 
     def stop(self, *, wait: bool = False) -> None:
         """Ask the job to stop: SIGTERM, then SIGKILL after the grace period. On a finished job: nothing happens."""
+        faults: arguments.Faults = []
+        arguments.switch("wait", wait, faults)
+        arguments.refuse(faults)
         self._shared_watch().backend.stop(self.id)
         if wait:
             self.wait(check=False, progress=False)
@@ -114,11 +136,14 @@ class Job:
         """Fetch one output, or all, unpacked into `dest/<output>/`; returns `dest`. Nothing is left half-written."""
         from lyftlearn._transfer.download import fetch_output  # noqa: PLC0415 - brings archives and S3
 
+        faults: arguments.Faults = []
+        target = arguments.directory("dest", dest, faults)
         outputs = self.outputs
-        if output is not None and output not in outputs:
-            raise InvalidJob([("output", f"is {output!r}: write one of {', '.join(outputs)}")])
+        if output is not None and not (isinstance(output, str) and output in outputs):
+            faults.append(("output", f"is {shown(output)}: write one of {', '.join(outputs)}"))
+        arguments.refuse(faults)
         for name in [output] if output is not None else list(outputs):
-            fetch_output(outputs[name], Path(dest) / name)
+            fetch_output(outputs[name], target / name)
         return Path(dest)
 
     def __eq__(self, other: object) -> bool:
@@ -142,7 +167,7 @@ class Job:
         return max(0.0, self._asked + _PACE - time.monotonic())
 
     def _observe(self, event: JobEvent) -> None:
-        with self._lock:
+        with _observing:
             self._observed = _advanced(self._observed, event)
 
     def _listen(self, told: Callable[[LyftLearnError | None], None]) -> Callable[[], None]:
@@ -204,28 +229,16 @@ HANDLES: dict[JobKind, type[Job]] = {JobKind.TUNE: TuningJob, JobKind.NOTEBOOK: 
 
 def moment(path: str, value: Duration | datetime | None) -> datetime | None:
     """Return a point in time; a duration counts back from now. Raises InvalidJob."""
-    if value is None:
-        return None
-    if isinstance(value, datetime):
-        if value.tzinfo is None:
-            raise InvalidJob([(path, f"{value} has no time zone: write datetime(..., tzinfo=timezone.utc)")])
-        return value
-    try:
-        return datetime.now(UTC) - duration(value)
-    except (ValueError, OverflowError) as exc:
-        raise InvalidJob([(path, str(exc))]) from exc
+    faults: arguments.Faults = []
+    found = arguments.moment(path, value, faults)
+    arguments.refuse(faults)
+    return found
 
 
 def _advanced(progress: ObservedState | None, event: JobEvent) -> ObservedState:
     from lyftlearn.events import advance  # noqa: PLC0415 - as above
 
     return advance(progress, event)
-
-
-def _checked_tail(tail: int | None) -> int | None:
-    if tail is not None and (not isinstance(tail, int) or isinstance(tail, bool) or tail < 0):
-        raise InvalidJob([("tail", f"is {tail!r}: write a number of lines, 0 or more")])
-    return tail
 
 
 def _stamped(line: LogLine) -> str:

@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
+from lyftlearn._jobs import arguments
+from lyftlearn._jobs.job import Job
 from lyftlearn._jobs.progress import live_display, should_display
-from lyftlearn._text.quantities import duration
-from lyftlearn.errors import InvalidJob, JobFailed, JobStopped, LyftLearnError, WaitTimeout
+from lyftlearn.errors import JobFailed, JobStopped, LyftLearnError, WaitTimeout
 from lyftlearn.types import Duration, JobState, JobStatus
-
-if TYPE_CHECKING:
-    from lyftlearn._jobs.job import Job
 
 _Update: TypeAlias = tuple[int, LyftLearnError | None]
 _OnUpdate: TypeAlias = "Callable[[Job, JobState], None]"
 
 
 def wait(
-    jobs: Sequence[Job],
+    jobs: Iterable[Job],
     timeout: Duration | None = None,
     *,
     check: bool = True,
@@ -29,7 +27,14 @@ def wait(
     progress: bool | None = None,
 ) -> list[JobState]:
     """Wait for all; then `check` raises for the first, in the order given, that did not succeed."""
-    deadline = _deadline(timeout)
+    faults: arguments.Faults = []
+    jobs = arguments.items("jobs", jobs, Job, faults)
+    seconds = arguments.seconds("timeout", timeout, faults)
+    arguments.switch("check", check, faults)
+    arguments.callback("on_update", on_update, faults)
+    arguments.switch_or_none("progress", progress, faults)
+    arguments.refuse(faults)
+    deadline = None if seconds is None else time.monotonic() + seconds
     for job in jobs:
         if not job._kept:  # noqa: SLF001 - known from its claim alone: raises JobNotFound instead of waiting for ever
             job.refresh()
@@ -43,15 +48,6 @@ def wait(
     if check:
         _raise_for_first(jobs)
     return [job.state for job in jobs]
-
-
-def _deadline(timeout: Duration | None) -> float | None:
-    if timeout is None:
-        return None
-    try:
-        return time.monotonic() + duration(timeout).total_seconds()
-    except ValueError as exc:
-        raise InvalidJob([("timeout", str(exc))]) from exc
 
 
 @contextmanager

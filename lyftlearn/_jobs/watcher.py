@@ -4,41 +4,33 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from lyftlearn.backend import Backend, WatchSet
-from lyftlearn.errors import JobNotFound, LyftLearnError
+from lyftlearn.errors import BackendUnavailable, LyftLearnError
 from lyftlearn.events import JobEvent
 
 Listener: TypeAlias = Callable[[JobEvent | LyftLearnError], None]
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0
+_SECONDS_UNTIL_FINAL = 60.0  # for which nothing but refusals is heard
 _MOST_REMEMBERED = 10_000  # jobs that nobody waits for any more
 _log = logging.getLogger("lyftlearn")
 
 
 @dataclass
 class _Subscription:
-    """Who listens to a job, and what was last heard of it; its end is never forgotten."""
+    """Who listens to a job, and what was last last_event of it; its end is never forgotten."""
 
     listeners: list[Listener] = field(default_factory=list)
     last_event: JobEvent | None = None
-    absence: JobNotFound | None = None
 
-    def keep(self, news: JobEvent | LyftLearnError) -> None:
-        if isinstance(news, JobNotFound):
-            self.absence = news
-        elif isinstance(news, JobEvent) and (self.last_event is None or not self.last_event.status.finished):
-            self.last_event, self.absence = news, None
-
-    def latest(self) -> Iterator[JobEvent | LyftLearnError]:
-        """Yield what whoever joins late would have heard."""
-        if self.last_event is not None:
-            yield self.last_event
-        if self.absence is not None and not (self.last_event and self.last_event.status.finished):
-            yield self.absence
+    def keep(self, event: JobEvent) -> None:
+        if self.last_event is None or not self.last_event.status.finished:
+            self.last_event = event
 
 
 class SharedWatch:
@@ -46,10 +38,11 @@ class SharedWatch:
 
     def __init__(self, backend: Backend) -> None:
         self.backend = backend
-        self._following = WatchSet(self._dispatch)
+        self._following = WatchSet()
         self._subscriptions: dict[str, _Subscription] = {}
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
+        self._refused_since: float | None = None
 
     def listen(self, job_id: str, listener: Listener) -> Callable[[], None]:
         """Give every event of the job to `listener`, from now until the returned function is called.
@@ -59,12 +52,12 @@ class SharedWatch:
         watcher's thread calls it.
         """
         with self._lock:
+            self._start()
             subscription = self._subscriptions.setdefault(job_id, _Subscription())
             subscription.listeners.append(listener)
-            for news in subscription.latest():
-                listener(news)
+            if subscription.last_event is not None:
+                listener(subscription.last_event)
             self._following.add(job_id)
-            self._start()
         return lambda: self._unlisten(job_id, listener)
 
     def close(self) -> None:
@@ -85,16 +78,22 @@ class SharedWatch:
             self._subscriptions = {job_id: one for job_id, one in self._subscriptions.items() if one.listeners}
 
     def _start(self) -> None:
-        if self._thread is None or not self._thread.is_alive():
-            self._thread = threading.Thread(target=self._watch, name=f"lyftlearn-{self.backend.name}", daemon=True)
-            self._thread.start()
+        if self._thread is not None and self._thread.is_alive():
+            return
+        thread = threading.Thread(target=self._watch, name=f"lyftlearn-{self.backend.name}", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as exc:
+            message = f"this process cannot start the thread that follows jobs ({exc}); the jobs go on"
+            raise BackendUnavailable(message) from exc
+        self._thread = thread
 
     def _watch(self) -> None:
         pause = _FIRST_PAUSE
         while not self._following.closed:
             try:
                 for event in self.backend.watch(self._following):
-                    pause = _FIRST_PAUSE
+                    pause, self._refused_since = _FIRST_PAUSE, None
                     self._dispatch(event.job_id, event)
             except LyftLearnError as exc:
                 self._report(exc)
@@ -104,7 +103,14 @@ class SharedWatch:
             pause = min(pause * 2, _LONGEST_PAUSE)
 
     def _report(self, error: LyftLearnError) -> None:
-        if isinstance(error, ConnectionError):
+        """Tell everybody who waits, if nothing else has been heard for a minute.
+
+        A server that restarts refuses for a while what it had granted, and an error about one job is not about all.
+        """
+        now = time.monotonic()
+        passing = isinstance(error, ConnectionError)
+        self._refused_since = None if passing else self._refused_since or now
+        if self._refused_since is None or now - self._refused_since < _SECONDS_UNTIL_FINAL:
             _log.warning("%s", error)
             return
         for job_id in self._following.ids:
@@ -113,6 +119,7 @@ class SharedWatch:
     def _dispatch(self, job_id: str, news: JobEvent | LyftLearnError) -> None:
         with self._lock:
             subscription = self._subscriptions.get(job_id, _Subscription())
-            subscription.keep(news)
+            if isinstance(news, JobEvent):
+                subscription.keep(news)
             for listener in subscription.listeners:
                 listener(news)

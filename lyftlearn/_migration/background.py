@@ -7,10 +7,10 @@ import logging
 import os
 import threading
 import weakref
+from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
-from queue import Full, Queue
 
 _MOST_WAITING = 1000
 _SECONDS_TO_FINISH = 5.0
@@ -18,7 +18,7 @@ _log = logging.getLogger("lyftlearn")
 
 
 class Background:
-    """A queue and a thread that starts with the first task.
+    """A queue, and a thread while something is in it.
 
     An error is logged, once as long as it stays the same; a full queue drops and says so. A forked child begins empty:
     what waits is its parent's to do.
@@ -29,15 +29,15 @@ class Background:
         _all.add(self)
 
     def do(self, task: Callable[[], None]) -> None:
-        """Do `task` soon. Returns at once."""
-        self._start()
-        with self._idle:
+        """Do `task` soon. Returns at once, and raises nothing."""
+        with self._lock:
+            if len(self._waiting) >= _MOST_WAITING:
+                self._complain(f"a record of a migration was dropped: {_MOST_WAITING} are waiting")
+                return
+            self._waiting.append(task)
             self._pending += 1
-        try:
-            self._waiting.put_nowait(task)
-        except Full:
-            self._done()
-            self._complain(f"a record of a migration was dropped: {_MOST_WAITING} are waiting")
+            if not self._runs:
+                self._start()
 
     def drain(self, timeout: float | None = None) -> bool:
         """Wait until nothing is left to do, or for `timeout` seconds, by default 5. Return whether nothing is left."""
@@ -50,34 +50,39 @@ class Background:
             _log.warning("beside submissions: %d records of a migration were not written in time", self._pending)
 
     def _begin(self) -> None:
-        self._waiting: Queue[Callable[[], None]] = Queue(_MOST_WAITING)
+        self._waiting: deque[Callable[[], None]] = deque()
         self._lock = threading.Lock()
-        self._thread: threading.Thread | None = None
-        self._idle = threading.Condition()
+        self._idle = threading.Condition(self._lock)
+        self._runs = False
         self._pending = 0
         self._said = ""
 
     def _start(self) -> None:
-        with self._lock:
-            if self._thread is None:
-                _finish_at_exit()
-                self._thread = threading.Thread(target=self._run, name="lyftlearn-background", daemon=True)
-                self._thread.start()
+        """Start the thread. Where none can be started, what waits is done by the next one that can."""
+        _finish_at_exit()
+        try:
+            threading.Thread(target=self._run, name="lyftlearn-background", daemon=True).start()
+            self._runs = True
+        except RuntimeError as exc:
+            self._complain(f"beside a submission: {exc}; what waits is done with the next submission")
 
     def _run(self) -> None:
-        while True:
-            task = self._waiting.get()
+        while task := self._next():
             try:
                 task()
                 self._said = ""
             except Exception as exc:  # noqa: BLE001 - the journal's trouble is nobody's failed submission
                 self._complain(f"beside a submission: {type(exc).__name__}: {exc}")
-            self._done()
+            with self._idle:
+                self._pending -= 1
+                self._idle.notify_all()
 
-    def _done(self) -> None:
-        with self._idle:
-            self._pending -= 1
-            self._idle.notify_all()
+    def _next(self) -> Callable[[], None] | None:
+        with self._lock:
+            if self._waiting:
+                return self._waiting.popleft()
+            self._runs = False
+            return None
 
     def _complain(self, text: str) -> None:
         if text != self._said:

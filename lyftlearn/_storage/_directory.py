@@ -84,7 +84,10 @@ class DirectoryStorage(Storage):
         """Hold the lock of this store: the kernel gives it back when its holder dies."""
         with (self.root / ".lock").open("ab") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
-            yield
+            try:
+                yield
+            finally:
+                fcntl.flock(file, fcntl.LOCK_UN)  # a child that was forked meanwhile has the file open, too
 
     @contextmanager
     def _writing(self, key: str) -> Iterator[None]:

@@ -45,8 +45,17 @@ class S3Storage(Storage):
         self.prefix = prefix.strip("/") + "/" if prefix.strip("/") else ""
         self.url = f"s3://{self.bucket}/{self.prefix}".rstrip("/")
         self._kept_until: dict[tuple[str, int], float] = {}
-        with self._translated("open", ""):
-            self.client: Any = boto3.Session().client("s3", config=_CONFIG)
+        self._clients: dict[int, Any] = {}
+        self.client  # noqa: B018 - so that what is wrong with credentials or an endpoint is said here
+
+    @property
+    def client(self) -> Any:
+        """The client of this process: a forked child that spoke on its parent's connections would read its answers."""
+        process = os.getpid()
+        if process not in self._clients:
+            with self._translated("open", ""):
+                self._clients[process] = boto3.Session().client("s3", config=_CONFIG)
+        return self._clients[process]
 
     def create(self, key: str, data: bytes) -> bool:
         return self._put(key, data, {"IfNoneMatch": "*"})
@@ -150,10 +159,14 @@ class S3Storage(Storage):
             if isinstance(cause, ClientError):
                 raise _refusal(what, cause) from error
             raise BackendUnavailable(f"{what}: {error}") from error
-        except (BotoCoreError, OSError) as error:
+        except (BotoCoreError, OSError, RuntimeError) as error:  # RuntimeError: no thread can be started (any more)
             if isinstance(error, LyftLearnError):
                 raise
             raise BackendUnavailable(f"{what}: {error}") from error
+        except ValueError as error:
+            if isinstance(error, LyftLearnError):
+                raise
+            raise LyftLearnError(f"{what}: {error}; see `[storage] url` and AWS_ENDPOINT_URL") from error
 
 
 class _Checked:

@@ -6,9 +6,6 @@ import re
 
 # The line of a Python traceback that names the error, and what other languages print in its place.
 _ERROR = re.compile(r"(?:[A-Za-z_]\w*\.)*[A-Z]\w*(?:Error|Exception|Interrupt|Exit|Failure)(?::|$)|panic: |Error: ")
-_USER = re.compile(r"(?<=://)[^/@\s]+(?=@)")
-_QUERY = re.compile(r"([?&][^=&#\s]+=)[^&#\s]+")
-_HIDDEN = "***"
 _TRACEBACK = "Traceback (most recent call last)"
 
 
@@ -22,11 +19,6 @@ def printable_lines(text: str) -> list[str]:
     return [printable(line).rstrip() for line in text.splitlines()]
 
 
-def without_credentials(text: str) -> str:
-    """Return a text whose URLs show neither user, password, nor the values of a query."""
-    return _QUERY.sub(rf"\1{_HIDDEN}", _USER.sub(_HIDDEN, text))
-
-
 def telling_line(text: str) -> str:
     """Return the line that says what went wrong: of a traceback the one that names the error, else the last one."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
@@ -36,3 +28,12 @@ def telling_line(text: str) -> str:
     candidates = lines if after is None else lines[after:]
     named = [line for line in candidates if _ERROR.match(line)]
     return named[-1] if named else lines[-1]
+
+
+def shown(value: object, most: int = 200) -> str:
+    """Return what a message shows of a value that a person gave: never long, whatever the value does when asked."""
+    try:
+        text = repr(value)
+    except Exception:  # noqa: BLE001 - such as an integer of more digits than Python prints
+        return f"a value of type {type(value).__name__}"
+    return text if len(text) <= most else f"{text[:most]}..."

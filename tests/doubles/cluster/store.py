@@ -21,16 +21,11 @@ ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
 
 
 class ApiError(Exception):
-    """A refusal, as a Status object.
+    """A refusal, as a Status object. resume: where a list goes on whose beginning is too old."""
 
-    resume: where a list goes on whose beginning is too old. about: kind and name of the object, where it is about one.
-    """
-
-    def __init__(
-        self, code: int, reason: str, message: str, resume: str = "", about: tuple[str, str] = ("", "")
-    ) -> None:
+    def __init__(self, code: int, reason: str, message: str, resume: str = "") -> None:
         super().__init__(message)
-        self.code, self.reason, self.message, self.resume, self.about = code, reason, message, resume, about
+        self.code, self.reason, self.message, self.resume = code, reason, message, resume
 
     def status(self) -> Object:
         return {
@@ -40,7 +35,6 @@ class ApiError(Exception):
             "status": "Failure",
             "message": self.message,
             "reason": self.reason,
-            "details": {key: value for key, value in zip(("kind", "name"), self.about, strict=True) if value},
             "code": self.code,
         }
 
@@ -86,13 +80,13 @@ class Store:
         """Refuse a name that is taken."""
         name = item["metadata"].get("name")
         if (kind, namespace, name) in self._items:
-            raise ApiError(409, "AlreadyExists", f'{kind} "{name}" already exists', about=(kind, name))
+            raise ApiError(409, "AlreadyExists", f'{kind} "{name}" already exists')
 
     def get(self, kind: str, namespace: str, name: str) -> Object:
         with self.changed:
             text = self._items.get((kind, namespace, name))
         if text is None:
-            raise ApiError(404, "NotFound", f'{kind} "{name}" not found', about=(kind, name))
+            raise ApiError(404, "NotFound", f'{kind} "{name}" not found')
         found: Object = json.loads(text)
         return found
 

@@ -1,0 +1,42 @@
+"""The checks of a call that lists jobs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Any, TypeVar
+
+from lyftlearn._call import checks
+from lyftlearn._jobs import arguments
+from lyftlearn._text.display import shown
+from lyftlearn.backend import JobQuery
+from lyftlearn.errors import InvalidJob
+from lyftlearn.types import JobKind, JobStatus
+
+_Word = TypeVar("_Word", bound=StrEnum)
+
+
+def check_query(given: Mapping[str, Any]) -> tuple[JobQuery, int]:
+    """Return what `jobs` is to list, and how many at most. Raises InvalidJob with every fault."""
+    faults: checks.Faults = []
+    name = given["name"]
+    query = JobQuery(
+        name=None if name is None else checks.name("name", name, faults),
+        kind=_word("kind", JobKind, given["kind"], faults),
+        status=_word("status", JobStatus, given["status"], faults),
+        labels=checks.label_query("labels", given["labels"], faults),
+        since=arguments.moment("since", given["since"], faults),
+    )
+    limit = arguments.count("limit", given["limit"], faults)
+    if faults:
+        raise InvalidJob(faults)
+    return query, limit
+
+
+def _word(path: str, vocabulary: type[_Word], value: Any, faults: checks.Faults) -> _Word | None:
+    if value is None:
+        return None
+    if isinstance(value, str) and value in list(vocabulary):
+        return vocabulary(value)
+    faults.append((path, f"is {shown(value)}: write one of {', '.join(vocabulary)}"))
+    return None

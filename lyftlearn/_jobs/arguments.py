@@ -1,0 +1,118 @@
+"""The checks of calls that follow jobs, as strict as those of calls that submit: every fault is found, and named."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from lyftlearn._text.display import shown
+from lyftlearn._text.quantities import duration
+from lyftlearn.errors import InvalidJob
+
+Faults = list[tuple[str, str]]
+
+
+def refuse(faults: Faults) -> None:
+    """Raise InvalidJob if there is a fault."""
+    if faults:
+        raise InvalidJob(faults)
+
+
+def switch(path: str, value: Any, faults: Faults) -> bool:
+    """Check True or False."""
+    if not isinstance(value, bool):
+        faults.append((path, f"is {shown(value)}: write True or False"))
+    return value is True
+
+
+def switch_or_none(path: str, value: Any, faults: Faults) -> bool | None:
+    """Check True, False or None."""
+    return None if value is None else switch(path, value, faults)
+
+
+def count(path: str, value: Any, faults: Faults) -> int:
+    """Check a whole number from 0."""
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        return value
+    faults.append((path, f"is {shown(value)}: write a whole number, 0 or more"))
+    return 0
+
+
+def count_or_none(path: str, value: Any, faults: Faults) -> int | None:
+    """Check a whole number from 0, or None."""
+    return None if value is None else count(path, value, faults)
+
+
+def moment(path: str, value: Any, faults: Faults) -> datetime | None:
+    """Check a point in time, and return it; a duration counts back from now."""
+    if isinstance(value, datetime) and value.tzinfo is None:
+        faults.append((path, f"{value} has no time zone: write datetime(..., tzinfo=timezone.utc)"))
+        return None
+    if value is None or isinstance(value, datetime):
+        return value
+    try:
+        return datetime.now(UTC) - duration(value)
+    except (ValueError, OverflowError) as exc:
+        faults.append((path, str(exc)))
+        return None
+
+
+def seconds(path: str, value: Any, faults: Faults) -> float | None:
+    """Check a duration to wait for, and return it in seconds, at most what a thread can sleep."""
+    if value is None:
+        return None
+    try:
+        length = duration(value).total_seconds()
+    except (ValueError, OverflowError) as exc:
+        faults.append((path, str(exc)))
+        return None
+    if length < 0:
+        faults.append((path, f"is {shown(value)}: write a duration that is not negative"))
+    return min(length, threading.TIMEOUT_MAX / 2)
+
+
+def callback(path: str, value: Any, faults: Faults) -> Any:
+    """Check a function, or None."""
+    if value is not None and not callable(value):
+        faults.append((path, f"is {shown(value)}: write a function of a job and its state"))
+    return value
+
+
+def directory(path: str, value: Any, faults: Faults) -> Path:
+    """Check the path of a directory to write in, which need not be there."""
+    remedy = 'write the path of a directory, such as "out"'
+    if not _is_path(value):
+        faults.append((path, f"is {shown(value)}: {remedy}"))
+        return Path()
+    try:
+        found = Path(value).expanduser()
+        in_the_way = next((one for one in (found, *found.parents) if one.exists()), found)
+    except (OSError, ValueError, RuntimeError) as exc:
+        faults.append((path, f"{shown(str(value))} cannot be used ({exc}): {remedy}"))
+        return Path()
+    if in_the_way.exists() and not in_the_way.is_dir():
+        faults.append((path, f"{shown(str(value))} cannot be made, for {in_the_way} is a file: {remedy}"))
+    return found
+
+
+def _is_path(value: Any) -> bool:
+    text = os.fspath(value) if isinstance(value, str | os.PathLike) else None
+    return isinstance(text, str) and bool(text) and "\0" not in text
+
+
+def items(path: str, value: Any, kind: type, faults: Faults) -> list[Any]:
+    """Check a sequence, or any iterable, of jobs, and return it as a list: an iterator is read once."""
+    if isinstance(value, kind):
+        faults.append((path, "is one job: write a list, [job]"))
+    elif isinstance(value, str | bytes | Mapping) or not isinstance(value, Iterable):
+        faults.append((path, f"is {shown(value)}: write a list of jobs"))
+    else:
+        found = list(value)
+        wrong = [(index, item) for index, item in enumerate(found) if not isinstance(item, kind)]
+        faults.extend((f"{path}[{index}]", f"is {shown(item)}: write a job") for index, item in wrong)
+        return found
+    return []
