@@ -1,9 +1,9 @@
-"""From `Resources` to an instance type.
+"""From `Resources` to an instance type: the cheapest that gives at least what was asked for.
 
-There is no list of prices in here: none with a maintained source and a date can be had without asking AWS. What is
-cheapest is therefore judged by size: fewer GPUs, then less GPU memory, then fewer vCPUs and less memory, one vCPU
-counting as much as 8 GiB; of equals the older generation, which more regions have. `instances.prefer` decides
-otherwise.
+Cheapest by EC2's on-demand prices of the same types in us-east-1, which the table carries with their date: SageMaker
+charges more for each, in much the same proportion. A type without a known price comes after those with one; among
+equals the smaller is taken, by GPUs, GPU memory, then vCPUs and memory, one vCPU counting as much as 8 GiB.
+`instances.prefer` decides otherwise.
 """
 
 from __future__ import annotations
@@ -24,13 +24,19 @@ if TYPE_CHECKING:
 GIB = 1 << 30
 GB = 10**9
 _GIB_PER_CPU = 8
+_SHARED_MEMORY_SHARE = 0.5
+"""Of a machine's memory: Linux gives a tmpfs, as /dev/shm is, half of it (kernel documentation, filesystems/tmpfs)."""
+_MOST_GPUS_FOR_ONE = 2  # of an instance, for each that was asked for; more is an error that costs thousands
+_GPU_MEMORY_TOLERANCE = 0.15  # names say 24 GB where a driver sees 22.4 GiB
 _LEAST_SYSTEM_MEMORY = GIB  # what the operating system and SageMaker's agents are given at least
-_OLDEST = 5  # generations before it are not on Nitro, and are hardly to be had
 
 
 @dataclass(frozen=True)
 class Instance:
-    """One instance type. Memory and disk in bytes; local_disk is 0 where the volume has the size that was asked for."""
+    """One instance type. Memory and disk in bytes; local_disk is 0 where the volume has the size that was asked for.
+
+    retired: EC2 itself does not offer it any more. usd_per_hour: of EC2, None where no price is known.
+    """
 
     name: str
     cpus: int
@@ -42,6 +48,8 @@ class Instance:
     architecture: str
     neuron: bool
     burstable: bool
+    retired: bool
+    usd_per_hour: float | None
 
     def usable_memory(self, system_share: float) -> int:
         """Return what a job gets of the memory."""
@@ -62,7 +70,7 @@ class Choice:
 
 
 def choose(asked: ResourceRequest, options: JobOptions) -> Choice:
-    """Return the smallest allowed instance type that gives at least what was asked for."""
+    """Return the cheapest allowed instance type that gives at least what was asked for."""
     if options.instances_pin:
         return _pinned(options.instances_pin, asked, options)
     allowed = [instance for instance in instance_types().values() if _allowed(instance, options)]
@@ -97,6 +105,8 @@ def _instance(name: str, row: Mapping[str, Any]) -> Instance:
         architecture=row["architecture"],
         neuron=row["neuron"],
         burstable=row["burstable"],
+        retired=row["retired"],
+        usd_per_hour=row["usd_per_hour"],
     )
 
 
@@ -114,20 +124,29 @@ def _allowed(instance: Instance, options: JobOptions) -> bool:
         return False
     if instance.name in options.instances_allow:
         return True
-    ordinary = instance.architecture == options.instances_architecture and not (instance.neuron or instance.burstable)
+    unusual = instance.neuron or instance.burstable or "-flex." in instance.name  # flex: 40% of a CPU is promised
+    ordinary = instance.architecture == options.instances_architecture and not unusual
     return ordinary and (not options.instances_allow or _matches(instance.name, options.instances_allow))
 
 
 def _lacks(instance: Instance, asked: ResourceRequest, options: JobOptions) -> Iterator[str]:
+    named = (*options.instances_allow, options.instances_pin)
     memory = instance.usable_memory(options.instances_system_share)
     if instance.cpus < asked.cpu:
         yield f"has {instance.cpus} CPUs, not {asked.cpu:g}"
     if memory < asked.memory:
         yield f"leaves {memory / GIB:.1f}Gi of memory to a job, not {asked.memory / GIB:.1f}Gi"
+    if instance.memory * _SHARED_MEMORY_SHARE < (asked.shared_memory or 0):
+        shared, wanted = instance.memory * _SHARED_MEMORY_SHARE / GIB, (asked.shared_memory or 0) / GIB
+        yield f"has {shared:.1f}Gi of shared memory, not {wanted:.1f}Gi"
+    if instance.retired and not asked.gpu_type and instance.name not in named:
+        yield "EC2 offers no more (name its GPU to have it)"
     if instance.gpus < asked.gpu:
         yield f"has {instance.gpus} GPUs, not {asked.gpu}"
-    if asked.gpu_type and _plain(asked.gpu_type) != _plain(instance.gpu or ""):
-        yield f"has {instance.gpu or 'no GPU'}, not {asked.gpu_type}"
+    if instance.gpus > _MOST_GPUS_FOR_ONE * asked.gpu > 0 and instance.name not in named:
+        yield f"has {instance.gpus} GPUs, not {asked.gpu} (ask for all of them, or name the type in instances.allow)"
+    if asked.gpu_type and not _is_gpu(instance, asked.gpu_type):
+        yield f"has {_gpu_name(instance)}, not {asked.gpu_type}"
     if instance.local_disk and instance.local_disk < asked.disk:
         yield f"has {instance.local_disk / GIB:.0f}Gi of disk, which is fixed, not {asked.disk / GIB:.0f}Gi"
 
@@ -135,16 +154,22 @@ def _lacks(instance: Instance, asked: ResourceRequest, options: JobOptions) -> I
 def _rank(instance: Instance, options: JobOptions) -> tuple[Any, ...]:
     preferences = options.instances_prefer
     preference = next((n for n, one in enumerate(preferences) if fnmatchcase(instance.name, one)), len(preferences))
-    generation = int((re.search(r"\d+", instance.name) or ["99"])[0])
-    return preference, *instance.size, generation < _OLDEST, instance.local_disk > 0, generation, instance.name
+    price = instance.usd_per_hour if instance.usd_per_hour is not None else float("inf")
+    return preference, price, *instance.size, instance.name
 
 
 def _nothing_fits(asked: ResourceRequest, allowed: Sequence[Instance], options: JobOptions) -> str:
     if not allowed:
         return "instances.allow and instances.deny leave no instance type"
-    nearest = min(allowed, key=lambda one: (len(list(_lacks(one, asked, options))), _shortfall(one, asked, options)))
+    nearest = min(allowed, key=lambda instance: _distance(instance, asked, options))
     lacking = _and(list(_lacks(nearest, asked, options)))
     return f"no allowed instance type gives this: the nearest is {nearest.name}, which {lacking}"
+
+
+def _distance(instance: Instance, asked: ResourceRequest, options: JobOptions) -> tuple[Any, ...]:
+    """How far an instance is from what was asked for: another GPU is farther than less of anything."""
+    other_gpu = bool(asked.gpu_type) and not _is_gpu(instance, asked.gpu_type or "")
+    return other_gpu, len(list(_lacks(instance, asked, options))), _shortfall(instance, asked, options)
 
 
 def _shortfall(instance: Instance, asked: ResourceRequest, options: JobOptions) -> tuple[float, tuple[Any, ...]]:
@@ -163,9 +188,39 @@ def _matches(name: str, patterns: Sequence[str]) -> bool:
     return any(fnmatchcase(name, pattern) for pattern in patterns)
 
 
-def _plain(gpu: str) -> str:
-    """`NVIDIA A10G`, `nvidia-a10g` and `A10G` are the same."""
-    return re.sub(r"[^a-z0-9]", "", gpu.lower()).removeprefix("nvidia").removeprefix("tesla")
+_GPU_NOISE = frozenset((
+    "nvidia", "tesla", "tensor", "core", "gpu", "geforce", "mega", "server", "blackwell", "edition", "nvl", "pcie",
+    "sxm", "sxm2", "sxm3", "sxm4", "sxm5", "sxm6", "hbm2", "hbm2e", "hbm3", "hbm3e",
+))  # fmt: skip
+"""Words in the names of GPUs that tell no two types of instances apart."""
+_GPU_MEMORY = re.compile(r"([0-9]+)gi?b?")
+
+
+def _is_gpu(instance: Instance, name: str) -> bool:
+    """Whether the instance has GPUs of this name.
+
+    Names are those of EC2 and Karpenter (`A10G`, `a10g`), of NVIDIA's feature discovery on Kubernetes nodes
+    (`NVIDIA-A100-SXM4-80GB`, `Tesla-T4`), and of GKE (`nvidia-tesla-t4`, `nvidia-h100-80gb`). Memory counts where the
+    name has it.
+    """
+    words, memory = _gpu_words(name)
+    if not instance.gpus or words != _gpu_words(instance.gpu or "")[0]:
+        return False
+    each = instance.gpu_memory_gib / instance.gpus
+    return memory is None or abs(each - memory) <= memory * _GPU_MEMORY_TOLERANCE
+
+
+def _gpu_words(name: str) -> tuple[frozenset[str], int | None]:
+    """Return the words that tell a GPU from others, and the GB of memory that its name has."""
+    words = [word for word in re.split(r"[^a-z0-9]+", name.lower()) if word]
+    sizes = [int(match[1]) for word in words if (match := _GPU_MEMORY.fullmatch(word))]
+    telling = frozenset(word for word in words if word not in _GPU_NOISE and not _GPU_MEMORY.fullmatch(word))
+    return telling, sizes[0] if sizes else None
+
+
+def _gpu_name(instance: Instance) -> str:
+    each = instance.gpu_memory_gib / instance.gpus if instance.gpus else 0
+    return f"{instance.gpu} of {each:.0f}Gi" if instance.gpu else "no GPU"
 
 
 def _and(parts: Sequence[str]) -> str:

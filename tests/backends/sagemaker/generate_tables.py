@@ -5,8 +5,10 @@ tables against the installed sources.
 
 service_limits.json is the part of botocore's service model of SageMaker that describes the members of CreateTrainingJob
 which the backend sends. instances.json joins the model's list of training instance types with the description of EC2
-instance types that moto ships (Apache-2.0), which is what EC2 itself answers to DescribeInstanceTypes. Types that EC2
-does not describe stand in it without numbers: they can be pinned, but are never chosen.
+instance types that moto ships (Apache-2.0), which is what EC2 itself answers to DescribeInstanceTypes, and with the
+prices of EC2's own instances in ec2_prices.json, which names its source. SageMaker charges more for each, in much the
+same proportion, so that the order of prices is its order. Types that nobody describes stand in it without numbers: they
+can be pinned, but are never chosen.
 """
 
 from __future__ import annotations
@@ -30,6 +32,17 @@ SENT = (
 )  # fmt: skip
 KEPT = ("type", "min", "max", "pattern", "enum", "required")
 GIB = 1024
+PRICES = Path(__file__).parent / "ec2_prices.json"
+RETIRED = {
+    "p2.xlarge": (4, 62464, 1, "K80", 12288),
+    "p2.8xlarge": (32, 499712, 8, "K80", 12288),
+    "p2.16xlarge": (64, 749568, 16, "K80", 12288),
+    "p3.2xlarge": (8, 62464, 1, "V100", 16384),
+    "p3.8xlarge": (32, 249856, 4, "V100", 16384),
+    "p3.16xlarge": (64, 499712, 8, "V100", 16384),
+}
+"""vCPUs, MiB of memory, GPUs, and MiB of each GPU's memory of types that EC2 does not describe any more and SageMaker
+still offers: github.com/aws/karpenter-provider-aws, website/content/en/v1.0/reference/instance-types.md."""
 
 
 def service_model() -> dict[str, Any]:
@@ -69,16 +82,34 @@ def compact(shape: dict[str, Any]) -> dict[str, Any]:
 def instances(model: dict[str, Any]) -> dict[str, Any]:
     """Return a row for each training instance type."""
     described = json.loads(gzip.decompress((files(moto) / "ec2/resources/instance_types.json.gz").read_bytes()))
+    described = {**{name: retired_type(*facts) for name, facts in RETIRED.items()}, **described}
+    prices = json.loads(PRICES.read_text(encoding="utf-8"))
     names = model["shapes"]["TrainingInstanceType"]["enum"]
     return {
         "botocore": botocore.__version__,
         "moto": moto.__version__,
-        "types": {name: row(described.get(name.removeprefix("ml."))) for name in sorted(names)},
+        "prices": f"EC2 in {prices['region']}, {prices['generated'][:10]}",
+        "types": {
+            name: row(described.get(name.removeprefix("ml.")), prices["usd_per_hour"].get(name.removeprefix("ml.")))
+            for name in sorted(names)
+        },
     }
 
 
-def row(ec2: dict[str, Any] | None) -> dict[str, Any] | None:
-    """Return vCPUs, GiB of memory, GPUs, GB of local disk and architecture of one EC2 instance type."""
+def retired_type(cpus: int, memory: int, gpus: int, gpu: str, gpu_memory: int) -> dict[str, Any]:
+    """Return what EC2 would say of a type without disks of its own."""
+    return {
+        "VCpuInfo": {"DefaultVCpus": cpus},
+        "MemoryInfo": {"SizeInMiB": memory},
+        "GpuInfo": {"Gpus": [{"Count": gpus, "Name": gpu, "MemoryInfo": {"SizeInMiB": gpu_memory}}]},
+        "ProcessorInfo": {"SupportedArchitectures": ["x86_64"]},
+        "BurstablePerformanceSupported": False,
+        "Retired": True,
+    }
+
+
+def row(ec2: dict[str, Any] | None, price: float | None) -> dict[str, Any] | None:
+    """Return vCPUs, GiB of memory, GPUs, GB of local disk architecture and price of one EC2 instance type."""
     if ec2 is None:
         return None
     gpus = ec2.get("GpuInfo", {}).get("Gpus", [])
@@ -92,6 +123,8 @@ def row(ec2: dict[str, Any] | None) -> dict[str, Any] | None:
         "architecture": ec2["ProcessorInfo"]["SupportedArchitectures"][0],
         "neuron": "NeuronInfo" in ec2,
         "burstable": ec2["BurstablePerformanceSupported"],
+        "retired": ec2.get("Retired", False),
+        "usd_per_hour": price,
     }
 
 

@@ -38,7 +38,8 @@ class TestSageMaker(BackendConformance):
             table = {"role": REAL["role"], "image": REAL["image"], "region": os.environ.get("AWS_REGION")}
             home = tmp_path / "home"
             return lambda: create(BackendSettings(name="sagemaker", table=table, home=home, storage_url=storage_url))
-        request.getfixturevalue("service")
+        service: Service = request.getfixturevalue("service")
+        service.conduct.grace = 60.0  # a process 1 that has no handler yet does not hear SIGTERM
         make: Make = request.getfixturevalue("make")
         return make
 

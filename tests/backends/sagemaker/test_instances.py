@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -53,6 +54,77 @@ def test_a_choice_gives_at_least_what_was_asked(cpu: float, memory: float, disk:
     assert not instance.neuron
 
 
+@pytest.mark.parametrize(
+    ("gpu_type", "instance"),
+    [
+        ("NVIDIA-A10G", "ml.g5.xlarge"),
+        ("a10g", "ml.g5.xlarge"),
+        ("nvidia-tesla-t4", "ml.g4dn.xlarge"),
+        ("Tesla-T4", "ml.g4dn.xlarge"),
+        ("Tesla-V100-SXM2-16GB", "ml.p3.2xlarge"),
+        ("V100", "ml.p3.2xlarge"),
+        ("NVIDIA-H100-80GB-HBM3", "ml.p5.4xlarge"),
+        ("nvidia-h100-mega-80gb", "ml.p5.4xlarge"),
+        ("NVIDIA-L4", "ml.g6.xlarge"),
+        ("nvidia-l4", "ml.g6.xlarge"),
+        ("NVIDIA-L40S", "ml.g6e.xlarge"),
+        ("Tesla-K80", "ml.p2.xlarge"),
+        ("NVIDIA-RTX-PRO-6000-Blackwell-Server-Edition", "ml.g7e.2xlarge"),
+    ],
+)
+def test_names_of_gpus_on_kubernetes(gpu_type: str, instance: str) -> None:
+    """A job that moves brings the name that its cluster's nodes are labelled with."""
+    assert _choose(resources(1, 2, gpu=1, gpu_type=gpu_type)).instance == instance
+
+
+@pytest.mark.parametrize(
+    ("gpu_type", "instance"),
+    [
+        ("NVIDIA-A100-SXM4-80GB", "ml.p4de.24xlarge"),
+        ("NVIDIA-A100-SXM4-40GB", "ml.p4d.24xlarge"),
+        ("nvidia-tesla-a100", "ml.p4d.24xlarge"),
+        ("Tesla-V100-SXM2-32GB", "ml.p3dn.24xlarge"),
+        ("NVIDIA-H200", "ml.p5en.48xlarge"),
+    ],
+)
+def test_no_eight_gpus_for_one(gpu_type: str, instance: str) -> None:
+    """Seven that idle cost more than all the rest: whoever wants that says so."""
+    fault = _choose(resources(1, 2, gpu=1, gpu_type=gpu_type)).fault
+    assert f"the nearest is {instance}, which has 8 GPUs, not 1" in fault
+    assert _choose(resources(1, 2, gpu=8, gpu_type=gpu_type)).instance == instance
+    assert _choose(resources(1, 2, gpu=1, gpu_type=gpu_type), allow=[instance]).instance == instance
+    assert _choose(resources(1, 2, gpu=1, gpu_type=gpu_type), pin=instance).instance == instance
+
+
+@pytest.mark.parametrize("gpu_type", ["NVIDIA-A10G-SHARED", "NVIDIA-A100-SXM4-40GB-MIG-1g.5gb", "TPU", "nvidia"])
+def test_gpus_that_nothing_has(gpu_type: str) -> None:
+    """A part of a GPU is another thing than a GPU; nobody gets something else than was asked for."""
+    assert f"not {gpu_type}" in _choose(resources(1, 2, gpu=1, gpu_type=gpu_type)).fault
+
+
+@given(st.floats(1, 400))
+def test_shared_memory_counts(gib: float) -> None:
+    """/dev/shm lies in the machine's memory, and a job that asks for more than there is would fail at its start."""
+    choice = _choose(replace(resources(1, 1), shared_memory=int(gib * GIB)))
+    assert instance_types()[choice.instance].memory / 2 >= gib * GIB
+
+
+@given(st.floats(0.1, 96), st.floats(0.1, 700), st.integers(0, 8))
+def test_nothing_cheaper_would_do(cpu: float, memory: float, gpu: int) -> None:
+    """By the prices that the table carries."""
+    asked = resources(cpu, memory, 30, gpu)
+    choice = _choose(asked)
+    if choice.instance is None:
+        return
+    price = instance_types()[choice.instance].usd_per_hour
+    assert price is not None
+    for name, other in instance_types().items():
+        unusual = other.burstable or other.neuron or other.retired or "flex" in name or other.architecture != "x86_64"
+        too_many = other.gpus > 2 * gpu > 0
+        if (other.usd_per_hour or price) < price and not unusual and not too_many:
+            assert _choose(asked, pin=name).fault, name
+
+
 def test_what_nothing_gives_names_the_nearest() -> None:
     """`no` alone leaves the user to search a list of 225 names."""
     fault = _choose(resources(200, 4000)).fault
@@ -77,7 +149,7 @@ def test_prefer() -> None:
 def test_pin() -> None:
     """Whoever pins a type gets it, or hears why it is too small; nobody gets less than was asked for."""
     assert _choose(resources(), pin="ml.m5.4xlarge").instance == "ml.m5.4xlarge"
-    assert _choose(resources(), pin="ml.p3.2xlarge").instance == "ml.p3.2xlarge", "not described, but it exists"
+    assert _choose(resources(), pin="ml.p6e-gb200.36xlarge").instance, "not described, but it exists"
     assert "has 4 CPUs, not 8" in _choose(resources(8), pin="ml.m5.xlarge").fault
     assert "does not offer" in _choose(resources(), pin="ml.m9.tiny").fault
 
