@@ -104,7 +104,7 @@ requirements:
 
 # The same suites against a real cluster or account, by variables: docs/how-to/kubernetes.md, docs/how-to/sagemaker.md.
 test-cluster: .venv/ready
-	$(BIN)/python -m pytest -q tests/backends/kubernetes/test_conformance.py
+	$(BIN)/python -m pytest -q --timeout 1800 tests/backends/kubernetes/test_conformance.py
 
 test-sagemaker: .venv/ready
 	$(BIN)/python -m pytest -q tests/backends/sagemaker/test_conformance.py

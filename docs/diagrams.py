@@ -84,11 +84,11 @@ def rooms() -> str:
     """Return the layers as a picture: each sees only what is below it."""
     contracts = _contracts()
     floors = [floor.split(" | ") for floor in contracts["floors"]["layers"]]
-    hidden = {name.removeprefix("lyftlearn.") for name in contracts["backends"]["forbidden_modules"]}
+    seen = {line.rpartition("lyftlearn.")[2] for line in contracts["backends"]["ignore_imports"]}
     height = len(floors) * 38 + 14
-    parts = [part for y, floor in enumerate(floors) for part in _floor(floor, 10 + y * 38, hidden)]
-    seen = [y for y, floor in enumerate(floors) if _is_seen(floor, hidden)]
-    top, bottom = 10 + seen[0] * 38, 10 + seen[-1] * 38 + 32
+    parts = [part for y, floor in enumerate(floors) for part in _floor(floor, 10 + y * 38, seen)]
+    heights = [10 + y * 38 for y, floor in enumerate(floors) if not seen.isdisjoint(floor)]
+    top, bottom = heights[0], heights[-1] + 32
     parts += [
         f'<rect class="seen" x="580" y="{top}" width="130" height="{bottom - top}" rx="6"/>',
         *_lines(
@@ -114,15 +114,11 @@ def _contracts() -> Mapping[str, Any]:
     return {contract["id"]: contract for contract in project["tool"]["importlinter"]["contracts"]}
 
 
-def _is_seen(floor: list[str], hidden: set[str]) -> bool:
-    return not hidden.issuperset(floor) and floor != ["__main__"]
-
-
-def _floor(floor: list[str], y: int, hidden: set[str]) -> Iterator[str]:
+def _floor(floor: list[str], y: int, seen: set[str]) -> Iterator[str]:
     width = (560 - 10 * (len(floor) - 1)) // len(floor)
     for index, room in enumerate(floor):
         x = 10 + index * (width + 10)
-        kind = "seen" if _is_seen([room], hidden) else "room"
+        kind = "seen" if room in seen else "room"
         indent = 140 if len(floor) == 1 else 30 + 9 * len(room)
         yield f'<rect class="{kind}" x="{x}" y="{y}" width="{width}" height="32" rx="6"/>'
         yield f'<text class="name" x="{x + 12}" y="{y + 21}">{room}</text>'

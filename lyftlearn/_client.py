@@ -281,6 +281,10 @@ class Client:
         arguments = session.check(kind, given)
         accepted = session.submitter.submit(arguments, session.decide(arguments))
         session.recorder.record_submission(accepted)
+        if accepted.new and accepted.notes:
+            from lyftlearn._submission import notes  # noqa: PLC0415 - only where there are some
+
+            notes.tell(accepted.notes)
         return self._handle(accepted.record, kept=accepted.kept)
 
     def _handle(self, record: JobRecord, *, kept: bool = True) -> Job:

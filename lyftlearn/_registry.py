@@ -88,7 +88,7 @@ class Registry:
     def _entry_points(self) -> dict[str, list[EntryPoint]]:
         with self._lock:
             if self._found is None:
-                self._found = _installed()
+                self._found = _entry_points_by_name()
             return self._found
 
     def _make(self, name: str) -> Backend:
@@ -105,7 +105,7 @@ class Registry:
         except LyftLearnError:
             raise
         except Exception as exc:
-            raise LyftLearnError(_broken(entry_point, exc)) from exc
+            raise LyftLearnError(_load_error(entry_point, exc)) from exc
         if not isinstance(made, Backend):
             raise LyftLearnError(f"{_owner(entry_point)} registers {name!r}, but {entry_point.value} makes no Backend")
         return made
@@ -125,7 +125,7 @@ class Registry:
         return f"no backend {name!r} is installed.{meant} Installed: {', '.join(self.names()) or 'none'}."
 
 
-def _installed() -> dict[str, list[EntryPoint]]:
+def _entry_points_by_name() -> dict[str, list[EntryPoint]]:
     from importlib.metadata import entry_points  # noqa: PLC0415 - 20 ms that `import lyftlearn` need not pay
 
     found: dict[str, list[EntryPoint]] = defaultdict(list)
@@ -140,7 +140,7 @@ def _owner(entry_point: EntryPoint) -> str:
     return entry_point.dist.name if entry_point.dist else entry_point.value
 
 
-def _broken(entry_point: EntryPoint, exc: Exception) -> str:
+def _load_error(entry_point: EntryPoint, exc: Exception) -> str:
     wanted = f"{_owner(entry_point)}[{','.join(entry_point.extras)}]" if entry_point.extras else _owner(entry_point)
     remedy = f": pip install '{wanted}'" if isinstance(exc, ImportError) else ""
     return f"the backend {entry_point.name!r} of {_owner(entry_point)} cannot be loaded ({exc}){remedy}"

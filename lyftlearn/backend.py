@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -244,9 +244,13 @@ class LogLine:
 
 
 class WatchSet:
-    """The jobs that somebody in this process waits for. It changes while `Backend.watch` runs."""
+    """The jobs that somebody in this process waits for. It changes while `Backend.watch` runs.
 
-    def __init__(self) -> None:
+    on_absence: is given what `report_absence` reports.
+    """
+
+    def __init__(self, on_absence: Callable[[str, JobNotFound], None] | None = None) -> None:
+        self._on_absence = on_absence
         self._changed = threading.Condition()
         self._ids: frozenset[str] = frozenset()
         self._closed = False
@@ -268,6 +272,11 @@ class WatchSet:
     def discard(self, job_id: str) -> None:
         """Follow one job less; wakes `wait_for_change`."""
         self._update(self._ids - {job_id})
+
+    def report_absence(self, job_id: str, error: JobNotFound) -> None:
+        """Say that a job is not there and that nobody can say how it ended: whoever waits for it is told `error`."""
+        if self._on_absence is not None:
+            self._on_absence(job_id, error)
 
     def close(self) -> None:
         """Make `watch` return; wakes `wait_for_change`."""
@@ -363,8 +372,8 @@ class Backend(ABC):
     def watch(self, following: WatchSet) -> Iterator[JobEvent]:
         """Yield an event soon for every followed job, and then for each change, until `following` is closed.
 
-        Events may come late, doubled and out of order. A job that does not exist (any more) is skipped. One call serves
-        a whole process.
+        Events may come late, doubled and out of order. One call serves a whole process. A job that does not exist (any
+        more) is skipped, or given to `following.report_absence`: absence is no end.
 
         As it stands here it describes each job a few times a second: enough where asking is cheap.
         """

@@ -19,7 +19,7 @@ from lyftlearn_kubernetes.submission import planner, runtime
 from lyftlearn_kubernetes.submission.submitter import JobCreator
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
     from lyftlearn.backend import (
         BackendSettings,
@@ -89,17 +89,13 @@ class KubernetesBackend(Backend):
         job = observed.job(jobs.fetch(self._cluster, job_id))
         if job.finished or job.stop is not None:
             return
-        wish = jobs.end_patch({labels.STOP: f"{jobs.now():%Y-%m-%dT%H:%M:%S.%fZ}"})
+        wish = jobs.end_patch({labels.STOP: f"{self._cluster.now():%Y-%m-%dT%H:%M:%S.%fZ}"})
         with translate_errors("stopping jobs"):
             self._cluster.patch(JOBS, job_id, wish)
 
     def watch(self, following: WatchSet) -> Iterator[JobEvent]:
         """One watch of Jobs and one of pods for every followed job."""
         return JobWatcher(self._cluster, self._observer, self._enforcer, self._known, self.silence).events(following)
-
-    def outputs(self, job_id: str) -> Mapping[str, str]:
-        """As the Job has them in an annotation."""
-        return jobs.outputs(jobs.fetch(self._cluster, job_id))
 
     def diagnose(self) -> Iterator[Check]:
         """Version, namespace, permissions, quotas, storage."""

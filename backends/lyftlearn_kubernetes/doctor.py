@@ -50,13 +50,19 @@ def checks(cluster: Cluster, options: Options, storage_url: str) -> Iterator[Che
 def _check_version(cluster: Cluster) -> Check:
     with translate_errors("asking for the version"):
         found = cluster.ask("GET", "/version")
-    version = (int(found["major"]), int("".join(filter(str.isdigit, found["minor"]))))
-    text = f"{found['gitVersion']} at {cluster.access.server}, context {cluster.access.context}"
+    version = tuple(_digits(found.get(part)) for part in ("major", "minor"))
+    name = found.get("gitVersion") or "a server that does not tell its version"
+    text = f"{name} at {cluster.access.server}, context {cluster.access.context}"
     if version < OLDEST:
         return Check(
             "cluster", Verdict.FAILED, f"{text}: too old, {OLDEST[0]}.{OLDEST[1]} is the first that can be used"
         )
     return Check("cluster", Verdict.OK, text)
+
+
+def _digits(text: object) -> int:
+    """Return the number in a part of a version, such as "29+"; 0 where there is none."""
+    return int("".join(filter(str.isdigit, str(text))) or 0)
 
 
 def _check_namespace(cluster: Cluster) -> Check:
@@ -97,7 +103,7 @@ def _is_allowed(cluster: Cluster, verb: str, resource: str) -> bool:
     }
     with translate_errors("asking for permissions"):
         answer = cluster.ask("POST", "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", body=review)
-    return bool(answer["status"]["allowed"])
+    return bool((answer.get("status") or {}).get("allowed"))
 
 
 def _check_quotas(cluster: Cluster) -> Iterator[Check]:

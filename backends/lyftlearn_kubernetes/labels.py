@@ -18,6 +18,7 @@ DIGEST, DECISION, LABELS, OUTPUTS, BUNDLE = (
     f"lyftlearn/{word}" for word in ("digest", "decision", "labels", "outputs", "bundle")
 )
 STOP = "lyftlearn/stop"  # when somebody asked for the end
+LIMITS = "lyftlearn/limits"  # how long the job may wait, in seconds: `pending` and `starting`
 VERDICT = "lyftlearn/verdict"  # why lyftlearn itself ended the job: reason and message
 SELECTOR = f"{MANAGED_BY}={OURS},{JOB}"
 SERVICE = "lyftlearn"

@@ -2,20 +2,206 @@
 
 from __future__ import annotations
 
-import re
+import os
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote, urlsplit
+
+from lyftlearn.backend import Location, Option, options, read_options
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from lyftlearn.backend import BackendSettings
 
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-_DNS_LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 GPU_RESOURCE = "nvidia.com/gpu"
+_DNS_LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
+_VOLUME_KEYS = ("hostPath", "persistentVolumeClaim", "mountPath", "readOnly")
+
+
+def _container(value: Any) -> Mapping[str, Any]:
+    """Return a container; the cluster checks what else is in it."""
+    if not isinstance(value, dict) or not isinstance(value.get("image"), str) or not value["image"]:
+        raise ValueError
+    return value
+
+
+def _sidecar(value: Any) -> Mapping[str, Any]:
+    name = options.matching(_DNS_LABEL, "").read(_container(value).get("name"))
+    if name == "main":
+        raise ValueError
+    return _container(value)
+
+
+def _volume(value: Any) -> Mapping[str, Any]:
+    if not isinstance(value, dict) or not value.keys() <= set(_VOLUME_KEYS):
+        raise ValueError
+    sources = value.keys() & {"hostPath", "persistentVolumeClaim"}
+    if len(sources) != 1 or not isinstance(value.get("readOnly", False), bool):
+        raise ValueError
+    for key in (*sources, "mountPath"):
+        options.TEXT.read(value.get(key))
+    return value
+
+
+_NAME = options.matching(_DNS_LABEL, "a DNS label: lower-case letters, digits and '-', at most 63")
+_CONTAINER = options.Kind("a table of a container with an image", _container, {"type": "object", "required": ["image"]})
+_SIDECAR = options.Kind(
+    'a container with name (not "main") and image', _sidecar, {"type": "object", "required": ["name", "image"]}
+)
+_VOLUME = options.Kind(
+    "a table of hostPath or persistentVolumeClaim, mountPath, readOnly",
+    _volume,
+    {"type": "object", "properties": {key: {} for key in _VOLUME_KEYS}, "required": ["mountPath"]},
+)
+_USER = options.matching(r"[0-9]{1,9}:[0-9]{1,9}", '"<uid>:<gid>"')
+GPU_OPTIONS = (
+    Option(
+        key="resource",
+        kind=options.TEXT,
+        default=GPU_RESOURCE,
+        doc="The extended resource that the device plugin offers.",
+        example="nvidia.com/gpu",
+    ),
+    Option(
+        key="selector",
+        kind=options.TEXT_TABLE,
+        doc="Labels of the nodes that have this type.",
+        example={"nvidia.com/gpu.product": "NVIDIA-A10G"},
+    ),
+    Option(
+        key="tolerations",
+        kind=options.TABLES,
+        doc="Tolerations of the taints of these nodes.",
+        example=[{"key": "nvidia.com/gpu", "operator": "Exists"}],
+    ),
+)
+OPTIONS = (
+    Option(
+        key="kubeconfig",
+        kind=options.PATH,
+        doc="The kubeconfig, or several as in `KUBECONFIG`, which are merged. What kubectl uses, where it is not set.",
+        example="~/.kube/config",
+    ),
+    Option(
+        key="context",
+        kind=options.TEXT,
+        doc="The context of the kubeconfig; its current one, where it is not set.",
+        example="prod",
+    ),
+    Option(
+        key="namespace",
+        kind=_NAME,
+        doc="Where jobs are created and looked for; the context's, where it is not set.",
+        example="ml",
+    ),
+    Option(
+        key="service_account",
+        kind=options.TEXT,
+        doc="The service account of the pods, which gives them access to the object storage.",
+        example="trainer",
+    ),
+    Option(
+        key="image_pull_secrets",
+        kind=options.TEXTS,
+        doc="Secrets with which images are pulled.",
+        example=["registry"],
+    ),
+    Option(
+        key="node_selector",
+        kind=options.TEXT_TABLE,
+        doc="Labels of the nodes on which pods may run.",
+        example={"pool": "ml"},
+    ),
+    Option(
+        key="tolerations",
+        kind=options.TABLES,
+        doc="Tolerations of the pods, as Kubernetes has them.",
+        example=[{"key": "ml", "operator": "Exists"}],
+    ),
+    Option(key="priority_class", kind=options.TEXT, doc="The PriorityClass of the pods.", example="batch"),
+    Option(
+        key="queue",
+        kind=options.TEXT,
+        doc="A Kueue LocalQueue: the label `kueue.x-k8s.io/queue-name` of each Job.",
+        example="research",
+    ),
+    Option(
+        key="labels", kind=options.TEXT_TABLE, doc="Further labels of every Job and pod.", example={"repository": "eta"}
+    ),
+    Option(
+        key="annotations",
+        kind=options.TEXT_TABLE,
+        doc="Further annotations of every Job and pod.",
+        example={"sidecar.istio.io/inject": "false"},
+    ),
+    Option(
+        key="gpus",
+        kind=options.mapping_of(
+            options.table_of(GPU_OPTIONS), "tables of resource, selector and tolerations by type of GPU"
+        ),
+        doc="How each type of GPU is asked for; the key is what `resources.gpu_type` names.",
+        example={"A10G": {"selector": {"nvidia.com/gpu.product": "NVIDIA-A10G"}}},
+    ),
+    Option(
+        key="user",
+        kind=_USER,
+        doc="The uid and gid of the command; with it pods have no capabilities. The image's own, where it is not set.",
+        example="1000:1000",
+    ),
+    Option(
+        key="metrics",
+        kind=options.GATEWAY,
+        doc="The StatsD gateway to which the runtime's relay passes metrics on.",
+        example="statsd.example.com:8125",
+    ),
+    Option(
+        key="statsd",
+        kind=_CONTAINER,
+        doc="A container that listens at 127.0.0.1:8125 in every pod, in place of the relay.",
+        example={"image": "example.com/statsd:1"},
+    ),
+    Option(
+        key="sidecars",
+        kind=options.list_of(_SIDECAR, 'a list of containers with name (not "main") and image'),
+        doc="Further containers. They end with the job and cannot make it fail.",
+        example=[{"name": "proxy", "image": "example.com/proxy:1"}],
+    ),
+    Option(
+        key="volumes",
+        kind=options.list_of(_VOLUME, "a list of tables: hostPath or persistentVolumeClaim, mountPath, readOnly"),
+        doc="Volumes of every pod. `file://` URIs below a `mountPath` can be used.",
+        example=[{"persistentVolumeClaim": "shared", "mountPath": "/data"}],
+    ),
+    Option(
+        key="restarts",
+        kind=options.whole_number(0, 100),
+        default=3,
+        doc="How often a job of one node starts anew because its node was lost or its pod was evicted.",
+        example=3,
+    ),
+    Option(
+        key="keep",
+        kind=options.POSITIVE_DURATION,
+        default="7d",
+        doc="How long a finished Job is kept (`ttlSecondsAfterFinished`).",
+        example="7d",
+    ),
+    Option(
+        key="pending",
+        kind=options.POSITIVE_DURATION,
+        default="24h",
+        doc="How long a job may wait for room in a quota, for a node, or for its container. It travels with the job.",
+        example="24h",
+    ),
+    Option(
+        key="starting",
+        kind=options.POSITIVE_DURATION,
+        default="10m",
+        doc="How long an image that cannot be pulled, or a missing Secret, is waited for. It travels with the job.",
+        example="10m",
+    ),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +215,7 @@ class Gpu:
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """`[kubernetes]` with every default filled in; `docs/how-to/kubernetes.md` says what each key means."""
+    """`[kubernetes]` with every default filled in; `OPTIONS` says what each key means."""
 
     kubeconfig: str | None = None
     context: str | None = None
@@ -65,140 +251,22 @@ class Options:
 
 def read(settings: BackendSettings) -> Options:
     """Return the options; what is wrong with them becomes a fault of every plan."""
-    faults: list[tuple[str, str]] = []
-    values: dict[str, Any] = {}
-    for key, value in settings.table.items():
-        where = f"{settings.name}.{key}"
-        if key not in _KEYS:
-            faults.append((where, f"is not known: write one of {', '.join(sorted(_KEYS))}"))
-            continue
-        expected, valid, convert = _KEYS[key]
-        if valid(value):
-            values[key] = convert(value)
-        else:
-            faults.append((where, f"expected {expected}, saw {value!r}"))
-    return Options(**values, faults=tuple(faults))
-
-
-def seconds(text: object) -> int | None:
-    """Return a duration such as "90s", "10m", "24h" or "7d" in seconds, or None if it is none."""
-    match = re.fullmatch(r"([0-9]{1,6})([smhd])", text) if isinstance(text, str) else None
-    return int(match[1]) * _UNITS[match[2]] if match else None
-
-
-def _is_text(value: object) -> bool:
-    return isinstance(value, str) and bool(value)
-
-
-def _is_namespace(value: object) -> bool:
-    return isinstance(value, str) and _DNS_LABEL.fullmatch(value) is not None
-
-
-def _is_texts(value: object) -> bool:
-    return isinstance(value, list) and all(map(_is_text, value))
-
-
-def _is_map(value: object) -> bool:
-    return isinstance(value, dict) and all(isinstance(item, str) for item in value.values())
-
-
-def _is_tables(value: object) -> bool:
-    return isinstance(value, list) and all(isinstance(item, dict) and item for item in value)
-
-
-def _is_container(value: object) -> bool:
-    return isinstance(value, dict) and _is_text(value.get("image"))
-
-
-def _is_containers(value: object) -> bool:
-    return isinstance(value, list) and all(
-        _is_container(item) and _is_namespace(item.get("name")) and item["name"] != "main" for item in value
-    )
-
-
-def _is_volumes(value: object) -> bool:
-    return _is_tables(value) and all(map(_is_volume, value))  # type: ignore[call-overload]
-
-
-def _is_volume(table: Mapping[str, Any]) -> bool:
-    sources = table.keys() & {"hostPath", "persistentVolumeClaim"}
-    known = table.keys() <= {"hostPath", "persistentVolumeClaim", "mountPath", "readOnly"}
-    return known and len(sources) == 1 and all(_is_text(table.get(key)) for key in (*sources, "mountPath"))
-
-
-def _is_gpus(value: object) -> bool:
-    return isinstance(value, dict) and all(map(_is_gpu, value.values()))
-
-
-def _is_gpu(table: object) -> bool:
-    return (
-        isinstance(table, dict)
-        and table.keys() <= {"resource", "selector", "tolerations"}
-        and _is_text(table.get("resource", GPU_RESOURCE))
-        and _is_map(table.get("selector", {}))
-        and _is_tables(table.get("tolerations", []))
-    )
-
-
-def _to_gpus(value: Mapping[str, Mapping[str, Any]]) -> dict[str, Gpu]:
-    return {name: Gpu(**{**table, "tolerations": tuple(table.get("tolerations", ()))}) for name, table in value.items()}
-
-
-def _is_count(value: object) -> bool:
-    return type(value) is int and 0 <= value <= 100
-
-
-def _to_duration(value: str) -> timedelta:
-    return timedelta(seconds=seconds(value) or 0)
-
-
-def _is_user(value: object) -> bool:
-    return isinstance(value, str) and re.fullmatch(r"[0-9]{1,9}:[0-9]{1,9}", value) is not None
-
-
-def _is_gateway(value: object) -> bool:
-    return isinstance(value, str) and re.fullmatch(r".+:[0-9]{1,5}", value) is not None
-
-
-def _same(value: Any) -> Any:
-    return value
-
-
-_Key = tuple[str, "Callable[[Any], bool]", "Callable[[Any], Any]"]
-_TEXT: _Key = ("a text", _is_text, _same)
-_MAP: _Key = ("a table of texts", _is_map, _same)
-_TABLES: _Key = ("a list of tables", _is_tables, tuple)
-_DURATION: _Key = ('a duration such as "90s", "10m", "24h" or "7d"', lambda value: bool(seconds(value)), _to_duration)
-_KEYS: Mapping[str, _Key] = {
-    "kubeconfig": _TEXT,
-    "context": _TEXT,
-    "namespace": ("a DNS label", _is_namespace, _same),
-    "service_account": _TEXT,
-    "image_pull_secrets": ("a list of names of Secrets", _is_texts, tuple),
-    "node_selector": _MAP,
-    "tolerations": _TABLES,
-    "priority_class": _TEXT,
-    "queue": _TEXT,
-    "labels": _MAP,
-    "annotations": _MAP,
-    "gpus": ("tables of resource, selector and tolerations by type of GPU", _is_gpus, _to_gpus),
-    "user": ('"<uid>:<gid>"', _is_user, _same),
-    "metrics": ('a StatsD gateway, "host:port"', _is_gateway, _same),
-    "statsd": ("a table of a container with an image", _is_container, _same),
-    "sidecars": ('a list of containers with name (not "main") and image', _is_containers, tuple),
-    "volumes": ("a list of tables: hostPath or persistentVolumeClaim, mountPath, readOnly", _is_volumes, tuple),
-    "restarts": ("a whole number from 0 to 100", _is_count, _same),
-    "keep": _DURATION,
-    "pending": _DURATION,
-    "starting": _DURATION,
-}
+    values, faults = read_options(settings.name, settings.table, OPTIONS)
+    given = {key: value for key, value in values.items() if value is not None}
+    if "gpus" in given:
+        given["gpus"] = {name: Gpu(**table) for name, table in given["gpus"].items()}
+    if "kubeconfig" in given:
+        paths = given["kubeconfig"].split(os.pathsep)
+        given["kubeconfig"] = os.pathsep.join(str(settings.path("kubeconfig", path)) for path in paths if path)
+    return Options(**given, faults=tuple(faults))
 
 
 def is_visible(options: Options, uri: str) -> bool:
     """Whether pods can reach `uri`: S3 always, files where a volume of every pod holds them."""
-    if uri.startswith("s3://"):
-        return True
-    parts = urlsplit(uri)
-    path = f"{unquote(parts.path)}/"
+    try:
+        location = Location.parse(uri)
+    except ValueError:
+        return False
+    path = f"{location.path}/"
     mounted = (str(volume["mountPath"]).rstrip("/") for volume in options.volumes)
-    return parts.scheme == "file" and any(path.startswith(f"{top}/") for top in mounted)
+    return not location.is_file or any(path.startswith(f"{top}/") for top in mounted)

@@ -25,7 +25,7 @@ import lyftlearn
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 FROZEN, BASELINE = HERE / "frozen-1x.txt", HERE / "griffe-1x.json"
-_PUBLIC_MODULES = ("_client", "_job", "errors", "types")
+_PUBLIC_MODULES = ("_client", "_jobs", "errors", "types")
 
 
 def surface() -> str:

@@ -42,7 +42,7 @@ def new_id(name: str, kind: JobKind, letter: str, scope: str | None = None) -> s
 
     scope: with a key, the untruncated text that must give the same id again; else the id is random (55 bits).
     """
-    tail = _random() if scope is None else _hashed(scope)
+    tail = _random() if scope is None else _tail_of_scope(scope)
     longest = (32 if kind is JobKind.TUNE else 50) - _TAIL - 1
     return f"{_slug(name, longest)}-{_KIND_LETTERS[kind]}{letter}{tail}"
 
@@ -69,12 +69,12 @@ def _slug(name: str, longest: int) -> str:
 
 
 def _random() -> str:
-    return _written(secrets.randbits(5 * _RANDOM))
+    return _base32(secrets.randbits(5 * _RANDOM))
 
 
-def _hashed(scope: str) -> str:
-    return _written(int.from_bytes(hashlib.sha256(scope.encode()).digest()[:8], "big"))
+def _tail_of_scope(scope: str) -> str:
+    return _base32(int.from_bytes(hashlib.sha256(scope.encode()).digest()[:8], "big"))
 
 
-def _written(number: int) -> str:
+def _base32(number: int) -> str:
     return "".join(ALPHABET[number >> 5 * place & 31] for place in range(_RANDOM))

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from zipfile import ZipFile
 
 PACKAGE = "lyftlearn_runtime"
-MAIN = f"import sys\nfrom {PACKAGE}.__main__ import main\nsys.exit(main())\n"
+RUNTIME = Path(__file__).parents[1] / "runtime"
+MAIN = "zip_main.py"
 SHEBANG = b"#!/usr/bin/env python3\n"
 EPOCH = (1980, 1, 1, 0, 0, 0)
 READABLE = 0o100644 << 16
@@ -36,7 +37,7 @@ def runtime_archive(cache_dir: Path, *, compiled: bool = False) -> Path:
 
 def runtime_sources() -> dict[str, bytes]:
     """The members of the archive, sorted by name."""
-    found = {"__main__.py": MAIN.encode(), **dict(_sources(Path(__file__).parents[1] / "runtime", PACKAGE))}
+    found = {"__main__.py": (RUNTIME / MAIN).read_bytes(), **dict(_sources(RUNTIME, PACKAGE))}
     return dict(sorted(found.items()))
 
 
@@ -60,10 +61,10 @@ def _hash(members: Mapping[str, bytes]) -> str:
 
 
 def _with_byte_code(sources: Mapping[str, bytes]) -> dict[str, bytes]:
-    return {**sources, **{f"{name}c": _compiled(name, content) for name, content in sources.items()}}
+    return {**sources, **{f"{name}c": _byte_code(name, content) for name, content in sources.items()}}
 
 
-def _compiled(name: str, content: bytes) -> bytes:
+def _byte_code(name: str, content: bytes) -> bytes:
     """Byte code that is not held against its source's time (PEP 552): the archive has one time for all."""
     import py_compile  # noqa: PLC0415 - as above
     import tempfile  # noqa: PLC0415

@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from lyftlearn.backend import Backend, WatchSet
-from lyftlearn.errors import BackendUnavailable, LyftLearnError
+from lyftlearn.errors import BackendUnavailable, JobNotFound, LyftLearnError
 from lyftlearn.events import JobEvent
 
 Listener: TypeAlias = Callable[[JobEvent | LyftLearnError], None]
@@ -23,14 +23,24 @@ _log = logging.getLogger("lyftlearn")
 
 @dataclass
 class _Subscription:
-    """Who listens to a job, and what was last last_event of it; its end is never forgotten."""
+    """Who listens to a job, and what was last heard of it; its end is never forgotten."""
 
     listeners: list[Listener] = field(default_factory=list)
     last_event: JobEvent | None = None
+    absence: JobNotFound | None = None
 
-    def keep(self, event: JobEvent) -> None:
-        if self.last_event is None or not self.last_event.status.finished:
-            self.last_event = event
+    def keep(self, news: JobEvent | LyftLearnError) -> None:
+        if isinstance(news, JobNotFound):
+            self.absence = news
+        elif isinstance(news, JobEvent) and (self.last_event is None or not self.last_event.status.finished):
+            self.last_event, self.absence = news, None
+
+    def latest(self) -> Iterator[JobEvent | LyftLearnError]:
+        """Yield what whoever joins late would have heard."""
+        if self.last_event is not None:
+            yield self.last_event
+        if self.absence is not None and not (self.last_event and self.last_event.status.finished):
+            yield self.absence
 
 
 class SharedWatch:
@@ -38,7 +48,7 @@ class SharedWatch:
 
     def __init__(self, backend: Backend) -> None:
         self.backend = backend
-        self._following = WatchSet()
+        self._following = WatchSet(self._dispatch)
         self._subscriptions: dict[str, _Subscription] = {}
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
@@ -55,8 +65,8 @@ class SharedWatch:
             self._start()
             subscription = self._subscriptions.setdefault(job_id, _Subscription())
             subscription.listeners.append(listener)
-            if subscription.last_event is not None:
-                listener(subscription.last_event)
+            for news in subscription.latest():
+                listener(news)
             self._following.add(job_id)
         return lambda: self._unlisten(job_id, listener)
 
@@ -119,7 +129,6 @@ class SharedWatch:
     def _dispatch(self, job_id: str, news: JobEvent | LyftLearnError) -> None:
         with self._lock:
             subscription = self._subscriptions.get(job_id, _Subscription())
-            if isinstance(news, JobEvent):
-                subscription.keep(news)
+            subscription.keep(news)
             for listener in subscription.listeners:
                 listener(news)

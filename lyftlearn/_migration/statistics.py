@@ -62,7 +62,7 @@ def fails_more(strata: Iterable[tuple[int, int, int, int]]) -> float:
     """
     distribution, seen = [1.0], 0
     for old, old_failed, new, new_failed in strata:
-        distribution = _convolved(distribution, _hypergeometric(old, new, old_failed + new_failed))
+        distribution = _convolve(distribution, _hypergeometric(old, new, old_failed + new_failed))
         seen += new_failed
     return min(1.0, math.fsum(distribution[seen:]))
 
@@ -84,7 +84,7 @@ def _log_choose(of: int, some: int) -> float:
     return math.lgamma(of + 1) - math.lgamma(some + 1) - math.lgamma(of - some + 1)
 
 
-def _convolved(one: list[float], other: list[float]) -> list[float]:
+def _convolve(one: list[float], other: list[float]) -> list[float]:
     sums = [0.0] * (len(one) + len(other) - 1)
     for at, left in enumerate(one):
         for further, right in enumerate(other):

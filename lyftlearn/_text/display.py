@@ -6,6 +6,9 @@ import re
 
 # The line of a Python traceback that names the error, and what other languages print in its place.
 _ERROR = re.compile(r"(?:[A-Za-z_]\w*\.)*[A-Z]\w*(?:Error|Exception|Interrupt|Exit|Failure)(?::|$)|panic: |Error: ")
+_USER = re.compile(r"(?<=://)[^/@\s]+(?=@)")
+_QUERY = re.compile(r"([?&][^=&#\s]+=)[^&#\s]+")
+_HIDDEN = "***"
 _TRACEBACK = "Traceback (most recent call last)"
 
 
@@ -17,6 +20,11 @@ def printable(text: str) -> str:
 def printable_lines(text: str) -> list[str]:
     """Return the lines of a text, each harmless to a terminal."""
     return [printable(line).rstrip() for line in text.splitlines()]
+
+
+def without_credentials(text: str) -> str:
+    """Return a text whose URLs show neither user, password, nor the values of a query."""
+    return _QUERY.sub(rf"\1{_HIDDEN}", _USER.sub(_HIDDEN, text))
 
 
 def telling_line(text: str) -> str:

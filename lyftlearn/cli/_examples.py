@@ -28,6 +28,7 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
         "lyftlearn parity show kept.json --html parity.html",
     ),
     "backends": ("lyftlearn backends",),
+    "config": ("lyftlearn config", "lyftlearn config --json --config platform.toml"),
     "doctor": ("lyftlearn doctor",),
     "completion": (
         "lyftlearn completion bash > ~/.bash_completion.d/lyftlearn",

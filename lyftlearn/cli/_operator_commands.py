@@ -12,7 +12,7 @@ from lyftlearn._client import Client
 from lyftlearn._jobs import views
 from lyftlearn._text.display import printable
 from lyftlearn.backend import Capability, Verdict
-from lyftlearn.cli import _output, _submit_commands, _tables, _yaml
+from lyftlearn.cli import _output, _submit_commands, _yaml
 from lyftlearn.cli._exit_codes import ExitCode
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from lyftlearn.ops import Installed
     from lyftlearn.rollout import Decision
 
+_NOTHING: tuple[Any, ...] = (None, (), [], {})
 _STYLES = {Verdict.OK: "green", Verdict.WARNING: "yellow", Verdict.FAILED: "bold red"}
 _SIGNS = {Verdict.OK: "ok", Verdict.WARNING: "!!", Verdict.FAILED: "XX"}
 
@@ -57,6 +58,22 @@ def backends(invocation: Invocation) -> ExitCode:
         return ExitCode.DONE
     for installed in found:
         _show_backend(installed)
+    return ExitCode.DONE
+
+
+def config(invocation: Invocation) -> ExitCode:
+    """Show every setting that counts, and where it comes from."""
+    settings = ops.configuration(invocation.config)
+    if invocation.json:
+        _output.document([dataclasses.asdict(setting) for setting in settings])
+        return ExitCode.DONE
+    for origin in dict.fromkeys(setting.origin for setting in settings):
+        _comment(printable(origin))
+        for setting in settings:
+            if setting.origin == origin and setting.value not in _NOTHING:
+                value = json.dumps(setting.value, default=_output.to_plain, ensure_ascii=False)
+                _output.say(printable(f"{setting.key} = {value}"))
+        _output.say()
     return ExitCode.DONE
 
 
@@ -139,8 +156,12 @@ def _show_decision(decision: Decision) -> None:
     }
     _output.facts(facts)
     _output.say()
-    rows = [(name, printable(said)) for name, said in decision.sources]
-    _tables.show(_tables.Table(heads=("asked", "said"), rows=rows, free="said"))
+    _output.say("asked:")
+    for name, said in decision.sources:
+        first, *more = said.splitlines() or [""]
+        _output.say(f"  {printable(name)}: {printable(first)}".rstrip())
+        for line in more:
+            _output.say(f"    {printable(line)}")
 
 
 def _show_backend(installed: Installed) -> None:

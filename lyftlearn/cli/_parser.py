@@ -33,7 +33,7 @@ examples:
 _GROUPS = {
     "run jobs": ("train", "process", "predict"),
     "find and follow jobs": ("jobs", "status", "logs", "wait", "stop", "download"),
-    "for operators": ("plan", "explain", "migration", "parity", "backends", "doctor", "completion"),
+    "for operators": ("plan", "explain", "migration", "parity", "backends", "config", "doctor", "completion"),
 }
 Adder = Callable[[argparse.ArgumentParser], None]
 
@@ -278,6 +278,7 @@ _COMMANDS: dict[str, tuple[str, Adder]] = {
     "migration": ("see how a migration to another backend goes", _migration),
     "parity": ("measure what would differ on another backend", _parity_options.add),
     "backends": ("list the installed backends and what they can do", _job_options.common),
+    "config": ("show every setting that counts, and where it comes from", _job_options.common),
     "doctor": ("check configuration, storage and backends", _job_options.common),
     "completion": ("print a completion script for a shell", _completion),
 }

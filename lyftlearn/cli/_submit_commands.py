@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from lyftlearn._client import Client
 from lyftlearn._contract.ids import parse
+from lyftlearn._submission import notes
 from lyftlearn.cli import _output, _waiting
 from lyftlearn.cli._exit_codes import ExitCode
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 def run(invocation: Invocation) -> ExitCode:
     """Submit the job, and do what was asked for afterwards."""
     client = Client(config=invocation.config)
+    if invocation.json:
+        notes.silence()
     arguments = complete(client, invocation.arguments)
     with _waiting.submitting(arguments.get("model", arguments.get("name", ""))):
         job: Job = getattr(client, invocation.command)(**arguments)

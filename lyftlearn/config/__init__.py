@@ -249,9 +249,9 @@ class Config:
         }
         declared = [*TOP_KEYS, *(f"{name}.{option.key}" for name, options in TABLES.items() for option in options)]
         rest = [key for key in self.layers if not any(key == one or key.startswith(f"{one}.") for one in declared)]
-        return [Setting(key, effective.get(key, self._written(key)), self.origin(key)) for key in [*declared, *rest]]
+        return [Setting(key, effective.get(key, self._as_written(key)), self.origin(key)) for key in [*declared, *rest]]
 
-    def _written(self, key: str) -> Any:
+    def _as_written(self, key: str) -> Any:
         value: Any = self.tables
         for name in key.split("."):
             value = value.get(name) if isinstance(value, Mapping) else None

@@ -50,7 +50,7 @@ def merge(layers: Sequence[Layer]) -> tuple[dict[str, Any], dict[str, Layer]]:
     merged: dict[str, Any] = {}
     origins: dict[str, Layer] = {}
     for layer in layers:
-        merged = _over(merged, _resolved(layer))
+        merged = _over(merged, _with_absolute_paths(layer))
         origins |= dict.fromkeys(_keys(layer.tables), layer)
     return merged, origins
 
@@ -91,7 +91,7 @@ def _keys(table: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
             yield f"{prefix}{name}"
 
 
-def _resolved(layer: Layer) -> dict[str, Any]:
+def _with_absolute_paths(layer: Layer) -> dict[str, Any]:
     """Return the layer's tables with its relative paths as paths that hold everywhere."""
     if layer.folder is None:
         return dict(layer.tables)

@@ -106,7 +106,7 @@ def _after_plans(session: Session, arguments: Arguments, decision: Decision) -> 
         decision = chosen
         try:
             faults = session.builder.build(content, decision).plan.faults
-            said = "; ".join(": ".join(fault) for fault in faults) or "nothing stands against the job"
+            said = "\n".join(["", *map(": ".join, faults)]) if faults else "nothing stands against the job"
         except InvalidJob as exc:
             faults, said = tuple(exc.faults), str(exc)
         except LyftLearnError as exc:

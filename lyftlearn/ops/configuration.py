@@ -3,15 +3,32 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
+from lyftlearn._text.display import without_credentials
 from lyftlearn.config import Setting, load
+
+_SECRET = re.compile(r"passw|token|credential|api_?key|access_?key|private_?key|secret_?(key|value)$", re.IGNORECASE)
 
 
 def configuration(config: str | os.PathLike[str] | Mapping[str, Any] | None = None) -> list[Setting]:
     """Return every setting with its value and its origin: a file, a variable, `config`, or `default`.
 
+    No value shows a credential: neither users, passwords and queries of URLs, nor what a key calls one.
     Raises InvalidJob, listing every fault of the files.
     """
-    return load(config).settings()
+    return [replace(setting, value=_open(setting.key, setting.value)) for setting in load(config).settings()]
+
+
+def _open(key: str, value: Any) -> Any:
+    """Return a value without what is secret in it."""
+    if isinstance(value, Mapping):
+        return {name: _open(str(name), one) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_open(key, one) for one in value]
+    if value is not None and _SECRET.search(key.rpartition(".")[2]):
+        return "***"
+    return without_credentials(value) if isinstance(value, str) else value

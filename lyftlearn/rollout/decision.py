@@ -86,7 +86,7 @@ class Decision:
             return None
         if not isinstance(refusal, DEFINITE_REFUSALS):
             return None
-        reason = f"{self.reason}; {self.backend} refused: {_shortened(str(refusal))}"
+        reason = f"{self.reason}; {self.backend} refused: {_shorten(str(refusal))}"
         faults = refusal.faults if isinstance(refusal, InvalidJob) else [(_FIELDS[type(refusal)], str(refusal))]
         return replace(
             self, backend=self.other, other=self.backend, reason=reason, fell_back=True, refusal=tuple(faults)
@@ -117,7 +117,7 @@ def of_caller(backend: str, attributes: Mapping[str, Any]) -> Decision:
     return Decision(backend=backend, reason=f"{backend} was asked for", source="caller", attributes=attributes)
 
 
-def _shortened(text: str) -> str:
+def _shorten(text: str) -> str:
     line = " ".join(text.split())
     return line if len(line) <= _LONGEST_REASON else f"{line[:_LONGEST_REASON]}..."
 
@@ -175,7 +175,7 @@ class Rollout:
             ("[migration] default", _stage(self._config.migration_default)),
         )
         sources.extend((name, self._with_origin(name, stage)) for name, stage in settings)
-        remark = f" (flag: {_shortened(answer.detail)})" if answer.degraded else ""
+        remark = f" (flag: {_shorten(answer.detail)})" if answer.degraded else ""
         if answer.stage is not None:
             return _StageChoice(answer.stage, f"flag {self._config.migration_flag}", answer.variant, remark)
         settled = ((name, stage) for name, stage in settings if stage)

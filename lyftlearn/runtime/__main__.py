@@ -7,11 +7,15 @@ import sys
 from . import CONTRACT
 from .detect import detect
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 USAGE = "usage: runtime.pyz run [command ...] | detect [--json] | version"
 EX_USAGE = 64
 
 
-def show_detection(arguments: "list[str]") -> int:
+def show_detection(arguments: "list[str]", _: "list[int]") -> int:
     """Print where this container runs, and the evidence."""
     detection = detect(os.environ)
     if arguments == ["--json"]:
@@ -23,31 +27,35 @@ def show_detection(arguments: "list[str]") -> int:
     return 0
 
 
-def show_version(_: "list[str]") -> int:
+def show_version(*_: object) -> int:
     """Print the newest contract this runtime knows."""
     print(f"lyftlearn runtime, contract {CONTRACT}")
     return 0
 
 
-def run(arguments: "list[str]") -> int:
+def run(arguments: "list[str]", received: "list[int]") -> int:
     """Run the job's command under the contract."""
     from .job import run_job
 
-    return run_job(arguments)
+    return run_job(arguments, received)
 
 
-COMMANDS = {"run": run, "detect": show_detection, "version": show_version}
+COMMANDS: "dict[str, Callable[[list[str], list[int]], int]]" = {
+    "run": run,
+    "detect": show_detection,
+    "version": show_version,
+}
 
 
-def main() -> int:
-    """Dispatch on the first argument."""
+def main(received: "list[int]") -> int:
+    """Dispatch on the first argument. received: what the first signal handlers of the process append to."""
     gc.disable()  # what a start allocates stays
     name, *arguments = sys.argv[1:] or [""]
     if name not in COMMANDS:
         print(USAGE, file=sys.stderr)
         return EX_USAGE
-    return COMMANDS[name](arguments)
+    return COMMANDS[name](arguments, received)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main([]))

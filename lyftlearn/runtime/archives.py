@@ -1,29 +1,38 @@
-"""Tar archives: the same bytes for the same content, and nothing outside the destination."""
+"""Tar archives: the same bytes for the same content, and nothing outside the destination.
+
+What `pack` writes, `unpack` takes. `unpack` serves whoever holds an archive from elsewhere, too: it resolves names
+itself, component by component, and trusts neither the archive nor the running Python's `tarfile` filters.
+"""
 
 from __future__ import annotations
 
 import os
 import shutil
 import stat
-import sys
 import tarfile
 import zlib
 
-from .faults import configuration_failure
+from .faults import RuntimeFailure, configuration_failure
 from .storage import disk_failure
+from .tree import DIRECTORY, LINK, Tree, make_readable, warn_on_stderr
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection
     from typing import IO
 
     from .storage import Sink
+    from .tree import Entry, Warn
 
 LEVEL = 1
 """Of zlib: a machine is paid for while it packs, and models hardly shrink."""
 GZIP = 31
 """zlib's window bits for a gzip stream; its header has no time and no name."""
 EXECUTABLE, READABLE = 0o755, 0o644
+OWNER, NO_WRITE_FOR_OTHERS = 0o600, 0o755
+MOST_LINKS = 40
+"""Links on the way to a target, as in the kernel."""
+CHUNK = 1 << 20
 
 
 class _Gzip:
@@ -43,142 +52,222 @@ class _Gzip:
         self._sink.write(self._deflate.flush())
 
 
-def pack(directory: str, sink: Sink, without: Collection[str] = ()) -> None:
-    """Write `directory`'s content as tar.gz: sorted, no times, no owners, none of the top-level entries `without`."""
+def pack(
+    directory: str, sink: Sink, without: Collection[str] = (), apart: bool = False, warn: Warn = warn_on_stderr
+) -> None:
+    """Write `directory`'s content as tar.gz: sorted, no times, no owners, none of the top-level entries `without`.
+
+    Links that stay inside are kept as relative links; `Tree` says what becomes of others, and what `apart` means.
+    """
     compressed = _Gzip(sink)
-    top = os.path.realpath(directory)
     with tarfile.open(fileobj=compressed, mode="w|", format=tarfile.PAX_FORMAT) as archive:  # type: ignore[call-overload]
-        for path, name in _walk(top, "", ()):
-            if name.split("/", 1)[0] not in without:
-                _add(archive, top, path, name)
+        for entry in Tree(directory, True, apart, tuple(without), warn).entries():
+            _add(archive, entry)
     compressed.finish()
 
 
-def _walk(directory: str, prefix: str, inside: tuple[str, ...]) -> Iterator[tuple[str, str]]:
-    """Every entry in order; a link that leads out of the tree to a directory is followed, once."""
-    real = os.path.realpath(directory)
-    if real in inside:
-        return
-    for name in sorted(os.listdir(directory)):
-        path = os.path.join(directory, name)
-        yield path, prefix + name
-        if os.path.isdir(path) and (not os.path.islink(path) or not _within(path, inside[0] if inside else real)):
-            yield from _walk(path, f"{prefix}{name}/", (*inside, real))
-
-
-def _within(path: str, top: str) -> bool:
-    return os.path.realpath(path).startswith(top + os.sep)
-
-
-def _add(archive: tarfile.TarFile, top: str, path: str, name: str) -> None:
-    member = tarfile.TarInfo(name)
-    if os.path.islink(path) and (_within(path, top) or not os.path.exists(path)):
-        member.type, member.linkname = tarfile.SYMTYPE, _relative_target(path)
+def _add(archive: tarfile.TarFile, entry: Entry) -> None:
+    member = tarfile.TarInfo(entry.name)
+    if entry.kind == LINK:
+        member.type, member.linkname = tarfile.SYMTYPE, entry.target
         archive.addfile(member)
         return
-    status = os.stat(path)
-    member.mode = stat.S_IMODE(status.st_mode) & 0o777
-    if stat.S_ISDIR(status.st_mode):
+    member.mode = stat.S_IMODE(os.stat(entry.path).st_mode) & 0o777
+    if entry.kind == DIRECTORY:
         member.type = tarfile.DIRTYPE
         archive.addfile(member)
-    elif stat.S_ISREG(status.st_mode):
-        member.size = status.st_size
-        with open(path, "rb") as file:
-            archive.addfile(member, file)
-    else:
-        print(f"lyftlearn: {path} is neither file nor directory and is not kept", file=sys.stderr)
+        return
+    with open(make_readable(entry.path), "rb") as file:
+        member.size = os.fstat(file.fileno()).st_size
+        archive.addfile(member, file)
 
 
-def _relative_target(path: str) -> str:
-    if not os.path.exists(path):
-        return os.readlink(path)
-    return os.path.relpath(os.path.realpath(path), os.path.realpath(os.path.dirname(path)))
+def unpack(
+    path: str,
+    destination: str,
+    only: str | None = None,
+    called: str | None = None,
+    *,
+    keep_modes: bool = False,
+    warn: Warn = warn_on_stderr,
+) -> int:
+    """Unpack into `destination`, a directory; return the number of members.
 
-
-def unpack(path: str, destination: str, only: str | None = None, called: str | None = None) -> int:
-    """Unpack into `destination`; how many members. `only` takes what is under that directory of the archive."""
+    only: take what is under that directory of the archive. called: its name in messages. keep_modes: keep the modes of
+    files, but for what others may write; else everyone may read. A link that leads out is left out with a warning.
+    Raises RuntimeFailure if the archive cannot be read, or a member would leave the destination or is no file.
+    """
     os.makedirs(destination, exist_ok=True)
-    count = 0
+    unpacking = _Unpacking(os.path.realpath(destination), only, keep_modes, warn)
     try:
         with tarfile.open(path, "r:*") as archive:
             for member in archive:
-                count += _take(archive, member, os.path.realpath(destination), only)
-    except (tarfile.TarError, EOFError, zlib.error) as error:
-        raise configuration_failure(f"{called or path} is not a tar archive that can be read: {error}") from error
+                unpacking.take(archive, member)
+        unpacking.make_links()
     except OSError as error:
+        if error.errno is None:  # of a decompressor, not of the disk
+            raise _unreadable(called or path, error) from error
         raise disk_failure(error, f"unpacking {called or path}") from error
-    return count
+    except RuntimeFailure:
+        raise
+    except Exception as error:  # decompressors and broken headers raise what they like
+        raise _unreadable(called or path, error) from error
+    return unpacking.count
 
 
-def _take(archive: tarfile.TarFile, member: tarfile.TarInfo, destination: str, only: str | None) -> int:
-    name = _inner(os.path.normpath(member.name), only)
-    if name is None or name == ".":
-        return 0
-    target = os.path.join(destination, name)
-    _refuse_escape(member, name, target, destination)
-    os.makedirs(os.path.dirname(target), exist_ok=True)
-    if member.isdir():
-        os.makedirs(target, exist_ok=True)
-    elif member.issym():
-        _replace_link(member.linkname, target)
-    elif member.islnk():
-        _take_hard_link(archive, member, target, destination, only)
-    elif member.isreg():
-        _write(archive.extractfile(member), target, member.mode)
-    return 1
+def _unreadable(name: str, error: Exception) -> RuntimeFailure:
+    return configuration_failure(f"{name} is not a tar archive that can be read: {error}")
 
 
-def _inner(name: str, only: str | None) -> str | None:
-    if only is None or name == only:
-        return "." if name == only else name
-    return name[len(only) + 1 :] if name.startswith(only + "/") else None
+class _Unpacking:
+    """One archive on its way into a directory. Links are made last: nothing is ever written through one."""
+
+    def __init__(self, destination: str, only: str | None, keep_modes: bool, warn: Warn) -> None:
+        self.count = 0
+        self._destination = destination
+        self._only = only
+        self._keep_modes = keep_modes
+        self._warn = warn
+        self._links: dict[tuple[str, ...], str] = {}
+
+    def take(self, archive: tarfile.TarFile, member: tarfile.TarInfo) -> None:
+        """Write one member, or remember it, if it is a link."""
+        parts = self._inner_parts(member)
+        if parts is None:
+            return
+        self.count += 1
+        if not parts:  # the destination itself
+            return
+        if any(parts[:length] in self._links for length in range(1, len(parts))):
+            raise _refusal(member, "goes through a link")
+        if member.issym():
+            self._links[parts] = member.linkname
+        elif member.isdir():
+            self._links.pop(parts, None)
+            self._make_directory(parts, member)
+        elif member.isreg() or member.islnk():
+            self._links.pop(parts, None)
+            self._take_file(archive, member, parts)
+        else:
+            raise _refusal(member, "is neither file, directory nor link")
+
+    def _inner_parts(self, member: tarfile.TarInfo) -> tuple[str, ...] | None:
+        """The member's name below the destination; None for what is not to be unpacked."""
+        parts = tuple(part for part in member.name.split("/") if part not in ("", "."))
+        if member.name.startswith("/") or ".." in parts or "\0" in member.name:
+            raise _refusal(member, "would leave its destination")
+        if self._only is None:
+            return parts
+        return parts[1:] if parts[:1] == (self._only,) else None
+
+    def _make_directory(self, parts: tuple[str, ...], member: tarfile.TarInfo) -> None:
+        path = self._destination
+        for part in parts:
+            path = os.path.join(path, part)
+            if os.path.islink(path):
+                raise _refusal(member, "goes through a link")
+            if not os.path.isdir(path):
+                try:
+                    os.mkdir(path)
+                except FileExistsError as error:
+                    raise _refusal(member, "goes through a file") from error
+
+    def _take_file(self, archive: tarfile.TarFile, member: tarfile.TarInfo, parts: tuple[str, ...]) -> None:
+        original = _original(archive, member)
+        if original.issym():  # a second name of a link
+            self._links[parts] = original.linkname
+            return
+        self._make_directory(parts[:-1], member)
+        target = self._free(parts, member)
+        source = archive.extractfile(original)
+        _write(source, target, self._mode(original.mode))
+
+    def _free(self, parts: tuple[str, ...], member: tarfile.TarInfo) -> str:
+        """The member's path, after what stood there has gone."""
+        path = os.path.join(self._destination, *parts)
+        if os.path.isdir(path) and not os.path.islink(path):
+            raise _refusal(member, "has the name of a directory")
+        if os.path.lexists(path):
+            os.unlink(path)
+        return path
+
+    def _mode(self, mode: int) -> int:
+        if self._keep_modes:
+            return (mode & NO_WRITE_FOR_OTHERS) | OWNER
+        return EXECUTABLE if mode & stat.S_IXUSR else READABLE
+
+    def make_links(self) -> None:
+        """Make the links that stay inside, now that everything else is there."""
+        for parts, linkname in self._links.items():
+            member = tarfile.TarInfo("/".join(parts))
+            member.linkname = linkname
+            if self._leads_inside(parts, linkname):
+                self._make_directory(parts[:-1], member)
+                os.symlink(linkname, self._free(parts, member))
+            else:
+                self.count -= 1
+                self._warn(f"{_member_name(member)} leads out of the archive and is left out")
+
+    def _leads_inside(self, parts: tuple[str, ...], linkname: str) -> bool:
+        """Follow the link as the kernel would, through links that are still to be made."""
+        here, ahead, links = list(parts[:-1]), _components(linkname), 1
+        if not linkname or linkname.startswith("/") or "\0" in linkname:
+            return False
+        while ahead:
+            part = ahead.pop(0)
+            if part == "..":
+                if not here:
+                    return False
+                here.pop()
+                continue
+            here.append(part)
+            target = self._target(here)
+            if target is not None:
+                links += 1
+                if links > MOST_LINKS or target.startswith("/"):
+                    return False
+                here.pop()
+                ahead = _components(target) + ahead
+        return True
+
+    def _target(self, parts: list[str]) -> str | None:
+        target = self._links.get(tuple(parts))
+        if target is not None:
+            return target
+        path = os.path.join(self._destination, *parts)
+        return os.readlink(path) if os.path.islink(path) else None
 
 
-def _refuse_escape(member: tarfile.TarInfo, name: str, target: str, destination: str) -> None:
-    """Names, the links on the way, and the targets of links must all stay inside."""
-    parent = os.path.realpath(os.path.dirname(target))
-    leads_to = os.path.join(parent, member.linkname) if member.issym() else target
-    outside = (
-        os.path.isabs(name) or not _inside(parent, destination) or not _inside(os.path.normpath(leads_to), destination)
-    )
-    special = not (member.isreg() or member.isdir() or member.issym() or member.islnk())
-    if outside or special or name.split("/", 1)[0] == "..":
-        raise configuration_failure(
-            f"{archive_name(member)} would leave its destination, or is no file: the archive is refused"
-        )
+def _components(target: str) -> list[str]:
+    return [part for part in target.split("/") if part not in ("", ".")]
 
 
-def archive_name(member: tarfile.TarInfo) -> str:
-    """How messages name a member."""
-    return f"archive member {member.name!r}" + (f" -> {member.linkname!r}" if member.linkname else "")
-
-
-def _inside(path: str, top: str) -> bool:
-    return path == top or path.startswith(top + os.sep)
-
-
-def _replace_link(linkname: str, target: str) -> None:
-    if os.path.islink(target):
-        os.unlink(target)
-    os.symlink(linkname, target)
-
-
-def _take_hard_link(archive: tarfile.TarFile, member: tarfile.TarInfo, target: str, top: str, only: str | None) -> None:
-    """As a copy of the member it names, which stands in the same archive."""
-    try:
-        original = archive.getmember(member.linkname)
-    except KeyError as error:
-        raise configuration_failure(f"{archive_name(member)} names a member that is not there") from error
-    if not original.isreg():
-        raise configuration_failure(f"{archive_name(member)} names something that is not a file")
-    del top, only
-    _write(archive.extractfile(original), target, original.mode)
+def _original(archive: tarfile.TarFile, member: tarfile.TarInfo) -> tarfile.TarInfo:
+    """The member itself, or the one that a hard link names, which stands before it in the same archive."""
+    seen: set[str] = set()
+    while member.islnk():
+        if member.linkname in seen:
+            raise _refusal(member, "names itself")
+        seen.add(member.linkname)
+        try:
+            member = archive.getmember(member.linkname)
+        except KeyError as error:
+            raise _refusal(member, "names a member that is not there") from error
+    if not (member.isreg() or member.issym()):
+        raise _refusal(member, "is not a file")
+    return member
 
 
 def _write(source: IO[bytes] | None, target: str, mode: int) -> None:
-    if os.path.islink(target):
-        os.unlink(target)
-    with open(target, "wb") as file:
+    with open(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, OWNER), "wb") as file:
         if source is not None:
-            shutil.copyfileobj(source, file, 1 << 20)
-    os.chmod(target, EXECUTABLE if mode & stat.S_IXUSR else READABLE)
+            shutil.copyfileobj(source, file, CHUNK)
+    os.chmod(target, mode)
+
+
+def _refusal(member: tarfile.TarInfo, why: str) -> RuntimeFailure:
+    return configuration_failure(f"{_member_name(member)} {why}: the archive is refused")
+
+
+def _member_name(member: tarfile.TarInfo) -> str:
+    return f"archive member {member.name!r}" + (f" -> {member.linkname!r}" if member.linkname else "")

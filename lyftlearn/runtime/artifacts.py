@@ -4,57 +4,96 @@ from __future__ import annotations
 
 import os
 
-from .storage import join, store_for
+from .faults import USER_ERROR, RuntimeFailure
+from .storage import FULL, disk_failure, join, store_for
+from .tree import FILE, Tree, warn_on_stderr
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from .bundle import Bundle
     from .layout import Layout
 
+MODEL, OUTPUTS = "model", "outputs"
+MOST_NAMES = 5
+"""Files that are named where a command left its results in its working directory."""
+
 
 def keep(bundle: Bundle, layout: Layout, rank: int) -> None:
-    """Upload outputs that have a URI of their own; pack the rest where the platform does not. Node 0 alone does."""
+    """Upload outputs that have a URI of their own; pack the rest where the platform does not. Node 0 alone does.
+
+    Raises RuntimeFailure, with the command to blame where it left something that cannot be kept.
+    """
     placed = {name: entry["uri"] for name, entry in bundle["outputs"].items() if entry.get("uri")}
+    for path in (layout.at(MODEL), layout.at(OUTPUTS), *(layout.at(OUTPUTS, name) for name in placed)):
+        _check_directory(path)
+    try:
+        _keep(bundle, layout, rank, placed)
+    except OSError as error:  # of reading: sinks translate their own
+        if error.errno == FULL:
+            raise disk_failure(error, "keeping the model and the outputs") from error
+        problem = f"{error.filename or layout.root} cannot be read: {error.strerror or error}"
+        raise RuntimeFailure(USER_ERROR, f"what the command left cannot be kept: {problem}") from error
+
+
+def _keep(bundle: Bundle, layout: Layout, rank: int, placed: dict[str, str]) -> None:
     if rank == 0:
         for name, uri in placed.items():
-            _upload(layout.at("outputs", name), uri)
+            _upload(layout.at(OUTPUTS, name), uri)
     if bundle["pack"] == "substrate":
-        _leave_to_substrate(layout, placed)
+        from .sagemaker_paths import hand_over
+
+        hand_over(layout, placed)
     elif rank == 0:
         _pack_all(bundle, layout, placed)
+
+
+def _check_directory(path: str) -> None:
+    """A command may remove such a directory, or put another in its place; a file there is a mistake."""
+    if os.path.exists(path) and not os.path.isdir(path):
+        raise RuntimeFailure(USER_ERROR, f"the command put a file in place of the directory {path}: nothing is kept")
 
 
 def _upload(path: str, uri: str) -> None:
     from .transfer import upload_directory
 
-    upload_directory(os.path.realpath(path), uri)
-
-
-def _leave_to_substrate(layout: Layout, placed: dict[str, str]) -> None:
-    """The platform packs what it finds: an output that has gone elsewhere is not to be in it."""
-    import shutil
-
-    from .sagemaker_paths import hand_over
-
-    hand_over(layout)
-    for name in placed:
-        shutil.rmtree(os.path.realpath(layout.at("outputs", name)), ignore_errors=True)
+    if os.path.exists(path):
+        upload_directory(os.path.realpath(path), uri)
 
 
 def _pack_all(bundle: Bundle, layout: Layout, placed: dict[str, str]) -> None:
     if bundle["model"]:
-        _pack(layout.at("model"), join(bundle["output_uri"], "model.tar.gz"))
+        _pack(layout.at(MODEL), join(bundle["output_uri"], "model.tar.gz"))
     if set(bundle["outputs"]) - set(placed):
-        _pack(layout.at("outputs"), join(bundle["output_uri"], "output.tar.gz"), without=set(placed))
+        _pack(layout.at(OUTPUTS), join(bundle["output_uri"], "output.tar.gz"), set(placed), apart=True)
 
 
-def _pack(directory: str, uri: str, without: set[str] | None = None) -> None:
+def _pack(directory: str, uri: str, without: set[str] | None = None, apart: bool = False) -> None:
     from .archives import pack
 
     sink = store_for(uri).sink(uri)
     try:
-        pack(directory, sink, without or ())
+        pack(directory, sink, without or (), apart)
         sink.commit()
     except BaseException:
         sink.abort()
         raise
+
+
+def report_nothing_kept(bundle: Bundle, layout: Layout, lost: Collection[str]) -> None:
+    """Say so in the log where a command that succeeded has left nothing that is kept, and name what is `lost`."""
+    trains = bool(bundle["model"])
+    if (trains and _has_files(layout.at(MODEL))) or (not trains and _has_files(layout.at(OUTPUTS))):
+        return
+    if trains:
+        warn_on_stderr(f"this job has no model: the command left no file in LYFTLEARN_MODEL_DIR ({layout.at(MODEL)})")
+    if lost:
+        more = f" and {len(lost) - MOST_NAMES} more" if len(lost) > MOST_NAMES else ""
+        names = ", ".join(sorted(lost)[:MOST_NAMES]) + more
+        variable = "LYFTLEARN_MODEL_DIR" if trains else "LYFTLEARN_OUTPUTS_DIR"
+        warn_on_stderr(f"files in the working directory are not kept: {names}. Write to {variable} what is to be kept")
+
+
+def _has_files(path: str) -> bool:
+    return any(entry.kind == FILE for entry in Tree(path, warn=lambda _: None).entries())

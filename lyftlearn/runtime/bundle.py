@@ -22,8 +22,28 @@ MAY_REFER = ("hyperparameters", "env", "command")
 
 _NAME = re.compile(r"(?!\.\.?$)[A-Za-z0-9._-]{1,64}")
 _SECRET = re.compile(r"(?!\.\.?(/|$))[A-Za-z0-9._+=@-]+(/(?!\.\.?(/|$))[A-Za-z0-9._+=@-]+)*")
+_JOB_ID = re.compile(r"(?!\.\.?$)[A-Za-z0-9._-]{1,253}")
+_PROVIDER_TEXTS = (
+    "path",
+    "prefix",
+    "region",
+    "endpoint",
+    "url",
+    "service",
+    "from",
+    "to",
+    "user_type",
+    "auth_key",
+    "case",
+)
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
+LARGEST = 1 << 31
+"""Seconds, and counts: what the clocks and the kernel still take."""
+LARGEST_BYTES = 1 << 63
+MOST_GPUS = 1 << 12
+LARGEST_ID = (1 << 32) - 1
+"""Of a user or group: -1 means none to the kernel."""
 NOTHING = type(None)
 REQUIRED = object()
 FIELDS: tuple[tuple[str, tuple[type, ...], object], ...] = (
@@ -123,6 +143,8 @@ def _resolve(field: str, value: Any, origin: str) -> Any:
     """Follow `{"$ref": location, "sha256": digest}`; an object with other keys too is a value like any other."""
     if not isinstance(value, dict) or set(value) != {"$ref", "sha256"} or not _SHA256.fullmatch(str(value["sha256"])):
         return value
+    if not _is_text(value["$ref"]):
+        raise configuration_failure(f"bundle: {field}: $ref: expected a URI or a path, saw {value['$ref']!r}")
     content = _fetch(value["$ref"], origin)
     import hashlib
 
@@ -131,7 +153,7 @@ def _resolve(field: str, value: Any, origin: str) -> Any:
         raise configuration_failure(
             f"bundle: {field}: what is at {value['$ref']} has sha256 {digest}, expected {value['sha256']}"
         )
-    return parse(content.decode("utf-8"), f"bundle: {field} at {value['$ref']}")
+    return parse(content.decode("utf-8", "surrogateescape"), f"bundle: {field} at {value['$ref']}")
 
 
 def _fetch(location: str, origin: str) -> bytes:
@@ -179,7 +201,7 @@ def _complete(document: dict[str, Any], field: str, kinds: tuple[type, ...], def
 
 def _command_rule(document: dict[str, Any]) -> list[str]:
     command = document["command"]
-    fine = command and all(isinstance(word, str) and "\0" not in word for word in command)
+    fine = command and all(map(_is_text, command))
     return [] if fine else ["command: expected a list of at least one string"]
 
 
@@ -187,8 +209,19 @@ def _env_rule(document: dict[str, Any]) -> list[str]:
     return [
         f"env.{name}: expected a name without '=' and a text value, neither with a NUL"
         for name, value in document["env"].items()
-        if not name or "=" in name or not isinstance(value, str) or "\0" in name + value
+        if not name or "=" in name or not (_is_text(name) and _is_text(value))
     ]
+
+
+def _is_text(value: object) -> bool:
+    """Whether the kernel takes it: no NUL, and no half of a character."""
+    if not isinstance(value, str) or "\0" in value:
+        return False
+    try:
+        os.fsencode(value)
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _names_rule(document: dict[str, Any]) -> list[str]:
@@ -198,44 +231,86 @@ def _names_rule(document: dict[str, Any]) -> list[str]:
         for name in document[field]
         if not _NAME.fullmatch(name)
     ]
+    if not _JOB_ID.fullmatch(document["job"]["id"]):
+        faults.append(f"job.id: {document['job']['id']!r} is no name: letters, digits, '.', '_' and '-', at most 253")
     secrets = [name for name in document["secrets"]["names"] if not _SECRET.fullmatch(str(name))]
     return faults + [f"secrets.names: {name!r} is no name" for name in secrets]
 
 
+def _texts_rule(document: dict[str, Any]) -> list[str]:
+    """What becomes a variable, a path or a URI."""
+    texts = {f"job.{key}": document["job"][key] for key in ("name", "kind", "model")}
+    texts.update({key: document[key] for key in ("artifact", "output_uri", "log")})
+    texts.update({"metrics.socket": document["metrics"]["socket"]})
+    return [f"{field}: cannot be a variable or a path" for field, text in texts.items() if not _is_text(text or "")]
+
+
 def _secrets_rule(document: dict[str, Any]) -> list[str]:
     names, provider = document["secrets"]["names"], document["secrets"]["provider"]
-    return ["secrets.provider: missing, but the job names secrets"] if names and not provider else []
+    if not names:
+        return []
+    if not provider:
+        return ["secrets.provider: missing, but the job names secrets"]
+    return [
+        f"secrets.provider.{field}: expected text, saw {type(value).__name__}"
+        for field, value in provider.items()
+        if field in _PROVIDER_TEXTS and not isinstance(value, (str, NOTHING))
+    ] + (["secrets.provider.path: missing"] if provider.get("type") == "files" and not provider.get("path") else [])
 
 
 def _members_rule(document: dict[str, Any]) -> list[str]:
     faults = [
         f"inputs.{name}: expected an object with mode 'mounted', or 'fetch' and a uri"
         for name, entry in document["inputs"].items()
-        if not isinstance(entry, dict) or not (entry.get("mode") == "mounted" or isinstance(entry.get("uri"), str))
+        if not isinstance(entry, dict) or not (entry.get("mode") == "mounted" or _is_text(entry.get("uri")))
     ]
     return faults + [
-        f"outputs.{name}: expected an object, saw {type(entry).__name__}"
+        f"outputs.{name}: expected an object, its uri text or null"
         for name, entry in document["outputs"].items()
-        if not isinstance(entry, dict)
+        if not isinstance(entry, dict) or not (entry.get("uri") is None or _is_text(entry["uri"]))
     ]
+
+
+def _moved_rule(document: dict[str, Any]) -> list[str]:
+    """`source` and `checkpoints` say where they are, unless they are mounted."""
+    faults = [
+        f"{field}: expected mode 'mounted', or a uri"
+        for field in ("source", "checkpoints")
+        if document[field] and document[field].get("mode") != "mounted" and not _is_text(document[field].get("uri"))
+    ]
+    interval = (document["checkpoints"] or {}).get("interval", 1)
+    return faults if _is_number(interval) and interval > 0 else [*faults, "checkpoints.interval: expected seconds"]
 
 
 def _numbers_rule(document: dict[str, Any]) -> list[str]:
-    faults = [f"{field}: less than 0" for field in ("retries", "grace") if document[field] < 0]
-    if document["nodes"] < 1:
-        faults.append("nodes: less than 1")
-    return faults
+    faults = [f"{field}: expected 0 or more" for field in ("retries", "grace") if not 0 <= document[field] < LARGEST]
+    if not 1 <= document["nodes"] < LARGEST:
+        faults.append("nodes: less than 1, or too many")
+    if document["timeout"] is not None and not 0 < document["timeout"] < LARGEST:
+        faults.append("timeout: expected more than 0")
+    resources = document["resources"]
+    limits = {"cpu": LARGEST, "memory": LARGEST_BYTES, "gpu": MOST_GPUS, "shared_memory": LARGEST_BYTES}
+    return faults + [
+        f"resources.{field}: expected 0 or more, and less than {limit}"
+        for field, limit in limits.items()
+        if resources[field] is not None and not 0 <= resources[field] < limit
+    ]
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _hide_rule(document: dict[str, Any]) -> list[str]:
+    return [] if all(isinstance(name, str) for name in document["hide"]) else ["hide: expected names of variables"]
 
 
 def _pack_rule(document: dict[str, Any]) -> list[str]:
     faults = []
     if document["pack"] not in ("runtime", "substrate"):
         faults.append(f"pack: expected 'runtime' or 'substrate', saw {document['pack']!r}")
-    if (
-        document["pack"] == "runtime"
-        and document["output_uri"] is None
-        and (document["model"] or _outputs_to_pack(document))
-    ):
+    packs = document["pack"] == "runtime" and (document["model"] or _outputs_to_pack(document))
+    if packs and document["output_uri"] is None:
         faults.append("output_uri: missing, and the runtime is to keep the model or the outputs")
     return faults
 
@@ -252,7 +327,7 @@ def _gateway_rule(document: dict[str, Any]) -> list[str]:
 
 def _user_rule(document: dict[str, Any]) -> list[str]:
     user = document["user"]
-    fine = user is None or all(type(user.get(key)) is int for key in ("uid", "gid"))
+    fine = user is None or all(type(user.get(key)) is int and 0 <= user[key] < LARGEST_ID for key in ("uid", "gid"))
     return [] if fine else ["user: expected integers uid and gid"]
 
 
@@ -262,7 +337,10 @@ RULES = (
     _names_rule,
     _secrets_rule,
     _members_rule,
+    _moved_rule,
     _numbers_rule,
+    _texts_rule,
+    _hide_rule,
     _pack_rule,
     _gateway_rule,
     _user_rule,

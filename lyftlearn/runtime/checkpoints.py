@@ -1,39 +1,68 @@
-"""Checkpoints: restored at the start, copied while the command runs and at its end."""
+"""Checkpoints: restored at the start, copied while the command runs and at its end.
+
+At every moment the storage holds what is whole: a file is copied when it stands still, and given up if it changes
+meanwhile; what a program deletes stays until everything is copied that it wrote before. So a rotation of checkpoints
+never leaves the storage without one, whenever the machine goes.
+"""
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import threading
+import time
 
-from .faults import RuntimeFailure
-from .storage import join, put, store_for
+from .storage import copy_into, join, store_for
 from .transfer import fetch
+from .tree import FILE, LINK, Tree
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    Stamp = "tuple[int, int]"
+    from typing import Any, Tuple
+
+    Stamp = Tuple[int, int, int, int]
 
 INTERVAL = 30.0
 """Seconds between looks at the directory."""
+RESTLESS = 40
+"""Looks after which a file that never stands still, such as a growing log, keeps no deleted file in the storage."""
+NOTES = ".lyftlearn.json"
+"""In the storage alone, where needed: `links`, path to relative target; `started_at`, the command's first start."""
 
 
 class Checkpoints:
-    """One directory and the URI that it is copied to. What the command deletes is deleted there too."""
+    """One directory and the URI that it is copied to. timed: the time of the first start is kept for later runs."""
 
-    def __init__(self, directory: str, uri: str, interval: float = INTERVAL) -> None:
+    def __init__(self, directory: str, uri: str, interval: float = INTERVAL, timed: bool = False) -> None:
         self._directory = directory
         self._uri = uri
         self._interval = interval
-        self._kept: dict[str, tuple[int, int]] = {}
-        self._seen: dict[str, tuple[int, int]] = {}
+        self._timed = timed
+        self._copied: dict[str, Stamp] = {}
+        self._previous: dict[str, Stamp] = {}
+        self._changes: dict[str, int] = {}
+        self._gone: dict[str, dict[str, Stamp | None]] = {}
+        self._notes: dict[str, Any] = {"links": {}, "started_at": None}
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._keep_syncing, daemon=True, name="checkpoints")
 
+    @property
+    def first_start(self) -> float | None:
+        """When an earlier container started the command first, in seconds since 1970; None in the first one."""
+        started_at = self._notes["started_at"]
+        return started_at if isinstance(started_at, float) else None
+
     def restore(self) -> None:
-        """Bring back what an earlier run of the job kept."""
+        """Bring back what an earlier run of the job left."""
         fetch(self._uri, self._directory)
-        self._kept = self._seen = self._look()
+        path = os.path.join(self._directory, NOTES)
+        if os.path.exists(path):
+            self._notes = read_notes(path)
+            os.unlink(path)
+            for name, target in self._notes["links"].items():
+                restore_link(self._directory, name, target)
+        self._copied = self._previous = self._stamps()[0]
 
     def start(self) -> None:
         """Copy from now on."""
@@ -44,46 +73,145 @@ class Checkpoints:
         self._end.set()
         if self._thread.is_alive():
             self._thread.join()
-        self._seen = self._look()
-        self._sync(self._seen)
+        stamps, links = self._stamps()
+        self._copy(stamps)
+        self._put_notes(links=links)
+        self._remove(set(self._copied) - set(stamps))
 
     def _keep_syncing(self) -> None:
+        started_at = self.first_start or (time.time() if self._timed else None)
         while not self._end.wait(self._interval):
-            now = self._look()
-            settled = {name: stamp for name, stamp in now.items() if self._seen.get(name) == stamp}
-            self._seen = now
             try:
-                self._sync(settled, set(now))
-            except (RuntimeFailure, OSError) as error:
+                self.sync()
+                self._put_notes(started_at=started_at)
+            except Exception as error:  # noqa: BLE001 - the next look may do better, and the last one says why not
                 print(f"lyftlearn: checkpoints are not copied yet: {error}", file=sys.stderr)
 
-    def _sync(self, settled: dict[str, tuple[int, int]], present: set[str] | None = None) -> None:
-        """Upload what changed and stands still; delete what is gone."""
-        for name, stamp in sorted(settled.items()):
-            if self._kept.get(name) != stamp and not self._is_gone(name):
-                put(os.path.join(self._directory, name), join(self._uri, name))
-                self._kept[name] = stamp
-        for name in set(self._kept) - (set(settled) if present is None else present):
+    def sync(self) -> None:
+        """Copy what has not changed since the last look, then delete what is gone and has been replaced."""
+        stamps, links = self._stamps()
+        settled = {name: stamp for name, stamp in stamps.items() if self._previous.get(name) == stamp}
+        self._changes = {name: self._changes.get(name, 0) + 1 for name in stamps if name not in settled}
+        self._previous = stamps
+        waiting = self._waiting(stamps)
+        gone = {name: self._gone.get(name, waiting) for name in set(self._copied) - set(stamps)}
+        self._copy(settled)
+        self._put_notes(links=self._ready_links(stamps, links))
+        self._gone = {name: self._successors(stamps, before) for name, before in gone.items()}
+        self._remove({name for name, successors in self._gone.items() if not successors})
+
+    def _waiting(self, stamps: dict[str, Stamp]) -> dict[str, Stamp | None]:
+        """Files that are to be copied, with the stamp of their last copy."""
+        return {
+            name: self._copied.get(name)
+            for name, stamp in stamps.items()
+            if self._copied.get(name) != stamp and self._changes.get(name, 0) <= RESTLESS
+        }
+
+    def _successors(self, stamps: dict[str, Stamp], before: dict[str, Stamp | None]) -> dict[str, Stamp | None]:
+        """What a deleted file still waits for: those written before its end; for one of them that went, all of now."""
+        left = {name: copy for name, copy in before.items() if self._copied.get(name) == copy}
+        if all(name in stamps for name in left):
+            return {name: copy for name, copy in left.items() if name in self._waiting(stamps)}
+        return self._waiting(stamps)
+
+    def _ready_links(self, stamps: dict[str, Stamp], links: dict[str, str]) -> dict[str, str]:
+        """Each link once all of its target is copied; until then as it was."""
+        ready = {}
+        for name, target in links.items():
+            top = os.path.normpath(os.path.join(os.path.dirname(name), target)) + os.sep
+            below = [path for path in stamps if path.startswith(top)]
+            if all(self._copied.get(path) == stamps[path] for path in below):
+                ready[name] = target
+            elif name in self._notes["links"]:
+                ready[name] = self._notes["links"][name]
+        return ready
+
+    def _copy(self, stamps: dict[str, Stamp]) -> None:
+        """In the order of their writing: what names the newest checkpoint comes after the checkpoint."""
+        for name, stamp in sorted(stamps.items(), key=lambda item: (item[1][1], item[0])):
+            if self._copied.get(name) != stamp and self._put(name, stamp):
+                self._copied[name] = stamp
+
+    def _put(self, name: str, stamp: Stamp) -> bool:
+        """Copy one file; False where it changed or vanished meanwhile, and nothing was copied."""
+        path, uri = os.path.join(self._directory, name), join(self._uri, name)
+        if _stamp(path) != stamp:
+            return False
+        sink = store_for(uri).sink(uri)
+        try:
+            copy_into(path, sink)
+            if _stamp(path) == stamp:
+                sink.commit()
+                return True
+        except FileNotFoundError:
+            pass
+        except BaseException:
+            sink.abort()
+            raise
+        sink.abort()
+        return False
+
+    def _remove(self, names: set[str]) -> None:
+        for name in names:
             store_for(self._uri).remove(join(self._uri, name))
-            del self._kept[name]
+            del self._copied[name]
 
-    def _is_gone(self, name: str) -> bool:
-        return not os.path.isfile(os.path.join(self._directory, name))
+    def _put_notes(self, **notes: Any) -> None:
+        notes = {**self._notes, **notes}
+        if notes == self._notes:
+            return
+        uri = join(self._uri, NOTES)
+        sink = store_for(uri).sink(uri)
+        try:
+            sink.write(json.dumps(notes, sort_keys=True).encode())
+            sink.commit()
+        except BaseException:
+            sink.abort()
+            raise
+        self._notes = notes
 
-    def _look(self) -> dict[str, tuple[int, int]]:
-        stamps: dict[str, tuple[int, int]] = {}
-        for directory, _, files in os.walk(self._directory):
-            for file in files:
-                path = os.path.join(directory, file)
-                stamp = _stamp(path)
-                if stamp:
-                    stamps[os.path.relpath(path, self._directory)] = stamp
-        return stamps
+    def _stamps(self) -> tuple[dict[str, Stamp], dict[str, str]]:
+        """Every file's stamp, and the links to directories with their targets."""
+        stamps: dict[str, Stamp] = {}
+        links: dict[str, str] = {}
+        try:
+            for entry in Tree(self._directory, keep_links=True, warn=lambda _: None).entries():
+                if entry.kind == LINK and os.path.isdir(entry.path):
+                    links[entry.name] = entry.target
+                elif entry.kind in (FILE, LINK):
+                    stamp = _stamp(entry.path)
+                    if stamp:
+                        stamps[entry.name] = stamp
+        except FileNotFoundError:  # a directory that went while it was read: the next look sees the rest
+            stamps = {**self._previous, **stamps}
+        return stamps, links
 
 
-def _stamp(path: str) -> tuple[int, int] | None:
+def read_notes(path: str) -> dict[str, Any]:
+    """The notes of an earlier container; none where the file holds something else."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            notes = json.load(file)
+        links = {name: target for name, target in notes["links"].items() if isinstance(target, str)}
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return {"links": {}, "started_at": None}
+    return {"links": links, "started_at": notes.get("started_at")}
+
+
+def restore_link(directory: str, name: str, target: str) -> None:
+    """Make a link again, if nothing stands there, and it leads to something in the directory."""
+    top, path = os.path.realpath(directory), os.path.join(directory, name)
+    parent = os.path.realpath(os.path.dirname(path))
+    leads_to = os.path.realpath(os.path.join(parent, target))
+    inside = all(place == top or place.startswith(top + os.sep) for place in (parent, leads_to))
+    if inside and os.path.isdir(parent) and not os.path.lexists(path):
+        os.symlink(target, path)
+
+
+def _stamp(path: str) -> Stamp | None:
     try:
         status = os.stat(path)
     except OSError:
         return None
-    return status.st_size, status.st_mtime_ns
+    return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from .layout import Layout
     from .nodes import Nodes
 
-PRIVATE = re.compile(r"LYFTLEARN_(SUBSTRATE.*|BUNDLE|ROOT)", re.DOTALL)
+PRIVATE = re.compile(r"LYFTLEARN_(SUBSTRATE.*|BUNDLE|ROOT)|OLDPWD", re.DOTALL)
 OURS = re.compile(
     r"LYFTLEARN_(JOB_ID|JOB_NAME|JOB_KIND|MODEL|ATTEMPT|CONTRACT|NODE_RANK|NODES|HOSTS|HYPERPARAMETERS|[A-Z]+_DIR)"
 )
@@ -56,6 +56,7 @@ class Environment:
         self.layout = layout
         self.nodes = nodes
         self.substrate = substrate
+        self.directory = layout.at("source") if bundle["source"] else os.getcwd()
         self.inherited = visible_variables(inherited, substrate, bundle["hide"])
         self.secrets: dict[str, str] = {}
         self.statsd_port: str | None = None
@@ -67,7 +68,8 @@ class Environment:
         known = {**{name: self.inherited[name] for name in services}, **self.secrets, **contract}
         own = expand_in_order(self.bundle["env"], known)
         ours = {name: value for name, value in contract.items() if name.startswith("LYFTLEARN_")}
-        return {**self._defaults(), **self.inherited, **self.secrets, **contract, **own, **ours}
+        here = {"PWD": self.directory}
+        return {**self._defaults(), **self.inherited, **here, **self.secrets, **contract, **own, **ours}
 
     def command(self, variables: Mapping[str, str]) -> list[str]:
         """The command with `$(NAME)` expanded."""

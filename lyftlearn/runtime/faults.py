@@ -7,7 +7,7 @@ TIMEOUT = "timeout"
 OUT_OF_MEMORY = "out-of-memory"
 USER_ERROR = "user-error"
 
-EXIT_CODES = {CONFIGURATION: 78, PLATFORM: 70, IMAGE: 127}
+EXIT_CODES = {CONFIGURATION: 78, PLATFORM: 70, IMAGE: 127, USER_ERROR: 1}
 """EX_CONFIG and EX_SOFTWARE of sysexits(3); 127 is what a shell answers for a command it cannot find."""
 EXIT_TIMEOUT = 124
 """As timeout(1)."""
@@ -30,6 +30,10 @@ class RuntimeFailure(Exception):
 
 class StopRequested(BaseException):
     """Someone asked for the job to stop. Not an Exception, so that no retry loop swallows it."""
+
+
+class DeadlinePassed(BaseException):
+    """The job's time is over. Not an Exception, for the same reason."""
 
 
 def no_such_secret(name: str) -> str:

@@ -5,19 +5,29 @@ from __future__ import annotations
 import gc
 import json
 import os
-import signal
 import sys
 import time
 
 from . import bundle as bundles
 from . import layout as layouts
 from . import nodes as all_nodes
-from .detect import SUBSTRATES, TRAINING, detect
+from .detect import LOCAL, SUBSTRATES, TRAINING, detect
 from .environment import Environment
-from .faults import EXIT_CODES, EXIT_STOPPED, PLATFORM, RuntimeFailure, StopRequested, configuration_failure
+from .faults import (
+    EXIT_CODES,
+    EXIT_STOPPED,
+    PLATFORM,
+    TIMEOUT,
+    DeadlinePassed,
+    RuntimeFailure,
+    StopRequested,
+    configuration_failure,
+)
 from .log_marks import EscapedSigns, is_marked, note_end
 from .output import BlankLines, Pump
+from .redaction import FreshLine, RedactedStream, Redactor
 from .report import note_start, report_for
+from .signals import Signals
 from .spawn import Command
 from .supervisor import CommandSupervisor
 
@@ -31,16 +41,23 @@ if TYPE_CHECKING:
     from .supervisor import CommandOutcome
 
 
-def run_job(arguments: list[str]) -> int:
-    """Run the job that the bundle describes; without one, `arguments` as they are: the same image serves, too."""
+def run_job(arguments: list[str], received: list[int]) -> int:
+    """Run the job that the bundle describes; without one, `arguments` as they are: the same image serves, too.
+
+    received: the signals that have come since the process began, which its first handlers append to.
+    """
     environ = initial_environment()
+    signals = Signals(received)
+    signals.install(environ)
     layout = layouts.Layout.from_environ(environ)
     location = bundles.find_location(environ, layout.ml)
     if location is None and arguments:
-        return _pass_through(arguments)
+        return EXIT_STOPPED if signals.stop_requested else _pass_through(arguments)
+    redactor = Redactor(environ)
+    sys.stderr = RedactedStream(sys.stderr, redactor)
     substrate = detect(environ).substrate
-    report = report_for(substrate, environ, layout)
-    code = JobRun(location, environ, substrate, layout, report).run()
+    report = report_for(substrate, environ, layout, redactor)
+    code = JobRun(location, environ, substrate, layout, signals=signals, report=report).run()
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)  # a transfer that was given up may hold threads that would be waited for
@@ -68,54 +85,67 @@ class JobRun:
     """Everything that lasts from the container's start to its end."""
 
     def __init__(
-        self, location: str | None, environ: Mapping[str, str], substrate: str, layout: layouts.Layout, report: Report
+        self,
+        location: str | None,
+        environ: Mapping[str, str],
+        substrate: str,
+        layout: layouts.Layout,
+        *,
+        signals: Signals,
+        report: Report,
     ) -> None:
         self._location = location
         self._environ = environ
         self._substrate = substrate
         self._layout = layout
+        self._signals = signals
         self._report = report
         self._cleanups: list[Callable[[], None]] = []
         self._outcome: CommandOutcome | None = None
         self._relay: Any = None
         self._checkpoints: Any = None
         self._log: Any = None
+        self._before: set[str] = set()
 
     def run(self) -> int:
         """The exit code of the container."""
-        facts: dict[str, Any] = {"exit_code": None, "reason": None}
-        try:
-            outcome = self._run()
-        except StopRequested:
-            code, message = EXIT_STOPPED, ""
-            facts.update(stopped=True)
-        except RuntimeFailure as fault:
-            code, message = fault.exit_code, str(fault)
-            facts.update(reason=fault.reason)
-            print(f"lyftlearn: {fault}", file=sys.stderr, flush=True)
-        except Exception as error:  # noqa: BLE001 - the report says it, and the log has the rest
-            import traceback
-
-            traceback.print_exc()
-            code, message = EXIT_CODES[PLATFORM], f"the runtime failed: {type(error).__name__}: {error}"
-            facts.update(reason=PLATFORM)
-        else:
-            code, message = outcome.runtime_exit_code, outcome.message
-            facts.update(
-                exit_code=outcome.exit_code, reason=outcome.reason, **({"stopped": True} if outcome.stopped else {})
-            )
-        finally:
-            _ignore_stops()
-            self._clean_up()
-        self._report.write({**facts, **self._times()}, message)
+        code, facts, message = self._end()
+        self._clean_up()
+        self._report.write({"exit_code": None, "reason": None, **facts, **self._times()}, message)
         if self._log:
             self._log.keep()
         note_end(self._environ)
         return code
 
+    def _end(self) -> tuple[int, dict[str, Any], str]:
+        """Exit code, facts for the report, and message."""
+        try:
+            outcome = self._run()
+        except StopRequested:
+            return EXIT_STOPPED, {"stopped": True}, ""
+        except RuntimeFailure as failure:
+            print(f"lyftlearn: {failure}", file=sys.stderr, flush=True)
+            return failure.exit_code, {"reason": failure.reason}, str(failure)
+        except Exception as error:  # noqa: BLE001 - the report says it, and the log has the rest
+            import traceback
+
+            traceback.print_exc()
+            text = f"the runtime failed: {type(error).__name__}: {error}"
+            return EXIT_CODES[PLATFORM], {"reason": PLATFORM}, text
+        facts = {"exit_code": outcome.exit_code, "reason": outcome.reason}
+        return outcome.runtime_exit_code, {**facts, **({"stopped": True} if outcome.stopped else {})}, outcome.message
+
     def _run(self) -> CommandOutcome:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, _raise_stop_requested)
+        with self._signals.interruptible():
+            bundle, environment = self._load()
+        gc.enable()
+        outcome = self._supervise(bundle, environment)
+        if outcome.message[-1:] not in ("", "\n"):
+            sys.stderr = FreshLine(sys.stderr)
+        self._keep(bundle, environment, outcome)
+        return outcome
+
+    def _load(self) -> tuple[Bundle, Environment]:
         if self._substrate not in SUBSTRATES:
             raise configuration_failure(f"LYFTLEARN_SUBSTRATE: {self._substrate!r} is none of {', '.join(SUBSTRATES)}")
         if self._location is None:
@@ -123,11 +153,7 @@ class JobRun:
                 "there is no bundle: neither in a variable, nor projected, nor in the channel 'lyftlearn'"
             )
         bundle = bundles.load(self._location)
-        environment = self._prepare(bundle)
-        gc.enable()
-        outcome = self._supervise(bundle, environment)
-        self._keep(bundle, environment, outcome)
-        return outcome
+        return bundle, self._prepare(bundle)
 
     def _prepare(self, bundle: Bundle) -> Environment:
         layout = self._layout
@@ -144,7 +170,19 @@ class JobRun:
         environment.choose_home()
         all_nodes.wait_for(nodes)
         self._start_relay(bundle, environment)
+        self._before = self._files_at_hand(bundle, environment)
         return environment
+
+    def _files_at_hand(self, bundle: Bundle, environment: Environment) -> set[str]:
+        """Files of the working directory, if that goes with the container; of one of the image, those at the top."""
+        if not bundle["source"] and self._substrate == LOCAL:
+            return set()
+        top = environment.directory
+        names: set[str] = set()
+        for folder, folders, files in os.walk(top):
+            folders[:] = [name for name in folders if bundle["source"] and name != "__pycache__"]
+            names.update(os.path.relpath(os.path.join(folder, name), top) for name in files)
+        return names
 
     def _open_log(self, bundle: Bundle, nodes: all_nodes.Nodes) -> None:
         if not bundle["log"]:
@@ -153,10 +191,10 @@ class JobRun:
 
         self._log = open_log(bundle["log"], nodes.rank, self._layout.root, self._environ)
         if self._log:
-            sys.stderr = TeeStream(sys.stderr, self._log)
+            sys.stderr = RedactedStream(TeeStream(sys.stderr, self._log), self._report.redactor)
 
     def _write_hyperparameters(self, bundle: Bundle) -> None:
-        temporary = f"{self._layout.hyperparameters}.{os.getpid()}"
+        temporary = f"{self._layout.hyperparameters}.{os.urandom(4).hex()}"
         with open(temporary, "w", encoding="ascii") as file:
             file.write(json.dumps(bundle["hyperparameters"]))
         os.chmod(temporary, 0o644)
@@ -171,11 +209,11 @@ class JobRun:
 
         fetched = secrets.fetch(names, bundle["secrets.provider"], self._environ)
         tag = f"{bundle['job.id']}.{environment.nodes.rank}"
+        self._report.redactor.add(secrets.secret_values(fetched))
         files = SecretFiles(self._layout.at("secrets"), tag, bundle["user"])
         self._cleanups.append(files.remove)
         files.write(fetched)
         environment.secrets = secrets.environment_variables(fetched)
-        self._report.secrets = secrets.secret_values(fetched)
 
     def _fetch_files(self, bundle: Bundle, nodes: all_nodes.Nodes) -> None:
         if bundle["inputs"] or bundle["artifact"] or bundle["source"]:
@@ -192,9 +230,8 @@ class JobRun:
             return
         from .checkpoints import INTERVAL, Checkpoints
 
-        checkpoints = Checkpoints(
-            self._layout.at("checkpoints"), destination["uri"], destination.get("interval", INTERVAL)
-        )
+        directory, interval = self._layout.at("checkpoints"), destination.get("interval", INTERVAL)
+        checkpoints = Checkpoints(directory, destination["uri"], interval, timed=bundle["timeout"] is not None)
         checkpoints.restore()
         if nodes.rank == 0:
             self._checkpoints = checkpoints
@@ -212,13 +249,20 @@ class JobRun:
         self._relay.close()
 
     def _supervise(self, bundle: Bundle, environment: Environment) -> CommandOutcome:
-        directory = self._layout.at("source") if bundle["source"] else os.getcwd()
-
         def command_for(attempt: int) -> Command:
             variables = environment.variables(attempt)
-            return Command(environment.command(variables), variables, directory, bundle["user"])
+            arguments = environment.command(variables)
+            return Command(arguments, bundle["command"][0], variables, environment.directory, bundle["user"])
 
-        supervisor = CommandSupervisor(command_for, bundle["timeout"], bundle["grace"], bundle["retries"], self._pump)
+        supervisor = CommandSupervisor(
+            command_for,
+            self._signals,
+            timeout=bundle["timeout"],
+            grace=bundle["grace"],
+            retries=bundle["retries"],
+            new_pump=self._pump,
+            first_start=self._checkpoints.first_start if self._checkpoints else None,
+        )
         self._outcome = supervisor.outcome
         if self._checkpoints:
             self._checkpoints.start()
@@ -230,19 +274,33 @@ class JobRun:
         return Pump(log=self._log, carriers=(*signs, *blank))
 
     def _keep(self, bundle: Bundle, environment: Environment, outcome: CommandOutcome) -> None:
-        """Checkpoints always; the model and the outputs of a command that succeeded."""
+        """Checkpoints always, whatever else comes; the model and the outputs of a command that succeeded."""
         succeeded = outcome.reason is None and not outcome.stopped
-        try:
-            if self._checkpoints:
-                self._checkpoints.finish()
-        except RuntimeFailure as fault:
-            if succeeded:
-                raise
-            print(f"lyftlearn: checkpoints were not copied: {fault}", file=sys.stderr)
-        if succeeded:
-            from .artifacts import keep
+        self._keep_checkpoints(succeeded)
+        if not succeeded:
+            return
+        from .artifacts import keep, report_nothing_kept
 
-            keep(bundle, self._layout, environment.nodes.rank)
+        deadline = None if outcome.deadline is None else outcome.deadline + bundle["grace"]
+        try:
+            with self._signals.interruptible(deadline):
+                if environment.nodes.rank == 0:
+                    report_nothing_kept(bundle, self._layout, self._files_at_hand(bundle, environment) - self._before)
+                keep(bundle, self._layout, environment.nodes.rank)
+        except DeadlinePassed:
+            outcome.cause = TIMEOUT
+            outcome.message = "the timeout passed while the model and the outputs were kept"
+            print(f"lyftlearn: {outcome.message}", file=sys.stderr, flush=True)
+
+    def _keep_checkpoints(self, succeeded: bool) -> None:
+        if not self._checkpoints:
+            return
+        try:
+            self._checkpoints.finish()
+        except Exception as error:
+            if succeeded and isinstance(error, RuntimeFailure):
+                raise
+            print(f"lyftlearn: checkpoints were not copied: {error}", file=sys.stderr, flush=True)
 
     def _clean_up(self) -> None:
         for step in reversed(self._cleanups):
@@ -261,13 +319,3 @@ class JobRun:
         if self._relay and self._relay.lost:
             times["metrics_lost"] = self._relay.lost
         return times
-
-
-def _raise_stop_requested(*_: object) -> None:
-    _ignore_stops()
-    raise StopRequested
-
-
-def _ignore_stops() -> None:
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, signal.SIG_IGN)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 
 from .detect import TRAINING
 from .faults import configuration_failure
@@ -52,21 +53,29 @@ class Layout:
 def build(layout: Layout, bundle: Bundle, substrate: str) -> None:
     """Make every directory of the contract, and links where SageMaker keeps the real ones."""
     try:
-        os.makedirs(layout.root, exist_ok=True)
+        _make(layout.root)
         if substrate == TRAINING:
             from . import sagemaker_paths
 
             sagemaker_paths.link(layout, bundle)
         for name in ("inputs", "secrets", *WRITABLE):
-            os.makedirs(layout.at(name), exist_ok=True)
+            _make(layout.at(name))
         for part in ("inputs", "outputs"):
             for name in bundle[part]:
-                os.makedirs(layout.at(part, name), exist_ok=True)
+                _make(layout.at(part, name))
     except OSError as error:
         raise configuration_failure(
             f"{error.filename or layout.root} cannot be made: {error.strerror}. "
             f"The image must start as root, or a writable volume be mounted at {layout.root}"
         ) from error
+
+
+def _make(path: str) -> None:
+    """Make a directory. One that a volume's group was handed down to by its parent hands it down no further."""
+    os.makedirs(path, exist_ok=True)
+    status = os.stat(path)
+    if status.st_mode & stat.S_ISGID and status.st_uid == os.geteuid():
+        os.chmod(path, stat.S_IMODE(status.st_mode) & ~stat.S_ISGID)
 
 
 def give_to_user(layout: Layout, bundle: Bundle) -> None:

@@ -46,7 +46,7 @@ class Log:
         self._lock = threading.Lock()
         self._within = False
         self._broken: OSError | None = None
-        path = os.path.join(root, f".log.{os.getpid()}")
+        path = os.path.join(root, f".log.{os.urandom(4).hex()}")
         self._file = open(path, "w+b", buffering=0)  # noqa: SIM115 - until the end
         os.unlink(path)
 

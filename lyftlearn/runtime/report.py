@@ -11,10 +11,11 @@ from .log_marks import MARK, PROGRESS_VARIABLE, write_note
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
     from typing import Any
 
     from .layout import Layout
+    from .redaction import Redactor
 
 PREFIX = "lyftlearn/1 "
 LAST_WORDS = 700
@@ -22,18 +23,15 @@ LAST_WORDS = 700
 REPORT_VARIABLE = "LYFTLEARN_SUBSTRATE_REPORT"
 IN_THE_LOG = "-"
 TERMINATION_LOG = "/dev/termination-log"
-MASK = "[secret]"
-SHORTEST_SECRET = 4
-"""A shorter value is no secret, and masking every `1` would leave nothing to read."""
 
 
 class Report:
     """Where the platform reads how the job ended."""
 
-    def __init__(self, path: str | None, reports_success: bool) -> None:
+    def __init__(self, path: str | None, reports_success: bool, redactor: Redactor) -> None:
         self._path = path
         self._reports_success = reports_success
-        self.secrets: list[str] = []
+        self.redactor = redactor
 
     def write(self, facts: Mapping[str, Any], message: str) -> None:
         """Write the report. A file that cannot be written is named on stderr and changes nothing else."""
@@ -41,7 +39,7 @@ class Report:
         if self._path is None or not (failed or self._reports_success):
             return
         line = PREFIX + json.dumps(dict(facts), separators=(",", ":"))
-        words = last_words(self._command_words() or message, self.secrets) if facts.get("reason") else ""
+        words = last_words(self.redactor.redact(self._command_words() or message)) if facts.get("reason") else ""
         try:
             _put(self._path, (line + "\n" + words).encode("utf-8", "replace"))
         except OSError as error:
@@ -57,25 +55,22 @@ class Report:
         return "" if text.startswith(PREFIX) else text
 
 
-def last_words(text: str, secrets: Iterable[str]) -> str:
-    """The end of `text`, from the start of a line where there is one, without any secret's value."""
-    for secret in sorted(secrets, key=len, reverse=True):
-        if len(secret) >= SHORTEST_SECRET:
-            text = text.replace(secret, MASK)
+def last_words(text: str) -> str:
+    """The end of `text` that every platform takes, from the start of a line where there is one."""
     text = text.rstrip()
     words = text[-LAST_WORDS:]
     cut = len(text) > LAST_WORDS and text[-LAST_WORDS - 1] != "\n"
     return words.partition("\n")[2].lstrip("\n") or words if cut else words
 
 
-def report_for(substrate: str, environ: Mapping[str, str], layout: Layout) -> Report:
+def report_for(substrate: str, environ: Mapping[str, str], layout: Layout, redactor: Redactor) -> Report:
     """Where this substrate reads last words from. SageMaker takes the file's being there for a failure."""
     path = environ.get(REPORT_VARIABLE)
     if substrate == TRAINING:
-        return Report(path or os.path.join(layout.ml, "output", "failure"), reports_success=False)
+        return Report(path or os.path.join(layout.ml, "output", "failure"), reports_success=False, redactor=redactor)
     if substrate in (KUBERNETES, SERVING):
-        return Report(path or TERMINATION_LOG, reports_success=True)
-    return Report(path, reports_success=True)
+        return Report(path or TERMINATION_LOG, reports_success=True, redactor=redactor)
+    return Report(path, reports_success=True, redactor=redactor)
 
 
 def _put(path: str, content: bytes) -> None:
@@ -83,7 +78,7 @@ def _put(path: str, content: bytes) -> None:
         _overwrite(path, content)
         return
     os.makedirs(os.path.dirname(path), exist_ok=True)
-    temporary = f"{path}.{os.getpid()}"
+    temporary = f"{path}.{os.urandom(4).hex()}"
     _overwrite(temporary, content)
     os.replace(temporary, path)
 

@@ -6,37 +6,77 @@ import base64
 import hashlib
 import os
 import sys
+import time
 from contextlib import contextmanager
 
-from .faults import PLATFORM, RuntimeFailure, configuration_failure
+from .faults import CONFIGURATION, PLATFORM, RuntimeFailure, configuration_failure
 from .storage import Entry, disk_failure
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from typing import Any
 
 SMALL_PART = 16 << 20
-LARGE_PART = 64 << 20
-SMALL_PARTS = 1000
-"""S3 takes 10,000 parts: 16 GB in small ones, which need less memory, then 576 GB in large ones."""
-CONFIGURATION_CODES = {
-    "AccessDenied",
-    "403",
-    "NoSuchBucket",
-    "InvalidAccessKeyId",
-    "SignatureDoesNotMatch",
-    "NoSuchKey",
-    "404",
-}
-CONFIGURATION_CODES |= {
-    "ExpiredToken",
-    "AllAccessDisabled",
-    "PermanentRedirect",
-    "KMS.DisabledException",
-    "AccessDeniedException",
-}
+PART_STEP = 1 << 17
+SMALL_PARTS = 900
+"""S3 takes 10,000 parts and 5 TiB. Small ones need less memory; after 900 each is a step larger, up to 1.2 GB."""
 ATTEMPTS = 8
+READ_PAUSE = 0.5
+"""Seconds before an object is read again whose bytes stopped in the middle; twice as long each time."""
+
+PASSING_CODES = {
+    "408",
+    "409",
+    "429",
+    "BadDigest",
+    "ConditionalRequestConflict",
+    "IncompleteBody",
+    "InvalidPart",
+    "NoSuchUpload",
+    "OperationAborted",
+    "PriorRequestNotComplete",
+    "RequestLimitExceeded",
+    "RequestTimeTooSkewed",
+    "RequestTimeout",
+    "SlowDown",
+    "TooManyRequestsException",
+}
+"""Codes that come with a status below 500 and say nothing against the request."""
+PASSING_ENDINGS = (
+    "Throttled",
+    "Throttling",
+    "ThrottledException",
+    "ThrottlingException",
+    "InternalException",
+    "TimeoutException",
+    "InternalFailure",
+    "InternalServiceError",
+)
+ADVICE = {
+    "InvalidObjectState": "The object is archived (S3 Glacier): restore it first, or copy it to another storage class",
+    "NoSuchBucket": "Does the bucket exist, and is its name right?",
+    "KMS": "The key that encrypts the object must be enabled, and the job's role must be allowed to use it",
+}
+CONFIGURATION_ERRORS = {
+    "ConfigNotFound",
+    "ConfigParseError",
+    "EndpointVariantError",
+    "InvalidConfigError",
+    "InvalidRegionError",
+    "MissingDependencyException",
+    "NoAuthTokenError",
+    "NoCredentialsError",
+    "NoRegionError",
+    "ParamValidationError",
+    "PartialCredentialsError",
+    "ProfileNotFound",
+    "UnknownEndpointError",
+    "UnsupportedS3AccesspointConfigurationError",
+    "UnsupportedS3ArnError",
+    "UnsupportedS3ConfigurationError",
+}
+"""Of botocore.exceptions: what is raised before anything is sent, because of what the job was given."""
 
 _clients: dict[tuple[str, str | None, str | None], Any] = {}
 
@@ -76,27 +116,38 @@ def _add_site_packages() -> None:
     import site
 
     site.main()
+    if sys.flags.no_user_site:
+        site.addsitedir(site.getusersitepackages())
     extra = os.environ.get("PYTHONPATH", "").split(os.pathsep)
     sys.path += [path for path in extra if path and path not in sys.path]
 
 
 @contextmanager
 def translate_errors(doing: str) -> Iterator[None]:
-    """Turn the vendor's errors into faults: the job's configuration, or the platform."""
-    from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, NoRegionError
+    """Turn the vendor's errors into failures: the job's configuration, or the platform."""
+    from boto3.exceptions import Boto3Error
+    from botocore.exceptions import BotoCoreError, ClientError
 
     try:
         yield
     except ClientError as error:
-        code = str(error.response.get("Error", {}).get("Code"))
-        text = f"{doing}: {code}: {error.response.get('Error', {}).get('Message')}"
-        raise (
-            configuration_failure(text) if code in CONFIGURATION_CODES else RuntimeFailure(PLATFORM, text)
-        ) from error
-    except (NoCredentialsError, NoRegionError) as error:
-        raise configuration_failure(f"{doing}: {error}") from error
-    except BotoCoreError as error:
-        raise RuntimeFailure(PLATFORM, f"{doing}: {type(error).__name__}: {error}") from error
+        raise _refusal(doing, error.response) from error
+    except (BotoCoreError, Boto3Error) as error:
+        reason = CONFIGURATION if type(error).__name__ in CONFIGURATION_ERRORS else PLATFORM
+        raise RuntimeFailure(reason, f"{doing}: {type(error).__name__}: {error}") from error
+    except ValueError as error:  # a header with a line's end, an endpoint that is no URL: the text may hold a token
+        problem = "the credentials or the endpoint cannot be sent: look for a line's end or a space in them"
+        raise configuration_failure(f"{doing}: {problem}") from error
+
+
+def _refusal(doing: str, response: Mapping[str, Any]) -> RuntimeFailure:
+    """A refusal is the configuration's, unless its code or status says that it will pass."""
+    error, status = response.get("Error", {}), response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    code = str(error.get("Code"))
+    passing = code in PASSING_CODES or code.endswith(PASSING_ENDINGS) or not 300 <= status < 500
+    advice = ADVICE.get(code) or (ADVICE["KMS"] if code.startswith("KMS.") else "")
+    text = f"{doing}: {code}: {error.get('Message')}"
+    return RuntimeFailure(PLATFORM if passing else CONFIGURATION, f"{text}. {advice}" if advice else text)
 
 
 def split_uri(uri: str) -> tuple[str, str]:
@@ -137,9 +188,17 @@ class S3Store:
     def read(self, uri: str) -> bytes:
         """One object's bytes."""
         bucket, key = split_uri(uri)
-        with translate_errors(f"reading {uri}"):
-            content: bytes = self._client.get_object(Bucket=bucket, Key=key)["Body"].read()
-        return content
+        for attempt in range(ATTEMPTS):
+            with translate_errors(f"reading {uri}"):
+                body = self._client.get_object(Bucket=bucket, Key=key)["Body"]
+            try:
+                with translate_errors(f"reading {uri}"):
+                    return bytes(body.read())
+            except RuntimeFailure:  # the client repeats requests, but not an answer that ends in the middle
+                if attempt + 1 == ATTEMPTS:
+                    raise
+            time.sleep(READ_PAUSE * 2**attempt)
+        raise AssertionError
 
     def fetch(self, uri: str, path: str) -> None:
         """Download in parallel ranges, with retries."""
@@ -161,6 +220,11 @@ class S3Store:
             self._client.delete_object(Bucket=bucket, Key=key)
 
 
+def part_size(index: int) -> int:
+    """Bytes of the part with this index."""
+    return SMALL_PART + PART_STEP * max(0, index - SMALL_PARTS)
+
+
 class S3Sink:
     """One object, uploaded in parts whose checksums S3 verifies; it appears when all are there."""
 
@@ -177,7 +241,7 @@ class S3Sink:
         """Append; upload when a part is full."""
         self._buffer += data
         self._total += len(data)
-        if len(self._buffer) >= (SMALL_PART if len(self._parts) < SMALL_PARTS else LARGE_PART):
+        if len(self._buffer) >= part_size(len(self._parts)):
             self._send_part()
 
     def _send_part(self) -> None:

@@ -12,8 +12,11 @@ from .faults import configuration_failure
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from .bundle import Bundle
     from .layout import Layout
+    from .tree import Entry
 
 KEPT = {"model": "model", "outputs": "output/data"}
 """What SageMaker packs, and where it looks for it."""
@@ -34,15 +37,68 @@ def link(layout: Layout, bundle: Bundle) -> None:
             _show(os.path.join(layout.ml, DATA, channel), os.path.realpath(layout.at("inputs", channel)))
 
 
-def hand_over(layout: Layout) -> None:
-    """Bring model and outputs to where SageMaker packs them, if the command has made directories in place of links."""
-    for name, target in KEPT.items():
-        made, packed = os.path.realpath(layout.at(name)), os.path.join(layout.ml, target)
-        if made != os.path.realpath(packed):
-            import shutil
+def hand_over(layout: Layout, without: Collection[str] = ()) -> None:
+    """Leave model and outputs where SageMaker packs them, as they are packed elsewhere, but the outputs `without`.
 
-            _empty(packed)
-            shutil.copytree(made, packed, symlinks=True, dirs_exist_ok=True)
+    A command may have made directories in place of the links to there. SageMaker knows neither which links lead out
+    nor which lead nowhere, so links are settled here.
+    """
+    for name, target in KEPT.items():
+        directory, packed = os.path.realpath(layout.at(name)), os.path.join(layout.ml, target)
+        if os.path.isdir(directory):
+            settle_links(directory, apart=name == "outputs")
+        if directory != os.path.realpath(packed):
+            _replace_content(directory, packed, layout.at("tmp", f"lyftlearn-{name}"))
+    for name in without:
+        _remove(os.path.join(layout.ml, KEPT["outputs"], name))
+
+
+def _replace_content(directory: str, packed: str, temporary: str) -> None:
+    """Make `packed` hold what `directory` holds, which may lie below it."""
+    import shutil
+
+    if os.path.isdir(directory):
+        shutil.copytree(directory, temporary, symlinks=True)
+    _empty(packed)
+    if os.path.isdir(temporary):
+        shutil.copytree(temporary, packed, symlinks=True, dirs_exist_ok=True)
+        shutil.rmtree(temporary)
+
+
+def settle_links(top: str, apart: bool = False) -> None:
+    """Make of every link below `top` what `Tree` makes of it, and remove what is no file."""
+    from .tree import LINK, Tree
+
+    entries = {entry.name: entry for entry in Tree(top, True, apart).entries()}
+    for folder, folders, files in os.walk(top):
+        for path in (os.path.join(folder, name) for name in folders + files):
+            entry = entries.get(os.path.relpath(path, top))
+            if entry is None:
+                _remove(path)
+            elif entry.kind == LINK:
+                os.unlink(path)
+                os.symlink(entry.target, path)
+            elif os.path.islink(path):
+                _replace_link(path, [below for below in entries.values() if below.name.startswith(entry.name + "/")])
+
+
+def _replace_link(path: str, below: list[Entry]) -> None:
+    """Put in a link's place what it shows; `below` are the entries of the directory, if it shows one."""
+    import shutil
+
+    from .tree import DIRECTORY
+
+    copy = f"{path}.lyftlearn"
+    if not os.path.isdir(path):
+        shutil.copy(path, copy)
+        os.replace(copy, path)
+        return
+    os.mkdir(copy)
+    for entry in below:
+        target = copy + entry.path[len(path) :]
+        os.mkdir(target) if entry.kind == DIRECTORY else shutil.copy(entry.path, target)
+    os.unlink(path)
+    os.rename(copy, path)
 
 
 def _link_inputs(layout: Layout) -> None:
@@ -96,10 +152,14 @@ def _remove_empty(path: str) -> None:
 
 
 def _empty(directory: str) -> None:
+    for name in os.listdir(directory):
+        _remove(os.path.join(directory, name))
+
+
+def _remove(path: str) -> None:
     import shutil
 
-    for entry in os.scandir(directory):
-        if entry.is_dir(follow_symlinks=False):
-            shutil.rmtree(entry.path)
-        else:
-            os.unlink(entry.path)
+    if os.path.isdir(path) and not os.path.islink(path):
+        shutil.rmtree(path)
+    elif os.path.lexists(path):
+        os.unlink(path)

@@ -22,12 +22,18 @@ UMASK = 0o022
 
 
 class Command:
-    """An argument list with its variables, working directory and user."""
+    """An argument list with its variables, working directory and user; `name` is its first word as it was written."""
 
     def __init__(
-        self, arguments: list[str], variables: Mapping[str, str], directory: str, user: dict[str, int] | None
+        self,
+        arguments: list[str],
+        name: str,
+        variables: Mapping[str, str],
+        directory: str,
+        user: dict[str, int] | None,
     ) -> None:
         self.arguments = arguments
+        self.name = name
         self.variables = variables
         self.directory = directory
         self.user = user if os.geteuid() == 0 else None
@@ -124,7 +130,7 @@ def _explain(command: Command, failure: str) -> RuntimeFailure:
     if step != "command":
         return configuration_failure(f"the command cannot be started ({step}): {text}")
     return RuntimeFailure(
-        IMAGE, f"the command {command.arguments[0]!r} cannot be executed: {text}. Is it in the image, and on its PATH?"
+        IMAGE, f"the command {command.name!r} cannot be executed: {text}. Is it in the image, and on its PATH?"
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import select
 import socket
+import stat
 import threading
 from collections import deque
 
@@ -201,7 +202,7 @@ def _bind_near(address: tuple[str, int]) -> socket.socket:
 def _bind_path(path: str) -> socket.socket:
     unix = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     unix.setblocking(False)
-    if os.path.exists(path):
+    if os.path.exists(path) and stat.S_ISSOCK(os.stat(path).st_mode):
         os.unlink(path)
     unix.bind(path)
     os.chmod(path, 0o666)  # noqa: S103 - any user of the container may send

@@ -46,6 +46,8 @@ if TYPE_CHECKING:
 
 
 COPY_CHUNK = 1 << 20
+PART = ".lyftlearn-part-"
+"""Begins the name of a file that is being written. What follows is random: processes of several containers share it."""
 FULL = 28  # ENOSPC
 
 
@@ -121,17 +123,17 @@ class FileStore:
     """The local file system."""
 
     def find(self, uri: str) -> list[Entry]:
-        """Regular files, links followed, in order of their names."""
+        """Every file, links followed, in order of their names; a link to a directory that holds it is left out."""
+        from .tree import FILE, Tree
+
         path = local_path(uri)
-        if os.path.isfile(path):
-            return [Entry(path, os.path.basename(path), os.path.getsize(path))]
-        names: list[str] = []
-        for directory, folders, files in os.walk(path, followlinks=True):
-            folders.sort()
-            names += [os.path.join(directory, name) for name in sorted(files)]
-        return [
-            Entry(name, os.path.relpath(name, path), os.path.getsize(name)) for name in names if os.path.isfile(name)
-        ]
+        try:
+            if not os.path.isdir(path):
+                return [_entry(path, os.path.basename(path))] if os.path.isfile(path) else []
+            names = [entry.name for entry in Tree(path).entries() if entry.kind == FILE]
+            return [_entry(os.path.join(path, name), name) for name in names if not is_part(name)]
+        except OSError as error:
+            raise configuration_failure(f"{error.filename or uri} cannot be read: {error.strerror}") from error
 
     def read(self, uri: str) -> bytes:
         """The file's bytes."""
@@ -160,12 +162,26 @@ class FileStore:
             pass
 
 
+def _entry(path: str, name: str) -> Entry:
+    return Entry(path, name, os.path.getsize(path))
+
+
+def is_part(name: str) -> bool:
+    """Whether a file is one that was being written when its writer died."""
+    return os.path.basename(name).startswith(PART)
+
+
+def part_path(path: str) -> str:
+    """Where to write what is to become the file `path`: a name that no other process has."""
+    return os.path.join(os.path.dirname(path), PART + os.urandom(8).hex())
+
+
 class FileSink:
     """A file that appears when it is complete."""
 
     def __init__(self, path: str) -> None:
         self._path = path
-        self._temporary = f"{path}.{os.getpid()}.part"
+        self._temporary = part_path(path)
         try:
             os.makedirs(os.path.dirname(path), exist_ok=True)
             self._file = open(self._temporary, "wb")  # noqa: SIM115 - closed by commit or abort

@@ -9,13 +9,14 @@ import time
 from .faults import EXIT_STOPPED, EXIT_TIMEOUT, OUT_OF_MEMORY, TIMEOUT, USER_ERROR, StopRequested
 from .memory import out_of_memory_kills
 from .output import Pump
-from .signals import FORWARDED, STOPPING, Signals
+from .signals import FORWARDED, STOPPING
 from .spawn import adopt_orphans, spawn
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from .signals import Signals
     from .spawn import Command
 
 LONGEST_WAIT = 3600.0
@@ -36,6 +37,7 @@ class CommandOutcome:
         self.started_at: float | None = None
         self.finished_at: float | None = None
         self.message = ""
+        self.deadline: float | None = None
 
     @property
     def exit_code(self) -> int | None:
@@ -65,44 +67,52 @@ class CommandOutcome:
 
 
 class CommandSupervisor:
-    """Runs the command until it succeeds, may not be repeated, or is to end."""
+    """Runs the command until it succeeds, may not be repeated, or is to end.
+
+    first_start: when an earlier container of the job started it first, in seconds since 1970: the timeout goes on.
+    """
 
     def __init__(
         self,
         command_for: Callable[[int], Command],
+        signals: Signals,
+        *,
         timeout: float | None,
         grace: float,
         retries: int,
         new_pump: Callable[[], Pump] = Pump,
+        first_start: float | None = None,
     ) -> None:
         self._command_for = command_for
         self._new_pump = new_pump
+        self._first_start = first_start
         self._timeout = timeout
         self._grace = grace
         self._retries = retries
-        self._deadline: float | None = None
         self._kill_at: float | None = None
         self._pid = 0
         self._leader: int | None = None
-        self._signals = Signals()
+        self._signals = signals
         self.outcome = CommandOutcome()
 
     def run(self, on_start: Callable[[int, float], None]) -> CommandOutcome:
         """Run every attempt; `on_start` gets each one's number and time."""
-        with self._signals:
-            try:
-                adopt_orphans()
-                self._attempts(on_start)
-            finally:
-                end_everything(self._pid)
+        self._signals.drop_forwarded()
+        try:
+            adopt_orphans()
+            self._attempts(on_start)
+        finally:
+            end_everything(self._pid)
         if not self.outcome.cause and STOPPING & set(self._signals.take()):
             raise StopRequested
         return self.outcome
 
     def _attempts(self, on_start: Callable[[int, float], None]) -> None:
         for number in range(1, self._retries + 2):
+            if self._signals.stop_requested:
+                break
             self._attempt(number, on_start)
-            if self.outcome.reason != USER_ERROR or STOPPING & set(self._signals.received):
+            if self.outcome.reason != USER_ERROR:
                 break
 
     def _attempt(self, number: int, on_start: Callable[[int, float], None]) -> None:
@@ -127,8 +137,8 @@ class CommandSupervisor:
     def _note_start(self, number: int, on_start: Callable[[int, float], None]) -> None:
         now = time.time()
         self.outcome.started_at = self.outcome.started_at or now
-        if self._timeout is not None and self._deadline is None:
-            self._deadline = time.monotonic() + self._timeout
+        if self._timeout is not None and self.outcome.deadline is None:
+            self.outcome.deadline = time.monotonic() + self._timeout - max(0.0, now - (self._first_start or now))
         on_start(number, now)
 
     def _watch(self) -> None:
@@ -148,7 +158,9 @@ class CommandSupervisor:
     def _longest_wait(self) -> float:
         if self._leader is not None:
             return GROUP_POLL
-        ends = [end for end in (self._kill_at, self._deadline if self._kill_at is None else None) if end is not None]
+        ends = [
+            end for end in (self._kill_at, self.outcome.deadline if self._kill_at is None else None) if end is not None
+        ]
         return min([LONGEST_WAIT, *(max(0.0, end - time.monotonic()) for end in ends)])
 
     def _receive(self, number: int) -> None:
@@ -158,7 +170,7 @@ class CommandSupervisor:
             _signal_group(self._pid, number)
 
     def _check_deadline(self) -> None:
-        if self._deadline is not None and time.monotonic() >= self._deadline and self._leader is None:
+        if self.outcome.deadline is not None and time.monotonic() >= self.outcome.deadline and self._leader is None:
             self._end(TIMEOUT)
 
     def _end(self, cause: str) -> None:

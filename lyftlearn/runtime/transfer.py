@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from .faults import PLATFORM, RuntimeFailure, configuration_failure
-from .storage import disk_failure, join, locate, put, store_for
+from .storage import disk_failure, join, locate, part_path, put, store_for
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,18 +23,17 @@ def fetch_inputs(bundle: Bundle, layout: Layout) -> None:
     faults: list[str] = []
     for channel, entry in bundle["inputs"].items():
         directory = layout.at("inputs", channel)
-        if entry.get("mode") != "mounted":
-            faults += _fetch_channel(channel, entry["uri"], directory)
-        elif not _has_files(directory):
-            faults.append(f"inputs.{channel}: nothing was found at {entry.get('uri') or directory}")
+        mounted = entry.get("mode") == "mounted"
+        there = _has_files(directory) if mounted else _fetch_channel(entry["uri"], directory)
+        if not there and not entry.get("optional"):
+            faults.append(f"inputs.{channel}: nothing is at {entry.get('uri') or directory}")
     if faults:
         raise configuration_failure(*faults)
 
 
-def _fetch_channel(channel: str, uri: str, directory: str) -> list[str]:
+def _fetch_channel(uri: str, directory: str) -> bool:
     location = locate(uri)
-    count = _fetch_member(location, directory) if location.member else fetch(uri, directory)
-    return [] if count else [f"inputs.{channel}: nothing is at {uri}"]
+    return _fetch_member(location, directory) if location.member else fetch(uri, directory) > 0
 
 
 def _has_files(path: str) -> bool:
@@ -88,13 +87,13 @@ def _fetch_one(store: Store, entry: Entry, directory: str) -> None:
         raise RuntimeFailure(PLATFORM, f"{entry.uri} has {entry.size} bytes, {size} arrived")
 
 
-def _fetch_member(location: Location, directory: str) -> int:
-    """One output of another job, out of its archive."""
+def _fetch_member(location: Location, directory: str) -> bool:
+    """One output of another job, out of its archive; an output may be empty."""
     from .archives import unpack
 
     archive = location.archive.uri
     with _LocalCopy(archive, directory) as path:
-        return unpack(path, directory, only=location.member, called=archive) if path else 0
+        return path is not None and unpack(path, directory, only=location.member, called=archive) > 0
 
 
 class _LocalCopy:
@@ -102,7 +101,7 @@ class _LocalCopy:
 
     def __init__(self, uri: str, near: str) -> None:
         self._uri = uri
-        self._path = f"{near}.{os.getpid()}.part"
+        self._path = part_path(near)
 
     def __enter__(self) -> str | None:
         entries = store_for(self._uri).find(self._uri)
@@ -125,23 +124,25 @@ def fetch_artifact(bundle: Bundle, layout: Layout) -> None:
     if uri is None:
         return
     directory = os.path.realpath(layout.at("model"))
-    count = _fetch_artifact(uri, directory)
-    if not count:
+    if not _fetch_artifact(uri, directory):
         raise configuration_failure(f"artifact: nothing is at {uri}")
 
 
-def _fetch_artifact(uri: str, directory: str) -> int:
+def _fetch_artifact(uri: str, directory: str) -> bool:
     location = locate(uri)
     if location.member:
         return _fetch_member(location, directory)
-    return _unpack_at(uri, directory) if uri.endswith(ARCHIVES) else fetch(uri, directory)
+    return _unpack_at(uri, directory) if uri.endswith(ARCHIVES) else fetch(uri, directory) > 0
 
 
-def _unpack_at(uri: str, directory: str) -> int:
+def _unpack_at(uri: str, directory: str) -> bool:
+    """Whether there is an archive; it may be empty, as the model of a job is that left none."""
     from .archives import unpack
 
     with _LocalCopy(uri, directory) as path:
-        return unpack(path, directory, called=uri) if path else 0
+        if path is not None:
+            unpack(path, directory, called=uri)
+        return path is not None
 
 
 def fetch_source(bundle: Bundle, layout: Layout) -> None:
@@ -173,5 +174,8 @@ def _check_digest(path: str, source: dict[str, str]) -> None:
 
 def upload_directory(path: str, uri: str) -> None:
     """Every file under `path`, links followed, to the same path under `uri`."""
-    for entry in store_for(path).find(path):
-        put(entry.uri, join(uri, entry.relative))
+    from .tree import FILE, Tree, make_readable
+
+    for entry in Tree(path).entries():
+        if entry.kind == FILE:
+            put(make_readable(entry.path), join(uri, entry.name))

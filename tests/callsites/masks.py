@@ -11,6 +11,9 @@ TIME = re.compile(r"\b\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|\+00:00)")
 FRAMES = re.compile(r'(?:^  File "(?!/lyftlearn/).*\n(?:^    .*\n)*)+', re.MULTILINE)
 """Where in this machine's files an error went through. What the job itself runs is under `/lyftlearn`, and compared."""
 
+NOTES = re.compile(r"^lyftlearn: note: .*\n", re.MULTILINE)
+"""What a backend has to say of the job beside running it, on standard error: the machine's, or the platform's, own."""
+
 
 def masked(text: str, given: Mapping[str, str]) -> str:
     """Return a transcript that two runs have in common.
@@ -20,7 +23,7 @@ def masked(text: str, given: Mapping[str, str]) -> str:
     """
     for value in sorted(given, key=len, reverse=True):
         text = text.replace(value, given[value])
-    return TIME.sub("<time>", FRAMES.sub("  ...\n", _numbered(text)))
+    return TIME.sub("<time>", FRAMES.sub("  ...\n", NOTES.sub("", _numbered(text))))
 
 
 def _numbered(text: str) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -194,3 +196,29 @@ def test_output_that_the_encoding_lacks_is_escaped(lyftlearn: CommandLine) -> No
     job_id = lyftlearn("train", "eta", "--wait", "--command", "printf 'a\\303\\274\\342\\202\\254b\\n'").id
     ran = lyftlearn("logs", job_id, PYTHONIOENCODING="latin-1")
     assert ran.out.encode("utf-8", "surrogateescape") == b"a\xfc\\u20acb\n"
+
+
+def test_what_a_backend_leaves_out_is_said_once(lyftlearn: CommandLine) -> None:
+    """A job that asked for a GPU, and silently got none, trains for a week on one core."""
+    words = ("train", "eta", "--gpu", "1", "--image", "rides/eta:1", "--wait")
+    ran = lyftlearn(*words, "--", "true")
+    assert ran.code == 0
+    notes = [line for line in ran.err.splitlines() if line.startswith("lyftlearn: note: ")]
+    assert len(notes) == len(set(notes)) >= 2
+    assert any("image" in note for note in notes)
+    assert any("gpu" in note for note in notes)
+    assert "note" not in lyftlearn(*words, "--json", "--", "true").err
+
+
+def test_a_script_is_told_once_however_often_it_submits(lyftlearn: CommandLine) -> None:
+    """A loop over fifty regions has one thing to hear, not fifty."""
+    code = "import lyftlearn\nfor name in 'abc': lyftlearn.train(name, command=['true'], image='rides/eta:1').wait()"
+    ran = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=lyftlearn.directory,
+        env=dict(lyftlearn.environment),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert ran.stderr.count("lyftlearn: note: image") == 1

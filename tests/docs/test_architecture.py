@@ -22,6 +22,13 @@ def test_the_pictures_are_drawn_from_the_contracts() -> None:
     assert drawn.returncode == 0, drawn.stdout + drawn.stderr
 
 
+def test_the_rooms_that_backends_see_are_marked() -> None:
+    """A contract that is written in another way must not paint every room."""
+    picture = (DOCS / "explanation" / "rooms.svg").read_text(encoding="utf-8")
+    marked = re.findall(r'<rect class="seen"[^>]*/>\n<text class="name" [^>]*>(\w+)</text>', picture)
+    assert marked == ["backend", "events", "errors", "types"]
+
+
 def test_every_room_has_a_paragraph() -> None:
     """Whoever adds a room says in a few sentences what it is for."""
     (layers,) = (contract["layers"] for contract in CONTRACTS if contract["id"] == "floors")

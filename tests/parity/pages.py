@@ -53,7 +53,7 @@ _NOT_RUN = """\
 
 `lyftlearn.toml` configures both backends, and `[storage]`. The image in `[jobs] image` needs `python3` 3.8 or newer, a
 POSIX shell, and boto3. Put two secrets where each platform keeps them: `warehouse`, with WAREHOUSE_USER (`eta`) and
-WAREHOUSE_PASSWORD (28 characters), and `maps`, with MAPS_TOKEN (9 characters) and a key `not a name` (11 characters).
+WAREHOUSE_PASSWORD (28 characters), and `maps`, with MAPS_TOKEN (9 characters) and a key `1st-a-file` (11 characters).
 The jobs are small, and each runs for seconds. Metrics are not compared, because the gateway cannot be read.
 `make parity` then writes the results to `parity-results/`, and a page with every value to `build/parity.html`. Without
 `LYFTLEARN_TEST_CONFIG`, `BACKENDS` chooses two or more of the backends in the table above.

@@ -142,7 +142,8 @@ class Container:
         (pod / "bundle.json").symlink_to("..data/bundle.json")
         _write(self.directory / "account/token", "t")
         _write(self.directory / "report", "").chmod(0o666)
-        os.chown(self.root, UID, UID)
+        os.chown(self.root, 0, UID)  # as a volume with fsGroup is
+        self.root.chmod(0o2777)
         self.variables = {
             "KUBERNETES_SERVICE_HOST": "10.0.0.1",
             "KUBERNETES_SERVICE_PORT": "443",

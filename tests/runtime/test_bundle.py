@@ -16,7 +16,9 @@ from lyftlearn.runtime import bundle
 from lyftlearn.runtime.faults import RuntimeFailure
 from lyftlearn.runtime.job import JobRun
 from lyftlearn.runtime.layout import Layout
+from lyftlearn.runtime.redaction import Redactor
 from lyftlearn.runtime.report import Report
+from lyftlearn.runtime.signals import Signals
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -34,7 +36,14 @@ def delivered(hyperparameters: Any, directory: Path) -> Any:
     loaded = bundle.load(json.dumps(document(hyperparameters=hyperparameters)))
     layout = Layout(str(directory), str(directory / "ml"))
     Path(layout.at("config")).mkdir(exist_ok=True)
-    run = JobRun(None, {}, "local", layout, Report(None, reports_success=False))
+    run = JobRun(
+        None,
+        {},
+        "local",
+        layout,
+        signals=Signals([]),
+        report=Report(None, reports_success=False, redactor=Redactor({})),
+    )
     run._write_hyperparameters(loaded)
     return json.loads(Path(layout.hyperparameters).read_text())
 

@@ -173,7 +173,8 @@ def test_success_is_no_failure(containers: Any, substrate: str) -> None:
 def test_secrets_are_variables_and_files_in_memory_and_then_gone(containers: Any, substrate: str) -> None:
     """Programs read them either way; on a disk they would outlive the job."""
     script = "echo $PASSWORD; cat $LYFTLEARN_SECRETS_DIR/db/PASSWORD; stat -Lc '%a %u' /lyftlearn/secrets/db/PASSWORD;"
-    script += "stat -fLc %T /lyftlearn/secrets/db/PASSWORD; ls -d /dev/shm/lyftlearn-* 2>/dev/null | wc -l"
+    script += "stat -fLc %T /lyftlearn/secrets/db/PASSWORD; "
+    script += "ls -d /dev/shm/lyftlearn-$LYFTLEARN_JOB_ID* 2>/dev/null | wc -l"
     secrets = {"names": ["db"], "provider": {"type": "variables"}}
     container = containers.make(substrate, ["/bin/sh", "-c", script], secrets=secrets)
     container.document["job"] = {**container.document["job"], "id": f"secret-{container.directory.name}"}

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
-import threading
 import time
 import weakref
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from lyftlearn_kubernetes.api.errors import SERVERS_FAULT, ApiError, NoResponse, api_error
+from lyftlearn.backend import Backoff
+from lyftlearn.errors import LyftLearnError
+from lyftlearn_kubernetes.api.errors import BUSY, CONFLICT, ApiError, NoResponse, error_of_answer
+from lyftlearn_kubernetes.api.process_lock import ProcessLock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -21,7 +25,13 @@ if TYPE_CHECKING:
 
 JOBS, PODS, CONFIG_MAPS, SERVICES, EVENTS, QUOTAS = "jobs", "pods", "configmaps", "services", "events", "resourcequotas"
 PAGE = 250
-PAUSES = (0.1, 0.4, 1.0)  # seconds before each repetition
+BACKOFF = Backoff(0.1, 5.0)
+RETRY_SECONDS = 2.0
+"""How long a request is repeated that gets no answer. Who follows jobs, and who submits them, asks again for longer."""
+BUSY_SECONDS = 30.0
+DENIED_SECONDS = 15.0
+"""How long a refusal is doubted of what was granted before, or after a silence: a server that starts says so, too."""
+VERSION = "/version"
 JSON = "application/json"
 METADATA_ONLY = f"{JSON};as=PartialObjectMetadata;g=meta.k8s.io;v=v1,{JSON}"
 MERGE_PATCH = "application/merge-patch+json"
@@ -36,8 +46,10 @@ class Cluster:
 
     def __init__(self, options: Options) -> None:
         self._options = options
-        self._lock = threading.Lock()
+        self._lock = ProcessLock()
         self._open: Transport | None = None
+        self._granted: set[tuple[str, str]] = set()
+        self._server_date = ("", 0.0)
 
     @cached_property
     def access(self) -> Access:
@@ -96,35 +108,75 @@ class Cluster:
         body: Mapping[str, Any] | None = None,
         accept: str = JSON,
     ) -> dict[str, Any]:
-        """Send a request that may be repeated. Raises ApiError or NoResponse."""
+        """Send a request that may be repeated. Raises ApiError or NoResponse.
+
+        Once a try had no answer, whatever is raised says that the request may have been carried out.
+        """
         content = _write(body).encode() if body is not None else None
         headers = {"Accept": accept}
         if content is not None:
             headers["Content-Type"] = MERGE_PATCH if method == "PATCH" else JSON
-        sent = False
-        for pause in (*PAUSES, None):
+        began, sent = time.monotonic(), False
+        for pause in BACKOFF:
             try:
-                return self._ask_once(method, path, params=params or {}, content=content, headers=headers)
-            except NoResponse as exc:
-                sent = sent or exc.sent
-                if pause is None:
-                    raise NoResponse(str(exc), sent=sent) from exc
-            except ApiError as exc:
-                exc.maybe_applied = sent
-                if not exc.retryable or pause is None:
-                    raise
-                sent = sent or exc.status >= SERVERS_FAULT
-            time.sleep(pause)
+                document = self._ask_once(method, path, params=params or {}, content=content, headers=headers)
+            except (ApiError, NoResponse, LyftLearnError) as exc:
+                error = self._with_doubt(exc, sent=sent)
+            else:
+                self._granted.add(_purpose(method, path))
+                return document
+            sent = sent or _leaves_doubt(error)
+            wait = max(pause, getattr(error, "retry_after", 0.0))
+            if time.monotonic() + wait - began > self._patience(error, method, path):
+                raise error
+            time.sleep(wait)
         raise AssertionError
 
+    @staticmethod
+    def _with_doubt(error: ApiError | NoResponse | LyftLearnError, *, sent: bool) -> Exception:
+        """Return the error with what earlier tries leave open: credentials that fail after a silence refuse nothing."""
+        if isinstance(error, ApiError):
+            error.maybe_applied = sent
+            return error
+        if isinstance(error, NoResponse):
+            error.sent = error.sent or sent
+            return error
+        return NoResponse(str(error), sent=True) if sent else error
+
+    def _patience(self, error: Exception, method: str, path: str) -> float:
+        """Return the seconds for which a request is repeated that fails like this."""
+        if isinstance(error, NoResponse):
+            return BUSY_SECONDS if error.busy else RETRY_SECONDS
+        if not isinstance(error, ApiError):
+            return 0.0
+        if error.status == BUSY:
+            return BUSY_SECONDS
+        if error.denied and (error.maybe_applied or _purpose(method, path) in self._granted):
+            return DENIED_SECONDS
+        if error.status == CONFLICT and method == "PATCH":  # it was made for a version that is not the newest any more
+            return 0.0
+        return RETRY_SECONDS if error.retryable else 0.0
+
     def _ask_once(self, method: str, path: str, **request: Any) -> dict[str, Any]:
-        status, data = self._transport().send(method, path, **request)
-        document = _parse(data)
-        if status not in _SUCCESS:
-            raise api_error(status, document, data.decode(errors="replace"))
-        if not isinstance(document, dict):
-            raise NoResponse("the answer is not of the Kubernetes API", sent=True)
+        answer = self._transport().send(method, path, **request)
+        document = _parse(answer.data)
+        if answer.status not in _SUCCESS:
+            error = error_of_answer(answer.status, document, answer.data.decode(errors="replace"))
+            if answer.retry_after.isdigit():
+                error.retry_after = float(answer.retry_after)
+            raise error
+        if not isinstance(document, dict) or not (document.get("apiVersion") or path == VERSION):
+            raise NoResponse("whoever answered is not the API", sent=True)
+        if answer.date:
+            self._server_date = (answer.date, time.monotonic())
         return document
+
+    def now(self) -> datetime:
+        """Return the server's time, as it was last heard; this machine's before the first answer."""
+        date, at = self._server_date
+        if not date:
+            return datetime.now(UTC)
+        return parsedate_to_datetime(date) + timedelta(seconds=time.monotonic() - at)
 
     @contextmanager
     def stream(self, path: str, params: Mapping[str, Any], silence: float) -> Iterator[Stream]:
@@ -132,7 +184,7 @@ class Cluster:
         with self._transport().stream(path, params, silence) as answer:
             if answer.status not in _SUCCESS:
                 data = answer.read()
-                raise api_error(answer.status, _parse(data), data.decode(errors="replace"))
+                raise error_of_answer(answer.status, _parse(data), data.decode(errors="replace"))
             yield answer
 
     def _transport(self) -> Transport:
@@ -143,6 +195,17 @@ class Cluster:
                 self._open = Transport(self.access)
                 weakref.finalize(self, self._open.close)
             return self._open
+
+
+def _leaves_doubt(error: Exception) -> bool:
+    """Whether the request may have been carried out by the try that ended like this."""
+    return error.sent if isinstance(error, NoResponse) else isinstance(error, ApiError) and not error.definite
+
+
+def _purpose(method: str, path: str) -> tuple[str, str]:
+    """Return what a permission is about: the method, and the kind of object with its subresource."""
+    kind, _, rest = path.partition("?")[0].partition("/namespaces/")[2].partition("/")[2].partition("/")
+    return method, f"{kind}/{rest.partition('/')[2]}"
 
 
 def _parse(data: bytes) -> Any:

@@ -12,45 +12,83 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _MISSING_PERMISSION = re.compile(r"cannot (?P<verb>\w+) resource \"(?P<resource>[^\"]+)\"")
-_BUSY = 429
-SERVERS_FAULT = 500
+# Webhooks and ValidatingAdmissionPolicies, as k8s.io/apiserver words their refusals.
+_ADMISSION = re.compile(r"admission webhook|ValidatingAdmissionPolicy|violates PodSecurity")
+UNAUTHORIZED, FORBIDDEN, NOT_FOUND, CONFLICT, GONE, BUSY, SERVERS_FAULT = 401, 403, 404, 409, 410, 429, 500
+# Statuses with which an API server says that it has not done what was asked; all others leave a doubt.
+_DEFINITE = frozenset((400, UNAUTHORIZED, FORBIDDEN, NOT_FOUND, 405, CONFLICT, GONE, 413, 415, 422, BUSY))
 
 
 class ApiError(Exception):
-    """The API server answered, and the answer is no.
+    """The API server answered with a Status object, and the answer is no.
 
     maybe_applied: an earlier try of the same request had no answer, and may have been carried out. resume: where a list
-    goes on whose earlier pages are of a time that the server has forgotten.
+    goes on whose earlier pages are of a time that the server has forgotten. about: the name of the object in question.
+    retry_after: seconds after which the server wants to be asked again.
     """
 
-    def __init__(self, status: int, reason: str, message: str, resume: str = "") -> None:
+    def __init__(self, status: int, reason: str, message: str, resume: str = "", about: str = "") -> None:
         super().__init__(message)
         self.status = status
         self.reason = reason
         self.message = message
         self.resume = resume
+        self.about = about
         self.maybe_applied = False
+        self.retry_after = 0.0
+
+    @property
+    def definite(self) -> bool:
+        """Whether the request was certainly not carried out by the try that was answered like this."""
+        return self.status in _DEFINITE
 
     @property
     def retryable(self) -> bool:
-        """Whether the same request may be granted a moment later."""
-        return self.status == _BUSY or self.status >= SERVERS_FAULT
+        """Whether the same request may be granted a moment later. A server that starts does not know all kinds yet."""
+        passing = self.status == BUSY or (self.status == CONFLICT and not self.already_exists)
+        return passing or not self.definite or (self.status == NOT_FOUND and not self.about)
+
+    @property
+    def denied(self) -> bool:
+        """Whether a permission or a login is missing, which a server also says for a while after its start."""
+        return self.status == UNAUTHORIZED or bool(
+            self.status == FORBIDDEN and _MISSING_PERMISSION.search(self.message)
+        )
+
+    @property
+    def already_exists(self) -> bool:
+        """Whether an object of this name is there. Other conflicts, such as of a quota, pass."""
+        return self.status == CONFLICT and self.reason == "AlreadyExists"
+
+    def says_missing(self, name: str) -> bool:
+        """Whether the object of this name is not there; a server that does not know the kind yet says less."""
+        return self.status == NOT_FOUND and self.about == name
 
 
 class NoResponse(Exception):
-    """No answer came. sent: whether the request may have been carried out all the same."""
+    """No answer of the API came.
 
-    def __init__(self, message: str, *, sent: bool) -> None:
+    sent: whether the request may have been carried out all the same. busy: whether somebody on the way had too much to
+    do, as the API server's own queues say without a body. retry_after: as of an ApiError.
+    """
+
+    def __init__(self, message: str, *, sent: bool, busy: bool = False) -> None:
         super().__init__(message)
         self.sent = sent
+        self.busy = busy
+        self.retry_after = 0.0
 
 
-def api_error(status: int, body: Any, text: str) -> ApiError:
-    """Return what an answer other than success says: a Status object, or whatever a proxy wrote."""
-    if isinstance(body, dict) and body.get("kind") == "Status":
-        resume = (body.get("metadata") or {}).get("continue") or ""
-        return ApiError(status, body.get("reason") or "", body.get("message") or f"status {status}", resume)
-    return ApiError(status, "", text.strip()[:300] or f"status {status}")
+def error_of_answer(status: int, body: Any, text: str) -> ApiError | NoResponse:
+    """Return what an answer other than success says: nothing, unless it has the API's own body."""
+    if not isinstance(body, dict) or body.get("kind") != "Status":
+        excerpt = " ".join(text.split())[:300]
+        return NoResponse(
+            f"whoever answered with status {status} is not the API: {excerpt}", sent=True, busy=status == BUSY
+        )
+    resume = (body.get("metadata") or {}).get("continue") or ""
+    about = (body.get("details") or {}).get("name") or ""
+    return ApiError(status, body.get("reason") or "", body.get("message") or f"status {status}", resume, about)
 
 
 @contextmanager
@@ -68,9 +106,9 @@ def translate_errors(doing: str, *, job_id: str | None = None) -> Iterator[None]
 def lyftlearn_error(error: ApiError, doing: str, job_id: str | None = None) -> LyftLearnError:
     """Return the error for a refusal."""
     if error.retryable:
-        maybe = job_id if error.maybe_applied or error.status >= SERVERS_FAULT else None
+        maybe = job_id if error.maybe_applied or not error.definite else None
         return BackendUnavailable(f"the Kubernetes API could not go on with {doing}: {error.message}", maybe)
-    makers = {401: _unauthorized_error, 403: _forbidden_error, 404: _not_found_error}
+    makers = {UNAUTHORIZED: _unauthorized_error, FORBIDDEN: _forbidden_error, NOT_FOUND: _not_found_error}
     return makers.get(error.status, _invalid_error)(error, doing)
 
 
@@ -96,6 +134,6 @@ def _not_found_error(error: ApiError, doing: str) -> LyftLearnError:
 
 
 def _invalid_error(error: ApiError, doing: str) -> LyftLearnError:
-    if "admission webhook" in error.message:
+    if _ADMISSION.search(error.message):
         return AccessDenied(f"the cluster's admission refuses {doing}: {error.message}")
     return InvalidJob([("kubernetes", f"the cluster does not take it ({doing}): {error.message}")])

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import base64
+import os
 import ssl
 import tempfile
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING
 
 from lyftlearn.errors import LyftLearnError
@@ -15,6 +16,30 @@ if TYPE_CHECKING:
     from typing import Any
 
     from lyftlearn_kubernetes.api.access import Access
+
+
+class Certificates:
+    """The context of connections, made anew when the files that it was made from have changed."""
+
+    def __init__(self, access: Access) -> None:
+        self._access = access
+        names = (access.cluster.get("certificate-authority"), access.user.get("client-certificate"))
+        self._files = [name for name in (*names, access.user.get("client-key")) if name]
+        self._stamp = self._newest_stamp()
+        self._context = context(access)
+
+    def context(self) -> ssl.SSLContext:
+        """Return the context of a new connection. Files that are just being written leave the old one in use."""
+        stamp = self._newest_stamp()
+        if stamp != self._stamp:
+            with suppress(LyftLearnError):
+                self._context, self._stamp = context(self._access), stamp
+        return self._context
+
+    def _newest_stamp(self) -> list[int]:
+        with suppress(OSError):
+            return [os.stat(name).st_mtime_ns for name in self._files]  # noqa: PTH116 - asked for each connection
+        return []
 
 
 def context(access: Access) -> ssl.SSLContext:
@@ -29,6 +54,8 @@ def context(access: Access) -> ssl.SSLContext:
 
 def _trusting_context(cluster: Mapping[str, Any]) -> ssl.SSLContext:
     data = cluster.get("certificate-authority-data")
+    if cluster.get("insecure-skip-tls-verify") and (data or cluster.get("certificate-authority")):
+        raise ValueError("a certificate authority and insecure-skip-tls-verify exclude each other")
     if data:
         made = ssl.create_default_context(cadata=_decode(data).decode("ascii"))
     else:

@@ -9,14 +9,16 @@ import http.client
 import os
 import select
 import socket
-import threading
+import time
+from collections import deque
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING
-from urllib.parse import urlencode, urlsplit
+from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import urlencode
 
 from lyftlearn.errors import LyftLearnError
-from lyftlearn_kubernetes.api.credentials import credentials
+from lyftlearn_kubernetes.api.credentials import credentials, impersonation
 from lyftlearn_kubernetes.api.errors import NoResponse
+from lyftlearn_kubernetes.api.kubeconfig import server_url
 
 if TYPE_CHECKING:
     import ssl
@@ -25,9 +27,18 @@ if TYPE_CHECKING:
 
     from lyftlearn_kubernetes.api.access import Access
     from lyftlearn_kubernetes.api.proxy import Proxy
+    from lyftlearn_kubernetes.api.tls import Certificates
 
 CONNECT_SECONDS, ANSWER_SECONDS = 10.0, 30.0
 MOST_IDLE = 20
+IDLE_SECONDS = 60.0
+"""Connections that were idle for longer are not used: NAT gateways forget them, of AWS after 350 seconds."""
+DOUBTFUL_SECONDS = 15.0
+"""After so long without use a connection may be forgotten already, so its answer is waited for more shortly."""
+DOUBTFUL_ANSWER_SECONDS = 5.0
+# Of Linux, in seconds but for the last, in milliseconds. A peer that acknowledges nothing for so long is not there; the
+# probes also keep a gateway from forgetting a stream that is silent.
+_LIVENESS = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3, "TCP_USER_TIMEOUT": 10_000}
 UNAUTHORIZED = 401
 _CHUNK = 1 << 16
 _ENCRYPTED = "https"
@@ -42,10 +53,16 @@ class Connection(http.client.HTTPConnection):
         self._tls = tls
         self._tls_name = tls_name
         self._unsent: list[bytes] | None = None
+        self.pid = os.getpid()
+        self.used_at = time.monotonic()
 
     def connect(self) -> None:
         """Connect, and agree on encryption."""
         super().connect()
+        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for name, value in _LIVENESS.items():
+            if hasattr(socket, name):
+                self.sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
         if self._tls is not None:
             self.sock = self._tls.wrap_socket(self.sock, server_hostname=self._tls_name)
 
@@ -53,7 +70,7 @@ class Connection(http.client.HTTPConnection):
         """Send a request, head and body at once, and wait for the head of its answer."""
         self._unsent = []
         try:
-            self.request(method, url, content, dict(headers))
+            self.request(method, url, content, headers)
             data = b"".join(self._unsent)
         finally:
             self._unsent = None
@@ -72,11 +89,27 @@ class Connection(http.client.HTTPConnection):
             self._unsent.append(data)
 
     @property
+    def idle_seconds(self) -> float:
+        """How long it has not been used."""
+        return time.monotonic() - self.used_at
+
+    @property
     def stale(self) -> bool:
-        """Whether the server has closed it, or says something that nobody asked for."""
+        """Whether it must not be used: another process opened it, it is old, the server closed it or says something."""
+        if self.pid != os.getpid() or self.idle_seconds > IDLE_SECONDS:
+            return True
         poll = select.poll()
         poll.register(self.sock, select.POLLIN)
         return bool(poll.poll(0))
+
+
+class Answer(NamedTuple):
+    """What came back. date, retry_after: these headers, as they were sent; empty where there were none."""
+
+    status: int
+    data: bytes
+    date: str
+    retry_after: str
 
 
 class Transport:
@@ -84,28 +117,37 @@ class Transport:
 
     def __init__(self, access: Access) -> None:
         self._access = access
-        self._server = urlsplit(access.server)
+        self._server = server_url(access.cluster)
         self._prefix = self._server.path.rstrip("/")
-        self._credentials = credentials(access.user)
-        self._tls = self._encryption()
+        self._credentials = credentials(access.user, access.cluster)
+        self._impersonation = impersonation(access.user)
+        self._certificates = self._read_certificates()
         self._proxy = self._find_proxy()
-        self._forwarder = self._proxy if self._tls is None else None
-        self._idle: list[Connection] = []
-        self._lock = threading.Lock()
+        self._forwarder = self._proxy if self._certificates is None else None
+        self._idle: deque[Connection] = deque()  # its methods are safe between threads, and across a fork
 
     def send(
         self, method: str, path: str, *, params: Mapping[str, Any], content: bytes | None, headers: Mapping[str, str]
-    ) -> tuple[int, bytes]:
-        """Return status and body of the answer. Raises NoResponse."""
-        connection = self._reuse() or self._connect()
-        url = self._url(path, params)
+    ) -> Answer:
+        """Return the answer. Raises NoResponse; then the other connections that were kept are not trusted either."""
+        connection = self._reuse()
+        try:
+            return self._send_on(connection or self._connect(), method, self._url(path, params), content, headers)
+        except NoResponse:
+            if connection is not None:
+                self.close()
+            raise
+
+    def _send_on(
+        self, connection: Connection, method: str, url: str, content: bytes | None, headers: Mapping[str, str]
+    ) -> Answer:
         with _no_response_on_failure(connection), self._exchange(connection, method, url, content, headers) as answer:
             data = answer.read()
         if answer.will_close:
             connection.close()
         else:
             self._keep(connection)
-        return answer.status, data
+        return Answer(answer.status, data, answer.headers.get("Date", ""), answer.headers.get("Retry-After", ""))
 
     @contextmanager
     def stream(self, path: str, params: Mapping[str, Any], silence: float) -> Iterator[Stream]:
@@ -124,17 +166,16 @@ class Transport:
 
     def close(self) -> None:
         """Close what is kept."""
-        with self._lock:
-            idle, self._idle = self._idle, []
-        for connection in idle:
-            connection.close()
+        with suppress(IndexError):
+            while True:
+                self._idle.pop().close()
 
-    def _encryption(self) -> ssl.SSLContext | None:
+    def _read_certificates(self) -> Certificates | None:
         if self._server.scheme != _ENCRYPTED:
             return None
         from lyftlearn_kubernetes.api import tls  # noqa: PLC0415 - only where there is a certificate to look at
 
-        return tls.context(self._access)
+        return tls.Certificates(self._access)
 
     def _find_proxy(self) -> Proxy | None:
         named = self._access.cluster.get("proxy-url")
@@ -156,7 +197,7 @@ class Transport:
         def ask(authorization: str | None) -> http.client.HTTPResponse:
             known = {**headers, "Authorization": authorization} if authorization is not None else headers
             passed = {**known, **self._forwarder.headers} if self._forwarder else known
-            return connection.ask(method, url, content, passed)
+            return connection.ask(method, url, content, self._impersonation.added_to(passed))
 
         given = self._credentials(None)
         answer = ask(given)
@@ -170,19 +211,21 @@ class Transport:
         return ask(other)
 
     def _reuse(self) -> Connection | None:
-        while True:
-            with self._lock:
-                connection = self._idle.pop() if self._idle else None
-            if connection is None or not connection.stale:
-                return connection
-            connection.close()
+        with suppress(IndexError):
+            while True:
+                connection = self._idle.pop()
+                if not connection.stale:
+                    doubtful = connection.idle_seconds > DOUBTFUL_SECONDS
+                    connection.sock.settimeout(DOUBTFUL_ANSWER_SECONDS if doubtful else ANSWER_SECONDS)
+                    return connection
+                connection.close()
+        return None
 
     def _keep(self, connection: Connection) -> None:
-        with self._lock:
-            room = len(self._idle) < MOST_IDLE
-            if room:
-                self._idle.append(connection)
-        if not room:
+        connection.used_at = time.monotonic()
+        if len(self._idle) < MOST_IDLE:
+            self._idle.append(connection)
+        else:
             connection.close()
 
     def _connect(self) -> Connection:
@@ -196,12 +239,13 @@ class Transport:
         return connection
 
     def _new_connection(self) -> Connection:
-        host, encrypted = self._server.hostname or "", self._tls is not None
+        context = self._certificates.context() if self._certificates else None
+        host, encrypted = self._server.hostname or "", context is not None
         port = self._server.port or (443 if encrypted else 80)
         name = self._access.cluster.get("tls-server-name") or host
         if self._proxy is None:
-            return Connection(host, port, self._tls, name)
-        connection = Connection(self._proxy.host, self._proxy.port, self._tls, name)
+            return Connection(host, port, context, name)
+        connection = Connection(self._proxy.host, self._proxy.port, context, name)
         if encrypted:
             connection.set_tunnel(host, port, self._proxy.headers)
         return connection

@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
+import logging
 import re
-from typing import TYPE_CHECKING
+import time
+from typing import TYPE_CHECKING, Any
 
+from lyftlearn.errors import LyftLearnError
 from lyftlearn.types import FailureReason
 from lyftlearn_kubernetes import labels
 from lyftlearn_kubernetes.api.cluster import JOBS
 from lyftlearn_kubernetes.api.errors import translate_errors
+from lyftlearn_kubernetes.options import Options
 from lyftlearn_kubernetes.status import jobs, observed
 from lyftlearn_kubernetes.status.events import current_pods
+from lyftlearn_kubernetes.status.observed import Limits
+from lyftlearn_kubernetes.status.quota import exceeds_hard_limit, is_quota_refusal
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from datetime import datetime
+    from datetime import datetime, timedelta
 
     from lyftlearn_kubernetes.api.cluster import Cluster
-    from lyftlearn_kubernetes.options import Options
     from lyftlearn_kubernetes.status.observed import ObservedJob, ObservedPod
 
+REFUSALS_KEPT_SECONDS = 30.0
+"""How old a list of refused pods may be: many jobs may wait for one quota, and none of them is in a hurry."""
+RETRY_SECONDS = 60.0
+_log = logging.getLogger("lyftlearn")
 IMAGE_ERRORS = frozenset(("ErrImagePull", "ImagePullBackOff", "ImageInspectError", "RegistryUnavailable"))
 HOPELESS_IMAGE_ERRORS = frozenset(("InvalidImageName", "ErrImageNeverPull"))
 CONFIGURATION_ERRORS = frozenset(("CreateContainerConfigError", "CreateContainerError", "RunContainerError"))
@@ -28,60 +37,96 @@ Verdict = tuple[FailureReason, str]
 
 
 class DeadlineEnforcer:
-    """Ends jobs whose waiting has lasted too long."""
+    """Ends jobs whose waiting has lasted too long, by their own limits and the server's clock."""
 
     def __init__(self, cluster: Cluster, options: Options) -> None:
         self._cluster = cluster
-        self._options = options
+        self._fallback = Limits(
+            pending=max(options.pending, Options().pending), starting=max(options.starting, Options().starting)
+        )
+        """For jobs of version 1.0, which do not carry their limits."""
+        self._refusals: dict[str, str] = {}
+        self._refusals_read_at = float("-inf")
+        self._left_alone: dict[str, float] = {}
 
     def end_if_overdue(self, job: ObservedJob, pods: Sequence[ObservedPod]) -> ObservedJob:
-        """Return the job, ended by a patch if it has waited too long."""
-        verdict = missed_deadline(job, pods, self._options, jobs.now())
-        if verdict is None and lacks_pods_too_long(job, pods, self._options, jobs.now()):
-            verdict = self._why_no_pods(job)
-        if verdict is None:
+        """Return the job, ended by a patch if it has waited too long. What fails with that concerns this job alone."""
+        verdict = self._verdict(job, pods)
+        if verdict is None or self._left_alone.get(job.id, 0.0) > time.monotonic():
             return job
-        reason, message = verdict
-        words = labels.compact_json({"reason": str(reason), "message": message[:1000]})
-        with translate_errors("ending jobs"):
-            return observed.job(self._cluster.patch(JOBS, job.id, jobs.end_patch({labels.VERDICT: words})))
+        try:
+            with translate_errors("ending jobs"):
+                return observed.job(self._cluster.patch(JOBS, job.id, _end_patch(job, verdict)))
+        except LyftLearnError as exc:  # it was deleted, it has just gone on, or ending it is not granted here
+            self._left_alone[job.id] = time.monotonic() + RETRY_SECONDS
+            _log.info("%s has waited for too long (%s) and could not be ended: %s", job.id, verdict[1], exc)
+            return job
 
-    def _why_no_pods(self, job: ObservedJob) -> Verdict | None:
-        warnings = jobs.warnings_about(self._cluster, [job.id])
-        if not warnings:
+    def _verdict(self, job: ObservedJob, pods: Sequence[ObservedPod]) -> Verdict | None:
+        if not is_waiting(job):
             return None
-        reason = FailureReason.CAPACITY if "quota" in warnings else FailureReason.CONFIGURATION
-        return reason, f"no pod can be made: {warnings}"
+        limits, now = job.limits or self._fallback, self._cluster.now()
+        if pods or now - job.active_since <= limits.starting:
+            return missed_deadline(job, pods, limits, now)
+        return verdict_without_pods(self._refusal_of_pods(job.id), now - job.active_since, limits)
+
+    def _refusal_of_pods(self, job_id: str) -> str:
+        """Return why the job's pods are not made, as its controller said last. One list tells it of every job."""
+        if time.monotonic() - self._refusals_read_at > REFUSALS_KEPT_SECONDS:
+            self._refusals = jobs.refusals_of_pods(self._cluster)
+            self._refusals_read_at = time.monotonic()
+        return self._refusals.get(job_id, "")
 
 
-def missed_deadline(job: ObservedJob, pods: Sequence[ObservedPod], options: Options, now: datetime) -> Verdict | None:
+def _end_patch(job: ObservedJob, verdict: Verdict) -> dict[str, Any]:
+    """Return the patch that ends a job unless something has happened to it since it was looked at."""
+    reason, message = verdict
+    words = labels.compact_json({"reason": str(reason), "message": message[:1000]})
+    patch = jobs.end_patch({labels.VERDICT: words})
+    if job.version:
+        patch["metadata"]["resourceVersion"] = str(job.version)
+    return patch
+
+
+def is_waiting(job: ObservedJob) -> bool:
+    """Whether limits apply: not to what has ended or is ending, nor to what its queue holds back."""
+    return not (job.finished or job.suspended or job.stop is not None or job.verdict is not None)
+
+
+def missed_deadline(job: ObservedJob, pods: Sequence[ObservedPod], limits: Limits, now: datetime) -> Verdict | None:
     """Return why `job` should wait no longer, or None."""
-    if job.finished or job.suspended or job.stop is not None or job.verdict is not None:
+    if not is_waiting(job):
         return None
-    verdicts = (_missed_by_pod(pod, options, now) for pod in current_pods(pods))
+    verdicts = (_missed_by_pod(pod, limits, now) for pod in current_pods(pods))
     return next((verdict for verdict in verdicts if verdict), None)
 
 
-def lacks_pods_too_long(job: ObservedJob, pods: Sequence[ObservedPod], options: Options, now: datetime) -> bool:
-    """Whether `job` has had no pod for so long that something must forbid them, which only Events tell."""
-    waiting = not (pods or job.finished or job.suspended or job.stop is not None or job.verdict is not None)
-    return waiting and now - job.created_at > options.starting
+def verdict_without_pods(refusal: str, waited: timedelta, limits: Limits) -> Verdict | None:
+    """Return why a job without pods should wait no longer, or None. refusal: why its pods are not made."""
+    if not refusal:
+        return None
+    if not is_quota_refusal(refusal):
+        return FailureReason.CONFIGURATION, f"no pod can be made: {refusal}"
+    if exceeds_hard_limit(refusal):
+        return FailureReason.CAPACITY, f"more is asked for than the quota ever allows: {refusal}"
+    late = waited > limits.pending
+    return (FailureReason.CAPACITY, f"the quota had no room within {limits.pending}: {refusal}") if late else None
 
 
-def _missed_by_pod(pod: ObservedPod, options: Options, now: datetime) -> Verdict | None:
-    if pod.started_at is not None or pod.ended:
+def _missed_by_pod(pod: ObservedPod, limits: Limits, now: datetime) -> Verdict | None:
+    if pod.started_at is not None or pod.ended or pod.deleted:
         return None
     if pod.scheduled_at is None:
-        late = now - pod.created_at > options.pending
-        return (FailureReason.CAPACITY, f"no place within {options.pending}: {pod.unscheduled}") if late else None
+        late = now - pod.created_at > limits.pending
+        return (FailureReason.CAPACITY, f"no place within {limits.pending}: {pod.unscheduled}") if late else None
     reason, message = pod.waiting or ("", "")
     waited = now - pod.scheduled_at
-    if reason in HOPELESS_IMAGE_ERRORS or (reason in IMAGE_ERRORS and waited > options.starting):
+    if reason in HOPELESS_IMAGE_ERRORS or (reason in IMAGE_ERRORS and waited > limits.starting):
         return FailureReason.IMAGE, f"{reason}: {message}"
-    if reason in CONFIGURATION_ERRORS and waited > options.starting:
+    if reason in CONFIGURATION_ERRORS and waited > limits.starting:
         return FailureReason.CONFIGURATION, _translate_failure(reason, message)
-    if waited > options.pending:
-        return FailureReason.CONFIGURATION, f"its container did not start within {options.pending}: {reason} {message}"
+    if waited > limits.pending:
+        return FailureReason.CONFIGURATION, f"its container did not start within {limits.pending}: {reason} {message}"
     return None
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from lyftlearn.backend import words
 from lyftlearn.events import JobEvent
 from lyftlearn.types import FailureReason, JobStatus
 
@@ -21,10 +23,15 @@ NEVER_STARTED = frozenset(("StartError", "ContainerCannotRun", "ContainerStatusU
 CANNOT_EXECUTE = frozenset((126, 127, 128))
 OOM_KILLED, KILLED = "OOMKilled", 137
 NO_PYTHON = "the image cannot start `python3`, which the runtime needs: use an image with Python 3.8 or newer"
-OUT_OF_MEMORY = "killed by the kernel: the node needed more memory than resources.memory"
-ASKED = "asked to stop"
 DELETED = "the Job was deleted by someone else"
+HELD_BACK = f"{words.STOP_REQUESTED} while its queue held it back"
 POD_DELETED = "a pod of the job was deleted by someone else"
+SIGNALLED = "a process in the job's container sent SIGTERM to process 1, which ends the job as a stop does"
+DISK = "it needed more disk than resources.disk"
+EVICTED = "Evicted"
+# The kubelet's eviction manager: a limit of the pod's own, not the pressure of a node.
+_OWN_LIMIT = re.compile(r"exceeds the (?:total )?limit|exceeded its local ephemeral storage limit")
+LATE = timedelta(seconds=30)
 
 
 def event(job: ObservedJob, pods: Sequence[ObservedPod], now: datetime) -> JobEvent:
@@ -34,7 +41,9 @@ def event(job: ObservedJob, pods: Sequence[ObservedPod], now: datetime) -> JobEv
     if job.failure is not None and not lingers(job, pods, now):
         return _failure(job, job.failure, pods)
     if job.stop is not None and job.suspended and all(pod.ended for pod in pods):
-        return _event(job, JobStatus.STOPPED, job.stop, pods, message=f"{ASKED} while its queue held it back")
+        return _event(
+            job, JobStatus.STOPPED, job.stop, pods, message=f"{words.STOP_REQUESTED} while its queue held it back"
+        )
     return _current_event(job, pods, now)
 
 
@@ -73,7 +82,7 @@ def _event(
         job_id=job.id,
         status=status,
         at=at,
-        incarnation=job.failed,
+        incarnation=job.incarnation,
         attempt=max([1, *(pod.ending.report.attempt for pod in pods if pod.ending and pod.ending.report)]),
         reason=reason,
         message=message,
@@ -92,14 +101,14 @@ def _failure(job: ObservedJob, failure: Condition, pods: Sequence[ObservedPod]) 
         reason, message = job.verdict
         return _event(job, JobStatus.FAILED, failure.at, pods, reason=FailureReason(reason), message=message)
     if job.stop and failure.reason == DEADLINE:
-        return _event(job, JobStatus.STOPPED, failure.at, pods, message=ASKED)
+        return _event(job, JobStatus.STOPPED, failure.at, pods, message=words.STOP_REQUESTED)
     ends = sorted((pod for pod in pods if _explains_the_end(pod)), key=_end_order)
-    if failure.reason == DEADLINE and not any(_has_report(pod) for pod in ends):
-        words = "it ran into its deadline on the cluster, which lies behind its own timeout and all waiting"
-        return _event(job, JobStatus.FAILED, failure.at, pods, reason=FailureReason.TIMEOUT, message=words)
+    if failure.reason == DEADLINE and not any(_ended_by_itself(pod) for pod in ends):
+        explanation = "it ran into its deadline on the cluster, which lies behind its own timeout and all waiting"
+        return _event(job, JobStatus.FAILED, failure.at, pods, reason=FailureReason.TIMEOUT, message=explanation)
     if not ends:
-        words = POD_DELETED if any(pod.ending for pod in pods) else failure.message or failure.reason
-        return _event(job, JobStatus.FAILED, failure.at, pods, reason=FailureReason.PLATFORM, message=words)
+        explanation = POD_DELETED if any(pod.ending for pod in pods) else failure.message or failure.reason
+        return _event(job, JobStatus.FAILED, failure.at, pods, reason=FailureReason.PLATFORM, message=explanation)
     reason_of_pod, message, exit_code = failure_of(ends[0])
     return _event(job, JobStatus.FAILED, failure.at, pods, reason=reason_of_pod, message=message, exit_code=exit_code)
 
@@ -110,15 +119,19 @@ def _explains_the_end(pod: ObservedPod) -> bool:
         return pod.phase == "Failed"
     report = pod.ending.report
     was_ended = _was_stopped(report) if report else pod.deleted and pod.ending.reason != OOM_KILLED
-    return pod.disruption is not None if was_ended else pod.ending.exit_code != 0
+    if was_ended and pod.deleted:
+        return pod.disruption is not None
+    return pod.ending.exit_code != 0
 
 
 def _was_stopped(report: Report) -> bool:
     return report.status is JobStatus.STOPPED
 
 
-def _has_report(pod: ObservedPod) -> bool:
-    return pod.ending is not None and pod.ending.report is not None
+def _ended_by_itself(pod: ObservedPod) -> bool:
+    """Whether a pod's runtime reported an end that nobody asked for."""
+    report = pod.ending.report if pod.ending else None
+    return report is not None and not _was_stopped(report)
 
 
 def _end_order(pod: ObservedPod) -> tuple[bool, datetime]:
@@ -129,41 +142,45 @@ def _end_order(pod: ObservedPod) -> tuple[bool, datetime]:
 def failure_of(pod: ObservedPod) -> tuple[FailureReason, str, int | None]:
     """Return reason, message and the command's exit code of a pod that failed."""
     report = pod.ending.report if pod.ending else None
+    if pod.reason == EVICTED and _OWN_LIMIT.search(pod.message):
+        return FailureReason.CONFIGURATION, f"{DISK}: {pod.message}", None
     if pod.disruption is not None and (report is None or _was_stopped(report)):
-        words = pod.message or pod.disruption.message or pod.disruption.reason
-        return FailureReason.PREEMPTED, f"its node or its place was lost: {words}", None
+        explanation = pod.message or pod.disruption.message or pod.disruption.reason
+        return FailureReason.PREEMPTED, f"its node or its place was lost: {explanation}", None
     if pod.ending is None:
         return FailureReason.PLATFORM, pod.message or pod.reason or "a pod failed and left no word", None
+    if report is not None and _was_stopped(report):
+        return FailureReason.USER_ERROR, SIGNALLED, pod.ending.exit_code
     return _container_failure(pod.ending)
 
 
 def _container_failure(ending: Ending) -> tuple[FailureReason, str, int | None]:
     if ending.reason == OOM_KILLED:
-        return FailureReason.OUT_OF_MEMORY, (ending.report and ending.report.message) or OUT_OF_MEMORY, KILLED
+        return FailureReason.OUT_OF_MEMORY, (ending.report and ending.report.message) or words.OUT_OF_MEMORY, KILLED
     report = ending.report
     if report is not None and report.reason is not None:
         return report.reason, report.message, report.exit_code
     if ending.reason in NEVER_STARTED or ending.exit_code in CANNOT_EXECUTE:
         return FailureReason.IMAGE, f"{NO_PYTHON} ({ending.text or ending.reason})", None
-    words = ending.text[-700:] or ending.reason
-    return FailureReason.PLATFORM, f"the runtime ended with {ending.exit_code} and left no report: {words}", None
+    explanation = ending.text[-700:] or ending.reason
+    return FailureReason.PLATFORM, f"the runtime ended with {ending.exit_code} and left no report: {explanation}", None
 
 
 def _current_event(job: ObservedJob, pods: Sequence[ObservedPod], now: datetime) -> JobEvent:
-    status, message = _progress(job, pods)
+    status, message = _progress(job, pods, now)
     if job.stop is not None or job.verdict is not None or job.failure is not None:
-        status, message = JobStatus.STOPPING, ASKED if job.stop else (job.verdict or ("", ""))[1]
+        status, message = JobStatus.STOPPING, words.STOP_REQUESTED if job.stop else (job.verdict or ("", ""))[1]
     return _event(job, status, now, pods, message=message)
 
 
-def _progress(job: ObservedJob, pods: Sequence[ObservedPod]) -> tuple[JobStatus, str]:
+def _progress(job: ObservedJob, pods: Sequence[ObservedPod], now: datetime) -> tuple[JobStatus, str]:
     """Return the status of the node that is furthest behind."""
     if job.suspended:
         return JobStatus.PENDING, "held back by its queue"
     current = current_pods(pods)
     if len(current) < job.nodes:
         return JobStatus.PENDING, "waiting for its pods"
-    return min((_progress_of(pod) for pod in current), key=lambda progress: list(JobStatus).index(progress[0]))
+    return min((_progress_of(pod, now) for pod in current), key=lambda progress: list(JobStatus).index(progress[0]))
 
 
 def current_pods(pods: Sequence[ObservedPod]) -> list[ObservedPod]:
@@ -176,10 +193,21 @@ def current_pods(pods: Sequence[ObservedPod]) -> list[ObservedPod]:
     return list(newest.values())
 
 
-def _progress_of(pod: ObservedPod) -> tuple[JobStatus, str]:
+def _progress_of(pod: ObservedPod, now: datetime) -> tuple[JobStatus, str]:
     if pod.started_at is not None or pod.ended:
-        return JobStatus.RUNNING, ""
+        return JobStatus.RUNNING, _what_keeps_it(pod, now)
     if pod.scheduled_at is None:
         return JobStatus.PENDING, pod.unscheduled or "waiting for a place on a node"
     reason, message = pod.waiting or ("", "")
     return JobStatus.STARTING, ": ".join(part for part in (reason, message) if part)
+
+
+def _what_keeps_it(pod: ObservedPod, now: datetime) -> str:
+    """Return what a person should know of a pod that seems to run: a node that is silent, sidecars that do not end."""
+    if pod.phase in ("Succeeded", "Failed"):
+        return ""
+    if pod.ending is not None:
+        return "its command has ended, and the pod waits for its sidecars"
+    if pod.gone_by is not None and now - pod.gone_by > LATE:
+        return f"node {pod.host or '(unknown)'} does not answer: its pod should have ended at {pod.gone_by:%H:%M} UTC"
+    return ""

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from lyftlearn_kubernetes import labels
 from lyftlearn_kubernetes.api.cluster import JOBS, PODS
-from lyftlearn_kubernetes.api.errors import ApiError, NoResponse, api_error
+from lyftlearn_kubernetes.api.errors import GONE, ApiError, NoResponse, error_of_answer
+from lyftlearn_kubernetes.api.patience import Patience
 from lyftlearn_kubernetes.status import observed
 
 if TYPE_CHECKING:
@@ -20,13 +21,12 @@ if TYPE_CHECKING:
     from lyftlearn_kubernetes.api.cluster import Cluster
     from lyftlearn_kubernetes.api.transport import Stream
 
-GONE = 410
 SILENCE = 90.0  # an API server sends a bookmark each minute
 SERVERS_END = 300  # seconds after which the server ends a watch by itself
 FAILURES_TO_WARN = 10
+AFTER_GONE, LONGEST_AFTER_GONE = 0.1, 3.0
 SHORT = 1.0  # seconds: a watch that ends sooner is not asked for again at once
 _log = logging.getLogger("lyftlearn")
-PAUSES = (0.05, 0.2, 1.0, 3.0)
 _OBSERVE: dict[str, Callable[[Any], Any]] = {JOBS: observed.job, PODS: observed.pod}
 
 
@@ -57,6 +57,7 @@ class Informer(threading.Thread):
         self._stream: Stream | None = None
         self._version: str | None = None
         self._failures = 0
+        self._patience = Patience()
 
     def close(self) -> None:
         """End it, also while it waits for news."""
@@ -70,22 +71,23 @@ class Informer(threading.Thread):
         while not self._closed.is_set():
             try:
                 self._watch()
-            except NoResponse as exc:
-                self._failures += 1
-                if self._failures == FAILURES_TO_WARN:
-                    _log.warning("the watch of %s is broken and begun again and again: %s", self._kind, exc)
-            except ApiError as exc:
-                self._failures += 1
-                if exc.status == GONE:
-                    self._version = None
-                elif not exc.retryable:
+            except Exception as exc:  # noqa: BLE001 - told to who waits, instead of dying in silence
+                pause = self._pause_after(exc)
+                if pause is None:
                     self._queue.put(exc)
                     return
-            except Exception as exc:  # noqa: BLE001 - told to who waits, instead of dying in silence
-                self._queue.put(exc)
-                return
-            if self._failures:
-                self._closed.wait(PAUSES[min(self._failures, len(PAUSES)) - 1])
+                self._closed.wait(pause)
+
+    def _pause_after(self, error: Exception) -> float | None:
+        """Return the seconds until the watch begins again, or None if it should not."""
+        if isinstance(error, ApiError) and error.status == GONE:
+            self._version = None
+            self._failures += 1
+            return min(LONGEST_AFTER_GONE, self._failures * AFTER_GONE)
+        self._failures += 1
+        if self._failures == FAILURES_TO_WARN:
+            _log.warning("the watch of %s is broken and begun again and again: %s", self._kind, error)
+        return self._patience.pause_after(error)
 
     def _watch(self) -> None:
         if self._version is None:
@@ -105,7 +107,10 @@ class Informer(threading.Thread):
                 self._read(stream)
             finally:
                 self._stream = None
-        self._failures = self._failures + 1 if time.monotonic() - began < SHORT else 0
+        if time.monotonic() - began < SHORT:
+            raise NoResponse("the watch ended at once", sent=False)
+        self._failures = 0
+        self._patience.reset()
 
     def _read(self, stream: Stream) -> None:
         if self._closed.is_set():  # before there was a stream to close
@@ -131,11 +136,13 @@ class Informer(threading.Thread):
         except (ValueError, KeyError) as exc:
             raise NoResponse("a line of the watch was cut", sent=False) from exc
         if what == "ERROR":
-            raise api_error(found.get("code") or GONE, found, "the watch ended")
+            raise error_of_answer(found.get("code") or GONE, found, "the watch ended")
         if what != "BOOKMARK":
-            self._queue.put(WatchEvent(self._kind, _OBSERVE[self._kind](found), what))
+            for item in observed.each(_OBSERVE[self._kind], [found]):
+                self._queue.put(WatchEvent(self._kind, item, what))
         self._version = found["metadata"]["resourceVersion"]
         self._failures = 0
+        self._patience.reset()
 
 
 def start(cluster: Cluster, queue: SimpleQueue[Any], silence: float) -> list[Informer]:

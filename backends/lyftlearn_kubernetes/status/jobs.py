@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
+import logging
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from lyftlearn.backend import JobRecord
-from lyftlearn.errors import JobNotFound
+from lyftlearn.errors import BackendUnavailable, JobNotFound, LyftLearnError
 from lyftlearn.types import FailureReason, JobKind
 from lyftlearn_kubernetes import labels
 from lyftlearn_kubernetes.api.cluster import EVENTS, JOBS, PODS
-from lyftlearn_kubernetes.api.errors import ApiError, NoResponse, translate_errors
+from lyftlearn_kubernetes.api.errors import NOT_FOUND, ApiError, NoResponse, translate_errors
 from lyftlearn_kubernetes.status import events, observed
 
 if TYPE_CHECKING:
@@ -22,23 +21,30 @@ if TYPE_CHECKING:
     from lyftlearn_kubernetes.api.cluster import Cluster
     from lyftlearn_kubernetes.status.observed import ObservedJob, ObservedPod
 
-NOT_FOUND = 404
 FROM_THE_CLUSTER = frozenset((FailureReason.PLATFORM, FailureReason.PREEMPTED, FailureReason.CAPACITY))
 _MOST_EVENTS = 3
+_log = logging.getLogger("lyftlearn")
 
 
 def fetch(cluster: Cluster, job_id: str) -> dict[str, Any]:
     """Return the Job. Raises JobNotFound."""
     try:
-        found = cluster.get(JOBS, job_id)
-    except (ApiError, NoResponse) as exc:
-        if isinstance(exc, ApiError) and exc.status == NOT_FOUND:
-            raise not_found_error(cluster, job_id) from exc
         with translate_errors("reading jobs"):
-            raise
+            found = cluster.get(JOBS, job_id)
+    except LyftLearnError as exc:
+        if isinstance(exc.__cause__, ApiError) and exc.__cause__.status == NOT_FOUND:
+            raise _absence(cluster, exc.__cause__, job_id) from exc.__cause__
+        raise
     if labels.JOB not in (found["metadata"].get("labels") or {}):
         raise not_found_error(cluster, job_id)
     return found
+
+
+def _absence(cluster: Cluster, error: ApiError, job_id: str) -> LyftLearnError:
+    """Return the error for a 404: only the API itself, about this very job, says that it is not there."""
+    if error.says_missing(job_id):
+        return not_found_error(cluster, job_id)
+    return BackendUnavailable(f"the Kubernetes API does not serve Jobs now: {error.message}")
 
 
 def not_found_error(cluster: Cluster, job_id: str) -> JobNotFound:
@@ -52,7 +58,7 @@ def pods_of(cluster: Cluster, job_id: str) -> list[ObservedPod]:
     """Return what is known of a job's pods."""
     with translate_errors("listing pods"):
         pages = list(cluster.list(PODS, labels=labels.of_job(job_id)))
-    return [observed.pod(item) for page in pages for item in page["items"]]
+    return [pod for page in pages for pod in observed.each(observed.pod, page["items"])]
 
 
 def record(document: Mapping[str, Any], event: JobEvent) -> JobRecord:
@@ -63,22 +69,22 @@ def record(document: Mapping[str, Any], event: JobEvent) -> JobRecord:
         id=metadata["name"],
         kind=JobKind(marks[labels.KIND]),
         name=marks[labels.NAME],
-        labels=json.loads(annotations.get(labels.LABELS, "{}")),
-        digest=annotations.get(labels.DIGEST, ""),
+        labels=observed.texts(annotations.get(labels.LABELS)),
+        digest=digest(document),
         decision=annotations.get(labels.DECISION, ""),
         event=event,
+        outputs=outputs(document),
     )
+
+
+def digest(document: Mapping[str, Any]) -> str:
+    """Return what the digest of a Job's submission was."""
+    return str((document["metadata"].get("annotations") or {}).get(labels.DIGEST, ""))
 
 
 def outputs(document: Mapping[str, Any]) -> dict[str, str]:
     """Return output name to URI."""
-    kept: dict[str, str] = json.loads((document["metadata"].get("annotations") or {}).get(labels.OUTPUTS, "{}"))
-    return kept
-
-
-def now() -> datetime:
-    """Return the time in UTC."""
-    return datetime.now(UTC)
+    return observed.texts((document["metadata"].get("annotations") or {}).get(labels.OUTPUTS))
 
 
 class JobObserver:
@@ -89,7 +95,7 @@ class JobObserver:
 
     def event(self, job: ObservedJob, pods: Sequence[ObservedPod]) -> JobEvent:
         """Return what is known."""
-        event = events.event(job, pods, now())
+        event = events.event(job, pods, self._cluster.now())
         if event.reason not in FROM_THE_CLUSTER or job.verdict is not None:
             return event
         warnings = warnings_about(self._cluster, [job.id, *(pod.name for pod in pods)])
@@ -103,10 +109,23 @@ def warnings_about(cluster: Cluster, names: Sequence[str]) -> str:
         try:
             for page in cluster.list(EVENTS, fields=f"involvedObject.name={name},type=Warning"):
                 warnings += [_warning(item) for item in page["items"]]
-        except (ApiError, NoResponse):
+        except (ApiError, NoResponse, LyftLearnError):
             return ""
     texts = dict.fromkeys(text for _, text in sorted(warnings))
     return "; ".join(list(texts)[-_MOST_EVENTS:])
+
+
+def refusals_of_pods(cluster: Cluster) -> dict[str, str]:
+    """Return what refuses pods, by the name of their Job: the last that each Job's controller said."""
+    refusals: dict[str, tuple[str, str]] = {}
+    try:
+        for page in cluster.list(EVENTS, fields="involvedObject.kind=Job,reason=FailedCreate"):
+            for item in page["items"]:
+                name = item["involvedObject"]["name"]
+                refusals[name] = max(refusals.get(name, ("", "")), _warning(item))
+    except (ApiError, NoResponse, LyftLearnError) as exc:
+        _log.info("the cluster's Events cannot be read: %s", exc)
+    return {name: text for name, (_, text) in refusals.items()}
 
 
 def _warning(event: Mapping[str, Any]) -> tuple[str, str]:

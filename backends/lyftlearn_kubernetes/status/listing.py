@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from lyftlearn_kubernetes import labels
 from lyftlearn_kubernetes.api.cluster import JOBS, PODS
@@ -11,11 +12,11 @@ from lyftlearn_kubernetes.api.errors import translate_errors
 from lyftlearn_kubernetes.status import events, jobs, observed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from lyftlearn.backend import JobQuery, JobRecord
     from lyftlearn_kubernetes.api.cluster import Cluster
-    from lyftlearn_kubernetes.status.observed import ObservedPod
+    from lyftlearn_kubernetes.status.observed import ObservedJob, ObservedPod
 
 
 def records(cluster: Cluster, query: JobQuery) -> Iterator[JobRecord]:
@@ -25,19 +26,22 @@ def records(cluster: Cluster, query: JobQuery) -> Iterator[JobRecord]:
     matches: list[JobRecord] = []
     with translate_errors("listing jobs"):
         for page in cluster.list(JOBS, labels=selector):
-            for document in page["items"]:
-                job = observed.job(document)
+            for job, document in observed.each(_with_document, page["items"]):
                 if query.since is None or job.created_at >= query.since:
-                    matches.append(jobs.record(document, events.event(job, pods[job.id], jobs.now())))
+                    event = events.event(job, pods[job.id], cluster.now())
+                    matches += observed.each(partial(jobs.record, event=event), [document])
     matches.sort(key=lambda record: record.event.created_at or record.event.at, reverse=True)
     yield from (record for record in matches if query.matches(record))
+
+
+def _with_document(document: Mapping[str, Any]) -> tuple[ObservedJob, Mapping[str, Any]]:
+    return observed.job(document), document
 
 
 def _pods_by_job(cluster: Cluster, selector: str) -> dict[str, list[ObservedPod]]:
     pods: dict[str, list[ObservedPod]] = defaultdict(list)
     with translate_errors("listing pods"):
         for page in cluster.list(PODS, labels=selector):
-            for document in page["items"]:
-                pod = observed.pod(document)
+            for pod in observed.each(observed.pod, page["items"]):
                 pods[pod.job_id].append(pod)
     return pods

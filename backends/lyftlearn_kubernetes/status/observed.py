@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import json
+import logging
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from lyftlearn.backend import read_report
+from lyftlearn.types import FailureReason
 from lyftlearn_kubernetes import labels
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from lyftlearn.backend import Report
 
 NOT_YET = "PodInitializing"
+_Item = TypeVar("_Item")
+_log = logging.getLogger("lyftlearn")
 INDEX = "batch.kubernetes.io/job-completion-index"
 
 
@@ -26,6 +30,14 @@ class Condition:
     reason: str
     message: str
     at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """How long a job may wait: for a place or a container, and for what should be there at once."""
+
+    pending: timedelta
+    starting: timedelta
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +53,10 @@ class Ending:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ObservedPod:
-    """A pod of a job. waiting: reason and message of the main container, before it runs."""
+    """A pod of a job. waiting: reason and message of the main container, before it runs.
+
+    host: the cluster's node that it is on. gone_by: when it should have ended, if it was deleted.
+    """
 
     name: str
     uid: str
@@ -57,6 +72,8 @@ class ObservedPod:
     started_at: datetime | None
     ending: Ending | None
     disruption: Condition | None
+    host: str
+    gone_by: datetime | None
     reason: str
     message: str
 
@@ -68,14 +85,21 @@ class ObservedPod:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ObservedJob:
-    """A Job. stop: when somebody asked for its end; verdict: why lyftlearn ended it, as reason and message."""
+    """A Job. stop: when somebody asked for its end; verdict: why lyftlearn ended it, as reason and message.
+
+    active_since: when it was created, or resumed last. limits: None where it does not carry them. incarnation: grows
+    each time it is started anew, because a pod was lost or its queue held it back meanwhile.
+    """
 
     id: str
     uid: str
     version: int
     nodes: int
     created_at: datetime
+    active_since: datetime
+    limits: Limits | None
     suspended: bool
+    incarnation: int
     failed: int
     stop: datetime | None
     verdict: tuple[str, str] | None
@@ -89,22 +113,37 @@ class ObservedJob:
         return self.complete is not None or self.failure is not None
 
 
+def each(observe: Callable[[Mapping[str, Any]], _Item], documents: Iterable[Mapping[str, Any]]) -> Iterator[_Item]:
+    """Yield what is observed of each; one that cannot be read is named in the log, and hides no other."""
+    for document in documents:
+        try:
+            item = observe(document)
+        except (AttributeError, KeyError, TypeError, ValueError) as exc:
+            name = (document.get("metadata") or {}).get("name") if isinstance(document, dict) else None
+            _log.warning("an object %s of the cluster cannot be read, and is left out: %r", name, exc)
+        else:
+            yield item
+
+
 def job(document: Mapping[str, Any]) -> ObservedJob:
     """Return what matters of a batch/v1 Job."""
     metadata, spec, status = document["metadata"], document["spec"], document.get("status") or {}
     annotations = metadata.get("annotations") or {}
     conditions = _conditions(status)
-    verdict = json.loads(annotations[labels.VERDICT]) if labels.VERDICT in annotations else None
+    created_at = moment(metadata["creationTimestamp"])
     return ObservedJob(
         id=metadata["name"],
         uid=metadata["uid"],
         version=version(metadata),
         nodes=spec.get("completions") or 1,
-        created_at=moment(metadata["creationTimestamp"]),
+        created_at=created_at,
+        active_since=moment(status["startTime"]) if status.get("startTime") else created_at,
+        limits=_limits(annotations.get(labels.LIMITS)),
         suspended=bool(spec.get("suspend")),
+        incarnation=(status.get("failed") or 0) + _seconds_to_suspension(status, created_at),
         failed=status.get("failed") or 0,
-        stop=moment(annotations[labels.STOP]) if labels.STOP in annotations else None,
-        verdict=(verdict["reason"], verdict["message"]) if verdict else None,
+        stop=_stop(annotations[labels.STOP], created_at) if labels.STOP in annotations else None,
+        verdict=_verdict(annotations.get(labels.VERDICT)),
         complete=conditions.get("Complete"),
         failure=conditions.get("Failed"),
         completed_at=moment(status["completionTime"]) if status.get("completionTime") else None,
@@ -135,6 +174,8 @@ def pod(document: Mapping[str, Any]) -> ObservedPod:
         started_at=moment(started) if started else None,
         ending=ending,
         disruption=conditions.get("DisruptionTarget"),
+        host=(document.get("spec") or {}).get("nodeName") or "",
+        gone_by=moment(metadata["deletionTimestamp"]) if metadata.get("deletionTimestamp") else None,
         reason=status.get("reason") or "",
         message=status.get("message") or "",
     )
@@ -149,6 +190,53 @@ def version(metadata: Mapping[str, Any]) -> int:
 def moment(text: str) -> datetime:
     """Return a time of the API."""
     return datetime.fromisoformat(text).astimezone(UTC)
+
+
+def _seconds_to_suspension(status: Mapping[str, Any], created_at: datetime) -> int:
+    """Return the seconds from a Job's creation to its last suspension or resumption: a Job counts neither."""
+    at = [
+        moment(entry["lastTransitionTime"])
+        for entry in status.get("conditions") or ()
+        if entry["type"] == "Suspended" and entry.get("lastTransitionTime")
+    ]
+    return max(0, int((at[0] - created_at).total_seconds())) + 1 if at else 0
+
+
+def texts(text: str | None) -> dict[str, str]:
+    """Return a table of texts that an annotation holds; nothing of one that is not."""
+    table = _table(text)
+    return {key: value for key, value in table.items() if isinstance(value, str)}
+
+
+def _table(text: str | None) -> dict[str, Any]:
+    """Return what an annotation holds. Anybody may write there, and what is malformed is as good as absent."""
+    try:
+        value = json.loads(text or "{}")
+    except (TypeError, ValueError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _stop(text: str, created_at: datetime) -> datetime:
+    """Return when a stop was asked for; that it was asked for counts, even if nobody can read when."""
+    try:
+        return moment(text)
+    except (TypeError, ValueError):
+        return created_at
+
+
+def _verdict(text: str | None) -> tuple[str, str] | None:
+    verdict = texts(text)
+    known = verdict.get("reason") in list(FailureReason)
+    return (verdict["reason"], verdict.get("message", "")) if known else None
+
+
+def _limits(text: str | None) -> Limits | None:
+    table = _table(text)
+    try:
+        return Limits(pending=timedelta(seconds=table["pending"]), starting=timedelta(seconds=table["starting"]))
+    except (KeyError, OverflowError, TypeError):
+        return None
 
 
 def _node(metadata: Mapping[str, Any]) -> int:

@@ -10,10 +10,11 @@ from dataclasses import replace
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
-from lyftlearn.errors import BackendUnavailable, JobNotFound
+from lyftlearn.errors import JobNotFound, LyftLearnError
 from lyftlearn_kubernetes import labels
 from lyftlearn_kubernetes.api.cluster import JOBS, PODS
-from lyftlearn_kubernetes.api.errors import ApiError, lyftlearn_error, translate_errors
+from lyftlearn_kubernetes.api.errors import translate_errors
+from lyftlearn_kubernetes.api.patience import Patience
 from lyftlearn_kubernetes.status import events, informer, jobs, observed
 
 if TYPE_CHECKING:
@@ -30,7 +31,6 @@ FEW = 20  # up to so many jobs are asked for one by one; more are found in the l
 TICK = 1.0
 PODS_LATER = 0.1  # seconds that the watch of pods may lag behind that of Jobs before it is asked for them
 BOTH = 2  # the watches of Jobs and of pods
-MOST_FAILURES = 20
 _log = logging.getLogger("lyftlearn")
 
 
@@ -48,14 +48,15 @@ class JobWatcher:
         self._queue: SimpleQueue[Any] = SimpleQueue()
         self._jobs: dict[str, ObservedJob] = {}
         self._pods: dict[str, dict[str, ObservedPod]] = {}
-        self._gone: set[str] = set()
+        self._gone: set[str] = set()  # jobs that were seen to be deleted before they had finished
+        self._absent: set[str] = set()  # jobs that are not there, and nobody knows how they ended
         self._whole: set[str] = set()  # jobs of which everything is known, from their beginning or by asking
         self._touched: set[str] = set()
         self._reported: dict[str, JobEvent] = {}
         self._held_back: dict[str, float] = {}
         self._left = threading.Event()
         self._began = 0
-        self._failures = 0
+        self._patience = Patience()
 
     def events(self, following: WatchSet) -> Iterator[JobEvent]:
         """Yield what becomes of the followed jobs until `following` is closed."""
@@ -67,10 +68,17 @@ class JobWatcher:
             while not following.closed:
                 ticked = self._take_all()
                 yield from self._look(following.ids, ticked=ticked)
+                self._report_absences(following)
         finally:
             self._left.set()
             for feed in feeds:
                 feed.close()
+
+    def _report_absences(self, following: WatchSet) -> None:
+        """Say which jobs are not there: removed after their time, or deleted while nobody watched."""
+        for job_id in self._absent & following.ids:
+            following.report_absence(job_id, jobs.not_found_error(self._cluster, job_id))
+        self._absent.clear()
 
     def _listen(self, following: WatchSet) -> None:
         """Wake the loop when somebody follows another job, or none any more, and now and then."""
@@ -84,7 +92,7 @@ class JobWatcher:
         """Take in what came, waiting for the first; whether time has passed or other jobs are followed."""
         ticked = False
         with suppress(Empty):
-            ticked = self._take(self._queue.get(timeout=self._patience()))
+            ticked = self._take(self._queue.get(timeout=self._seconds_until_due()))
         while True:
             try:
                 ticked = self._take(self._queue.get_nowait()) or ticked
@@ -98,10 +106,9 @@ class JobWatcher:
             else:
                 self._take_pod(news)
             return False
-        if isinstance(news, ApiError):
-            raise lyftlearn_error(news, "watching jobs") from news
         if isinstance(news, Exception):
-            raise news
+            with translate_errors("watching jobs"):
+                raise news
         if isinstance(news, informer.Relist):
             self._began += 1
             self._whole.clear()
@@ -145,10 +152,9 @@ class JobWatcher:
         try:
             self._catch_up(ids, ticked=ticked)
             yield from self._dispatch_touched(ids)
-            self._failures = 0
-        except BackendUnavailable as exc:
-            self._failures += 1
-            if self._failures > MOST_FAILURES:
+            self._patience.reset()
+        except LyftLearnError as exc:
+            if self._patience.pause_after(exc) is None:
                 raise
             _log.info("%s; it is tried again", exc)
 
@@ -159,10 +165,15 @@ class JobWatcher:
         if ticked:
             self._forget(ids)
             for job_id in unfinished & self._jobs.keys():
-                job = self._enforcer.end_if_overdue(self._jobs[job_id], self._pods_of(job_id))
-                if job is not self._jobs[job_id] or job.failure is not None:
-                    self._jobs[job_id] = job
-                    self._touched.add(job_id)
+                self._look_at_the_clock(job_id)
+
+    def _look_at_the_clock(self, job_id: str) -> None:
+        """End a job that has waited for too long, and look anew at one to which time itself happens."""
+        pods = self._pods_of(job_id)
+        job = self._enforcer.end_if_overdue(self._jobs[job_id], pods)
+        if job is not self._jobs[job_id] or job.failure is not None or any(pod.deleted for pod in pods):
+            self._jobs[job_id] = job
+            self._touched.add(job_id)
 
     def _has_ended(self, job_id: str) -> bool:
         reported = self._reported.get(job_id)
@@ -178,7 +189,7 @@ class JobWatcher:
         for job_id in self._reported.keys() - ids:
             del self._reported[job_id]
         self._gone &= ids
-        self._whole &= ids | self._jobs.keys()
+        self._whole &= self._jobs.keys()
 
     def _fetch(self, ids: set[str]) -> None:
         """Ask for jobs that were there before the watch."""
@@ -189,14 +200,13 @@ class JobWatcher:
                 self._fetch_one(job_id)
         self._whole |= ids
         self._touched |= ids
-        missing = ids - self._jobs.keys()
-        self._gone |= missing & self._known
+        self._absent |= ids - self._jobs.keys() - self._gone
 
     def _fetch_one(self, job_id: str) -> None:
         try:
             found = observed.job(jobs.fetch(self._cluster, job_id))
         except JobNotFound:
-            self._forget_job(job_id)
+            self._jobs.pop(job_id, None)
             return
         self._jobs[job_id] = found
         self._known.add(job_id)
@@ -206,23 +216,19 @@ class JobWatcher:
         found: set[str] = set()
         with translate_errors("listing jobs"):
             for page in self._cluster.list(JOBS, labels=labels.SELECTOR):
-                for job in map(observed.job, page["items"]):
+                for job in observed.each(observed.job, page["items"]):
                     if job.id in ids:
                         self._jobs[job.id] = job
                         found.add(job.id)
             for job_id in ids:
                 self._forget_running_pods(job_id)
             for page in self._cluster.list(PODS, labels=labels.SELECTOR):
-                for pod in map(observed.pod, page["items"]):
+                for pod in observed.each(observed.pod, page["items"]):
                     if pod.job_id in ids:
                         self._pods[pod.job_id][pod.uid] = pod
         self._known |= found
         for job_id in ids - found:
-            self._forget_job(job_id)
-
-    def _forget_job(self, job_id: str) -> None:
-        if self._jobs.pop(job_id, None) is not None:
-            self._known.add(job_id)
+            self._fetch_one(job_id)
 
     def _dispatch_touched(self, ids: frozenset[str]) -> Iterator[JobEvent]:
         """Tell what is known. It asks for the pods of one job at most: news of the others may come meanwhile."""
@@ -246,7 +252,7 @@ class JobWatcher:
         now = time.monotonic()
         return now < self._held_back.setdefault(job_id, now + PODS_LATER)
 
-    def _patience(self) -> float | None:
+    def _seconds_until_due(self) -> float | None:
         """Return the seconds until something must be done without news."""
         return max(0.0, min(self._held_back.values()) - time.monotonic()) if self._held_back else None
 
@@ -265,7 +271,7 @@ class JobWatcher:
     def _event(self, job_id: str) -> JobEvent | None:
         job = self._jobs.get(job_id)
         if job is None:
-            return events.lost_job(job_id, jobs.now()) if job_id in self._gone else None
+            return events.lost_job(job_id, self._cluster.now()) if job_id in self._gone else None
         if events.lacks_pods(job, self._pods_of(job_id)):
             self._fetch_pods(job_id)
         return self._observer.event(job, self._pods_of(job_id))

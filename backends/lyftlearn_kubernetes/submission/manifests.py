@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 BUNDLE_DIRECTORY = "/var/run/lyftlearn"
 RUNTIME_DIRECTORY = "/var/run/lyftlearn-runtime"
 SECRETS_DIRECTORY = "/var/run/lyftlearn-secrets"
+PREFIX_OF_SECRETS = "LYFTLEARN_SUBSTRATE_SECRET_"
 FILE = "runtime.pyz"
 ROOT = "/lyftlearn"
 QUEUE_LABEL = "kueue.x-k8s.io/queue-name"
@@ -82,10 +83,20 @@ class JobManifest:
                 "name": self._spec.id,
                 **_namespace(self._options),
                 "labels": {**self._labels(), **queue},
-                "annotations": {**self._options.annotations, **labels.job_annotations(self._spec, outputs)},
+                "annotations": {
+                    **self._options.annotations,
+                    **labels.job_annotations(self._spec, outputs),
+                    labels.LIMITS: self._limits(),
+                },
             },
             "spec": {**self._job(), "template": self._template()},
         }
+
+    def _limits(self) -> str:
+        """Return the limits of waiting as JSON: they travel with the job, whoever looks at it."""
+        options = self._options
+        limits = {"pending": options.pending.total_seconds(), "starting": options.starting.total_seconds()}
+        return labels.compact_json(limits)
 
     def _labels(self) -> dict[str, str]:
         return {**self._options.labels, **labels.job_labels(self._spec)}
@@ -166,7 +177,11 @@ class JobManifest:
 
     def _container(self) -> dict[str, Any]:
         unprivileged = {"capabilities": {"drop": ["ALL"]}} if self._options.user else {}
-        secrets = [{"secretRef": {"name": name}} for name in self._spec.secrets]
+        # The runtime makes the variables. These tell one that is missing; with a prefix no key PATH reaches anybody.
+        secrets = [
+            {"prefix": f"{PREFIX_OF_SECRETS}{index}_", "secretRef": {"name": name}}
+            for index, name in enumerate(self._spec.secrets)
+        ]
         return {
             "name": labels.MAIN,
             "image": self._spec.image,

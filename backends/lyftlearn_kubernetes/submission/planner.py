@@ -99,8 +99,14 @@ class Planner:
             provider={"type": "files", "path": manifests.SECRETS_DIRECTORY},
             metrics={"relay": relay, "gateway": self._options.metrics if relay else None, "socket": None},
             user={"uid": user[0], "gid": user[1]} if user else None,
+            checkpoints=self._checkpoints(spec),
             log=f"{self._storage_url}/{log_directory(spec.id)}" if self._keeps_logs else None,
         )
+
+    def _checkpoints(self, spec: JobSpec) -> dict[str, str] | None:
+        """Return where checkpoints outlive a pod: beside the job's outputs."""
+        base = spec.output_uri.rpartition("/")[0]
+        return {"uri": f"{base}/checkpoints"} if is_visible(self._options, base) else None
 
     @property
     def _keeps_logs(self) -> bool:
@@ -153,6 +159,11 @@ class Planner:
     def _notes(self, spec: JobSpec) -> Iterator[str]:
         if not self._keeps_logs:
             yield f"logs end with their pod: {self._storage_url} is not seen from there, so nothing keeps them"
+        if self._options.user and any("hostPath" in volume for volume in self._options.volumes):
+            yield (
+                f"user {self._options.user} must be able to write to what jobs write on hostPath volumes: "
+                "fsGroup does not reach there"
+            )
         shared = spec.resources.shared_memory
         if shared and shared >= spec.resources.memory:
             yield "resources.shared_memory: what is written there counts as memory, and resources.memory is no more"

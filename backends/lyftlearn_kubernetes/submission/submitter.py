@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import threading
 from typing import TYPE_CHECKING, Any
 
 from lyftlearn.backend import JobRecord, open_storage
-from lyftlearn.errors import BackendUnavailable, Conflict, JobNotFound
+from lyftlearn.errors import BackendUnavailable, Conflict, LyftLearnError
 from lyftlearn_kubernetes.api.cluster import CONFIG_MAPS, JOBS, SERVICES
 from lyftlearn_kubernetes.api.errors import ApiError, NoResponse, lyftlearn_error, translate_errors
 from lyftlearn_kubernetes.status import jobs, observed
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
     from lyftlearn_kubernetes.api.cluster import Cluster
     from lyftlearn_kubernetes.status.jobs import JobObserver
 
-CONFLICT = 409
 SHARED = {CREATE_RUNTIME: CONFIG_MAPS, CREATE_SERVICE: SERVICES}
 
 
@@ -32,15 +30,28 @@ class JobCreator:
         self._storage_url = storage_url
         self._there: set[str] = set()  # shared objects that this process knows to exist
         self._doubtful: set[str] = set()  # jobs whose creation was not answered
-        self._lock = threading.Lock()
 
     def submit(self, plan: Plan) -> JobRecord:
-        """Send `plan`, or find the job that an earlier try of it made."""
+        """Send `plan`, or find the job that an earlier try of it made.
+
+        Only the first answer to the creation refuses anything. After a silence nothing does, whatever it is.
+        """
+        try:
+            record = self._send(plan)
+        except LyftLearnError as exc:
+            settled = isinstance(exc, Conflict) or (isinstance(exc, BackendUnavailable) and exc.job_id is not None)
+            if settled or plan.spec.id not in self._doubtful:
+                raise
+            raise self._unknown_outcome(plan.spec.id, str(exc)) from exc
+        self._doubtful.discard(plan.spec.id)
+        return record
+
+    def _send(self, plan: Plan) -> JobRecord:
         for request in plan.requests:
             if request.operation == STORE:
                 self._store(request.body)
             elif request.operation in SHARED:
-                self._create_once(SHARED[request.operation], request.body, plan.spec.id)
+                self._create_shared(SHARED[request.operation], request.body)
         (job,) = (request.body for request in plan.requests if request.operation == CREATE_JOB)
         return self._create(plan.spec, job)
 
@@ -48,27 +59,18 @@ class JobCreator:
         """Keep a part of a bundle under a name that follows from its content."""
         open_storage(self._storage_url).create(body["key"], body["content"].encode())
 
-    def _create_once(self, kind: str, body: Mapping[str, Any], job_id: str) -> None:
+    def _create_shared(self, kind: str, body: Mapping[str, Any]) -> None:
         """Create an object that every job of a namespace uses, once; that it exists is as good."""
         name = body["metadata"]["name"]
-        with self._lock:
-            if name in self._there:
-                return
+        if name in self._there:
+            return
         try:
             with translate_errors(f"creating {kind}"):
-                self._create_shared(kind, body)
-        except BackendUnavailable as exc:
-            doubtful = job_id if job_id in self._doubtful else None
-            raise BackendUnavailable(str(exc), doubtful) from exc.__cause__
-        with self._lock:
-            self._there.add(name)
-
-    def _create_shared(self, kind: str, body: Mapping[str, Any]) -> None:
-        try:
-            self._cluster.create(kind, body)
-        except ApiError as exc:
-            if exc.status != CONFLICT:
+                self._cluster.create(kind, body)
+        except LyftLearnError as exc:
+            if not (isinstance(exc.__cause__, ApiError) and exc.__cause__.already_exists):
                 raise
+        self._there.add(name)
 
     def _create(self, spec: JobSpec, body: Mapping[str, Any]) -> JobRecord:
         try:
@@ -76,32 +78,34 @@ class JobCreator:
         except ApiError as exc:
             return self._settle(spec, exc)
         except NoResponse as exc:
-            raise self._unknown_outcome(spec.id, str(exc), sent=exc.sent) from exc
+            if exc.sent:
+                self._doubtful.add(spec.id)
+            raise BackendUnavailable(f"the Kubernetes API gave no answer while creating {spec.id}: {exc}") from exc
         return JobRecord.of(spec, observed.moment(created["metadata"]["creationTimestamp"]))
 
-    def _settle(self, spec: JobSpec, refused: ApiError) -> JobRecord:
+    def _settle(self, spec: JobSpec, error: ApiError) -> JobRecord:
         """Return the job that is there under this id: an earlier try may have been accepted, whatever is said now."""
-        if refused.status != CONFLICT and not refused.maybe_applied and spec.id not in self._doubtful:
-            raise lyftlearn_error(refused, "creating jobs", spec.id) from refused
+        if error.maybe_applied or error.already_exists or not error.definite:
+            self._doubtful.add(spec.id)
+        if spec.id not in self._doubtful:
+            raise lyftlearn_error(error, "creating jobs") from error
         try:
-            found = jobs.fetch(self._cluster, spec.id)
-        except JobNotFound:
-            raise self._unsettled_error(spec.id, refused) from refused
-        except BackendUnavailable as exc:
-            raise self._unknown_outcome(spec.id, str(exc), sent=True) from exc
-        job = jobs.record(found, self._observer.event(observed.job(found), jobs.pods_of(self._cluster, spec.id)))
-        if job.digest != spec.digest:
+            document = jobs.fetch(self._cluster, spec.id)
+        except LyftLearnError as exc:
+            raise self._unknown_outcome(spec.id, f"{error.message}; asked for the job: {exc}") from exc
+        if jobs.digest(document) != spec.digest:
+            self._doubtful.discard(spec.id)
             message = f"the id {spec.id} belongs to a job with other arguments, or other content of source or inputs"
             raise Conflict(message, spec.id)
-        return job
+        return self._record(document, spec)
 
-    def _unsettled_error(self, job_id: str, refused: ApiError) -> Exception:
-        if refused.status == CONFLICT:
-            return self._unknown_outcome(job_id, f"the job was there and is gone: {refused.message}", sent=True)
-        return lyftlearn_error(refused, "creating jobs", job_id)
+    def _record(self, document: Mapping[str, Any], spec: JobSpec) -> JobRecord:
+        """Return what is known of an accepted job; its pods may be a secret, its acceptance is none."""
+        job = observed.job(document)
+        try:
+            return jobs.record(document, self._observer.event(job, jobs.pods_of(self._cluster, spec.id)))
+        except LyftLearnError:
+            return JobRecord.of(spec, job.created_at)
 
-    def _unknown_outcome(self, job_id: str, why: str, *, sent: bool) -> BackendUnavailable:
-        if sent:
-            self._doubtful.add(job_id)
-        doubtful = job_id if job_id in self._doubtful else None
-        return BackendUnavailable(f"the Kubernetes API gave no answer while creating {job_id}: {why}", doubtful)
+    def _unknown_outcome(self, job_id: str, why: str) -> BackendUnavailable:
+        return BackendUnavailable(f"nobody can say whether {job_id} was accepted: {why}", job_id)

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
     Secrets = dict[str, dict[str, bytes]]
 
-_VARIABLE = re.compile(rb"(?!\.\.)(?!\.$)[-._a-zA-Z][-._a-zA-Z0-9]*")
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+"""Shells and C programs can read no other; Kubernetes has taken more and less over the versions."""
 
 
 def fetch(names: list[str], provider: dict[str, Any], environ: Mapping[str, str]) -> Secrets:
@@ -46,12 +47,12 @@ def fetch(names: list[str], provider: dict[str, Any], environ: Mapping[str, str]
 
 
 def environment_variables(secrets: Secrets) -> dict[str, str]:
-    """As `envFrom` gives them: later secrets win, and a key that is no variable's name is a file only."""
+    """Keys as variables: later secrets win, and a key that is no variable's name is a file only."""
     return {
         key: value.decode("utf-8", "surrogateescape")
         for keys in secrets.values()
         for key, value in keys.items()
-        if _VARIABLE.fullmatch(key.encode()) and b"\0" not in value
+        if _VARIABLE.fullmatch(key) and b"\0" not in value
     }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import time
+from http.client import HTTPException
 
 from ..faults import PLATFORM, RuntimeFailure, configuration_failure
 from ..s3 import aws_client, translate_errors
@@ -20,6 +21,7 @@ SKEW = 180
 """Seconds our clock may be ahead of the server's."""
 TIMEOUT = 10
 TRIES = 4
+LARGEST_ANSWER = 64 << 20
 TIME_FORMAT = "%Y%m%dT%H%M%SZ"
 CASES = {"upper": str.upper, "lower": str.lower}
 """Confidant answers with key names in lower case; programs were given them in the case the webhook used."""
@@ -30,41 +32,76 @@ def from_confidant(names: list[str], provider: dict[str, Any]) -> dict[str, dict
     change_case = CASES.get(provider.get("case", "upper"))
     if change_case is None:
         raise configuration_failure(f"secrets.provider.case: {provider['case']!r} is neither 'upper' nor 'lower'")
+    for field in ("url", "service", "from", "auth_key"):
+        if not isinstance(provider.get(field), str):
+            raise configuration_failure(f"secrets.provider.{field}: expected text, saw {provider.get(field)!r}")
     answer = _ask(provider)
     return {
         credential["name"]: {change_case(key): value.encode() for key, value in credential["credential_pairs"].items()}
-        for credential in answer.get("credentials", [])
-        if credential.get("name") in names and credential.get("enabled", True)
+        for credential in answer
+        if credential["name"] in names and credential.get("enabled", True)
     }
 
 
-def _ask(provider: dict[str, Any]) -> dict[str, Any]:
-    from urllib.error import HTTPError, URLError
-    from urllib.parse import quote
-    from urllib.request import Request, urlopen
+def _ask(provider: dict[str, Any]) -> list[dict[str, Any]]:
+    from urllib.error import HTTPError
+    from urllib.parse import quote, urlsplit
+    from urllib.request import Request, build_opener
 
     url = f"{provider['url'].rstrip('/')}/v1/services/{quote(provider['service'], safe='')}?metadata_only=False"
     if not url.startswith(("https://", "http://")):
         raise configuration_failure("secrets.provider.url: expected an http:// or https:// URL")
     request = Request(url, headers={"Authorization": _authorization(provider)})  # noqa: S310 - the scheme was checked
+    opener = build_opener(_same_host_redirects())
     for left in reversed(range(TRIES)):
         try:
-            with urlopen(request, timeout=TIMEOUT) as answer:  # noqa: S310
-                content: dict[str, Any] = json.load(answer)
-                return content
+            with opener.open(request, timeout=TIMEOUT) as answer:
+                return _credentials(answer.read(LARGEST_ANSWER))
         except HTTPError as error:
-            fault = _refusal(error.code, provider)
-        except (URLError, OSError, ValueError) as error:
-            fault = RuntimeFailure(PLATFORM, f"Confidant at {provider['url']} gave no answer: {type(error).__name__}")
-        if fault.reason != PLATFORM or not left:
-            raise fault
+            failure = _refusal(error.code, provider)
+        except (OSError, HTTPException, ValueError) as error:
+            host = urlsplit(provider["url"]).hostname
+            failure = RuntimeFailure(PLATFORM, f"Confidant at {host} gave no answer: {type(error).__name__}")
+        if failure.reason != PLATFORM or not left:
+            raise failure
         time.sleep(TRIES - left)
     raise AssertionError
 
 
+def _credentials(content: bytes) -> list[dict[str, Any]]:
+    """The credentials of an answer. Raises ValueError where it has another shape than the documented one."""
+    answer = json.loads(content)
+    credentials = answer.get("credentials", []) if isinstance(answer, dict) else None
+    if not isinstance(credentials, list) or not all(map(_is_credential, credentials)):
+        raise ValueError("credentials")
+    return credentials
+
+
+def _is_credential(credential: Any) -> bool:
+    pairs = credential.get("credential_pairs") if isinstance(credential, dict) else None
+    return isinstance(pairs, dict) and "name" in credential and all(isinstance(value, str) for value in pairs.values())
+
+
+def _same_host_redirects() -> Any:
+    """A handler that never carries the token to another host, or from https to http."""
+    from urllib.parse import urljoin, urlsplit
+    from urllib.request import HTTPRedirectHandler
+
+    class SameHost(HTTPRedirectHandler):
+        def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:  # noqa: PLR0917
+            here, there = urlsplit(req.full_url), urlsplit(urljoin(req.full_url, newurl))
+            upgrade = (here.scheme, there.scheme) == ("http", "https") and here.hostname == there.hostname
+            if (here.scheme, here.netloc) != (there.scheme, there.netloc) and not upgrade:
+                raise configuration_failure(f"Confidant at {here.hostname} redirects to another host, {there.hostname}")
+            return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+    return SameHost()
+
+
 def _refusal(status: int, provider: dict[str, Any]) -> RuntimeFailure:
     text = f"Confidant answered {status} for the service {provider['service']!r}"
-    return configuration_failure(text) if status in (400, 401, 403, 404) else RuntimeFailure(PLATFORM, text)
+    passing = status in (408, 425, 429) or status >= 500
+    return RuntimeFailure(PLATFORM, text) if passing else configuration_failure(text)
 
 
 def _authorization(provider: dict[str, Any]) -> str:

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 SHARED_MEMORY = "/dev/shm"  # noqa: S108 - the kernel's name for it
 IN_MEMORY = ("tmpfs", "ramfs")
+NAME_MAX = 255
+"""Bytes, of Linux."""
 
 
 class SecretFiles:
@@ -28,11 +30,11 @@ class SecretFiles:
         """Write every key, mode 0400."""
         if not secrets:
             return
+        paths = file_paths(secrets)
         try:
             self._choose_memory()
-            for secret, keys in secrets.items():
-                for key, value in keys.items():
-                    self._put(secret, key, value)
+            for (secret, key), path in paths.items():
+                self._put(os.path.join(self._path, path), secrets[secret][key])
         except OSError as error:
             raise configuration_failure(f"secrets: {error.filename}: {error.strerror}") from error
 
@@ -47,11 +49,9 @@ class SecretFiles:
         os.symlink(self._apart, self._path)
         self._give(self._apart)
 
-    def _put(self, secret: str, key: str, value: bytes) -> None:
-        directory = os.path.join(self._path, secret)
-        os.makedirs(directory, exist_ok=True)
-        path = os.path.join(directory, os.path.basename(key))
-        if os.path.exists(path):
+    def _put(self, path: str, value: bytes) -> None:
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        if os.path.lexists(path):
             os.unlink(path)
         with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o400), "wb") as file:
             file.write(value)
@@ -70,6 +70,27 @@ class SecretFiles:
         if os.path.islink(self._path) and os.readlink(self._path) == self._apart:
             os.unlink(self._path)
             shutil.rmtree(self._apart, ignore_errors=True)
+
+
+def file_paths(secrets: Secrets) -> dict[tuple[str, str], str]:
+    """Each key's path, `<secret>/<key>`; a slash in either makes a directory. Raises RuntimeFailure if two meet."""
+    paths = {(secret, key): f"{secret}/{key}" for secret, keys in secrets.items() for key in keys}
+    faults = [f"secrets: {secret}: the key {key!r} can be no file's name" for secret, key in paths if not _is_path(key)]
+    owners: dict[str, tuple[str, str]] = {}
+    for owner, path in paths.items():
+        parents = {path[:index] for index, letter in enumerate(path) if letter == "/"}
+        other = owners.get(path) or next((owners[parent] for parent in parents if parent in owners), None)
+        if other:
+            faults.append(f"secrets: {owner[0]}: the key {owner[1]!r} has the file of {other[0]}'s {other[1]!r}")
+        owners[path] = owner
+    if faults:
+        raise configuration_failure(*faults)
+    return dict(sorted(paths.items(), key=lambda item: item[1]))
+
+
+def _is_path(key: str) -> bool:
+    parts = key.split("/")
+    return "\0" not in key and all(part not in ("", ".", "..") and len(os.fsencode(part)) <= NAME_MAX for part in parts)
 
 
 def filesystem(path: str) -> str:

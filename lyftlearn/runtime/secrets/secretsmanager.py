@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import time
 
-from ..faults import configuration_failure, no_such_secret
+from ..faults import PLATFORM, RuntimeFailure, configuration_failure, no_such_secret
 from ..s3 import aws_client, translate_errors
 
 TYPE_CHECKING = False
@@ -14,6 +15,15 @@ if TYPE_CHECKING:
 BATCH = 20
 """The most that BatchGetSecretValue takes."""
 MISSING = "ResourceNotFoundException"
+REFUSALS = {
+    MISSING,
+    "AccessDeniedException",
+    "DecryptionFailure",
+    "InvalidParameterException",
+    "InvalidRequestException",
+}
+"""Error codes of single secrets that stay: GetSecretValue's errors, but for InternalServiceError. Others may pass."""
+TRIES = 5
 ONLY_KEY = "value"
 """The key of a secret that is not a JSON object."""
 
@@ -23,19 +33,38 @@ def from_secrets_manager(names: list[str], provider: dict[str, Any]) -> dict[str
     client = aws_client("secretsmanager", provider.get("region"), provider.get("endpoint"))
     identifiers = {provider.get("prefix", "") + name: name for name in names}
     fetched: dict[str, dict[str, bytes]] = {}
-    faults: list[str] = []
-    names_to_fetch = list(identifiers)
-    for start in range(0, len(names_to_fetch), BATCH):
-        _fetch_batch(client, names_to_fetch[start : start + BATCH], identifiers, fetched, faults)
-    if faults:
-        raise configuration_failure(*faults)
+    refused: list[dict[str, Any]] = []
+    batches = [list(identifiers)[start : start + BATCH] for start in range(0, len(identifiers), BATCH)]
+    for batch in batches:
+        refused += _fetch_patiently(client, batch, identifiers, fetched)
+    if refused:
+        faults = [_problem(error, identifiers) for error in refused]
+        definite = all(error.get("ErrorCode") in REFUSALS for error in refused)
+        raise configuration_failure(*faults) if definite else RuntimeFailure(PLATFORM, "\n".join(faults))
     return fetched
 
 
+def _fetch_patiently(
+    client: Any, batch: list[str], identifiers: dict[str, str], fetched: dict[str, dict[str, bytes]]
+) -> list[dict[str, Any]]:
+    """Fetch one batch; return the errors of those that were refused, or could not be had for a while."""
+    refused: list[dict[str, Any]] = []
+    for left in reversed(range(TRIES)):
+        errors = _fetch_batch(client, batch, identifiers, fetched)
+        refused += [error for error in errors if error.get("ErrorCode") in REFUSALS]
+        passing = [error for error in errors if error.get("ErrorCode") not in REFUSALS]
+        batch = [str(error.get("SecretId")) for error in passing]
+        if not batch or not left:
+            return refused + passing
+        time.sleep(TRIES - left)
+    return refused
+
+
 def _fetch_batch(
-    client: Any, batch: list[str], identifiers: dict[str, str], fetched: dict[str, dict[str, bytes]], faults: list[str]
-) -> None:
+    client: Any, batch: list[str], identifiers: dict[str, str], fetched: dict[str, dict[str, bytes]]
+) -> list[dict[str, Any]]:
     request: dict[str, Any] = {"SecretIdList": batch}
+    errors: list[dict[str, Any]] = []
     while True:
         with translate_errors("fetching secrets from Secrets Manager"):
             answer = client.batch_get_secret_value(**request)
@@ -43,13 +72,13 @@ def _fetch_batch(
             identifier = value["Name"] if value["Name"] in identifiers else value["ARN"]
             if identifier in identifiers:
                 fetched[identifiers[identifier]] = _keys(value)
-        faults += [_fault(error, identifiers) for error in answer.get("Errors", [])]
+        errors += answer.get("Errors", [])
         if not answer.get("NextToken"):
-            return
+            return errors
         request["NextToken"] = answer["NextToken"]
 
 
-def _fault(error: dict[str, Any], identifiers: dict[str, str]) -> str:
+def _problem(error: dict[str, Any], identifiers: dict[str, str]) -> str:
     identifier = str(error.get("SecretId"))
     name = identifiers.get(identifier, identifier)
     if error.get("ErrorCode") == MISSING:

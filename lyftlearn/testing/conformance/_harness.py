@@ -27,6 +27,7 @@ from lyftlearn.backend import (
     Source,
     WatchSet,
 )
+from lyftlearn.errors import JobNotFound
 from lyftlearn.events import JobEvent, ObservedState, advance
 from lyftlearn.testing.conformance import _archives
 from lyftlearn.types import JobKind, JobState, JobStatus
@@ -58,6 +59,10 @@ def within(patience: float, function: Callable[[], _T], what: str) -> _T:
     return answers[0]
 
 
+RUNTIME_WORDS = "lyftlearn: "
+"""Begins each line that the runtime adds to a log, such as that a train job has left no model."""
+
+
 class Watcher:
     """One `Backend.watch` and what it has said so far."""
 
@@ -65,7 +70,8 @@ class Watcher:
         self._backend = backend
         self._said = threading.Condition()
         self._error: BaseException | None = None
-        self.following = WatchSet()
+        self._absences: dict[str, JobNotFound] = {}
+        self.following = WatchSet(self._note_absence)
         self.events: list[JobEvent] = []
         self.progress: dict[str, ObservedState] = {}
         self._thread = threading.Thread(target=self._listen, name="conformance-watch", daemon=True)
@@ -75,9 +81,10 @@ class Watcher:
         """Return the first known state of a job for which `reached` is true."""
         self.following.add(job_id)
         with self._said:
-            self._said.wait_for(lambda: self._error or self._reached(job_id, reached), patience)
-            if self._error:
-                raise self._error
+            self._said.wait_for(lambda: self._failure_of(job_id) or self._reached(job_id, reached), patience)
+            failure = self._failure_of(job_id)
+            if failure:
+                raise failure
             if not self._reached(job_id, reached):
                 known = self.progress.get(job_id)
                 pytest.fail(f"watch said nothing awaited of {job_id} within {patience:.0f} s; last known: {known}")
@@ -93,6 +100,14 @@ class Watcher:
 
     def _reached(self, job_id: str, reached: Callable[[JobState], bool]) -> bool:
         return job_id in self.progress and reached(self.progress[job_id].state)
+
+    def _failure_of(self, job_id: str) -> BaseException | None:
+        return self._error or self._absences.get(job_id)
+
+    def _note_absence(self, job_id: str, error: JobNotFound) -> None:
+        with self._said:
+            self._absences[job_id] = error
+            self._said.notify_all()
 
     def _listen(self) -> None:
         try:
@@ -176,6 +191,11 @@ class Harness:
         spec = replace(spec, **{**self.defaults, **changes})
         return spec if "digest" in changes else replace(spec, digest=_digest(spec))
 
+    def quiet(self, code: str = "", **changes: Any) -> JobSpec:
+        """Return a small job whose log is its command's alone: a train job without a model says so."""
+        processes = Capability.PROCESS in self.capabilities.offers
+        return self.spec(code, kind=JobKind.PROCESS if processes else JobKind.TRAIN, **changes)
+
     def submit(self, spec: JobSpec) -> JobRecord:
         """Plan and submit; a fault fails the test."""
         plan = self.backend.plan(spec)
@@ -219,8 +239,8 @@ class Harness:
         return within(self.patience, lambda: list(self.backend.logs(job_id, LogQuery(**query))), f"logs({query})")
 
     def lines(self, job_id: str, **query: Any) -> list[str]:
-        """Return the texts that `logs` gives until it ends."""
-        return [line.text for line in self.log(job_id, **query)]
+        """Return what the command printed, by `logs` until it ends: without the runtime's own words."""
+        return [line.text for line in self.log(job_id, **query) if not line.text.startswith(RUNTIME_WORDS)]
 
     def put(self, files: Mapping[str, bytes]) -> str:
         """Keep files, name to content, in a new directory of the storage, and return its URI."""

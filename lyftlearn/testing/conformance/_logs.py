@@ -31,7 +31,7 @@ class LogsConformance(Fixtures):
 
     def test_every_line_once_and_in_order(self, harness: Harness) -> None:
         """Also when there are more than one page or buffer holds."""
-        lines = harness.printed(harness.spec(f"for number in range({MANY}): print('line', number)"))
+        lines = harness.printed(harness.quiet(f"for number in range({MANY}): print('line', number)"))
         assert lines == [f"line {number}" for number in range(MANY)]
 
     def test_follow_from_before_the_start(self, harness: Harness) -> None:
@@ -43,7 +43,7 @@ class LogsConformance(Fixtures):
                 if number % 500 == 0:
                     time.sleep(0.1)
         """
-        spec = harness.spec(code)
+        spec = harness.quiet(code)
         harness.submit(spec)
         assert harness.lines(spec.id, follow=True) == [f"line {number}" for number in range(MANY)]
         assert harness.backend.describe(spec.id).event.status is JobStatus.SUCCEEDED, "following ended before the job"
@@ -51,13 +51,13 @@ class LogsConformance(Fixtures):
     def test_follow_does_not_end_in_a_silence(self, harness: Harness) -> None:
         """A command that computes for hours says nothing meanwhile; the end of a stream is not the job's."""
         code = "import time; print('before', flush=True); time.sleep(4); print('after')"
-        spec = harness.spec(code)
+        spec = harness.quiet(code)
         harness.submit(spec)
         assert harness.lines(spec.id, follow=True) == ["before", "after"]
 
     def test_follow_shows_a_line_while_the_job_runs(self, harness: Harness) -> None:
         """WatchSet that waits for a buffer to fill, or for the end, is no following."""
-        spec = harness.spec("import time; print('up', flush=True); time.sleep(600)")
+        spec = harness.quiet("import time; print('up', flush=True); time.sleep(600)")
         harness.submit(spec)
         harness.until_line(spec.id, "up")
         assert not harness.backend.describe(spec.id).event.status.finished
@@ -66,13 +66,13 @@ class LogsConformance(Fixtures):
 
     def test_follow_after_the_end(self, harness: Harness) -> None:
         """Whoever comes late reads what everybody read, and is not kept waiting."""
-        spec = harness.succeed(harness.spec("print('one'); print('two')"))
+        spec = harness.succeed(harness.quiet("print('one'); print('two')"))
         assert harness.lines(spec.id, follow=True) == ["one", "two"]
         assert harness.lines(spec.id) == ["one", "two"]
 
     def test_several_followers_see_the_same(self, harness: Harness) -> None:
         """Each stream has a place of its own."""
-        spec = harness.succeed(harness.spec(f"for number in range({MANY}): print(number)"))
+        spec = harness.succeed(harness.quiet(f"for number in range({MANY}): print(number)"))
         first, second = harness.lines(spec.id, follow=True), harness.lines(spec.id, follow=True)
         assert first == second
         assert len(first) == MANY
@@ -86,29 +86,29 @@ class LogsConformance(Fixtures):
                 print("err", number, file=sys.stderr)
         """
         wanted = [f"{stream} {number}" for number in range(50) for stream in ("out", "err")]
-        assert harness.printed(harness.spec(code)) == wanted
+        assert harness.printed(harness.quiet(code)) == wanted
 
     def test_only_newlines_separate_lines(self, harness: Harness) -> None:
         """Empty lines, carriage returns of progress bars, and what Unicode calls a line break, arrive as they were."""
         code = "import os, sys; os.write(1, ('\\n'.join(sys.argv[1:]) + '\\n').encode())"
-        assert harness.printed(harness.spec(command=harness.python(code, *WHOLE_LINES))) == WHOLE_LINES
+        assert harness.printed(harness.quiet(command=harness.python(code, *WHOLE_LINES))) == WHOLE_LINES
 
     def test_a_line_without_its_newline_is_a_line(self, harness: Harness) -> None:
         """The last words of a program that was killed often lack it."""
-        assert harness.printed(harness.spec("import os; os.write(1, b'first\\nlast')")) == ["first", "last"]
+        assert harness.printed(harness.quiet("import os; os.write(1, b'first\\nlast')")) == ["first", "last"]
 
     def test_no_output_is_no_lines(self, harness: Harness) -> None:
         """Not one empty line."""
-        assert harness.printed(harness.spec("pass")) == []
+        assert harness.printed(harness.quiet("pass")) == []
 
     def test_bytes_that_are_no_text(self, harness: Harness) -> None:
         """A program that prints a tensor must not end the reading of its log."""
         code = "import os; os.write(1, b'a\\xff\\xfeb\\n' + 'caf\\u00e9 \\U0001f697'.encode() + b'\\nend\\n')"
-        assert harness.printed(harness.spec(code)) == ["a\ufffd\ufffdb", "café \U0001f697", "end"]
+        assert harness.printed(harness.quiet(code)) == ["a\ufffd\ufffdb", "café \U0001f697", "end"]
 
     def test_a_very_long_line(self, harness: Harness) -> None:
         """A service may cut what is longer than it can carry, but nothing is lost and what follows arrives."""
-        spec = harness.spec(f"print('x' * {LONG}); print('after')")
+        spec = harness.quiet(f"print('x' * {LONG}); print('after')")
         lines = harness.printed(spec)
         assert lines[-1] == "after"
         assert sum(map(len, lines[:-1])) == LONG
@@ -121,7 +121,7 @@ class LogsConformance(Fixtures):
                 print("line", number)
             raise KeyError("the last line")
         """
-        spec = harness.spec(code)
+        spec = harness.quiet(code)
         harness.run(spec)
         lines = harness.lines(spec.id)
         assert lines[:1000] == [f"line {number}" for number in range(1000)]
@@ -130,7 +130,7 @@ class LogsConformance(Fixtures):
     @pytest.mark.parametrize("follow", [False, True])
     def test_tail(self, harness: Harness, follow: bool) -> None:
         """The last lines of a long log, without reading it all."""
-        spec = harness.succeed(harness.spec("for number in range(100): print(number)"))
+        spec = harness.succeed(harness.quiet("for number in range(100): print(number)"))
         assert harness.lines(spec.id, tail=3, follow=follow) == ["97", "98", "99"]
         assert harness.lines(spec.id, tail=0, follow=follow) == []
         assert len(harness.lines(spec.id, tail=1000, follow=follow)) == 100
@@ -145,14 +145,14 @@ class LogsConformance(Fixtures):
             time.sleep(5)
             print("new")
         """
-        spec = harness.spec(code)
+        spec = harness.quiet(code)
         harness.submit(spec)
         harness.until_line(spec.id, "up")
         assert harness.lines(spec.id, tail=2, follow=True) == ["old 4", "up", "new"]
 
     def test_since(self, harness: Harness) -> None:
         """Times of lines are comparable with what is asked, and the moment itself belongs to it."""
-        spec = harness.succeed(harness.spec("import time; print('early', flush=True); time.sleep(3); print('late')"))
+        spec = harness.succeed(harness.quiet("import time; print('early', flush=True); time.sleep(3); print('late')"))
         early, late = harness.log(spec.id)
         assert late.at - early.at > timedelta(seconds=2)
         assert harness.lines(spec.id, since=late.at) == ["late"]
@@ -162,7 +162,7 @@ class LogsConformance(Fixtures):
 
     def test_times_of_lines(self, harness: Harness) -> None:
         """`timestamps=True` shows them: in UTC, within the job's life, and never going back."""
-        spec = harness.spec("import time\nfor number in range(3): print(number, flush=True); time.sleep(0.2)")
+        spec = harness.quiet("import time\nfor number in range(3): print(number, flush=True); time.sleep(0.2)")
         state = harness.run(spec)
         times = [line.at for line in harness.log(spec.id)]
         slack = timedelta(seconds=2)
@@ -174,13 +174,13 @@ class LogsConformance(Fixtures):
 
     def test_of_one_node(self, harness: Harness) -> None:
         """A job of one node has the node 0."""
-        spec = harness.succeed(harness.spec("print('hello')"))
+        spec = harness.succeed(harness.quiet("print('hello')"))
         assert harness.lines(spec.id, node=0) == ["hello"]
         assert [line.node for line in harness.log(spec.id)] == [0]
 
     def test_following_a_job_that_is_stopped_before_it_starts(self, harness: Harness) -> None:
         """There may never be a log, and the follower must not wait for one."""
-        spec = harness.spec("import time; time.sleep(600)")
+        spec = harness.quiet("import time; time.sleep(600)")
         harness.submit(spec)
         harness.backend.stop(spec.id)
         assert harness.lines(spec.id, follow=True) == []

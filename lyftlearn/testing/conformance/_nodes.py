@@ -38,7 +38,7 @@ class NodesConformance(Fixtures):
     def test_logs_of_all_nodes(self, harness: Harness) -> None:
         """Lines are in order per node and say which node they are of; `tail` counts for each."""
         harness.need(Capability.SEVERAL_NODES)
-        spec = harness.spec("for number in range(50): print(number, flush=True)", nodes=NODES)
+        spec = harness.quiet("for number in range(50): print(number, flush=True)", nodes=NODES)
         harness.submit(spec)
         followed = harness.log(spec.id, follow=True)
         for lines in (followed, harness.log(spec.id)):

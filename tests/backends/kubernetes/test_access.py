@@ -171,7 +171,8 @@ with open(sys.argv[1], "a") as file:
     file.write("asked\\n")
 with open(sys.argv[1]) as file:
     token = sys.argv[2] if len(file.readlines()) > int(sys.argv[3]) else "expired"
-print(json.dumps({"kind": "ExecCredential", "status": {"token": token}}))
+version = json.loads(os.environ["KUBERNETES_EXEC_INFO"])["apiVersion"]
+print(json.dumps({"kind": "ExecCredential", "apiVersion": version, "status": {"token": token}}))
 """
 
 

@@ -16,6 +16,7 @@ from lyftlearn_kubernetes.status import deadlines, events, observed
 from lyftlearn_kubernetes.status.jobs import JobObserver
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
+LIMITS = observed.Limits(pending=timedelta(hours=24), starting=timedelta(minutes=10))
 REPORT = 'lyftlearn/1 {"exit_code":%s,"reason":%s,"attempt":2,"stopped":%s}\nlast words'
 
 
@@ -139,7 +140,7 @@ def test_a_sidecar_that_cannot_start_is_named() -> None:
     }
     waiting = observed.pod(document)
     assert events.event(job(), [waiting], NOW).message == f"ImagePullBackOff: sidecar proxy: {message}"
-    verdict = deadlines.missed_deadline(job(), [waiting], Options(), NOW + timedelta(minutes=11))
+    verdict = deadlines.missed_deadline(job(), [waiting], LIMITS, NOW + timedelta(minutes=11))
     assert verdict == (FailureReason.IMAGE, f"ImagePullBackOff: sidecar proxy: {message}")
 
 

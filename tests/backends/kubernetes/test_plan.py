@@ -183,7 +183,8 @@ def test_secrets_are_references(new: Callable[..., KubernetesBackend]) -> None:
     """No value passes through here; a missing Secret must show as a container that waits."""
     backend = new()
     plan = backend.plan(spec(backend, secrets=("db",)))
-    assert container(plan)["envFrom"] == [{"secretRef": {"name": "db"}}]
+    prefix = "LYFTLEARN_SUBSTRATE_SECRET_0_"  # so that no key PATH reaches what starts the runtime
+    assert container(plan)["envFrom"] == [{"prefix": prefix, "secretRef": {"name": "db"}}]
     mounts = {mount["mountPath"] for mount in container(plan)["volumeMounts"]}
     assert {"/var/run/lyftlearn-secrets/db", "/lyftlearn/secrets"} <= mounts
     assert bundle(plan)["secrets"]["provider"] == {"type": "files", "path": "/var/run/lyftlearn-secrets"}

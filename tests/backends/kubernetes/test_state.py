@@ -47,14 +47,14 @@ def test_a_missing_secret(harness: Harness) -> None:
 
 def test_a_secret_is_in_variables_and_files(harness: Harness, cluster: Cluster) -> None:
     """Both are how programs of today find them; a key that is no variable's name is a file only."""
-    cluster.create_secret("db-password", {"DB_USER": "eta", "db password.txt": "s3cr3t"})
+    cluster.create_secret("db-password", {"DB_USER": "eta", "1st.password": "s3cr3t"})
     code = """
         import os, pathlib
         folder = pathlib.Path(os.environ["LYFTLEARN_SECRETS_DIR"], "db-password")
         print(os.environ["DB_USER"], sorted(path.name for path in folder.iterdir()))
     """
     spec = harness.spec(code, secrets=("db-password",))
-    assert harness.printed(spec) == ["eta ['DB_USER', 'db password.txt']"]
+    assert harness.printed(spec) == ["eta ['1st.password', 'DB_USER']"]
     assert "s3cr3t" not in str(harness.backend.plan(spec))
 
 
@@ -132,11 +132,12 @@ def test_a_job_that_is_deleted_while_it_is_followed(harness: Harness, cluster: C
 
 
 def test_a_job_that_is_deleted_before_it_is_followed(harness: Harness, cluster: Cluster) -> None:
-    """The handle was made by a submission, so the watch knows that there was something to lose."""
+    """Nobody saw it end or go, so nobody can say that it failed: it is not there, as a question about it says."""
     spec = harness.spec("import time; time.sleep(600)")
     harness.submit(spec)
     cluster.store.delete("jobs", NAMESPACE, spec.id)
-    assert harness.wait(spec.id).reason is FailureReason.PLATFORM
+    with pytest.raises(JobNotFound):
+        harness.wait(spec.id)
     with pytest.raises(JobNotFound):
         harness.backend.describe(spec.id)
 
@@ -164,10 +165,11 @@ def test_a_sidecar_never_fails_the_job(new_harness: NewHarness) -> None:
 
 def test_the_cluster_forbids_pods(harness: Harness, cluster: Cluster) -> None:
     """The Job is accepted and its pods are not: only Events tell, and a quota is a lack of capacity."""
+    refusal = "exceeded quota: compute, requested: memory=512Mi, used: memory=0, limited: memory=1Mi"
 
     def quota(verb: str, kind: str, item: Object) -> None:
         if kind == "pods" and item["metadata"]["labels"]["lyftlearn/name"] == "too-big":
-            raise ApiError(403, "Forbidden", 'pods "x" is forbidden: exceeded quota: compute, requested: memory=512Mi')
+            raise ApiError(403, "Forbidden", f'pods "x" is forbidden: {refusal}')
 
     cluster.api.admission.append(quota)
     status, reason, message = ended(harness, name="too-big")
@@ -203,6 +205,10 @@ def test_a_finished_job_goes_after_its_time(new_harness: NewHarness, cluster: Cl
     assert harness.backend.capabilities().retention == timedelta(seconds=2)
     spec = harness.succeed(harness.spec())
     wait_until(lambda: cluster.store.find("jobs", NAMESPACE, spec.id) is None)
+    late = new_harness()
+    late.submit(late.spec())
+    with pytest.raises(JobNotFound):
+        late.wait(spec.id)
     with pytest.raises(JobNotFound):
         harness.backend.describe(spec.id)
 

@@ -10,7 +10,7 @@ print("token", os.environ["MAPS_TOKEN"], "- address", address)
 for path in sorted(pathlib.Path(os.environ["LYFTLEARN_SECRETS_DIR"]).rglob("*")):
     if path.is_file():
         print(path, stat.filemode(path.stat().st_mode), path.stat().st_size, "bytes", path.stat().st_uid == os.getuid())
-print("no variable has spaces in its name:", not any(" " in name for name in os.environ))
+print("no variable begins with a digit:", not any(name[:1].isdigit() for name in os.environ))
 raise SystemExit("cannot log in with " + os.environ["WAREHOUSE_PASSWORD"])
 """
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from tests.doubles.cluster.access import Access
 from tests.doubles.cluster.job_controller import JobController
 from tests.doubles.cluster.kubelet import Kubelet, Node
-from tests.doubles.cluster.server import ApiServer
+from tests.doubles.cluster.server import ApiServer, admit
 from tests.doubles.cluster.store import Object, Store, now
 
 NAMESPACE = "ml"
@@ -61,9 +61,8 @@ class Cluster:
 
     def create_secret(self, name: str, values: dict[str, str]) -> None:
         data = {key: base64.b64encode(value.encode()).decode() for key, value in values.items()}
-        self.store.create(
-            "secrets", NAMESPACE, {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "data": data}
-        )
+        secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "data": data}
+        admit(self.api, "create", "secrets", NAMESPACE, secret)
 
     def job(self, job_id: str) -> Object:
         return self.store.get("jobs", NAMESPACE, job_id)
@@ -71,6 +70,28 @@ class Cluster:
     def pods(self, job_id: str) -> list[Object]:
         found = self.store.all("pods", NAMESPACE)
         return [pod for pod in found if pod["metadata"]["labels"]["lyftlearn/job"] == job_id]
+
+    def evict(self, pod: Object, message: str = 'Usage of EmptyDir volume "work" exceeds the limit "1Gi". ') -> None:
+        """The pod has used more disk than it may; the kubelet ends it and collects its containers."""
+        runner = self.kubelet.runner(pod)
+        assert runner is not None
+        self.kubelet.collected.add(pod["metadata"]["uid"])
+        runner.evict(message)
+
+    def drain(self, pod: Object) -> None:
+        """The eviction API ends the pod, as a drain does: SIGTERM and its grace, and then it is gone with its log."""
+        name = pod["metadata"]["name"]
+        condition = {
+            "type": "DisruptionTarget",
+            "status": "True",
+            "reason": "EvictionByEvictionAPI",
+            "message": "Eviction API: evicting",
+            "lastTransitionTime": now(),
+        }
+        self.store.modify(
+            "pods", NAMESPACE, name, lambda item: item["status"].setdefault("conditions", []).append(condition)
+        )
+        self.store.delete("pods", NAMESPACE, name)
 
     def lose_node_of(self, pod: Object) -> None:
         """The node dies: its processes at once, and the control plane notices."""

@@ -58,12 +58,10 @@ class JobController(threading.Thread):
         active = [pod for pod in pods if not _ended(pod)]
         target = _condition(job, "FailureTarget")
         if target is None and spec.get("suspend"):
-            for pod in active:
-                self._end_pod(pod)
-            self._status(job, lambda status: status.pop("startTime", None))
+            self._suspend(job, active)
             return
         if target is None:
-            self._status(job, lambda status: status.setdefault("startTime", now()))
+            self._status(job, _note_start)
             target = self._failure(job, pods, counts)
         if target is not None:
             self._fail(job, active, counts, target)
@@ -72,6 +70,21 @@ class JobController(threading.Thread):
         else:
             self._status(job, lambda status: status.update(_numbers(active, counts)))
             self._create_missing(job, active, counts)
+
+    def _suspend(self, job: Object, active: list[Object]) -> None:
+        """End the pods, which then count as nothing: their finalizers go first, and so they are not seen to fail."""
+        done = self._done.setdefault(job["metadata"]["uid"], {})
+        for pod in active:
+            done[pod["metadata"]["uid"]] = ("Suspended", _index(pod), "")
+            self._let_go(pod)
+            self._end_pod(pod)
+
+        def change(status: Object) -> None:
+            status.pop("startTime", None)
+            if not _is_suspended(status):
+                _set_condition(status, "Suspended", "JobSuspended", "Job suspended")
+
+        self._status(job, change)
 
     def _count(self, job: Object, pods: list[Object]) -> dict[str, Any]:
         """Note what has ended, and take the finalizer from it."""
@@ -269,6 +282,16 @@ def _numbers(active: list[Object], counts: dict[str, Any]) -> Object:
     return {"active": len(active), "failed": counts["failed"], "succeeded": len(counts["indexes"])}
 
 
+def _is_suspended(status: Object) -> bool:
+    return _condition({"status": status}, "Suspended") is not None
+
+
+def _note_start(status: Object) -> None:
+    status.setdefault("startTime", now())
+    if _is_suspended(status):
+        _set_condition(status, "Suspended", "JobResumed", "Job resumed", value="False")
+
+
 def _condition(item: Object, kind: str) -> Object | None:
     found = (
         entry for entry in item["status"].get("conditions", ()) if entry["type"] == kind and entry["status"] == "True"
@@ -276,7 +299,7 @@ def _condition(item: Object, kind: str) -> Object | None:
     return next(found, None)
 
 
-def _set_condition(status: Object, kind: str, reason: str, message: str) -> None:
-    condition = {"type": kind, "status": "True", "reason": reason, "message": message, "lastTransitionTime": now()}
+def _set_condition(status: Object, kind: str, reason: str, message: str, value: str = "True") -> None:
+    condition = {"type": kind, "status": value, "reason": reason, "message": message, "lastTransitionTime": now()}
     others = [entry for entry in status.get("conditions", ()) if entry["type"] != kind]
     status["conditions"] = [*others, condition]

@@ -18,7 +18,7 @@ from typing import Any
 
 from tests.doubles.cluster import sandbox
 from tests.doubles.cluster.job_controller import tell
-from tests.doubles.cluster.log_file import LogFile
+from tests.doubles.cluster.log_file import ROTATED_AT, LogFile
 from tests.doubles.cluster.store import ApiError, Object, Store, now
 
 RETRY = 0.2
@@ -35,6 +35,8 @@ class Node:
     gpus: dict[str, int] = field(default_factory=dict)
     environment: dict[str, str] = field(default_factory=dict)
     runs: bool = True
+    name: str = "n1"
+    log_rotated_at: int = ROTATED_AT
 
 
 class Kubelet(threading.Thread):
@@ -49,6 +51,7 @@ class Kubelet(threading.Thread):
         self.hosts = directory / "hosts"
         self._closed = threading.Event()
         self.pods: dict[str, PodRunner] = {}
+        self.collected: set[str] = set()  # uids of pods whose containers, and so their logs, are gone from the node
         directory.mkdir(parents=True, exist_ok=True)
         self.write_hosts()
 
@@ -90,6 +93,8 @@ class Kubelet(threading.Thread):
         if runner is None or "waiting" in state[0]["state"] or container != "main":
             reason = state[0]["state"].get("waiting", {}).get("reason", "")
             raise ApiError(400, "BadRequest", f'container "{container}" in pod is waiting to start: {reason}')
+        if pod["metadata"]["uid"] in self.collected:  # the answer is 200, and its text is not the container's
+            return iter([b"unable to retrieve container logs for containerd://9d8e7f"])
         return runner.log.read(params)
 
 
@@ -110,17 +115,27 @@ class PodRunner(threading.Thread):
         self._key = (pod["metadata"]["namespace"], pod["metadata"]["name"])
         self._directory = kubelet.directory / pod["metadata"]["uid"]
         self._directory.mkdir()
-        self.log = LogFile(self._directory / "main.log")
+        self.log = LogFile(self._directory / "main.log", kubelet.node.log_rotated_at)
         self._volumes = sandbox.Volumes(pod, self._directory / "volumes", self._lookup)
         self._sidecars: list[tuple[subprocess.Popen[bytes], int]] = []
         self._child = 0
         self._killed = threading.Event()
         self._told = False
+        self._eviction = ""
+        self._silent = False
 
     def kill(self) -> None:
         """As a node that loses power."""
         self._killed.set()
         self._signal(signal.SIGKILL)
+
+    def silence(self) -> None:
+        """As a node that is cut off: nobody hears how its pods end."""
+        self._silent = True
+
+    def evict(self, message: str) -> None:
+        """End the pod for a limit of its own, as the kubelet does: its status says so, and no condition."""
+        self._eviction = message
 
     def run(self) -> None:
         try:
@@ -153,6 +168,7 @@ class PodRunner(threading.Thread):
             return self._not_placed("0/1 nodes are available: 1 node(s) didn't match Pod's node affinity/selector.")
         if lacking:
             return self._not_placed(f"0/1 nodes are available: 1 Insufficient {lacking[0]}.")
+        self._store.modify("pods", *self._key, lambda item: item["spec"].update(nodeName=node.name))
         self._status(lambda status: _condition(status, "PodScheduled", "True", "", ""))
         return True
 
@@ -245,8 +261,11 @@ class PodRunner(threading.Thread):
         }
         found.update(KUBERNETES_SERVICE_HOST="127.0.0.1", KUBERNETES_SERVICE_PORT=self._kubelet.url.rpartition(":")[2])
         for source in container.get("envFrom", ()):
-            secret = self._lookup("secrets", source["secretRef"]["name"]) or {}
-            found.update({key: base64.b64decode(value).decode() for key, value in secret.get("data", {}).items()})
+            secret, prefix = self._lookup("secrets", source["secretRef"]["name"]) or {}, source.get("prefix", "")
+            # From 1.32 on every key becomes a variable (RelaxedEnvironmentVariableValidation).
+            found.update(
+                {prefix + key: base64.b64decode(data).decode() for key, data in secret.get("data", {}).items()}
+            )
         for entry in container.get("env", ()):
             named = entry.get("valueFrom", {}).get("fieldRef", {}).get("fieldPath") == "metadata.name"
             found[entry["name"]] = self._key[1] if named else entry.get("value", "")
@@ -268,7 +287,7 @@ class PodRunner(threading.Thread):
         kill_at: float | None = None
         version = 0
         while process.poll() is None:
-            if kill_at is None and self._is_to_end():
+            if kill_at is None and (self._eviction or self._is_to_end()):
                 self._signal(signal.SIGTERM)
                 kill_at = time.monotonic() + self._pod["spec"].get("terminationGracePeriodSeconds", 30)
             if kill_at is not None and time.monotonic() > kill_at:
@@ -303,7 +322,9 @@ class PodRunner(threading.Thread):
         succeeded = terminated is not None and terminated["exitCode"] == 0
 
         def end(status: Object) -> None:
-            status["phase"] = "Succeeded" if succeeded else "Failed"
+            status["phase"] = "Succeeded" if succeeded and not self._eviction else "Failed"
+            if self._eviction:
+                status.update(reason="Evicted", message=self._eviction)
             if terminated is not None:
                 status["containerStatuses"] = [_container_status({"terminated": terminated})]
 
@@ -317,7 +338,7 @@ class PodRunner(threading.Thread):
 
     def _status(self, change: Any) -> None:
         def apply(pod: Object) -> None:
-            if pod["status"]["phase"] not in ("Failed", "Succeeded"):
+            if not self._silent and pod["status"]["phase"] not in ("Failed", "Succeeded"):
                 change(pod["status"])
 
         self._store.modify("pods", *self._key, apply)

@@ -10,13 +10,17 @@ from pathlib import Path
 from typing import IO
 
 CHUNK = 1 << 16
+ROTATED_AT = 10 << 20
+"""containerLogMaxSize of a kubelet, by default. What is older than the newest file cannot be had from the API."""
 
 
 class LogFile:
     """Written by one thread, read by any number."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, rotated_at: int = ROTATED_AT) -> None:
         self._path = path
+        self._rotated_at = rotated_at
+        self._newest = 0  # where the newest of the files begins that a real log has
         self._file = path.open("wb")
         self._grown = threading.Condition()
         self._size = 0
@@ -56,7 +60,9 @@ class LogFile:
             if self._ended:
                 return
             for line in lines:
-                self._size += self._file.write(_stamp() + b" " + line + b"\n")
+                self._size += self._file.write(_stamp() + b" " + line.removesuffix(b"\r") + b"\n")  # as containerd does
+                if self._size - self._newest > self._rotated_at:
+                    self._newest = self._size
             self._file.flush()
             self._grown.notify_all()
 
@@ -65,6 +71,7 @@ class LogFile:
         since = params.get("sinceTime")
         begin = datetime.fromisoformat(since).timestamp() if since else 0.0
         with self._path.open("rb") as file:
+            file.seek(self._newest)
             lines = [line for line in self._available(file) if _time_of(line) >= begin]
             if "tailLines" in params:
                 lines = lines[max(0, len(lines) - int(params["tailLines"])) :]

@@ -13,9 +13,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-from tests.doubles.cluster import discovery, validation
+from tests.doubles.cluster import discovery, quota, validation
 from tests.doubles.cluster.access import Access, Caller
 from tests.doubles.cluster.discovery import GROUPS, KINDS
+from tests.doubles.cluster.disturbances import Disturbance
 from tests.doubles.cluster.store import ApiError, Object, Store
 from tests.doubles.cluster.watching import Watch, matches
 
@@ -32,6 +33,7 @@ class ApiServer:
         self.version = version
         self.access = access or Access()
         self.admission: list[Callable[[str, str, Object], None]] = []
+        self.disturbances: list[Disturbance] = []
         self.calls: Counter[str] = Counter()
         self.port = 0
         self._http: Server | None = None
@@ -98,19 +100,32 @@ class Handler(BaseHTTPRequestHandler):
     def _answer(self) -> None:
         length = int(self.headers.get("Content-Length") or 0)
         body = self.rfile.read(length) if length else b""
+        verb, kind = aim(self.command, self.path)
+        disturbance = next((one for one in self.server.api.disturbances if one.strikes(verb, kind)), None)
+        if disturbance is None:
+            self._answer_undisturbed(body)
+            return
+        if disturbance.commit:
+            Request(self, Caller("anybody"), body).answer()
+        if disturbance.status:
+            self._send(disturbance.status, disturbance.body)
+        else:
+            self.close_connection = True
+
+    def _answer_undisturbed(self, body: bytes) -> None:
         try:
-            caller = self.server.api.access.caller(self.headers.get("Authorization") or "")
+            caller = self.server.api.access.caller(self.headers)
             answer = Request(self, caller, body).answer()
         except ApiError as error:
-            self.send_json(error.code, error.status())
+            self._send(error.code, error.status())
             return
         if answer is not None:
-            self.send_json(*answer)
+            self._send(*answer)
 
-    def send_json(self, code: int, item: Object) -> None:
-        data = json.dumps(item).encode()
+    def _send(self, code: int, content: Object | str) -> None:
+        data = (content if isinstance(content, str) else json.dumps(content)).encode()
         self.send_response(code)
-        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Type", "text/plain" if isinstance(content, str) else "application/json")
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
         self.wfile.write(data)
@@ -124,6 +139,16 @@ class Handler(BaseHTTPRequestHandler):
             if chunk:
                 self.wfile.write(b"%x\r\n%s\r\n" % (len(chunk), chunk))
         self.wfile.write(b"0\r\n\r\n")
+
+
+def aim(method: str, url: str) -> tuple[str, str]:
+    """Return the verb of a request and what it is about, as Roles name both: "get" and "pods/log"."""
+    parts = urlsplit(url)
+    _, _, rest = parts.path.partition("/namespaces/")
+    _, kind, name, subresource, *_ = [*rest.split("/"), "", "", "", ""]
+    verb = {"POST": "create", "PATCH": "patch", "DELETE": "delete"}.get(method) or ("get" if name else "list")
+    watching = verb == "list" and dict(parse_qsl(parts.query)).get("watch") in ("true", "1")
+    return "watch" if watching else verb, "/".join(filter(None, (kind, subresource)))
 
 
 class Request:
@@ -283,6 +308,8 @@ def check(api: ApiServer, verb: str, kind: str, item: Object) -> None:
 def admit(api: ApiServer, verb: str, kind: str, namespace: str, item: Object) -> Object:
     """Check and keep a new object."""
     check(api, verb, kind, item)
+    if kind == "pods":
+        quota.check(api.store, namespace, item)
     if kind == "jobs":
         item["spec"].setdefault("suspend", False)
         item.setdefault("status", {})

@@ -21,11 +21,16 @@ ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
 
 
 class ApiError(Exception):
-    """A refusal, as a Status object. resume: where a list goes on whose beginning is too old."""
+    """A refusal, as a Status object.
 
-    def __init__(self, code: int, reason: str, message: str, resume: str = "") -> None:
+    resume: where a list goes on whose beginning is too old. about: kind and name of the object, where it is about one.
+    """
+
+    def __init__(
+        self, code: int, reason: str, message: str, resume: str = "", about: tuple[str, str] = ("", "")
+    ) -> None:
         super().__init__(message)
-        self.code, self.reason, self.message, self.resume = code, reason, message, resume
+        self.code, self.reason, self.message, self.resume, self.about = code, reason, message, resume, about
 
     def status(self) -> Object:
         return {
@@ -35,6 +40,7 @@ class ApiError(Exception):
             "status": "Failure",
             "message": self.message,
             "reason": self.reason,
+            "details": {key: value for key, value in zip(("kind", "name"), self.about, strict=True) if value},
             "code": self.code,
         }
 
@@ -80,13 +86,13 @@ class Store:
         """Refuse a name that is taken."""
         name = item["metadata"].get("name")
         if (kind, namespace, name) in self._items:
-            raise ApiError(409, "AlreadyExists", f'{kind} "{name}" already exists')
+            raise ApiError(409, "AlreadyExists", f'{kind} "{name}" already exists', about=(kind, name))
 
     def get(self, kind: str, namespace: str, name: str) -> Object:
         with self.changed:
             text = self._items.get((kind, namespace, name))
         if text is None:
-            raise ApiError(404, "NotFound", f'{kind} "{name}" not found')
+            raise ApiError(404, "NotFound", f'{kind} "{name}" not found', about=(kind, name))
         found: Object = json.loads(text)
         return found
 

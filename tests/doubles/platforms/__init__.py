@@ -37,7 +37,7 @@ _OF_THIS_MACHINE = {
 }
 SECRETS: Mapping[str, Mapping[str, str]] = {
     "warehouse": {"WAREHOUSE_PASSWORD": "correct horse battery staple", "WAREHOUSE_USER": "eta"},
-    "maps": {"MAPS_TOKEN": "tk-4a1f0c", "not a name": "a file only"},
+    "maps": {"MAPS_TOKEN": "tk-4a1f0c", "1st-a-file": "a file only"},
 }
 
 

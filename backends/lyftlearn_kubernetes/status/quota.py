@@ -1,0 +1,46 @@
+"""What a ResourceQuota says when it refuses a pod: whether waiting can ever help."""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal, InvalidOperation
+
+# k8s.io/apiserver's resourcequota admission: "exceeded quota: NAME, requested: a=1,b=2, used: ..., limited: ...".
+_EXCEEDED = re.compile(r"exceeded quota: [^,]+, requested: (?P<requested>.+?), used: .+?, limited: (?P<hard>[^;|]+)")
+_QUANTITY = re.compile(r"(?P<number>[+-]?[0-9.]+(?:[eE][+-]?[0-9]+)?)(?P<suffix>[numkMGTPE]?|[KMGTPE]i)")
+_DECIMAL = {"n": -9, "u": -6, "m": -3, "": 0, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15, "E": 18}
+
+
+def is_quota_refusal(message: str) -> bool:
+    """Whether a quota is what refuses."""
+    return "exceeded quota" in message
+
+
+def exceeds_hard_limit(message: str) -> bool:
+    """Whether more is asked for than the quota allows at all; else it is enough that others end."""
+    match = _EXCEEDED.search(message)
+    if match is None:
+        return False
+    hard = _amounts(match["hard"])
+    return any(amount > hard[name] for name, amount in _amounts(match["requested"]).items() if name in hard)
+
+
+def _amounts(text: str) -> dict[str, Decimal]:
+    pairs = (pair.strip().partition("=") for pair in text.split(","))
+    amounts = {name: parse_quantity(value) for name, _, value in pairs}
+    return {name: amount for name, amount in amounts.items() if amount is not None}
+
+
+def parse_quantity(text: str) -> Decimal | None:
+    """Return a quantity such as "500m" or "2Gi" as a number; None if it is none."""
+    match = _QUANTITY.fullmatch(text.strip())
+    if match is None:
+        return None
+    try:
+        number = Decimal(match["number"])
+    except InvalidOperation:
+        return None
+    suffix = match["suffix"]
+    if suffix.endswith("i"):
+        return number * Decimal(1024 ** ("KMGTPE".index(suffix[0]) + 1))
+    return number.scaleb(_DECIMAL[suffix])

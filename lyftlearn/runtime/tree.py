@@ -1,0 +1,129 @@
+"""A directory's content as it is kept: nothing twice without end, nothing that leads nowhere."""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    Warn = Callable[[str], None]
+
+DIRECTORY, FILE, LINK = "directory", "file", "link"
+READABLE_DIRECTORY, READABLE_FILE = 0o500, 0o400
+MOST_WARNINGS = 20
+
+
+def warn_on_stderr(text: str) -> None:
+    """Tell whoever reads the log."""
+    print(f"lyftlearn: {text}", file=sys.stderr, flush=True)
+
+
+class Entry:
+    """One name of a tree. `target` is the relative target of a link that is kept as one."""
+
+    def __init__(self, name: str, path: str, kind: str, target: str = "") -> None:
+        self.name = name
+        self.path = path
+        self.kind = kind
+        self.target = target
+
+
+class Tree:
+    """The entries of a directory in order, each after the directory that holds it.
+
+    keep_links: links that stay inside are kept as links; otherwise they are what they show, as all others are.
+    apart: links from one top-level entry to another count as leading out, because those entries are used one by one.
+    without: top-level entries that are left out.
+    A link to a directory that holds it, one that leads nowhere, and what is no file are left out with a warning.
+    """
+
+    def __init__(
+        self,
+        top: str,
+        keep_links: bool = False,
+        apart: bool = False,
+        without: tuple[str, ...] = (),
+        warn: Warn = warn_on_stderr,
+    ) -> None:
+        self._top = os.path.realpath(top)
+        self._keep_links = keep_links
+        self._apart = apart
+        self._without = without
+        self._warn = warn
+        self._warnings = 0
+        self._followed: set[str] = set()
+
+    def entries(self) -> Iterator[Entry]:
+        """Every entry, sorted by name within its directory; none where there is no directory."""
+        if not os.path.isdir(self._top):
+            return
+        yield from self._walk(self._top, "", (self._top,), followed=False)
+        if self._warnings > MOST_WARNINGS:
+            self._warn(f"{self._warnings - MOST_WARNINGS} more entries of {self._top} are left out")
+
+    def _walk(self, directory: str, prefix: str, ancestors: tuple[str, ...], followed: bool) -> Iterator[Entry]:
+        for name in sorted(os.listdir(make_readable(directory))):
+            if prefix or name not in self._without:
+                yield from self._visit(os.path.join(directory, name), prefix + name, ancestors, followed)
+
+    def _visit(self, path: str, name: str, ancestors: tuple[str, ...], followed: bool) -> Iterator[Entry]:
+        link = os.path.islink(path)
+        try:
+            mode = os.stat(path).st_mode
+        except OSError as error:
+            self._leave_out(
+                name, f"is a link to {os.readlink(path)}: {error.strerror}" if link else str(error.strerror)
+            )
+            return
+        if link and self._keep_links and not followed and self._stays_inside(path, name):
+            yield Entry(name, path, LINK, relative_target(path))
+        elif stat.S_ISREG(mode):
+            yield Entry(name, path, FILE)
+        elif not stat.S_ISDIR(mode):
+            self._leave_out(name, "is neither file nor directory")
+        elif not link or self._may_follow(path, name, ancestors, followed):
+            yield Entry(name, path, DIRECTORY)
+            yield from self._walk(path, name + "/", (*ancestors, os.path.realpath(path)), followed or link)
+
+    def _stays_inside(self, path: str, name: str) -> bool:
+        real = os.path.realpath(path)
+        if not real.startswith(self._top + os.sep):
+            return False
+        first, origin = os.path.relpath(real, self._top).split(os.sep, 1)[0], name.split("/", 1)[0]
+        return first == origin or not (self._apart or first in self._without)
+
+    def _may_follow(self, path: str, name: str, ancestors: tuple[str, ...], followed: bool) -> bool:
+        """Within what a link shows, each directory is followed once: links among many directories multiply."""
+        real = os.path.realpath(path)
+        if any(ancestor == real or ancestor.startswith(real.rstrip(os.sep) + os.sep) for ancestor in ancestors):
+            self._leave_out(name, f"is a link to {os.readlink(path)}, a directory that holds it")
+            return False
+        if followed and real in self._followed:
+            self._leave_out(name, f"is a link to {os.readlink(path)}, which is kept already")
+            return False
+        self._followed.add(real)
+        return True
+
+    def _leave_out(self, name: str, why: str) -> None:
+        self._warnings += 1
+        if self._warnings <= MOST_WARNINGS:
+            self._warn(f"{os.path.join(self._top, name)} is not kept: it {why}")
+
+
+def relative_target(path: str) -> str:
+    """Where a link leads, from the directory it stands in, without any link on the way."""
+    return os.path.relpath(os.path.realpath(path), os.path.realpath(os.path.dirname(path)))
+
+
+def make_readable(path: str) -> str:
+    """Give its owner the right to read: what root packs on one platform, the job's own user packs on another."""
+    directory = os.path.isdir(path)
+    if not os.access(path, os.R_OK | os.X_OK if directory else os.R_OK):
+        status = os.stat(path)
+        if status.st_uid == os.geteuid():
+            os.chmod(path, stat.S_IMODE(status.st_mode) | (READABLE_DIRECTORY if directory else READABLE_FILE))
+    return path

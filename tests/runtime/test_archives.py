@@ -1,0 +1,268 @@
+"""The packer and the unpacker agree, and no archive writes outside of its destination, under any Python."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lyftlearn.runtime import archives, storage
+from lyftlearn.runtime.faults import RuntimeFailure
+
+from .test_zipapp import PYTHONS
+
+DEEP = "/".join(["d" * 247] * 16)
+Members = list[tuple[str, str | None]]
+
+
+def chain(*links: tuple[str, str]) -> Members:
+    return [(name, target) for name, target in links]
+
+
+HOSTILE: dict[str, Members] = {
+    "up": [("../escaped", None)],
+    "absolute": [("/tmp/escaped", None)],
+    "up after down": [("a/b/../../../escaped", None)],
+    "through a link": [("link", ".."), ("link/escaped", None)],
+    "through an absolute link": [("link", "/tmp"), ("link/escaped", None)],
+    "two links": [("a", "b"), ("b", ".."), ("a/escaped", None)],
+    "a link in a directory": [("a/b/up", "../../.."), ("a/b/up/escaped", None)],
+    "lexically inside, really outside": [
+        ("a/b/c/here", "../../.."),
+        ("out", "a/b/c/here/../.."),
+        ("out/escaped", None),
+    ],
+    "a link that replaces a directory": [("d/x", None), ("d", ".."), ("d/escaped", None)],
+    "a directory that replaces a link": [("d", ".."), ("d/", "DIR"), ("d/../escaped", None)],
+    "longer than a path may be": [
+        (DEEP + "/", "DIR"),
+        *chain(*((f"{'/'.join(['d' * 247] * n)}/l" if n else "l", "d" * 247) for n in range(1))),
+        ("long", "/".join(["l"] * 200 + [".."] * 300)),
+        ("long/escaped", None),
+    ],
+    "a hard link to a link": [("l", "../escaped-target"), ("h", "HARD l"), ("h", None)],
+    "a hard link out": [("h", "HARD ../../../../etc/passwd")],
+    "a hard link to itself": [("h", "HARD h")],
+    "a fifo": [("escaped", "FIFO")],
+    "a device": [("escaped", "DEVICE")],
+}
+TYPES = {"FIFO": tarfile.FIFOTYPE, "DEVICE": tarfile.CHRTYPE, "DIR": tarfile.DIRTYPE}
+UNPACK = """
+import json, os, sys
+sys.path.insert(0, sys.argv[1])
+from lyftlearn_runtime.archives import unpack
+from lyftlearn_runtime.faults import RuntimeFailure
+
+def attempt(top):
+    messages, links, inside = [], [], os.path.join(top, "in", "side")
+    try:
+        unpack(os.path.join(top, "bad.tar.gz"), inside, warn=messages.append)
+    except RuntimeFailure as failure:
+        messages.append("refused: " + str(failure))
+    for folder, folders, files in os.walk(inside):
+        for path in (os.path.join(folder, name) for name in folders + files):
+            if os.path.islink(path) and not os.path.realpath(path).startswith(os.path.realpath(inside)):
+                links.append(path)
+    return [messages, links]
+
+print(json.dumps([attempt(top) for top in sys.argv[2:]]))
+"""
+
+
+def make_archive(path: Path, members: Members) -> Path:
+    with tarfile.open(path, "w:gz", format=tarfile.PAX_FORMAT) as archive:
+        for name, link in members:
+            member = tarfile.TarInfo(name)
+            if link and link.startswith("HARD "):
+                member.type, member.linkname = tarfile.LNKTYPE, link[5:]
+            elif link:
+                member.type = TYPES.get(link, tarfile.SYMTYPE)
+                member.linkname = "" if link in TYPES else link
+            archive.addfile(member)
+    return path
+
+
+@pytest.mark.parametrize("python", PYTHONS.values(), ids=list(PYTHONS))
+def test_nothing_is_written_outside_under_any_python(python: Path, archive: Path, tmp_path: Path) -> None:
+    """Filters of `tarfile` differ between versions, and several have holes: ours is the only one that counts."""
+    tops = {name: tmp_path / str(index) for index, name in enumerate(HOSTILE)}
+    for name, members in HOSTILE.items():
+        tops[name].mkdir()
+        make_archive(tops[name] / "bad.tar.gz", members)
+    command = [str(word) for word in (python, "-I", "-S", "-c", UNPACK, archive, *tops.values())]
+    answers = json.loads(subprocess.run(command, capture_output=True, check=True, timeout=120).stdout)
+    for (name, top), (messages, links_out) in zip(tops.items(), answers, strict=True):
+        assert messages, name
+        assert links_out == [], name
+        assert sorted(path.name for path in top.iterdir()) == ["bad.tar.gz", "in"], name
+        assert [path.name for path in (top / "in").iterdir()] == ["side"], name
+    assert not Path("/tmp/escaped").exists()
+
+
+def test_a_link_out_costs_the_link_and_not_the_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Platforms pack links as they find them; one that leads nowhere here must not cost everything beside it."""
+    members: Members = [("latest", "/opt/ml/model/ckpt-500"), ("ckpt-500/w", None), ("best", "ckpt-500")]
+    count = archives.unpack(str(make_archive(tmp_path / "m.tar.gz", members)), str(tmp_path / "out"))
+    assert count == 2
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["best", "ckpt-500"]
+    assert "latest" in capsys.readouterr().err
+
+
+def test_what_tar_itself_packs_is_taken(tmp_path: Path) -> None:
+    """`./` before every name, hard links, modes, a link before what it names: as SageMaker leaves them."""
+    model = tmp_path / "model"
+    (model / "d").mkdir(parents=True)
+    (model / "d/w").write_text("weights")
+    (model / "d/w").chmod(0o640)
+    os.link(model / "d/w", model / "same")
+    (model / "a-link").symlink_to("d/w")
+    subprocess.run(["tar", "-C", model, "-czf", tmp_path / "m.tar.gz", "."], check=True)
+    archives.unpack(str(tmp_path / "m.tar.gz"), str(tmp_path / "out"), keep_modes=True)
+    assert (tmp_path / "out/same").read_text() == (tmp_path / "out/a-link").read_text() == "weights"
+    assert (tmp_path / "out/d/w").stat().st_mode & 0o777 == 0o640
+    archives.unpack(str(tmp_path / "m.tar.gz"), str(tmp_path / "out"))
+    assert (tmp_path / "out/d/w").stat().st_mode & 0o777 == 0o644
+
+
+def test_an_empty_output_is_there(tmp_path: Path) -> None:
+    """A job that wrote nothing into an output has an empty one; one that has no such output has none."""
+    (tmp_path / "outputs/empty").mkdir(parents=True)
+    packed = pack(tmp_path / "outputs", tmp_path / "o.tar.gz")
+    assert archives.unpack(str(packed), str(tmp_path / "in"), only="empty") == 1
+    assert archives.unpack(str(packed), str(tmp_path / "in"), only="other") == 0
+
+
+@pytest.mark.parametrize("content", [b"", b"no archive", b"\x1f\x8b\x08\0\0\0\0\0\0\0garbage", b"\xfd7zXZ\0garbage"])
+def test_what_is_no_archive_is_said_so(tmp_path: Path, content: bytes) -> None:
+    """A wrong URI, half an upload, a page of a proxy: the user's to mend, in words."""
+    (tmp_path / "m.tar.gz").write_bytes(content)
+    with pytest.raises(RuntimeFailure, match="is not a tar archive that can be read") as caught:
+        archives.unpack(str(tmp_path / "m.tar.gz"), str(tmp_path / "out"))
+    assert caught.value.reason == "configuration"
+
+
+def test_every_cut_of_an_archive_is_said_so(tmp_path: Path) -> None:
+    """Downloads end anywhere, and each decompressor has errors of its own."""
+    (tmp_path / "m").mkdir()
+    (tmp_path / "m/w").write_bytes(os.urandom(3000))
+    whole = pack(tmp_path / "m", tmp_path / "m.tar.gz").read_bytes()
+    for cut in range(0, len(whole) - 8, 97):
+        (tmp_path / "cut").write_bytes(whole[:cut])
+        with pytest.raises(RuntimeFailure, match=r"cannot|can be read"):
+            archives.unpack(str(tmp_path / "cut"), str(tmp_path / f"out{cut}"))
+
+
+def pack(directory: Path, path: Path, **options: Any) -> Path:
+    sink = storage.store_for("/x").sink(str(path))
+    archives.pack(str(directory), sink, **options)
+    sink.commit()
+    return path
+
+
+def links(top: Path, outside: Path) -> None:
+    """Every kind of link that programs leave in a model."""
+    (top / "ckpt-500").mkdir(parents=True)
+    (top / "ckpt-500/w").write_text("weights")
+    (outside / "deep").mkdir(parents=True)
+    (outside / "w").write_text("outside")
+    (outside / "deep/again").symlink_to(outside)
+    (outside / "back").symlink_to(top)
+    (top / "absolute").symlink_to(top / "ckpt-500")
+    (top / "absolute-file").symlink_to(top / "ckpt-500/w")
+    (top / "relative").symlink_to("ckpt-500")
+    (top / "chain").symlink_to("absolute")
+    (top / "dangling").symlink_to("ckpt-400")
+    (top / "dangling-absolute").symlink_to("/no/such/file")
+    (top / "loop").symlink_to("loop")
+    (top / "self").symlink_to(".")
+    (top / "ckpt-500/up").symlink_to("../..")
+    (top / "out").symlink_to(outside)
+    (top / "out-file").symlink_to(outside / "w")
+    os.mkfifo(top / "fifo")
+
+
+EXPECTED = {
+    "ckpt-500": None,
+    "ckpt-500/w": "weights",
+    "absolute": "-> ckpt-500",
+    "absolute-file": "-> ckpt-500/w",
+    "relative": "-> ckpt-500",
+    "chain": "-> ckpt-500",
+    "out": None,
+    "out/deep": None,
+    "out/w": "outside",
+    "out-file": "outside",
+}
+
+
+def shown(top: Path) -> dict[str, str | None]:
+    return dict(entries(top, top))
+
+
+def entries(top: Path, directory: Path) -> Iterator[tuple[str, str | None]]:
+    for path in sorted(directory.iterdir()):
+        name = str(path.relative_to(top))
+        if path.is_symlink():
+            yield name, f"-> {path.readlink()}"
+        elif path.is_dir():
+            yield name, None
+            yield from entries(top, path)
+        else:
+            yield name, path.read_text()
+
+
+def test_every_link_is_packed_so_that_both_unpackers_take_it(tmp_path: Path) -> None:
+    """What was a whole model on the disk is one after the archive, under our unpacker and under Python's strictest."""
+    links(tmp_path / "model", tmp_path / "elsewhere")
+    warnings: list[str] = []
+    packed = pack(tmp_path / "model", tmp_path / "m.tar.gz", warn=warnings.append)
+    archives.unpack(str(packed), str(tmp_path / "ours"))
+    assert shown(tmp_path / "ours") == EXPECTED
+    with tarfile.open(packed) as archive:
+        archive.extractall(tmp_path / "theirs", filter="data")
+    assert shown(tmp_path / "theirs") == EXPECTED
+    for name in ("dangling", "dangling-absolute", "loop", "self", "ckpt-500/up", "fifo", "out/back", "out/deep/again"):
+        assert any(f"model/{name} is not kept" in warning for warning in warnings), (name, warnings)
+
+
+def test_sagemaker_packs_the_same_links(tmp_path: Path) -> None:
+    """The platform knows no rules for links: they are settled before it packs."""
+    from lyftlearn.runtime.sagemaker_paths import settle_links
+
+    links(tmp_path / "model", tmp_path / "elsewhere")
+    settle_links(str(tmp_path / "model"))
+    assert shown(tmp_path / "model") == EXPECTED
+
+
+def test_outputs_are_complete_one_by_one(tmp_path: Path) -> None:
+    """Another job takes one output of the archive: a link to its neighbour would lead nowhere there."""
+    (tmp_path / "outputs/a").mkdir(parents=True)
+    (tmp_path / "outputs/b").mkdir()
+    (tmp_path / "outputs/b/f").write_text("shared")
+    (tmp_path / "outputs/a/f").symlink_to("../b/f")
+    packed = pack(tmp_path / "outputs", tmp_path / "o.tar.gz", apart=True, without=["b"])
+    archives.unpack(str(packed), str(tmp_path / "in"), only="a")
+    assert shown(tmp_path / "in") == {"f": "shared"}
+
+
+def test_many_directories_that_link_to_each_other(tmp_path: Path) -> None:
+    """Followed without end, or once for each way through them, a few links fill any disk."""
+    names = [f"d{index}" for index in range(12)]
+    for name in names:
+        (tmp_path / "model" / name).mkdir(parents=True)
+        (tmp_path / "model" / name / "file").write_text(name)
+        for other in names:
+            (tmp_path / "model" / name / f"to-{other}").symlink_to(f"../{other}")
+    found = storage.store_for("/x").find(str(tmp_path / "model"))
+    assert len(found) < 12 * 12 * 12
+    assert {entry.relative for entry in found} >= {"d0/file", "d0/to-d1/file", "d11/to-d10/file"}
+    sink = io.BytesIO()
+    sink.commit = sink.abort = lambda: None  # type: ignore[attr-defined]
+    archives.pack(str(tmp_path / "model"), sink)  # type: ignore[arg-type]
