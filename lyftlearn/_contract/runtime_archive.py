@@ -30,7 +30,7 @@ def runtime_archive(cache_dir: Path, *, compiled: bool = False) -> Path:
     sources = runtime_sources()
     kind = f"-{sys.implementation.cache_tag}" if compiled else ""
     path = cache_dir / f"runtime-{_hash(sources)[:16]}{kind}.pyz"
-    if not path.exists():
+    if not _is_whole(path):
         _write(path, archive_bytes(_with_byte_code(sources) if compiled else sources))
     return path
 
@@ -42,7 +42,7 @@ def runtime_sources() -> dict[str, bytes]:
 
 
 def archive_bytes(members: Mapping[str, bytes]) -> bytes:
-    """The archive: `members` in their order, with fixed times and modes."""
+    """The archive: `members` in their order, with fixed times and modes, and its own digest as its comment."""
     import zipfile  # noqa: PLC0415 - only where the archive is not there yet
 
     buffer = BytesIO(SHEBANG)
@@ -50,7 +50,27 @@ def archive_bytes(members: Mapping[str, bytes]) -> bytes:
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
         for name, content in members.items():
             _add(archive, name, content)
-    return buffer.getvalue()
+    return _with_seal(buffer.getvalue())
+
+
+def _with_seal(archive: bytes) -> bytes:
+    """Return an archive without a comment as one whose comment is its digest. Before a comment stands its size."""
+    seal = _seal(archive)
+    return archive[:-2] + len(seal).to_bytes(2, "little") + seal
+
+
+def _seal(archive: bytes) -> bytes:
+    return hashlib.sha256(archive).hexdigest().encode()
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether the file is there as it was written: what a crash cut would fail every later job."""
+    try:
+        content = path.read_bytes()
+    except OSError:
+        return False
+    size = len(_seal(b""))
+    return _seal(content[: -size - 2] + b"\0\0") == content[-size:]
 
 
 def _hash(members: Mapping[str, bytes]) -> str:

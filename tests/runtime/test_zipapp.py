@@ -38,6 +38,18 @@ def test_it_is_built_once(tmp_path: Path) -> None:
     assert runtime_archive(tmp_path).stat().st_mtime_ns == before
 
 
+@pytest.mark.parametrize("damage", [lambda whole: b"", lambda whole: whole[:1000], lambda whole: whole[:-1]])
+@pytest.mark.parametrize("compiled", [True, False])
+def test_a_damaged_one_is_built_anew(tmp_path: Path, damage: Any, compiled: bool) -> None:
+    """A full disk once must not fail every later job until somebody finds the cache."""
+    path = runtime_archive(tmp_path, compiled=compiled)
+    whole = path.read_bytes()
+    path.write_bytes(damage(whole))
+    assert runtime_archive(tmp_path, compiled=compiled).read_bytes() == whole
+    path.write_bytes(whole[:5000] + bytes([whole[5000] ^ 1]) + whole[5001:])
+    assert runtime_archive(tmp_path, compiled=compiled).read_bytes() == whole
+
+
 def test_byte_code_is_used_where_it_fits(tmp_path: Path) -> None:
     """A job on this machine starts sooner; another Python reads the sources beside it."""
     archive = runtime_archive(tmp_path, compiled=True)
