@@ -47,11 +47,11 @@ def test_the_page_works(environment: Path, tmp_path: Path) -> None:
     )
     assert ran.returncode == 0, ran.stdout + ran.stderr
     assert ran.stdout.startswith("hello\nhello\n")
-    ids = re.findall(r"^hello-t([a-z])", ran.stdout, re.MULTILINE)
+    ids = re.findall(r"^hello-p([a-z])", ran.stdout, re.MULTILINE)
     assert (ids[-2], ids[-1]) == ("k", "s"), "the rehearsal runs on Kubernetes, the live job on SageMaker"
     assert "parity holds" in ran.stdout
 
 
 def test_the_page_has_commands() -> None:
     """If the page's form changes, the test above must not silently type nothing."""
-    assert sum("lyftlearn train" in command for command in COMMANDS) == 4
+    assert sum("lyftlearn process" in command for command in COMMANDS) == 4

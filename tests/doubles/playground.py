@@ -27,15 +27,15 @@ A Kubernetes cluster and a SageMaker service run on this machine, until Ctrl-C. 
 
     source {environment}
     lyftlearn doctor
-    lyftlearn train hello --follow -- echo hello              # on kubernetes
+    lyftlearn process hello --follow -- echo hello            # on kubernetes
     lyftlearn status ID
-    LYFTLEARN_BACKEND=sagemaker lyftlearn train hello --follow -- echo hello
+    LYFTLEARN_BACKEND=sagemaker lyftlearn process hello --follow -- echo hello
 
 The configuration is {config}.
 It says `stage = "off"`. Write "rehearse", "shadow", "live" or "complete" there, and submit again:
 
-    lyftlearn explain train hello
-    lyftlearn train hello --wait -- echo hello
+    lyftlearn explain process hello
+    lyftlearn process hello --wait -- echo hello
     lyftlearn migration report
     lyftlearn parity run --on kubernetes,sagemaker --only environment,exit
 """
