@@ -71,13 +71,16 @@ class Client:
         labels: Mapping[str, str] | None = None,
         key: str | None = None,
     ) -> Job:
-        """Train `model`.
+        """Train `model`: what the command leaves in the directory `LYFTLEARN_MODEL_DIR`, and nothing else.
+
+            import joblib, os
+            joblib.dump(model, os.path.join(os.environ["LYFTLEARN_MODEL_DIR"], "model.joblib"))
 
         command: a list is executed as it is; a string goes through `/bin/sh -c`. `$(NAME)` in either is replaced by the
             job's variable NAME, as Kubernetes does it; `$$(NAME)` is the literal text.
         image: container image; by default the platform's base image.
         source: a directory or archive of code, unpacked as the working directory of every node; without `.git`, caches,
-            virtual environments and what `.lyftlearnignore` names.
+            virtual environments, what lyftlearn itself wrote, and what `.gitignore` and `.lyftlearnignore` name.
         hyperparameters: any JSON, any size up to 16 MiB; arrives in the container with its types intact.
         inputs: channel name to URI; each is a directory in the container, whole on every node. A URI of a directory
             means what is under it and nothing else (`s3://b/train` never takes in `train-old/`); a single file keeps

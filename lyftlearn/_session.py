@@ -40,7 +40,7 @@ class Session:
 
     def check(self, kind: JobKind, given: Mapping[str, Any]) -> Arguments:
         """Return the arguments of a call, checked. Raises InvalidJob, listing every fault."""
-        return check(kind, given)
+        return check(kind, given, self.config)
 
     def in_use(self) -> Sequence[str]:
         """Return the backends whose jobs are listed."""

@@ -9,6 +9,7 @@
     ├── AccessDenied (PermissionError)
     ├── QuotaExceeded
     ├── BackendUnavailable (ConnectionError)     try again, with the same key
+    ├── DestinationExists (FileExistsError)      a download would replace something else
     ├── JobFailed
     ├── JobStopped
     └── WaitTimeout (TimeoutError)               the job goes on
@@ -87,6 +88,10 @@ class BackendUnavailable(LyftLearnError, ConnectionError):
 
     def __str__(self) -> str:
         return str(self.args[0])
+
+
+class DestinationExists(LyftLearnError, FileExistsError):
+    """A download found something else at its destination, and changed nothing: `overwrite=True` replaces it."""
 
 
 class _Ended(LyftLearnError):

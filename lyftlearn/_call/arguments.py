@@ -12,7 +12,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lyftlearn._call import checks
+from lyftlearn._call import checks, locations
 from lyftlearn._call.search_space import search
 from lyftlearn._contract.spec import ResourceRequest
 from lyftlearn.errors import InvalidJob
@@ -20,6 +20,8 @@ from lyftlearn.types import JobKind, Resources
 
 if TYPE_CHECKING:
     from lyftlearn._call.checks import Faults
+    from lyftlearn.config import Config
+    from lyftlearn.runtime.location import Location
 
 DEFAULT_OUTPUTS = {JobKind.TRAIN: {"output": None}}
 # What version 1.0.0 digested for a `Resources` whose fields were left open. These never change: see `as_written`.
@@ -35,7 +37,7 @@ _FIRST_DEFAULTS: Mapping[str, Any] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Arguments:
-    """One call. What the caller left open is None; inputs and source that are on this machine are paths."""
+    """One call. What the caller left open is None."""
 
     kind: JobKind
     name: str
@@ -43,9 +45,9 @@ class Arguments:
     image: str | None = None
     source: Path | None = None
     hyperparameters: str = "{}"
-    inputs: Mapping[str, str | Path] = field(default_factory=dict)
+    inputs: Mapping[str, Location] = field(default_factory=dict)
     outputs: Mapping[str, str | None] = field(default_factory=dict)
-    artifact: str | Path | None = None
+    artifact: Location | None = None
     env: Mapping[str, str] = field(default_factory=dict)
     secrets: tuple[str, ...] = ()
     resources: ResourceRequest
@@ -93,8 +95,11 @@ def _resources_as_written(resources: ResourceRequest) -> dict[str, Any]:
     return written
 
 
-def check(kind: JobKind, given: Mapping[str, Any]) -> Arguments:
-    """Return `given`, the keyword arguments of a call, as Arguments. Raises InvalidJob with every fault."""
+def check(kind: JobKind, given: Mapping[str, Any], config: Config | None = None) -> Arguments:
+    """Return `given`, the keyword arguments of a call, as Arguments. Raises InvalidJob with every fault.
+
+    config: says what is never part of a source.
+    """
     faults: Faults = []
     name_field = "model" if "model" in given else "name"
     resolved: dict[str, Any] = {"kind": kind, "name": checks.name(name_field, given[name_field], faults)}
@@ -102,6 +107,8 @@ def check(kind: JobKind, given: Mapping[str, Any]) -> Arguments:
         checker = _CHECKERS.get(argument)
         if checker is not None:
             resolved[argument] = checker(argument, value, faults)
+    if "source" in given:
+        resolved["source"] = checks.source("source", given["source"], faults, config)
     resolved["outputs"] = resolved.get("outputs", DEFAULT_OUTPUTS.get(kind, {}))
     if kind is JobKind.TUNE:
         resolved["search"] = search(given, faults)
@@ -117,11 +124,10 @@ def _resources(path: str, value: Resources | None, faults: Faults) -> ResourceRe
 _CHECKERS = {
     "command": checks.command,
     "image": checks.image,
-    "source": checks.source,
     "hyperparameters": checks.hyperparameters,
     "inputs": checks.inputs,
     "outputs": checks.outputs,
-    "artifact": checks.artifact,
+    "artifact": locations.artifact,
     "env": checks.env,
     "secrets": checks.secrets,
     "resources": _resources,

@@ -6,19 +6,25 @@ message repeats a value of `env`: it may be what its author forgot to make a sec
 
 from __future__ import annotations
 
+import os
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from lyftlearn._call.json_text import json_text
+from lyftlearn._call.locations import destination, parse_location
 from lyftlearn._contract.spec import ResourceRequest
 from lyftlearn._text.display import shown
 from lyftlearn._text.quantities import duration, quantity, readable
-from lyftlearn.types import JobKind, Resources
+from lyftlearn.runtime.location import Location
+from lyftlearn.types import Resources
+
+if TYPE_CHECKING:
+    from lyftlearn.config import Config
 
 Faults: TypeAlias = list[tuple[str, str]]
 
@@ -36,7 +42,6 @@ _MAX_STRING = 32 * 4096 - 1
 _RESERVED_LABELS = ("lyftlearn/", "kubernetes.io/", "k8s.io/")
 _MOST = {"cpu": 1024, "gpu": 64, "nodes": 1000, "retries": 100}
 _LARGEST = 64 * 1024**4
-_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
 
 def name(path: str, value: Any, faults: Faults) -> str:
@@ -90,19 +95,24 @@ def image(path: str, value: Any, faults: Faults) -> str | None:
     return value
 
 
-def source(path: str, value: Any, faults: Faults) -> Path | None:
+def source(path: str, value: Any, faults: Faults, config: Config | None = None) -> Path | None:
     """Check a source directory or archive and return it as an absolute path."""
     if value is None:
         return None
-    from lyftlearn._transfer import source_faults  # noqa: PLC0415 - only for jobs that bring code
-
     try:
-        found = Path(value).expanduser().absolute()
-    except TypeError:
-        faults.append((path, f"is {shown(value)}: write the path of a directory or archive"))
+        location = Location.parse(os.fspath(value)) if value else None
+    except (TypeError, ValueError):
+        location = None
+    if location is None or not location.is_file:
+        remedy = "write the path of a directory or archive on this machine, and pass what is elsewhere as an input"
+        faults.append((path, f"is {shown(value)}: {remedy}"))
         return None
-    faults.extend((path, problem) for problem in source_faults(found))
-    return found
+    from lyftlearn._transfer import SourceRules, source_faults  # noqa: PLC0415 - only for jobs that bring code
+
+    directory = Path(location.path).expanduser().absolute()
+    rules = SourceRules.of(config) if config else SourceRules()
+    faults.extend((path, problem) for problem in source_faults(directory, rules))
+    return directory
 
 
 def hyperparameters(path: str, value: Any, faults: Faults) -> str:
@@ -115,7 +125,7 @@ def hyperparameters(path: str, value: Any, faults: Faults) -> str:
     return json_text(path, dict(value), faults)
 
 
-def inputs(path: str, value: Any, faults: Faults) -> Mapping[str, str | Path]:
+def inputs(path: str, value: Any, faults: Faults) -> Mapping[str, Location]:
     """Check channels and where they come from."""
     return MappingProxyType(
         {
@@ -123,49 +133,6 @@ def inputs(path: str, value: Any, faults: Faults) -> Mapping[str, str | Path]:
             for channel, where in _items(path, value, faults)
         }
     )
-
-
-def parse_location(path: str, value: Any, faults: Faults) -> str | Path:
-    """Check a place to read from: an `s3://` URI as it is, what is on this machine as an absolute path."""
-    if isinstance(value, str) and value.startswith("s3://"):
-        _s3(path, value, faults)
-        return value
-    if isinstance(value, str) and _SCHEME.match(value) and not value.startswith("file://"):
-        faults.append((path, f"is {shown(value)}: write an s3:// URI, a file:// URI or a path"))
-        return value
-    try:
-        found = Path(str(value).removeprefix("file://") if isinstance(value, str) else value).expanduser().absolute()
-    except TypeError:
-        faults.append((path, f"is {shown(value)}: write an s3:// URI, a file:// URI or a path"))
-        return ""
-    if not value or not (found.exists() or _member_of_archive(found)):
-        faults.append((path, f"{shown(str(value))} is not there: write a path that exists"))
-    return found
-
-
-def _member_of_archive(found: Path) -> bool:
-    archive, _, member = str(found).rpartition("#")
-    return bool(member) and archive.endswith(".tar.gz") and Path(archive).exists()
-
-
-def _s3(path: str, value: str, faults: Faults) -> None:
-    # Amazon S3 user guide, "General purpose bucket naming rules".
-    if not re.fullmatch(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](?:/.*)?", value, re.DOTALL):
-        faults.append((path, f"is {shown(value)}: write s3://<bucket>/<key>"))
-
-
-def artifact(path: str, value: Any, faults: Faults) -> str | Path:
-    """Check the model of a predict job: a URI, or a finished train job."""
-    outputs_of_job = getattr(value, "outputs", None)
-    if outputs_of_job is None:
-        return parse_location(path, value, faults)
-    if value.kind is not JobKind.TRAIN:
-        faults.append((path, f"is {value.id}, a {value.kind} job: give a train job, or the URI of its model"))
-        return ""
-    state = value.state if value.state.status.finished else value.refresh()
-    if state.status != "succeeded":
-        faults.append((path, f"{value.id} is {state.status}: give a train job that succeeded (`job.wait()` tells)"))
-    return parse_location(path, outputs_of_job["model"], [])
 
 
 def outputs(path: str, value: Any, faults: Faults) -> Mapping[str, str | None]:
@@ -178,22 +145,10 @@ def outputs(path: str, value: Any, faults: Faults) -> Mapping[str, str | None]:
         value = dict.fromkeys(value)
     return MappingProxyType(
         {
-            _channel(f"{path}.{output}", output, faults): _destination(f"{path}.{output}", uri, faults)
+            _channel(f"{path}.{output}", output, faults): destination(f"{path}.{output}", uri, faults)
             for output, uri in value.items()
         }
     )
-
-
-def _destination(path: str, value: Any, faults: Faults) -> str | None:
-    if value is None:
-        return None
-    if not isinstance(value, str) or not value or (_SCHEME.match(value) and not value.startswith(("s3://", "file://"))):
-        faults.append((path, f"is {shown(value)}: write an s3:// URI, a file:// URI, a path, or None"))
-        return None
-    if value.startswith("s3://"):
-        _s3(path, value, faults)
-        return value
-    return value if value.startswith("file://") else Path(value).expanduser().absolute().as_uri()
 
 
 def _channel(path: str, value: Any, faults: Faults) -> str:

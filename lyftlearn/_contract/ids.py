@@ -12,6 +12,7 @@ import secrets
 import zlib
 from dataclasses import dataclass
 
+from lyftlearn.runtime.location import Location
 from lyftlearn.types import JobKind
 
 ALPHABET = "abcdefghijklmnopqrstuvwxyz234567"  # RFC 4648 base32, lower case
@@ -53,6 +54,13 @@ def parse(job_id: str) -> ParsedId | None:
     if match is None or len(job_id) > 50:
         return None
     return ParsedId(_KINDS[match[1]], match[2])
+
+
+def job_of_output(location: Location) -> str | None:
+    """Return the id of the job among whose outputs an archive is, or None if it is none of those."""
+    *_, job_id, directory, name = ("", "", "", *location.path.split("/"))
+    is_archive = directory == "output" and name in ("model.tar.gz", "output.tar.gz")
+    return job_id if is_archive and parse(job_id) else None
 
 
 def default_letter(backend: str) -> str:

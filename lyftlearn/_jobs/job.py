@@ -73,7 +73,8 @@ class Job:
     def outputs(self) -> Mapping[str, str]:
         """Output name to URI.
 
-        A train job has "model" and "output"; the layout under the URI is the same on every substrate.
+        A train job has "model" and "output"; the layout under the URI is the same on every substrate. Only a job that
+        succeeds leaves something there.
         """
         settled = self._record.outputs
         return self._shared_watch().backend.outputs(self.id) if settled is None else settled
@@ -132,19 +133,33 @@ class Job:
         if wait:
             self.wait(check=False, progress=False)
 
-    def download(self, dest: str | PathLike[str], *, output: str | None = None) -> Path:
-        """Fetch one output, or all, unpacked into `dest/<output>/`; returns `dest`. Nothing is left half-written."""
+    def download(self, dest: str | PathLike[str], *, output: str | None = None, overwrite: bool = False) -> Path:
+        """Fetch one output, or all, unpacked into `dest/<output>/`; returns `dest`. Nothing is left half-written.
+
+        overwrite: whether what is at `dest/<output>` is replaced. Else fetching the same content again succeeds, and
+        other content there raises FileExistsError.
+
+        What was downloaded never becomes part of a source.
+        """
         from lyftlearn._transfer.download import fetch_output  # noqa: PLC0415 - brings archives and S3
 
         faults: arguments.Faults = []
         target = arguments.directory("dest", dest, faults)
+        arguments.switch("overwrite", overwrite, faults)
         outputs = self.outputs
         if output is not None and not (isinstance(output, str) and output in outputs):
             faults.append(("output", f"is {shown(output)}: write one of {', '.join(outputs)}"))
         arguments.refuse(faults)
+        self._check_succeeded()
         for name in [output] if output is not None else list(outputs):
-            fetch_output(outputs[name], target / name)
+            fetch_output(outputs[name], target / name, overwrite=overwrite, absent_is_empty=True)
         return Path(dest)
+
+    def _check_succeeded(self) -> None:
+        """Raise LyftLearnError for a job without outputs."""
+        state = self.state if self.state.status.finished else self.refresh()
+        if state.status is not JobStatus.SUCCEEDED:
+            raise LyftLearnError(f"{self.id} is {state.status}: {_no_outputs(state)}")
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Job) and other.id == self.id
@@ -222,6 +237,13 @@ class Notebook(Job):
     def start(self) -> None:
         """Open a new run of the same notebook, with its files."""
         self._refuse()
+
+
+def _no_outputs(state: JobState) -> str:
+    """Say why a job that did not succeed has no outputs."""
+    if state.status.finished:
+        return "only a job that succeeds leaves outputs, so there are none"
+    return "its outputs are there when it has succeeded (`job.wait()` tells)"
 
 
 HANDLES: dict[JobKind, type[Job]] = {JobKind.TUNE: TuningJob, JobKind.NOTEBOOK: Notebook}

@@ -11,9 +11,9 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
 
 from lyftlearn.errors import LyftLearnError
+from lyftlearn.runtime.location import Location
 
 
 @dataclass(frozen=True)
@@ -79,14 +79,29 @@ def open_storage(url: str) -> Storage:
 
 
 def local_path(url: str) -> Path:
-    """Return the absolute path that a `file://` URI or a plain path names; raise LyftLearnError for other schemes."""
-    if "://" not in url:
-        return Path(url).expanduser().absolute()
-    parts = urlsplit(url)
-    if parts.scheme != "file" or parts.netloc not in ("", "localhost"):
-        message = f"{url!r} is not a place that can be used: give a path, file:///path or s3://bucket/prefix"
-        raise LyftLearnError(message)
-    return Path(unquote(parts.path))
+    """Return the absolute path that a `file://` URI or a plain path names; raise LyftLearnError for anything else."""
+    location = locate(url)
+    if not location.is_file:
+        raise _unusable(url)
+    path = Path(location.path)
+    return path if path.is_absolute() else path.expanduser().absolute()
+
+
+def locate(url: str) -> Location:
+    """Read the URL of a store. Raises LyftLearnError."""
+    try:
+        return Location.parse(url)
+    except ValueError as error:
+        raise _unusable(url) from error
+
+
+def _unusable(url: str) -> LyftLearnError:
+    return LyftLearnError(f"{url!r} is not a place that can be used: give a path, file:///path or s3://bucket/prefix")
+
+
+def storage_directory(url: str) -> Path | None:
+    """Return the directory of a store that is one."""
+    return None if "://" in url and not url.startswith("file://") else local_path(url)
 
 
 def changed(path: Path) -> LyftLearnError:

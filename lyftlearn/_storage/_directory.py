@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -15,10 +16,15 @@ from lyftlearn._storage import Storage, Stored, changed
 from lyftlearn.errors import AccessDenied, BackendUnavailable, LyftLearnError
 
 _CHUNK = 1 << 20
+_PRIVATE, _DIRECTORY, _FILE = 0o700, 0o2777, 0o666
 
 
 class DirectoryStorage(Storage):
-    """Files named by their keys. A file gets its name only when its content is on disk."""
+    """Files named by their keys. A file gets its name only when its content is on disk.
+
+    The root says who may read and write: what is made below it gets its permissions, whatever the umask. A root that
+    is made here is for this user alone; one that several users share is made by their administrator.
+    """
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -62,16 +68,46 @@ class DirectoryStorage(Storage):
         return self._path(key).as_uri()
 
     def _path(self, key: str) -> Path:
+        if key.startswith("/") or ".." in key.split("/"):
+            raise LyftLearnError(f"{key!r} would be outside of the storage directory {self.root}")
         return self.root / key
+
+    def _make_directory(self, directory: Path) -> None:
+        """Make a directory at or below the root, and those above it."""
+        if directory.is_dir():
+            return
+        if directory == self.root:
+            directory.parent.mkdir(parents=True, exist_ok=True)
+            directory.mkdir(mode=0o700, exist_ok=True)
+            return
+        self._make_directory(directory.parent)
+        mode = self._mode(_DIRECTORY)
+        try:
+            directory.mkdir(mode=mode)
+        except FileExistsError:
+            return
+        if mode != _PRIVATE:
+            directory.chmod(mode)
+
+    def _mode(self, permitted: int) -> int:
+        return stat.S_IMODE(self.root.stat().st_mode) & permitted
+
+    def _new(self, path: Path, flags: int) -> int:
+        """Return a descriptor of a file that may be read by whoever may read the root."""
+        mode = self._mode(_FILE)
+        descriptor = os.open(path, flags | os.O_CREAT | os.O_CLOEXEC, mode)
+        if mode != _PRIVATE & _FILE and os.fstat(descriptor).st_uid == os.geteuid():
+            os.fchmod(descriptor, mode)
+        return descriptor
 
     @contextmanager
     def _temporary(self, key: str, fill: Callable[[BinaryIO], object]) -> Iterator[Path]:
         """Give a file beside `key` with the content on disk; what is left of it afterwards is removed."""
         directory = self._path(key).parent
-        directory.mkdir(parents=True, exist_ok=True)
+        self._make_directory(directory)
         path = directory / f".{os.urandom(8).hex()}.tmp"
         try:
-            with path.open("xb") as file:
+            with open(self._new(path, os.O_WRONLY | os.O_EXCL), "wb") as file:  # noqa: PTH123 - of a descriptor
                 fill(file)
                 file.flush()
                 os.fsync(file.fileno())
@@ -82,7 +118,7 @@ class DirectoryStorage(Storage):
     @contextmanager
     def _locked(self) -> Iterator[None]:
         """Hold the lock of this store: the kernel gives it back when its holder dies."""
-        with (self.root / ".lock").open("ab") as file:
+        with open(self._new(self.root / ".lock", os.O_WRONLY), "ab") as file:  # noqa: PTH123 - of a descriptor
             fcntl.flock(file, fcntl.LOCK_EX)
             try:
                 yield

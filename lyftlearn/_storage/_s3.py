@@ -20,7 +20,7 @@ from boto3.exceptions import Boto3Error
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, PartialCredentialsError
 
-from lyftlearn._storage import Storage, Stored, changed
+from lyftlearn._storage import Storage, Stored, changed, locate
 from lyftlearn.errors import AccessDenied, BackendUnavailable, LyftLearnError
 
 _CONFIG = Config(
@@ -35,14 +35,16 @@ _DENIED = (
 )  # fmt: skip
 _BUSY = ("RequestTimeout", "RequestTimeTooSkewed", "SlowDown", "Throttling", "TooManyRequestsException")
 _SECONDS_KEPT = 3600  # for which nobody is asked again whether an upload is still there
+_MOST_KEPT = 10_000  # uploads of which that is remembered
 
 
 class S3Storage(Storage):
     """Objects named by their keys under a prefix."""
 
     def __init__(self, url: str) -> None:
-        self.bucket, _, prefix = url.removeprefix("s3://").partition("/")
-        self.prefix = prefix.strip("/") + "/" if prefix.strip("/") else ""
+        location = locate(url)
+        self.bucket, prefix = location.bucket, location.archive.key.strip("/")
+        self.prefix = f"{prefix}/" if prefix else ""
         self.url = f"s3://{self.bucket}/{self.prefix}".rstrip("/")
         self._kept_until: dict[tuple[str, int], float] = {}
         self._clients: dict[int, Any] = {}
@@ -83,6 +85,8 @@ class S3Storage(Storage):
                 if self._size(key) != size:
                     with path.open("rb") as file:
                         self.client.upload_fileobj(_Checked(path, file, size, sha256), self.bucket, self.prefix + key)
+            if len(self._kept_until) >= _MOST_KEPT:
+                self._kept_until.clear()
             self._kept_until[key, size] = time.monotonic() + _SECONDS_KEPT
         return self.uri(key)
 
@@ -99,6 +103,11 @@ class S3Storage(Storage):
                     return False
                 raise
         return True
+
+    def exists(self, key: str) -> bool:
+        """Return whether there is an object at `key`."""
+        with self._translated("read", key):
+            return bool(self._head(key))
 
     def keys(self, prefix: str) -> list[str]:
         """Return every key that starts with `prefix`."""

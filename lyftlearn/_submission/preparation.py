@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 from lyftlearn._contract import ids
 from lyftlearn._contract.spec import JobSpec, Source
 from lyftlearn.backend import Capability, Plan
-from lyftlearn.errors import InvalidJob
-from lyftlearn.types import JobKind
+from lyftlearn.errors import InvalidJob, LyftLearnError
+from lyftlearn.runtime.location import Location
+from lyftlearn.types import JobKind, JobStatus
 
 if TYPE_CHECKING:
     from lyftlearn._call.arguments import Arguments
@@ -26,12 +27,21 @@ if TYPE_CHECKING:
     from lyftlearn.config import Config
     from lyftlearn.rollout import Decision
 
+EMPTY = "empty"
+"""The directory with nothing in it, in the archive that stands for one."""
+
 
 @dataclass(frozen=True)
 class LocalInput:
-    """An input on this machine."""
+    """An input on this machine.
+
+    member: the directory of the archive at `path` that is meant, or empty. stands_in: whether it stands for an archive
+    that a job did not leave, because there was nothing to put into it.
+    """
 
     path: Path
+    member: str = ""
+    stands_in: bool = False
 
     @cached_property
     def sha256(self) -> str:
@@ -87,7 +97,7 @@ class SubmissionBuilder:
         """Read what the call brings from this machine. Raises LyftLearnError where it cannot be read."""
         scope = self._scope(arguments)
         packed = self._packed(arguments)
-        local = _local_inputs(arguments)
+        local = self._local_inputs(arguments)
         return Content(
             arguments=arguments,
             scope=scope,
@@ -125,7 +135,7 @@ class SubmissionBuilder:
             decision=decision,
             spec=spec,
             plan=_with_faults(backend.plan(spec), faults),
-            uploads=tuple((found.path, found.sha256) for found in content.local.values()) if uploads else (),
+            uploads=tuple((one.path, one.sha256) for one in content.local.values() if uploads or one.stands_in),
         )
 
     def job_id(self, content: Content, backend: str) -> str:
@@ -138,7 +148,7 @@ class SubmissionBuilder:
         self, content: Content, *, backend: str, job_id: str, places: Mapping[str, str], decision: Decision
     ) -> JobSpec:
         arguments = content.arguments
-        inputs = {channel: places.get(f"inputs.{channel}", str(uri)) for channel, uri in arguments.inputs.items()}
+        inputs = {name: places.get(f"inputs.{name}", location.uri) for name, location in arguments.inputs.items()}
         return JobSpec(
             id=job_id,
             kind=arguments.kind,
@@ -150,7 +160,7 @@ class SubmissionBuilder:
             inputs=MappingProxyType(inputs),
             outputs=arguments.outputs,
             output_uri=f"{self.config.output_url}/{job_id}/output",
-            artifact=places.get("artifact") or (str(arguments.artifact) if arguments.artifact else None),
+            artifact=places.get("artifact") or (arguments.artifact.uri if arguments.artifact else None),
             env=arguments.env,
             secrets=arguments.secrets,
             resources=arguments.resources,
@@ -178,16 +188,63 @@ class SubmissionBuilder:
     def _packed(self, arguments: Arguments) -> Packed | None:
         if arguments.source is None:
             return None
-        from lyftlearn._transfer import pack_source  # noqa: PLC0415 - only for jobs that bring code
+        from lyftlearn._transfer import SourceRules, pack_source  # noqa: PLC0415 - only for jobs that bring code
 
-        return pack_source(arguments.source, self.config.home / "cache" / "sources")
+        cache = self.config.home / "cache" / "sources"
+        return pack_source(arguments.source, cache, SourceRules.of(self.config))
 
-    def _input_uri(self, found: LocalInput, *, uploads: bool) -> str:
-        if not uploads:
-            return found.path.as_uri()
+    def _local_inputs(self, arguments: Arguments) -> dict[str, LocalInput]:
+        """Return path of the argument to what is on this machine, or stands in for what a job did not leave."""
+        found: dict[str, LocalInput] = {}
+        for path, location in _locations(arguments).items():
+            if self._was_left_empty(path, location):
+                found[path] = LocalInput(self._empty_archive(), EMPTY, stands_in=True)
+            elif location.is_file:
+                found[path] = LocalInput(Path(location.path), location.member)
+        return found
+
+    def _was_left_empty(self, path: str, location: Location) -> bool:
+        """Whether an archive is absent because its job, which succeeded, had nothing to put into it.
+
+        Not every substrate makes an archive of nothing. Raises InvalidJob for what is not on this machine otherwise.
+        """
+        job_id = ids.job_of_output(location)
+        if job_id is None or self._exists(location):
+            return False
+        if self._has_succeeded(job_id):
+            return True
+        if location.is_file:
+            raise InvalidJob([(path, f"{location.uri!r} is not there: {job_id} has not succeeded")])
+        return False
+
+    def _exists(self, location: Location) -> bool:
+        from lyftlearn._transfer.download import exists  # noqa: PLC0415 - only for what jobs have left
+
+        try:
+            return exists(location)
+        except LyftLearnError:
+            return True  # the job will find out, and say so
+
+    def _has_succeeded(self, job_id: str) -> bool:
+        parsed = ids.parse(job_id)
+        name = self.registry.with_letter(parsed.letter) if parsed else None
+        try:
+            return name is not None and self.registry.get(name).describe(job_id).event.status is JobStatus.SUCCEEDED
+        except LyftLearnError:
+            return False
+
+    def _empty_archive(self) -> Path:
+        from lyftlearn._transfer.archives import empty_archive  # noqa: PLC0415 - as above
+
+        return empty_archive(self.config.home / "cache" / "empty", EMPTY)
+
+    def _input_uri(self, local: LocalInput, *, uploads: bool) -> str:
+        if not (uploads or local.stands_in):
+            return Location.of_path(str(local.path))._replace(member=local.member).uri
         from lyftlearn._transfer import input_uri  # noqa: PLC0415 - only for inputs that travel
 
-        return input_uri(self.storage, found.path, found.sha256)
+        uri = input_uri(self.storage, local.path, local.sha256)
+        return f"{uri}#{local.member}" if local.member else uri
 
 
 def _with_faults(plan: Plan, faults: list[tuple[str, str]]) -> Plan:
@@ -195,19 +252,21 @@ def _with_faults(plan: Plan, faults: list[tuple[str, str]]) -> Plan:
     return replace(plan, faults=(*faults, *(fault for fault in plan.faults if fault[0] not in said)))
 
 
-def _local_inputs(arguments: Arguments) -> dict[str, LocalInput]:
-    places = {f"inputs.{channel}": place for channel, place in arguments.inputs.items()} | {
-        "artifact": arguments.artifact
-    }
-    return {path: LocalInput(place) for path, place in places.items() if isinstance(place, Path)}
+def _locations(arguments: Arguments) -> dict[str, Location]:
+    locations = {f"inputs.{channel}": location for channel, location in arguments.inputs.items()}
+    return locations | ({"artifact": arguments.artifact} if arguments.artifact else {})
 
 
 def _digest(arguments: Arguments, packed: Packed | None, hashed: Mapping[str, LocalInput]) -> str:
-    places = {f"inputs.{channel}": str(place) for channel, place in arguments.inputs.items()}
-    contents = {path: f"sha256:{found.sha256}" for path, found in hashed.items()}
+    places = {path: location.uri for path, location in _locations(arguments).items()}
+    contents = {
+        path: f"sha256:{local.sha256}" + (f"#{local.member}" if local.member else "")
+        for path, local in hashed.items()
+        if not local.stands_in
+    }
     written = {
         **arguments.as_written(),
         "source": packed.content if packed else None,
-        "places": places | {"artifact": str(arguments.artifact)} | contents,
+        "places": {"artifact": "None"} | places | contents,
     }
     return hashlib.sha256(json.dumps(written, sort_keys=True).encode()).hexdigest()

@@ -12,3 +12,4 @@ from lyftlearn._transfer.packing import pack_source as pack_source
 from lyftlearn._transfer.packing import source_faults as source_faults
 from lyftlearn._transfer.packing import source_uri as source_uri
 from lyftlearn._transfer.packing import upload_source as upload_source
+from lyftlearn._transfer.tree import SourceRules as SourceRules

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
+import os
+import posixpath
 import stat
 import tarfile
 import zipfile
@@ -10,9 +13,9 @@ from pathlib import Path, PurePosixPath
 
 from lyftlearn._transfer.tree import printable, size_faults
 from lyftlearn.errors import LyftLearnError
+from lyftlearn.runtime.faults import RuntimeFailure
 
 _BROKEN = (tarfile.TarError, zipfile.BadZipFile, EOFError, OSError, ValueError)
-_NOWHERE = "/nonexistent"  # members are checked as if unpacked there
 _ENCRYPTED = 0x1
 
 
@@ -36,11 +39,20 @@ def unpack(path: Path, directory: Path) -> None:
         if _is_zip(path):
             _unpack_zip(path, directory)
         else:
-            with tarfile.open(path) as archive:
-                archive.extractall(directory, filter="data")
-    except _BROKEN as error:
+            _unpack_tar(path, directory)
+    except (*_BROKEN, RuntimeFailure) as error:
         message = f"{path} cannot be unpacked: {error}"
         raise LyftLearnError(message) from error
+
+
+def _unpack_tar(path: Path, directory: Path) -> None:
+    """Unpack with the runtime's own unpacker, as the job will."""
+    from lyftlearn.runtime import archives  # noqa: PLC0415
+
+    left_out: list[str] = []
+    archives.unpack(str(path), str(directory), warn=left_out.append)
+    if left_out:
+        raise ValueError("; ".join(left_out))
 
 
 def _is_zip(path: Path) -> bool:
@@ -62,15 +74,20 @@ def _members(path: Path) -> Iterator[tuple[str, int, str | None]]:
 def _tar_fault(member: tarfile.TarInfo) -> str | None:
     if member.name.startswith("/"):
         return "has an absolute name: pack the archive with relative ones"
-    try:
-        tarfile.data_filter(member, _NOWHERE)
-    except (tarfile.AbsoluteLinkError, tarfile.LinkOutsideDestinationError):
-        return f"is a link out of the archive, to {printable(member.linkname)}: replace it by what it points to"
-    except tarfile.OutsideDestinationError:
+    if ".." in member.name.split("/"):
         return "would be unpacked outside the source: pack the archive without `..`"
-    except tarfile.FilterError:
+    if (member.issym() or member.islnk()) and _leads_out(member):
+        return f"is a link out of the archive, to {printable(member.linkname)}: replace it by what it points to"
+    if not (member.isreg() or member.isdir() or member.issym() or member.islnk()):
         return "is neither a file, a directory nor a link: remove it"
     return None
+
+
+def _leads_out(member: tarfile.TarInfo) -> bool:
+    """Whether a link leads out by its own words; those that do so through other links are refused when unpacked."""
+    beside = posixpath.dirname(member.name) if member.issym() else ""  # a hard link is named from the top
+    target = posixpath.normpath(posixpath.join(beside, member.linkname))
+    return target.startswith(("/", "../")) or target == ".."
 
 
 def _zip_fault(info: zipfile.ZipInfo) -> str | None:
@@ -90,3 +107,21 @@ def _unpack_zip(path: Path, directory: Path) -> None:
             unpacked = Path(archive.extract(info, directory))
             if unpacked.is_file():
                 unpacked.chmod(0o755 if info.external_attr >> 16 & stat.S_IXUSR else 0o644)
+
+
+def empty_archive(directory: Path, member: str) -> Path:
+    """Return an archive below `directory` with nothing but an empty directory `member` in it."""
+    path = directory / "output.tar.gz"
+    if not path.is_file():
+        directory.mkdir(parents=True, exist_ok=True)
+        draft = directory / f".{os.urandom(8).hex()}.tmp"
+        info = tarfile.TarInfo(member)
+        info.type, info.mode = tarfile.DIRTYPE, 0o755
+        with (
+            draft.open("xb") as file,
+            gzip.GzipFile("", "wb", fileobj=file, mtime=0) as packed,
+            tarfile.open(fileobj=packed, mode="w") as archive,
+        ):
+            archive.addfile(info)
+        draft.replace(path)
+    return path

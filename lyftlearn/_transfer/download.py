@@ -4,66 +4,106 @@ from __future__ import annotations
 
 import os
 import posixpath
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from lyftlearn._storage import local_path
-from lyftlearn.errors import LyftLearnError
+from lyftlearn._transfer.marks import CONTAINER, CONTENT, is_mark, mark
+from lyftlearn.errors import DestinationExists, LyftLearnError
+from lyftlearn.runtime.location import Location
 
 if TYPE_CHECKING:
-    import tarfile
-
     from lyftlearn._storage._s3 import S3Storage
 
-_ARCHIVE = re.compile(r"(?P<archive>.*/(?:model|output)\.tar\.gz)(?:#(?P<directory>[^/#]+))?")
+_ARCHIVES = ("model.tar.gz", "output.tar.gz")
 _AT_ONCE = 8  # downloads in flight
 
 
-def fetch_output(uri: str, dest: Path) -> None:
+def fetch_output(uri: str, dest: Path, *, overwrite: bool = False, absent_is_empty: bool = False) -> None:
     """Fetch the output at `uri`, unpacked, as the directory `dest`.
 
     `.../model.tar.gz` is unpacked; of `.../output.tar.gz#name`, what is in its directory `name`; of any other URI,
     everything under it, or the one file there. `file://` or `s3://`.
 
-    `dest` appears whole or not at all. If it exists and is not empty, nothing is changed: fetching the same content
-    again succeeds, other content raises LyftLearnError. So do an output that does not exist and an archive with members
-    that would be unpacked elsewhere.
+    overwrite: whether what is at `dest` is replaced. Else, if it is not empty, nothing is changed: fetching the same
+    content again succeeds, other content raises DestinationExists. absent_is_empty: whether an archive that is not
+    there stands for an output with nothing in it, as it does once a job has succeeded.
+
+    `dest` appears whole or not at all. Raises LyftLearnError for an output that does not exist, and for an archive with
+    members or links that lead out of it.
     """
     target = Path(os.path.realpath(dest))
-    match = _ARCHIVE.fullmatch(uri)
-    with _beside(target) as work:
-        if match is None:
-            content = _fetch_tree(uri, work / "content")
+    location = Location.parse(uri)
+    with _work_directory(target) as work:
+        content = work / "content"
+        content.mkdir()
+        if posixpath.basename(location.path) in _ARCHIVES:
+            _unpack_output(location, content, work / "archive.tar.gz", absent_is_empty=absent_is_empty)
+        elif location.is_file:
+            _copy_tree(location, content)
         else:
-            content = _unpack(_fetch_archive(match["archive"], work), match["directory"], work / "content", uri)
-        _place(content, target)
+            _fetch_prefix(location, content)
+        mark(content, CONTENT)
+        _put(content, target, work / "before" if overwrite else None)
+
+
+def exists(location: Location) -> bool:
+    """Return whether a file, or an object under exactly this key, is there."""
+    archive = location.archive
+    return Path(archive.path).exists() if archive.is_file else _bucket(archive).exists(archive.key)
 
 
 @contextmanager
-def _beside(target: Path) -> Iterator[Path]:
+def _work_directory(target: Path) -> Iterator[Path]:
     """Give an empty directory on the file system of `target`, removed afterwards."""
     from tempfile import TemporaryDirectory  # noqa: PLC0415
 
-    target.parent.mkdir(parents=True, exist_ok=True)
+    _make_parents(target.parent)
     with TemporaryDirectory(prefix=".lyftlearn-", dir=target.parent) as directory:
+        mark(directory, CONTENT)
         yield Path(directory)
 
 
-def _place(content: Path, target: Path) -> None:
+def _make_parents(directory: Path) -> None:
+    if not directory.is_dir():
+        _make_parents(directory.parent)
+        directory.mkdir(exist_ok=True)
+        mark(directory, CONTAINER)
+
+
+def _put(content: Path, target: Path, aside: Path | None) -> None:
+    """Give `content` the name `target`. aside: where what was there before goes, None if it must not be replaced."""
     try:
         content.rename(target)
     except OSError as error:
-        if not target.is_dir() or _snapshot(target) != _snapshot(content):
-            message = f"{target} exists and holds something else; nothing was changed. Remove it, or download elsewhere"
-            raise LyftLearnError(message) from error
+        if target.is_dir() and _snapshot(target) == _snapshot(content):
+            return
+        if aside is None:
+            message = (
+                f"{target} exists and holds something else; nothing was changed. "
+                f"Download with overwrite=True (--overwrite), or elsewhere"
+            )
+            raise DestinationExists(message) from error
+        _replace(content, target, aside)
+
+
+def _replace(content: Path, target: Path, aside: Path) -> None:
+    target.rename(aside)
+    try:
+        content.rename(target)
+    except OSError:
+        aside.rename(target)
+        raise
 
 
 def _snapshot(directory: Path) -> list[tuple[str, str]]:
     """Name and content of everything under `directory`."""
-    return sorted((path.relative_to(directory).as_posix(), _content(path)) for path in directory.rglob("*"))
+    return sorted(
+        (path.relative_to(directory).as_posix(), _content(path))
+        for path in directory.rglob("*")
+        if not is_mark(path.name)
+    )
 
 
 def _content(path: Path) -> str:
@@ -77,67 +117,56 @@ def _content(path: Path) -> str:
         return file_digest(file, "sha256").hexdigest()
 
 
-def _fetch_archive(uri: str, work: Path) -> Path:
-    if not uri.startswith("s3://"):
-        return local_path(uri)
-    store, key = _opened(uri)
-    archive = work / "archive.tar.gz"
-    if not store.fetch(key, archive):
-        raise _missing(uri)
-    return archive
+def _unpack_output(location: Location, content: Path, copy: Path, *, absent_is_empty: bool) -> None:
+    archive = _fetch_archive(location, copy)
+    if archive is None and absent_is_empty:
+        return
+    if archive is None or not (_unpack(archive, location, content) or absent_is_empty):
+        raise _missing(location)
 
 
-def _unpack(archive: Path, directory: str | None, content: Path, uri: str) -> Path:
-    import tarfile  # noqa: PLC0415
+def _fetch_archive(location: Location, copy: Path) -> Path | None:
+    if location.is_file:
+        return Path(location.path) if Path(location.path).is_file() else None
+    return copy if _bucket(location).fetch(location.key, copy) else None
 
-    content.mkdir()
+
+def _unpack(archive: Path, location: Location, content: Path) -> int:
+    """Unpack with the runtime's own unpacker, which trusts neither the archive nor `tarfile`; return how many."""
+    from lyftlearn.runtime.archives import unpack  # noqa: PLC0415 - brings tarfile
+    from lyftlearn.runtime.faults import RuntimeFailure  # noqa: PLC0415 - as above
+
+    left_out: list[str] = []
+    only = location.member or None
     try:
-        with tarfile.open(archive) as tar:
-            tar.extractall(content, (member for member in tar if _is_under(member, directory)), filter="data")
-    except FileNotFoundError as error:
-        raise _missing(uri) from error
-    except (tarfile.TarError, EOFError, OSError, ValueError) as error:
-        message = f"{uri} cannot be unpacked, and nothing was kept of it: {error}"
-        raise LyftLearnError(message) from error
-    unpacked = content / (directory or "")
-    if not unpacked.is_dir():
-        raise _missing(uri)
-    return unpacked
+        count = unpack(str(archive), str(content), only, location.uri, keep_modes=True, warn=left_out.append)
+    except RuntimeFailure as failure:
+        raise LyftLearnError(f"{location.uri} cannot be unpacked, and nothing was kept of it: {failure}") from failure
+    if left_out:
+        raise LyftLearnError(f"{location.uri} cannot be unpacked, and nothing was kept of it: {'; '.join(left_out)}")
+    return count
 
 
-def _is_under(member: tarfile.TarInfo, directory: str | None) -> bool:
-    return directory is None or posixpath.normpath(member.name).split("/")[0] == directory
-
-
-def _fetch_tree(uri: str, content: Path) -> Path:
-    content.mkdir()
-    if uri.startswith("s3://"):
-        _fetch_prefix(uri, content)
-    else:
-        _copy_tree(uri, content)
-    return content
-
-
-def _copy_tree(uri: str, content: Path) -> None:
+def _copy_tree(location: Location, content: Path) -> None:
     import shutil  # noqa: PLC0415
 
-    source = local_path(uri)
+    source = Path(location.path)
     if source.is_dir():
         shutil.copytree(source, content, symlinks=True, dirs_exist_ok=True)
     elif source.exists():
         shutil.copy2(source, content)
     else:
-        raise _missing(uri)
+        raise _missing(location)
 
 
-def _fetch_prefix(uri: str, content: Path) -> None:
-    """Fetch every object under `uri`, read as a directory; without any, the object that `uri` itself names."""
+def _fetch_prefix(location: Location, content: Path) -> None:
+    """Fetch every object under a key, read as a directory; without any, the object that the key itself names."""
     from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415
 
-    store, key = _opened(uri)
+    store, key = _bucket(location), location.key
     prefix = f"{key.rstrip('/')}/" if key else ""
     names = [found.removeprefix(prefix) for found in store.keys(prefix)]
-    files = {name: _inside(content, name, uri) for name in names if name and not name.endswith("/")}
+    files = {name: _inside(content, name, location) for name in names if name and not name.endswith("/")}
 
     def fetch(name: str) -> bool:
         files[name].parent.mkdir(parents=True, exist_ok=True)
@@ -145,25 +174,26 @@ def _fetch_prefix(uri: str, content: Path) -> None:
 
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         fetched = list(pool.map(fetch, files))
-    single = not names and not key.endswith("/") and store.fetch(key, _inside(content, posixpath.basename(key), uri))
+    single = (
+        not names and not key.endswith("/") and store.fetch(key, _inside(content, posixpath.basename(key), location))
+    )
     if not (names or single) or not all(fetched):
-        raise _missing(uri)
+        raise _missing(location)
 
 
-def _inside(content: Path, name: str, uri: str) -> Path:
+def _inside(content: Path, name: str, location: Location) -> Path:
     parts = PurePosixPath(name).parts
     if name.startswith("/") or ".." in parts:
-        message = f"{uri} holds {name!r}, which would be written outside the destination; nothing was kept of it"
+        message = f"{location.uri} holds {name!r}, which would be written outside the destination; nothing was kept"
         raise LyftLearnError(message)
     return content.joinpath(*parts)
 
 
-def _opened(uri: str) -> tuple[S3Storage, str]:
+def _bucket(location: Location) -> S3Storage:
     from lyftlearn._storage._s3 import S3Storage  # noqa: PLC0415  # loads boto3
 
-    bucket, _, key = uri.removeprefix("s3://").partition("/")
-    return S3Storage(f"s3://{bucket}"), key
+    return S3Storage(f"s3://{location.bucket}")
 
 
-def _missing(uri: str) -> LyftLearnError:
-    return LyftLearnError(f"{uri} does not exist (yet): an output is there when its job has succeeded")
+def _missing(location: Location) -> LyftLearnError:
+    return LyftLearnError(f"{location.uri} does not exist (yet): an output is there when its job has succeeded")

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, BinaryIO
 
 from lyftlearn._storage import Storage, changed
-from lyftlearn._transfer.tree import Entry, Tree, scan
+from lyftlearn._transfer.tree import Entry, SourceRules, Tree, scan
 from lyftlearn.errors import LyftLearnError
 
 if TYPE_CHECKING:
@@ -49,12 +49,12 @@ class Packed:
     content: str
 
 
-def source_faults(path: Path) -> list[str]:
+def source_faults(path: Path, rules: SourceRules = SourceRules()) -> list[str]:  # noqa: B008 - it never changes
     """Return everything that stands against using `path` as a source, each with what to do."""
     if not os.path.lexists(path):
         return [f"{path} does not exist"]
     if path.is_dir():
-        return scan(path).faults
+        return scan(path, rules).faults
     if not path.is_file():
         return [f"{path} is neither a directory nor an archive"]
     if not path.name.lower().endswith(ARCHIVES):
@@ -64,15 +64,15 @@ def source_faults(path: Path) -> list[str]:
     return archive_faults(path)
 
 
-def pack_source(path: Path, cache_dir: Path) -> Packed:
+def pack_source(path: Path, cache_dir: Path, rules: SourceRules = SourceRules()) -> Packed:  # noqa: B008 - as above
     """Pack the directory, or repack the archive, at `path`. What did not change since the last time is not read again.
 
     Raises LyftLearnError with every fault, or if the source changes meanwhile.
     """
     if path.is_dir():
-        tree = scan(path)
+        tree = scan(path, rules)
         return _cached(path, tree, cache_dir) or _remembered(path, tree, _pack(path, tree, cache_dir), cache_dir)
-    if faults := source_faults(path):
+    if faults := source_faults(path, rules):
         raise _refused(path, faults)
     archive = Tree([Entry(path.name, str(path), path.stat())])
     return _cached(path, archive, cache_dir) or _remembered(path, archive, _repack(path, cache_dir), cache_dir)
@@ -100,7 +100,7 @@ def _repack(path: Path, cache_dir: Path) -> Packed:
     cache_dir.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=cache_dir) as directory:
         unpack(path, Path(directory))
-        return _pack(path, scan(Path(directory)), cache_dir)
+        return _pack(path, scan(Path(directory), SourceRules(by_git=False)), cache_dir)
 
 
 def _pack(path: Path, tree: Tree, cache_dir: Path) -> Packed:

@@ -4,20 +4,39 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
-from typing import TypeAlias
+from typing import TYPE_CHECKING
 
-IGNORE_FILE = ".lyftlearnignore"
+from lyftlearn._storage import storage_directory
+from lyftlearn._transfer.ignoring import IGNORE_FILE, Ignored
+from lyftlearn._transfer.marks import CONTAINER, CONTENT, is_mark, is_marked
+
+if TYPE_CHECKING:
+    from lyftlearn.config import Config
+
 LIMIT = 2 << 30  # bytes
 LEFT_OUT = frozenset((
     ".git", ".hg", ".hypothesis", ".ipynb_checkpoints", ".mypy_cache", ".nox", ".pytest_cache", ".pytype",
     ".ruff_cache", ".svn", ".tox", "__pycache__",
 ))  # fmt: skip
 _SHOWN = 10
-_Ignored: TypeAlias = Callable[[str], bool]
+
+
+@dataclass(frozen=True)
+class SourceRules:
+    """What is never part of a source. own: directories of lyftlearn's. by_git: whether `.gitignore` files count."""
+
+    own: frozenset[str] = frozenset()
+    by_git: bool = True
+
+    @classmethod
+    def of(cls, config: Config) -> SourceRules:
+        """Return the rules of a configuration: its home and its storage may lie below a source."""
+        own = [path for path in (config.home, storage_directory(config.storage_url)) if path is not None]
+        return cls(frozenset(map(os.path.realpath, own)), config.gitignore)
 
 
 @dataclass(frozen=True)
@@ -54,18 +73,18 @@ class Tree:
         return sha256(repr([entry.signature for entry in self.entries]).encode(errors="surrogateescape")).hexdigest()
 
 
-def scan(root: Path) -> Tree:
+def scan(root: Path, rules: SourceRules = SourceRules()) -> Tree:
     """Return what is under the directory `root`, sorted by name."""
     real = os.path.realpath(root)
     tree = Tree()
     try:
-        ignored = _ignored(Path(real, IGNORE_FILE))
-        for found, name in _walk(real, ignored, tree.faults):
+        walk = _Walk(real, rules, Ignored(real, rules.by_git), tree.faults)
+        for found, name in walk.entries():
             _add(tree, real, found, name)
     except OSError as error:
         tree.faults.append(f"{root} cannot be read: {error.strerror}")
     except ValueError as error:
-        tree.faults.append(f"{IGNORE_FILE} cannot be read: {error}")
+        tree.faults.append(str(error))
     tree.entries.sort(key=lambda entry: os.fsencode(entry.name))
     tree.faults[:] = _shortened(sorted(tree.faults)) + size_faults([(one.name, one.size) for one in tree.entries])
     return tree
@@ -92,31 +111,59 @@ def printable(name: str) -> str:
     return name if name.isprintable() else ascii(name)[1:-1]
 
 
-def _walk(root: str, ignored: _Ignored, faults: list[str]) -> Iterator[tuple[os.DirEntry[str], str]]:
-    directories = [root]
-    while directories:
-        directory = directories.pop()
-        for found in _listed(directory, root, faults):
-            name = os.path.relpath(found.path, root)
-            is_directory = found.is_dir(follow_symlinks=False)
-            if _left_out(found) or ignored(f"{name}/" if is_directory else name):
-                continue
-            if is_directory:
-                directories.append(found.path)
-            yield found, name
+@dataclass
+class _Walk:
+    """The way through a source."""
+
+    root: str
+    rules: SourceRules
+    ignored: Ignored
+    faults: list[str]
+
+    def entries(self) -> list[tuple[os.DirEntry[str], str]]:
+        """Return what belongs to the source, with its name from the root."""
+        found: list[tuple[os.DirEntry[str], str]] = []
+        directories = [""]
+        while directories:
+            for entry, name in self._kept(directories.pop()):
+                found.append((entry, name))
+                if entry.is_dir(follow_symlinks=False):
+                    directories.append(name)
+        return _without_empty_containers(found)
+
+    def _kept(self, directory: str) -> Iterator[tuple[os.DirEntry[str], str]]:
+        self.ignored.enter(directory)
+        for entry in self._listed(directory):
+            name = f"{directory}/{entry.name}" if directory else entry.name
+            slash = "/" if entry.is_dir(follow_symlinks=False) else ""
+            if not (self._left_out(entry) or self.ignored.matches(name + slash)):
+                yield entry, name
+
+    def _listed(self, directory: str) -> list[os.DirEntry[str]]:
+        try:
+            with os.scandir(os.path.join(self.root, directory)) as entries:  # noqa: PTH118
+                return list(entries)
+        except PermissionError:
+            self.faults.append(_unreadable(directory or "."))
+            return []
+
+    def _left_out(self, entry: os.DirEntry[str]) -> bool:
+        if entry.name in LEFT_OUT or is_mark(entry.name):
+            return True
+        if not entry.is_dir():
+            return False
+        environment = os.path.exists(f"{entry.path}/pyvenv.cfg")  # noqa: PTH110
+        return environment or entry.path in self.rules.own or is_marked(entry.path, CONTENT)
 
 
-def _listed(directory: str, root: str, faults: list[str]) -> list[os.DirEntry[str]]:
-    try:
-        with os.scandir(directory) as found:
-            return list(found)
-    except PermissionError:
-        faults.append(_unreadable(os.path.relpath(directory, root)))
-        return []
-
-
-def _left_out(found: os.DirEntry[str]) -> bool:
-    return found.name in LEFT_OUT or (found.is_dir() and os.path.exists(f"{found.path}/pyvenv.cfg"))  # noqa: PTH110
+def _without_empty_containers(found: list[tuple[os.DirEntry[str], str]]) -> list[tuple[os.DirEntry[str], str]]:
+    """Leave out directories that a download made and that hold nothing else. Parents come before their children."""
+    kept, parents = [], set()
+    for entry, name in reversed(found):
+        if name in parents or entry.is_symlink() or not entry.is_dir() or not is_marked(entry.path, CONTAINER):
+            kept.append((entry, name))
+            parents.add(name.rpartition("/")[0])
+    return kept
 
 
 def _add(tree: Tree, root: str, found: os.DirEntry[str], name: str) -> None:
@@ -144,17 +191,6 @@ def _add_link(tree: Tree, root: str, link: Entry) -> None:
     # Rewritten, because an absolute link, or one that leaves and comes back, would lead elsewhere in the container.
     relative = os.path.relpath(target, os.path.dirname(link.path))  # noqa: PTH120
     tree.entries.append(Entry(link.name, link.path, link.stat, relative))
-
-
-def _ignored(path: Path) -> _Ignored:
-    """Return what the ignore file at `path` says of a name; a directory's ends in `/`."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        return lambda _: False
-    from pathspec import GitIgnoreSpec  # noqa: PLC0415  # few sources have the file
-
-    return GitIgnoreSpec.from_lines(text.splitlines()).match_file
 
 
 def _unreadable(name: str) -> str:

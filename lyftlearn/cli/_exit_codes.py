@@ -9,6 +9,7 @@ from lyftlearn.errors import (
     AccessDenied,
     BackendUnavailable,
     Conflict,
+    DestinationExists,
     InvalidJob,
     JobFailed,
     JobNotFound,
@@ -38,6 +39,7 @@ class ExitCode(IntEnum):
     FILES = 11, "a file of this machine cannot be read or written"
     WORSE = 12, "the new side of a migration fails significantly more often"
     DIFFERENT = 13, "something would differ between backends that should not"
+    DESTINATION = 14, "the destination of a download holds something else, and was not changed"
     INTERNAL = 70, "an error in lyftlearn itself, with its traceback"
     INTERRUPTED = 130, "Ctrl-C; jobs go on, but for those of a comparison, which are stopped"
     PIPE_CLOSED = 141, "whoever read the output went away"
@@ -60,6 +62,7 @@ _BY_ERROR: dict[type[BaseException], ExitCode] = {
     JobFailed: ExitCode.JOB_FAILED,
     JobStopped: ExitCode.JOB_STOPPED,
     WaitTimeout: ExitCode.WAIT_TIMEOUT,
+    DestinationExists: ExitCode.DESTINATION,
     LyftLearnError: ExitCode.BACKEND,
     BrokenPipeError: ExitCode.PIPE_CLOSED,
     OSError: ExitCode.FILES,

@@ -105,7 +105,8 @@ def stop(invocation: Invocation) -> ExitCode:
 def download(invocation: Invocation) -> ExitCode:
     """Fetch outputs."""
     job = Client(config=invocation.config).job(invocation.arguments["id"])
-    dest = job.download(invocation.arguments["dest"], output=invocation.arguments.get("output"))
+    options = {name: invocation.arguments[name] for name in ("output", "overwrite") if name in invocation.arguments}
+    dest = job.download(invocation.arguments["dest"], **options)
     if invocation.json:
         _output.document({"id": job.id, "directory": dest})
     else:

@@ -171,6 +171,7 @@ def _download(command: argparse.ArgumentParser) -> None:
     _id(command)
     command.add_argument("dest", metavar="DIRECTORY", help="where each output gets a directory of its name")
     command.add_argument("--output", metavar="NAME", help="only this output; by default all")
+    command.add_argument("--overwrite", action="store_true", help="replace what the destination holds")
     _job_options.common(command)
 
 

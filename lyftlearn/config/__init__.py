@@ -126,6 +126,11 @@ class Config:
         return image_on(backend, named, self.table("images")) if named else None
 
     @property
+    def gitignore(self) -> bool:
+        """Whether what `.gitignore` files name is left out of sources: `[jobs] gitignore`, true by default."""
+        return bool(self._values["jobs.gitignore"])
+
+    @property
     def repository(self) -> str | None:
         """The repository's name where version control does not tell it: `repository`."""
         named: str | None = self._values["repository"]

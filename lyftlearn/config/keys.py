@@ -6,6 +6,7 @@ from pathlib import Path
 
 from lyftlearn._contract.options import (
     DURATION,
+    FLAG,
     PATH,
     POSITIVE_DURATION,
     TEXT,
@@ -87,6 +88,13 @@ JOBS = (
         default="30s",
         doc="The time between SIGTERM and SIGKILL when a job is stopped or times out.",
         example="2m",
+    ),
+    Option(
+        key="gitignore",
+        kind=FLAG,
+        default=True,
+        doc="Whether sources leave out what `.gitignore` files name. `.lyftlearnignore` has the last word.",
+        example=False,
     ),
     Option(key="image", kind=TEXT, doc="The image of jobs that name none.", example="registry.example/lyftlearn:1.1"),
     Option(

@@ -23,15 +23,15 @@ FILE, S3 = "file", "s3"
 _MEMBER = re.compile(r"(?P<archive>.*\.tar\.gz)#(?P<member>[A-Za-z0-9_-][A-Za-z0-9._-]{0,63})", re.DOTALL)
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _FILE = re.compile(r"file://(?:localhost)?(?=/)", re.IGNORECASE)
-_S3 = re.compile(r"s3://(?P<bucket>[^/]+)(?:/(?P<key>.*))?", re.DOTALL)
+_S3 = re.compile(r"s3://(?P<bucket>[^/]+)(?P<path>/.*)?", re.DOTALL)
 EXPECTED = "write s3://<bucket>/<key>, file:///<path> or a path"
 
 
 class Location(_Fields):
     """A path of this machine, or a key of a bucket; and of an archive there, one directory.
 
-    scheme: `file` or `s3`. bucket: empty for files. path: as the operating system has it, or the key. member: the
-    directory of the archive, or empty.
+    scheme: `file` or `s3`. bucket: empty for files. path: as the operating system has it, or what follows the bucket.
+    member: the directory of the archive, or empty.
     """
 
     __slots__ = ()
@@ -47,7 +47,7 @@ class Location(_Fields):
         if file:
             return cls(FILE, "", _unquote(place[file.end() :]), member)
         if bucket:
-            return cls(S3, bucket["bucket"], bucket["key"] or "", member)
+            return cls(S3, bucket["bucket"], bucket["path"] or "", member)
         raise ValueError(f"is {text!r}: {EXPECTED}")
 
     @classmethod
@@ -58,11 +58,13 @@ class Location(_Fields):
     @property
     def uri(self) -> str:
         """The URI, from which `parse` reads the same location."""
-        if self.scheme == S3:
-            place = f"s3://{self.bucket}/{self.path}" if self.path else f"s3://{self.bucket}"
-        else:
-            place = f"file://{_quote(self.path)}"
+        place = f"s3://{self.bucket}{self.path}" if self.scheme == S3 else f"file://{_quote(self.path)}"
         return f"{place}#{self.member}" if self.member else place
+
+    @property
+    def key(self) -> str:
+        """The key of an object, or the beginning of several."""
+        return self.path[1:]
 
     @property
     def is_file(self) -> bool:
@@ -76,7 +78,7 @@ class Location(_Fields):
 
     def join(self, relative: str) -> Location:
         """Return the location of `relative`, a path of names as they are, below this one."""
-        path = f"{self.path.rstrip('/')}/{relative}" if self.path.strip("/") or self.is_file else relative
+        path = f"{self.path.rstrip('/')}/{relative}"
         return self._replace(path=path)
 
 

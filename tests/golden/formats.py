@@ -11,14 +11,18 @@ from pathlib import Path
 from typing import Any
 
 import lyftlearn_local
+from lyftlearn.config import Config
 
 CONFIG = {"project": "golden", "repository": "rides/golden"}
 LOCAL = ("local", "local-kubernetes", "local-sagemaker")
 PROPERTIES = (
     *("project", "backend", "storage_url", "output_url", "timeout", "grace", "image", "repository", "team"),
-    *("environment", "migration_from", "migration_to", "migration_flag", "flag_source", "migration_stage"),
+    *("environment", "migration_from", "migration_to", "migration_flag", "migration_flags", "migration_stage"),
     *("migration_default", "migration_ceiling", "migration_cache", "migration_budget", "journal_url", "shadow"),
 )
+
+RENAMED = {"migration_flags": "flag_source"}
+"""What a property of that name in a corpus is called by now."""
 
 
 def places(home: Path) -> dict[str, str]:
@@ -67,3 +71,8 @@ def remote_config(path: Path, home: Path) -> dict[str, Any]:
         tables[name].pop("metrics", None)
         tables[name].pop("secrets", None)
     return {**tables, **CONFIG, "home": str(home)}
+
+
+def properties(config: Config) -> dict[str, Any]:
+    """Return what a configuration means, under the names that corpora have for it."""
+    return {name: getattr(config, RENAMED.get(name, name)) for name in PROPERTIES}

@@ -34,7 +34,7 @@ from lyftlearn.config import load
 from tests.backends.sagemaker.conftest import BUCKET
 from tests.doubles.platforms import platforms
 from tests.golden.calls import JOBS, KEYED, predict_from
-from tests.golden.formats import CONFIG, LOCAL, PROPERTIES, places, plain, remote_config, rows, scrub
+from tests.golden.formats import CONFIG, LOCAL, places, plain, properties, remote_config, rows, scrub
 
 STAGES = ("off", "rehearse", "shadow", "live", "complete")
 PATIENCE = 240.0
@@ -378,7 +378,7 @@ def make_configurations(target: Path) -> None:
     """Keep what this version reads from the configuration files of `tests/golden/configurations`."""
     for path in sorted((Path(__file__).parent / "configurations").glob("*.toml")):
         config = load(path)
-        read = {name: getattr(config, name) for name in PROPERTIES}
+        read = properties(config)
         text = scrub(json.dumps(read, indent=1, default=plain), {"{{home}}": str(config.home)})
         (target / "configurations").mkdir(exist_ok=True)
         shutil.copyfile(path, target / "configurations" / path.name)

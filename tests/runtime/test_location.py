@@ -34,7 +34,8 @@ def test_a_path_that_is_no_text_is_itself_again() -> None:
 @given(key=KEYS)
 def test_a_key_is_itself_again(key: str) -> None:
     """A key of S3 is any text: nothing in it is quoting, a query or a fragment."""
-    location = Location("s3", "bucket", key)
+    location = Location("s3", "bucket", f"/{key}")
+    assert location.key == key
     read = Location.parse(location.uri)
     assert (read.uri, read.scheme, read.bucket) == (location.uri, "s3", "bucket")
     assert read.member or read == location
@@ -68,7 +69,7 @@ def test_any_path_is_itself_again(path: str) -> None:
 def test_only_a_directory_of_an_archive_is_a_member(text: str, path: str, member: str) -> None:
     """A `#` in a key was taken for one, and the job read what stood beside it."""
     read = Location.parse(text)
-    assert (read.path, read.member) == (path, member)
+    assert (read.key if text.startswith("s3") else read.path, read.member) == (path, member)
     assert read.archive.member == ""
 
 
@@ -85,3 +86,9 @@ def test_names_are_joined_as_they_are() -> None:
     assert Location.parse("s3://b3b/out/").join("a%2F#1").uri == "s3://b3b/out/a%2F#1"
     assert Location.parse("s3://b3b").join("x").uri == "s3://b3b/x"
     assert Location.parse("file:///").join("x").path == "/x"
+
+
+@pytest.mark.parametrize("text", ["s3://b3b", "s3://b3b/", "s3://b3b//x/", "s3://b3b/a//b"])
+def test_a_uri_is_as_it_was_written(text: str) -> None:
+    """What was written is digested."""
+    assert Location.parse(text).uri == text

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
@@ -345,3 +346,80 @@ def test_a_directory_store_loads_no_vendor_sdk() -> None:
     """Only an `s3://` URL pays for boto3, and only what packs, unpacks or ignores pays for that."""
     answer = subprocess.run([sys.executable, "-c", _IMPORTING], capture_output=True, text=True, check=True)
     assert answer.stdout == "[]\n"
+
+
+def modes(root: Path) -> dict[str, int]:
+    """Relative name to permissions of everything under a directory, and of itself."""
+    return {str(path.relative_to(root)): path.stat().st_mode & 0o7777 for path in (root, *root.rglob("*"))}
+
+
+@pytest.fixture
+def umask() -> Iterator[None]:
+    """Let the umask be the usual one."""
+    before = os.umask(0o022)
+    yield
+    os.umask(before)
+
+
+@pytest.mark.usefixtures("umask")
+def test_a_new_directory_is_its_makers_alone(tmp_path: Path) -> None:
+    """Sources, inputs and claims are nobody else's business on a machine that many use."""
+    storage = open_storage((tmp_path / "new/storage").as_uri())
+    storage.create("claims/a/b.json", b"1")
+    stored = storage.read("claims/a/b.json")
+    assert stored is not None
+    storage.replace("claims/a/b.json", b"2", stored.version)
+    (tmp_path / "file").write_bytes(b"3")
+    storage.upload("inputs/x/file", tmp_path / "file", sha256(b"3").hexdigest())
+    found = modes(tmp_path / "new/storage")
+    assert {mode for name, mode in found.items() if (tmp_path / "new/storage" / name).is_dir()} == {0o700}
+    assert {mode for name, mode in found.items() if (tmp_path / "new/storage" / name).is_file()} == {0o600}
+
+
+@pytest.mark.usefixtures("umask")
+def test_a_directory_that_is_shared_stays_shared(tmp_path: Path) -> None:
+    """A team's directory on a network file system is of use only if each can write what the others made."""
+    root = tmp_path / "shared"
+    root.mkdir()
+    root.chmod(0o2770)
+    storage = open_storage(str(root))
+    storage.create("claims/a.json", b"1")
+    stored = storage.read("claims/a.json")
+    assert stored is not None
+    storage.replace("claims/a.json", b"2", stored.version)
+    assert modes(root) == {".": 0o2770, "claims": 0o2770, "claims/a.json": 0o660, ".lock": 0o660}
+
+
+@pytest.mark.parametrize("key", ["../outside", "a/../../outside", "/etc/outside", ".."])
+def test_a_key_that_leads_out_is_refused(tmp_path: Path, key: str) -> None:
+    """A key is sometimes made of what was read from elsewhere."""
+    storage = open_storage(str(tmp_path / "storage"))
+    with pytest.raises(LyftLearnError, match="outside of the storage directory"):
+        storage.create(key, b"1")
+    with pytest.raises(LyftLearnError, match="outside of the storage directory"):
+        storage.read(key)
+    assert not (tmp_path / "outside").exists()
+
+
+def _read_in_child(storage: Storage, number: int) -> int:
+    """Start a child that reads its own record, again and again; it says so in its exit code."""
+    child = os.fork()
+    if child == 0:
+        try:
+            own = [storage.read(f"forked/{number}") for _ in range(20)]
+            os._exit(0 if all(one is not None and one.data == b"%d" % number for one in own) else 1)
+        finally:
+            os._exit(2)
+    return child
+
+
+def test_a_forked_child_reads_its_own_answers(storage: Storage) -> None:
+    """A pool of processes inherits sockets; an answer that goes to another process is another key's content."""
+    for number in range(5):
+        storage.create(f"forked/{number}", b"%d" % number)
+    children = [_read_in_child(storage, number) for number in range(1, 5)]
+    for _ in range(20):
+        stored = storage.read("forked/0")
+        assert stored is not None
+        assert stored.data == b"0"
+    assert [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children] == [0] * 4

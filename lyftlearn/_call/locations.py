@@ -1,0 +1,83 @@
+"""Checks of arguments that say where something is: inputs, the model of a predict job, and outputs."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lyftlearn._contract.ids import job_of_output
+from lyftlearn._text.display import shown
+from lyftlearn.runtime.location import Location
+from lyftlearn.types import JobKind, JobStatus
+
+if TYPE_CHECKING:
+    from lyftlearn._call.checks import Faults
+
+# Amazon S3 user guide, "General purpose bucket naming rules".
+_BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
+_NOWHERE = Location("s3", "", "")
+
+
+def parse_location(path: str, value: Any, faults: Faults) -> Location:
+    """Check a place to read from. What is on this machine must exist, unless a job may have left it out."""
+    try:
+        text = os.fspath(value)
+        location = _parse(text, is_path=not isinstance(value, str))
+    except (TypeError, ValueError):
+        faults.append((path, f"is {shown(value)}: write an s3:// URI, a file:// URI or a path"))
+        return _NOWHERE
+    if not location.is_file:
+        _check_bucket(path, text, location, faults)
+    elif not (text and Path(location.path).exists()) and job_of_output(location) is None:
+        faults.append((path, f"{shown(text)} is not there: write a path that exists"))
+    return location
+
+
+def _parse(text: str, *, is_path: bool) -> Location:
+    """Read a URI; or a path, of which `#name` is a part if there is a file of that name."""
+    location = Location.parse(text)
+    if not location.is_file or text.startswith("file://"):
+        return location
+    literal = Path(text).expanduser().absolute()
+    if is_path or not location.member or literal.exists():
+        return Location.of_path(str(literal))
+    return location._replace(path=str(Path(location.path).expanduser().absolute()))
+
+
+def _check_bucket(path: str, text: str, location: Location, faults: Faults) -> None:
+    if not _BUCKET.fullmatch(location.bucket):
+        faults.append((path, f"is {shown(text)}: write s3://<bucket>/<key>"))
+
+
+def artifact(path: str, value: Any, faults: Faults) -> Location:
+    """Check the model of a predict job: a URI, or a finished train job."""
+    outputs_of_job = getattr(value, "outputs", None)
+    if outputs_of_job is None:
+        return parse_location(path, value, faults)
+    if value.kind is not JobKind.TRAIN:
+        faults.append((path, f"is {value.id}, a {value.kind} job: give a train job, or the URI of its model"))
+        return _NOWHERE
+    state = value.state if value.state.status.finished else value.refresh()
+    if state.status is not JobStatus.SUCCEEDED:
+        faults.append((path, f"{value.id} is {state.status}: give a train job that succeeded (`job.wait()` tells)"))
+    return parse_location(path, outputs_of_job["model"], [])
+
+
+def destination(path: str, value: Any, faults: Faults) -> str | None:
+    """Check a place to write to, and return its URI; None for the job's own."""
+    if value is None:
+        return None
+    try:
+        location = Location.parse(value) if value else None
+    except (TypeError, ValueError):
+        location = None
+    if location is None or location.member:
+        faults.append((path, f"is {shown(value)}: write an s3:// URI, a file:// URI, a path, or None"))
+        return None
+    if not location.is_file:
+        _check_bucket(path, value, location, faults)
+    if not location.is_file or value.startswith("file://"):
+        return str(value)
+    return Path(value).expanduser().absolute().as_uri()

@@ -1,0 +1,131 @@
+"""What one job leaves is what the next one reads, wherever the home and the storage are, whatever they are called."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import lyftlearn
+from lyftlearn import Client, Job
+
+LAYOUTS = ("local", "local-kubernetes", "local-sagemaker")
+MakeClient = Callable[[str], Client]
+LEAVE = "echo weights > $LYFTLEARN_MODEL_DIR/w; echo data > $LYFTLEARN_OUTPUTS_DIR/output/d"
+SHOW = "cd $LYFTLEARN_INPUTS_DIR; find . -type f | sort; cat $(find . -name d)"
+
+
+@pytest.fixture
+def make_client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MakeClient:
+    """Return a maker of clients, each with a home of another name."""
+    monkeypatch.setenv("LYFTLEARN_PLATFORM_CONFIG", str(tmp_path / "none"))
+    return lambda name: Client(config={"home": str(tmp_path / name / "lyftlearn")})
+
+
+def finish(job: Job) -> list[str]:
+    """Wait for success, and return what the command printed."""
+    job.wait("120s", progress=False)
+    return [line for line in job.logs() if not line.startswith("lyftlearn: ")]
+
+
+@pytest.mark.parametrize("home", ["plain", "My Home", "josé", "run#1", "100%", "a%20b", "a?b", "x.tar.gz#y"])
+def test_homes_of_any_name(make_client: MakeClient, home: str, tmp_path: Path) -> None:
+    """People have spaces and accents in their names, and so in the paths of their homes."""
+    client = make_client(home)
+    first = client.train("eta", command=LEAVE)
+    finish(first)
+    first.download(tmp_path / "out")
+    assert (tmp_path / "out/output/d").read_text() == "data\n"
+    second = client.predict(
+        "eta",
+        artifact=first,
+        command=f"cat $LYFTLEARN_MODEL_DIR/w; {SHOW}",
+        inputs={"from": first.outputs["output"]},
+    )
+    assert finish(second) == ["weights", "./from/d", "data"]
+    third = client.predict("eta", artifact=first.outputs["model"], command="cat $LYFTLEARN_MODEL_DIR/w", inputs={})
+    assert finish(third) == ["weights"]
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_every_layout_reads_outputs(make_client: MakeClient, layout: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The default storage is a directory, and pipelines are made of jobs."""
+    monkeypatch.setenv("LYFTLEARN_BACKEND", layout)
+    client = make_client("home")
+    first = client.process("clean", command="echo data > $LYFTLEARN_OUTPUTS_DIR/a/d", outputs=["a", "b"])
+    finish(first)
+    inputs = {"from": first.outputs["a"], "nothing": first.outputs["b"]}
+    second = client.process("next", command=f"{SHOW}; ls nothing", inputs=inputs)
+    assert finish(second) == ["./from/d", "data"]
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_what_a_job_did_not_leave_is_empty(
+    make_client: MakeClient, layout: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Some platforms make no archive of nothing; whoever downloads or reads it finds an empty directory."""
+    monkeypatch.setenv("LYFTLEARN_BACKEND", layout)
+    client = make_client("home")
+    first = client.train("eta", command="true")
+    finish(first)
+    shutil.rmtree(tmp_path / "home/lyftlearn/storage/jobs" / first.id)
+    first.download(tmp_path / "out")
+    assert sorted(str(path.relative_to(tmp_path)) for path in (tmp_path / "out").rglob("*")) == [
+        "out/model",
+        "out/output",
+    ]
+    second = client.predict(
+        "eta",
+        artifact=first,
+        command="find $LYFTLEARN_MODEL_DIR/ $LYFTLEARN_INPUTS_DIR/from/ -mindepth 1",
+        inputs={"from": first.outputs["output"]},
+        key="same",
+    )
+    assert finish(second) == []
+    by_uri = client.predict(
+        "eta", artifact=first.outputs["model"], command="ls $LYFTLEARN_MODEL_DIR", inputs={"m": first.outputs["model"]}
+    )
+    assert finish(by_uri) == []
+
+
+def test_what_a_failed_job_did_not_leave_is_a_fault(make_client: MakeClient, tmp_path: Path) -> None:
+    """An empty input in the place of a missing one would be trained on."""
+    client = make_client("home")
+    first = client.train("eta", command="exit 1")
+    first.wait("120s", check=False, progress=False)
+    with pytest.raises(lyftlearn.LyftLearnError, match=f"{first.id} is failed: only a job that succeeds"):
+        first.download(tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    with pytest.raises(lyftlearn.InvalidJob, match=f"is not there: {first.id} has not succeeded"):
+        client.process("next", command="true", inputs={"from": first.outputs["output"]})
+
+
+def test_a_file_of_the_name_of_a_member_is_a_file(make_client: MakeClient, tmp_path: Path) -> None:
+    """`#` is a character like any other where a file has it in its name."""
+    (tmp_path / "a.tar.gz#b").write_text("1")
+    (tmp_path / "run#1").mkdir()
+    (tmp_path / "run#1/x y").write_text("2")
+    inputs: dict[str, str | Path] = {
+        "a": tmp_path / "a.tar.gz#b",
+        "b": str(tmp_path / "run#1"),
+        "c": (tmp_path / "run#1/x y").as_uri(),
+    }
+    job = make_client("home").process("read", command="cd $LYFTLEARN_INPUTS_DIR; find . -type f | sort", inputs=inputs)
+    assert finish(job) == ["./a/a.tar.gz#b", "./b/x y", "./c/x y"]
+
+
+@pytest.mark.parametrize("source", ["", "s3://bucket/code", "gs://bucket/code", 7])
+def test_a_source_is_on_this_machine(make_client: MakeClient, source: object) -> None:
+    """An empty text is no directory, and a bucket is no source: both are said at once."""
+    with pytest.raises(lyftlearn.InvalidJob, match="write the path of a directory or archive on this machine"):
+        make_client("home").train("eta", command="true", source=source)  # type: ignore[arg-type]
+
+
+def test_a_source_may_be_a_uri(make_client: MakeClient, tmp_path: Path) -> None:
+    """What `Path.as_uri` gives is a path like any."""
+    (tmp_path / "my code").mkdir()
+    (tmp_path / "my code/x.py").write_text("print('here')")
+    job = make_client("home").train("eta", command="python3 x.py", source=(tmp_path / "my code").as_uri())
+    assert "here" in finish(job)

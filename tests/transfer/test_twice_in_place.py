@@ -1,0 +1,83 @@
+"""The call site of the README, and those of the quick start, run twice where they stand, on every backend."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.doubles.platforms import BACKENDS, Platforms, platforms
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+(CALL_SITE,) = re.findall(r"^## The call site\n+```python\n(.*?)```", README, re.DOTALL | re.MULTILINE)
+TRAIN = """
+import json, os, pathlib
+given = json.loads(pathlib.Path(os.environ["LYFTLEARN_HYPERPARAMETERS"]).read_text())
+pathlib.Path(os.environ["LYFTLEARN_MODEL_DIR"], "model.json").write_text(json.dumps(given))
+"""
+NOTHING = "print('nothing is left')"
+LOOP = CALL_SITE.replace('    key="nightly-2026-11-22",\n', "").replace('"out")', '"out", overwrite=True)')
+LIKE_PLATFORMS = ("local", "local-kubernetes", "local-sagemaker")
+
+
+@pytest.fixture(scope="module")
+def everywhere(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platforms]:
+    """Every platform."""
+    with platforms(tmp_path_factory.mktemp("platforms")) as running:
+        yield running
+
+
+def run(everywhere: Platforms, backend: str, directory: Path, script: str) -> None:
+    """Run a script in a directory."""
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=directory,
+        env=everywhere.variables(backend),
+        capture_output=True,
+        text=True,
+        timeout=280,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def case(backend: str) -> Any:
+    """One backend; those that run on this machine are quick."""
+    return pytest.param(backend, marks=() if backend in LIKE_PLATFORMS else pytest.mark.slow)
+
+
+@pytest.mark.parametrize("train", [TRAIN, NOTHING], ids=["a model", "nothing"])
+@pytest.mark.parametrize("backend", [case(name) for name in BACKENDS])
+def test_the_call_site_is_repeated_with_its_key(
+    everywhere: Platforms, backend: str, train: str, tmp_path: Path
+) -> None:
+    """A cron job that is started again has the same job and the same files, and no Conflict with its own download."""
+    (tmp_path / "train.py").write_text(train)
+    script = CALL_SITE.replace("nightly-2026-11-22", f"{tmp_path.name}-{backend}")
+    for _ in range(2):
+        run(everywhere, backend, tmp_path, script)
+        assert {path.name for path in tmp_path.iterdir()} == {"train.py", "out"}
+        assert {path.name for path in (tmp_path / "out").iterdir()} == {"model", "output"}
+    assert (tmp_path / "out/model/model.json").exists() == (train == TRAIN)
+
+
+@pytest.mark.parametrize("backend", [case(name) for name in BACKENDS])
+def test_the_call_site_is_repeated_without_a_key(everywhere: Platforms, backend: str, tmp_path: Path) -> None:
+    """A notebook's cell is run again after an edit, and the newer model replaces the older one."""
+    for rate in (0.1, 0.2):
+        (tmp_path / "train.py").write_text(TRAIN)
+        run(everywhere, backend, tmp_path, LOOP.replace('"learning_rate": 0.1', f'"learning_rate": {rate}'))
+        assert str(rate) in (tmp_path / "out/model/model.json").read_text()
+
+
+def test_the_readme_says_it() -> None:
+    """If the call site changes its form, the tests above must not run something else."""
+    assert 'key="nightly-2026-11-22"' in CALL_SITE
+    assert "overwrite=True" in LOOP
+    assert 'source="."' in LOOP
