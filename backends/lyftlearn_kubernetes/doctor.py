@@ -49,9 +49,9 @@ def checks(cluster: Cluster, options: Options, storage_url: str) -> Iterator[Che
 
 def _check_version(cluster: Cluster) -> Check:
     with translate_errors("asking for the version"):
-        found = cluster.ask("GET", "/version")
-    version = tuple(_digits(found.get(part)) for part in ("major", "minor"))
-    name = found.get("gitVersion") or "a server that does not tell its version"
+        answer = cluster.ask("GET", "/version")
+    version = tuple(_digits(answer.get(part)) for part in ("major", "minor"))
+    name = answer.get("gitVersion") or "a server that does not tell its version"
     text = f"{name} at {cluster.access.server}, context {cluster.access.context}"
     if version < OLDEST:
         return Check(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 SERVICE_ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
 _DEFAULT = "~/.kube/config"
+_NAMESPACE = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,9 +75,12 @@ def _access_of_context(merged: Mapping[str, Any], name: str | None) -> Access:
     context = kubeconfig.entry(merged, "context", name)
     if not context.get("cluster"):
         raise ValueError(f"the kubeconfig's context {name!r} names no cluster")
+    namespace = context.get("namespace") or "default"
+    if not _NAMESPACE.fullmatch(namespace):
+        raise ValueError(f"the kubeconfig's context {name!r} has a namespace that cannot be one: {namespace!r}")
     return Access(
         context=name,
-        namespace=context.get("namespace") or "default",
+        namespace=namespace,
         cluster=kubeconfig.entry(merged, "cluster", context["cluster"]),
         user=kubeconfig.entry(merged, "user", context["user"]) if context.get("user") else {},
     )

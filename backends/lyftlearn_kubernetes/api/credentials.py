@@ -64,8 +64,16 @@ class TokenFile:
         """Return the value of `Authorization`, another one than the one that was refused."""
         with self._lock:
             if self._header in (None, refused) or time.monotonic() > self._until:
-                self._header, self._until = self._read(), time.monotonic() + REREAD
+                self._renew()
             return self._header
+
+    def _renew(self) -> None:
+        """Read the file. One that is just being replaced leaves the old token in use."""
+        try:
+            self._header, self._until = self._read(), time.monotonic() + REREAD
+        except LyftLearnError:
+            if self._header is None:
+                raise
 
     def _read(self) -> str:
         try:

@@ -56,6 +56,11 @@ class ApiError(Exception):
         )
 
     @property
+    def starting(self) -> bool:
+        """Whether the server says itself that it does not know all Roles yet."""
+        return self.denied and "RBAC: " in self.message and "not found" in self.message
+
+    @property
     def already_exists(self) -> bool:
         """Whether an object of this name is there. Other conflicts, such as of a quota, pass."""
         return self.status == CONFLICT and self.reason == "AlreadyExists"

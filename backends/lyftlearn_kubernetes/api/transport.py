@@ -232,7 +232,7 @@ class Transport:
         connection = self._new_connection()
         try:
             connection.connect()
-        except _BROKEN as exc:
+        except (*_BROKEN, ValueError) as exc:  # a name that no host can have, too
             connection.close()
             raise NoResponse(_reason(exc), sent=False) from exc
         connection.sock.settimeout(ANSWER_SECONDS)

@@ -19,9 +19,9 @@ def pod_logs(storage_url: str, job_id: str, node: int) -> Iterator[tuple[str, li
     storage = open_storage(storage_url)
     number = 0
     while True:
-        found = storage.read(f"{log_directory(job_id)}/{node}-{number}.log")
-        if found is None:
+        record = storage.read(f"{log_directory(job_id)}/{node}-{number}.log")
+        if record is None:
             return
-        name, _, lines = found.data.partition(b"\n")
+        name, _, lines = record.data.partition(b"\n")
         yield name.decode(), [line for line in map(parse, lines.split(b"\n")) if line]
         number += 1

@@ -188,9 +188,9 @@ class NodeLog:
 
     def _note_late_beginning(self, pod: ObservedPod, lines: list[StampedLine]) -> None:
         """Say that a running pod's first lines may be gone: a node keeps the newest file of a log, of 10 MiB or so."""
-        if pod.ended or pod.started_at is None or not lines or self._query.tail is not None or self._query.since:
+        if pod.ended or pod.started_at is None or self._query.tail is not None or self._query.since:
             return
-        gap = lines[0].at - pod.started_at
+        gap = (lines[0].at if lines else self._cluster.now()) - pod.started_at
         if gap > LATE_BEGINNING:
             _log.warning(
                 "the log of %s begins %d s after its start: if it printed anything before, its node has dropped that",

@@ -132,15 +132,15 @@ class Informer(threading.Thread):
     def _take(self, line: bytes) -> None:
         try:
             news = json.loads(line)
-            what, found = news["type"], news["object"]
+            what, document = news["type"], news["object"]
         except (ValueError, KeyError) as exc:
             raise NoResponse("a line of the watch was cut", sent=False) from exc
         if what == "ERROR":
-            raise error_of_answer(found.get("code") or GONE, found, "the watch ended")
+            raise error_of_answer(document.get("code") or GONE, document, "the watch ended")
         if what != "BOOKMARK":
-            for item in observed.each(_OBSERVE[self._kind], [found]):
+            for item in observed.each(_OBSERVE[self._kind], [document]):
                 self._queue.put(WatchEvent(self._kind, item, what))
-        self._version = found["metadata"]["resourceVersion"]
+        self._version = document["metadata"]["resourceVersion"]
         self._failures = 0
         self._patience.reset()
 

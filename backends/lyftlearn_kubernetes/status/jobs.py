@@ -30,14 +30,14 @@ def fetch(cluster: Cluster, job_id: str) -> dict[str, Any]:
     """Return the Job. Raises JobNotFound."""
     try:
         with translate_errors("reading jobs"):
-            found = cluster.get(JOBS, job_id)
+            document = cluster.get(JOBS, job_id)
     except LyftLearnError as exc:
         if isinstance(exc.__cause__, ApiError) and exc.__cause__.status == NOT_FOUND:
             raise _absence(cluster, exc.__cause__, job_id) from exc.__cause__
         raise
-    if labels.JOB not in (found["metadata"].get("labels") or {}):
+    if labels.JOB not in (document["metadata"].get("labels") or {}):
         raise not_found_error(cluster, job_id)
-    return found
+    return document
 
 
 def _absence(cluster: Cluster, error: ApiError, job_id: str) -> LyftLearnError:

@@ -257,8 +257,10 @@ def _conditions(status: Mapping[str, Any]) -> dict[str, Condition]:
 
 
 def _false_message(status: Mapping[str, Any], kind: str) -> str:
-    found = (entry for entry in status.get("conditions") or () if entry["type"] == kind and entry["status"] == "False")
-    return next((str(entry.get("message") or entry.get("reason") or "") for entry in found), "")
+    entries = (
+        entry for entry in status.get("conditions") or () if entry["type"] == kind and entry["status"] == "False"
+    )
+    return next((str(entry.get("message") or entry.get("reason") or "") for entry in entries), "")
 
 
 def _main_state(status: Mapping[str, Any]) -> dict[str, Any]:

@@ -182,7 +182,7 @@ class JobWatcher:
     def _forget(self, ids: frozenset[str]) -> None:
         """Drop what nobody follows, but for jobs that run or were submitted here: who follows them may come later."""
         needed = ids | self._known
-        for job_id in [found for found, job in self._jobs.items() if job.finished and found not in needed]:
+        for job_id in [known for known, job in self._jobs.items() if job.finished and known not in needed]:
             del self._jobs[job_id]
         for job_id in self._pods.keys() - self._jobs.keys() - ids:
             del self._pods[job_id]
@@ -204,41 +204,41 @@ class JobWatcher:
 
     def _fetch_one(self, job_id: str) -> None:
         try:
-            found = observed.job(jobs.fetch(self._cluster, job_id))
+            job = observed.job(jobs.fetch(self._cluster, job_id))
         except JobNotFound:
             self._jobs.pop(job_id, None)
             return
-        self._jobs[job_id] = found
+        self._jobs[job_id] = job
         self._known.add(job_id)
         self._fetch_pods(job_id)
 
     def _fetch_many(self, ids: set[str]) -> None:
-        found: set[str] = set()
+        listed: set[str] = set()
         with translate_errors("listing jobs"):
             for page in self._cluster.list(JOBS, labels=labels.SELECTOR):
                 for job in observed.each(observed.job, page["items"]):
                     if job.id in ids:
                         self._jobs[job.id] = job
-                        found.add(job.id)
+                        listed.add(job.id)
             for job_id in ids:
                 self._forget_running_pods(job_id)
             for page in self._cluster.list(PODS, labels=labels.SELECTOR):
                 for pod in observed.each(observed.pod, page["items"]):
                     if pod.job_id in ids:
                         self._pods[pod.job_id][pod.uid] = pod
-        self._known |= found
-        for job_id in ids - found:
+        self._known |= listed
+        for job_id in ids - listed:
             self._fetch_one(job_id)
 
     def _dispatch_touched(self, ids: frozenset[str]) -> Iterator[JobEvent]:
         """Tell what is known. It asks for the pods of one job at most: news of the others may come meanwhile."""
-        asked = False
+        fetched = False
         for job_id in tuple(self._touched):
             if job_id in ids and not self._has_ended(job_id):
                 if self._lacks_pods(job_id):
-                    if asked or self._is_early(job_id):
+                    if fetched or self._is_early(job_id):
                         continue
-                    asked = True
+                    fetched = True
                 yield from self._dispatch(job_id)
             self._touched.discard(job_id)
             self._held_back.pop(job_id, None)

@@ -135,7 +135,7 @@ class JobManifest:
         options, gpu = self._options, self._options.gpus.get(self._spec.resources.gpu_type or "")
         selector = {**options.node_selector, **(gpu.selector if gpu else {})}
         tolerations = [*options.tolerations, *(gpu.tolerations if gpu else ())]
-        wanted = {
+        fields = {
             "nodeSelector": selector,
             "tolerations": tolerations,
             "priorityClassName": options.priority_class,
@@ -143,7 +143,7 @@ class JobManifest:
             "imagePullSecrets": [{"name": name} for name in options.image_pull_secrets],
             "subdomain": labels.SERVICE if self._spec.nodes > 1 else None,
         }
-        return {key: value for key, value in wanted.items() if value}
+        return {key: value for key, value in fields.items() if value}
 
     def _pod(self) -> dict[str, Any]:
         sidecars = self._sidecars()
@@ -199,13 +199,13 @@ class JobManifest:
         return {"LYFTLEARN_SUBSTRATE": "kubernetes", **({"LYFTLEARN_SUBSTRATE_HOSTS": hosts} if hosts else {})}
 
     def _resources(self) -> dict[str, str]:
-        asked = self._spec.resources
-        gpu = self._options.gpus.get(asked.gpu_type or "")
-        gpus = {gpu.resource if gpu else "nvidia.com/gpu": str(asked.gpu)} if asked.gpu else {}
+        resources = self._spec.resources
+        gpu = self._options.gpus.get(resources.gpu_type or "")
+        gpus = {gpu.resource if gpu else "nvidia.com/gpu": str(resources.gpu)} if resources.gpu else {}
         return {
-            "cpu": f"{math.ceil(asked.cpu * 1000)}m",
-            "memory": quantity(asked.memory),
-            "ephemeral-storage": quantity(asked.disk),
+            "cpu": f"{math.ceil(resources.cpu * 1000)}m",
+            "memory": quantity(resources.memory),
+            "ephemeral-storage": quantity(resources.disk),
             **gpus,
         }
 
@@ -225,9 +225,9 @@ class JobManifest:
         ]
 
     def _shared_memory(self) -> list[tuple[dict[str, Any], dict[str, Any]]]:
-        asked = self._spec.resources.shared_memory
-        in_memory = {"emptyDir": {"medium": "Memory", "sizeLimit": quantity(asked)}} if asked else {}
-        return [_volume("shared-memory", "/dev/shm", in_memory)] if asked else []  # noqa: S108 - the kernel's name
+        size = self._spec.resources.shared_memory
+        in_memory = {"emptyDir": {"medium": "Memory", "sizeLimit": quantity(size)}} if size else {}
+        return [_volume("shared-memory", "/dev/shm", in_memory)] if size else []  # noqa: S108 - the kernel's name
 
     def _secrets(self) -> list[tuple[dict[str, Any], dict[str, Any]]]:
         """Return the Secrets as files, and the memory in which the runtime arranges them.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
 from lyftlearn.backend import JobRecord, open_storage
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from lyftlearn_kubernetes.api.cluster import Cluster
     from lyftlearn_kubernetes.status.jobs import JobObserver
 
+BELIEVED_SECONDS = 600.0
+"""Somebody may tidy up: after so long a shared object is created again, and found to exist."""
 SHARED = {CREATE_RUNTIME: CONFIG_MAPS, CREATE_SERVICE: SERVICES}
 
 
@@ -28,7 +31,7 @@ class JobCreator:
         self._cluster = cluster
         self._observer = observer
         self._storage_url = storage_url
-        self._there: set[str] = set()  # shared objects that this process knows to exist
+        self._there: dict[str, float] = {}  # shared objects, and when this process last knew them to exist
         self._doubtful: set[str] = set()  # jobs whose creation was not answered
 
     def submit(self, plan: Plan) -> JobRecord:
@@ -62,7 +65,7 @@ class JobCreator:
     def _create_shared(self, kind: str, body: Mapping[str, Any]) -> None:
         """Create an object that every job of a namespace uses, once; that it exists is as good."""
         name = body["metadata"]["name"]
-        if name in self._there:
+        if time.monotonic() - self._there.get(name, float("-inf")) < BELIEVED_SECONDS:
             return
         try:
             with translate_errors(f"creating {kind}"):
@@ -70,7 +73,7 @@ class JobCreator:
         except LyftLearnError as exc:
             if not (isinstance(exc.__cause__, ApiError) and exc.__cause__.already_exists):
                 raise
-        self._there.add(name)
+        self._there[name] = time.monotonic()
 
     def _create(self, spec: JobSpec, body: Mapping[str, Any]) -> JobRecord:
         try:

@@ -14,6 +14,7 @@ from lyftlearn_kubernetes.api.errors import NoResponse
 from lyftlearn_kubernetes.options import Options
 from lyftlearn_kubernetes.status import deadlines, events, observed
 from lyftlearn_kubernetes.status.jobs import JobObserver
+from lyftlearn_kubernetes.status.quota import exceeds_hard_limit
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 LIMITS = observed.Limits(pending=timedelta(hours=24), starting=timedelta(minutes=10))
@@ -82,6 +83,54 @@ def test_how_a_container_ended(state: dict[str, Any], reason: FailureReason, exi
     """The command's exit code is only what the runtime reported; any other number is the platform's."""
     event = events.event(job("PodFailurePolicy"), [pod(state)], NOW)
     assert (event.status, event.reason, event.exit_code) == (JobStatus.FAILED, reason, exit_code)
+
+
+def running(**metadata: Any) -> observed.ObservedPod:
+    at = NOW.isoformat()
+    return observed.pod(
+        {
+            "metadata": {
+                "name": "p",
+                "uid": "p",
+                "creationTimestamp": at,
+                "labels": {"lyftlearn/job": "j"},
+                "resourceVersion": "2",
+                **metadata,
+            },
+            "spec": {"nodeName": "n3"},
+            "status": {
+                "phase": "Running",
+                "containerStatuses": [{"name": "main", "state": {"running": {"startedAt": at}}}],
+            },
+        }
+    )
+
+
+def test_what_keeps_a_job_running() -> None:
+    """A node that is silent, and a sidecar that does not end, look like a command that runs; only a person can help."""
+    late = NOW + timedelta(minutes=5)
+    assert "node n3 does not answer" in events.event(job(), [running(deletionTimestamp=NOW.isoformat())], late).message
+    assert events.event(job(), [running()], late).message == ""
+    finished = pod(ended(0, "Completed"), "Running")
+    assert "sidecars" in events.event(job(), [finished], late).message
+
+
+@pytest.mark.parametrize(
+    ("message", "hopeless"),
+    [
+        ("requested: pods=1, used: pods=10, limited: pods=10", False),
+        ("requested: pods=11, used: pods=0, limited: pods=10", True),
+        ("requested: limits.cpu=1500m,pods=1, used: limits.cpu=0,pods=1, limited: limits.cpu=2,pods=1", False),
+        ("requested: limits.cpu=2500m,pods=1, used: limits.cpu=0,pods=1, limited: limits.cpu=2,pods=1", True),
+        ("requested: requests.memory=1Gi, used: requests.memory=0, limited: requests.memory=1G", True),
+        ("requested: requests.memory=1e3, used: requests.memory=0, limited: requests.memory=1k", False),
+        ("requested: odd=?, used: odd=?, limited: odd=?", False),
+        ("something else", False),
+    ],
+)
+def test_what_no_waiting_helps(message: str, hopeless: bool) -> None:
+    """Only more than the quota's `hard` is hopeless; everything else is a queue."""
+    assert exceeds_hard_limit(f'pods "x" is forbidden: exceeded quota: compute, {message}') is hopeless
 
 
 def test_a_stop_is_told_from_a_deadline() -> None:

@@ -15,7 +15,7 @@ import yaml  # type: ignore[import-untyped]
 from lyftlearn.errors import AccessDenied, LyftLearnError
 from lyftlearn_kubernetes.api import access, kubeconfig
 from lyftlearn_kubernetes.api.cluster import Cluster
-from lyftlearn_kubernetes.api.errors import ApiError
+from lyftlearn_kubernetes.api.errors import ApiError, NoResponse
 from lyftlearn_kubernetes.api.exec_plugin import ExecPlugin
 from lyftlearn_kubernetes.api.proxy import find as find_proxy
 from lyftlearn_kubernetes.api.proxy import uses_proxy
@@ -168,6 +168,32 @@ def test_a_server_without_a_scheme(write: Write) -> None:
     assert access.find(Options(kubeconfig=str(write(cluster={"server": "h:8080"})))).server == "http://h:8080"
     cluster = {"server": "h", "insecure-skip-tls-verify": True}
     assert access.find(Options(kubeconfig=str(write(cluster=cluster)))).server == "https://h"
+
+
+@pytest.mark.parametrize(
+    "top",
+    [
+        {"contexts": [{"name": "x", "context": {"cluster": "c", "user": "u", "namespace": "Not One"}}]},
+        {"contexts": [{"name": "x", "context": {"cluster": "c", "user": "nobody"}}]},
+        {"contexts": [{"name": "x", "context": {"cluster": "elsewhere"}}]},
+        {"contexts": [{"name": "x", "context": {}}]},
+        {"current-context": "y"},
+        {"current-context": None},
+        {"current-context": ["x"]},
+    ],
+)
+def test_a_context_that_leads_nowhere(write: Write, top: dict[str, Any]) -> None:
+    """Nothing was sent, so nothing of it may look like an answer that is missing."""
+    with pytest.raises(LyftLearnError, match="no way to a Kubernetes cluster"):
+        list(connected(write(**top)).list("pods"))
+
+
+@pytest.mark.parametrize("server", ["http://.example.com", f"http://{'x' * 64}.example.com", "http://exa_mple..com"])
+def test_a_host_that_nobody_can_have(write: Write, server: str) -> None:
+    """Python's own codec raises a UnicodeError for these, of which nobody has heard."""
+    with pytest.raises(NoResponse) as caught:
+        list(connected(write(cluster={"server": server})).list("pods"))
+    assert not caught.value.sent
 
 
 def test_a_byte_order_mark(write: Write) -> None:
