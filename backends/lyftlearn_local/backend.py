@@ -11,6 +11,7 @@ from lyftlearn_local.logs import reader
 from lyftlearn_local.planning.planner import WRITE_BUNDLE, WRITE_RECORD, Machine, Planner
 from lyftlearn_local.store import watcher
 from lyftlearn_local.store.environment import clean_environment
+from lyftlearn_local.store.files import BrokenRecord
 from lyftlearn_local.store.jobs import Jobs
 from lyftlearn_local.store.records import job_record
 from lyftlearn_local.store.submission import Submission, refusal
@@ -81,7 +82,9 @@ class LocalBackend(Backend):
         bodies = {request.operation: request.body for request in plan.requests}
         record = {**bodies[WRITE_RECORD], "created_at": round(time.time(), 6)}
         runtime = self._find_runtime()
-        files = self._jobs.submit(Submission(record, bodies[WRITE_BUNDLE], clean_environment(), runtime))
+        files = self._jobs.submit(
+            Submission(record, bodies[WRITE_BUNDLE], clean_environment(self.machine.python), runtime)
+        )
         return self._record(files)
 
     def _find_runtime(self) -> Path:
@@ -100,7 +103,11 @@ class LocalBackend(Backend):
     def list(self, query: JobQuery) -> Iterator[JobRecord]:
         """Yield the matching jobs, newest first."""
         for files in self._jobs.newest_first(query.since):
-            record = self._record(files)
+            try:
+                record = self._record(files)
+            except BrokenRecord as error:
+                self._jobs.name_broken(files, error)
+                continue
             if query.matches(record):
                 yield record
 
@@ -125,7 +132,7 @@ class LocalBackend(Backend):
 
     def diagnose(self) -> Iterator[Check]:
         """Look at what jobs here depend on."""
-        return doctor.checks(self._jobs.store.root, self._options, self.machine)
+        return doctor.checks(self._jobs, self._options, self.machine)
 
     def _record(self, files: JobFiles) -> JobRecord:
         record = files.record()

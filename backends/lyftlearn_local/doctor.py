@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
-import sys
 from typing import TYPE_CHECKING
 
 from lyftlearn.backend import Check, Verdict
 from lyftlearn_local import cgroups
+from lyftlearn_local.planning import interpreter
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -16,18 +16,21 @@ if TYPE_CHECKING:
 
     from lyftlearn_local.options import Options
     from lyftlearn_local.planning.planner import Machine
+    from lyftlearn_local.store.jobs import Jobs
 
 SCARCE_BYTES = 1 << 30
 
 
-def checks(root: Path, options: Options, machine: Machine) -> Iterator[Check]:
+def checks(jobs: Jobs, options: Options, machine: Machine) -> Iterator[Check]:
     """Yield a check for each thing that jobs here depend on."""
     for field, problem in options.faults:
         yield Check("configuration", Verdict.FAILED, f"{field}: {problem}")
     yield _namespaces(options, machine)
     yield _memory(machine)
-    yield _disk(root)
-    yield _python()
+    yield _disk(jobs.store.root)
+    yield _python(machine)
+    for problem in jobs.broken():
+        yield Check("jobs", Verdict.WARNING, f"{problem}: remove its directory, if nobody needs it")
 
 
 def _namespaces(options: Options, machine: Machine) -> Check:
@@ -55,7 +58,8 @@ def _disk(root: Path) -> Check:
     return Check("disk", Verdict.OK if free > SCARCE_BYTES else Verdict.WARNING, detail)
 
 
-def _python() -> Check:
-    if sys.executable and os.access(sys.executable, os.X_OK):
-        return Check("python", Verdict.OK, f"jobs find {sys.executable} first on PATH")
-    return Check("python", Verdict.FAILED, "this interpreter does not know its own path: no job can be started from it")
+def _python(machine: Machine) -> Check:
+    if machine.has_python:
+        return Check("python", Verdict.OK, f"jobs find {machine.python} first on PATH")
+    detail = f"{machine.python!r} is no Python that jobs can run: {interpreter.REMEDY}"
+    return Check("python", Verdict.FAILED, detail)

@@ -21,12 +21,14 @@ class Options:
 
     parallel: jobs that run at once; others wait. namespaces: whether to use bubblewrap: "auto" means where it works.
     secrets: directory with `<secret>/<key>` files. metrics: `host:port` of a StatsD gateway.
+    python: the interpreter that runs jobs, where it is not to be this process's own.
     """
 
     parallel: int = PARALLEL
     namespaces: str = "auto"
     secrets: Path
     metrics: str | None = None
+    python: str | None = None
     faults: tuple[tuple[str, str], ...] = field(default=())
 
 
@@ -38,6 +40,7 @@ def read(settings: BackendSettings) -> Options:
         *_fault(name, table, "namespaces", 'one of "auto", "always", "never"', valid=lambda value: value in NAMESPACES),
         *_fault(name, table, "secrets", "the path of a directory", valid=_is_text),
         *_fault(name, table, "metrics", 'a StatsD gateway, "host:port"', valid=_is_gateway),
+        *_fault(name, table, "python", "the path of a Python", valid=_is_text),
         *((f"{name}.{key}", f"unknown: it is one of {', '.join(_KEYS)}") for key in table if key not in _KEYS),
     ]
     if faults:
@@ -47,10 +50,11 @@ def read(settings: BackendSettings) -> Options:
         namespaces=table.get("namespaces", "auto"),
         secrets=Path(table.get("secrets", settings.home / "secrets")).expanduser().absolute(),
         metrics=table.get("metrics"),
+        python=table.get("python"),
     )
 
 
-_KEYS = ("parallel", "namespaces", "secrets", "metrics")
+_KEYS = ("parallel", "namespaces", "secrets", "metrics", "python")
 
 
 def _fault(name: str, table: Mapping[str, Any], key: str, expected: str, *, valid: Any) -> list[tuple[str, str]]:

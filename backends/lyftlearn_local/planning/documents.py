@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +15,7 @@ KUBERNETES_SECRETS = "/var/run/lyftlearn/secrets"
 _ROOT = Path(__file__).resolve().parents[2]
 
 
-def entry_command(*options: str, extra: Path | None = None) -> list[str]:
+def entry_command(python: str, *options: str, extra: Path | None = None) -> list[str]:
     """Return the command that stands for `python -m lyftlearn_local`, with `extra` on its path.
 
     Isolated interpreters find no package by themselves, so the path is part of the command. The module that it names is
@@ -24,7 +23,7 @@ def entry_command(*options: str, extra: Path | None = None) -> list[str]:
     """
     paths = [str(path) for path in (_ROOT, extra) if path]
     begin = f"import sys; sys.path[:0] = {paths!r}; from lyftlearn_local.__main__ import main; main()"
-    return [sys.executable, *options, "-c", begin]
+    return [python, *options, "-c", begin]
 
 
 def bundle_document(layout: str, spec: JobSpec, options: Options) -> dict[str, Any]:
@@ -39,13 +38,13 @@ def bundle_document(layout: str, spec: JobSpec, options: Options) -> dict[str, A
     return bundle(spec, provider=provider, metrics=metrics)
 
 
-def layout_settings(layout: str, spec: JobSpec, options: Options, job: Path) -> dict[str, Any]:
+def layout_settings(layout: str, spec: JobSpec, options: Options, job: Path, python: str) -> dict[str, Any]:
     """Return what the supervisor must know to lay a node out."""
     if layout == "local-kubernetes":
         where = {"secrets_directory": str(options.secrets), "secrets_inside": KUBERNETES_SECRETS}
         return {"secrets": list(spec.secrets), **where}
     if layout == "local-sagemaker":
-        platform = entry_command("-I", extra=job / "runtime.pyz")
+        platform = entry_command(python, "-I", extra=job / "runtime.pyz")
         return {"channels": channels(spec), "output_uri": spec.output_uri, "packs": _packs(spec), "platform": platform}
     return {}
 

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from lyftlearn.backend import JobSpec, Plan, Request
 from lyftlearn.types import JobKind
 from lyftlearn_local import cgroups
-from lyftlearn_local.planning import documents
+from lyftlearn_local.planning import documents, interpreter
 from lyftlearn_local.supervisor import sandbox
 
 if TYPE_CHECKING:
@@ -60,15 +60,15 @@ class Planner:
             "namespaces": self.machine.namespaces,
             "memory": spec.resources.memory if self.machine.limits_memory else None,
             "shared_memory": spec.resources.shared_memory,
-            **documents.layout_settings(self.name, spec, self.options, self.jobs / spec.id),
+            **documents.layout_settings(self.name, spec, self.options, self.jobs / spec.id, self.machine.python),
             "runtime": self._runtime(spec),
-            "supervisor": [*documents.entry_command("-I", "-S"), "supervise"],
+            "supervisor": [*documents.entry_command(self.machine.python, "-I", "-S"), "supervise"],
         }
 
     def _runtime(self, spec: JobSpec) -> list[str]:
         """The runtime's command. Without site packages it starts sooner; only S3 needs them."""
         quick = [] if any(uri.startswith("s3://") for _, uri in _uris(spec)) else ["-S"]
-        return [sys.executable, "-I", *quick, str(self.jobs / spec.id / "runtime.pyz"), "run"]
+        return [self.machine.python, "-I", *quick, str(self.jobs / spec.id / "runtime.pyz"), "run"]
 
     def _faults(self, spec: JobSpec) -> Iterator[tuple[str, str]]:
         if spec.kind in (JobKind.TUNE, JobKind.NOTEBOOK):
@@ -80,7 +80,17 @@ class Planner:
         if spec.resources.memory * spec.nodes > self.machine.memory:
             amount = f"{spec.nodes} x {spec.resources.memory}" if spec.nodes > 1 else f"{spec.resources.memory}"
             yield "resources.memory", f"{amount} bytes asked for, this machine has {self.machine.memory}: ask for less"
-        yield from _uri_faults(spec)
+        if not self.machine.has_python:
+            yield f"{self.name}.python", f"{self.machine.python!r} is no Python that jobs can run: {interpreter.REMEDY}"
+        yield from self._uri_faults(spec)
+
+    def _uri_faults(self, spec: JobSpec) -> Iterator[tuple[str, str]]:
+        for path, uri in _uris(spec):
+            scheme = urlsplit(uri).scheme
+            if scheme not in ("file", "s3"):
+                yield path, f"{uri!r} is neither file:// nor s3://, and nothing else can be read here"
+            elif scheme == "s3" and not _has_boto3():
+                yield path, f"{uri} needs boto3 in {self.machine.python}: pip install boto3"
 
     def _notes(self, spec: JobSpec) -> Iterator[str]:
         if spec.image:
@@ -100,6 +110,9 @@ class Machine:
     """What this machine can give, looked up once."""
 
     def __init__(self, options: Options) -> None:
+        python = interpreter.find(options.python)
+        self.has_python = python is not None
+        self.python = python or options.python or sys.executable or ""
         self.no_namespaces = _SWITCHED_OFF if options.namespaces == "never" else sandbox.unusable()
         self.namespaces = None if self.no_namespaces else shutil.which("bwrap")
         self.limits_memory = cgroups.parent() is not None
@@ -128,15 +141,6 @@ def _uris(spec: JobSpec) -> Iterator[tuple[str, str]]:
         yield "artifact", spec.artifact
     if spec.source:
         yield "source", spec.source.uri
-
-
-def _uri_faults(spec: JobSpec) -> Iterator[tuple[str, str]]:
-    for path, uri in _uris(spec):
-        scheme = urlsplit(uri).scheme
-        if scheme not in ("file", "s3"):
-            yield path, f"{uri!r} is neither file:// nor s3://, and nothing else can be read here"
-        elif scheme == "s3" and not _has_boto3():
-            yield path, f"{uri} needs boto3 in {sys.executable}: pip install boto3"
 
 
 def _has_boto3() -> bool:

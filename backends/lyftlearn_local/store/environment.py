@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 
 _STANDARD_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -13,10 +12,10 @@ _PASSED_ON = frozenset(
 _AWS_FILES = {"AWS_CONFIG_FILE": ".aws/config", "AWS_SHARED_CREDENTIALS_FILE": ".aws/credentials"}
 
 
-def clean_environment() -> dict[str, str]:
-    """Return it, made from the caller's own."""
+def clean_environment(python: str) -> dict[str, str]:
+    """Return it, made from the caller's own. Jobs find `python` first."""
     passed_on = {name: value for name, value in os.environ.items() if name in _PASSED_ON or name.startswith("AWS_")}
-    return {"PATH": f"{Path(sys.executable).parent}:{_STANDARD_PATH}", **_aws_files(), **passed_on}
+    return {"PATH": f"{Path(python).parent}:{_STANDARD_PATH}", **_aws_files(), **passed_on}
 
 
 def _aws_files() -> dict[str, str]:

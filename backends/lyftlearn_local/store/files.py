@@ -5,6 +5,7 @@ Read and written by clients and supervisors alike. Standard library only, and li
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import json
@@ -14,12 +15,22 @@ from pathlib import Path
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from collections.abc import Iterator
+    from typing import Any, ClassVar
 
 FINAL = frozenset(("succeeded", "failed", "stopped"))
+STATUSES = FINAL | {"pending", "starting", "running", "stopping"}
 RESERVE_BYTES = 16384
 ASKED_TO_STOP = "asked to stop"
 SUPERVISOR_LOST = "its supervisor is gone without a word: it was killed, or the machine restarted; submit the job again"
+SUPERVISOR_ENDED = "its supervisor ended by an error"
+NOT_STARTED = "its supervisor could not be started"
+NOT_STARTED_REMEDY = "submit the job again from an environment that stays"
+_LAST_BYTES = 700
+
+
+class BrokenRecord(Exception):
+    """A job.json that is not whole, or not one. The text says what is wrong with it."""
 
 
 class JobFiles:
@@ -29,22 +40,52 @@ class JobFiles:
         self.path = path
         self.events_path = path / "events.jsonl"
         self.stop_path = path / "stop"
+        self.environment_path = path / "environment.json"
+        self.words_path = path / "supervisor.log"
+        self.not_started_path = path / "not-started"
 
     def record(self) -> dict[str, Any]:
-        """What was written at submission and never changes."""
-        record: dict[str, Any] = json.loads((self.path / "job.json").read_bytes())
+        """What was written at submission and never changes. Raises BrokenRecord."""
+        path = self.path / "job.json"
+        try:
+            record: dict[str, Any] = json.loads(path.read_bytes())
+        except (OSError, ValueError) as error:
+            raise BrokenRecord(f"{path} cannot be read: {error}") from error
+        for key, kind in _RECORD.items():
+            if not isinstance(record, dict) or not isinstance(record.get(key), kind):
+                raise BrokenRecord(f"{path} is no job's record: it has no usable {key!r}")
         return record
 
+    def is_whole(self) -> bool:
+        """Whether the record can be read."""
+        try:
+            self.record()
+        except BrokenRecord:
+            return False
+        return True
+
     def events(self) -> list[dict[str, Any]]:
-        """Every whole event so far; a line that was torn by a crash or a full disk is skipped."""
+        """Every whole event so far.
+
+        A line that was torn by a crash or a full disk is skipped, and so is a status that this version does not know.
+        """
+        return [event for event in self._lines() if _is_event(event)]
+
+    def has_begun(self) -> bool:
+        """Whether a supervisor has taken the job, of whatever version: it must not run again."""
+        return bool(self._lines())
+
+    def _lines(self) -> list[dict[str, Any]]:
         try:
             lines = self.events_path.read_bytes().split(b"\n")
         except FileNotFoundError:
             return []
-        return [event for line in lines if line and (event := _parse(line)) is not None]
+        return [parsed for line in lines if line and (parsed := _parse(line)) is not None]
 
     def append(self, event: dict[str, Any]) -> None:
-        """Write one event, on a full disk from the space that was kept back."""
+        """Write one event, on a full disk from the space that was kept back. With the last, credentials go."""
+        if event["status"] in FINAL:
+            self.environment_path.unlink(missing_ok=True)
         line = b"\n" + json.dumps(event).encode() + b"\n"
         lasting = event["status"] == "starting" or event["status"] in FINAL
         try:
@@ -67,16 +108,47 @@ class JobFiles:
         """What belongs to one node while it runs."""
         return self.path / "nodes" / str(node)
 
+    def redirect_errors(self) -> None:
+        """Have this process print its errors into the job's directory."""
+        words = os.open(self.words_path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        os.dup2(words, 2)
+        os.close(words)
+
+    def fail_to_start(self, words: str = "") -> None:
+        """End the job because its supervisor could not be started; nothing happens where it has begun after all."""
+        lock = self.try_lock()
+        if lock is None:
+            return
+        with lock:
+            if not self.has_begun():
+                words = words or self.last_words() or "it ended before it began"
+                message = f"{NOT_STARTED} ({words}): {NOT_STARTED_REMEDY}"
+                self.append(event("failed", reason="configuration", message=message))
+
+    def last_words(self) -> str:
+        """The last line that a supervisor printed, for it prints only when it ends by an error."""
+        try:
+            words = self.words_path.read_bytes()[-_LAST_BYTES:].decode("utf-8", "replace")
+        except OSError:
+            return ""
+        return words.strip().rpartition("\n")[2]
+
     def try_lock(self) -> Lock | None:
         """Take the job, as its supervisor does for as long as it lives."""
         return Lock.take(self.path / "lock")
 
 
 class Lock:
-    """An flock, which the kernel releases however its holder dies."""
+    """An flock, which the kernel releases however its holder dies.
+
+    A forked child shares its parent's locks and would keep them for as long as it lives, so it closes its copies.
+    """
+
+    _descriptors: ClassVar[set[int]] = set()
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
+        self._descriptors.add(descriptor)
 
     @classmethod
     def take(cls, path: Path) -> Lock | None:
@@ -85,12 +157,15 @@ class Lock:
 
     @classmethod
     def _of(cls, descriptor: int) -> Lock | None:
+        lock = cls(descriptor)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(descriptor)
+        except OSError as error:
+            lock.release()
+            if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
+                raise
             return None
-        return cls(descriptor)
+        return lock
 
     @classmethod
     def take_existing(cls, path: Path) -> Lock | None:
@@ -109,13 +184,23 @@ class Lock:
 
     def release(self) -> None:
         """Give it back."""
+        self._descriptors.discard(self._descriptor)
         os.close(self._descriptor)
+
+    @classmethod
+    def release_copies(cls) -> None:
+        """Close what a fork copied; the parent's locks stay its own."""
+        while cls._descriptors:
+            os.close(cls._descriptors.pop())
 
     def __enter__(self) -> None:
         return None
 
     def __exit__(self, *_: object) -> None:
         self.release()
+
+
+os.register_at_fork(after_in_child=Lock.release_copies)
 
 
 class Store:
@@ -130,7 +215,7 @@ class Store:
 
     def make(self) -> None:
         """Create the directories, for this user only."""
-        for path in (self.jobs, self.queue, self.slots, self.temporary):
+        for path in (self.root, self.jobs, self.queue, self.slots, self.temporary):
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def job(self, job_id: str) -> JobFiles:
@@ -147,7 +232,20 @@ class Store:
 
     def waiting(self) -> list[str]:
         """The ids of the jobs that wait, oldest first."""
-        return [name.partition("-")[2] for name in sorted(path.name for path in self.queue.iterdir())]
+        try:
+            names = sorted(path.name for path in self.queue.iterdir())
+        except OSError:
+            return []
+        return [job_id for name in names if (job_id := name.partition("-")[2])]
+
+    def waiting_jobs(self) -> Iterator[JobFiles]:
+        """The jobs in the queue, oldest first; those that have no business there are taken out."""
+        for job_id in self.waiting():
+            job = self.job(job_id)
+            if job.is_whole() and not job.has_begun():
+                yield job
+            else:
+                self.forget(job_id)
 
     def claim(self, job_id: str) -> Lock | None:
         """Say that the job is about to be started, so that of many that are free only one does; None if one has."""
@@ -162,14 +260,38 @@ class Store:
         """Remove whatever entry the queue has for `job_id`."""
         for path in self.queue.glob(f"*-{job_id}"):
             if path.name.partition("-")[2] == job_id:
-                path.unlink(missing_ok=True)
+                with contextlib.suppress(OSError):
+                    path.unlink()
+
+    def free_slots(self, slots: int) -> int:
+        """How many of `slots` nobody has."""
+        taken = [lock for number in range(slots) if (lock := self._try_slot(number))]
+        for lock in taken:
+            lock.release()
+        return len(taken)
 
     def take_slot(self, slots: int) -> Lock | None:
         """Take one of `slots` places to run in, or None if all are taken."""
-        for number in range(slots):
-            if lock := Lock.take(self.slots / str(number)):
-                return lock
-        return None
+        return next((lock for number in range(slots) if (lock := self._try_slot(number))), None)
+
+    def _try_slot(self, number: int) -> Lock | None:
+        try:
+            return Lock.take(self.slots / str(number))
+        except IsADirectoryError:
+            return None
+
+
+_RECORD: dict[str, Any] = {
+    "id": str,
+    "kind": str,
+    "name": str,
+    "labels": dict,
+    "digest": str,
+    "decision": str,
+    "outputs": dict,
+    "created_at": (int, float),
+    "run": dict,
+}
 
 
 def event(status: str, **details: Any) -> dict[str, Any]:
@@ -177,10 +299,11 @@ def event(status: str, **details: Any) -> dict[str, Any]:
     return {"status": status, "at": time.time(), "attempt": 1} | details
 
 
-def lost_supervisor_event(at: float, last: dict[str, Any]) -> dict[str, Any]:
-    """The end of a job whose supervisor died, after its `last` event."""
+def lost_supervisor_event(at: float, last: dict[str, Any], words: str) -> dict[str, Any]:
+    """The end of a job whose supervisor died, after its `last` event and perhaps with last `words`."""
     details = {key: last[key] for key in ("attempt", "started_at") if key in last}
-    return event("failed", reason="platform", message=SUPERVISOR_LOST, **details) | {"at": at}
+    message = f"{SUPERVISOR_ENDED} ({words}); submit the job again" if words else SUPERVISOR_LOST
+    return event("failed", reason="platform", message=message, **details) | {"at": at}
 
 
 def process_start(pid: int) -> int | None:
@@ -194,10 +317,14 @@ def process_start(pid: int) -> int | None:
 
 def _parse(line: bytes) -> dict[str, Any] | None:
     try:
-        parsed: dict[str, Any] = json.loads(line)
+        parsed = json.loads(line)
     except ValueError:
         return None
-    return parsed
+    return parsed if isinstance(parsed, dict) else None
+
+
+def _is_event(parsed: dict[str, Any]) -> bool:
+    return str(parsed.get("status")) in STATUSES and isinstance(parsed.get("at"), (int, float))
 
 
 def _append(path: Path, data: bytes, *, lasting: bool) -> None:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import logging
 import os
 import re
 import secrets
 import shutil
 import signal
-import subprocess
-import threading
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -18,13 +17,14 @@ from lyftlearn.errors import BackendUnavailable, Conflict, JobNotFound
 from lyftlearn_local.store.files import (
     ASKED_TO_STOP,
     FINAL,
+    BrokenRecord,
     JobFiles,
     Store,
     event,
-    lost_supervisor_event,
     process_start,
 )
-from lyftlearn_local.store.leftovers import end_job
+from lyftlearn_local.store.leftovers import settle
+from lyftlearn_local.store.starter import start
 from lyftlearn_local.store.submission import refusal, sync
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from lyftlearn_local.store.submission import Submission
 
 _ID = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
+_log = logging.getLogger("lyftlearn")
 _LOOK_AFTER_SECONDS = 1.0
 _STALE_SECONDS = 3600.0
 
@@ -45,27 +46,52 @@ class Jobs:
     def __init__(self, name: str, root: Path) -> None:
         self.name = name
         self.store = Store(root)
-        self._settling = threading.Lock()
+        self._queue_due = 0.0
+        self._named: set[Path] = set()
 
     def find(self, job_id: str) -> JobFiles:
         """Return the files of a job. Raises JobNotFound."""
+        self.advance_queue()
         files = self.store.job(job_id)
         if not _ID.fullmatch(job_id) or not (files.path / "job.json").exists():
             raise JobNotFound(f"{self.name} has no job {job_id} in {self.store.jobs}")
+        try:
+            files.record()
+        except BrokenRecord as error:
+            raise JobNotFound(f"{self.name} cannot tell what became of {job_id}: {error}") from error
         return files
 
     def newest_first(self, since: datetime | None) -> Iterator[JobFiles]:
         """Yield the jobs created at or after `since`; job.json has the time of creation as its own."""
-        by_age = []
-        for path in self.store.jobs.iterdir() if self.store.jobs.exists() else ():
-            with contextlib.suppress(FileNotFoundError):
-                by_age.append(((path / "job.json").stat().st_mtime_ns, path))
-        for created, path in sorted(by_age, reverse=True):
+        self.advance_queue()
+        for created, path in sorted(self._by_age(), reverse=True):
             if since is None or created / 1e9 + 1e-3 >= since.timestamp():
                 yield JobFiles(path)
 
+    def _by_age(self) -> Iterator[tuple[int, Path]]:
+        """Whatever stands in the directory of jobs and has a record; a stray file has none."""
+        with contextlib.suppress(FileNotFoundError):
+            for path in self.store.jobs.iterdir():
+                with contextlib.suppress(OSError):
+                    yield (path / "job.json").stat().st_mtime_ns, path
+
+    def name_broken(self, files: JobFiles, error: BrokenRecord) -> None:
+        """Say once that a job was skipped: one broken record must not hide the others."""
+        if files.path not in self._named:
+            self._named.add(files.path)
+            _log.warning("%s: skipped a job: %s", self.name, error)
+
+    def broken(self) -> Iterator[str]:
+        """Say of each job that cannot be read what is wrong with it."""
+        for _, path in self._by_age():
+            try:
+                JobFiles(path).record()
+            except BrokenRecord as error:
+                yield str(error)
+
     def newest(self, files: JobFiles, record: Mapping[str, Any]) -> dict[str, Any] | None:
         """Return the newest event, after doing what a dead supervisor or client left undone."""
+        self.advance_queue()
         events = files.events()
         last = events[-1] if events else None
         quiet = time.time() - (last["at"] if last else record["created_at"])
@@ -75,17 +101,52 @@ class Jobs:
 
     def _revive(self, files: JobFiles, record: Mapping[str, Any]) -> dict[str, Any] | None:
         """Whether the job's supervisor lives is told by its lock alone."""
-        with self._settling:
-            lock = files.try_lock()
-            if lock is None:
-                return _last(files)
-            with lock:
-                last = _last(files)
-                if last and last["status"] not in FINAL:
-                    return _settle(files, last)
-        if last is None:
+        lock = files.try_lock()
+        if lock is None:
+            return _last(files)
+        with lock:
+            last = _last(files)
+            if last and last["status"] not in FINAL:
+                return settle(files, last)
+        if not files.has_begun():
+            self._start_again(files, record)
+        return last or _last(files)
+
+    def _start_again(self, files: JobFiles, record: Mapping[str, Any]) -> None:
+        """A mark that no successor claims is left by a supervisor that never began."""
+        if not files.not_started_path.exists():
             self._start(files, record)
-        return last
+        elif claim := self.store.claim(files.path.name):
+            with claim:
+                files.fail_to_start()
+            self.store.forget(files.path.name)
+
+    def advance_queue(self) -> None:
+        """Start what waits although a slot is free: whoever was to start it was killed, or the machine restarted.
+
+        Supervisors that end hand their slot on, so there is seldom anything to do. Looked at once a second.
+        """
+        now = time.monotonic()
+        if now < self._queue_due:
+            return
+        self._queue_due = now + _LOOK_AFTER_SECONDS
+        for files in self._startable():
+            with contextlib.suppress(BrokenRecord, OSError):
+                self._revive(files, files.record())
+
+    def _startable(self) -> list[JobFiles]:
+        """As many of the oldest jobs that wait as there are free slots, without those about to be started."""
+        startable: list[JobFiles] = []
+        with contextlib.suppress(BrokenRecord, OSError):
+            for files in self.store.waiting_jobs():
+                record = files.record()
+                fresh = time.time() - record["created_at"] < _LOOK_AFTER_SECONDS
+                if fresh or len(startable) >= self.store.free_slots(record["run"]["parallel"]):
+                    break
+                if claim := self.store.claim(files.path.name):
+                    claim.release()
+                    startable.append(files)
+        return startable
 
     def submit(self, submission: Submission) -> JobFiles:
         """Write the job and start its supervisor; renaming its directory into place is the commit point."""
@@ -96,8 +157,9 @@ class Jobs:
                 self._commit(files, submission)
             except OSError as error:
                 raise refusal(self.store.root, error) from error
-        elif files.record()["digest"] != record["digest"]:
-            raise Conflict(f"{record['id']} exists with other arguments", record["id"])
+        else:
+            _check_digest(files, record["digest"])
+        self.advance_queue()
         return files
 
     def _commit(self, files: JobFiles, submission: Submission) -> None:
@@ -120,8 +182,7 @@ class Jobs:
         except OSError as error:
             if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                 raise
-            if files.record()["digest"] != digest:
-                raise Conflict(f"{files.path.name} exists with other arguments", files.path.name) from error
+            _check_digest(files, digest)
             return False
         sync(self.store.jobs)
         return True
@@ -140,18 +201,7 @@ class Jobs:
         if slot is None:
             return
         slot.release()
-        command = [*record["run"]["supervisor"], str(files.path)]
-        in_background = ["/bin/sh", "-c", """trap '' USR1; "$@" &""", "sh", *command]
-        subprocess.run(
-            in_background,
-            env={"PATH": os.defpath},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-            cwd="/",
-            check=True,
-        )
+        start(files, [*record["run"]["supervisor"], str(files.path)])
 
     def stop(self, files: JobFiles, record: Mapping[str, Any]) -> None:
         """Put the wish on record, then tell the supervisor; without one, end the job here."""
@@ -163,7 +213,7 @@ class Jobs:
             raise BackendUnavailable(f"the wish to stop {files.path.name} cannot be written: {error}") from error
         if lock := files.try_lock():
             with lock:
-                if _last(files) is None:
+                if not files.has_begun():
                     files.append(event("stopped", message="stopped before it started"))
                     self.store.dequeue(files.path.name, record["created_at"])
         _signal_supervisor(files)
@@ -174,6 +224,17 @@ class Jobs:
             with contextlib.suppress(FileNotFoundError):  # another client has just moved its own
                 if time.time() - path.stat().st_mtime > _STALE_SECONDS:
                     shutil.rmtree(path, ignore_errors=True)
+
+
+def _check_digest(files: JobFiles, digest: str) -> None:
+    """Raise Conflict where the job exists with other arguments."""
+    job_id = files.path.name
+    try:
+        same = files.record()["digest"] == digest
+    except BrokenRecord as error:
+        raise BackendUnavailable(f"{job_id} exists, but not with which arguments: {error}", job_id) from error
+    if not same:
+        raise Conflict(f"{job_id} exists with other arguments", job_id)
 
 
 def _last(files: JobFiles) -> dict[str, Any] | None:
@@ -188,27 +249,14 @@ def _with_stop_request(files: JobFiles, last: dict[str, Any] | None) -> dict[str
     return last | {"status": "stopping", "message": ASKED_TO_STOP}
 
 
-def _settle(files: JobFiles, last: dict[str, Any]) -> dict[str, Any]:
-    """Write the end of a job whose supervisor died. Where that cannot be written it is said all the same."""
-    end = lost_supervisor_event(_last_sign(files), last)
-    end_job(files.path)
-    shutil.rmtree(files.path / "nodes", ignore_errors=True)
-    try:
-        files.append(end)
-    except OSError:
-        return end
-    return end
-
-
-def _last_sign(files: JobFiles) -> float:
-    """When the job was last seen alive."""
-    return max(path.stat().st_mtime for path in (files.events_path, *files.path.glob("logs/*.log")))
-
-
 def _signal_supervisor(files: JobFiles) -> None:
-    """Wake it. Should it have another job by now nothing happens there; no other process is ever signalled."""
+    """Wake it. Should it have another job by now nothing happens there; no other process is ever signalled.
+
+    Where nothing tells one process from a later one with its pid, it is not woken, and looks by itself a little later.
+    """
     for past in files.events():
         if "supervisor" in past:
             pid, started = past["supervisor"]
-            if process_start(pid) == started:
-                os.kill(pid, signal.SIGUSR1)
+            if started is not None and process_start(pid) == started:
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.kill(pid, signal.SIGUSR1)

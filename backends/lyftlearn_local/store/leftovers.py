@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 from pathlib import Path
 
 from lyftlearn_local import cgroups
+from lyftlearn_local.store.files import lost_supervisor_event
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from typing import Any
 
+    from lyftlearn_local.store.files import JobFiles
+
+SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - the kernel's name for it
 _PARENT, _SESSION = 1, 3  # fields of /proc/<pid>/stat, counted after the program's name
 
 
@@ -37,6 +43,34 @@ def end_job(job: Path) -> None:
     _kill(family)
     for path in job.glob("nodes/*/group"):
         cgroups.remove(Path(path.read_text()))
+
+
+def settle(job: JobFiles, last: dict[str, Any]) -> dict[str, Any]:
+    """Write the end of a job whose supervisor died. Where that cannot be written it is said all the same."""
+    end = lost_supervisor_event(_last_sign(job), last, job.last_words())
+    end_job(job.path)
+    remove_nodes(job.path)
+    try:
+        job.append(end)
+    except OSError:
+        return end
+    return end
+
+
+def _last_sign(job: JobFiles) -> float:
+    """When the job was last seen alive."""
+    return max(path.stat().st_mtime for path in (job.events_path, *job.path.glob("logs/*.log")))
+
+
+def remove_nodes(job: Path) -> None:
+    """Remove what belonged to nodes while they ran. Without namespaces the runtime keeps secrets in shared memory.
+
+    A runtime that was killed has not taken them back; it names their directory after its job and its rank.
+    """
+    for secrets in SHARED_MEMORY.glob(f"lyftlearn-{job.name}.*"):
+        if secrets.name.removeprefix(f"lyftlearn-{job.name}.").isdecimal():
+            shutil.rmtree(secrets, ignore_errors=True)
+    shutil.rmtree(job / "nodes", ignore_errors=True)
 
 
 def _kill(pids: Iterable[int]) -> None:

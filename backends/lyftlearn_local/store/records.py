@@ -8,16 +8,21 @@ from typing import TYPE_CHECKING, Any
 from lyftlearn.backend import JobRecord
 from lyftlearn.events import JobEvent
 from lyftlearn.types import FailureReason, JobKind, JobStatus
+from lyftlearn_local.store.files import BrokenRecord
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
 def job_record(record: Mapping[str, Any], last: Mapping[str, Any] | None) -> JobRecord:
-    """Return the record of a job whose newest event is `last`; None before the first."""
+    """Return the record of a job whose newest event is `last`; None before the first. Raises BrokenRecord."""
+    try:
+        kind = JobKind(record["kind"])
+    except ValueError as error:
+        raise BrokenRecord(f"{record['id']} is of a kind that this version does not know: {error}") from error
     return JobRecord(
         id=record["id"],
-        kind=JobKind(record["kind"]),
+        kind=kind,
         name=record["name"],
         labels=record["labels"],
         digest=record["digest"],
@@ -35,12 +40,22 @@ def job_event(record: Mapping[str, Any], last: Mapping[str, Any] | None) -> JobE
         status=JobStatus(last["status"]),
         at=_time(last["at"]),
         attempt=last.get("attempt") or 1,
-        reason=FailureReason(last["reason"]) if last.get("reason") else None,
+        reason=_reason(last.get("reason")),
         message=last.get("message", ""),
         exit_code=last.get("exit_code"),
         created_at=_time(record["created_at"]),
         started_at=_time(started_at) if started_at else None,
     )
+
+
+def _reason(text: str | None) -> FailureReason | None:
+    """A later version may know more reasons; here they are the platform's."""
+    if not text:
+        return None
+    try:
+        return FailureReason(text)
+    except ValueError:
+        return FailureReason.PLATFORM
 
 
 def _time(seconds: float) -> datetime:

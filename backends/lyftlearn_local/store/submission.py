@@ -38,7 +38,7 @@ class Submission:
         """
         (draft.path / "logs").mkdir(mode=0o700, parents=True)
         _write_file(draft.path / "bundle.json", self.bundle)
-        _write_file(draft.path / "environment.json", self.environment)
+        _write_file(draft.environment_path, self.environment)
         _add_runtime(self.runtime, draft.path / "runtime.pyz")
         with (draft.path / "reserve").open("wb") as reserve:
             os.posix_fallocate(reserve.fileno(), 0, RESERVE_BYTES)

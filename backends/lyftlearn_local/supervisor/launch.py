@@ -22,9 +22,8 @@ if TYPE_CHECKING:
 
 def take_environment(job: JobFiles) -> dict[str, str]:
     """Read what the client handed over, credentials perhaps, and leave no copy of it on disk."""
-    path = job.path / "environment.json"
-    content: dict[str, str] = json.loads(path.read_bytes())
-    path.unlink()
+    content: dict[str, str] = json.loads(job.environment_path.read_bytes())
+    job.environment_path.unlink()
     return content
 
 

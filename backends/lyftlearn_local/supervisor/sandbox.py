@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 PROBE_SECONDS = 10
 REMEDY = "install bubblewrap (`apt-get install bubblewrap`) and allow user namespaces"
-_NAMESPACES = ("--die-with-parent", "--unshare-pid", "--unshare-ipc")
+_NAMESPACES = ("--die-with-parent", "--unshare-pid", "--unshare-ipc", "--as-pid-1")
 _KERNEL_MADE = (Path("/dev"), Path("/proc"))
 
 
@@ -41,7 +41,7 @@ def wrap(
     """
     mounts = [("--bind", *pair) for pair in layout.binds] + [("--ro-bind", *pair) for pair in layout.readonly]
     inside = [Path(mount[2]).resolve() for mount in mounts]
-    argv = [program, *_NAMESPACES, "--as-pid-1", "--info-fd", str(info), *_root(inside)]
+    argv = [program, *_NAMESPACES, "--info-fd", str(info), *_root(inside)]
     argv += ["--dev", "/dev"] if layout.own_devices else ["--dev-bind", "/dev", "/dev"]
     argv += ["--proc", "/proc"]
     if shared_memory:

@@ -6,7 +6,6 @@ import errno
 import json
 import os
 import select
-import shutil
 import signal
 import sys
 import time
@@ -15,13 +14,14 @@ from pathlib import Path
 from lyftlearn_local.layouts import FINISH
 from lyftlearn_local.layouts.layout import LaunchError, NodeContext
 from lyftlearn_local.store.files import ASKED_TO_STOP, FINAL, JobFiles, Lock, Store, event, process_start
+from lyftlearn_local.store.leftovers import remove_nodes, settle
+from lyftlearn_local.supervisor.handover import hand_on, take_turn
 from lyftlearn_local.supervisor.launch import launch, take_environment
 from lyftlearn_local.supervisor.node import Node, free_port, read_report
 from lyftlearn_local.supervisor.outcome import NodeOutcome, final_event
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from typing import Any
 
     from lyftlearn_local.layouts.layout import ContainerLayout
@@ -69,7 +69,7 @@ class JobSupervisor:
             self.trouble = ("platform", _disk_words(error, self.job.path))
         self._follow()
         final = self._finish(final_event(self.outcomes, trouble=self.trouble, stop_requested=self.stop_requested))
-        shutil.rmtree(self.job.path / "nodes", ignore_errors=True)
+        remove_nodes(self.job.path)
         self._emit(**final)
 
     def _on_signal(self, number: int, _frame: object) -> None:
@@ -213,23 +213,21 @@ def _detach(job: JobFiles) -> None:
         signal.signal(number, signal.SIG_DFL)
     os.umask(0o022)
     os.chdir("/")
-    words = os.open(job.path / "supervisor.log", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-    os.dup2(words, 2)
-    os.close(words)
+    job.redirect_errors()
 
 
 def run_if_first(job: JobFiles, record: dict[str, Any]) -> None:
-    """Run the job unless it runs or ran. Whoever looks at a job holds its lock for a moment: try for a while."""
+    """Run the job, or settle what a killed supervisor left. Whoever looks at a job holds its lock for a moment."""
     for _ in range(_LOCK_TRIES):
-        if job.events():
-            return
         lock = job.try_lock()
         if lock is None:
             time.sleep(0.01)
             continue
         with lock:
-            if not job.events():
+            if not job.has_begun():
                 _begin(job, record)
+            elif (events := job.events()) and events[-1]["status"] not in FINAL:
+                settle(job, events[-1])
         return
 
 
@@ -244,53 +242,20 @@ def supervise(directory: str, claim_descriptor: str | None = None) -> None:
     """Run the job in `directory`, in a slot; then hand the slot to the next that waits."""
     job = JobFiles(Path(directory))
     claim = Lock.from_descriptor(int(claim_descriptor)) if claim_descriptor else None
+    job.not_started_path.unlink(missing_ok=True)
     record = job.record()
     store = Store(job.path.parent.parent)
-    slot = store.take_slot(record["run"]["parallel"])
+    _detach(job)
+    slot = take_turn(store, job, record, is_claimed=claim is not None)
     if slot is None:
         return
-    _detach(job)
-    if claim is None and _last_slot(store, record):
-        _give_way(store, job)
     try:
         run_if_first(job, record)
     except OSError as error:
         print(f"the job's end cannot be written: {error}", file=sys.stderr)
-    store.dequeue(job.path.name, record["created_at"])
-    slot.release()
-    if claim:
-        claim.release()
-    for successor in _waiting(store):
-        if claim := store.claim(successor.path.name):
-            _become_supervisor_of(successor, claim)
-
-
-def _last_slot(store: Store, record: dict[str, Any]) -> bool:
-    another = store.take_slot(record["run"]["parallel"])
-    if another:
-        another.release()
-    return another is None
-
-
-def _give_way(store: Store, job: JobFiles) -> None:
-    """Of several supervisors that start at once any may get the last slot; the oldest job is to have it."""
-    oldest = next(_waiting(store), None)
-    if oldest and oldest.path != job.path and not job.events():
-        _become_supervisor_of(oldest)
-
-
-def _waiting(store: Store) -> Iterator[JobFiles]:
-    """The jobs in the queue, oldest first; those that have no business there are taken out."""
-    for job_id in store.waiting():
-        job = store.job(job_id)
-        if (job.path / "job.json").exists() and not job.events():
-            yield job
-        else:
-            store.forget(job_id)
-
-
-def _become_supervisor_of(job: JobFiles, claim: Lock | None = None) -> None:
-    """Go on as another program; all locks end here but the claim."""
-    command = [*job.record()["run"]["supervisor"], str(job.path), *([str(claim.hand_over())] if claim else [])]
-    signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # until the successor listens
-    os.execv(command[0], command)  # noqa: S606 - its own recorded command
+    finally:
+        store.dequeue(job.path.name, record["created_at"])
+        slot.release()
+        if claim:
+            claim.release()
+        hand_on(store)

@@ -128,12 +128,15 @@ def test_many_jobs_at_once_all_run(make_backend: MakeBackend, make_spec: MakeSpe
 def test_stopping_a_job_that_waits(make_backend: MakeBackend, make_spec: MakeSpec, tmp_path: Path) -> None:
     """It ends at once, never runs, and holds up nobody behind it."""
     backend = make_backend(parallel=1)
-    first, second, third = make_spec("sleep 1"), make_spec(f"touch {tmp_path}/ran"), make_spec("true")
+    gate = tmp_path / "gate"
+    first = make_spec(f"until [ -e {gate} ]; do sleep 0.05; done")
+    second, third = make_spec(f"touch {tmp_path}/ran"), make_spec("true")
     for spec in (first, second, third):
         submit(backend, spec)
     until(backend, first.id, lambda record: record.event.status is not JobStatus.PENDING)
     backend.stop(second.id)
     assert backend.describe(second.id).event.status is JobStatus.STOPPED
+    gate.touch()
     assert finish(backend, third.id).event.status is JobStatus.SUCCEEDED
     assert not (tmp_path / "ran").exists()
 

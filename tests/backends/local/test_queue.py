@@ -1,0 +1,339 @@
+"""Jobs that wait are started by whoever comes by, and one that cannot be started holds up no other."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lyftlearn.backend import Backend, JobQuery, JobSpec
+from lyftlearn.types import FailureReason, JobStatus
+from lyftlearn_local.store.files import JobFiles, Lock, Store
+
+from .conftest import MakeBackend, eventually, finish, lines, run, submit, until
+from .test_stored_commands import with_run
+
+MakeSpec = Callable[..., JobSpec]
+GONE = "/nowhere/bin/python3"
+BROKEN_COMMANDS = {
+    "no such Python": [GONE, "-I", "-S", "-c", "", "supervise"],
+    "a Python that may not be run": ["/etc/passwd", "supervise"],
+    "no such package": [sys.executable, "-I", "-S", "-c", "from lyftlearn_gone import main; main()", "supervise"],
+    "an entry that is not there": [sys.executable, "-I", "-c", "import sys; sys.exit('no such verb')", "supervise"],
+}
+
+
+@pytest.fixture(params=BROKEN_COMMANDS)
+def broken(request: pytest.FixtureRequest) -> list[str]:
+    """Return a supervisor's command that cannot start."""
+    return BROKEN_COMMANDS[request.param]
+
+
+def test_a_supervisor_that_cannot_start_is_an_end(backend: Backend, make_spec: MakeSpec, broken: list[str]) -> None:
+    """An environment was deleted or an old version removed: the job must not be pending for ever."""
+    plan = backend.plan(make_spec("true"))
+    backend.submit(with_run(plan, supervisor=broken))
+    event = finish(backend, plan.spec.id).event
+    assert (event.status, event.reason) == (JobStatus.FAILED, FailureReason.CONFIGURATION)
+    assert "could not be started" in event.message
+    assert "submit the job again" in event.message
+
+
+def test_a_job_that_cannot_start_does_not_stop_the_queue(
+    make_backend: MakeBackend, make_spec: MakeSpec, tmp_path: Path, broken: list[str]
+) -> None:
+    """Nobody looks: the supervisor that ends sees that its successor does not begin, and takes the next."""
+    backend = make_backend(parallel=1)
+    gate, ran = tmp_path / "gate", tmp_path / "ran"
+    first = make_spec(f"until [ -e {gate} ]; do sleep 0.05; done")
+    submit(backend, first)
+    until(backend, first.id, lambda record: record.event.status is JobStatus.RUNNING)
+    plans = [backend.plan(make_spec("true")) for _ in range(2)]
+    for plan in plans:
+        backend.submit(with_run(plan, supervisor=broken))
+    submit(backend, make_spec(f"touch {ran}"))
+    gate.touch()
+    eventually(ran.exists, "the job behind those that cannot start")
+    for plan in plans:
+        assert finish(backend, plan.spec.id).event.reason is FailureReason.CONFIGURATION
+
+
+def _leave_waiting(tmp_path: Path, make_backend: MakeBackend, make_spec: MakeSpec, count: int) -> list[Path]:
+    """Submit jobs whose first supervisor is killed before it begins, as by a reboot. Return what they will touch."""
+    backend = make_backend(parallel=1)
+    store = Store(tmp_path / "home/local")
+    store.make()
+    slot: Lock = eventually(lambda: store.take_slot(1), "a free slot")
+    marks = [tmp_path / f"ran-{number}" for number in range(count)]
+    for mark in marks:
+        submit(backend, make_spec(f"touch {mark}"))
+    slot.release()
+    return marks
+
+
+LOOKS: dict[str, Callable[[Backend, JobSpec], Any]] = {
+    "describe another": lambda backend, spec: backend.describe(spec.id),
+    "list": lambda backend, _: list(backend.list(JobQuery(name="no such name"))),
+    "logs of another": lambda backend, spec: lines(backend, spec.id),
+}
+
+
+@pytest.mark.parametrize("look", LOOKS)
+def test_any_look_starts_what_waits(make_backend: MakeBackend, make_spec: MakeSpec, tmp_path: Path, look: str) -> None:
+    """The machine was restarted; those jobs run as soon as anybody looks at anything, not only at them."""
+    other = make_spec("true", name="other")
+    run(make_backend(parallel=1), other)
+    marks = _leave_waiting(tmp_path, make_backend, make_spec, 3)
+    backend = make_backend(parallel=1)
+
+    def done() -> bool:
+        LOOKS[look](backend, other)
+        return all(mark.exists() for mark in marks)
+
+    eventually(done, "every job that waited")
+
+
+def test_a_submission_starts_what_waits(make_backend: MakeBackend, make_spec: MakeSpec, tmp_path: Path) -> None:
+    """A cron job that only submits is a look, too, and the older jobs come first."""
+    marks = _leave_waiting(tmp_path, make_backend, make_spec, 3)
+    after = tmp_path / "after"
+    submit(make_backend(parallel=1), make_spec(f"ls {tmp_path} > {after}"))
+    eventually(after.exists, "the end of the last")
+    assert all(mark.exists() for mark in marks)
+
+
+def test_a_fork_does_not_keep_locks(tmp_path: Path) -> None:
+    """A data loader forks while its parent looks at the queue; the parent's locks must end with the parent's use."""
+    lock = Lock.take(tmp_path / "lock")
+    assert lock
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(writing)
+        os.read(reading, 1)
+        os._exit(0)
+    os.close(reading)
+    lock.release()
+    again = Lock.take(tmp_path / "lock")
+    os.close(writing)
+    os.waitpid(child, 0)
+    assert again
+    again.release()
+
+
+def _run(command: list[str], environment: dict[str, str], directory: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command, env=environment, cwd=directory, capture_output=True, text=True, timeout=200, check=False
+    )
+
+
+SUBMIT_AS_1 = """
+import os, sys, time
+from pathlib import Path
+import lyftlearn
+assert os.getpid() == 1
+jobs = [lyftlearn.process(f"j{number}", command="true") for number in range(4)]
+for job in jobs:
+    job.wait()
+deadline = time.monotonic() + 30
+while time.monotonic() < deadline:
+    states = [path.read_text().rpartition(")")[2].split()[0] for path in Path("/proc").glob("[0-9]*/stat")]
+    if "Z" not in states:
+        print("none")
+        break
+    time.sleep(0.1)
+else:
+    print([(path.parent.name, path.read_text()[:60]) for path in Path("/proc").glob("[0-9]*/stat")])
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("unshare"), reason="makes a PID namespace")
+def test_no_zombies_where_the_submitter_is_process_1(tmp_path: Path) -> None:
+    """In a container the submitter often is; every supervisor becomes its child, and thousands fill the table."""
+    environment = {**os.environ, "LYFTLEARN_BACKEND": "local", "LYFTLEARN_HOME": str(tmp_path / "home")}
+    command = ["unshare", "--pid", "--fork", "--mount-proc", sys.executable, "-c", SUBMIT_AS_1]
+    done = subprocess.run(
+        command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=200, check=False
+    )
+    assert done.stdout.strip().splitlines()[-1] == "none", done.stderr
+
+
+UNUSABLE = {
+    "uWSGI": "sys.executable = '/usr/bin/env'",
+    "embedded": "sys.executable = ''",
+    "unknown": "sys.executable = None",
+    "forbidden": "sys.executable = '{forbidden}'",
+    "frozen": "sys.frozen = True",
+    "gone": "sys.executable = '/nowhere/bin/python3'",
+}
+SUBMIT = """
+import sys
+import lyftlearn
+{change}
+if hasattr(sys, "frozen"):
+    sys.executable = {forbidden!r}
+job = lyftlearn.process("j", command="python -c 'import sys; print(sys.version_info >= (3, 11))'")
+print(job.wait().status, *job.logs())
+"""
+
+
+@pytest.mark.parametrize("kind", UNUSABLE)
+def test_a_process_that_is_no_python(tmp_path: Path, kind: str) -> None:
+    """Application servers, frozen applications and embedded interpreters submit jobs, too."""
+    forbidden = tmp_path / "python3"
+    forbidden.write_text("#!/bin/sh\nexit 1\n")
+    forbidden.chmod(0o644)
+    code = SUBMIT.format(change=UNUSABLE[kind].format(forbidden=forbidden), forbidden=str(forbidden))
+    environment = {**os.environ, "LYFTLEARN_BACKEND": "local", "LYFTLEARN_HOME": str(tmp_path / "home")}
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=environment,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert done.stdout.split() == ["succeeded", "True"], done.stderr
+
+
+def test_no_python_at_all(make_backend: MakeBackend, make_spec: MakeSpec) -> None:
+    """The plan says what to set, instead of a job that waits for ever."""
+    faults = dict(make_backend(python=GONE).plan(make_spec("true")).faults)
+    assert GONE in faults["local.python"]
+    assert "[local] python" in faults["local.python"]
+
+
+def test_credentials_of_a_job_that_was_stopped_while_it_waited(
+    make_backend: MakeBackend, make_spec: MakeSpec, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """It never reads what its submitter handed over, so nobody else would remove it."""
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "canary-51be")
+    backend = make_backend(parallel=1)
+    first, second = make_spec("sleep 60"), make_spec("true")
+    submit(backend, first)
+    until(backend, first.id, lambda record: record.event.status is not JobStatus.PENDING)
+    submit(backend, second)
+    unstartable = backend.plan(make_spec("true"))
+    backend.submit(with_run(unstartable, supervisor=[GONE]))
+    backend.stop(second.id)
+    backend.stop(first.id)
+    for spec in (first, second, unstartable.spec):
+        finish(backend, spec.id)
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert not [path for path in files if b"canary-51be" in path.read_bytes()]
+
+
+@pytest.mark.parametrize("when", ["supervisor", "node"])
+def test_secrets_of_a_killed_job(make_backend: MakeBackend, make_spec: MakeSpec, tmp_path: Path, when: str) -> None:
+    """Without namespaces secrets lie in the machine's own shared memory, where they outlived a job that was killed."""
+    (tmp_path / "vault/db").mkdir(parents=True)
+    (tmp_path / "vault/db/PASSWORD").write_text("canary-88aa")
+    backend = make_backend(namespaces="never", secrets=str(tmp_path / "vault"))
+    spec = make_spec("echo up; sleep 60", secrets=("db",))
+    submit(backend, spec)
+    eventually(lambda: lines(backend, spec.id), "the first line")
+    kept = list(Path("/dev/shm").glob(f"lyftlearn-{spec.id}*"))
+    assert kept
+    _kill(tmp_path, spec, when)
+    assert finish(backend, spec.id).event.status is JobStatus.FAILED
+    assert not list(Path("/dev/shm").glob(f"lyftlearn-{spec.id}*"))
+
+
+def _kill(tmp_path: Path, spec: JobSpec, when: str) -> None:
+    files = JobFiles(tmp_path / "home/local/jobs" / spec.id)
+    supervisor = next(event["supervisor"][0] for event in files.events() if "supervisor" in event)
+    if when == "supervisor":
+        os.kill(supervisor, signal.SIGKILL)
+        return
+    children = Path(f"/proc/{supervisor}/task/{supervisor}/children").read_text().split()
+    for child in children:
+        os.kill(int(child), signal.SIGKILL)
+
+
+BROKEN_RECORDS: dict[str, Callable[[Path], Any]] = {
+    "cut": lambda job: (job / "job.json").write_bytes((job / "job.json").read_bytes()[:40]),
+    "empty": lambda job: (job / "job.json").write_bytes(b""),
+    "a list": lambda job: (job / "job.json").write_text("[]"),
+    "no bytes of UTF-8": lambda job: (job / "job.json").write_bytes(b"\xff\xfe\x00"),
+    "a field less": lambda job: _change(job, lambda record: record.pop("labels")),
+    "another type": lambda job: _change(job, lambda record: record.update(created_at="yesterday")),
+    "a kind of a later version": lambda job: _change(job, lambda record: record.update(kind="evaluate")),
+    "a link to a directory": lambda job: _replace_by_link(job / "job.json"),
+}
+
+
+def _replace_by_link(path: Path) -> None:
+    path.unlink()
+    path.symlink_to("job.json.copy")
+    path.with_name("job.json.copy").mkdir()
+
+
+def _change(job: Path, change: Callable[[dict[str, Any]], Any]) -> None:
+    record = json.loads((job / "job.json").read_bytes())
+    change(record)
+    (job / "job.json").write_text(json.dumps(record))
+
+
+@pytest.mark.parametrize("damage", BROKEN_RECORDS)
+def test_a_broken_record_hides_no_other_job(
+    backend: Backend, make_spec: MakeSpec, tmp_path: Path, damage: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One bad file made the list of jobs fail for everybody; it is skipped, and named."""
+    good, bad = make_spec("true", name="good"), make_spec("true", name="bad")
+    run(backend, good)
+    run(backend, bad)
+    BROKEN_RECORDS[damage](tmp_path / "home/local/jobs" / bad.id)
+    assert [record.id for record in backend.list(JobQuery())] == [good.id]
+    assert bad.id in caplog.text
+    assert run(backend, make_spec("true")).event.status is JobStatus.SUCCEEDED
+
+
+def test_stray_files(backend: Backend, make_spec: MakeSpec, tmp_path: Path) -> None:
+    """Backup tools and people leave files where only ours are expected."""
+    spec = make_spec("true")
+    run(backend, spec)
+    store = tmp_path / "home/local"
+    for directory in ("jobs", "queue", "slots", "tmp"):
+        (store / directory / ".DS_Store").write_text("x")
+        (store / directory / "1-stray").mkdir()
+        (store / directory / "notes.txt").write_text("x")
+    (store / "slots/1").unlink(missing_ok=True)
+    (store / "slots/1").mkdir()
+    assert [record.id for record in backend.list(JobQuery())] == [spec.id]
+    assert run(backend, make_spec("true")).event.status is JobStatus.SUCCEEDED
+
+
+@pytest.mark.parametrize(
+    "line",
+    ['{"status": "archived", "at": 1.0}', '{"status": "failed"}', "[1]", '{"status": ["x"], "at": 2}', "\x00\x00"],
+)
+def test_an_event_of_a_later_version(backend: Backend, make_spec: MakeSpec, tmp_path: Path, line: str) -> None:
+    """What this version does not know is passed over; what it knows still counts, and nothing runs twice."""
+    spec = make_spec("true")
+    run(backend, spec)
+    with (tmp_path / "home/local/jobs" / spec.id / "events.jsonl").open("a") as file:
+        file.write(line + "\n")
+    assert backend.describe(spec.id).event.status is JobStatus.SUCCEEDED
+    assert [record.event.status for record in backend.list(JobQuery())] == [JobStatus.SUCCEEDED]
+
+
+def test_a_job_begun_by_a_later_version_does_not_run_again(
+    backend: Backend, make_spec: MakeSpec, tmp_path: Path
+) -> None:
+    """Its only event has a status that this version does not know; to start it would be a second run."""
+    ran = tmp_path / "ran"
+    plan = backend.plan(make_spec(f"touch {ran}"))
+    backend.submit(with_run(plan, supervisor=["/bin/true"]))
+    job = tmp_path / "home/local/jobs" / plan.spec.id
+    (job / "events.jsonl").write_text('{"status": "preparing", "at": 1.0}\n')
+    subprocess.run([sys.executable, "-m", "lyftlearn_local", "supervise", str(job)], check=True)
+    assert not ran.exists()
