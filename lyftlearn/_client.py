@@ -15,6 +15,7 @@ from os import PathLike
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from lyftlearn._jobs.job import HANDLES, Job, Notebook, TuningJob
+from lyftlearn._jobs.listing import JobListing
 from lyftlearn.types import (
     JSON,
     Choice,
@@ -237,7 +238,7 @@ class Client:
         pages = [_listed(session.registry, name, query, alone=len(names) == 1) for name in names]
         merged = heapq.merge(*pages, key=_newest_first)
         wanted = (record for record in merged if SHADOW_LABEL in query.labels or SHADOW_LABEL not in record.labels)
-        return (self._handle(record) for record in islice(wanted, most))
+        return JobListing(self._handle(record) for record in islice(wanted, most))
 
     def wait(
         self,

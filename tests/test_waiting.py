@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from queue import Empty, SimpleQueue
 
 import pytest
 
 import lyftlearn
+from lyftlearn._jobs import wait as waiting
 from lyftlearn._jobs.job import Job
+from lyftlearn._jobs.listing import JobListing
 from lyftlearn._jobs.wait import wait
 from lyftlearn._jobs.watcher import SharedWatch
 from lyftlearn.backend import (
@@ -25,9 +28,9 @@ from lyftlearn.backend import (
     Plan,
     WatchSet,
 )
-from lyftlearn.errors import AccessDenied, BackendUnavailable, JobNotFound, LyftLearnError
+from lyftlearn.errors import AccessDenied, BackendUnavailable, JobNotFound, LyftLearnError, WaitTimeout
 from lyftlearn.events import JobEvent
-from lyftlearn.types import JobKind, JobStatus
+from lyftlearn.types import JobKind, JobState, JobStatus
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -271,3 +274,43 @@ def test_a_process_without_threads_says_so(
             wait([handle(watch, "job-a")], "60s", progress=False)
     backend.script.put(event("job-a", JobStatus.SUCCEEDED))
     assert wait([handle(watch, "job-a")], "60s", progress=False)[0].status == "succeeded"
+
+
+def test_what_is_displayed_is_drawn_while_nothing_changes(
+    backend: Scripted, watch: SharedWatch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A notebook has no clock of its own: a duration that stands still looks like a job that hangs."""
+    drawn: list[str] = []
+    told: list[JobStatus] = []
+
+    @contextmanager
+    def display(jobs: Sequence[Job]) -> Iterator[Callable[[Job, JobState], None]]:
+        def draw(job: Job, state: JobState) -> None:
+            drawn.append(job.id)
+            if len(drawn) == 4:
+                backend.script.put(event(job.id, JobStatus.SUCCEEDED))
+
+        yield draw
+
+    monkeypatch.setattr(waiting, "live_display", display)
+    monkeypatch.setattr(waiting, "_TICK", 0.01)
+    wait([handle(watch, "job-1")], "60s", progress=True, on_update=lambda _, state: told.append(state.status))
+    assert len(drawn) >= 4
+    assert told == [JobStatus.PENDING, JobStatus.SUCCEEDED]
+
+
+def test_a_tick_does_not_lengthen_a_timeout(watch: SharedWatch, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who waits a tenth of a second waits no second."""
+    monkeypatch.setattr(waiting, "_TICK", 3600.0)
+    with pytest.raises(WaitTimeout):
+        wait([handle(watch, "job-1")], "0.1s", progress=True)
+
+
+def test_a_listing_is_a_table_and_loses_nothing_by_being_looked_at(watch: SharedWatch) -> None:
+    """In a notebook the last expression of a cell is shown; the loop in the next cell must still see every job."""
+    listing = JobListing(handle(watch, f"job-{number}") for number in range(3))
+    assert next(listing).id == "job-0"
+    for _ in range(2):
+        assert listing._repr_html_().count("<tr>") == 3
+    assert [job.id for job in listing] == ["job-1", "job-2"]
+    assert "no jobs" in listing._repr_html_()

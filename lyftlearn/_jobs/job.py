@@ -111,17 +111,7 @@ class Job:
         reads a stream's end as the job's. `tail` counts lines of each node. `timestamps` puts the time before each
         line, RFC 3339 in UTC.
         """
-        from lyftlearn.backend import LogQuery  # noqa: PLC0415 - an import of lyftlearn does not pay for it
-
-        faults: arguments.Faults = []
-        query = LogQuery(
-            follow=arguments.switch("follow", follow, faults),
-            tail=arguments.count_or_none("tail", tail, faults),
-            since=arguments.moment("since", since, faults),
-            node=arguments.count_or_none("node", node, faults),
-        )
-        arguments.switch("timestamps", timestamps, faults)
-        arguments.refuse(faults)
+        query = log_query(follow, tail, since, node, timestamps=timestamps)
         return (_stamped(line) if timestamps else line.text for line in self._log_lines(query))
 
     def stop(self, *, wait: bool = False) -> None:
@@ -176,7 +166,14 @@ class Job:
         return job_html(self, self._shared_watch().backend.link(self.id))
 
     def _log_lines(self, query: LogQuery) -> Iterator[LogLine]:
-        return self._shared_watch().backend.logs(self.id, query)
+        lines = self._shared_watch().backend.logs(self.id, query)
+        return self._followed(lines) if query.follow else lines
+
+    def _followed(self, lines: Iterator[LogLine]) -> Iterator[LogLine]:
+        from lyftlearn._jobs.interruption import advising  # noqa: PLC0415 - only for those who follow
+
+        with advising([self.id], "logs --follow"):
+            yield from lines
 
     def _pause(self) -> float:
         return max(0.0, self._asked + _PACE - time.monotonic())
@@ -261,6 +258,29 @@ def _advanced(progress: ObservedState | None, event: JobEvent) -> ObservedState:
     from lyftlearn.events import advance  # noqa: PLC0415 - as above
 
     return advance(progress, event)
+
+
+def log_query(
+    follow: bool,
+    tail: int | None,
+    since: Duration | datetime | None,
+    node: int | None,
+    *,
+    timestamps: bool = False,
+) -> LogQuery:
+    """Return what `Job.logs` asks for. Raises InvalidJob, listing every fault."""
+    from lyftlearn.backend import LogQuery  # noqa: PLC0415 - an import of lyftlearn does not pay for it
+
+    faults: arguments.Faults = []
+    query = LogQuery(
+        follow=arguments.switch("follow", follow, faults),
+        tail=arguments.count_or_none("tail", tail, faults),
+        since=arguments.moment("since", since, faults),
+        node=arguments.count_or_none("node", node, faults),
+    )
+    arguments.switch("timestamps", timestamps, faults)
+    arguments.refuse(faults)
+    return query
 
 
 def _stamped(line: LogLine) -> str:

@@ -9,12 +9,14 @@ from queue import Empty, SimpleQueue
 from typing import TypeAlias
 
 from lyftlearn._jobs import arguments
+from lyftlearn._jobs.interruption import advising
 from lyftlearn._jobs.job import Job
 from lyftlearn._jobs.progress import live_display, should_display
 from lyftlearn.errors import JobFailed, JobStopped, LyftLearnError, WaitTimeout
 from lyftlearn.types import Duration, JobState, JobStatus
 
 _Update: TypeAlias = tuple[int, LyftLearnError | None]
+_TICK = 1.0  # seconds after which what is displayed is drawn again: durations grow while nothing changes
 _OnUpdate: TypeAlias = "Callable[[Job, JobState], None]"
 
 
@@ -39,10 +41,11 @@ def wait(
         if not job._kept:  # noqa: SLF001 - known from its claim alone: raises JobNotFound instead of waiting for ever
             job.refresh()
     with ExitStack() as stack:
+        stack.enter_context(advising([job.id for job in jobs], "wait"))
         draw = stack.enter_context(live_display(jobs)) if should_display(progress) else None
         updates = stack.enter_context(_listening(jobs))
-        for job in _changes(jobs, updates, deadline):
-            for callback in (draw, on_update):
+        for job, is_changed in _changes(jobs, updates, deadline, tick=_TICK if draw else None):
+            for callback in (draw, on_update if is_changed else None):
                 if callback is not None:
                     callback(job, job.state)
     if check:
@@ -65,28 +68,34 @@ def _teller(updates: SimpleQueue[_Update], index: int) -> Callable[[LyftLearnErr
     return lambda error: updates.put((index, error))
 
 
-def _changes(jobs: Sequence[Job], updates: SimpleQueue[_Update], deadline: float | None) -> Iterator[Job]:
-    """Yield each job as often as its state changed, until all have finished."""
+def _changes(
+    jobs: Sequence[Job], updates: SimpleQueue[_Update], deadline: float | None, tick: float | None
+) -> Iterator[tuple[Job, bool]]:
+    """Yield each job as often as its state changed, until all have finished; one that has not after each `tick`."""
     told = [job.state for job in jobs]
     waiting = {index for index, job in enumerate(jobs) if not job.state.status.finished}
-    yield from jobs
+    yield from ((job, True) for job in jobs)
     while waiting:
         try:
-            index, error = updates.get(timeout=_remaining(deadline))
+            index, error = updates.get(timeout=_next_look(deadline, tick))
         except Empty:
-            raise WaitTimeout([jobs[index] for index in sorted(waiting)]) from None
+            if deadline is not None and time.monotonic() >= deadline:
+                raise WaitTimeout([jobs[index] for index in sorted(waiting)]) from None
+            yield jobs[min(waiting)], False
+            continue
         if error is not None:
             raise error
         job = jobs[index]
         if job.state != told[index]:
             told[index] = job.state
-            yield job
+            yield job, True
         if job.state.status.finished:
             waiting.discard(index)
 
 
-def _remaining(deadline: float | None) -> float | None:
-    return None if deadline is None else max(0.0, deadline - time.monotonic())
+def _next_look(deadline: float | None, tick: float | None) -> float | None:
+    left = None if deadline is None else max(0.0, deadline - time.monotonic())
+    return min((seconds for seconds in (left, tick) if seconds is not None), default=None)
 
 
 def _raise_for_first(jobs: Sequence[Job]) -> None:

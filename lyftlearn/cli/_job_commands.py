@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Any
 
+from lyftlearn import ops
 from lyftlearn._client import Client
 from lyftlearn._jobs import views
 from lyftlearn._text.display import printable
@@ -64,12 +66,19 @@ def logs(invocation: Invocation) -> ExitCode:
     job = Client(config=invocation.config).job(invocation.arguments["id"])
     query = {name: value for name, value in invocation.arguments.items() if name != "id"}
     follow = invocation.arguments.get("follow", False)
-    if not follow:
-        _output.lines(job.logs(**query), as_json=invocation.json, flush=False)
-        return ExitCode.DONE
-    with _waiting.detachable([job], "logs --follow"):
-        _output.lines(job.logs(**query), as_json=invocation.json, flush=True)
+    with _waiting.detachable([job], "logs --follow") if follow else nullcontext():
+        print_logs(job, query, as_json=invocation.json)
     return ExitCode.DONE
+
+
+def print_logs(job: Job, query: dict[str, Any], *, as_json: bool) -> None:
+    """Print what the options of `logs` ask for, each line at once if it is followed."""
+    flush = query.get("follow", False)
+    if as_json:
+        query.pop("timestamps", None)  # every object has its time
+        _output.line_documents(ops.logs(job, **query), flush=flush)
+    else:
+        _output.lines(job.logs(**query), flush=flush)
 
 
 def wait(invocation: Invocation) -> ExitCode:

@@ -7,7 +7,7 @@ import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from lyftlearn._jobs import views
@@ -18,6 +18,7 @@ from lyftlearn.ops.placement import placement
 
 if TYPE_CHECKING:
     from lyftlearn._jobs.job import Job
+    from lyftlearn.backend import LogLine
 
 
 def say(line: str = "") -> None:
@@ -82,10 +83,17 @@ def fault_documents(faults: Iterable[tuple[str, str]]) -> list[dict[str, str]]:
     return [{"path": path, "problem": problem} for path, problem in faults]
 
 
-def lines(texts: Iterable[str], *, as_json: bool, flush: bool) -> None:
-    """Print lines of a job's output as they are; as JSON, an object each. `flush`: show each at once."""
+def lines(texts: Iterable[str], *, flush: bool) -> None:
+    """Print lines of a job's output as they are. `flush`: show each at once."""
     for text in texts:
-        print(json.dumps({"line": text}) if as_json else text, flush=flush)
+        print(text, flush=flush)
+
+
+def line_documents(lines: Iterable[LogLine], *, flush: bool) -> None:
+    """Print lines of a job's output as JSON, an object each, with the node that wrote it and the time in UTC."""
+    for line in lines:
+        document = {"line": line.text, "node": line.node, "time": line.at.astimezone(UTC).isoformat()}
+        print(json.dumps(document), flush=flush)
 
 
 def facts(pairs: Mapping[str, str]) -> None:

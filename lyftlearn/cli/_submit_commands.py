@@ -10,6 +10,7 @@ from lyftlearn._contract.ids import parse
 from lyftlearn._submission import notes
 from lyftlearn.cli import _output, _waiting
 from lyftlearn.cli._exit_codes import ExitCode
+from lyftlearn.cli._job_commands import print_logs
 
 if TYPE_CHECKING:
     from lyftlearn._jobs.job import Job
@@ -60,7 +61,7 @@ def _wait(invocation: Invocation, job: Job) -> ExitCode:
 def _follow(invocation: Invocation, job: Job) -> ExitCode:
     with _waiting.detachable([job], "logs --follow"):
         _output.note(f"submitted {job.id}")
-        _output.lines(job.logs(follow=True), as_json=invocation.json, flush=True)
+        print_logs(job, {"follow": True}, as_json=invocation.json)
         state = job.wait(check=False, progress=False)
     if invocation.json:
         _output.document(_output.job_document(job))

@@ -18,6 +18,7 @@ from lyftlearn.backend import Capability
 from lyftlearn.errors import BackendUnavailable, InvalidJob, LyftLearnError
 from lyftlearn.ops.configuration import configuration
 from lyftlearn.ops.doctor import doctor
+from lyftlearn.ops.logs import logs
 from lyftlearn.ops.placement import Placement, placement
 from lyftlearn.rollout import Decision, Stage
 from lyftlearn.types import Duration, JobKind
@@ -38,6 +39,7 @@ __all__ = [
     "configuration",
     "doctor",
     "explain",
+    "logs",
     "migration_guard",
     "migration_report",
     "migration_status",

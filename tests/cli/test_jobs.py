@@ -7,11 +7,13 @@ import signal
 import subprocess
 import sys
 import time
+from datetime import datetime
 from pathlib import Path
+from unittest.mock import ANY
 
 import pytest
 
-from .conftest import PATIENCE, CommandLine, finished
+from .conftest import PATIENCE, CommandLine, as_from_a_terminal, finished
 
 STEADY = ("sh", "-c", "echo begun; sleep 300")  # outlives every test, and no machine
 
@@ -48,8 +50,8 @@ def test_a_job_trains_and_its_outputs_are_fetched(lyftlearn: CommandLine, tmp_pa
 
 
 def test_following_prints_the_users_lines_and_nothing_else(lyftlearn: CommandLine) -> None:
-    """`train --follow | tool` must give the tool what the command wrote."""
-    ran = lyftlearn("train", "eta", "--follow", "--command", "echo one; echo; echo '  two\t[bold]'")
+    """`process --follow | tool` must give the tool what the command wrote."""
+    ran = lyftlearn("process", "eta", "--follow", "--command", "echo one; echo; echo '  two\t[bold]'")
     assert (ran.code, ran.out) == (0, "one\n\n  two\t[bold]\n"), ran.err
     assert lyftlearn("logs", ran.err.split()[1]).out == ran.out
 
@@ -182,13 +184,12 @@ def test_a_job_that_does_not_exist_is_not_found(lyftlearn: CommandLine, words: t
 
 def test_following_logs_ends_with_the_job(lyftlearn: CommandLine) -> None:
     """`logs --follow` from a second terminal gives every line and returns."""
-    job_id = lyftlearn("train", "eta", "--command", "for i in 1 2 3; do echo $i; sleep 0.3; done").id
+    job_id = lyftlearn("process", "eta", "--command", "for i in 1 2 3; do echo $i; sleep 0.3; done").id
     ran = lyftlearn("logs", "--follow", job_id)
     assert (ran.code, ran.out) == (0, "1\n2\n3\n"), ran.err
     assert lyftlearn("logs", "--tail", "1", job_id).out == "3\n"
-    assert [json.loads(line) for line in lyftlearn("logs", "--json", job_id).out.splitlines()] == [
-        {"line": "1"}, {"line": "2"}, {"line": "3"},
-    ]  # fmt: skip
+    documents = [json.loads(line) for line in lyftlearn("logs", "--json", job_id).out.splitlines()]
+    assert documents == [{"line": text, "node": 0, "time": ANY} for text in "123"]
 
 
 def test_output_that_the_encoding_lacks_is_escaped(lyftlearn: CommandLine) -> None:
@@ -222,3 +223,36 @@ def test_a_script_is_told_once_however_often_it_submits(lyftlearn: CommandLine) 
         check=True,
     )
     assert ran.stderr.count("lyftlearn: note: image") == 1
+
+
+def test_each_line_as_json_has_its_node_and_its_time(lyftlearn: CommandLine) -> None:
+    """Of four nodes one hangs: whoever reads the lines by a program must see which."""
+    command = "echo from $LYFTLEARN_NODE_RANK"
+    ran = lyftlearn("process", "eta", "--nodes", "2", "--follow", "--json", "--command", command)
+    assert ran.code == 0, ran.err
+    *lines, last = map(json.loads, ran.out.splitlines())
+    assert last["status"] == "succeeded"
+    assert sorted((line["node"], line["line"]) for line in lines) == [(0, "from 0"), (1, "from 1")]
+    assert all(datetime.fromisoformat(line["time"]).tzinfo for line in lines)
+
+
+def test_ctrl_c_in_a_script_says_how_to_come_back(lyftlearn: CommandLine) -> None:
+    """The job goes on, and its id would be lost with the traceback."""
+    code = "import lyftlearn; job = lyftlearn.train('eta', command=['sleep', '300']); print(job.id, flush=True); "
+    for call, command in (("job.wait()", "wait"), ("list(job.logs(follow=True))", "logs --follow")):
+        process = subprocess.Popen(
+            [sys.executable, "-c", code + call],
+            cwd=lyftlearn.directory,
+            env=dict(lyftlearn.environment),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            preexec_fn=as_from_a_terminal,  # noqa: PLW1509 - one call, and no thread of ours holds a lock
+        )
+        assert process.stdout is not None
+        job_id = process.stdout.readline().decode().strip()
+        until_running(lyftlearn, job_id)
+        process.send_signal(signal.SIGINT)
+        ran = finished(process)
+        assert f"Come back with lyftlearn.job('{job_id}'), or in a shell: lyftlearn {command} {job_id}" in ran.err
+        assert lyftlearn("status", job_id, "--json").json["status"] == "running"
+        lyftlearn("stop", job_id)

@@ -162,7 +162,7 @@ def test_a_working_directory_that_is_gone(lyftlearn: CommandLine, tmp_path: Path
 @pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-", "<&- >&- 2>&-"])
 def test_closed_streams_change_nothing(lyftlearn: CommandLine, closed: str) -> None:
     """Some schedulers start programs so, and the next file that is opened must not become anybody's output."""
-    command = f"{sys.executable} -m lyftlearn train eta --wait -- echo hello {closed}"
+    command = f"{sys.executable} -m lyftlearn process eta --wait -- echo hello {closed}"
     ran = subprocess.run(
         ["sh", "-c", command], env=dict(lyftlearn.environment), cwd=lyftlearn.directory, check=False, timeout=120
     )
