@@ -87,7 +87,7 @@ class KubernetesBackend(Backend):
     def stop(self, job_id: str) -> None:
         """One patch: an annotation, and a deadline that has passed."""
         job = observed.job(jobs.fetch(self._cluster, job_id))
-        if job.finished or job.stop is not None:
+        if job.has_finished or job.stop is not None:
             return
         wish = jobs.end_patch({labels.STOP: f"{self._cluster.now():%Y-%m-%dT%H:%M:%S.%fZ}"})
         with translate_errors("stopping jobs"):

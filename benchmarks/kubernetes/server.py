@@ -64,7 +64,7 @@ class Request(server.Request):
         if self.method != "POST":
             raise ApiError(404, "NotFound", "not here")
         self.api.calls[f"create {self.kind}"] += 1
-        return 201, self.store.create(self.kind, self.namespace, self._parsed())
+        return 201, self.store.create(self.kind, self.namespace, self._parse_body())
 
     def _bench(self, question: str) -> tuple[int, Object]:
         if question == "calls":

@@ -152,7 +152,7 @@ class Cluster:
         if error.status == BUSY:
             return BUSY_SECONDS
         granted_before = error.maybe_applied or _purpose(method, path) in self._granted
-        if error.starting or (error.denied and granted_before):
+        if error.starting or (error.is_denied and granted_before):
             return DENIED_SECONDS
         if error.status == CONFLICT and method == "PATCH":  # it was made for a version that is not the newest any more
             return 0.0

@@ -49,7 +49,7 @@ class ApiError(Exception):
         return passing or not self.definite or (self.status == NOT_FOUND and not self.about)
 
     @property
-    def denied(self) -> bool:
+    def is_denied(self) -> bool:
         """Whether a permission or a login is missing, which a server also says for a while after its start."""
         return self.status == UNAUTHORIZED or bool(
             self.status == FORBIDDEN and _MISSING_PERMISSION.search(self.message)
@@ -58,7 +58,7 @@ class ApiError(Exception):
     @property
     def starting(self) -> bool:
         """Whether the server says itself that it does not know all Roles yet."""
-        return self.denied and "RBAC: " in self.message and "not found" in self.message
+        return self.is_denied and "RBAC: " in self.message and "not found" in self.message
 
     @property
     def already_exists(self) -> bool:

@@ -50,7 +50,7 @@ class Patience:
 
 def is_denial(error: Exception) -> bool:
     """Whether a permission or a login is missing, as far as the server says now."""
-    return error.denied if isinstance(error, ApiError) else isinstance(error, AccessDenied)
+    return error.is_denied if isinstance(error, ApiError) else isinstance(error, AccessDenied)
 
 
 def is_outage(error: Exception) -> bool:

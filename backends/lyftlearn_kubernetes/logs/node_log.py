@@ -58,7 +58,7 @@ class NodeLog:
         for pod in filter(_has_begun, pods):
             texts[pod.name] = self._read(pod)
             self._note_late_beginning(pod, texts[pod.name])
-        if job.finished or job.incarnation or any(pod.ended for pod in pods):
+        if job.has_finished or job.incarnation or any(pod.has_ended for pod in pods):
             self._add_archived(texts)
         self._check(job, texts)
         in_order = sorted(filter(None, texts.values()), key=lambda lines: lines[0].stamp)
@@ -68,7 +68,7 @@ class NodeLog:
     def follow(self) -> Iterator[LogLine]:
         """Yield what there is and what comes, until the job has finished and the last line was given."""
         job, pods = self._observe()
-        if job.finished:
+        if job.has_finished:
             yield from self.available()
             return
         if self._query.tail is not None:
@@ -79,7 +79,7 @@ class NodeLog:
             job, pods = self._observe()
             pod = next((pod for pod in pods if pod.uid not in ended), None)
             if pod is None or not _has_begun(pod):
-                if job.finished:
+                if job.has_finished:
                     yield from self._archived_rest(None)
                     self._check(job, {name: [] for name in self._logs})
                     return
@@ -93,7 +93,7 @@ class NodeLog:
         """Yield the lines of one request; return whether there will be no more of this pod."""
         if job.incarnation:
             yield from self._archived_rest(pod.name)
-        was_over = pod.ended
+        was_over = pod.has_ended
         outcome = yield from self._lines(self._log_of(pod).lines(pod, follow=not was_over))
         if outcome is Outcome.BROKEN:
             self._pause(self._log_of(pod))
@@ -188,7 +188,7 @@ class NodeLog:
 
     def _note_late_beginning(self, pod: ObservedPod, lines: list[StampedLine]) -> None:
         """Say that a running pod's first lines may be gone: a node keeps the newest file of a log, of 10 MiB or so."""
-        if pod.ended or pod.started_at is None or self._query.tail is not None or self._query.since:
+        if pod.has_ended or pod.started_at is None or self._query.tail is not None or self._query.since:
             return
         gap = (lines[0].at if lines else self._cluster.now()) - pod.started_at
         if gap > LATE_BEGINNING:
@@ -231,4 +231,4 @@ class NodeLog:
 
 
 def _has_begun(pod: ObservedPod) -> bool:
-    return pod.started_at is not None or pod.ended
+    return pod.started_at is not None or pod.has_ended

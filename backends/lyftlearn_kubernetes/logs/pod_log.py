@@ -81,7 +81,7 @@ class PodLog:
             foreign = foreign or line is None
             if line and self._is_new(line):
                 yield line
-        rest = parse(stream.rest) if pod.ended else None
+        rest = parse(stream.rest) if pod.has_ended else None
         if rest and self._is_new(rest):
             yield rest
         foreign = foreign or bool(stream.rest and parse(stream.rest) is None)
@@ -96,11 +96,11 @@ class PodLog:
         if error.status == NOT_YET or error.says_missing(pod.name):
             return self._unreadable(pod)
         self._failures += 1
-        gives_up = pod.ended and error.retryable and self._failures > MOST_FAILURES
+        gives_up = pod.has_ended and error.retryable and self._failures > MOST_FAILURES
         return Outcome.UNREADABLE if gives_up else Outcome.BROKEN
 
     def _unreadable(self, pod: ObservedPod) -> Outcome:
-        if pod.ended:
+        if pod.has_ended:
             return Outcome.UNREADABLE
         self.error = NoResponse(f"the log of {pod.name} is not there yet", sent=False)
         return Outcome.BROKEN

@@ -90,7 +90,7 @@ def _end_patch(job: ObservedJob, verdict: Verdict) -> dict[str, Any]:
 
 def is_waiting(job: ObservedJob) -> bool:
     """Whether limits apply: not to what has ended or is ending, nor to what its queue holds back."""
-    return not (job.finished or job.suspended or job.stop is not None or job.verdict is not None)
+    return not (job.has_finished or job.suspended or job.stop is not None or job.verdict is not None)
 
 
 def missed_deadline(job: ObservedJob, pods: Sequence[ObservedPod], limits: Limits, now: datetime) -> Verdict | None:
@@ -114,7 +114,7 @@ def verdict_without_pods(refusal: str, waited: timedelta, limits: Limits) -> Ver
 
 
 def _missed_by_pod(pod: ObservedPod, limits: Limits, now: datetime) -> Verdict | None:
-    if pod.started_at is not None or pod.ended or pod.deleted:
+    if pod.started_at is not None or pod.has_ended or pod.deleted:
         return None
     if pod.scheduled_at is None:
         late = now - pod.created_at > limits.pending

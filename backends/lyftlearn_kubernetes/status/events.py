@@ -40,7 +40,7 @@ def event(job: ObservedJob, pods: Sequence[ObservedPod], now: datetime) -> JobEv
         return _success(job, job.complete, pods)
     if job.failure is not None and not lingers(job, pods, now):
         return _failure(job, job.failure, pods)
-    if job.stop is not None and job.suspended and all(pod.ended for pod in pods):
+    if job.stop is not None and job.suspended and all(pod.has_ended for pod in pods):
         return _event(
             job, JobStatus.STOPPED, job.stop, pods, message=f"{words.STOP_REQUESTED} while its queue held it back"
         )
@@ -56,13 +56,13 @@ def lingers(job: ObservedJob, pods: Sequence[ObservedPod], now: datetime) -> boo
     """Whether a Job that has failed still ends its pods: before Kubernetes 1.31 they are told of in this order."""
     if job.failure is None or now - job.failure.at > LONGEST_LINGERING:
         return False
-    return any(not pod.ended for pod in pods)
+    return any(not pod.has_ended for pod in pods)
 
 
 def lacks_pods(job: ObservedJob, pods: Sequence[ObservedPod]) -> bool:
     """Whether the end of `job` cannot be told from `pods`, because the news of them came later or not at all."""
     if job.complete is not None:
-        return sum(pod.ended for pod in pods) < job.nodes
+        return sum(pod.has_ended for pod in pods) < job.nodes
     told_by_job = job.verdict is not None or job.stop is not None
     return job.failure is not None and not told_by_job and not any(map(_explains_the_end, pods))
 
@@ -188,13 +188,13 @@ def current_pods(pods: Sequence[ObservedPod]) -> list[ObservedPod]:
     newest: dict[int, ObservedPod] = {}
     for pod in sorted(pods, key=lambda pod: (pod.created_at, pod.version)):
         known = newest.get(pod.node)
-        if known is None or known.ended or known.deleted or not pod.ended:
+        if known is None or known.has_ended or known.deleted or not pod.has_ended:
             newest[pod.node] = pod
     return list(newest.values())
 
 
 def _progress_of(pod: ObservedPod, now: datetime) -> tuple[JobStatus, str]:
-    if pod.started_at is not None or pod.ended:
+    if pod.started_at is not None or pod.has_ended:
         return JobStatus.RUNNING, _what_keeps_it(pod, now)
     if pod.scheduled_at is None:
         return JobStatus.PENDING, pod.unscheduled or "waiting for a place on a node"

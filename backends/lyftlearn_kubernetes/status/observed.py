@@ -78,7 +78,7 @@ class ObservedPod:
     message: str
 
     @property
-    def ended(self) -> bool:
+    def has_ended(self) -> bool:
         """Whether nothing of it runs any more."""
         return self.ending is not None or self.phase in ("Succeeded", "Failed")
 
@@ -108,7 +108,7 @@ class ObservedJob:
     completed_at: datetime | None
 
     @property
-    def finished(self) -> bool:
+    def has_finished(self) -> bool:
         """Whether its controller has said the last word."""
         return self.complete is not None or self.failure is not None
 

@@ -120,7 +120,7 @@ class JobWatcher:
         if known is not None and known.uid == job.uid and job.version < known.version:
             return
         self._touched.add(job.id)
-        if change.deleted and not job.finished:
+        if change.deleted and not job.has_finished:
             self._jobs.pop(job.id, None)
             self._gone.add(job.id)
             return
@@ -134,7 +134,7 @@ class JobWatcher:
         if pod.uid in known and known[pod.uid].version > pod.version:
             return
         known[pod.uid] = pod
-        if change.deleted and not pod.ended:
+        if change.deleted and not pod.has_ended:
             del known[pod.uid]
         self._touched.add(pod.job_id)
 
@@ -144,7 +144,7 @@ class JobWatcher:
 
     def _forget_running_pods(self, job_id: str) -> None:
         """Keep how pods ended, which may be gone by now; of the others only an answer tells whether they are there."""
-        self._pods[job_id] = {uid: pod for uid, pod in self._pods.get(job_id, {}).items() if pod.ended}
+        self._pods[job_id] = {uid: pod for uid, pod in self._pods.get(job_id, {}).items() if pod.has_ended}
 
     def _look(self, ids: frozenset[str], *, ticked: bool) -> Iterator[JobEvent]:
         if self._began < BOTH:
@@ -182,7 +182,7 @@ class JobWatcher:
     def _forget(self, ids: frozenset[str]) -> None:
         """Drop what nobody follows, but for jobs that run or were submitted here: who follows them may come later."""
         needed = ids | self._known
-        for job_id in [known for known, job in self._jobs.items() if job.finished and known not in needed]:
+        for job_id in [known for known, job in self._jobs.items() if job.has_finished and known not in needed]:
             del self._jobs[job_id]
         for job_id in self._pods.keys() - self._jobs.keys() - ids:
             del self._pods[job_id]

@@ -101,7 +101,7 @@ class Connection:
     def start(self, ended: Callable[[Connection], None]) -> None:
         self._ended = ended
         for target in (self._pass_requests, self._pass_answers):
-            threading.Thread(target=self._guarded, args=(target,), daemon=True).start()
+            threading.Thread(target=self._guard, args=(target,), daemon=True).start()
 
     def cut(self) -> None:
         for end in (self._client, self._server):
@@ -110,7 +110,7 @@ class Connection:
             end.close()
         self._ended(self)
 
-    def _guarded(self, work: Callable[[], None]) -> None:
+    def _guard(self, work: Callable[[], None]) -> None:
         with contextlib.suppress(OSError):
             work()
         self.cut()

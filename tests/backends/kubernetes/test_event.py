@@ -53,7 +53,7 @@ def pod(state: dict[str, Any], phase: str = "Failed", conditions: tuple[str, ...
     )
 
 
-def ended(code: int, reason: str = "Error", message: str = "") -> dict[str, Any]:
+def end_state(code: int, reason: str = "Error", message: str = "") -> dict[str, Any]:
     at = NOW.isoformat()
     return {"terminated": {"exitCode": code, "reason": reason, "message": message, "startedAt": at, "finishedAt": at}}
 
@@ -69,14 +69,18 @@ def test_a_failure_that_is_told_before_its_pods_have_ended() -> None:
 @pytest.mark.parametrize(
     ("state", "reason", "exit_code"),
     [
-        (ended(3, message=REPORT % (3, '"user-error"', "false")), FailureReason.USER_ERROR, 3),
-        (ended(124, message=REPORT % ("null", '"timeout"', "false")), FailureReason.TIMEOUT, None),
-        (ended(78, message=REPORT % ("null", '"configuration"', "false")), FailureReason.CONFIGURATION, None),
-        (ended(137, "OOMKilled"), FailureReason.OUT_OF_MEMORY, 137),
-        (ended(137), FailureReason.PLATFORM, None),
-        (ended(128, "StartError", "exec: python3: not found"), FailureReason.IMAGE, None),
-        (ended(127, message="sh: python3: not found"), FailureReason.IMAGE, None),
-        (ended(1, message="lyftlearn/1 {cut"), FailureReason.PLATFORM, None),
+        (end_state(3, message=REPORT % (3, '"user-error"', "false")), FailureReason.USER_ERROR, 3),
+        (end_state(124, message=REPORT % ("null", '"timeout"', "false")), FailureReason.TIMEOUT, None),
+        (
+            end_state(78, message=REPORT % ("null", '"configuration"', "false")),
+            FailureReason.CONFIGURATION,
+            None,
+        ),
+        (end_state(137, "OOMKilled"), FailureReason.OUT_OF_MEMORY, 137),
+        (end_state(137), FailureReason.PLATFORM, None),
+        (end_state(128, "StartError", "exec: python3: not found"), FailureReason.IMAGE, None),
+        (end_state(127, message="sh: python3: not found"), FailureReason.IMAGE, None),
+        (end_state(1, message="lyftlearn/1 {cut"), FailureReason.PLATFORM, None),
     ],
 )
 def test_how_a_container_ended(state: dict[str, Any], reason: FailureReason, exit_code: int | None) -> None:
@@ -111,7 +115,7 @@ def test_what_keeps_a_job_running() -> None:
     late = NOW + timedelta(minutes=5)
     assert "node n3 does not answer" in events.event(job(), [running(deletionTimestamp=NOW.isoformat())], late).message
     assert events.event(job(), [running()], late).message == ""
-    finished = pod(ended(0, "Completed"), "Running")
+    finished = pod(end_state(0, "Completed"), "Running")
     assert "sidecars" in events.event(job(), [finished], late).message
 
 
@@ -136,10 +140,10 @@ def test_what_no_waiting_helps(message: str, hopeless: bool) -> None:
 def test_a_stop_is_told_from_a_deadline() -> None:
     """Both end by the Job's deadline; the annotation tells who wanted it, and a failure that came first stays one."""
     stopped = {"lyftlearn/stop": "2026-01-01T11:59:00.000000Z"}
-    gone = pod(ended(143, message=REPORT % ("null", "null", "true")))
+    gone = pod(end_state(143, message=REPORT % ("null", "null", "true")))
     assert events.event(job("DeadlineExceeded", annotations=stopped), [gone], NOW).status is JobStatus.STOPPED
     assert events.event(job("DeadlineExceeded"), [gone], NOW).reason is FailureReason.TIMEOUT
-    failed = pod(ended(3, message=REPORT % (3, '"user-error"', "false")))
+    failed = pod(end_state(3, message=REPORT % (3, '"user-error"', "false")))
     late = events.event(job("PodFailurePolicy", annotations=stopped), [failed], NOW)
     assert (late.status, late.exit_code, late.attempt) == (JobStatus.FAILED, 3, 2)
 
@@ -154,7 +158,7 @@ def test_a_pod_that_was_ended_before_its_runtime_could_listen() -> None:
         "labels": {"lyftlearn/job": "j"},
         "deletionTimestamp": at,
     }
-    status = {"phase": "Failed", "containerStatuses": [{"name": "main", "state": ended(143)}]}
+    status = {"phase": "Failed", "containerStatuses": [{"name": "main", "state": end_state(143)}]}
     early = observed.pod({"metadata": document, "status": status})
     lost = pod({"running": {"startedAt": at}}, conditions=("DisruptionTarget",))
     assert events.event(job("BackoffLimitExceeded"), [early, lost], NOW).reason is FailureReason.PREEMPTED
@@ -162,7 +166,7 @@ def test_a_pod_that_was_ended_before_its_runtime_could_listen() -> None:
 
 def test_a_lost_node_is_no_failure_of_the_command() -> None:
     """A pod that was told to end because its node goes away leaves a report of a stop that nobody asked for."""
-    lost = pod(ended(143, message=REPORT % ("null", "null", "true")), conditions=("DisruptionTarget",))
+    lost = pod(end_state(143, message=REPORT % ("null", "null", "true")), conditions=("DisruptionTarget",))
     event = events.event(job("BackoffLimitExceeded"), [lost], NOW)
     assert (event.status, event.reason) == (JobStatus.FAILED, FailureReason.PREEMPTED)
 

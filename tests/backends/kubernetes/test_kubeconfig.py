@@ -57,7 +57,7 @@ def write(tmp_path: Path, api: ApiServer) -> Write:
     return make
 
 
-def connected(path: Path) -> Cluster:
+def connect(path: Path) -> Cluster:
     return Cluster(Options(kubeconfig=str(path)))
 
 
@@ -69,7 +69,7 @@ def test_a_user_that_stands_for_another(write: Write, api: ApiServer) -> None:
         "as-groups": ["readers", "équipe"],
         "as-user-extra": {"scopes/Team%": ["view", "list"]},
     }
-    cluster = connected(write(user))
+    cluster = connect(write(user))
     assert list(cluster.list("pods"))
     with pytest.raises(ApiError, match='"weak" cannot list resource "jobs"'):
         list(cluster.list("jobs"))
@@ -102,7 +102,7 @@ def test_a_user_that_stands_for_another(write: Write, api: ApiServer) -> None:
 def test_a_user_that_is_refused(write: Write, user: dict[str, Any], words: str) -> None:
     """What is not understood might have meant fewer rights; its name is what one needs to know, its value nobody."""
     with pytest.raises(LyftLearnError) as caught:
-        list(connected(write(user)).list("pods"))
+        list(connect(write(user)).list("pods"))
     assert words in str(caught.value)
     assert CANARY not in str(caught.value)
 
@@ -131,7 +131,7 @@ def test_a_cluster_that_is_refused(write: Write, cluster: dict[str, Any], words:
     if cluster.get("insecure-skip-tls-verify") is True:
         cluster = {**cluster, "server": "https://127.0.0.1:1"}
     with pytest.raises(LyftLearnError) as caught:
-        list(connected(write(cluster=cluster)).list("pods"))
+        list(connect(write(cluster=cluster)).list("pods"))
     assert words in str(caught.value)
     assert CANARY not in str(caught.value)
 
@@ -185,14 +185,14 @@ def test_a_server_without_a_scheme(write: Write) -> None:
 def test_a_context_that_leads_nowhere(write: Write, top: dict[str, Any]) -> None:
     """Nothing was sent, so nothing of it may look like an answer that is missing."""
     with pytest.raises(LyftLearnError, match="no way to a Kubernetes cluster"):
-        list(connected(write(**top)).list("pods"))
+        list(connect(write(**top)).list("pods"))
 
 
 @pytest.mark.parametrize("server", ["http://.example.com", f"http://{'x' * 64}.example.com", "http://exa_mple..com"])
 def test_a_host_that_nobody_can_have(write: Write, server: str) -> None:
     """Python's own codec raises a UnicodeError for these, of which nobody has heard."""
     with pytest.raises(NoResponse) as caught:
-        list(connected(write(cluster={"server": server})).list("pods"))
+        list(connect(write(cluster={"server": server})).list("pods"))
     assert not caught.value.sent
 
 
@@ -200,7 +200,7 @@ def test_a_byte_order_mark(write: Write) -> None:
     """Editors of some systems put one at the beginning."""
     path = write()
     path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
-    assert list(connected(path).list("pods"))
+    assert list(connect(path).list("pods"))
 
 
 # golang.org/x/net/http/httpproxy, useProxy; the first column is NO_PROXY.
@@ -299,7 +299,7 @@ def test_a_plugin_beside_its_kubeconfig(write: Write, tmp_path: Path) -> None:
     extension = {"name": "client.authentication.k8s.io/exec", "extension": {"audience": "prod"}}
     plugin = {"command": "bin/login", "apiVersion": V1, "provideClusterInfo": True, "interactiveMode": "Never"}
     cluster = {"extensions": [extension], "tls-server-name": "api"}
-    assert list(connected(write({"token": None, "exec": plugin}, cluster)).list("pods"))
+    assert list(connect(write({"token": None, "exec": plugin}, cluster)).list("pods"))
     told = json.loads(seen.read_text())["spec"]["cluster"]
     assert told["config"] == {"audience": "prod"}
     assert told["tls-server-name"] == "api"

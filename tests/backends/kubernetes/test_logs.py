@@ -30,7 +30,7 @@ for number in range(400):
 WANTED = ["same" if number % 3 else f"line {number}" for number in range(400)]
 
 
-def stamped(number: int, at: datetime, text: bytes) -> bytes:
+def stamp(number: int, at: datetime, text: bytes) -> bytes:
     return f"{at:%Y-%m-%dT%H:%M:%S}.{number:09d}Z ".encode() + text
 
 
@@ -44,7 +44,7 @@ def test_a_log_that_is_read_in_pieces(steps: list[tuple[int, int, bytes]], chanc
     for seconds, fraction, text in steps:
         moment += timedelta(seconds=seconds)
         nanoseconds = nanoseconds + fraction if not seconds else fraction
-        log.append(stamped(nanoseconds, moment, text))
+        log.append(stamp(nanoseconds, moment, text))
     cursor, given_lines = LogCursor(), []
     for _ in range(5):
         since = cursor.resume().get("sinceTime", "")

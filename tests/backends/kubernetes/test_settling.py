@@ -41,7 +41,7 @@ def disturb(cluster: Cluster) -> Iterator[Callable[[Disturbance], None]]:
 Disturb = Callable[[Disturbance], None]
 
 
-def answered(name: str, verb: str, kind: str, times: int = EVERY_TIME) -> Disturbance:
+def disturbance(name: str, verb: str, kind: str, times: int = EVERY_TIME) -> Disturbance:
     status, body = ANSWERS[name]
     return Disturbance(verb, kind, times, status=status, body=body)
 
@@ -57,14 +57,14 @@ def test_a_silence_that_nothing_settles(
     plan = harness.backend.plan(spec)
     disturb(Disturbance("create", "jobs", times=1, commit=True))
     if settling == "everything":
-        disturb(answered(repeated, "", ""))
+        disturb(disturbance(repeated, "", ""))
         cluster.api.disturbances[1].kind = "jobs"
     else:
-        disturb(answered(repeated, "get", "jobs"))
+        disturb(disturbance(repeated, "get", "jobs"))
     with pytest.raises(BackendUnavailable) as caught:
         harness.backend.submit(plan)
     assert caught.value.job_id == spec.id
-    disturb(answered(repeated, "create", "configmaps"))
+    disturb(disturbance(repeated, "create", "configmaps"))
     cluster.api.disturbances.clear()
     assert harness.backend.submit(plan).id == spec.id
     assert [job["metadata"]["name"] for job in cluster.store.all("jobs")].count(spec.id) == 1
@@ -74,7 +74,7 @@ def test_a_silence_that_nothing_settles(
 def test_the_first_answer_alone_refuses(harness: Harness, disturb: Disturb, name: str) -> None:
     """What is no refusal of the API itself leaves a doubt, and a doubt has the job's id."""
     spec = harness.spec()
-    disturb(answered(name, "create", "jobs"))
+    disturb(disturbance(name, "create", "jobs"))
     with pytest.raises(REFUSALS.get(name, BackendUnavailable)) as caught:
         harness.backend.submit(harness.backend.plan(spec))
     assert type(caught.value) is REFUSALS.get(name, BackendUnavailable)
@@ -91,7 +91,7 @@ def test_what_comes_before_a_repeated_creation(new_harness: NewHarness, disturb:
     with pytest.raises(BackendUnavailable):
         harness.backend.submit(plan)
     harness.backend._creator._there.clear()  # type: ignore[attr-defined]  # as in another process of the same id
-    disturb(answered(name, "create", "configmaps"))
+    disturb(disturbance(name, "create", "configmaps"))
     with pytest.raises(BackendUnavailable) as caught:
         harness.backend.submit(plan)
     assert caught.value.job_id == plan.spec.id
@@ -102,7 +102,7 @@ def test_a_conflict_is_not_that_it_exists(new_harness: NewHarness, cluster: Clus
     harness = new_harness()
     for name in cluster.store.names("configmaps", "ml"):
         cluster.store.delete("configmaps", "ml", name)
-    disturb(answered("409-conflict", "create", "configmaps", times=1))
+    disturb(disturbance("409-conflict", "create", "configmaps", times=1))
     harness.submit(harness.spec())
     assert cluster.store.names("configmaps", "ml")
 

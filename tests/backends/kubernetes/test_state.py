@@ -19,28 +19,28 @@ from tests.doubles.cluster.store import ApiError, Object, wait_until
 NewHarness = Callable[..., Harness]
 
 
-def ended(harness: Harness, **changes: Any) -> tuple[JobStatus, FailureReason | None, str]:
+def end_of(harness: Harness, **changes: Any) -> tuple[JobStatus, FailureReason | None, str]:
     state = harness.run(harness.spec("print('ran')", **changes))
     return state.status, state.reason, state.message
 
 
 def test_an_image_that_cannot_be_pulled(harness: Harness) -> None:
     """A mistyped tag waits for ever on Kubernetes, and nobody is told."""
-    status, reason, message = ended(harness, image="example.com/typo:1")
+    status, reason, message = end_of(harness, image="example.com/typo:1")
     assert (status, reason) == (JobStatus.FAILED, FailureReason.IMAGE)
     assert "example.com/typo:1" in message
 
 
 def test_an_image_without_python(harness: Harness) -> None:
     """The runtime needs Python, and who built the image must read that and not an exit code."""
-    status, reason, message = ended(harness, image=NO_PYTHON)
+    status, reason, message = end_of(harness, image=NO_PYTHON)
     assert (status, reason) == (JobStatus.FAILED, FailureReason.IMAGE)
     assert "Python 3.8" in message
 
 
 def test_a_missing_secret(harness: Harness) -> None:
     """Its name is what one needs to know."""
-    status, reason, message = ended(harness, secrets=("no-such-secret",))
+    status, reason, message = end_of(harness, secrets=("no-such-secret",))
     assert (status, reason) == (JobStatus.FAILED, FailureReason.CONFIGURATION)
     assert message == "secrets: no-such-secret: there is no such secret"
 
@@ -75,7 +75,7 @@ def test_pending_says_why(harness: Harness, cluster: Cluster) -> None:
 def test_no_place_within_the_limit(new_harness: NewHarness) -> None:
     """A job that can never be placed must end, and say that capacity is what it lacks."""
     harness = new_harness(node_selector={"pool": "none"}, pending="2s")
-    status, reason, message = ended(harness)
+    status, reason, message = end_of(harness)
     assert (status, reason) == (JobStatus.FAILED, FailureReason.CAPACITY)
     assert "node affinity" in message
 
@@ -160,7 +160,7 @@ def test_a_sidecar_never_fails_the_job(new_harness: NewHarness) -> None:
     crashing = {"name": "crashing", "image": image, "command": ["sh", "-c", "exit 1"]}
     lasting = {"name": "lasting", "image": image, "command": ["sleep", "3600"]}
     harness = new_harness(sidecars=[crashing, lasting])
-    assert ended(harness)[0] is JobStatus.SUCCEEDED
+    assert end_of(harness)[0] is JobStatus.SUCCEEDED
 
 
 def test_the_cluster_forbids_pods(harness: Harness, cluster: Cluster) -> None:
@@ -172,7 +172,7 @@ def test_the_cluster_forbids_pods(harness: Harness, cluster: Cluster) -> None:
             raise ApiError(403, "Forbidden", f'pods "x" is forbidden: {refusal}')
 
     cluster.api.admission.append(quota)
-    status, reason, message = ended(harness, name="too-big")
+    status, reason, message = end_of(harness, name="too-big")
     assert (status, reason) == (JobStatus.FAILED, FailureReason.CAPACITY)
     assert "exceeded quota: compute" in message
 

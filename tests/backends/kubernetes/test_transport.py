@@ -206,7 +206,7 @@ def ask(found: Transport, path: str = "/version") -> dict[str, Any]:
     return told
 
 
-def encoded(path: Path) -> str:
+def encode_file(path: Path) -> str:
     return base64.b64encode(path.read_bytes()).decode()
 
 
@@ -221,8 +221,8 @@ def test_certificates_on_both_sides(serve: Serve, tmp_path: Path, form: str, tra
         cluster = {"certificate-authority": str(trusted.certificate)}
         user = {name: str(path) for name, path in given.items()}
     else:
-        cluster = {"certificate-authority-data": encoded(trusted.certificate)}
-        user = {f"{name}-data": encoded(path) for name, path in given.items()}
+        cluster = {"certificate-authority-data": encode_file(trusted.certificate)}
+        user = {f"{name}-data": encode_file(path) for name, path in given.items()}
     found = transport(url, {**cluster, "tls-server-name": SERVER_NAME}, user)
     told = ask(found)
     assert told["certificate"] == "somebody"

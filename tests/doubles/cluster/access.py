@@ -34,11 +34,11 @@ class Access:
 
     def caller(self, headers: Message) -> Caller:
         """Who asks, after impersonation: https://kubernetes.io/docs/reference/access-authn-authz/user-impersonation/."""
-        found = self._impersonated(self._authenticated(headers.get("Authorization") or ""), headers)
+        found = self._impersonate(self._authenticate(headers.get("Authorization") or ""), headers)
         self.seen.append(found)
         return found
 
-    def _authenticated(self, header: str) -> Caller:
+    def _authenticate(self, header: str) -> Caller:
         if not self.callers:
             return Caller("anybody")
         found = self.callers.get(header.removeprefix("Bearer ").strip())
@@ -46,7 +46,7 @@ class Access:
             raise ApiError(401, "Unauthorized", "Unauthorized")
         return found
 
-    def _impersonated(self, caller: Caller, headers: Message) -> Caller:
+    def _impersonate(self, caller: Caller, headers: Message) -> Caller:
         name = headers.get("Impersonate-User")
         groups = tuple(headers.get_all("Impersonate-Group") or ())
         uid = headers.get("Impersonate-Uid") or ""

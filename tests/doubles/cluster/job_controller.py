@@ -55,7 +55,7 @@ class JobController(threading.Thread):
             self._after_the_end(job, pods)
             return
         spec, counts = job["spec"], self._count(job, pods)
-        active = [pod for pod in pods if not _ended(pod)]
+        active = [pod for pod in pods if not _has_ended(pod)]
         target = _condition(job, "FailureTarget")
         if target is None and spec.get("suspend"):
             self._suspend(job, active)
@@ -91,7 +91,7 @@ class JobController(threading.Thread):
         done = self._done.setdefault(job["metadata"]["uid"], {})
         for pod in pods:
             uid = pod["metadata"]["uid"]
-            if _ended(pod):
+            if _has_ended(pod):
                 if uid not in done:
                     done[uid] = (pod["status"]["phase"], _index(pod), self._action(job, pod))
                 self._let_go(pod)
@@ -266,7 +266,7 @@ def _index(pod: Object) -> int:
     return int((pod["metadata"].get("annotations") or {}).get(INDEX) or 0)
 
 
-def _ended(pod: Object) -> bool:
+def _has_ended(pod: Object) -> bool:
     return pod["status"]["phase"] in ("Succeeded", "Failed")
 
 

@@ -218,7 +218,7 @@ class PodRunner(threading.Thread):
         process = self._start(container, said, limit)
         self._main_state({"running": {"startedAt": started}}, phase="Running")
         code = self._watch(process)
-        limited = limit.killed()
+        limited = limit.has_killed()
         limit.remove()
         message = said.read_text(errors="replace")[-MOST_SAID:] or (self.log.tail() if code else "")
         reason = "OOMKilled" if limited and code else "Error" if code else "Completed"

@@ -75,9 +75,9 @@ class LogFile:
             lines = [line for line in self._available(file) if _time_of(line) >= begin]
             if "tailLines" in params:
                 lines = lines[max(0, len(lines) - int(params["tailLines"])) :]
-            yield b"".join(_shown(line, params) for line in lines)
+            yield b"".join(_for_display(line, params) for line in lines)
             while params.get("follow") == "true" and self._wait(file.tell()):
-                yield b"".join(_shown(line, params) for line in self._available(file))
+                yield b"".join(_for_display(line, params) for line in self._available(file))
 
     def _available(self, file: IO[bytes]) -> list[bytes]:
         with self._grown:
@@ -103,5 +103,5 @@ def _time_of(line: bytes) -> float:
     return datetime.fromisoformat(line[:19].decode() + "+00:00").timestamp()
 
 
-def _shown(line: bytes, params: dict[str, str]) -> bytes:
+def _for_display(line: bytes, params: dict[str, str]) -> bytes:
     return line if params.get("timestamps") == "true" else line.partition(b" ")[2]

@@ -16,8 +16,8 @@ def check(store: Store, namespace: str, pod: Object) -> None:
         for name, limit in hard.items():
             requested, used = _usage(name, pod), sum(_usage(name, other) for other in others)
             if used + requested > number(limit):
-                message = f"exceeded quota: {quota['metadata']['name']}, requested: {name}={_shown(requested)}, "
-                message += f"used: {name}={_shown(used)}, limited: {name}={limit}"
+                message = f"exceeded quota: {quota['metadata']['name']}, requested: {name}={_amount_text(requested)}, "
+                message += f"used: {name}={_amount_text(used)}, limited: {name}={limit}"
                 pod_name = pod["metadata"].get("name", "")
                 raise ApiError(403, "Forbidden", f'pods "{pod_name}" is forbidden: {message}', about=("pods", pod_name))
 
@@ -30,5 +30,5 @@ def _usage(name: str, pod: Object) -> float:
     return sum(map(number, found))
 
 
-def _shown(amount: float) -> str:
+def _amount_text(amount: float) -> str:
     return f"{round(amount * 1000)}m" if amount % 1 else str(int(amount))

@@ -144,7 +144,7 @@ class MemoryLimit:
             return argv
         return ["/bin/sh", "-c", 'echo 0 > "$1" && shift && exec "$@"', "sh", str(self.path / "cgroup.procs"), *argv]
 
-    def killed(self) -> bool:
+    def has_killed(self) -> bool:
         for name in ("memory.events", "memory.oom_control"):
             with contextlib.suppress(OSError, ValueError):
                 counts = dict(line.split() for line in (self._path / name).read_text().splitlines())

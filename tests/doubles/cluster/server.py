@@ -220,7 +220,7 @@ class Request:
 
     def _create(self) -> tuple[int, Object]:
         self._check("create")
-        item = self._parsed()
+        item = self._parse_body()
         if self.store.find("namespaces", "", self.namespace) is None:
             raise ApiError(404, "NotFound", f'namespaces "{self.namespace}" not found')
         if (item.get("metadata") or {}).get("namespace") not in (None, self.namespace):
@@ -246,7 +246,7 @@ class Request:
             if int(version) < self.store.oldest:
                 resume = _token(self.store.version, start)
                 raise ApiError(410, "Expired", "The provided continue parameter is too old", resume)
-        found = [item for item in self.store.all(self.kind, self.namespace) if self._wanted(item)]
+        found = [item for item in self.store.all(self.kind, self.namespace) if self._is_selected(item)]
         found = [item for item in found if item["metadata"]["name"] > start]
         metadata = {"resourceVersion": version}
         if limit and len(found) > limit:
@@ -255,7 +255,7 @@ class Request:
         api_version = "batch/v1" if self.kind == "jobs" else "v1"
         return {"kind": f"{KINDS[self.kind]}List", "apiVersion": api_version, "metadata": metadata, "items": found}
 
-    def _wanted(self, item: Object) -> bool:
+    def _is_selected(self, item: Object) -> bool:
         return matches(self.params, item)
 
     def _object(self, names: list[str]) -> tuple[int, Object] | None:
@@ -275,7 +275,7 @@ class Request:
         return 200, self._patch(name)
 
     def _patch(self, name: str) -> Object:
-        patch = self._parsed()
+        patch = self._parse_body()
 
         def change(item: Object) -> None:
             before = json.loads(json.dumps(item))
@@ -290,7 +290,7 @@ class Request:
 
         return self.store.modify(self.kind, self.namespace, name, change)
 
-    def _parsed(self) -> Object:
+    def _parse_body(self) -> Object:
         try:
             item: Object = json.loads(self.body)
         except ValueError as error:

@@ -159,7 +159,7 @@ class Store:
             self.changed.wait_for(lambda: self.version > version, timeout)
 
     @contextmanager
-    def locked(self) -> Iterator[None]:
+    def lock(self) -> Iterator[None]:
         with self.changed:
             yield
 
