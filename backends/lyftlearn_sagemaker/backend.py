@@ -31,6 +31,7 @@ from lyftlearn_sagemaker.log_text import writing_of
 from lyftlearn_sagemaker.options import read_table
 from lyftlearn_sagemaker.status.tracked import RecentSubmissions
 from lyftlearn_sagemaker.submission.planner import Planner
+from lyftlearn_sagemaker.submission.regions import console_link
 
 if TYPE_CHECKING:
     from lyftlearn.backend import JobSpec
@@ -139,9 +140,7 @@ class SageMakerBackend(Backend):
     def link(self, job_id: str) -> str | None:
         """Return where a person sees the job in AWS's console, or None if no region is known. Asks nobody."""
         region = self._options.region or os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
-        return (
-            f"https://{region}.console.aws.amazon.com/sagemaker/home?region={region}#/jobs/{job_id}" if region else None
-        )
+        return console_link(region, job_id) if region else None
 
     @override
     def diagnose(self) -> Iterator[Check]:

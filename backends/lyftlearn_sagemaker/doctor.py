@@ -13,6 +13,7 @@ from lyftlearn_sagemaker.api.errors import AwsError, translate
 from lyftlearn_sagemaker.api.permissions import JOB_ACTIONS
 from lyftlearn_sagemaker.record import TAG
 from lyftlearn_sagemaker.submission.images import resolve
+from lyftlearn_sagemaker.submission.regions import is_directory_bucket, partition_of_region
 
 if TYPE_CHECKING:
     from lyftlearn.backend import BackendSettings
@@ -107,8 +108,11 @@ class _Doctor:
     def permissions(self) -> _Finding:
         if not self._job.role:
             return Verdict.WARNING, "unknown: there is no role"
+        if is_directory_bucket(self._settings.storage_url):
+            return Verdict.WARNING, "unknown: directory buckets grant by s3express:CreateSession; see the role's policy"
         bucket, _, prefix = self._settings.storage_url.removeprefix("s3://").partition("/")
-        resources = [f"arn:aws:s3:::{bucket}", f"arn:aws:s3:::{bucket}/{prefix}/*"]
+        arn = f"arn:{partition_of_region(self._aws.region)}:s3:::{bucket}"
+        resources = [arn, f"{arn}/{prefix}/*"]
         denied: list[str] = []
         for actions, names in ((("s3:ListBucket",), resources[:1]), (_OBJECT_ACTIONS, resources[1:])):
             denied += self._denied(actions, names)

@@ -22,6 +22,8 @@ _VARIABLE = "LYFTLEARN_SUBSTRATE_JOB_"
 _LONGEST_VALUE, _LONGEST_TAG, _LONGEST_TAG_KEY, MOST_TAGS = 512, 256, 128, 50
 _NO_TAG_CHARACTER = re.compile(r"[^\w\s.:/=+\-@]")
 TAG = "lyftlearn:"
+OWN_TAGS = 4
+"""Tags of a job beside its labels and those of the configuration."""
 ATTEMPT_METRIC = "lyftlearn:attempt"
 """The metric that SageMaker reads the number of the last attempt from, out of the log."""
 SOURCE, ARTIFACT = "lyftlearn-source", "lyftlearn-artifact"
@@ -30,7 +32,17 @@ SOURCE, ARTIFACT = "lyftlearn-source", "lyftlearn-artifact"
 
 def environment(spec: JobSpec) -> dict[str, str]:
     """Return the variables that say what job this is."""
-    texts = {
+    return {name: part for key, text in _texts(spec).items() for name, part in _spread(f"{_VARIABLE}{key}", text)}
+
+
+def variables_by_field(spec: JobSpec) -> dict[str, int]:
+    """Return how many of those variables each field of the job takes that may take many."""
+    texts = _texts(spec)
+    return {field: len(list(_spread("", texts[field.upper()]))) for field in ("outputs", "labels")}
+
+
+def _texts(spec: JobSpec) -> dict[str, str]:
+    return {
         "NAME": spec.name,
         "KIND": str(spec.kind),
         "DIGEST": spec.digest,
@@ -39,14 +51,25 @@ def environment(spec: JobSpec) -> dict[str, str]:
         "OUTPUTS": json.dumps(dict(spec.output_uris)),
         "RETRIES": str(spec.retries),
     }
-    return {name: part for key, text in texts.items() for name, part in _spread(f"{_VARIABLE}{key}", text)}
 
 
 def tags(spec: JobSpec) -> dict[str, str]:
     """Return the tags that the job is found by."""
-    own = {"name": spec.name, "kind": str(spec.kind), "digest": spec.digest, "decision": spec.decision}
+    decision = _readable(spec.decision)
+    own = {"name": spec.name, "kind": str(spec.kind), "digest": spec.digest, "decision": decision}
     texts = {f"{TAG}{key}": _NO_TAG_CHARACTER.sub(" ", text)[:_LONGEST_TAG] for key, text in own.items()}
     return texts | {label_tag(key): value for key, value in spec.labels.items()}
+
+
+def _readable(decision: str) -> str:
+    """Return a Decision, which is JSON, in the characters that a tag may have: `backend=sagemaker stage=live`."""
+    try:
+        facts = json.loads(decision)
+    except ValueError:
+        return decision
+    if not isinstance(facts, dict):
+        return decision
+    return " ".join(f"{key}={value}" for key, value in facts.items() if isinstance(value, str | int | float))
 
 
 def label_tag(label: str) -> str:

@@ -64,14 +64,14 @@ def plan_channels(spec: JobSpec, options: JobOptions, storage_url: str, runtime_
     return channels
 
 
-def uri_faults(spec: JobSpec) -> Iterator[tuple[str, str]]:
-    """Yield every place that is not in S3."""
+def uri_faults(spec: JobSpec, storage_url: str) -> Iterator[tuple[str, str]]:
+    """Yield every place that is not in S3, but for those in a storage that is not: that is a fault of its own."""
     places = {f"inputs.{name}": uri for name, uri in spec.inputs.items()}
     places |= {f"outputs.{name}": uri for name, uri in spec.outputs.items() if uri}
     places |= {"artifact": spec.artifact} if spec.artifact else {}
     places |= {"source": spec.source.uri} if spec.source else {}
     for path, uri in places.items():
-        if not uri.startswith("s3://"):
+        if not uri.startswith(("s3://", f"{storage_url}/")):
             yield path, f"is at {uri}, which SageMaker cannot reach: give an s3:// URI"
 
 

@@ -10,13 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from lyftlearn.backend import Plan, Request, bundle, runtime_archive
-from lyftlearn_sagemaker import record
-from lyftlearn_sagemaker.submission import instances, service_limits
+from lyftlearn_sagemaker.submission import documented_rules, instances, service_limits
 from lyftlearn_sagemaker.submission.channels import plan_channels, uri_faults
+from lyftlearn_sagemaker.submission.fault_words import FaultTranslator
 from lyftlearn_sagemaker.submission.images import region_of, resolve
 from lyftlearn_sagemaker.submission.request import (
     LONGEST_GRACE,
-    LONGEST_RUN,
     create_request,
     shown_hyperparameters,
     wants_checkpoints,
@@ -30,30 +29,6 @@ if TYPE_CHECKING:
 
 Unmet: TypeAlias = "Callable[[JobKind, int, int], list[tuple[str, str]]]"
 PUT, CREATE = "s3:PutObject", "sagemaker:CreateTrainingJob"
-_MOST_OF_OURS = 4  # tags beside labels and those of the configuration
-
-# Where a member of the request comes from, in the user's words; the first prefix that fits.
-_WORDS = (
-    ("TrainingJobName", "id"),
-    ("RoleArn", "{backend}.role"),
-    ("AlgorithmSpecification.TrainingImage", "image"),
-    ("AlgorithmSpecification.ContainerEntrypoint", "{backend}.python"),
-    ("OutputDataConfig.KmsKeyId", "{backend}.keys.output"),
-    ("OutputDataConfig", "jobs.output"),
-    ("ResourceConfig.InstanceType", "resources"),
-    ("ResourceConfig.InstanceCount", "nodes"),
-    ("ResourceConfig.VolumeSizeInGB", "resources.disk"),
-    ("ResourceConfig.VolumeKmsKeyId", "{backend}.keys.volume"),
-    ("ResourceConfig.KeepAlivePeriodInSeconds", "{backend}.keep_alive"),
-    ("StoppingCondition", "timeout"),
-    ("VpcConfig", "{backend}.vpc"),
-    ("Tags", "labels"),
-    ("InputDataConfig", "inputs"),
-    ("RetryStrategy", "{backend}.infrastructure_retries"),
-    ("CheckpointConfig", "jobs.output"),
-    ("HyperParameters", "hyperparameters"),
-    ("Environment", "labels"),
-)
 
 
 class Planner:
@@ -92,7 +67,7 @@ class Planner:
             *([("image", image.fault)] if image.fault else []),
             *_isolation_faults(self._name, spec, options, channels),
             *_time_faults(spec),
-            *self._limit_faults(body, spec, options),
+            *self._request_faults(body, spec, options, region),
         ]
         bucket, _, key = channels.bundle_uri.removeprefix("s3://").partition("/")
         return Plan(
@@ -151,40 +126,26 @@ class Planner:
         return f"{self._storage_url}/bundles/{spec.id}/{digest}/bundle.json"
 
     def _place_faults(self, spec: JobSpec) -> Iterator[tuple[str, str]]:
-        yield from uri_faults(spec)
+        yield from uri_faults(spec, self._storage_url)
         if not self._storage_url.startswith("s3://"):
             yield (
                 "storage.url",
                 f"is {self._storage_url}, which SageMaker cannot reach: name a bucket, s3://bucket/prefix",
             )
         if not (spec.output_uri.startswith("s3://") and spec.output_uri.endswith(f"/{spec.id}/output")):
-            yield "jobs.output", f"is {spec.output_uri} for this job: SageMaker writes to s3://.../<job id>/output only"
+            place = spec.output_uri.replace(spec.id, "<job id>")
+            yield "jobs.output", f"is {place}: SageMaker writes to s3://.../<job id>/output only"
 
-    def _limit_faults(self, body: Mapping[str, Any], spec: JobSpec, options: JobOptions) -> Iterator[tuple[str, str]]:
-        free = record.MOST_TAGS - _MOST_OF_OURS - len(options.tags)
-        if len(spec.labels) > free:
-            yield "labels", f"are {len(spec.labels)}, of which SageMaker's tags can carry {free}: give fewer"
-        for path, problem in service_limits.faults(body):
-            if (path, len(body["Tags"])) != ("Tags", len(spec.labels) + record.MOST_TAGS - free) and _told(path, body):
-                yield self._in_words(path), problem
-
-    def _in_words(self, path: str) -> str:
-        words = next(words for prefix, words in _WORDS if path.startswith(prefix))
-        return words.format(backend=self._name)
+    def _request_faults(
+        self, body: Mapping[str, Any], spec: JobSpec, options: JobOptions, region: str | None
+    ) -> Iterator[tuple[str, str]]:
+        faults = [*service_limits.faults(body), *documented_rules.faults(body, region)]
+        return FaultTranslator(self._name, spec, options, self._storage_url, body).translate(faults)
 
 
 def encode(document: Mapping[str, Any]) -> bytes:
     """Return a bundle as the bytes that are sent. Its order is kept: variables refer to those before them."""
     return json.dumps(document, separators=(",", ":")).encode()
-
-
-def _told(path: str, body: Mapping[str, Any]) -> bool:
-    """Whether a breach of a limit is news: what could not be resolved has been told in better words."""
-    missing_image = (
-        path.startswith("AlgorithmSpecification.TrainingImage")
-        and "TrainingImage" not in body["AlgorithmSpecification"]
-    )
-    return not (missing_image or path == "OutputDataConfig.S3OutputPath")
 
 
 def _isolation_faults(
@@ -204,11 +165,13 @@ def _isolation_faults(
 
 
 def _time_faults(spec: JobSpec) -> Iterator[tuple[str, str]]:
-    if (spec.timeout + spec.grace).total_seconds() > LONGEST_RUN:
+    if (spec.timeout + spec.grace).total_seconds() > documented_rules.LONGEST_RUN:
         yield "timeout", f"is {spec.timeout}, and SageMaker ends every training job after 28 days: ask for less"
 
 
 def _notes(spec: JobSpec, options: JobOptions, channels: InputChannels, instance: str | None) -> Iterator[str]:
+    if options.keys_volume and documented_rules.has_local_storage(instance):
+        yield f"keys.volume: the disk of {instance} is its own, and encrypted by its hardware with no key of yours"
     if instance:
         yield f"resources: {spec.nodes} x {instance}"
     hidden = len(json.loads(spec.hyperparameters)) - len(shown_hyperparameters(spec))

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from typing import TYPE_CHECKING, Any
 
 from lyftlearn_sagemaker import record
 from lyftlearn_sagemaker.log_text import ATTEMPT_LINE, MARK, PROGRESS_VARIABLE
 from lyftlearn_sagemaker.submission.channels import RUNTIME_FILE
+from lyftlearn_sagemaker.submission.documented_rules import LONGEST_RUN, has_local_storage
 from lyftlearn_sagemaker.submission.instances import GB
 
 if TYPE_CHECKING:
@@ -17,10 +19,10 @@ if TYPE_CHECKING:
     from lyftlearn_sagemaker.options import JobOptions
 from lyftlearn_sagemaker.submission.channels import InputChannels
 
-LONGEST_RUN = 28 * 86400
-"""Seconds that a training job may run (developer guide, "Supported Regions and Quotas")."""
 LONGEST_GRACE = 110
 """Seconds of grace: SageMaker itself kills 120 seconds after SIGTERM, and outputs are not lost to a second's race."""
+_ENDPOINTS = ("AWS_USE_FIPS_ENDPOINT", "AWS_USE_DUALSTACK_ENDPOINT")
+"""Which endpoints of AWS whoever submits must use; the job must, too."""
 _PREPARATION = 3600  # seconds beyond the job's own timeout before SageMaker's backstop
 _MOST_SHOWN, _LONGEST_KEY, _LONGEST_VALUE = 100, 256, 2500  # of HyperParameters; a test holds them against the model
 
@@ -42,7 +44,7 @@ def create_request(
         "AlgorithmSpecification": _algorithm(spec, options, image),
         "HyperParameters": shown_hyperparameters(spec),
         "InputDataConfig": channels.config,
-        "OutputDataConfig": {"S3OutputPath": output_path, **_given(KmsKeyId=options.keys_output)},
+        "OutputDataConfig": {"S3OutputPath": output_path, **_without_none(KmsKeyId=options.keys_output)},
         "ResourceConfig": _resources(spec, options, instance),
         "StoppingCondition": _stopping(spec, options),
         "Environment": _environment(spec, region),
@@ -78,7 +80,7 @@ def wants_checkpoints(options: JobOptions) -> bool:
 
 def _algorithm(spec: JobSpec, options: JobOptions, image: str | None) -> dict[str, Any]:
     algorithm: dict[str, Any] = {
-        **_given(TrainingImage=image),
+        **_without_none(TrainingImage=image),
         "TrainingInputMode": "File",
         "ContainerEntrypoint": [options.python, "-I", RUNTIME_FILE, "run"],
     }
@@ -92,16 +94,24 @@ def _environment(spec: JobSpec, region: str | None) -> dict[str, str]:
 
     The runtime marks its own lines in the log: each further start of the command, and the end.
     """
-    return record.environment(spec) | {PROGRESS_VARIABLE: MARK} | _given(AWS_DEFAULT_REGION=region)
+    endpoints = {name: os.environ[name] for name in _ENDPOINTS if os.environ.get(name)}
+    return record.environment(spec) | {PROGRESS_VARIABLE: MARK} | endpoints | _without_none(AWS_DEFAULT_REGION=region)
 
 
 def _resources(spec: JobSpec, options: JobOptions, instance: str | None) -> dict[str, Any]:
     return {
-        **_given(InstanceType=instance, VolumeKmsKeyId=options.keys_volume),
+        **_without_none(
+            InstanceType=instance, VolumeKmsKeyId=None if has_local_storage(instance) else options.keys_volume
+        ),
         "InstanceCount": spec.nodes,
         "VolumeSizeInGB": max(1, math.ceil(spec.resources.disk / GB)),
         **({"KeepAlivePeriodInSeconds": options.keep_alive} if options.keep_alive else {}),
     }
+
+
+def _volume_key(options: JobOptions, instance: str | None) -> str | None:
+    """Return the key of the volume; a disk of the instance's own takes none, and is encrypted all the same."""
+    return None if has_local_storage(instance) else options.keys_volume
 
 
 def _stopping(spec: JobSpec, options: JobOptions) -> dict[str, int]:
@@ -121,5 +131,5 @@ def _checkpoints(spec: JobSpec, options: JobOptions, output_path: str) -> dict[s
     return {"S3Uri": f"{output_path}/{spec.id}/checkpoints"} if wants_checkpoints(options) else None
 
 
-def _given(**members: str | None) -> dict[str, str]:
+def _without_none(**members: str | None) -> dict[str, str]:
     return {name: value for name, value in members.items() if value is not None}

@@ -60,6 +60,20 @@ def test_the_console(make: Make) -> None:
     assert url == "https://eu-west-1.console.aws.amazon.com/sagemaker/home?region=eu-west-1#/jobs/eta-tsaaaaaaaaaaa"
 
 
+@pytest.mark.parametrize(
+    ("region", "host"),
+    [
+        ("us-gov-west-1", "us-gov-west-1.console.amazonaws-us-gov.com"),
+        ("cn-north-1", "cn-north-1.console.amazonaws.cn"),
+        ("us-iso-east-1", None),
+    ],
+)
+def test_the_console_of_other_partitions(make: Make, region: str, host: str | None) -> None:
+    """GovCloud and China have consoles of their own; a link that leads nowhere is none."""
+    link = make(region=region).link("eta-tsaaaaaaaaaaa")
+    assert link == (f"https://{host}/sagemaker/home?region={region}#/jobs/eta-tsaaaaaaaaaaa" if host else None)
+
+
 def test_pages(make: Make, storage_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Pages are fetched as they are asked for, newest first."""
     monkeypatch.setattr(finder, "_PAGE", 3)

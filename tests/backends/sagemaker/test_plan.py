@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -10,16 +11,19 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import botocore.session
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lyftlearn.backend import Plan, Source
 from lyftlearn.types import JobKind
+from lyftlearn_sagemaker.submission import documented_rules
+from lyftlearn_sagemaker.submission.regions import partition_of_region
 from tests.backends.sagemaker.conftest import IMAGE, ROLE, Make
 from tests.backends.sagemaker.specs import resources, spec
 from tests.doubles.sagemaker.faults import Refused
-from tests.doubles.sagemaker.validation import check
+from tests.doubles.sagemaker.validation import check, model
 
 LABEL = r"[a-z0-9]([a-z0-9.-]{0,200}/)?[A-Za-z0-9_.-]{1,60}"
 LABEL_VALUE = r"([A-Za-z0-9][A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?"
@@ -115,7 +119,7 @@ def test_every_fault_at_once_in_the_users_words(make: Make) -> None:
         make(role="nonsense", vpc={"subnets": ["not a subnet!"], "security_groups": ["sg-1"]}).plan(job).faults
     )
     assert set(faults) == {
-        "image", "resources", "timeout", "inputs.x", "labels", "jobs.output", "sagemaker.role", "sagemaker.vpc",
+        "image", "resources", "timeout", "inputs.x", "labels", "jobs.output", "sagemaker.role", "sagemaker.vpc.subnets",
     }  # fmt: skip
     assert "no URI in ECR" in faults["image"]
     assert "28 days" in faults["timeout"]
@@ -253,3 +257,98 @@ def test_the_services_check_is_not_ours() -> None:
     """The tests above lean on the service's own validation; it must see what botocore lets pass."""
     with pytest.raises(Refused, match="Member must satisfy regular expression pattern"):
         check("StopTrainingJob", {"TrainingJobName": "-bad-"})
+
+
+def test_faults_name_the_users_fields(make: Make) -> None:
+    """Sixty outputs with long URIs are no matter of labels, nor are fifty tags of the configuration."""
+    outputs = {f"output{number}": f"s3://bucket/{'x' * 900}/{number}" for number in range(60)}
+    faults = dict(make().plan(spec(STORAGE, outputs=outputs)).faults)
+    assert set(faults) == {"outputs"}
+    assert "variables that SageMaker keeps with a job" in faults["outputs"]
+    labels = {f"{'a' * 60}{number}.example/{'b' * 60}": "c" * 60 for number in range(46)}
+    many = {f"output{number}": f"s3://bucket/{'x' * 700}/{number}" for number in range(80)}
+    assert set(dict(make().plan(spec(STORAGE, outputs=many, labels=labels)).faults)) == {"outputs"}
+    ((field, problem),) = make(tags={f"tag{number}": "x" for number in range(50)}).plan(spec(STORAGE)).faults
+    assert (field, problem) == ("sagemaker.tags", "are 50, and SageMaker takes 46: give fewer")
+    assert {field for field, _ in make(tags={"bad!": "x"}).plan(spec(STORAGE)).faults} == {"sagemaker.tags"}
+    assert {field for field, _ in make(tags={"AWS:team": "x"}).plan(spec(STORAGE)).faults} == {"sagemaker.tags"}
+
+
+def test_faults_of_two_jobs_are_the_same(tmp_path: Any) -> None:
+    """A report counts jobs by what stands against them, so no job's own URI may be part of that."""
+    from lyftlearn.backend import BackendSettings
+    from lyftlearn_sagemaker import create
+
+    table = {"role": ROLE, "image": IMAGE}
+    backend = create(BackendSettings(name="sagemaker", table=table, home=tmp_path, storage_url="file:///x"))
+    source = Source(uri=f"file:///x/sources/{'a' * 64}.tar.gz", sha256="a" * 64)
+    one, other = (backend.plan(spec("file:///x", source=source)).faults for _ in range(2))
+    assert one == other
+    assert {field for field, _ in one} == {"storage.url", "jobs.output"}
+
+
+@pytest.mark.parametrize(
+    "instance", ["ml.g5.xlarge", "ml.p4d.24xlarge", "ml.g6.xlarge", "ml.c5d.xlarge", "ml.m5.large"]
+)
+def test_a_key_for_the_volume(service: Any, make: Make, instance: str) -> None:
+    """AWS refuses a key for a disk that is the instance's own, which its hardware encrypts: the plan says so."""
+    backend = make(instances={"pin": instance}, keys={"volume": "alias/volume"})
+    asked = resources(1, 1, gpu=0)
+    plan = backend.plan(spec(STORAGE, resources=asked))
+    if plan.faults:
+        assert "does not offer" in plan.faults[0][1]
+        return
+    has_key = "VolumeKmsKeyId" in _create(plan)["ResourceConfig"]
+    assert has_key is (instance == "ml.m5.large")
+    assert any(note.startswith("keys.volume") for note in plan.notes) is not has_key
+    service.operations._check_prose(_create(plan))
+
+
+def test_rules_of_the_prose_have_a_source() -> None:
+    """A rule that nobody can look up is one that nobody can check; botocore's model is looked up here."""
+    shapes = model()["shapes"]
+    for rule in documented_rules.RULES:
+        shape, _, member = rule.source.partition(".")
+        if shape in shapes:
+            text = re.sub(r"<[^>]+>", "", shapes[shape]["members"][member]["documentation"])
+            text = re.sub(r"\s+", " ", text).replace("\u2019", "'")
+            for words in rule.words:
+                assert words in text, rule.source
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"keys": {"output": "alias/x"}, "output": "s3://b--use1-az4--x-s3/p"}, "sagemaker.keys.output"),
+        ({"role": "arn:aws-cn:iam::123456789012:role/x"}, "sagemaker.role"),
+        ({"keys": {"output": "arn:aws:kms:eu-west-1:123456789012:key/1234"}}, "sagemaker.keys.output"),
+        ({"keys": {"volume": "arn:aws:kms:eu-west-1:123456789012:key/1234"}}, "sagemaker.keys.volume"),
+    ],
+)
+def test_rules_of_the_prose(make: Make, changes: dict[str, Any], field: str) -> None:
+    """What AWS would refuse, or what would fail after it was accepted, is a fault of the plan."""
+    output = changes.pop("output", f"{STORAGE}/jobs")
+    job = spec(STORAGE)
+    plan = make(**changes).plan(replace(job, output_uri=f"{output}/{job.id}/output"))
+    assert {path for path, _ in plan.faults} == {field}
+
+
+def test_the_decision_can_be_read_in_a_tag(make: Make) -> None:
+    """It is what a person looks for in the console; JSON without its punctuation is nothing to read."""
+    decision = '{"backend": "sagemaker", "stage": "live", "reason": "flag (50%)", "sources": {"x": 1}}'
+    tags = {tag["Key"]: tag["Value"] for tag in _create(make().plan(spec(STORAGE, decision=decision)))["Tags"]}
+    assert tags["lyftlearn:decision"] == "backend=sagemaker stage=live reason=flag  50  "
+
+
+def test_endpoints_that_whoever_submits_must_use(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A place that may use FIPS endpoints only means its jobs, too."""
+    monkeypatch.setenv("AWS_USE_FIPS_ENDPOINT", "true")
+    assert _create(make().plan(spec(STORAGE)))["Environment"]["AWS_USE_FIPS_ENDPOINT"] == "true"
+
+
+def test_partitions_are_botocores() -> None:
+    """Whose ARN is whose, and which region is in which partition."""
+    session = botocore.session.Session()
+    for partition in session.get_available_partitions():
+        for region in session.get_available_regions("sagemaker", partition):
+            assert partition_of_region(region) == partition

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from lyftlearn_sagemaker import record
-from lyftlearn_sagemaker.submission import channels, instances, request, service_limits
+from lyftlearn_sagemaker.submission import channels, fault_words, instances, request, service_limits
 from tests.backends.sagemaker import generate_tables
 
 
@@ -41,3 +41,4 @@ def test_numbers_in_the_code_are_the_models() -> None:
     assert shapes["TagValue"]["max"] == record._LONGEST_TAG
     assert shapes["TagKey"]["max"] == record._LONGEST_TAG_KEY
     assert shapes["TagList"]["max"] == record.MOST_TAGS
+    assert shapes["TrainingEnvironmentMap"]["max"] == fault_words._MOST_VARIABLES

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
+import json
 import threading
 import time
 from collections.abc import Callable
+from functools import cache
+from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from .faults import Refused
@@ -50,6 +54,7 @@ class Operations:
     def _CreateTrainingJob(self, request: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
         name = request["TrainingJobName"]
         self._check_meaning(request)
+        self._check_prose(request)
         with self._lock:
             if self._jobs.find(name):
                 raise Refused("ResourceInUse", _DUPLICATE.format(_arn(name)))
@@ -132,6 +137,19 @@ class Operations:
                 "The account-level service limit 'Longest run time for a training job' is 2419200 Seconds",
             )
 
+    def _check_prose(self, request: dict[str, Any]) -> None:
+        """Refuse what only the prose of AWS's documentation forbids."""
+        kind, output = request["ResourceConfig"].get("InstanceType", ""), request["OutputDataConfig"]
+        keys = [tag["Key"] for tag in request.get("Tags", [])]
+        if "VolumeKmsKeyId" in request["ResourceConfig"] and _has_disks(kind):
+            raise Refused("ValidationException", f"VolumeKmsKeyId is not supported for instance type {kind}")
+        if "KmsKeyId" in output and output["S3OutputPath"].removeprefix("s3://").partition("/")[0].endswith("--x-s3"):
+            raise Refused("ValidationException", "KMS key is not supported for Amazon S3 Express One Zone")
+        if any(key.lower().startswith("aws:") for key in keys):
+            raise Refused("ValidationException", "aws: prefixed tag key names are not allowed for external use.")
+        if len(set(keys)) < len(keys):
+            raise Refused("ValidationException", "Duplicate tag keys")
+
     def _check_quota(self, resources: dict[str, Any]) -> None:
         kind, wanted = resources["InstanceType"], resources["InstanceCount"]
         quota = self._conduct.quotas.get(kind)
@@ -154,6 +172,14 @@ class Operations:
     def _ordered(self, request: dict[str, Any], default: str) -> list[Job]:
         descending = request.get("SortOrder", default) == "Descending"
         return sorted(self._jobs.all(), key=lambda job: (job.created, job.name), reverse=descending)
+
+
+@cache
+def _has_disks(kind: str) -> bool:
+    """Whether EC2 says that an instance type has disks of its own."""
+    path = files("moto") / "ec2/resources/instance_types.json.gz"
+    described = json.loads(gzip.decompress(path.read_bytes()))
+    return "InstanceStorageInfo" in described.get(kind.removeprefix("ml."), {})
 
 
 def _arn(name: str) -> str:
