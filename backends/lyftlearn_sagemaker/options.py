@@ -268,7 +268,7 @@ JOB_OPTIONS = (
     Option(key="tags", kind=options.TEXT_TABLE, default={}, doc="Tags of every job.", example={"team": "eta"}),
 )
 """What a job gets."""
-MODEL_OPTIONS = tuple(replace(option, default=None) for option in JOB_OPTIONS)
+MODEL_OPTIONS = tuple(option._replace(default=None) for option in JOB_OPTIONS)
 """What a table `[sagemaker.models.<name>]` may change. What it does not set stays what it is for every job."""
 OPTIONS = (
     *JOB_OPTIONS,

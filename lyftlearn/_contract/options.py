@@ -9,23 +9,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
+from lyftlearn._text.display import without_credentials
 from lyftlearn._text.quantities import duration
 
 Fault: TypeAlias = tuple[str, str]
 Schema: TypeAlias = Mapping[str, Any]
 
 _DURATION_PATTERN = r"^(\d+(\.\d+)?[smhd])+$"
-_GATEWAY = re.compile(r"(?P<host>[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]):(?P<port>[0-9]{1,5})")
-_USERINFO = re.compile(r"(?<=://)[^/@\s]+@")
+_GATEWAY_PATTERN = r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]):([0-9]{1,5})"
 _LONGEST_SHOWN = 80  # characters of a value that a message repeats
 
 
-@dataclass(frozen=True)
-class Kind:
+class Kind(NamedTuple):
     """A kind of value.
 
     expected: what to write, in words. read: returns the value that code uses; raises ValueError for what is no such
@@ -39,8 +37,7 @@ class Kind:
     resolve: Callable[[str, Path], str] | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
-class Option:
+class Option(NamedTuple):
     """One key of a table.
 
     key: its name; `a.b` is `b` in the table `a` below. default: as a person would write it; None means that nothing is
@@ -49,9 +46,9 @@ class Option:
 
     key: str
     kind: Kind
-    default: Any = None
     doc: str
     example: Any
+    default: Any = None
 
 
 def read_options(where: str, table: Mapping[str, Any], options: Sequence[Option]) -> tuple[dict[str, Any], list[Fault]]:
@@ -96,7 +93,7 @@ def nearest(word: str, words: Sequence[str]) -> str | None:
 
 def shown(value: Any) -> str:
     """Return a value for a message: short, and without the user and password of a URL."""
-    text = _USERINFO.sub("***@", repr(value))
+    text = without_credentials(repr(value))
     return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}..."
 
 
@@ -190,8 +187,8 @@ def _flag(value: Any) -> bool:
 
 
 def _gateway(value: Any) -> str:
-    match = _GATEWAY.fullmatch(value) if isinstance(value, str) else None
-    return str(_require(match is not None and 0 < int(match["port"]) < 65536, value))
+    match = re.fullmatch(_GATEWAY_PATTERN, value) if isinstance(value, str) else None
+    return str(_require(match is not None and 0 < int(match[2]) < 65536, value))
 
 
 def _duration(value: Any) -> Any:
@@ -261,7 +258,7 @@ PATH = Kind("a path", _text, {"type": "string", "minLength": 1}, resolve=from_fo
 URL_OR_PATH = Kind("a URL, or a path", _text, {"type": "string", "minLength": 1}, resolve=from_folder)
 DURATION = Kind('a duration such as "90s", "1h30m" or "7d"', _duration, {"anyOf": [_DURATION_SCHEMA, {"const": 0}]})
 POSITIVE_DURATION = Kind('a duration above 0 such as "90s", "1h30m" or "7d"', _positive_duration, _DURATION_SCHEMA)
-GATEWAY = Kind('a StatsD gateway, "host:port"', _gateway, {"type": "string", "pattern": f"^{_GATEWAY.pattern}$"})
+GATEWAY = Kind('a StatsD gateway, "host:port"', _gateway, {"type": "string", "pattern": f"^{_GATEWAY_PATTERN}$"})
 TABLE = Kind("a table", _any_table, {"type": "object"})
 TEXTS = list_of(TEXT, "a list of texts")
 TEXT_TABLE = mapping_of(

@@ -65,7 +65,7 @@ def config(invocation: Invocation) -> ExitCode:
     """Show every setting that counts, and where it comes from."""
     settings = ops.configuration(invocation.config)
     if invocation.json:
-        _output.document([dataclasses.asdict(setting) for setting in settings])
+        _output.document([setting._asdict() for setting in settings])
         return ExitCode.DONE
     for origin in dict.fromkeys(setting.origin for setting in settings):
         _comment(printable(origin))

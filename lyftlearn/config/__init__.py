@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from lyftlearn._contract.options import read_options
 from lyftlearn.config.images import image_on
@@ -40,8 +40,7 @@ class Shadow:
     at_most: int
 
 
-@dataclass(frozen=True)
-class Setting:
+class Setting(NamedTuple):
     """One key with its value, as a person would write it, and where that comes from."""
 
     key: str

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from lyftlearn._contract.ids import OWN_LETTERS
 from lyftlearn._contract.options import Fault, Option, nearest, read_options, shown
@@ -19,8 +18,7 @@ PLATFORM_FILE = "/etc/lyftlearn/lyftlearn.toml"
 _GROUP = "lyftlearn.backends"
 
 
-@dataclass(frozen=True)
-class Layer:
+class Layer(NamedTuple):
     """One place that configuration comes from.
 
     origin: what a person is told of it. folder: where its relative paths start; None for the working directory.

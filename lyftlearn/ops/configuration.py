@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from lyftlearn._text.display import without_credentials
@@ -20,7 +19,7 @@ def configuration(config: str | os.PathLike[str] | Mapping[str, Any] | None = No
     No value shows a credential: neither users, passwords and queries of URLs, nor what a key calls one.
     Raises InvalidJob, listing every fault of the files.
     """
-    return [replace(setting, value=_open(setting.key, setting.value)) for setting in load(config).settings()]
+    return [setting._replace(value=_open(setting.key, setting.value)) for setting in load(config).settings()]
 
 
 def _open(key: str, value: Any) -> Any:
