@@ -23,7 +23,7 @@ def masked(text: str, given: Mapping[str, str]) -> str:
     """
     for value in sorted(given, key=len, reverse=True):
         text = text.replace(value, given[value])
-    return TIME.sub("<time>", FRAMES.sub("  ...\n", NOTES.sub("", _numbered(text))))
+    return TIME.sub("<time>", FRAMES.sub("  ...\n", _numbered(text)))
 
 
 def _numbered(text: str) -> str:

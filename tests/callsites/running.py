@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lyftlearn.config import load
-from tests.callsites.masks import ID, masked
+from tests.callsites.masks import ID, NOTES, masked
 from tests.doubles.platforms import Platforms
 
 HERE = Path(__file__).parent
@@ -62,7 +62,7 @@ class CallSite:
             timeout=PATIENCE,
             check=False,
         )
-        output, errors = done.stdout.decode(), done.stderr.decode()
+        output, errors = done.stdout.decode(), NOTES.sub("", done.stderr.decode())
         metrics = "".join(f"{packet}\n" for packet in self._metrics(output))
         sections = {"standard output": output, "standard error": errors, "metrics": metrics, "files": kept(here)}
         parts = [f"$ python {self.name}.py\n", *(_section(title, text) for title, text in sections.items())]
