@@ -133,11 +133,18 @@ def translate_errors(doing: str) -> Iterator[None]:
     except ClientError as error:
         raise _refusal(doing, error.response) from error
     except (BotoCoreError, Boto3Error) as error:
+        if "Invalid header" in str(error):
+            raise _unsendable(doing) from None
         reason = CONFIGURATION if type(error).__name__ in CONFIGURATION_ERRORS else PLATFORM
         raise RuntimeFailure(reason, f"{doing}: {type(error).__name__}: {error}") from error
-    except ValueError as error:  # a header with a line's end, an endpoint that is no URL: the text may hold a token
-        problem = "the credentials or the endpoint cannot be sent: look for a line's end or a space in them"
-        raise configuration_failure(f"{doing}: {problem}") from error
+    except ValueError:
+        raise _unsendable(doing) from None
+
+
+def _unsendable(doing: str) -> RuntimeFailure:
+    """A header with a line's end, or an endpoint that is no URL. The vendor's own text may hold a token."""
+    problem = "the credentials or the endpoint cannot be sent: look for a line's end or a space in them"
+    return configuration_failure(f"{doing}: {problem}")
 
 
 def _refusal(doing: str, response: Mapping[str, Any]) -> RuntimeFailure:

@@ -17,6 +17,7 @@ from lyftlearn.runtime import s3, secrets
 from lyftlearn.runtime.faults import RuntimeFailure
 from lyftlearn.runtime.redaction import Redactor
 from lyftlearn.runtime.report import last_words
+from lyftlearn.runtime.secrets import secret_files
 
 CANARY = "canary-7f3a9b-do-not-tell"
 REGION = "us-east-1"
@@ -233,3 +234,215 @@ def test_a_secret_across_the_cut_is_masked_first() -> None:
     words = last_words(redactor.redact(text))
     assert "canary" not in words
     assert "do-not-tell" not in words
+
+
+def redirecting(target: str) -> Any:
+    class Redirecting(Confidant):
+        def do_GET(self) -> None:
+            self.send_response(302)
+            self.send_header("Location", target.replace("HERE", self.headers["Host"]))
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+    return Redirecting
+
+
+def serve(handler: Any) -> ThreadingHTTPServer:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    return server
+
+
+def test_the_token_goes_to_no_other_host(confidant: dict[str, Any]) -> None:
+    """Whoever may answer once would be given what opens every secret of the service."""
+    received: list[str | None] = []
+
+    class Stranger(Confidant):
+        def do_GET(self) -> None:
+            received.append(self.headers.get("Authorization"))
+            self._answer(200, {"credentials": []})
+
+    stranger = serve(Stranger)
+    for target in (f"http://127.0.0.1:{stranger.server_port}/", f"//127.0.0.1:{stranger.server_port}/x"):
+        redirect = serve(redirecting(target))
+        with pytest.raises(RuntimeFailure, match="redirects to another host") as caught:
+            secrets.fetch(["db"], {**confidant, "url": f"http://127.0.0.1:{redirect.server_port}"}, {})
+        assert caught.value.reason == "configuration"
+        redirect.shutdown()
+        redirect.server_close()
+    stranger.shutdown()
+    stranger.server_close()
+    assert received == []
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"[]", b"{", b'{"credentials": 1}', b'{"credentials": [{"name": "db"}]}', b'{"credentials": [null]}'],
+)
+def test_what_is_no_answer_of_confidant(
+    confidant: dict[str, Any], monkeypatch: pytest.MonkeyPatch, content: bytes
+) -> None:
+    """A proxy's page, or another version's answer, is the platform's failure in words, and no traceback."""
+    monkeypatch.setattr("time.sleep", lambda _: None)
+
+    class Odd(Confidant):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+    server = serve(Odd)
+    with pytest.raises(RuntimeFailure, match="gave no answer") as caught:
+        secrets.fetch(["db"], {**confidant, "url": f"http://u:p4ssw0rd@127.0.0.1:{server.server_port}"}, {})
+    assert caught.value.reason == "platform"
+    assert "p4ssw0rd" not in str(caught.value)
+    server.shutdown()
+    server.server_close()
+
+
+class SecretsManager(BaseHTTPRequestHandler):
+    """BatchGetSecretValue, with errors of single secrets, as its API documents them."""
+
+    errors: dict[str, list[str]]
+    calls = 0
+
+    def do_POST(self) -> None:
+        type(self).calls += 1
+        request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        values, errors = [], []
+        for name in request["SecretIdList"]:
+            codes = self.errors.get(name, [])
+            if codes:
+                errors.append({"SecretId": name, "ErrorCode": codes.pop(0), "Message": "m"})
+            else:
+                values.append({"Name": name, "ARN": f"arn:{name}", "SecretString": CANARY})
+        body = json.dumps({"SecretValues": values, "Errors": errors}).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/x-amz-json-1.1")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+@pytest.mark.parametrize(
+    ("codes", "reason"),
+    [
+        (["InternalServiceError"] * 2, None),
+        (["ThrottlingException"], None),
+        (["InternalServiceError"] * 100, "platform"),
+        (["AccessDeniedException"] * 100, "configuration"),
+        (["DecryptionFailure"] * 100, "configuration"),
+        (["ResourceNotFoundException"] * 100, "configuration"),
+    ],
+)
+def test_errors_of_single_secrets(
+    aws: str, monkeypatch: pytest.MonkeyPatch, codes: list[str], reason: str | None
+) -> None:
+    """One of many that fails for a moment is asked for again; what is refused is not."""
+    monkeypatch.setattr("time.sleep", lambda _: None)
+    monkeypatch.setattr(SecretsManager, "errors", {"prod/b": list(codes)}, raising=False)
+    monkeypatch.setattr(SecretsManager, "calls", 0)
+    server = serve(SecretsManager)
+    provider = {"type": "secretsmanager", "prefix": "prod/", "region": REGION}
+    provider["endpoint"] = f"http://127.0.0.1:{server.server_port}"
+    if reason is None:
+        assert set(secrets.fetch(["a", "b"], provider, {})) == {"a", "b"}
+    else:
+        with pytest.raises(RuntimeFailure, match="secrets: b:") as caught:
+            secrets.fetch(["a", "b"], provider, {})
+        assert (caught.value.reason, CANARY in str(caught.value)) == (reason, False)
+        assert (SecretsManager.calls == 1) == (reason == "configuration")
+    server.shutdown()
+    server.server_close()
+
+
+def test_keys_with_slashes_are_files_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`a/b` and `c/b` of one JSON object are two secrets, and two files."""
+    monkeypatch.setattr(secret_files, "filesystem", lambda _: "tmpfs")
+    (tmp_path / "secrets").mkdir()
+    files = secret_files.SecretFiles(str(tmp_path / "secrets"), "tag", None)
+    files.write({"db": {"a/b": b"1", "c/b": b"2", "b": b"3"}, "team/x": {"k": b"4"}})
+    written = {str(path.relative_to(tmp_path / "secrets")): path for path in tmp_path.rglob("*") if path.is_file()}
+    assert {name: path.read_text() for name, path in written.items()} == {
+        "db/a/b": "1",
+        "db/c/b": "2",
+        "db/b": "3",
+        "team/x/k": "4",
+    }
+    files.remove()
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        {"db": {"a": b"1", "a/b": b"2"}},
+        {"team": {"x/k": b"1"}, "team/x": {"k": b"2"}},
+        {"db": {"../up": b"1"}},
+        {"db": {"/etc/passwd": b"1"}},
+        {"db": {"": b"1"}},
+        {"db": {"x" * 256: b"1"}},
+        {"db": {"a//b": b"1"}},
+    ],
+)
+def test_keys_that_can_be_no_files(tmp_path: Path, found: Any) -> None:
+    """Each is told by its name; none is written elsewhere, and none over another."""
+    with pytest.raises(RuntimeFailure, match=r"secrets: .*: the key '.*'") as caught:
+        secret_files.SecretFiles(str(tmp_path / "secrets"), "tag", None).write(found)
+    assert caught.value.reason == "configuration"
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("key", ["tls.crt", "with-dash", "1ST", "with space", "a=b"])
+def test_odd_keys_are_files_only(containers: Any, key: str) -> None:
+    """What Kubernetes makes variables of changed over its versions: programs find these as files everywhere."""
+    script = 'cat "$LYFTLEARN_SECRETS_DIR/db/$KEY"; env | grep -c "canary-7f3a9[b]"'
+    provider = {"type": "files", "path": "/given"}
+    container = containers.make("kubernetes", ["/bin/sh", "-c", script], env={"KEY": key})
+    container.document["secrets"] = {"names": ["db"], "provider": provider}
+    given = container.directory / "given"
+    (given / "db").mkdir(parents=True)
+    (given / "db" / key).write_text(CANARY)
+    container.mounts = ["--ro-bind", str(given), "/given"]
+    assert container.run().output == CANARY.encode() + b"0\n"
+
+
+@pytest.mark.parametrize("substrate", ["kubernetes", "sagemaker", "local"])
+@pytest.mark.parametrize("word", ["$(PASSWORD)", "/bin/$(PASSWORD)"])
+def test_a_command_with_a_secret_in_it_cannot_be_executed(containers: Any, substrate: str, word: str) -> None:
+    """What was written is shown, and not what it stands for."""
+    secret = {"names": ["db"], "provider": {"type": "variables"}}
+    container = containers.make(substrate, [word], secrets=secret)
+    container.document["job"] = {**container.document["job"], "id": f"canary-{container.directory.parent.name}"}
+    container.variables["LYFTLEARN_SUBSTRATE_SECRET_0_PASSWORD"] = CANARY
+    result = container.run()
+    assert (result.exit_code, result.facts["reason"]) == (127, "image")
+    assert word in result.last_words
+    assert CANARY.encode() not in result.output
+    assert CANARY not in result.report
+
+
+@pytest.mark.parametrize("name", ["AWS_SESSION_TOKEN", "AWS_SECRET_ACCESS_KEY", "AWS_ACCESS_KEY_ID"])
+@pytest.mark.parametrize("ending", ["\n", "\r\nX-Other: 1", " \n"])
+def test_a_credential_with_a_line_s_end(containers: Any, name: str, ending: str) -> None:
+    """`$(cat token)` of a file that someone made by hand: said in words, and its value by nobody."""
+    container = containers.make("local", ["true"], inputs={"train": {"uri": "s3://bucket/key"}})
+    container.variables |= {"AWS_ACCESS_KEY_ID": "AKIDCANARY", "AWS_SECRET_ACCESS_KEY": "s", "AWS_REGION": REGION}
+    container.variables |= {"AWS_ENDPOINT_URL": "http://127.0.0.1:9", name: CANARY + ending}
+    result = container.run()
+    assert result.exit_code in (70, 78)
+    assert b"Traceback" not in result.output
+    assert CANARY.encode() not in result.output
+    assert CANARY not in result.report
+
+
+def test_every_line_of_a_key_is_a_secret() -> None:
+    """A private key is printed line by line, and each line is a part of it."""
+    redactor = Redactor({"AWS_SESSION_TOKEN": f"{CANARY}\n"})
+    redactor.add(["-----BEGIN KEY-----\nMIIEvQIBADANBgkq\nhkiG9w0BAQEFAASC\n-----END KEY-----\n", "abc"])
+    text = f"token {CANARY!r}, a line MIIEvQIBADANBgkq and abc"
+    assert redactor.redact(text) == "token '[secret]', a line [secret] and abc"
