@@ -17,6 +17,8 @@ PACKAGE = "lyftlearn_runtime"
 RUNTIME = Path(__file__).parents[1] / "runtime"
 MAIN = "zip_main.py"
 SHEBANG = b"#!/usr/bin/env python3\n"
+UNSEALED = b"0" * 64
+SEAL = slice(len(SHEBANG) + 1, len(SHEBANG) + 1 + len(UNSEALED))
 EPOCH = (1980, 1, 1, 0, 0, 0)
 READABLE = 0o100644 << 16
 
@@ -42,10 +44,10 @@ def runtime_sources() -> dict[str, bytes]:
 
 
 def archive_bytes(members: Mapping[str, bytes]) -> bytes:
-    """The archive: `members` in their order, with fixed times and modes, and its own digest as its comment."""
+    """The archive: `members` in their order, with fixed times and modes, and its own digest in the second line."""
     import zipfile  # noqa: PLC0415 - only where the archive is not there yet
 
-    buffer = BytesIO(SHEBANG)
+    buffer = BytesIO(SHEBANG + b"#" + UNSEALED + b"\n")
     buffer.seek(0, os.SEEK_END)
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
         for name, content in members.items():
@@ -54,13 +56,8 @@ def archive_bytes(members: Mapping[str, bytes]) -> bytes:
 
 
 def _with_seal(archive: bytes) -> bytes:
-    """Return an archive without a comment as one whose comment is its digest. Before a comment stands its size."""
-    seal = _seal(archive)
-    return archive[:-2] + len(seal).to_bytes(2, "little") + seal
-
-
-def _seal(archive: bytes) -> bytes:
-    return hashlib.sha256(archive).hexdigest().encode()
+    """Put the digest where it stands: before the members, because Pythons up to 3.7 read no zip with a comment."""
+    return archive[: SEAL.start] + hashlib.sha256(archive).hexdigest().encode() + archive[SEAL.stop :]
 
 
 def _is_whole(path: Path) -> bool:
@@ -69,8 +66,7 @@ def _is_whole(path: Path) -> bool:
         content = path.read_bytes()
     except OSError:
         return False
-    size = len(_seal(b""))
-    return _seal(content[: -size - 2] + b"\0\0") == content[-size:]
+    return content == _with_seal(content[: SEAL.start] + UNSEALED + content[SEAL.stop :])
 
 
 def _hash(members: Mapping[str, bytes]) -> str:

@@ -116,9 +116,10 @@ class Relay:
         self.lost = 0
         self._path = path
         self._held: deque[bytes] = deque()
+        named = [_bind_path(path)] if path else []
         udp = _bind_near(address)
         self.port = str(udp.getsockname()[1])
-        self._sockets = [udp] + ([_bind_path(path)] if path else [])
+        self._sockets = [udp, *named]
         self._gateway = Gateway(gateway) if gateway else NullGateway()
         self._wake, self._waker = os.pipe()
         self._thread = threading.Thread(target=self._work, daemon=True, name="statsd")
@@ -204,7 +205,11 @@ def _bind_path(path: str) -> socket.socket:
     unix.setblocking(False)
     if os.path.exists(path) and stat.S_ISSOCK(os.stat(path).st_mode):
         os.unlink(path)
-    unix.bind(path)
+    try:
+        unix.bind(path)
+    except OSError:
+        unix.close()
+        raise
     os.chmod(path, 0o666)  # noqa: S103 - any user of the container may send
     return unix
 

@@ -12,10 +12,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from lyftlearn.runtime import bundle
+from lyftlearn.runtime import bundle, statsd
+from lyftlearn.runtime.environment import Environment
 from lyftlearn.runtime.faults import RuntimeFailure
 from lyftlearn.runtime.job import JobRun
 from lyftlearn.runtime.layout import Layout
+from lyftlearn.runtime.nodes import Nodes
 from lyftlearn.runtime.redaction import Redactor
 from lyftlearn.runtime.report import Report
 from lyftlearn.runtime.signals import Signals
@@ -187,3 +189,63 @@ def test_too_little_shared_memory_fails_at_the_start(containers: Any) -> None:
     assert (result.exit_code, result.facts["reason"]) == (78, "configuration")
     assert "resources.shared_memory" in result.last_words
     assert b"started" not in result.output
+
+
+ODD: list[Any] = [
+    None, True, -1, 0, 1.5, 10**400, float("nan"), float("inf"), "", "\0", "\ud800", "../../..", "/etc/passwd",
+    "x" * 70000,
+    [], [None], ["\0"], [[]], {}, {"": None}, {"..": {}}, {"a": {}}, {"a": None}, {"uri": 1}, {"uid": -1, "gid": 0},
+    {"uid": 2**40, "gid": 2**40}, {"$ref": 1, "sha256": "0" * 64}, {"$ref": "/proc/self/environ", "sha256": "0" * 64},
+    {"mode": "mounted"}, {"type": "files"}, {"type": "nobody", "path": 1}, {"interval": -1, "uri": "file:///x"},
+]  # fmt: skip
+PATHS = [field.split(".") for field, _, _ in bundle.FIELDS] + [["job"], ["secrets"], ["resources"], ["metrics"]]
+PATHS += [["inputs", "train"], ["outputs", "output"], ["env", "NAME"], ["secrets", "provider", "path"], ["contract"]]
+
+
+def with_value(path: list[str], value: Any) -> dict[str, Any]:
+    changed = document(secrets={"names": ["db"], "provider": {"type": "files", "path": "/nowhere"}})
+    holder = changed
+    for part in path[:-1]:
+        holder = holder.setdefault(part, {})
+    holder[path[-1]] = value
+    return changed
+
+
+def load_or_fail(text: str) -> bundle.Bundle | RuntimeFailure:
+    try:
+        return bundle.load(text)
+    except RuntimeFailure as failure:
+        return failure
+
+
+@pytest.mark.parametrize("path", PATHS, ids=".".join)
+def test_a_bundle_is_not_trusted(path: list[str]) -> None:
+    """It lies in a storage where others write: each value anywhere is taken, or refused with its field's name."""
+    for value in ODD:
+        loaded = load_or_fail(json.dumps(with_value(path, value)))
+        if isinstance(loaded, RuntimeFailure):
+            assert (loaded.reason, path[0] in str(loaded)) == ("configuration", True)
+            continue
+        layout = Layout("/nowhere", "/nowhere")
+        environment = Environment(loaded, layout, Nodes(0, ["localhost"]), {}, "local")
+        variables = environment.variables(1)
+        assert all("\0" not in name + os.fsencode(text).decode("latin-1") for name, text in variables.items())
+        assert all(isinstance(word, str) for word in environment.command(variables))
+
+
+def test_a_job_id_is_no_path(containers: Any) -> None:
+    """It names a directory of secrets in shared memory."""
+    container = containers.make("local", ["true"], secrets={"names": ["db"], "provider": {"type": "variables"}})
+    container.document["job"] = {**container.document["job"], "id": "../../tmp/x"}
+    container.variables["LYFTLEARN_SUBSTRATE_SECRET_0_KEY"] = "v"
+    result = container.run()
+    assert (result.exit_code, result.facts["reason"]) == (78, "configuration")
+    assert "job.id" in result.last_words
+
+
+def test_the_socket_of_metrics_replaces_no_file(tmp_path: Path) -> None:
+    """A path in a bundle must not remove what is there."""
+    (tmp_path / "precious").write_text("kept")
+    with pytest.raises(OSError, match="in use"):
+        statsd.Relay(None, str(tmp_path / "precious"), address=("127.0.0.1", 0))
+    assert (tmp_path / "precious").read_text() == "kept"

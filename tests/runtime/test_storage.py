@@ -13,6 +13,8 @@ from typing import Any
 
 import boto3
 import pytest
+from botocore.exceptions import ClientError
+from botocore.response import StreamingBody
 from moto.server import ThreadedMotoServer
 
 from lyftlearn.runtime import archives, s3, storage, transfer
@@ -337,3 +339,116 @@ def test_predictions_find_the_model_where_training_left_it(archive: Path, tmp_pa
     read = ["sh", "-c", "cat $LYFTLEARN_MODEL_DIR/d/w"]
     answer = run(archive, tmp_path / "two", command=read, artifact=str(tmp_path / "kept/model.tar.gz"))
     assert (answer[0], answer[2]) == (0, b"w\n")
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "reason"),
+    [
+        ("AccessDenied", 403, "configuration"),
+        ("InvalidObjectState", 403, "configuration"),
+        ("InvalidBucketName", 400, "configuration"),
+        ("KMS.DisabledException", 400, "configuration"),
+        ("KMS.NotFoundException", 400, "configuration"),
+        ("KMS.KMSInvalidStateException", 400, "configuration"),
+        ("AuthorizationHeaderMalformed", 400, "configuration"),
+        ("PermanentRedirect", 301, "configuration"),
+        ("404", 404, "configuration"),
+        ("SomethingNew", 400, "configuration"),
+        ("KMS.ThrottlingException", 400, "platform"),
+        ("KMS.KMSInternalException", 500, "platform"),
+        ("KMS.DependencyTimeoutException", 400, "platform"),
+        ("SlowDown", 503, "platform"),
+        ("RequestTimeout", 400, "platform"),
+        ("RequestTimeTooSkewed", 403, "platform"),
+        ("OperationAborted", 409, "platform"),
+        ("NoSuchUpload", 404, "platform"),
+        ("BadDigest", 400, "platform"),
+        ("InternalError", 500, "platform"),
+    ],
+)
+def test_whose_fault_a_refusal_is(code: str, status: int, reason: str) -> None:
+    """CONFIGURATION is the user's to mend and never repeated; PLATFORM passes."""
+    response: Any = {"Error": {"Code": code, "Message": "m"}, "ResponseMetadata": {"HTTPStatusCode": status}}
+    with pytest.raises(RuntimeFailure, match=code) as caught, s3.translate_errors("fetching s3://b/k"):
+        raise ClientError(response, "GetObject")
+    assert caught.value.reason == reason
+
+
+@pytest.mark.parametrize("uri", ["s3://NO_such bucket/x", "s3://a/x", "s3:///x"])
+def test_a_bucket_s_name_that_cannot_be(bucket: Any, tmp_path: Path, uri: str) -> None:
+    """Botocore refuses it before anything is sent; it is a typing error, and said so."""
+    with pytest.raises(RuntimeFailure) as caught:
+        transfer.fetch(uri, str(tmp_path))
+    assert caught.value.reason == "configuration"
+
+
+def test_an_archived_object_is_told_with_its_remedy(bucket: Any) -> None:
+    """Glacier's own words name no way out."""
+    bucket.put_object(Key="old", Body=b"x", StorageClass="GLACIER")
+    with pytest.raises(RuntimeFailure, match="restore it first") as caught:
+        storage.read_bytes(f"s3://{bucket.name}/old")
+    assert caught.value.reason == "configuration"
+
+
+def test_an_answer_that_ends_in_the_middle_is_read_again(bucket: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The client repeats requests, but not what stops between two bytes: a bundle is read once per job."""
+    bucket.put_object(Key="bundle", Body=b"0123456789")
+    monkeypatch.setattr("time.sleep", lambda _: None)
+    store = s3.S3Store()
+    answers: list[Any] = []
+    ask = store._client.get_object
+
+    def cut(**request: Any) -> Any:
+        answer = ask(**request)
+        answers.append(answer)
+        if len(answers) < 3:
+            answer["Body"] = StreamingBody(io.BytesIO(b"01234"), 10)
+        return answer
+
+    monkeypatch.setattr(store._client, "get_object", cut)
+    assert store.read(f"s3://{bucket.name}/bundle") == b"0123456789"
+    assert len(answers) == 3
+
+
+def test_parts_are_large_enough_for_the_largest_object() -> None:
+    """S3 takes 10,000 parts of 5 MiB to 5 GiB, and objects of 5 TiB (its documented limits)."""
+    sizes = [s3.part_size(index) for index in range(10_000)]
+    assert sum(sizes) >= 5 << 40
+    assert min(sizes) >= 5 << 20
+    assert max(sizes) <= 5 << 30
+    assert sum(sizes[:1000]) < 32 << 30  # models of usual size need little memory
+
+
+def test_boto3_of_a_user_or_of_a_path(archive: Path, tmp_path: Path) -> None:
+    """`pip install --user` and PYTHONPATH put packages into an image as well."""
+    bare = tmp_path / "bare"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(bare)], check=True, timeout=120)
+    system = Path(os.path.realpath(sys.executable))
+    packages = Path(boto3.__file__).parents[1]
+    version = f"python{sys.version_info[0]}.{sys.version_info[1]}"
+    (tmp_path / f"home/.local/lib/{version}").mkdir(parents=True)
+    (tmp_path / f"home/.local/lib/{version}/site-packages").symlink_to(packages)
+    text = json.dumps(
+        {
+            "contract": 1,
+            "job": {"id": "j", "name": "j", "kind": "process"},
+            "command": ["true"],
+            "inputs": {"a": {"uri": "s3://b/a"}},
+        }
+    )
+    private = {"LYFTLEARN_SUBSTRATE": "local", "LYFTLEARN_ROOT": str(tmp_path / "root"), "LYFTLEARN_BUNDLE": text}
+    private |= {"AWS_ENDPOINT_URL": "nonsense", "AWS_REGION": "us-east-1", "PATH": os.environ["PATH"]}
+    for python, variables in (
+        (system, {"HOME": str(tmp_path / "home")}),
+        (bare / "bin/python", {"PYTHONPATH": str(packages), "HOME": "/"}),
+    ):
+        answer = subprocess.run(
+            [str(python), "-I", "-S", str(archive), "run"],
+            env={**private, **variables},
+            capture_output=True,
+            check=False,
+            timeout=60,
+        )
+        assert answer.returncode == 78
+        assert b"no boto3" not in answer.stderr
+        assert b"the endpoint cannot be sent" in answer.stderr

@@ -107,3 +107,16 @@ def test_it_says_what_it_is(archive: Path) -> None:
     assert told.stdout == "lyftlearn runtime, contract 1\n"
     wrong = subprocess.run([*command, "walk"], capture_output=True, text=True, check=False, timeout=60)
     assert (wrong.returncode, wrong.stderr.startswith("usage:")) == (64, True)
+
+
+OLD = [path / "bin/python3" for path in sorted(Path("~/.pyenv/versions").expanduser().glob("3.[67].*"))]
+
+
+@pytest.mark.parametrize("python", OLD, ids=[path.parts[-3] for path in OLD])
+@pytest.mark.parametrize("substrate", ["kubernetes", "sagemaker", "local"])
+def test_a_python_that_is_too_old_is_said_so(containers: Any, python: Path, substrate: str) -> None:
+    """The image is to blame, in words that name the version; a SyntaxError of ours would blame the platform."""
+    result = containers.make(substrate, ["true"], str(python)).run()
+    assert (result.exit_code, result.facts["reason"]) == (127, "image")
+    assert result.last_words.startswith(f"the image has Python {python.parts[-3]}")
+    assert b"SyntaxError" not in result.output

@@ -1,0 +1,199 @@
+"""Checkpoints outlive the machine: at every moment the storage holds a whole one."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lyftlearn.runtime import checkpoints, storage
+from lyftlearn.runtime.checkpoints import NOTES, Checkpoints
+
+
+def make(tmp_path: Path, **options: Any) -> tuple[Path, Path, Checkpoints]:
+    directory, kept = tmp_path / "checkpoints", tmp_path / "kept"
+    directory.mkdir(exist_ok=True)
+    return directory, kept, Checkpoints(str(directory), kept.as_uri(), **options)
+
+
+def names(top: Path) -> set[str]:
+    return {str(path.relative_to(top)) for path in top.rglob("*") if path.is_file()}
+
+
+def test_the_new_one_is_there_before_the_old_one_goes(tmp_path: Path) -> None:
+    """A program keeps its last one only: deleted at once, the storage would hold none until the next look."""
+    directory, kept, copies = make(tmp_path)
+    (directory / "1.ckpt").write_text("1")
+    copies.sync()
+    copies.sync()
+    assert names(kept) == {"1.ckpt"}
+    for number in range(2, 6):
+        (directory / f"{number}.ckpt").write_text(str(number))
+        (directory / f"{number - 1}.ckpt").unlink()
+        copies.sync()
+        assert names(kept) == {f"{number - 1}.ckpt"}
+        copies.sync()
+        assert names(kept) == {f"{number}.ckpt"}
+
+
+def test_one_that_is_rotated_away_before_it_was_copied(tmp_path: Path) -> None:
+    """Programs may write faster than copies are made: the last whole copy stays until there is another."""
+    directory, kept, copies = make(tmp_path)
+    (directory / "1.ckpt").write_text("1")
+    copies.sync()
+    copies.sync()
+    for number in range(2, 8):
+        (directory / f"{number}.ckpt").write_text(str(number))
+        (directory / f"{number - 1}.ckpt").unlink()
+        copies.sync()
+        assert names(kept) == {"1.ckpt"}
+    copies.sync()
+    assert names(kept) == {"7.ckpt"}
+
+
+def test_a_log_that_never_stands_still_keeps_nothing_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Training writes events all the time; old checkpoints would fill the storage otherwise."""
+    monkeypatch.setattr(checkpoints, "RESTLESS", 3)
+    directory, kept, copies = make(tmp_path)
+    for number in range(12):
+        (directory / f"{number // 4}.ckpt").write_text("x")
+        with (directory / "events").open("a") as events:
+            events.write("e")
+        if number % 4 == 0 and number:
+            (directory / f"{number // 4 - 1}.ckpt").unlink()
+        copies.sync()
+    assert "0.ckpt" not in names(kept)
+
+
+def test_a_file_that_is_written_while_it_is_copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half of the old and half of the new is a checkpoint that no program can read."""
+    directory, kept, copies = make(tmp_path)
+    (directory / "last.ckpt").write_text("old" * 1000)
+    copies.sync()
+    copies.sync()
+    (directory / "last.ckpt").write_text("new" * 1000)
+    copies.sync()
+    copy_into = storage.copy_into
+
+    def overwritten(path: str, sink: storage.Sink) -> None:
+        copy_into(path, sink)
+        Path(path).write_text("odd" * 1000)
+
+    monkeypatch.setattr(checkpoints, "copy_into", overwritten)
+    copies.sync()
+    assert (kept / "last.ckpt").read_text() == "old" * 1000
+    assert names(kept) == {"last.ckpt"}
+    monkeypatch.undo()
+    copies.finish()
+    assert (kept / "last.ckpt").read_text() == "odd" * 1000
+
+
+def test_files_are_copied_in_the_order_of_their_writing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`latest` is written after what it names; a copy that ends between the two must not name what is not there."""
+    directory, _, copies = make(tmp_path)
+    order: list[str] = []
+    copy_into = storage.copy_into
+
+    def noted(path: str, sink: storage.Sink) -> None:
+        order.append(Path(path).name)
+        copy_into(path, sink)
+
+    monkeypatch.setattr(checkpoints, "copy_into", noted)
+    for index, name in enumerate(["z-weights", "m-optimizer", "a-latest"]):
+        (directory / name).write_text(name)
+        os.utime(directory / name, (index + 1, index + 1))
+    copies.finish()
+    assert order == ["z-weights", "m-optimizer", "a-latest"]
+
+
+def test_links_to_directories_come_back(tmp_path: Path) -> None:
+    """`latest -> ckpt-500` is how a program finds where to go on."""
+    directory, kept, copies = make(tmp_path)
+    (directory / "ckpt-500").mkdir()
+    (directory / "ckpt-500/w").write_text("w")
+    (directory / "latest").symlink_to(directory / "ckpt-500")
+    (directory / "last.ckpt").symlink_to("ckpt-500/w")
+    copies.finish()
+    again = Checkpoints(str(tmp_path / "again"), kept.as_uri())
+    (tmp_path / "again").mkdir()
+    again.restore()
+    assert str((tmp_path / "again/latest").readlink()) == "ckpt-500"
+    assert (tmp_path / "again/last.ckpt").read_text() == (tmp_path / "again/latest/w").read_text() == "w"
+    assert NOTES not in names(tmp_path / "again")
+
+
+@pytest.mark.parametrize(
+    "notes",
+    [
+        "",
+        "[]",
+        "{}",
+        '{"links": {"../up": "x"}}',
+        '{"links": {"l": "../.."}}',
+        '{"links": {"l": "/etc"}}',
+        '{"links": 1}',
+    ],
+)
+def test_what_the_storage_holds_is_not_trusted(tmp_path: Path, notes: str) -> None:
+    """Whoever can write there must not reach beyond the directory, nor stop the job."""
+    directory, kept, copies = make(tmp_path)
+    kept.mkdir()
+    (kept / NOTES).write_text(notes)
+    (kept / "w").write_text("w")
+    copies.restore()
+    assert {path.name for path in directory.iterdir()} == {"w"}
+    assert copies.first_start is None
+
+
+def test_the_timeout_goes_on_after_a_lost_machine(containers: Any) -> None:
+    """A job that is moved from machine to machine would otherwise never reach its time."""
+    container = containers.make("local", ["sleep", "60"], timeout=100, grace=1)
+    kept = container.directory / "kept/checkpoints"
+    kept.mkdir()
+    kept.chmod(0o777)
+    (kept / NOTES).write_text(json.dumps({"links": {}, "started_at": time.time() - 99}))
+    container.document["checkpoints"] = {"uri": kept.as_uri()}
+    result = container.run()
+    assert (result.exit_code, result.facts["reason"]) == (124, "timeout")
+
+
+@pytest.mark.parametrize("timed", [False, True])
+def test_the_first_start_is_noted_where_there_is_a_timeout(tmp_path: Path, timed: bool) -> None:
+    """Only then does anybody need it."""
+    directory, kept, copies = make(tmp_path, interval=0.01, timed=timed)
+    (directory / "c").write_text("c")
+    copies.start()
+    while not (kept / ("c" if not timed else NOTES)).exists():
+        threading.Event().wait(0.01)
+    copies.finish()
+    assert (kept / NOTES).exists() == timed
+
+
+@pytest.mark.parametrize("script", ["exit 3", "chmod 000 $LYFTLEARN_CHECKPOINTS_DIR/c; exit 3"])
+def test_the_last_copy_never_changes_how_the_command_ended(containers: Any, script: str) -> None:
+    """A storage that is away, or files that cannot be read: exit code 3 stays 3, and the log says the rest."""
+    command = ["sh", "-c", f"echo c > $LYFTLEARN_CHECKPOINTS_DIR/c; {script}"]
+    container = containers.make("kubernetes", command)
+    container.document["checkpoints"] = {"uri": "file:///proc/1/no/such/place"}
+    result = container.run()
+    assert (result.exit_code, result.facts["reason"], result.facts["exit_code"]) == (3, "user-error", 3)
+    assert b"checkpoints were not copied" in result.output
+
+
+def test_a_thread_that_meets_an_error_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The storage may be away for a while; copies go on when it is back."""
+    directory, kept, copies = make(tmp_path, interval=0.02)
+    kept.write_text("in the way")
+    (directory / "c").write_text("c")
+    copies.start()
+    while "not copied yet" not in capsys.readouterr().err:
+        threading.Event().wait(0.02)
+    kept.unlink()
+    while not (kept / "c").exists():
+        threading.Event().wait(0.02)
+    copies.finish()
