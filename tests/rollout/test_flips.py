@@ -10,8 +10,7 @@ from pathlib import Path
 
 from lyftlearn import Client, ops
 from lyftlearn.rollout.stage import Stage
-
-from .conftest import Make
+from tests.doubles.old_and_new import Make
 
 SERVICE = """
 import json, sys

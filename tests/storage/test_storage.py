@@ -18,7 +18,7 @@ from lyftlearn._storage import Storage, local_path, open_storage
 from lyftlearn.errors import AccessDenied, BackendUnavailable, LyftLearnError
 
 if TYPE_CHECKING:
-    from tests.storage.conftest import Bucket
+    from tests.doubles.bucket import Bucket
 
 KEY = "claims/eta/record.json"
 

@@ -17,8 +17,7 @@ from lyftlearn import ops
 from lyftlearn._migration.journal import comparisons, outcomes, submissions
 from lyftlearn._migration.results import MigrationStatus, ReadinessReport, ShadowComparison
 from lyftlearn.errors import BackendUnavailable, LyftLearnError
-
-from .conftest import Make
+from tests.doubles.old_and_new import Make
 
 ETA = {"shadow": {"models": ["eta"]}}
 

@@ -29,7 +29,7 @@ from lyftlearn._transfer.tree import scan
 from lyftlearn.errors import LyftLearnError
 
 if TYPE_CHECKING:
-    from tests.storage.conftest import Bucket
+    from tests.doubles.bucket import Bucket
 
 
 @pytest.fixture

@@ -19,9 +19,9 @@ from rich.console import Console
 
 from lyftlearn import JobStatus
 from lyftlearn._jobs import progress, views
+from tests.cli.conftest import PATIENCE, CommandLine, as_from_a_terminal
 
-from .conftest import PATIENCE, CommandLine, as_from_a_terminal
-from .seen import job
+from .observed import job
 
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 

@@ -10,7 +10,7 @@ import pytest
 from lyftlearn import JobStatus
 from lyftlearn._jobs import views
 
-from .seen import BEGAN, job
+from .observed import BEGAN, job
 
 VOID = {"br", "hr", "img"}
 

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from lyftlearn._storage import Storage, Stored
 from lyftlearn._submission.claims import Claim, Scope, accept, claim_key, move, take, withdraw
 from lyftlearn.errors import BackendUnavailable, LyftLearnError
-from tests.storage.caller import SCOPE, Backends, Steps, Watched, call
+from tests.submission.caller import SCOPE, Backends, Steps, Watched, call
 
 X = Claim("digest", "eta-x", "x")
 Y = Claim("digest", "eta-y", "y")

@@ -14,8 +14,7 @@ from typing import Any
 import pytest
 
 import lyftlearn
-
-from .conftest import Make
+from tests.doubles.old_and_new import Make
 
 
 def in_child(work: Callable[[], object]) -> int:

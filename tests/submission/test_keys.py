@@ -14,8 +14,7 @@ import pytest
 
 import lyftlearn
 from lyftlearn.errors import DEFINITE_REFUSALS
-
-from .conftest import Make
+from tests.doubles.old_and_new import Make
 
 ETA = {"shadow": {"models": ["eta"]}}
 SIXTEEN_MINUTES = 16 * 60

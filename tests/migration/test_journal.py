@@ -20,8 +20,7 @@ from lyftlearn import Client, ops
 from lyftlearn._migration.background import Background
 from lyftlearn._migration.journal import Journal, OutcomeRow, RehearsalRow, SubmissionRow, submissions
 from lyftlearn.errors import BackendUnavailable
-
-from .conftest import Make
+from tests.doubles.old_and_new import Make
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
 POSTGRES = Path("/usr/lib/postgresql")

@@ -12,7 +12,7 @@ from lyftlearn._storage import Storage
 from lyftlearn._storage._s3 import S3Storage
 from lyftlearn._transfer.download import fetch_output
 from lyftlearn.errors import LyftLearnError
-from tests.storage.conftest import Bucket
+from tests.doubles.bucket import Bucket
 
 
 def _pack(storage: Storage, name: str, *members: tarfile.TarInfo | tuple[str, bytes]) -> str:

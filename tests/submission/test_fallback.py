@@ -14,8 +14,7 @@ from typing import Any
 import pytest
 
 import lyftlearn
-
-from .conftest import Make
+from tests.doubles.old_and_new import Make
 
 REFUSES = {"faults": {"refuse": 1}}
 SILENT_BEFORE, SILENT_AFTER = {"faults": {"silence_before": 1}}, {"faults": {"silence_after": 1}}

@@ -11,7 +11,7 @@ import pytest
 
 from lyftlearn._storage import open_storage
 from lyftlearn._submission.claims import Claim, take
-from tests.storage.caller import SCOPE
+from tests.submission.caller import SCOPE
 
 _PROGRAM = str(Path(__file__).with_name("caller.py"))
 _AT_ONCE = 16

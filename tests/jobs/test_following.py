@@ -16,8 +16,7 @@ import pytest
 
 import lyftlearn
 from lyftlearn.errors import InvalidJob
-
-from .conftest import Make
+from tests.doubles.old_and_new import Make
 
 HUGE = 10**5000
 

@@ -1,0 +1,101 @@
+"""A directory and a bucket, behind one fixture. The bucket is moto's, behind a real socket on loopback."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+from werkzeug.serving import WSGIRequestHandler, make_server
+
+from lyftlearn._storage import Storage, open_storage
+
+BUCKET = "bucket"
+
+
+class Bucket:
+    """S3 in this process. It answers one request after the other: S3's conditions hold among threads, moto's do not.
+
+    lost: how many of the next answers are never given, though the request is carried out. seen: method and path.
+    """
+
+    def __init__(self) -> None:
+        self.lost = 0
+        self.seen: list[tuple[str, str]] = []
+        self.refuse: tuple[str, str] | None = None  # status line and code
+        self._lock = threading.Lock()
+        self._app = DomainDispatcherApplication(create_backend_app)
+        self._server = make_server("127.0.0.1", 0, self._answer, threaded=True, request_handler=_Quiet)
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
+        self._thread.start()
+        self.endpoint = f"http://127.0.0.1:{self._server.server_port}"
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+    def count(self, method: str, end: str = "") -> int:
+        return sum(seen == method and path.endswith(end) for seen, path in self.seen)
+
+    def _answer(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        with self._lock:
+            self.seen.append((environ["REQUEST_METHOD"], environ["PATH_INFO"]))
+            if self.refuse:
+                status, code = self.refuse
+                start_response(status, [("Content-Type", "application/xml")])
+                return [f"<Error><Code>{code}</Code><Message>no</Message></Error>".encode()]
+            body = list(self._app(environ, start_response))
+            if self.lost:
+                self.lost -= 1
+                environ["werkzeug.socket"].shutdown(socket.SHUT_RDWR)
+            return body
+
+
+class _Quiet(WSGIRequestHandler):
+    def log(self, *_: Any) -> None:
+        pass
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[Bucket]:
+    server = Bucket()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def bucket(s3_server: Bucket, monkeypatch: pytest.MonkeyPatch) -> Bucket:
+    """A server with an empty bucket, found through the usual variables."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", s3_server.endpoint)
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.delenv("AWS_PROFILE", raising=False)
+    import boto3
+    import requests
+
+    s3_server.lost, s3_server.refuse = 0, None
+    requests.post(f"{s3_server.endpoint}/moto-api/reset", timeout=60).close()
+    boto3.client("s3").create_bucket(Bucket=BUCKET)
+    s3_server.seen.clear()
+    return s3_server
+
+
+@pytest.fixture(params=["directory", "s3"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of an empty store of each sort."""
+    if request.param == "directory":
+        return (tmp_path / "a store").as_uri()
+    request.getfixturevalue("bucket")
+    return f"s3://{BUCKET}/some/prefix"
+
+
+@pytest.fixture
+def storage(url: str) -> Storage:
+    return open_storage(url)

@@ -1,0 +1,8 @@
+"""The fixtures of this room's tests."""
+
+from __future__ import annotations
+
+from tests.cli.conftest import lyftlearn
+from tests.doubles.old_and_new import make, plugins
+
+__all__ = ["lyftlearn", "make", "plugins"]

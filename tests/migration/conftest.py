@@ -1,0 +1,7 @@
+"""The fixtures of this room's tests."""
+
+from __future__ import annotations
+
+from tests.doubles.old_and_new import make, plugins
+
+__all__ = ["make", "plugins"]
