@@ -69,6 +69,7 @@ class SageMakerBackend(Backend):
         self._options = read_table(settings.name, settings.table)
         self._planner = Planner(settings, self._options, self.unmet)
         self._recent = RecentSubmissions()
+        self._ends_by_process: dict[int, JobEnds] = {}
 
     @override
     def capabilities(self) -> Capabilities:
@@ -102,12 +103,13 @@ class SageMakerBackend(Backend):
         with translated(job_id):
             described, record = self._finder.job(job_id)
             nodes, writing = described["ResourceConfig"]["InstanceCount"], writing_of(described["Environment"])
-            job = LoggedJob(job_id, nodes, writing, lambda soon: self._ends.ended_at(job_id, soon=soon))
-            self._ends.add(record.event)
+            ends = self._ends
+            job = LoggedJob(job_id, nodes, writing, lambda soon: ends.ended_at(job_id, soon=soon))
+            ends.add(record.event)
             try:
                 yield from LogReader(self.aws, job, query, self._options.log_settle).lines()
             finally:
-                self._ends.discard(job_id)
+                ends.discard(job_id)
 
     @override
     def stop(self, job_id: str) -> None:
@@ -171,13 +173,17 @@ class SageMakerBackend(Backend):
 
         return JobCreator(self.aws, self._planner, lambda: self._storage, self._finder.record)
 
-    @cached_property
+    @property
     def _ends(self) -> JobEnds:
+        """Of this process: a child must not wait for a lock that its parent held."""
         from lyftlearn_sagemaker.status.ends import JobEnds  # noqa: PLC0415
         from lyftlearn_sagemaker.status.poller import Poller  # noqa: PLC0415
 
-        watched = WatchSet()
-        return JobEnds(Poller(self.aws, self._finder, self._recent, watched), watched)
+        if os.getpid() not in self._ends_by_process:
+            watched = WatchSet()
+            ends = JobEnds(Poller(self.aws, self._finder, self._recent, watched), watched)
+            self._ends_by_process = {os.getpid(): ends}
+        return self._ends_by_process[os.getpid()]
 
     def _is_ending(self, job_id: str) -> bool:
         """Whether a stop can be refused because it is not needed any more."""

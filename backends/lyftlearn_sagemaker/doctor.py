@@ -72,6 +72,16 @@ def _failure(error: AwsError) -> _Finding:
     return Verdict.WARNING, f"unknown: {translate(error)}"
 
 
+def _absence_fails(step: Callable[[], _Finding]) -> _Finding:
+    """Return what a step finds; what AWS says is not there is a failure, where being refused a look is none."""
+    try:
+        return step()
+    except AwsError as exc:
+        if not exc.missing:
+            raise
+        return Verdict.FAILED, f"is not there: {exc}"
+
+
 class _Doctor:
     """The checks. One that may not be made raises, and is reported as unknown."""
 

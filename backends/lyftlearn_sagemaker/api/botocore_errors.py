@@ -42,6 +42,8 @@ _UNSENT = (
     vendor.InvalidConfigError, vendor.InvalidEndpointConfigurationError, vendor.InvalidDefaultsMode,
 )  # fmt: skip
 """Raised before a request is written to a connection."""
+_HEAD_CODES = {"403": "AccessDenied", "404": "ResourceNotFound"}
+"""What an answer means that has no body because the request was HEAD."""
 _HIDDEN = "[hidden]"
 _SHORTEST_HIDDEN = 4  # hiding every `1` would leave nothing to read
 
@@ -90,7 +92,8 @@ def is_about_request(exc: Exception) -> bool:
 
 
 def _code(error: ClientError) -> str:
-    return str(error.response.get("Error", {}).get("Code", ""))
+    code = str(error.response.get("Error", {}).get("Code", ""))
+    return _HEAD_CODES.get(code, code) if error.operation_name.startswith("Head") else code
 
 
 def _message(error: ClientError) -> str:

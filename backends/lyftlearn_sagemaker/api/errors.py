@@ -19,7 +19,11 @@ _DENIED = frozenset((
     "MissingAuthenticationToken", "MissingAuthenticationTokenException", "IncompleteSignature",
     "IncompleteSignatureException", "InvalidSignatureException", "RequestExpired", "NoCredentials",
 ))  # fmt: skip
-_MISSING = frozenset(("ResourceNotFound", "ResourceNotFoundException"))
+_MISSING = frozenset((
+    "ResourceNotFound", "ResourceNotFoundException", "NoSuchEntity", "NoSuchEntityException", "NoSuchBucket",
+    "RepositoryNotFoundException", "ImageNotFoundException", "QueueDoesNotExist",
+    "AWS.SimpleQueueService.NonExistentQueue",
+))  # fmt: skip
 _MISCONFIGURED = frozenset(("NoRegion", "BadEndpoint"))
 _CONSTRAINT = re.compile(r"at '([A-Za-z0-9_.\[\]]+)' failed to satisfy constraint: ([^;\n]{1,300})")
 _QUOTA = re.compile(r"service limit '([^']+)'")

@@ -30,6 +30,7 @@ STATUS_BY_SECONDARY = {
 ASKED = "asked to stop"
 _ENDS = frozenset(("Completed", "Failed", "Stopped"))
 _NOTHING_THERE = re.compile(r'No S3 objects found under S3 URL "([^"]+)"')
+_NOT_STARTED = (126, 127)  # of a container whose entrypoint cannot be executed, or is not there
 _EXIT_CODE = re.compile(r",? *exit code: *(\d+)\s*$")
 
 # What SageMaker writes into FailureReason where the runtime had no word; the first that fits.
@@ -142,6 +143,8 @@ def _failure(
     """Read the runtime's report out of FailureReason; where there is none, read what SageMaker says by itself."""
     said = job.get("FailureReason", "")
     report = read_report(said)
+    if report is None and _exit_code(said) in _NOT_STARTED:
+        return JobStatus.FAILED, FailureReason.IMAGE, _no_python(job), None, attempt
     if report is None:
         return JobStatus.FAILED, classify(said), translate_failure(job, said), _exit_code(said), attempt
     attempt = max(attempt, report.attempt)
@@ -161,6 +164,12 @@ def translate_failure(job: Mapping[str, Any], said: str) -> str:
         if uri and channel["DataSource"].get("S3DataSource", {}).get("S3Uri") == uri:
             return f"{field_of(channel['ChannelName'])}: nothing is at {uri}"
     return said
+
+
+def _no_python(job: Mapping[str, Any]) -> str:
+    """Return what to do where the runtime did not start: it would have reported whatever the command did."""
+    python = next(iter(job.get("AlgorithmSpecification", {}).get("ContainerEntrypoint", [])), "python3")
+    return f"the image has no {python}, or it cannot be executed: take an image with Python, or set [sagemaker] python"
 
 
 def classify(said: str) -> FailureReason:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import threading
+import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from lyftlearn.backend import JobRecord, Plan, Storage
+from lyftlearn.backend import Backoff, JobRecord, Plan, Storage
 from lyftlearn.errors import BackendUnavailable, Conflict, JobNotFound
 from lyftlearn_sagemaker.api.errors import AwsError, Kind
+from lyftlearn_sagemaker.submission.empty_archives import EmptyArchives
 from lyftlearn_sagemaker.submission.planner import encode
 
 if TYPE_CHECKING:
@@ -30,23 +31,38 @@ class JobCreator:
         self._planner = planner
         self._storage = storage
         self._describe = describe
+        self._archives = EmptyArchives(aws, describe)
         self._runtime_is_there = False
-        self._lock = threading.Lock()
 
     def submit(self, plan: Plan) -> JobRecord:
         """Send the plan, or find what was sent before."""
         put, create = plan.requests
         storage = self._storage()
-        self._send_runtime(storage)
-        storage.create(_relative(storage, put.body), encode(put.body["Body"]))
+        self._patiently(lambda: self._send_runtime(storage))
+        self._patiently(lambda: storage.create(_relative(storage, put.body), encode(put.body["Body"])))
+        self._archives.make(plan.spec)
         return self._create(plan, dict(create.body))
 
     def _send_runtime(self, storage: Storage) -> None:
-        """Look once in the life of this process whether the runtime is there."""
-        with self._lock:
-            if not self._runtime_is_there:
-                storage.upload(self._planner.runtime_key, self._planner.runtime, self._planner.runtime_sha256)
-                self._runtime_is_there = True
+        """Look once in the life of this process whether the runtime is there. Threads may look at once: no harm."""
+        if not self._runtime_is_there:
+            storage.upload(self._planner.runtime_key, self._planner.runtime, self._planner.runtime_sha256)
+            self._runtime_is_there = True
+
+    def _patiently(self, send: Callable[[], Any]) -> None:
+        """Send to S3 as long as a request to SageMaker would be repeated: nothing is committed yet."""
+        began = time.monotonic()
+        for pause in Backoff(0.5, 10.0):
+            try:
+                send()
+            except BackendUnavailable as exc:
+                answered = hasattr(exc.__cause__, "response")
+                budget = self._aws.retry_budget.throttled if answered else self._aws.retry_budget.unanswered
+                if time.monotonic() + pause > began + budget:
+                    raise
+            else:
+                return
+            time.sleep(pause)
 
     def _create(self, plan: Plan, body: dict[str, Any]) -> JobRecord:
         """Send the create until it is settled. Once an answer may have been lost, nothing counts as a refusal."""

@@ -10,7 +10,9 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 
-from lyftlearn.backend import LogQuery
+from lyftlearn.backend import JobSpec, LogQuery
+from lyftlearn.types import FailureReason, JobKind, JobStatus
+from lyftlearn_sagemaker.backend import SageMakerBackend
 from tests.backends.sagemaker.conftest import IMAGE, ROLE, Make
 from tests.backends.sagemaker.specs import spec
 from tests.doubles.sagemaker import Service
@@ -213,3 +215,50 @@ def _until_gone(job: Any) -> None:
     while job._restart is not None:
         assert time.monotonic() < deadline
         time.sleep(0.02)
+
+
+def _run(backend: SageMakerBackend, job: JobSpec) -> JobStatus:
+    backend.submit(backend.plan(job))
+    list(backend.logs(job.id, LogQuery(follow=True)))
+    return backend.describe(job.id).event.status
+
+
+def test_a_job_that_left_nothing_is_the_next_ones_input(service: Service, make: Make, storage_url: str) -> None:
+    """SageMaker makes no archive of nothing; to the next job it is an empty directory, as on every platform."""
+    backend = make()
+    first = spec(storage_url, command=("true",), outputs={"one": None, "two": None})
+    assert _run(backend, first) is JobStatus.SUCCEEDED
+    outputs = backend.outputs(first.id)
+    look = "import os; print([os.listdir(f'/lyftlearn/{name}') for name in ('inputs/one', 'inputs/two', 'model')])"
+    second = spec(
+        storage_url,
+        kind=JobKind.PREDICT,
+        command=("python3", "-c", look),
+        inputs={"one": outputs["one"], "two": outputs["two"]},
+        outputs={"predictions": None},
+        artifact=outputs["model"],
+    )
+    for _ in range(2):
+        assert _run(backend, second) is JobStatus.SUCCEEDED, backend.describe(second.id).event
+        assert [line.text for line in backend.logs(second.id, LogQuery())] == ["[[], [], []]"]
+
+
+def test_a_job_that_failed_leaves_nothing_to_the_next(service: Service, make: Make, storage_url: str) -> None:
+    """An archive that is not there because its job failed is no empty directory: the next job says what is missing."""
+    backend = make()
+    first = spec(storage_url, command=("false",))
+    assert _run(backend, first) is JobStatus.FAILED
+    second = spec(storage_url, command=("true",), inputs={"one": f"{first.output_uri}/output.tar.gz#output"})
+    assert _run(backend, second) is JobStatus.FAILED
+    event = backend.describe(second.id).event
+    assert (event.reason, "inputs.one" in event.message) == (FailureReason.CONFIGURATION, True)
+
+
+def test_an_image_without_python(service: Service, make: Make, storage_url: str) -> None:
+    """The command never ran, so its exit code is nobody's fault but the image's: the same reason as elsewhere."""
+    backend = make(python="no-such-python")
+    job = spec(storage_url)
+    assert _run(backend, job) is JobStatus.FAILED
+    event = backend.describe(job.id).event
+    assert (event.reason, event.exit_code) == (FailureReason.IMAGE, None)
+    assert "no-such-python" in event.message

@@ -263,3 +263,12 @@ def test_a_process_that_dies_at_a_request(  # noqa: PLR0917 - fixtures
     assert backend.submit(backend.plan(job)).id == job.id
     created: Any = [one for one in service.jobs.all() if one.name == job.id]
     assert len(created) == 1
+
+
+def test_a_storm_in_s3_is_ridden_out(service: Service, make: Make, storage_url: str) -> None:
+    """S3 throttles as SageMaker does: it gets the same patience, since nothing is committed before."""
+    backend, job = make(), spec(storage_url)
+    backend.submit(backend.plan(spec(storage_url)))
+    backend.aws.retry_budget.throttled = 120
+    backend._storage.client.meta.events.register("before-send.s3.PutObject", _failing(12))  # type: ignore[attr-defined]
+    assert backend.submit(backend.plan(job)).id == job.id

@@ -142,6 +142,7 @@ class Containers:
         told, telling = os.pipe()
         command = [
             *_sandbox(host, home, hosts, telling),
+            *("sh", "-c", 'exec "$@"', "sh"),  # which ends with 126 or 127, as a container does that cannot start
             *self._request["AlgorithmSpecification"]["ContainerEntrypoint"],
         ]
         process = subprocess.Popen(

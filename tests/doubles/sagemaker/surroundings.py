@@ -91,11 +91,16 @@ class Surroundings:
             self.s3.download_file(bucket, key, str(path))
 
     def upload(self, request: dict[str, Any], home: Path, *, model: bool) -> None:
-        """Pack the first node's model and outputs, as SageMaker does at a job's end."""
+        """Pack the first node's model and outputs, as SageMaker does at a job's end; where there is nothing, nothing.
+
+        Whether an empty directory is something, no source says: here it is not.
+        """
         bucket, _, prefix = request["OutputDataConfig"]["S3OutputPath"].removeprefix("s3://").partition("/")
         ml = home / "algo-1"
         archives = {"output": ml / "output" / "data"} | ({"model": ml / "model"} if model else {})
         for name, directory in archives.items():
+            if all(path.is_dir() and not path.is_symlink() for path in directory.rglob("*")):
+                continue
             key = f"{prefix}/{request['TrainingJobName']}/output/{name}.tar.gz"
             self.s3.put_object(Bucket=bucket, Key=key.lstrip("/"), Body=_packed(directory))
 
