@@ -76,6 +76,52 @@ def test_the_call_site_is_repeated_without_a_key(everywhere: Platforms, backend:
         assert str(rate) in (tmp_path / "out/model/model.json").read_text()
 
 
+EMPTY = """
+import lyftlearn, os
+first = lyftlearn.train("eta", command="true")
+first.wait()
+first.download("nothing")
+assert sorted(str(path) for _, names, files in os.walk("nothing") for path in names + files) == ["model", "output"]
+show = "ls -A $LYFTLEARN_MODEL_DIR/ $LYFTLEARN_INPUTS_DIR/from/ | grep -v : | grep ."
+second = lyftlearn.predict("eta", artifact=first, command=f"! {show}", inputs={"from": first.outputs["output"]})
+second.wait()
+third = lyftlearn.process("half", command="echo 1 > $LYFTLEARN_OUTPUTS_DIR/a/x", outputs=["a", "b"])
+third.wait()
+third.download("half")
+assert os.listdir("half/a") == ["x"] and os.listdir("half/b") == []
+check = "cd $LYFTLEARN_INPUTS_DIR; test $(cat a/x) = 1 && test -d b && test -z $(ls -A b)"
+lyftlearn.process("reads", command=check, inputs=dict(third.outputs)).wait()
+"""
+
+
+@pytest.mark.parametrize("backend", [case(name) for name in BACKENDS])
+def test_outputs_with_nothing_in_them_are_empty(everywhere: Platforms, backend: str, tmp_path: Path) -> None:
+    """Not every platform makes an archive of nothing; no call site can tell."""
+    run(everywhere, backend, tmp_path, EMPTY)
+
+
+KEYS = """
+import lyftlearn, sys
+place = "s3://lyftlearn-test/" + sys.argv[1]
+write = "echo {0} > $LYFTLEARN_OUTPUTS_DIR/o/{0}"
+for name in ("run", "run#1", "run#1%20x y"):
+    out = {"o": f"{place}/{name}/"}
+    file = name[3:].replace(" ", "").replace("#", "n") or "plain"
+    lyftlearn.process("write", command=write.format(file), outputs=out).wait()
+inputs = {"i": f"{place}/run#1/", "j": f"{place}/run#1"}
+job = lyftlearn.process("read", command="ls $LYFTLEARN_INPUTS_DIR/i $LYFTLEARN_INPUTS_DIR/j", inputs=inputs)
+job.wait()
+found = [line for line in job.logs() if line and not line.endswith(":")]
+assert found == ["n1", "n1"], found
+"""
+
+
+@pytest.mark.parametrize("backend", [case(name) for name in BACKENDS])
+def test_keys_of_any_name(everywhere: Platforms, backend: str, tmp_path: Path) -> None:
+    """A `#` is a character of a key, and what stands beside it is another directory."""
+    run(everywhere, backend, tmp_path, KEYS.replace("sys.argv[1]", repr(f"{tmp_path.name}/{backend}")))
+
+
 def test_the_readme_says_it() -> None:
     """If the call site changes its form, the tests above must not run something else."""
     assert 'key="nightly-2026-11-22"' in CALL_SITE

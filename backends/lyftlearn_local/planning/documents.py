@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lyftlearn.backend import JobSpec, bundle
+from lyftlearn.backend import JobSpec, Location, bundle
 from lyftlearn.types import JobKind
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def layout_settings(layout: str, spec: JobSpec, options: Options, job: Path, pyt
 
 def channels(spec: JobSpec) -> dict[str, str]:
     """The inputs that SageMaker itself can fetch: one output out of another job's archive it cannot."""
-    return {channel: uri for channel, uri in spec.inputs.items() if "#" not in uri}
+    return {channel: uri for channel, uri in spec.inputs.items() if not Location.parse(uri).member}
 
 
 def _with_mounts(bundled: dict[str, Any], mounted: dict[str, str]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from lyftlearn.backend import Location
 from lyftlearn_sagemaker.record import ARTIFACT, SOURCE
 
 if TYPE_CHECKING:
@@ -76,9 +77,10 @@ def uri_faults(spec: JobSpec, storage_url: str) -> Iterator[tuple[str, str]]:
 
 
 def _plan_artifact(uri: str, channels: InputChannels) -> str:
-    if uri.endswith(_ARCHIVES):
-        channels.config.append(_channel(ARTIFACT, uri))
-        return f"{DATA}/{ARTIFACT}/{_last(uri)}"
+    location = Location.parse(uri)
+    if location.path.endswith(_ARCHIVES):
+        channels.config.append(_channel(ARTIFACT, location.archive.uri))
+        return _in_channel(ARTIFACT, location)
     if uri.endswith("/"):
         channels.config.append(_channel(ARTIFACT, uri))
         return f"{DATA}/{ARTIFACT}"
@@ -87,15 +89,21 @@ def _plan_artifact(uri: str, channels: InputChannels) -> str:
 
 
 def _plan_input(name: str, uri: str, options: JobOptions, storage_url: str, channels: InputChannels) -> dict[str, str]:
-    archive, _, member = uri.partition("#")
-    prefix = archive if member else _as_prefix(uri, options, storage_url)
+    location = Location.parse(uri)
+    prefix = location.archive.uri if location.member else _as_prefix(uri, options, storage_url)
     if prefix is None or name.startswith("lyftlearn") or len(channels.config) == _MOST:
         channels.via_runtime.append(f"inputs.{name}")
         return {"uri": uri, "mode": "fetch"}
     channels.config.append(_channel(name, prefix, options.input_mode))
-    if member:
-        return {"uri": f"{DATA}/{name}/{_last(archive)}#{member}", "mode": "fetch"}
+    if location.member:
+        return {"uri": _in_channel(name, location), "mode": "fetch"}
     return {"uri": uri, "mode": "mounted"}
+
+
+def _in_channel(name: str, location: Location) -> str:
+    """Return where the job finds one file that a channel brings, and which directory of it is meant."""
+    path = f"{DATA}/{name}/{_last(location.path)}"
+    return f"{path}#{location.member}" if location.member else path
 
 
 def _as_prefix(uri: str, options: JobOptions, storage_url: str) -> str | None:
