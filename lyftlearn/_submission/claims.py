@@ -54,17 +54,19 @@ _RACES = 1000  # lost in a row; each means that another caller got on
 LONGEST_CREATE = timedelta(minutes=15)  # from a try's claim to the last moment at which its create is sent
 _LARGEST = 1 << 20  # bytes: a claim with a thousand tries has less than a tenth of that
 _ID = re.compile(r"[a-z][a-z0-9-]{0,62}")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 
 
 @dataclass(frozen=True)
 class Claim:
-    """Which job holds a key."""
+    """Which job holds a key. source: the SHA-256 of its packed source; None where it has none, or nobody knows."""
 
     digest: str
     id: str
     backend: str
     state: Literal["intended", "accepted"] = "intended"
+    source: str | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)
@@ -257,6 +259,7 @@ def _encode(record: _Record) -> bytes:
         "id": claim.id,
         "backend": claim.backend,
         "state": claim.state,
+        "source": claim.source,
         "tries": record.tries,
         "opened": {one: record.opened[one].isoformat() for one in record.tries if one in record.opened},
         "since": since,
@@ -278,11 +281,13 @@ def _decode(stored: Stored, uri: str) -> _Record:
 
 
 def _record(document: Mapping[str, Any], modified: datetime) -> _Record:
-    claim = Claim(document["digest"], document["id"], document["backend"], document["state"])
+    source = document.get("source")
+    claim = Claim(document["digest"], document["id"], document["backend"], document["state"], source)
     _require(isinstance(claim.digest, str), "digest")
     _require(isinstance(claim.id, str) and _ID.fullmatch(claim.id) is not None, "id")
     _require(isinstance(claim.backend, str) and _NAME.fullmatch(claim.backend) is not None, "backend")
     _require(claim.state in ("intended", "accepted"), "state")
+    _require(source is None or (isinstance(source, str) and _SHA256.fullmatch(source) is not None), "source")
     tries = document["tries"]
     _require(isinstance(tries, list) and all(isinstance(one, str) for one in tries), "tries")
     opened = {one: min(_moment(document.get("opened", {}).get(one)) or modified, modified) for one in tries}

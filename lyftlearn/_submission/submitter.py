@@ -139,7 +139,8 @@ class _KeyedCall:
     def _own_claim(self) -> Claim:
         backend = self._decision.backend
         job_id = self._builder.job_id(self._content, backend)
-        return self._claims.Claim(digest=self._content.digest, id=job_id, backend=backend)
+        source = self._content.source.sha256 if self._content.source else None
+        return self._claims.Claim(digest=self._content.digest, id=job_id, backend=backend, source=source)
 
     def _pinned(self, standing: Standing) -> Decision:
         """Return the decision as the claim has it: the first caller's backend, whatever was decided here."""
@@ -255,7 +256,23 @@ class _KeyedCall:
         return (
             f"the key {key!r} of {function} {name!r} in project {project!r} belongs to {standing.claim.id}, which has "
             f"other arguments (or other content of source or inputs): take another key, or write what that job had"
+            f"{self._differing_files(standing)}"
         )
+
+    def _differing_files(self, standing: Standing) -> str:
+        """Name the files of the source that differ, if the first caller's is still kept."""
+        before, now = standing.claim.source, self._content.source
+        if before is None or now is None:
+            return ""
+        from lyftlearn._transfer.differences import source_differences  # noqa: PLC0415 - only for this message
+
+        try:
+            names = source_differences(self._storage, before, now)
+        except Exception:  # noqa: BLE001 - what was kept may be anything, and the Conflict is what matters
+            return ""
+        if names is None:
+            return ""
+        return f". In the source, {names}" if names else ". The source is the same"
 
 
 def _create(backend: Backend, plan: Plan) -> JobRecord:

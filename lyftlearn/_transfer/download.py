@@ -118,14 +118,15 @@ def _content(path: Path) -> str:
 
 
 def _unpack_output(location: Location, content: Path, copy: Path, *, absent_is_empty: bool) -> None:
-    archive = _fetch_archive(location, copy)
+    archive = fetch_archive(location, copy)
     if archive is None and absent_is_empty:
         return
     if archive is None or not (_unpack(archive, location, content) or absent_is_empty):
         raise _missing(location)
 
 
-def _fetch_archive(location: Location, copy: Path) -> Path | None:
+def fetch_archive(location: Location, copy: Path) -> Path | None:
+    """Return the archive at `location`, as the file `copy` if it is in a bucket; None if it is not there."""
     if location.is_file:
         return Path(location.path) if Path(location.path).is_file() else None
     return copy if _bucket(location).fetch(location.key, copy) else None

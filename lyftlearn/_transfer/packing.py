@@ -80,16 +80,17 @@ def pack_source(path: Path, cache_dir: Path, rules: SourceRules = SourceRules())
 
 def source_uri(storage: Storage, packed: Packed) -> str:
     """Return where a packed source is, or will be, in `storage`."""
-    return storage.uri(_key(packed))
+    return storage.uri(source_key(packed.sha256))
 
 
 def upload_source(storage: Storage, packed: Packed) -> str:
     """Keep a packed source in `storage`, once, and return its URI."""
-    return storage.upload(_key(packed), packed.path, packed.sha256)
+    return storage.upload(source_key(packed.sha256), packed.path, packed.sha256)
 
 
-def _key(packed: Packed) -> str:
-    return f"sources/{packed.sha256}.tar.gz"
+def source_key(sha256: str) -> str:
+    """Return under which key a storage has the packed source of this SHA-256."""
+    return f"sources/{sha256}.tar.gz"
 
 
 def _repack(path: Path, cache_dir: Path) -> Packed:
