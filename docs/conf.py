@@ -50,9 +50,23 @@ def _with_fields(names: set[str], lines: list[str]) -> Iterator[str]:
         yield f":param {subject}:{text}" if starts else f"    {line}" if within else line
 
 
+def _with_list(names: set[str], lines: list[str]) -> Iterator[str]:
+    """Yield a docstring in which each paragraph that explains fields one after another has become a list of them."""
+    field = rf"(?:{'|'.join(names)})"
+    subject = rf"{field}(?:, {field})*(?: \([^)]*\))?: "
+    for paragraph in "\n".join(lines).split("\n\n"):
+        if re.match(subject, paragraph):
+            yield from (f"* {item}" for item in re.split(rf"(?<=\.) (?={subject})", " ".join(paragraph.split())))
+        else:
+            yield from paragraph.split("\n")
+        yield ""
+
+
 def _read_docstring(app: Any, what: str, name: str, value: Any, options: Any, lines: list[str]) -> None:
     if what in ("function", "method"):
         lines[:] = _with_fields({*inspect.signature(value).parameters}, lines)
+    elif names := {*getattr(value, "__dataclass_fields__", ()), *getattr(value, "__members__", ())}:
+        lines[:] = _with_list(names, lines)
 
 
 def _name_aliases(app: Any, what: str, name: str, value: Any, options: Any, signature: str, returned: str) -> Any:
