@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 from lyftlearn._jobs.job import HANDLES, Job, Notebook, TuningJob
 from lyftlearn._jobs.listing import JobListing
+from lyftlearn._text.redaction import redact
 from lyftlearn.types import (
     JSON,
     Choice,
@@ -349,8 +350,9 @@ def _listed(registry: Registry, name: str, query: JobQuery, *, alone: bool) -> I
     except Exception as exc:
         if alone:
             raise
+        why = redact(str(exc)) or type(exc).__name__
         # Four frames up, through the merging generators, is the caller's line.
-        warnings.warn(f"the jobs of backend {name} are missing here: {exc or type(exc).__name__}", stacklevel=5)
+        warnings.warn(f"the jobs of backend {name} are missing here: {why}", stacklevel=5)
 
 
 def _newest_first(record: JobRecord) -> float:

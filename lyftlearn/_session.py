@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
@@ -12,12 +13,14 @@ from lyftlearn._migration.recorder import MigrationRecorder
 from lyftlearn._registry import Registry
 from lyftlearn._submission.preparation import SubmissionBuilder
 from lyftlearn._submission.submitter import JobSubmitter
+from lyftlearn._text.redaction import RedactingFilter
 from lyftlearn.config import Config
 from lyftlearn.rollout import Decision, Rollout, in_use, of_caller
 from lyftlearn.rollout.targeting import evaluation_context, repository_name
 from lyftlearn.types import JobKind
 
 Decider: TypeAlias = Callable[[Arguments], Decision]
+logging.getLogger("lyftlearn").addFilter(RedactingFilter())
 
 
 class Session:

@@ -23,6 +23,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from lyftlearn._text.display import printable, printable_lines, telling_line
+from lyftlearn._text.redaction import redact
 
 if TYPE_CHECKING:
     from lyftlearn.types import JobState
@@ -31,7 +32,10 @@ Job: TypeAlias = Any  # a `lyftlearn.Job`; errors stand below handles and only c
 
 
 class LyftLearnError(Exception):
-    """The root of the tree."""
+    """The root of the tree. No error says what is known to be secret."""
+
+    def __init__(self, *args: object) -> None:
+        super().__init__(*(redact(arg) if isinstance(arg, str) else arg for arg in args))
 
 
 class InvalidJob(LyftLearnError, ValueError):
@@ -41,7 +45,7 @@ class InvalidJob(LyftLearnError, ValueError):
     """Path of the field; what is wrong and what to do."""
 
     def __init__(self, faults: Sequence[tuple[str, str]]) -> None:
-        self.faults = [(path, problem) for path, problem in faults]
+        self.faults = [(redact(path), redact(problem)) for path, problem in faults]
         super().__init__(self.faults)
 
     def __str__(self) -> str:

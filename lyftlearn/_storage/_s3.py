@@ -21,6 +21,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, PartialCredentialsError
 
 from lyftlearn._storage import Storage, Stored, changed, locate
+from lyftlearn._text.redaction import redact_causes
 from lyftlearn.errors import AccessDenied, BackendUnavailable, LyftLearnError
 
 _CONFIG = Config(
@@ -155,27 +156,12 @@ class S3Storage(Storage):
 
     @contextmanager
     def _translated(self, verb: str, key: str) -> Iterator[None]:
-        what = f"cannot {verb} {self.uri(key)}"
         try:
             yield
-        except ClientError as error:
-            raise _refusal(what, error) from error
-        except (NoCredentialsError, PartialCredentialsError) as error:
-            message = f"{what}: no complete AWS credentials were found; give them by the default AWS chain"
-            raise AccessDenied(message) from error
-        except Boto3Error as error:
-            cause = error.__context__
-            if isinstance(cause, ClientError):
-                raise _refusal(what, cause) from error
-            raise BackendUnavailable(f"{what}: {error}") from error
-        except (BotoCoreError, OSError, RuntimeError) as error:  # RuntimeError: no thread can be started (any more)
-            if isinstance(error, LyftLearnError):
-                raise
-            raise BackendUnavailable(f"{what}: {error}") from error
-        except ValueError as error:
-            if isinstance(error, LyftLearnError):
-                raise
-            raise LyftLearnError(f"{what}: {error}; see `[storage] url` and AWS_ENDPOINT_URL") from error
+        except LyftLearnError:
+            raise
+        except (ClientError, Boto3Error, BotoCoreError, OSError, RuntimeError, ValueError) as error:
+            raise _translate(f"cannot {verb} {self.uri(key)}", error) from redact_causes(error)
 
 
 class _Checked:
@@ -204,6 +190,17 @@ def _code(error: ClientError) -> str:
 
 def _status(error: ClientError) -> int:
     return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+
+
+def _translate(what: str, error: Exception) -> LyftLearnError:
+    cause = error.__context__ if isinstance(error, Boto3Error) else error
+    if isinstance(cause, ClientError):
+        return _refusal(what, cause)
+    if isinstance(error, NoCredentialsError | PartialCredentialsError):
+        return AccessDenied(f"{what}: no complete AWS credentials were found; give them by the default AWS chain")
+    if isinstance(error, ValueError) and not isinstance(error, BotoCoreError | OSError):
+        return LyftLearnError(f"{what}: {error}; see `[storage] url` and AWS_ENDPOINT_URL")
+    return BackendUnavailable(f"{what}: {error}")  # a RuntimeError, too: no thread can be started (any more)
 
 
 def _refusal(what: str, error: ClientError) -> LyftLearnError:

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from lyftlearn._submission.preparation import Content, Submission, SubmissionBuilder
+from lyftlearn._text.redaction import redact_causes
 from lyftlearn.backend import Backend, JobRecord, Plan
 from lyftlearn.errors import (
     DEFINITE_REFUSALS,
@@ -299,7 +300,9 @@ def _create(backend: Backend, plan: Plan) -> JobRecord:
         except Exception as exc:  # noqa: BLE001 - whatever it is, it settles nothing
             last = exc
     message = f"it is not known whether {plan.spec.id} was accepted: {first}"
-    raise BackendUnavailable(message if last is first else f"{message}; asked again: {last}", plan.spec.id) from last
+    raise BackendUnavailable(
+        message if last is first else f"{message}; asked again: {last}", plan.spec.id
+    ) from redact_causes(last)
 
 
 def _compare_digests(record: JobRecord, digest: str) -> None:

@@ -6,7 +6,7 @@ import re
 
 # The line of a Python traceback that names the error, and what other languages print in its place.
 _ERROR = re.compile(r"(?:[A-Za-z_]\w*\.)*[A-Z]\w*(?:Error|Exception|Interrupt|Exit|Failure)(?::|$)|panic: |Error: ")
-_USER = re.compile(r"(?<=://)[^/@\s]+(?=@)")
+_USER = re.compile(r"(?<=://)[^/\s'\"]+(?=@)")
 _QUERY = re.compile(r"([?&][^=&#\s]+=)[^&#\s]+")
 _HIDDEN = "***"
 _TRACEBACK = "Traceback (most recent call last)"

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from lyftlearn._contract.options import read_options
+from lyftlearn._text.redaction import remember_url
 from lyftlearn.config.images import image_on
 from lyftlearn.config.keys import TABLES, TOP
 from lyftlearn.config.layers import FILE as FILE
@@ -272,7 +273,10 @@ def load(config: str | os.PathLike[str] | Mapping[str, Any] | None = None) -> Co
     """Read the configuration. Raises InvalidJob, listing every fault of it by file and key."""
     source, layers = read_layers(config)
     tables, origins = merge(layers)
-    return Config(source, tables, origins)
+    found = Config(source, tables, origins)
+    for url in (found.flag_source, found.journal_url, found.storage_url):
+        remember_url(url)
+    return found
 
 
 def _as_url(written: str) -> str:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from lyftlearn._client import Client
 from lyftlearn._jobs.job import moment
+from lyftlearn._text.redaction import redact_causes
 from lyftlearn.backend import Capability
 from lyftlearn.errors import BackendUnavailable, InvalidJob, LyftLearnError
 from lyftlearn.ops.configuration import configuration
@@ -181,8 +182,13 @@ def _journal(session: Session) -> Iterator[Journal]:
     session.recorder.drain()
     try:
         yield session.recorder.journal()
+    except LyftLearnError:
+        raise
     except (SQLAlchemyError, OSError) as exc:
-        raise BackendUnavailable(f"the journal of the migration cannot be used: {exc}") from exc
+        raise BackendUnavailable(f"the journal of the migration cannot be used: {exc}") from redact_causes(exc)
+    except (ImportError, ValueError) as exc:  # a driver that is not installed, a port that is no number
+        problem = f"cannot be used ({exc}): write an SQLAlchemy URL whose driver is installed"
+        raise InvalidJob([("[migration] journal", problem)]) from redact_causes(exc)
 
 
 def parity(

@@ -72,7 +72,7 @@ class Decision:
                 fell_back=bool(carried["fell_back"]),
                 attributes={},
             )
-        except (TypeError, ValueError, KeyError):
+        except (TypeError, ValueError, KeyError, RecursionError):
             return None
 
     @property
@@ -87,7 +87,11 @@ class Decision:
         if not isinstance(refusal, DEFINITE_REFUSALS):
             return None
         reason = f"{self.reason}; {self.backend} refused: {_shorten(str(refusal))}"
-        faults = refusal.faults if isinstance(refusal, InvalidJob) else [(_FIELDS[type(refusal)], str(refusal))]
+        faults = (
+            refusal.faults
+            if isinstance(refusal, InvalidJob)
+            else [(_FIELDS.get(type(refusal), "backend"), str(refusal))]
+        )
         return replace(
             self, backend=self.other, other=self.backend, reason=reason, fell_back=True, refusal=tuple(faults)
         )

@@ -15,6 +15,7 @@ from lyftlearn.rollout.stage import Stage
 
 _KEPT = 30 * 24 * 3600.0  # seconds since an answer was last given
 _MOST_SEEN = 10_000
+_LONGEST = 10_000  # characters of a file: what this wrote has a hundred
 
 
 class PersistentFlagCache:
@@ -61,8 +62,9 @@ class PersistentFlagCache:
         if name in self._seen:
             return self._seen[name]
         try:
-            return Stage(json.loads((self._directory / name).read_text(encoding="utf-8"))["stage"])
-        except (OSError, ValueError, KeyError, TypeError):
+            with (self._directory / name).open(encoding="utf-8") as file:
+                return Stage(json.loads(file.read(_LONGEST))["stage"])
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
             return None
 
     def _remove_old(self) -> None:

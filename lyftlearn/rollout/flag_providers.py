@@ -8,14 +8,19 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from lyftlearn._text.redaction import remember_url, shown_url
 
 if TYPE_CHECKING:
     from openfeature.evaluation_context import EvaluationContext
 
 DOMAIN = "lyftlearn"
 _OFREP_OF_FLAGD = 8016  # flagd's default for --ofrep-port
+_LONGEST_PAUSE = timedelta(minutes=1)
 _NO_PROVIDER = "No-op Provider"  # what OpenFeature has before anybody sets one
 
 
@@ -100,14 +105,39 @@ class _Service(FlagProvider):
     """A service that speaks OFREP, the OpenFeature Remote Evaluation Protocol."""
 
     def __init__(self, url: str, timeout: float) -> None:
-        from openfeature.contrib.provider.ofrep import OFREPProvider  # noqa: PLC0415 - brings requests
-
-        self.name = url
-        self._provider = OFREPProvider(url, timeout=timeout)
+        remember_url(url)
+        self.name = shown_url(url)
+        self._url = url
+        self._timeout = timeout
+        self._providers: dict[int, Any] = {}
 
     def resolve(self, flag: str, attributes: Mapping[str, Any]) -> Resolution:
-        details = self._provider.resolve_string_details(flag, "unset", _context(attributes))
+        provider = self._provider()
+        details = provider.resolve_string_details(quote(flag, safe=""), "unset", _context(attributes))
         return Resolution(details.value, str(details.reason or "UNKNOWN"), details.variant)
+
+    def _provider(self) -> Any:
+        """Return this process's provider: a forked child must not speak on its parent's connections."""
+        from openfeature.contrib.provider.ofrep import OFREPProvider  # noqa: PLC0415 - brings requests
+
+        from lyftlearn.rollout.bounded_session import BoundedSession  # noqa: PLC0415 - brings requests
+
+        process = os.getpid()
+        if process not in self._providers:
+            made = OFREPProvider(self._url, timeout=self._timeout)
+            made.session = BoundedSession(self._timeout)
+            self._providers[process] = made
+        provider = self._providers[process]
+        provider.retry_after = _nearest(provider.retry_after)
+        return provider
+
+
+def _nearest(retry_after: datetime | None) -> datetime | None:
+    """Return when a service may be asked again: what it says, but never more than a minute from now."""
+    if retry_after is None:
+        return None
+    aware = retry_after if retry_after.tzinfo else retry_after.replace(tzinfo=UTC)
+    return min(aware, datetime.now(UTC) + _LONGEST_PAUSE)
 
 
 def host_provider() -> FlagProvider | None:

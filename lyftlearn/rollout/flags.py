@@ -13,6 +13,8 @@ from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from lyftlearn._text.display import printable, shown
+from lyftlearn._text.redaction import redact
 from lyftlearn.rollout.flag_cache import PersistentFlagCache
 from lyftlearn.rollout.stage import Stage
 
@@ -22,6 +24,9 @@ if TYPE_CHECKING:
 
 UNSET = "unset"
 _MOST_KEPT = 10_000  # answers; a service that labels its jobs by the minute must not grow for ever
+_MOST_HUNG = 4  # questions without an answer, each with a thread, before no more are asked
+_LONGEST_DETAIL = 200
+_LONGEST_READ = 10_000
 _NO_SOURCE = "no provider, and neither LYFTLEARN_FLAGS nor [migration] flags is set"
 
 
@@ -49,6 +54,7 @@ class Flags:
         self._kept: dict[Hashable, tuple[float, FlagEvaluation]] = {}
         self._away_until = 0.0
         self._away_because = ""
+        self._hung: list[threading.Thread] = []
         self._own: FlagProvider | None = None
 
     def ask(self, attributes: Mapping[str, Any]) -> FlagEvaluation:
@@ -68,20 +74,26 @@ class Flags:
         try:
             source = self._source()
         except Exception as exc:  # noqa: BLE001 - a broken flag service must never cost a submission
-            return self._remembered(attributes, f"cannot be asked: {exc}")
+            return self._remembered(attributes, f"cannot be asked: {_told(exc)}")
         if source is None:
             return FlagEvaluation(None, _NO_SOURCE)
         if now < self._away_until:
             return self._remembered(attributes, f"away: {self._away_because}")
         answer, trouble = self._within_budget(source, attributes)
         if trouble is not None:
-            self._away_until, self._away_because = now + self._config.migration_cache, trouble
+            self._note_absence(trouble, now)
             return self._remembered(attributes, trouble)
         if answer.stage is not None:
             self._last_known.keep(self._config.migration_flag, attributes, answer.stage)
         elif answer.unset:
             self._last_known.forget(self._config.migration_flag, attributes)
         return answer
+
+    def _note_absence(self, trouble: str, asked: float) -> None:
+        """Spare other models the waiting. An error that came at once may be about one model, and costs no time."""
+        now = time.monotonic()
+        if now - asked >= self._config.migration_budget / 2:
+            self._away_until, self._away_because = now + self._config.migration_cache, trouble
 
     def _source(self) -> FlagProvider | None:
         from lyftlearn.rollout import flag_providers  # noqa: PLC0415 - only where a migration is configured
@@ -97,16 +109,26 @@ class Flags:
         """Return the answer, and what kept the source from giving one."""
         if source.immediate:
             return _evaluated(source, self._config.migration_flag, attributes)
-        found: list[tuple[FlagEvaluation, str | None]] = []
+        self._hung = [thread for thread in self._hung if thread.is_alive()]
+        if len(self._hung) >= _MOST_HUNG:
+            silence = f"{len(self._hung)} earlier questions have no answer yet"
+            return FlagEvaluation(None, silence), silence
+        answers: list[tuple[FlagEvaluation, str | None]] = []
         asking = threading.Thread(
-            target=lambda: found.append(_evaluated(source, self._config.migration_flag, attributes)),
+            target=lambda: answers.append(_evaluated(source, self._config.migration_flag, attributes)),
             name="lyftlearn-flag",
             daemon=True,
         )
-        asking.start()
+        try:
+            asking.start()
+        except RuntimeError as exc:  # this process may have no more threads
+            return FlagEvaluation(None, str(exc)), str(exc)
         asking.join(self._config.migration_budget)
+        if answers:
+            return answers[0]
+        self._hung.append(asking)
         silence = f"no answer within {self._config.migration_budget:g} s"
-        return found[0] if found else (FlagEvaluation(None, silence), silence)
+        return FlagEvaluation(None, silence), silence
 
     def _remembered(self, attributes: Mapping[str, Any], trouble: str) -> FlagEvaluation:
         stage = self._last_known.find(self._config.migration_flag, attributes)
@@ -117,26 +139,36 @@ class Flags:
 
 def _evaluated(source: FlagProvider, flag: str, attributes: Mapping[str, Any]) -> tuple[FlagEvaluation, str | None]:
     try:
-        resolved = source.resolve(flag, attributes)
+        resolution = source.resolve(flag, attributes)
+        answer = _read(resolution.value, str(resolution.reason), resolution.variant)
     except Exception as exc:  # noqa: BLE001 - whatever a provider raises, the submission goes on
-        trouble = f"{source.name}: {exc or type(exc).__name__}"
+        trouble = f"{source.name}: {_told(exc)}"
         return FlagEvaluation(None, trouble), trouble
-    answer = _read(resolved.value, resolved.reason, resolved.variant)
     note = f"{source.name}{source.note()}: {answer.detail}"
     return replace(answer, detail=note), None
 
 
-def _read(value: str, reason: str, variant: str | None) -> FlagEvaluation:
+def _told(exc: Exception) -> str:
+    return _bounded(str(exc)) or type(exc).__name__
+
+
+def _bounded(text: str) -> str:
+    """Return what others wrote, as it may travel with a job: on one short line, without secrets."""
+    line = printable(redact(text[:_LONGEST_READ]))
+    return line if len(line) <= _LONGEST_DETAIL else f"{line[:_LONGEST_DETAIL]}..."
+
+
+def _read(value: Any, reason: str, variant: Any) -> FlagEvaluation:
+    named = None if variant is None else _bounded(str(variant))
     if reason.upper() in ("DEFAULT", "DISABLED", "ERROR"):
-        told = f"no answer of its own (reason {reason})"
-        return FlagEvaluation(None, told, variant, unset=reason.upper() != "ERROR")
+        detail = f"no answer of its own (reason {reason.upper()})"
+        return FlagEvaluation(None, detail, named, unset=reason.upper() != "ERROR")
     if value == UNSET:
-        return FlagEvaluation(None, UNSET, variant, unset=True)
-    if value not in list(Stage):
-        return FlagEvaluation(
-            None, f"answered {value!r}, which is no stage: use {', '.join(Stage)} or {UNSET}", variant, degraded=True
-        )
-    return FlagEvaluation(Stage(value), value, variant)
+        return FlagEvaluation(None, UNSET, named, unset=True)
+    if not isinstance(value, str) or value not in list(Stage):
+        detail = f"answered {_bounded(shown(value))}, which is no stage: use {', '.join(Stage)} or {UNSET}"
+        return FlagEvaluation(None, detail, named, degraded=True)
+    return FlagEvaluation(Stage(value), str(value), named)
 
 
 def _key(attributes: Mapping[str, Any]) -> Hashable:

@@ -1,0 +1,114 @@
+"""One redactor for every text that leaves: messages, decisions, plans, reports, logs, and the causes of errors.
+
+It knows what configuration and environment say is secret, and what looks like a credential in a URL.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from functools import cache
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qsl, quote, unquote, urlsplit
+
+from lyftlearn._text.display import without_credentials
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+HIDDEN = "[hidden]"
+_SHORTEST = 6  # hiding every `1` would leave nothing to read
+_LONG = 20  # a part of a path that is as long is a token, not a name
+_SECRET_VARIABLES = ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
+_PROXY_VARIABLES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy")
+_known: set[str] = set()
+
+
+def remember(*secrets: str | None) -> None:
+    """Hide these texts from now on, as they are, and as they are written in URLs."""
+    for secret in secrets:
+        if secret is not None and len(secret) >= _SHORTEST:
+            _known.update((secret, quote(secret), quote(secret, safe="")))
+
+
+def remember_url(url: str | None) -> None:
+    """Hide the credentials in a URL from now on: user and password, values of its query, tokens in its path."""
+    if url is not None and "://" in url:
+        remember(*_secrets_of(url))
+
+
+def redact(text: str) -> str:
+    """Return `text` without what is known to be secret, and without credentials in URLs."""
+    if "://" in text:
+        text = without_credentials(text)
+    text = _query_value().sub(rf"\1{HIDDEN}", text)  # of what is only the rest of a URL
+    for secret in sorted(_known.union(_of_environment()), key=len, reverse=True):
+        text = text.replace(secret, HIDDEN)
+    return text
+
+
+class RedactingFilter(logging.Filter):
+    """Redacts what a logger is given, tracebacks too."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Redact the record, and let it pass."""
+        record.msg, record.args = redact(record.getMessage()), ()
+        if record.exc_info and record.exc_info[1] is not None:
+            redact_causes(record.exc_info[1])
+        return True
+
+
+def redact_causes(error: BaseException) -> BaseException:
+    """Redact what an error of another library, and whatever it came from, says of itself. Return it."""
+    waiting: list[BaseException | None] = [error]
+    seen: set[int] = set()
+    while waiting:
+        one = waiting.pop()
+        if one is None or id(one) in seen:
+            continue
+        seen.add(id(one))
+        waiting += [one.__cause__, one.__context__, *(arg for arg in one.args if isinstance(arg, BaseException))]
+        one.args = tuple(redact(arg) if isinstance(arg, str) else arg for arg in one.args)
+    return error
+
+
+def shown_url(url: str) -> str:
+    """Return what a person is shown of a URL: scheme, host and port, and nothing that may open a door."""
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+        port = f":{parts.port}" if parts.port else ""
+    except ValueError:
+        return redact(url.partition("?")[0])
+    return f"{parts.scheme}://{f'[{host}]' if ':' in host else host}{port}"
+
+
+def _secrets_of(url: str) -> Iterator[str]:
+    user, at, _ = url.partition("://")[2].rpartition("@")
+    if at:  # a user without a password is a token
+        yield from (user, unquote(user), user.partition(":")[2], unquote(user.partition(":")[2]))
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return
+    of_a_service = parts.scheme in ("http", "https")
+    for name, value in parse_qsl(parts.query):
+        if of_a_service or _query_value().match(f"?{name}=x"):
+            yield value
+    yield from (part for part in parts.path.split("/") if of_a_service and len(part) >= _LONG)
+
+
+def _of_environment() -> Iterator[str]:
+    for name in _SECRET_VARIABLES:
+        yield from (value for value in (os.environ.get(name, ""),) if len(value) >= _SHORTEST)
+    for name in _PROXY_VARIABLES:
+        user, at, _ = os.environ.get(name, "").rpartition("@")
+        password = user.rpartition(":")[2] if at else ""
+        yield from (text for text in {password, unquote(password)} if len(text) >= _SHORTEST)
+
+
+@cache
+def _query_value() -> re.Pattern[str]:
+    names = "token|secret|passw|pwd|signature|credential|auth|api[-_]?key|access[-_]?key|security|sig"
+    return re.compile(rf"([?&][\w.-]*(?:{names})[\w.-]*=)[^&\s'\"<>)]+", re.IGNORECASE)
