@@ -100,7 +100,7 @@ def test_logs_are_redacted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capl
 @pytest.mark.parametrize("endpoint", [f"http://user:{CANARY}@127.0.0.1:9", f"http://127.0.0.1:9/?token={CANARY}"])
 def test_an_endpoint_keeps_its_secrets(monkeypatch: pytest.MonkeyPatch, endpoint: str) -> None:
     """The store's own error, and where it came from, name the endpoint without what opens it."""
-    from lyftlearn._storage import open_storage  # type: ignore[attr-defined]
+    from lyftlearn._storage import open_storage
 
     monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")

@@ -126,7 +126,12 @@ def test_what_a_service_answers_is_bounded(decide: Callable[..., Any], case: str
 def test_a_redirect_is_not_followed(decide: Callable[..., Any]) -> None:
     """What is said of a job is for the service that was configured, and for no other."""
     heard: list[Any] = []
-    with service(lambda handler, asked: (heard.append(asked), flag(handler, "complete"))[-1]) as other:
+
+    def hear(handler: BaseHTTPRequestHandler, asked: dict[str, Any]) -> None:
+        heard.append(asked)
+        flag(handler, "complete")
+
+    with service(hear) as other:
         for status in (301, 302, 303, 307, 308):
             location = f"http://{other}/ofrep/v1/evaluate/flags/f"
             with service(lambda handler, _, s=status, to=location: send(handler, s, b"", Location=to)) as address:  # type: ignore[misc]
