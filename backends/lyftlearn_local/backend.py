@@ -17,7 +17,7 @@ from lyftlearn_local.store.records import job_record
 from lyftlearn_local.store.submission import Submission, refusal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
     from pathlib import Path
 
     from lyftlearn.backend import (
@@ -124,11 +124,6 @@ class LocalBackend(Backend):
     def watch(self, following: WatchSet) -> Iterator[JobEvent]:
         """Look at the followed jobs' files, seldom while nothing happens."""
         return watcher.watch(self._jobs, following)
-
-    def outputs(self, job_id: str) -> Mapping[str, str]:
-        """Return what was settled at submission."""
-        outputs: dict[str, str] = self._jobs.find(job_id).record()["outputs"]
-        return outputs
 
     def diagnose(self) -> Iterator[Check]:
         """Look at what jobs here depend on."""

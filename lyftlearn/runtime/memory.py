@@ -4,9 +4,16 @@ from __future__ import annotations
 
 import os
 
+SHARED_GROUP = "LYFTLEARN_SUBSTRATE_SHARED_GROUP"
+
 
 def out_of_memory_kills(root: str = "/sys/fs/cgroup", membership: str = "/proc/self/cgroup") -> int:
-    """How many processes of this control group the kernel has killed for memory; 0 where nothing tells."""
+    """How many processes of this control group the kernel has killed for memory; 0 where nothing tells.
+
+    A group that is shared with others than the job, as on this machine where none can be made, tells nothing either.
+    """
+    if os.environ.get(SHARED_GROUP):
+        return 0
     return sum(_count(path) for path in _event_files(root, _memberships(membership))[:1])
 
 

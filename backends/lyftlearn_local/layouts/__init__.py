@@ -8,9 +8,6 @@ from lyftlearn_local.layouts.layout import ContainerLayout, NodeContext, hosts
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
-
-    from lyftlearn_local.store.files import JobFiles
 
 
 def local(context: NodeContext) -> ContainerLayout:
@@ -40,4 +37,4 @@ LAYOUTS: dict[str, Callable[[NodeContext], ContainerLayout]] = {
     "local-kubernetes": kubernetes.pod,
     "local-sagemaker": sagemaker.training,
 }
-FINISH: dict[str, Callable[[JobFiles, dict[str, Any], dict[str, str]], None]] = {"local-sagemaker": sagemaker.pack}
+FINISH: dict[str, Callable[[NodeContext], None]] = {"local-sagemaker": sagemaker.pack}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
     from typing import Any
 
@@ -23,6 +24,10 @@ class LaunchError(Exception):
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)
         self.reason = reason
+
+
+class LaunchStopped(Exception):
+    """Somebody asked the job to stop while the platform prepared its node or kept what it left."""
 
 
 class ContainerLayout:
@@ -56,10 +61,23 @@ class ContainerLayout:
 
 
 class NodeContext:
-    """Which node of which job. environment: what its container starts with, and the platform's own hands too."""
+    """Which node of which job.
 
-    def __init__(self, job: JobFiles, run: dict[str, Any], environment: dict[str, str], rank: int, port: int) -> None:
+    environment: what its container starts with, and the platform's own hands too. is_ending: whether the job is to end.
+    """
+
+    def __init__(
+        self,
+        job: JobFiles,
+        run: dict[str, Any],
+        environment: dict[str, str],
+        *,
+        rank: int,
+        port: int,
+        is_ending: Callable[[], bool],
+    ) -> None:
         self.job = job
+        self.is_ending = is_ending
         self.run = run
         self.environment = environment
         self.rank = rank

@@ -8,17 +8,16 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from lyftlearn_local.layouts.layout import ContainerLayout, LaunchError, NodeContext, hosts
+from lyftlearn_local.layouts.layout import ContainerLayout, LaunchError, LaunchStopped, NodeContext, hosts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
-    from lyftlearn_local.store.files import JobFiles
+    from collections.abc import Callable
 
 REGION = "us-east-1"
 ACCOUNT = "000000000000"
 BUNDLE_CHANNEL = "lyftlearn"
+_LOOK, _LEAVE = 0.1, 5.0  # seconds between looks for a stop, and to leave after one
 _CHANNEL = {"TrainingInputMode": "File", "S3DistributionType": "FullyReplicated", "RecordWrapperType": "None"}
 
 
@@ -42,15 +41,14 @@ def training(context: NodeContext) -> ContainerLayout:
     return layout
 
 
-def pack(job: JobFiles, run: dict[str, Any], environment: dict[str, str]) -> None:
-    """Keep the model and the outputs as the platform does after success; raises LaunchError."""
-    ml = job.node(0) / "ml"
-    _platform(run, environment, "pack", str(ml), run["output_uri"], *run["packs"])
+def pack(context: NodeContext) -> None:
+    """Keep the model and the outputs as the platform does after success; raises LaunchError and LaunchStopped."""
+    _platform(context, "pack", str(context.directory / "ml"), context.run["output_uri"], *context.run["packs"])
 
 
 def _fill(channel: str, uri: str, directory: Path, context: NodeContext) -> None:
     try:
-        _platform(context.run, context.environment, "fetch", uri, str(directory))
+        _platform(context, "fetch", uri, str(directory))
     except LaunchError as error:
         raise LaunchError("configuration", f"inputs.{channel}: {error}") from error
 
@@ -99,10 +97,30 @@ def _host(rank: int) -> str:
     return f"algo-{rank + 1}"
 
 
-def _platform(run: dict[str, Any], environment: dict[str, str], *arguments: str) -> None:
-    """Do what may need boto3 and credentials in a process of its own."""
-    command = [*run["platform"], *arguments]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    if done.returncode:
-        last_line = done.stderr.strip().rpartition("\n")[2]
-        raise LaunchError("platform", last_line or f"it ended with exit code {done.returncode}")
+def _platform(context: NodeContext, *arguments: str) -> None:
+    """Do what may need boto3 and credentials in a process of its own, which a stop ends."""
+    command = [*context.run["platform"], *arguments]
+    process = subprocess.Popen(
+        command, env=context.environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+    )
+    errors = _await(process, context.is_ending)
+    if process.returncode:
+        last_line = errors.decode("utf-8", "replace").strip().rpartition("\n")[2]
+        raise LaunchError("platform", last_line or f"it ended with exit code {process.returncode}")
+
+
+def _await(process: subprocess.Popen[bytes], is_ending: Callable[[], bool]) -> bytes:
+    """Return what it printed when it has ended. On a stop it may remove what it had half written."""
+    while True:
+        try:
+            return process.communicate(timeout=_LOOK)[1]
+        except subprocess.TimeoutExpired:
+            if not is_ending():
+                continue
+        process.terminate()
+        try:
+            process.communicate(timeout=_LEAVE)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.communicate()
+        raise LaunchStopped

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import signal
 import sys
 from pathlib import Path
 
@@ -34,7 +35,8 @@ def pack(ml: str, output_uri: str, *names: str) -> None:
 
 
 def transfer(verb: str, *arguments: str) -> None:
-    """Fetch or pack; say why not on standard error's last line."""
+    """Fetch or pack; say why not on standard error's last line. SIGTERM removes what is half written."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     failure = importlib.import_module(f"{RUNTIME}.faults").Fault
     try:
         (fetch if verb == "fetch" else pack)(*arguments)

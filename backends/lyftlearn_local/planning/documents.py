@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from lyftlearn_local.options import Options
 
 KUBERNETES_SECRETS = "/var/run/lyftlearn/secrets"
+HIDDEN = ["OLDPWD", "SHLVL", "_"]
+"""What the shell that enters a control group may set, and no container has."""
 _ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -28,14 +30,15 @@ def entry_command(python: str, *options: str, extra: Path | None = None) -> list
 
 def bundle_document(layout: str, spec: JobSpec, options: Options) -> dict[str, Any]:
     """Return the bundle."""
-    metrics = {"relay": True, "gateway": options.metrics, "socket": None}
+    common: dict[str, Any] = {"metrics": {"relay": True, "gateway": options.metrics, "socket": None}, "hide": HIDDEN}
     if layout == "local-kubernetes":
         provider = {"type": "files", "path": KUBERNETES_SECRETS}
-        return bundle(spec, provider=provider, metrics=metrics | {"relay": options.metrics is not None})
+        common["metrics"]["relay"] = options.metrics is not None
+        return bundle(spec, provider=provider, **common)
     provider = {"type": "files", "path": str(options.secrets)}
     if layout == "local-sagemaker":
-        return _with_mounts(bundle(spec, provider=provider, metrics=metrics, pack="substrate"), channels(spec))
-    return bundle(spec, provider=provider, metrics=metrics)
+        return _with_mounts(bundle(spec, provider=provider, pack="substrate", **common), channels(spec))
+    return bundle(spec, provider=provider, **common)
 
 
 def layout_settings(layout: str, spec: JobSpec, options: Options, job: Path, python: str) -> dict[str, Any]:

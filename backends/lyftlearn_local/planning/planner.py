@@ -58,6 +58,7 @@ class Planner:
             "grace": spec.grace.total_seconds(),
             "parallel": self.options.parallel,
             "namespaces": self.machine.namespaces,
+            "sets_modes": self.machine.sets_modes,
             "memory": spec.resources.memory if self.machine.limits_memory else None,
             "shared_memory": spec.resources.shared_memory,
             **documents.layout_settings(self.name, spec, self.options, self.jobs / spec.id, self.machine.python),
@@ -115,6 +116,7 @@ class Machine:
         self.python = python or options.python or sys.executable or ""
         self.no_namespaces = _SWITCHED_OFF if options.namespaces == "never" else sandbox.unusable()
         self.namespaces = None if self.no_namespaces else shutil.which("bwrap")
+        self.sets_modes = self.namespaces is not None and sandbox.sets_modes(self.namespaces)
         self.limits_memory = cgroups.parent() is not None
         self.memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
         self.cpus = os.cpu_count() or 1

@@ -28,6 +28,7 @@ def job_record(record: Mapping[str, Any], last: Mapping[str, Any] | None) -> Job
         digest=record["digest"],
         decision=record["decision"],
         event=job_event(record, last),
+        outputs=record["outputs"],
     )
 
 

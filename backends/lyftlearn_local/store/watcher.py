@@ -1,4 +1,4 @@
-"""WatchSet many jobs by looking at one file each."""
+"""Following many jobs by looking at one file each."""
 
 from __future__ import annotations
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from pathlib import Path
 
 from lyftlearn_local import cgroups
 from lyftlearn_local.layouts import LAYOUTS
@@ -14,10 +15,15 @@ from lyftlearn_local.supervisor.node import Node
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import Any
 
     from lyftlearn_local.layouts.layout import ContainerLayout, NodeContext
     from lyftlearn_local.store.files import JobFiles
+
+STOP_VARIABLE = "LYFTLEARN_SUBSTRATE_STOP"
+SHARED_GROUP_VARIABLE = "LYFTLEARN_SUBSTRATE_SHARED_GROUP"
+"""Says that the node's control group is not its own: what the kernel kills there may be anybody's."""
 
 
 def take_environment(job: JobFiles) -> dict[str, str]:
@@ -33,21 +39,34 @@ def launch(context: NodeContext) -> tuple[Node, ContainerLayout]:
     context.directory.mkdir(parents=True)
     layout = LAYOUTS[context.run["layout"]](context)
     layout.report_progress(context.directory / "progress")
+    layout.variables[STOP_VARIABLE] = str(context.job.stop_path)
     group = _memory_group(context)
+    if group is None:
+        layout.variables[SHARED_GROUP_VARIABLE] = "1"
     capture = Capture(context.job.log(context.rank), context.job.log_index(context.rank))
     info = os.pipe() if context.run["namespaces"] else None
-    argv = _argv(context.run, layout, info)
-    node = Node(
-        context.rank, group.wrap(argv) if group else argv, context.environment | layout.variables, capture, info
-    )
+    argv = _argv(context, layout, info)
+    argv = group.wrap(argv) if group else argv
+    node = Node(context.rank, argv, context.environment | layout.variables, capture, info)
     node.group = group
     return node, layout
 
 
-def _argv(run: dict[str, Any], layout: ContainerLayout, info: tuple[int, int] | None) -> list[str]:
+def _argv(context: NodeContext, layout: ContainerLayout, info: tuple[int, int] | None) -> list[str]:
     if info is None:
-        return list(run["runtime"])
-    return sandbox.wrap(run["namespaces"], run["runtime"], layout, shared_memory=run["shared_memory"], info=info[1])
+        return list(context.run["runtime"])
+    paths = [context.job.path, *named_paths(json.loads((context.job.path / "bundle.json").read_bytes()))]
+    return sandbox.wrap(context.run, context.run["runtime"], layout, paths=paths, info=info[1])
+
+
+def named_paths(document: Any) -> Iterator[Path]:
+    """Every path below `/run` that a bundle names, as a path or as a `file://` URI."""
+    if isinstance(document, str) and "/run/" in document and document.startswith(("/", "file://")):
+        from urllib.parse import unquote, urlsplit  # noqa: PLC0415 - hardly any job needs it
+
+        yield Path(unquote(urlsplit(document).path) if document.startswith("file://") else document)
+    for part in document.values() if isinstance(document, dict) else document if isinstance(document, list) else ():
+        yield from named_paths(part)
 
 
 def _memory_group(context: NodeContext) -> cgroups.MemoryGroup | None:

@@ -40,9 +40,12 @@ class NodeOutcome:
 
 
 def final_event(
-    outcomes: Sequence[NodeOutcome], *, trouble: tuple[str, str] | None, stop_requested: bool
+    outcomes: Sequence[NodeOutcome], *, trouble: tuple[str, str] | None, stop_requested: bool, interrupted: bool
 ) -> dict[str, Any]:
-    """Return the job's final event: `outcomes` in the order in which the nodes ended."""
+    """Return the job's final event: `outcomes` in the order in which the nodes ended.
+
+    interrupted: the platform's own work for the job was broken off.
+    """
     if trouble:
         return {"status": "failed", "reason": trouble[0], "message": trouble[1]}
     attempt = max([1, *(outcome.attempt for outcome in outcomes)])
@@ -50,7 +53,7 @@ def final_event(
     if failure:
         details = {"reason": failure.reason, "message": failure.message, "exit_code": failure.exit_code}
         return {"status": "failed", **details, "attempt": attempt}
-    if stop_requested and any(outcome.stopped for outcome in outcomes):
+    if stop_requested and (interrupted or any(outcome.stopped for outcome in outcomes)):
         return {"status": "stopped", "message": ASKED_TO_STOP, "attempt": attempt}
     return {"status": "succeeded", "exit_code": 0, "attempt": attempt}
 

@@ -9,6 +9,7 @@ from pathlib import Path
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from typing import Any
 
     from lyftlearn_local.layouts.layout import ContainerLayout
 
@@ -16,6 +17,21 @@ PROBE_SECONDS = 10
 REMEDY = "install bubblewrap (`apt-get install bubblewrap`) and allow user namespaces"
 _NAMESPACES = ("--die-with-parent", "--unshare-pid", "--unshare-ipc", "--as-pid-1")
 _KERNEL_MADE = (Path("/dev"), Path("/proc"))
+RUN = Path("/run")
+"""Where other programs mount and unmount all the time. One that goes while bubblewrap shows it breaks the start."""
+_FROM_RUN = (
+    "NetworkManager/resolv.conf",
+    "connman",
+    "current-system",
+    "netconfig",
+    "nscd",
+    "nvidia-persistenced",
+    "opengl-driver",
+    "resolvconf",
+    "systemd/resolve",
+    "systemd/userdb",
+)
+"""What programs need of it: names of hosts and users, GPUs, and NixOS itself."""
 
 
 def unusable() -> str | None:
@@ -31,21 +47,32 @@ def unusable() -> str | None:
     return None if tried.returncode == 0 else f"bwrap fails ({tried.stderr.strip()[:200]}): {REMEDY}"
 
 
+def sets_modes(program: str) -> bool:
+    """Whether bubblewrap can give a directory a mode, as it can since version 0.5."""
+    try:
+        text = subprocess.run([program, "--help"], capture_output=True, timeout=PROBE_SECONDS, check=False).stdout
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return b"--perms" in text
+
+
 def wrap(
-    program: str, command: Sequence[str], layout: ContainerLayout, *, shared_memory: int | None, info: int
+    run: dict[str, Any], command: Sequence[str], layout: ContainerLayout, *, paths: Iterable[Path], info: int
 ) -> list[str]:
     """Return `command` inside namespaces that end with their parent.
 
-    program: bubblewrap. shared_memory: bytes of /dev/shm. info: descriptor to which bubblewrap tells the pid of the
-    command, which is PID 1 inside.
+    run: how the job is run; it names bubblewrap, and the bytes of /dev/shm. paths: what the job names below `/run`.
+    info: descriptor to which bubblewrap tells the pid of the command, which is PID 1 inside.
     """
     mounts = [("--bind", *pair) for pair in layout.binds] + [("--ro-bind", *pair) for pair in layout.readonly]
     inside = [Path(mount[2]).resolve() for mount in mounts]
-    argv = [program, *_NAMESPACES, "--info-fd", str(info), *_root(inside)]
+    argv = [run["namespaces"], *_NAMESPACES, "--info-fd", str(info), *_root(inside, paths)]
     argv += ["--dev", "/dev"] if layout.own_devices else ["--dev-bind", "/dev", "/dev"]
     argv += ["--proc", "/proc"]
-    if shared_memory:
-        argv += ["--size", str(shared_memory)]
+    if run["shared_memory"]:
+        argv += ["--size", str(run["shared_memory"])]
+    if run.get("sets_modes"):
+        argv += ["--perms", "1777"]
     argv += ["--tmpfs", "/dev/shm"]  # noqa: S108 - the kernel's name for it
     for (option, outside, _), target in zip(mounts, inside, strict=True):
         argv += [option, outside, str(target)]
@@ -61,22 +88,31 @@ def _identity(layout: ContainerLayout) -> list[str]:
     return argv
 
 
-def _root(added: Iterable[Path]) -> list[str]:
+def _root(added: Iterable[Path], paths: Iterable[Path] = ()) -> list[str]:
     """A root in memory that shows this machine's: only so can it have what this machine has not."""
     missing = [path for path in added if not path.exists()]
-    return _copy_of(Path("/"), missing)
+    return _copy_of(Path("/"), missing, _below_run(paths))
 
 
-def _copy_of(directory: Path, missing: Sequence[Path]) -> list[str]:
+def _copy_of(directory: Path, missing: Sequence[Path], below_run: Sequence[Path] = ()) -> list[str]:
     mounts = ["--tmpfs", str(directory)]
     for child in sorted(directory.iterdir()):
         if child in _KERNEL_MADE:
             continue
-        if not child.is_symlink() and any(path.is_relative_to(child) for path in missing):
+        if child == RUN and not child.is_symlink() and RUN not in below_run:
+            mounts += ["--tmpfs", str(RUN), *(word for path in below_run for word in _shown(path))]
+        elif not child.is_symlink() and any(path.is_relative_to(child) for path in missing):
             mounts += _copy_of(child, missing)
         else:
             mounts += _shown(child)
     return mounts
+
+
+def _below_run(paths: Iterable[Path]) -> list[Path]:
+    """What is shown of `/run`: what programs need, and what the job names or, where that is to be made, its parent."""
+    named = [path.resolve() for path in paths]
+    parents = (next(part for part in (path, *path.parents) if part.exists()) for path in named)
+    return [*(RUN / name for name in _FROM_RUN), *(path for path in parents if path.is_relative_to(RUN))]
 
 
 def _shown(path: Path) -> list[str]:

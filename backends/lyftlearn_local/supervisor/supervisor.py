@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 from lyftlearn_local.layouts import FINISH
-from lyftlearn_local.layouts.layout import LaunchError, NodeContext
+from lyftlearn_local.layouts.layout import LaunchError, LaunchStopped, NodeContext
 from lyftlearn_local.store.files import ASKED_TO_STOP, FINAL, JobFiles, Lock, Store, event, process_start
 from lyftlearn_local.store.leftovers import remove_nodes, settle
 from lyftlearn_local.supervisor.handover import hand_on, take_turn
@@ -45,6 +45,7 @@ class JobSupervisor:
         self.outcomes: list[NodeOutcome] = []
         self.trouble: tuple[str, str] | None = None
         self.stop_requested = False
+        self.interrupted = False
         self.attempt = 1
         self.started_at: float | None = None
         self._ending_since: float | None = None
@@ -65,10 +66,12 @@ class JobSupervisor:
             self._launch()
         except LaunchError as error:
             self.trouble = (error.reason, str(error))
+        except LaunchStopped:
+            self._note_interruption()
         except OSError as error:
             self.trouble = ("platform", _disk_words(error, self.job.path))
         self._follow()
-        final = self._finish(final_event(self.outcomes, trouble=self.trouble, stop_requested=self.stop_requested))
+        final = self._finish(self._final_event())
         remove_nodes(self.job.path)
         self._emit(**final)
 
@@ -80,7 +83,25 @@ class JobSupervisor:
         self._environment = take_environment(self.job)
         port = free_port() if self.run_settings["nodes"] > 1 else 0
         for rank in range(self.run_settings["nodes"]):
-            self.nodes.append(launch(NodeContext(self.job, self.run_settings, self._environment, rank, port)))
+            self.nodes.append(launch(self._context(rank, port)))
+
+    def _context(self, rank: int, port: int) -> NodeContext:
+        return NodeContext(
+            self.job, self.run_settings, self._environment, rank=rank, port=port, is_ending=self._is_ending
+        )
+
+    def _is_ending(self) -> bool:
+        return self.trouble is not None or self.job.stop_path.exists()
+
+    def _note_interruption(self) -> None:
+        """A stop, or trouble, came while the platform worked for the job."""
+        self.interrupted = True
+        self._note_stop_request()
+
+    def _final_event(self) -> dict[str, Any]:
+        return final_event(
+            self.outcomes, trouble=self.trouble, stop_requested=self.stop_requested, interrupted=self.interrupted
+        )
 
     def _finish(self, final: dict[str, Any]) -> dict[str, Any]:
         """What the platform does after success; its failure is the job's."""
@@ -88,10 +109,12 @@ class JobSupervisor:
         if finish is None or final["status"] != "succeeded":
             return final
         try:
-            finish(self.job, self.run_settings, self._environment)
+            finish(self._context(0, 0))
         except LaunchError as error:
-            return final_event((), trouble=(error.reason, str(error)), stop_requested=False)
-        return final
+            self.trouble = (error.reason, str(error))
+        except LaunchStopped:
+            self._note_interruption()
+        return self._final_event()
 
     def _follow(self) -> None:
         look = SHORTEST_LOOK
