@@ -45,6 +45,7 @@ def checks(cluster: Cluster, options: Options, storage_url: str) -> Iterator[Che
     except LyftLearnError as exc:
         yield Check("cluster", Verdict.FAILED, str(exc))
     yield _check_storage(options, storage_url)
+    yield from _check_volumes(options)
 
 
 def _check_version(cluster: Cluster) -> Check:
@@ -132,3 +133,13 @@ def _check_storage(options: Options, url: str) -> Check:
         return Check("storage", Verdict.OK, f"{url} can be seen from pods, if their service account may use it")
     detail = f"{url} cannot be seen from pods: set [storage] url to s3://<bucket>/<prefix>"
     return Check("storage", Verdict.FAILED, detail)
+
+
+def _check_volumes(options: Options) -> Iterator[Check]:
+    """Warn of volumes whose files keep their owner: Kubernetes gives no group to what lies on a node."""
+    paths = ", ".join(str(volume["hostPath"]) for volume in options.volumes if "hostPath" in volume)
+    if options.user and paths:
+        detail = (
+            f"user {options.user} must be able to read and write {paths} on every node: fsGroup does not reach there"
+        )
+        yield Check("volumes", Verdict.WARNING, detail)

@@ -159,11 +159,6 @@ class Planner:
     def _notes(self, spec: JobSpec) -> Iterator[str]:
         if not self._keeps_logs:
             yield f"logs end with their pod: {self._storage_url} is not seen from there, so nothing keeps them"
-        if self._options.user and any("hostPath" in volume for volume in self._options.volumes):
-            yield (
-                f"user {self._options.user} must be able to write to what jobs write on hostPath volumes: "
-                "fsGroup does not reach there"
-            )
         shared = spec.resources.shared_memory
         if shared and shared >= spec.resources.memory:
             yield "resources.shared_memory: what is written there counts as memory, and resources.memory is no more"

@@ -91,6 +91,14 @@ def test_doctor_shows_a_quota_that_is_full(backend: KubernetesBackend, cluster: 
     cluster.store.delete("resourcequotas", NAMESPACE, "compute")
 
 
+def test_doctor_knows_whom_hostpath_volumes_shut_out(new_backend: Callable[..., KubernetesBackend]) -> None:
+    """fsGroup opens every volume to the job's user but those of a node, so the first job would find that out."""
+    found = checks(new_backend(user="1000:1000"))
+    assert found["volumes"].verdict is Verdict.WARNING
+    assert "1000:1000" in found["volumes"].detail
+    assert "volumes" not in checks(new_backend())
+
+
 def test_doctor_misses_a_namespace(new_backend: Callable[..., KubernetesBackend]) -> None:
     """Kubernetes answers a list in a namespace that does not exist with nothing, as if all were well."""
     found = checks(new_backend(namespace="mll"))
