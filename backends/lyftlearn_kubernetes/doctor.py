@@ -140,6 +140,6 @@ def _check_volumes(options: Options) -> Iterator[Check]:
     paths = ", ".join(str(volume["hostPath"]) for volume in options.volumes if "hostPath" in volume)
     if options.user and paths:
         detail = (
-            f"user {options.user} must be able to read and write {paths} on every node: fsGroup does not reach there"
+            f"{paths}: user {options.user} must be able to read and write there; fsGroup does not reach these files"
         )
         yield Check("volumes", Verdict.WARNING, detail)

@@ -92,7 +92,7 @@ def test_doctor_shows_a_quota_that_is_full(backend: KubernetesBackend, cluster: 
 
 
 def test_doctor_knows_whom_hostpath_volumes_shut_out(new_backend: Callable[..., KubernetesBackend]) -> None:
-    """fsGroup opens every volume to the job's user but those of a node, so the first job would find that out."""
+    """A pod's fsGroup opens every volume to its user but those of a node: else the first job would find that out."""
     found = checks(new_backend(user="1000:1000"))
     assert found["volumes"].verdict is Verdict.WARNING
     assert "1000:1000" in found["volumes"].detail
