@@ -392,6 +392,14 @@ class Backend(ABC):
         """Return output name to URI, known from the start and filled when the job succeeds. Raises JobNotFound."""
         return self.describe(job_id).outputs or {}
 
+    def remove_finished(self, before: datetime, *, dry_run: bool = False) -> Iterator[tuple[str, int]]:
+        """Remove what this backend itself keeps of jobs that ended before then; yield the id and the bytes of each.
+
+        dry_run: remove nothing. May be repeated. By default: nothing, for a platform removes by its own rules.
+        """
+        del before, dry_run
+        return iter(())
+
     def diagnose(self) -> Iterator[Check]:
         """Yield what an operator should know of this place: what is reachable, what is missing, what to do.
 

@@ -9,7 +9,7 @@ from lyftlearn.backend import Backend, Capabilities, Capability, runtime_archive
 from lyftlearn_local import cgroups, doctor, options
 from lyftlearn_local.logs import reader
 from lyftlearn_local.planning.planner import WRITE_BUNDLE, WRITE_RECORD, Machine, Planner
-from lyftlearn_local.store import watcher
+from lyftlearn_local.store import removal, watcher
 from lyftlearn_local.store.environment import clean_environment
 from lyftlearn_local.store.files import BrokenRecord
 from lyftlearn_local.store.jobs import Jobs
@@ -18,6 +18,7 @@ from lyftlearn_local.store.submission import Submission, refusal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from datetime import datetime
     from pathlib import Path
 
     from lyftlearn.backend import (
@@ -124,6 +125,10 @@ class LocalBackend(Backend):
     def watch(self, following: WatchSet) -> Iterator[JobEvent]:
         """Look at the followed jobs' files, seldom while nothing happens."""
         return watcher.watch(self._jobs, following)
+
+    def remove_finished(self, before: datetime, *, dry_run: bool = False) -> Iterator[tuple[str, int]]:
+        """Remove the directories of jobs that ended before then."""
+        return removal.remove_finished(self._jobs, before, dry_run=dry_run)
 
     def diagnose(self) -> Iterator[Check]:
         """Look at what jobs here depend on."""

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _MODULES = {
     "_submit_commands": ("train", "process", "predict"),
     "_job_commands": ("jobs", "status", "logs", "wait", "stop", "download"),
-    "_operator_commands": ("plan", "explain", "backends", "config", "doctor", "completion"),
+    "_operator_commands": ("plan", "explain", "backends", "config", "doctor", "clean", "completion"),
     "_migration_commands": ("migration",),
     "_parity_commands": ("parity",),
 }

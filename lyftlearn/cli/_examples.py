@@ -30,6 +30,7 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
     "backends": ("lyftlearn backends",),
     "config": ("lyftlearn config", "lyftlearn config --json --config platform.toml"),
     "doctor": ("lyftlearn doctor",),
+    "clean": ("lyftlearn clean --dry-run", "lyftlearn clean --older-than 7d --outputs"),
     "completion": (
         "lyftlearn completion bash > ~/.bash_completion.d/lyftlearn",
         "lyftlearn completion zsh > ~/.zfunc/_lyftlearn",

@@ -95,11 +95,34 @@ def _check_line(check: Check) -> str:
     return f"{_SIGNS[check.verdict]}  {check.name}: {printable(check.detail)}"
 
 
+def clean(invocation: Invocation) -> ExitCode:
+    """Remove old jobs and caches of this machine."""
+    removed = []
+    for one in ops.clean(**invocation.arguments, client=Client(config=invocation.config)):
+        removed.append(one)
+        if not invocation.json:
+            _output.say(printable(f"{one.kind}  {one.name}  {_size_text(one.size)}"))
+    if invocation.json:
+        _output.document([dataclasses.asdict(one) for one in removed])
+        return ExitCode.DONE
+    done = "would be free" if invocation.arguments.get("dry_run") else "are free now"
+    _output.note(f"{_size_text(sum(one.size for one in removed))} {done}")
+    return ExitCode.DONE
+
+
+def _size_text(size: int) -> str:
+    return f"{size / (1 << 20):,.1f} MiB"
+
+
 def completion(invocation: Invocation) -> ExitCode:
-    """Print a completion script."""
+    """Print a completion script, or the words that one asks for."""
     from lyftlearn.cli import _completion  # noqa: PLC0415 - loads shtab
 
-    _output.say(_completion.script(invocation.arguments["shell"]))
+    shell = invocation.arguments["shell"]
+    if shell in _completion.WORDS:
+        _output.say("\n".join(_completion.words(shell, invocation.config)))
+    else:
+        _output.say(_completion.script(shell))
     return ExitCode.DONE
 
 

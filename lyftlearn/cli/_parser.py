@@ -33,7 +33,7 @@ examples:
 _GROUPS = {
     "run jobs": ("train", "process", "predict"),
     "find and follow jobs": ("jobs", "status", "logs", "wait", "stop", "download"),
-    "for operators": ("plan", "explain", "migration", "parity", "backends", "config", "doctor", "completion"),
+    "for operators": ("plan", "explain", "migration", "parity", "backends", "config", "doctor", "clean", "completion"),
 }
 Adder = Callable[[argparse.ArgumentParser], None]
 
@@ -243,8 +243,17 @@ _MIGRATION: dict[str, tuple[str, Adder]] = {
 }
 
 
+def _clean(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--older-than", metavar="TIME", help="that ended or were used longer ago: 2h, 7d (30d)")
+    command.add_argument("--outputs", action="store_true", help="also what these jobs left in a storage here")
+    command.add_argument("--dry-run", action="store_true", help="remove nothing, and say what would be removed")
+    _job_options.common(command)
+
+
 def _completion(command: argparse.ArgumentParser) -> None:
-    command.add_argument("shell", choices=["bash", "zsh", "tcsh"], help="whose completion script to print")
+    command.add_argument(
+        "shell", choices=["bash", "zsh", "tcsh", "ids", "backends"], help="whose script to print, or which words"
+    )
 
 
 def _id(command: argparse.ArgumentParser) -> None:
@@ -281,6 +290,7 @@ _COMMANDS: dict[str, tuple[str, Adder]] = {
     "backends": ("list the installed backends and what they can do", _job_options.common),
     "config": ("show every setting that counts, and where it comes from", _job_options.common),
     "doctor": ("check configuration, storage and backends", _job_options.common),
+    "clean": ("remove old jobs and caches of this machine", _clean),
     "completion": ("print a completion script for a shell", _completion),
 }
 COMMANDS = tuple(_COMMANDS)

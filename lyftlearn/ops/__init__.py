@@ -17,6 +17,7 @@ from lyftlearn._jobs.job import moment
 from lyftlearn._text.redaction import redact_causes
 from lyftlearn.backend import Capability
 from lyftlearn.errors import BackendUnavailable, InvalidJob, LyftLearnError
+from lyftlearn.ops.clean import Removed, clean
 from lyftlearn.ops.configuration import configuration
 from lyftlearn.ops.doctor import doctor
 from lyftlearn.ops.logs import logs
@@ -36,7 +37,9 @@ if TYPE_CHECKING:
 __all__ = [
     "Installed",
     "Placement",
+    "Removed",
     "backends",
+    "clean",
     "configuration",
     "doctor",
     "explain",

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
+import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -13,7 +16,7 @@ from lyftlearn.cli import _parser
 from .conftest import PATIENCE, CommandLine
 
 
-def completed(script: Path, *words: str) -> list[str]:
+def completed(script: Path, *words: str, environment: Mapping[str, str] | None = None) -> list[str]:
     """Ask bash what it would offer for the last of `words`."""
     asking = f"""
         source "{script}"
@@ -22,7 +25,12 @@ def completed(script: Path, *words: str) -> list[str]:
         printf '%s\\n' "${{COMPREPLY[@]}}"
     """
     ran = subprocess.run(
-        ["bash", "-c", asking, "bash", *words], capture_output=True, text=True, timeout=PATIENCE, check=True
+        ["bash", "-c", asking, "bash", *words],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=True,
     )
     return ran.stdout.split()
 
@@ -53,3 +61,25 @@ def test_the_shell_accepts_its_script(lyftlearn: CommandLine, tmp_path: Path, sh
     path.write_text(lyftlearn("completion", shell).out)
     ran = subprocess.run([shell, "-n", str(path)], capture_output=True, text=True, timeout=PATIENCE, check=False)
     assert (ran.returncode, ran.stderr) == (0, "")
+
+
+def test_bash_completes_ids_and_backends(script: Path, lyftlearn: CommandLine, tmp_path: Path) -> None:
+    """Nobody types thirteen random letters twice."""
+    job_id = lyftlearn("train", "eta", "--", "true").id
+    commands = tmp_path / "bin"
+    commands.mkdir()
+    (commands / "lyftlearn").write_text(f'#!/bin/sh\nexec {sys.executable} -m lyftlearn "$@"\n')
+    (commands / "lyftlearn").chmod(0o755)
+    environment = {**lyftlearn.environment, "PATH": f"{commands}:{os.environ['PATH']}"}
+    assert completed(script, "lyftlearn", "logs", "eta-", environment=environment) == [job_id]
+    assert completed(script, "lyftlearn", "stop", "", environment=environment)[-1] == job_id
+    found = completed(script, "lyftlearn", "plan", "train", "--backend", "local-", environment=environment)
+    assert found == ["local-kubernetes", "local-sagemaker"]
+
+
+def test_words_that_cannot_be_found_are_none(lyftlearn: CommandLine) -> None:
+    """An error at a prompt would stand in the middle of what is typed."""
+    (lyftlearn.directory / "lyftlearn.toml").write_text("not TOML")
+    for kind in ("ids", "backends"):
+        ran = lyftlearn("completion", kind)
+        assert (ran.code, ran.out.strip(), ran.err) == (0, "", "")

@@ -1,0 +1,42 @@
+"""Removing old jobs: for good, at somebody's word, and only those that have ended."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+
+from lyftlearn_local.store.files import FINAL, BrokenRecord, JobFiles
+from lyftlearn_local.store.jobs import Jobs
+
+
+def remove_finished(jobs: Jobs, before: datetime, *, dry_run: bool) -> Iterator[tuple[str, int]]:
+    """Yield id and bytes of each job that ended before then, and remove it: in one step out of sight, then for good."""
+    for files in list(jobs.newest_first(None)):
+        if not _ended_before(files, before.timestamp()):
+            continue
+        size = _size(files.path)
+        if not dry_run:
+            grave = jobs.store.temporary / f".removed-{files.path.name}"
+            try:
+                files.path.rename(grave)
+            except OSError:  # another process removes it
+                continue
+            shutil.rmtree(grave, ignore_errors=True)
+        yield files.path.name, size
+
+
+def _ended_before(files: JobFiles, moment: float) -> bool:
+    try:
+        files.record()
+        events = files.events()
+    except (BrokenRecord, OSError, ValueError):
+        return False  # what cannot be read is for a person to look at
+    return bool(events) and events[-1]["status"] in FINAL and events[-1]["at"] < moment
+
+
+def _size(top: Path) -> int:
+    """Return the bytes that are free afterwards."""
+    return sum(os.lstat(path).st_blocks * 512 for path in top.rglob("*") if not path.is_dir())

@@ -1,0 +1,66 @@
+"""Cleaning up: what is old and has ended goes, and nothing else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from lyftlearn import Client, JobNotFound, ops
+from lyftlearn.errors import InvalidJob
+
+
+@pytest.fixture
+def client(tmp_path: Path) -> Client:
+    return Client(config={"home": str(tmp_path)})
+
+
+def test_an_ended_job_goes_with_its_files(client: Client, tmp_path: Path) -> None:
+    """A laptop that runs a job an hour is full after a year."""
+    job = client.train("eta", command=["sh", "-c", "echo model > $LYFTLEARN_MODEL_DIR/model"])
+    job.wait(progress=False)
+    assert list(ops.clean("1d", client=client)) == []
+    told = list(ops.clean("0s", dry_run=True, client=client))
+    assert [one.name for one in told if one.kind == "job"] == [job.id]
+    assert client.job(job.id).status == "succeeded"
+    assert [one.name for one in ops.clean("0s", client=client) if one.kind == "job"] == [job.id]
+    with pytest.raises(JobNotFound):
+        client.job(job.id)
+    assert list(client.jobs()) == []
+    assert not list(tmp_path.rglob(f"*{job.id}*/job.json"))
+    assert list((tmp_path / "storage" / "jobs" / job.id).rglob("model.tar.gz")), "outputs stay, unless they are named"
+
+
+def test_outputs_go_where_they_are_named(client: Client, tmp_path: Path) -> None:
+    """Models are what jobs are run for: they go at a word of their own only."""
+    job = client.train("eta", command=["sh", "-c", "echo model > $LYFTLEARN_MODEL_DIR/model"])
+    job.wait(progress=False)
+    kinds = {one.kind for one in ops.clean("0s", outputs=True, client=client)}
+    assert {"job", "outputs"} <= kinds
+    assert not (tmp_path / "storage" / "jobs" / job.id).exists()
+
+
+def test_a_job_that_runs_stays(client: Client) -> None:
+    """However long ago it began."""
+    job = client.train("eta", command=["sleep", "300"])
+    try:
+        assert [one for one in ops.clean("0s", client=client) if one.kind == "job"] == []
+        assert not client.job(job.id).status.finished
+    finally:
+        job.stop(wait=True)
+
+
+def test_a_key_whose_job_is_removed_does_not_run_again(client: Client) -> None:
+    """A nightly call that is repeated after the clean-up must not start last month's training."""
+    job = client.train("eta", command=["true"], key="nightly")
+    job.wait(progress=False)
+    assert any(one.kind == "job" for one in ops.clean("0s", client=client))
+    assert client.train("eta", command=["true"], key="nightly").id == job.id
+    assert list(client.jobs()) == []
+
+
+@pytest.mark.parametrize("wrong", ["soon", "-1d", "99999999d"])
+def test_a_wrong_time_is_named_before_anything_goes(client: Client, wrong: str) -> None:
+    """A slip must not be read as zero."""
+    with pytest.raises(InvalidJob, match="older_than"):
+        ops.clean(wrong, client=client)
