@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, BinaryIO
 
 from lyftlearn._storage import Storage, changed
+from lyftlearn._transfer.progress import PackingProgress
 from lyftlearn._transfer.tree import Entry, SourceRules, Tree, scan
 from lyftlearn.errors import LyftLearnError
 
@@ -112,7 +113,8 @@ def _pack(path: Path, tree: Tree, cache_dir: Path) -> Packed:
     temporary = cache_dir / f".{os.urandom(8).hex()}.tmp"
     try:
         with temporary.open("xb") as file:
-            digest, content = _write(tree, file)
+            with PackingProgress(path, sum(entry.size for entry in tree.entries)) as progress:
+                digest, content = _write(tree, file, progress)
             os.fsync(file.fileno())
         return Packed(temporary.rename(cache_dir / f"{digest}.tar.gz"), digest, content)
     except OSError as error:
@@ -122,7 +124,7 @@ def _pack(path: Path, tree: Tree, cache_dir: Path) -> Packed:
         temporary.unlink(missing_ok=True)
 
 
-def _write(tree: Tree, file: BinaryIO) -> tuple[str, str]:
+def _write(tree: Tree, file: BinaryIO, progress: PackingProgress) -> tuple[str, str]:
     """Write the archive of `tree`; return the SHA-256 of its bytes and of the tar inside."""
     import gzip  # noqa: PLC0415
     import tarfile  # noqa: PLC0415
@@ -132,12 +134,12 @@ def _write(tree: Tree, file: BinaryIO) -> tuple[str, str]:
         inner = _Hashing(compressed)
         with tarfile.open(None, "w|", inner, _BLOCK) as archive:
             for entry in tree.entries:
-                _add(archive, entry)
+                _add(archive, entry, progress)
     file.flush()
     return outer.digest.hexdigest(), inner.digest.hexdigest()
 
 
-def _add(archive: tarfile.TarFile, entry: Entry) -> None:
+def _add(archive: tarfile.TarFile, entry: Entry, progress: PackingProgress) -> None:
     info = archive.tarinfo(entry.name)
     info.mtime = _EPOCH
     info.mode = 0o755 if entry.stat.st_mode & stat.S_IXUSR else 0o644
@@ -150,7 +152,7 @@ def _add(archive: tarfile.TarFile, entry: Entry) -> None:
     else:
         info.size = entry.size
         with _unchanged(entry) as file:
-            archive.addfile(info, _Exactly(file, entry))
+            archive.addfile(info, _Exactly(file, entry, progress))
 
 
 @contextmanager
@@ -170,13 +172,14 @@ def _unchanged(entry: Entry) -> Iterator[BinaryIO]:
 class _Exactly:
     """A file that raises where it ends early, so that an error of reading is told from one of writing."""
 
-    def __init__(self, file: BinaryIO, entry: Entry) -> None:
-        self._file, self._entry = file, entry
+    def __init__(self, file: BinaryIO, entry: Entry, progress: PackingProgress) -> None:
+        self._file, self._entry, self._progress = file, entry, progress
 
     def read(self, size: int = -1, /) -> bytes:
         data = self._file.read(size)
         if len(data) < size:
             raise changed(Path(self._entry.path))
+        self._progress.advance(len(data))
         return data
 
 
