@@ -6,6 +6,7 @@ import os
 import sys
 import time
 from pathlib import Path
+from typing import Self
 
 from lyftlearn._text.display import printable
 
@@ -24,7 +25,7 @@ class PackingProgress:
         self._due = time.monotonic() + _SILENT
         self._shown = False
 
-    def __enter__(self) -> PackingProgress:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
