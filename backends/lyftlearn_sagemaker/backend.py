@@ -26,7 +26,7 @@ from lyftlearn.backend import (
 )
 from lyftlearn.events import JobEvent
 from lyftlearn.types import JobStatus
-from lyftlearn_sagemaker.api.errors import AwsError, translated
+from lyftlearn_sagemaker.api.errors import AwsError, translate_errors
 from lyftlearn_sagemaker.log_text import writing_of
 from lyftlearn_sagemaker.options import read_table
 from lyftlearn_sagemaker.status.tracked import RecentSubmissions
@@ -81,26 +81,26 @@ class SageMakerBackend(Backend):
 
     @override
     def submit(self, plan: Plan) -> JobRecord:
-        with translated():
+        with translate_errors():
             record = self._creator.submit(plan)
         self._recent.add(record.event)
         return record
 
     @override
     def describe(self, job_id: str) -> JobRecord:
-        with translated(job_id):
+        with translate_errors(job_id):
             return self._finder.record(job_id)
 
     @override
     def list(self, query: JobQuery) -> Iterator[JobRecord]:
-        with translated():
+        with translate_errors():
             yield from self._finder.search(query)
 
     @override
     def logs(self, job_id: str, query: LogQuery) -> Iterator[LogLine]:
         from lyftlearn_sagemaker.logs import LoggedJob, LogReader  # noqa: PLC0415
 
-        with translated(job_id):
+        with translate_errors(job_id):
             described, record = self._finder.job(job_id)
             nodes, writing = described["ResourceConfig"]["InstanceCount"], writing_of(described["Environment"])
             ends = self._ends
@@ -113,7 +113,7 @@ class SageMakerBackend(Backend):
 
     @override
     def stop(self, job_id: str) -> None:
-        with translated(job_id):
+        with translate_errors(job_id):
             self._finder.record(job_id)  # a job of somebody else is not stopped
             try:
                 self.aws.call("sagemaker", "stop_training_job", {"TrainingJobName": job_id})
@@ -131,7 +131,7 @@ class SageMakerBackend(Backend):
             watch_by_queue,
         )
 
-        with translated():
+        with translate_errors():
             if self._options.events:
                 poller = Poller(self.aws, self._finder, self._recent, following, recent_age=SHARED_FOR / 2)
                 yield from watch_by_queue(poller, following, Queue(self.aws, self._options.events))

@@ -65,9 +65,9 @@ def _checked(name: str, step: Callable[[], _Finding]) -> Check:
 
 def _failure(error: AwsError) -> _Finding:
     """Return what an error proves: that what is asked for is not there, or nothing."""
-    if error.missing or error.code in _ABSENT:
+    if error.is_missing or error.code in _ABSENT:
         return Verdict.FAILED, f"is not there: {translate(error)}"
-    if error.misconfigured or error.code == "NoCredentials":
+    if error.is_misconfiguration or error.code == "NoCredentials":
         return Verdict.FAILED, str(translate(error))
     return Verdict.WARNING, f"unknown: {translate(error)}"
 
@@ -77,7 +77,7 @@ def _absence_fails(step: Callable[[], _Finding]) -> _Finding:
     try:
         return step()
     except AwsError as exc:
-        if not exc.missing:
+        if not exc.is_missing:
             raise
         return Verdict.FAILED, f"is not there: {exc}"
 

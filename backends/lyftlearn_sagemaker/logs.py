@@ -183,7 +183,7 @@ class LogReader:
         try:
             page: Mapping[str, Any] = self._bear(lambda: self._aws.call("logs", operation, request))
         except AwsError as exc:
-            if not exc.missing:
+            if not exc.is_missing:
                 raise
             return {"events": []}  # the group is there from an account's first job on, a stream from its first line on
         return page
@@ -194,7 +194,7 @@ class LogReader:
             try:
                 answer = ask()
             except AwsError as exc:
-                if exc.missing or not self._query.follow or not self._patience.bears(exc):
+                if exc.is_missing or not self._query.follow or not self._patience.bears(exc):
                     raise
                 _log.warning("%s; the log is read on", exc)
             else:

@@ -1,7 +1,7 @@
 """What went wrong with a request to AWS, and how that is told to users.
 
 `AwsClient.call` raises `AwsError`, so that callers can match on its code. The backend's public methods translate it:
-with `translated(...)` no error of AWS leaves the backend.
+with `translate_errors(...)` no error of AWS leaves the backend.
 """
 
 from __future__ import annotations
@@ -58,24 +58,24 @@ class AwsError(Exception):
         self.maybe_applied = maybe_applied or kind is Kind.UNANSWERED
 
     @property
-    def missing(self) -> bool:
+    def is_missing(self) -> bool:
         """Whether AWS says that there is no such thing."""
         absent = "Requested resource not found" in self.message or "does not exist" in self.message
         return self.code in _MISSING or (self.code == "ValidationException" and absent)
 
     @property
-    def misconfigured(self) -> bool:
+    def is_misconfiguration(self) -> bool:
         """Whether nothing can be sent before somebody changes the configuration of AWS."""
         return self.code in _MISCONFIGURED
 
     @property
-    def denied(self) -> bool:
+    def is_denied(self) -> bool:
         """Whether AWS says that the caller, or the job's role, may not."""
         return self.code in _DENIED or "ould not assume role" in self.message
 
 
 @contextmanager
-def translated(job_id: str | None = None) -> Iterator[None]:
+def translate_errors(job_id: str | None = None) -> Iterator[None]:
     """Raise errors of lyftlearn instead of AwsError. job_id: the job that is asked about."""
     try:
         yield
@@ -85,9 +85,9 @@ def translated(job_id: str | None = None) -> Iterator[None]:
 
 def translate(error: AwsError, job_id: str | None = None) -> LyftLearnError:
     """Return the error of lyftlearn that says the same."""
-    if error.missing and job_id:
+    if error.is_missing and job_id:
         return JobNotFound(f"{job_id}: SageMaker has no such job")
-    if error.denied:
+    if error.is_denied:
         return AccessDenied(str(error))
     if error.code in _BY_CODE:
         return _BY_CODE[error.code](error.message)

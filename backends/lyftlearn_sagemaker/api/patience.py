@@ -26,9 +26,9 @@ class Patience:
 
     def bears(self, error: AwsError) -> bool:
         """Return whether `error` may pass."""
-        if error.misconfigured:
+        if error.is_misconfiguration:
             return False
-        if error.kind is not Kind.REFUSED and not error.denied:
+        if error.kind is not Kind.REFUSED and not error.is_denied:
             return True
         now = time.monotonic()
         self._refused_since = self._refused_since or now

@@ -44,7 +44,7 @@ class Finder:
         try:
             job = self._aws.call("sagemaker", "describe_training_job", {"TrainingJobName": job_id})
         except AwsError as exc:
-            if not exc.missing:
+            if not exc.is_missing:
                 raise
             raise JobNotFound(f"{job_id}: SageMaker has no such job") from exc.__cause__
         record = record_of_job(job, event_of_job(job))

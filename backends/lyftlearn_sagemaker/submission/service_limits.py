@@ -81,9 +81,9 @@ def _text_problems(name: str, value: str) -> Sequence[str]:
     shape = _shapes()[name]
     problems = list(_size_problems(shape, len(value), "characters"))
     if "enum" in shape and value not in shape["enum"]:
-        problems.append(f"is {_shown(value)}, which is not one of {_some(shape['enum'])}")
+        problems.append(f"is {_quote(value)}, which is not one of {_some(shape['enum'])}")
     if "pattern" in shape and not _pattern(shape["pattern"]).fullmatch(value):
-        problems.append(f"is {_shown(value)}, which does not match {shape['pattern']}")
+        problems.append(f"is {_quote(value)}, which does not match {shape['pattern']}")
     return problems
 
 
@@ -99,7 +99,7 @@ def _some(values: Sequence[str]) -> str:
     return shown if len(values) <= 8 else f"{shown} and {len(values) - 8} others"
 
 
-def _shown(value: str) -> str:
+def _quote(value: str) -> str:
     return repr(value if len(value) <= _LONGEST_SHOWN else f"{value[:_LONGEST_SHOWN]}...")
 
 

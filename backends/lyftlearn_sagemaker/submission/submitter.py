@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from lyftlearn.backend import Backoff, JobRecord, Plan, Storage
 from lyftlearn.errors import BackendUnavailable, Conflict, JobNotFound
 from lyftlearn_sagemaker.api.errors import AwsError, Kind
-from lyftlearn_sagemaker.submission.empty_archives import EmptyArchives
 from lyftlearn_sagemaker.submission.planner import encode
 
 if TYPE_CHECKING:
@@ -31,7 +30,6 @@ class JobCreator:
         self._planner = planner
         self._storage = storage
         self._describe = describe
-        self._archives = EmptyArchives(aws, describe)
         self._runtime_is_there = False
 
     def submit(self, plan: Plan) -> JobRecord:
@@ -40,7 +38,6 @@ class JobCreator:
         storage = self._storage()
         self._patiently(lambda: self._send_runtime(storage))
         self._patiently(lambda: storage.create(_relative(storage, put.body), encode(put.body["Body"])))
-        self._archives.make(plan.spec)
         return self._create(plan, dict(create.body))
 
     def _send_runtime(self, storage: Storage) -> None:

@@ -10,8 +10,9 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 
+from lyftlearn import Client
 from lyftlearn.backend import JobSpec, LogQuery
-from lyftlearn.types import FailureReason, JobKind, JobStatus
+from lyftlearn.types import FailureReason, JobStatus
 from lyftlearn_sagemaker.backend import SageMakerBackend
 from tests.backends.sagemaker.conftest import IMAGE, ROLE, Make
 from tests.backends.sagemaker.specs import spec
@@ -223,24 +224,20 @@ def _run(backend: SageMakerBackend, job: JobSpec) -> JobStatus:
     return backend.describe(job.id).event.status
 
 
-def test_a_job_that_left_nothing_is_the_next_ones_input(service: Service, make: Make, storage_url: str) -> None:
+def test_a_job_that_left_nothing_is_the_next_ones_input(service: Service, storage_url: str, tmp_path: Path) -> None:
     """SageMaker makes no archive of nothing; to the next job it is an empty directory, as on every platform."""
-    backend = make()
-    first = spec(storage_url, command=("true",), outputs={"one": None, "two": None})
-    assert _run(backend, first) is JobStatus.SUCCEEDED
-    outputs = backend.outputs(first.id)
+    table = {"role": ROLE, "image": IMAGE, "region": "us-east-1", "log_settle": "1s"}
+    config = {"backend": "sagemaker", "home": str(tmp_path / "home"), "storage": {"url": storage_url}}
+    client = Client(config={**config, "sagemaker": table})
+    train = client.train("eta", command=["true"])
+    process = client.process("eta", command=["true"], outputs=["one", "two"])
+    for job in (train, process):
+        job.wait(timeout="2m")
     look = "import os; print([os.listdir(f'/lyftlearn/{name}') for name in ('inputs/one', 'inputs/two', 'model')])"
-    second = spec(
-        storage_url,
-        kind=JobKind.PREDICT,
-        command=("python3", "-c", look),
-        inputs={"one": outputs["one"], "two": outputs["two"]},
-        outputs={"predictions": None},
-        artifact=outputs["model"],
-    )
-    for _ in range(2):
-        assert _run(backend, second) is JobStatus.SUCCEEDED, backend.describe(second.id).event
-        assert [line.text for line in backend.logs(second.id, LogQuery())] == ["[[], [], []]"]
+    inputs = {name: process.outputs[name] for name in ("one", "two")}
+    last = client.predict("eta", artifact=train, command=["python3", "-c", look], inputs=inputs)
+    last.wait(timeout="2m")
+    assert "[[], [], []]" in list(last.logs())
 
 
 def test_a_job_that_failed_leaves_nothing_to_the_next(service: Service, make: Make, storage_url: str) -> None:
