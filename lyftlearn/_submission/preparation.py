@@ -93,10 +93,13 @@ class SubmissionBuilder:
 
         return open_storage(self.config.storage_url)
 
-    def read(self, arguments: Arguments) -> Content:
-        """Read what the call brings from this machine. Raises LyftLearnError where it cannot be read."""
+    def read(self, arguments: Arguments, *, as_first_version: bool = False) -> Content:
+        """Read what the call brings from this machine. Raises LyftLearnError where it cannot be read.
+
+        as_first_version: whether the source has all that version 1.0.0 took along.
+        """
         scope = self._scope(arguments)
-        packed = self._packed(arguments)
+        packed = self._packed(arguments, as_first_version=as_first_version)
         local = self._local_inputs(arguments)
         return Content(
             arguments=arguments,
@@ -185,13 +188,14 @@ class SubmissionBuilder:
             return None
         return (self.config.project, str(arguments.kind), arguments.name, arguments.key)
 
-    def _packed(self, arguments: Arguments) -> Packed | None:
+    def _packed(self, arguments: Arguments, *, as_first_version: bool) -> Packed | None:
         if arguments.source is None:
             return None
         from lyftlearn._transfer import SourceRules, pack_source  # noqa: PLC0415 - only for jobs that bring code
 
         cache = self.config.home / "cache" / "sources"
-        return pack_source(arguments.source, cache, SourceRules.of(self.config))
+        rules = SourceRules(by_git=False, by_mark=False) if as_first_version else SourceRules.of(self.config)
+        return pack_source(arguments.source, cache, rules)
 
     def _local_inputs(self, arguments: Arguments) -> dict[str, LocalInput]:
         """Return path of the argument to what is on this machine, or stands in for what a job did not leave."""

@@ -27,10 +27,14 @@ _SHOWN = 10
 
 @dataclass(frozen=True)
 class SourceRules:
-    """What is never part of a source. own: directories of lyftlearn's. by_git: whether `.gitignore` files count."""
+    """What is never part of a source.
+
+    own: directories of lyftlearn's. by_git: whether `.gitignore` files count. by_mark: whether marked directories do.
+    """
 
     own: frozenset[str] = frozenset()
     by_git: bool = True
+    by_mark: bool = True
 
     @classmethod
     def of(cls, config: Config) -> SourceRules:
@@ -129,7 +133,7 @@ class _Walk:
                 found.append((entry, name))
                 if entry.is_dir(follow_symlinks=False):
                     directories.append(name)
-        return _without_empty_containers(found)
+        return _without_empty_containers(found) if self.rules.by_mark else found
 
     def _kept(self, directory: str) -> Iterator[tuple[os.DirEntry[str], str]]:
         self.ignored.enter(directory)
@@ -153,7 +157,8 @@ class _Walk:
         if not entry.is_dir():
             return False
         environment = os.path.exists(f"{entry.path}/pyvenv.cfg")  # noqa: PTH110
-        return environment or entry.path in self.rules.own or is_marked(entry.path, CONTENT)
+        marked = self.rules.by_mark and is_marked(entry.path, CONTENT)
+        return environment or marked or entry.path in self.rules.own
 
 
 def _without_empty_containers(found: list[tuple[os.DirEntry[str], str]]) -> list[tuple[os.DirEntry[str], str]]:

@@ -117,3 +117,17 @@ def test_each_has_the_others_keyed_job_and_its_outputs(versions: tuple[Run, Run]
     finds(DOWNLOAD, id=job_id, out=tmp_path / "out")
     assert (tmp_path / "out/output/rides.txt").read_text() == "5\n"
     assert (tmp_path / "out/model/weights.json").is_file()
+
+
+def test_a_key_of_the_old_version_is_found_again_whatever_is_left_out_now(old: Run, new: Run, tmp_path: Path) -> None:
+    """The old version sent what `.gitignore` names, and downloads: its nightly job is still the same call."""
+    code = tmp_path / "code"
+    (code / "data").mkdir(parents=True)
+    for name, text in {"train.py": "print(1)", ".gitignore": "data/\n", "data/rides.csv": "1"}.items():
+        (code / name).write_text(text)
+    train = {"model": "eta", "command": f"{sys.executable} train.py", "source": str(code)}
+    job_id = old(KEYED, train=train)
+    assert new(KEYED, train=train) == job_id
+    (code / "train.py").write_text("print(2)")
+    with pytest.raises(AssertionError, match="Conflict"):
+        new(KEYED, train=train)
