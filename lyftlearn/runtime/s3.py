@@ -7,6 +7,7 @@ import hashlib
 import os
 import sys
 import time
+import zlib
 from contextlib import contextmanager
 
 from .faults import CONFIGURATION, PLATFORM, RuntimeFailure, configuration_failure
@@ -243,6 +244,11 @@ class S3Sink:
         self._upload: str | None = None
         self._parts: list[dict[str, Any]] = []
         self._total = 0
+        self._algorithm = {"ChecksumAlgorithm": "CRC32"} if _declares_checksums(client) else {}
+
+    def _checksum(self, body: bytes) -> dict[str, str]:
+        """The checksum that S3 compares: of the algorithm declared for the upload, or MD5 where boto3 is older."""
+        return {"ChecksumCRC32": _crc32(body)} if self._algorithm else {"ContentMD5": _md5(body)}
 
     def write(self, data: bytes) -> None:
         """Append; upload when a part is full."""
@@ -255,12 +261,13 @@ class S3Sink:
         body = bytes(self._buffer)
         with translate_errors(f"uploading {self._uri}"):
             if self._upload is None:
-                self._upload = self._client.create_multipart_upload(**self._where)["UploadId"]
-            number = len(self._parts) + 1
+                self._upload = self._client.create_multipart_upload(**self._where, **self._algorithm)["UploadId"]
+            number, checksum = len(self._parts) + 1, self._checksum(body)
             answer = self._client.upload_part(
-                **self._where, UploadId=self._upload, PartNumber=number, Body=body, ContentMD5=_md5(body)
+                **self._where, **checksum, UploadId=self._upload, PartNumber=number, Body=body
             )
-        self._parts.append({"PartNumber": number, "ETag": answer["ETag"]})
+        declared = checksum if self._algorithm else {}
+        self._parts.append({"PartNumber": number, "ETag": answer["ETag"], **declared})
         self._buffer.clear()
 
     def commit(self) -> None:
@@ -268,7 +275,7 @@ class S3Sink:
         if self._upload is None:
             body = bytes(self._buffer)
             with translate_errors(f"uploading {self._uri}"):
-                self._client.put_object(**self._where, Body=body, ContentMD5=_md5(body))
+                self._client.put_object(**self._where, **self._checksum(body), Body=body)
         else:
             self._complete()
         self._verify()
@@ -296,6 +303,16 @@ class S3Sink:
             self._client.abort_multipart_upload(**self._where, UploadId=self._upload)
         except Exception as error:  # noqa: BLE001 - the first failure is the one to tell
             print(f"lyftlearn: the upload of {self._uri} cannot be aborted: {type(error).__name__}", file=sys.stderr)
+
+
+def _declares_checksums(client: Any) -> bool:
+    """Whether this boto3 knows S3's additional checksums, of 2022: directory buckets take no other."""
+    members = client.meta.service_model.operation_model("CreateMultipartUpload").input_shape.members
+    return "ChecksumAlgorithm" in members
+
+
+def _crc32(body: bytes) -> str:
+    return base64.b64encode(zlib.crc32(body).to_bytes(4, "big")).decode()
 
 
 def _md5(body: bytes) -> str:

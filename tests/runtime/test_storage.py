@@ -120,6 +120,55 @@ def test_large_objects_go_up_in_parts_and_are_verified(bucket: Any, monkeypatch:
     assert stored["ETag"].endswith('-3"')
 
 
+@pytest.fixture
+def strict_uploads(bucket: Any) -> list[str]:
+    """S3 as its documentation has it: a part's checksum must be declared at the start, and told again at the end."""
+    algorithms: list[str] = []
+
+    def start(params: Any, **_: Any) -> None:
+        algorithms.append(params["headers"].get("x-amz-checksum-algorithm", ""))
+
+    def part(params: Any, **_: Any) -> None:
+        sums = {name.rpartition("-")[2].upper() for name in params["headers"] if name.startswith("x-amz-checksum-")}
+        assert sums <= {algorithms[-1]}, "a checksum that was not declared"
+
+    def end(params: Any, **_: Any) -> None:
+        parts = params["body"].count(b"<Part>") - params["body"].count(f"<Checksum{algorithms[-1]}>".encode())
+        assert not algorithms[-1] or parts == 0, "a part without the checksum that was declared"
+
+    store: Any = storage.store_for("s3://x")
+    events = store._client.meta.events
+    events.register("before-call.s3.CreateMultipartUpload", start)
+    events.register("before-call.s3.UploadPart", part)
+    events.register("before-call.s3.CompleteMultipartUpload", end)
+    return algorithms
+
+
+def test_checksums_of_parts_are_declared(
+    bucket: Any, monkeypatch: pytest.MonkeyPatch, strict_uploads: list[str]
+) -> None:
+    """S3 refuses an upload whose parts have checksums of another kind than it began with."""
+    monkeypatch.setattr(s3, "SMALL_PART", 5 << 20)
+    sink = storage.store_for("s3://x").sink(f"s3://{bucket.name}/model")
+    sink.write(bytes(6 << 20))
+    sink.write(b"rest")
+    sink.commit()
+    assert strict_uploads == ["CRC32"]
+    small = storage.store_for("s3://x").sink(f"s3://{bucket.name}/small")
+    small.write(b"x")
+    small.commit()
+
+
+def test_an_older_boto3_has_md5(bucket: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Images of years ago know no other checksum."""
+    monkeypatch.setattr(s3, "SMALL_PART", 5 << 20)
+    monkeypatch.setattr(s3, "_declares_checksums", lambda client: False)
+    sink = storage.store_for("s3://x").sink(f"s3://{bucket.name}/model")
+    sink.write(bytes(6 << 20))
+    sink.commit()
+    assert bucket.Object("model").content_length == 6 << 20
+
+
 def test_an_upload_that_is_given_up_leaves_nothing(bucket: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Parts of abandoned uploads are paid for and seen by nobody."""
     monkeypatch.setattr(s3, "SMALL_PART", 5 << 20)
