@@ -1,8 +1,18 @@
-"""What every test has: examples that are generated take as long as a busy machine needs."""
+"""What every test has: as much time as a busy machine, or a real platform, needs."""
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 settings.register_profile("lyftlearn", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("lyftlearn")
+BACKSTOP = 7200
+"""Seconds after which a test is ended that waits for jobs by its own patience, several times over: it hangs."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let a test of the conformance suite end by its patience, which is longer than the usual limit of a test."""
+    for item in items:
+        if hasattr(getattr(item, "cls", None), "patience") and item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(BACKSTOP))

@@ -13,7 +13,7 @@ import pytest
 
 import lyftlearn
 from tests.callsites.masks import masked
-from tests.callsites.running import ARGUMENTS, EXCEPTIONS, HERE, NAMES, SCRIPTS, CallSite
+from tests.callsites.running import ARGUMENTS, EXCEPTIONS, HERE, NAMES, PATIENCE, SCRIPTS, CallSite
 from tests.doubles.platforms import BACKENDS, Platforms, platforms
 
 REFERENCE = "local-kubernetes"
@@ -26,6 +26,7 @@ NEVER_NAMED = (
 NOT_OFFERED = {"notebook", "tune", "JSON"}
 """What no backend offers yet, and the one public name that is no value."""
 UPDATE = "LYFTLEARN_UPDATE_TRANSCRIPTS"
+pytestmark = pytest.mark.timeout(2 * PATIENCE)  # a script ends by its own patience
 
 
 @pytest.fixture(scope="module")

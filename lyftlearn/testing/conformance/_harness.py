@@ -242,6 +242,20 @@ class Harness:
         """Return what the command printed, by `logs` until it ends: without the runtime's own words."""
         return [line.text for line in self.log(job_id, **query) if not line.text.startswith(RUNTIME_WORDS)]
 
+    def lines_until_stop(self, job_id: str, text: str, **query: Any) -> list[str]:
+        """Follow a job, stop it once it has printed the line `text`, and return its lines, as `lines` does."""
+
+        def follow() -> list[str]:
+            found = []
+            for line in self.backend.logs(job_id, LogQuery(follow=True, **query)):
+                found.append(line.text)
+                if line.text == text:
+                    self.backend.stop(job_id)
+            return found
+
+        lines = within(self.patience, follow, f"logs(follow=True, {query}) of a job that is stopped")
+        return [line for line in lines if not line.startswith(RUNTIME_WORDS)]
+
     def put(self, files: Mapping[str, bytes]) -> str:
         """Keep files, name to content, in a new directory of the storage, and return its URI."""
         directory = f"{self.storage_url}/conformance/{secrets.token_hex(8)}"

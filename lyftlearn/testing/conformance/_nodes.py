@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
 
 from lyftlearn.backend import Capability
 from lyftlearn.testing.conformance._fixtures import Fixtures
@@ -14,6 +21,17 @@ NODES = 3
 
 class NodesConformance(Fixtures):
     """What torchrun and its kin need: ranks, names, and one fate."""
+
+    @pytest.fixture(autouse=True)
+    def one_gang_at_a_time(self) -> Iterator[None]:
+        """Keep other tests of several nodes waiting, in other processes, too.
+
+        On a platform that is nearly full two such jobs can each hold what the other one waits for.
+        """
+        path = Path(tempfile.gettempdir()) / f"lyftlearn-conformance-{os.getuid()}.lock"
+        with path.open("w", encoding="utf-8") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
 
     def test_ranks_and_hosts(self, harness: Harness) -> None:
         """Each rank once; all nodes agree on the list of hosts, and the first of it is where they meet."""
