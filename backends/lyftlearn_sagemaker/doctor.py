@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from lyftlearn_sagemaker.api.client import AwsClient
     from lyftlearn_sagemaker.options import JobOptions, Options
 
-_Finding: TypeAlias = tuple[Verdict, str]
+_Result: TypeAlias = tuple[Verdict, str]
 _SERVICE = "sagemaker.amazonaws.com"
 _ENDPOINTS = ("s3", "sagemaker.api", "logs", "ecr.api", "ecr.dkr", "sts")  # what a job in a VPC without NAT needs
 _OBJECT_ACTIONS = tuple(action for action in JOB_ACTIONS if action.startswith("s3:") and action != "s3:ListBucket")
@@ -36,7 +36,7 @@ _LAST_JOBS = 100
 def checks(settings: BackendSettings, options: Options, aws: AwsClient) -> Iterator[Check]:
     """Yield every check. None of them changes anything."""
     doctor = _Doctor(settings, options, aws)
-    steps: dict[str, Callable[[], _Finding]] = {
+    steps: dict[str, Callable[[], _Result]] = {
         "configuration": doctor.configuration,
         "identity": doctor.identity,
         "sagemaker": doctor.service,
@@ -50,10 +50,10 @@ def checks(settings: BackendSettings, options: Options, aws: AwsClient) -> Itera
         "events queue": doctor.queue,
     }
     for name, step in steps.items():
-        yield _checked(f"{settings.name}: {name}", step)
+        yield _check(f"{settings.name}: {name}", step)
 
 
-def _checked(name: str, step: Callable[[], _Finding]) -> Check:
+def _check(name: str, step: Callable[[], _Result]) -> Check:
     try:
         verdict, detail = step()
     except AwsError as error:
@@ -63,7 +63,7 @@ def _checked(name: str, step: Callable[[], _Finding]) -> Check:
     return Check(name, verdict, detail)
 
 
-def _failure(error: AwsError) -> _Finding:
+def _failure(error: AwsError) -> _Result:
     """Return what an error proves: that what is asked for is not there, or nothing."""
     if error.is_missing or error.code in _ABSENT:
         return Verdict.FAILED, f"is not there: {translate(error)}"
@@ -72,7 +72,7 @@ def _failure(error: AwsError) -> _Finding:
     return Verdict.WARNING, f"unknown: {translate(error)}"
 
 
-def _absence_fails(step: Callable[[], _Finding]) -> _Finding:
+def _absence_fails(step: Callable[[], _Result]) -> _Result:
     """Return what a step finds; what AWS says is not there is a failure, where being refused a look is none."""
     try:
         return step()
@@ -94,28 +94,28 @@ class _Doctor:
     def _job(self) -> JobOptions:
         return self._options.job
 
-    def configuration(self) -> _Finding:
+    def configuration(self) -> _Result:
         if self._options.faults:
             return Verdict.FAILED, "; ".join(f"{path} {problem}" for path, problem in self._options.faults)
         return Verdict.OK, f"{len(self._options.models)} models have options of their own"
 
-    def identity(self) -> _Finding:
-        found = self._aws.call("sts", "get_caller_identity", {})
-        return Verdict.OK, f"{found['Arn']} in {self._aws.region}"
+    def identity(self) -> _Result:
+        caller = self._aws.call("sts", "get_caller_identity", {})
+        return Verdict.OK, f"{caller['Arn']} in {self._aws.region}"
 
-    def service(self) -> _Finding:
+    def service(self) -> _Result:
         self._aws.call("sagemaker", "list_training_jobs", {"MaxResults": 1})
         return Verdict.OK, f"training jobs can be listed in {self._aws.region}"
 
-    def role(self) -> _Finding:
+    def role(self) -> _Result:
         if not self._job.role:
             return Verdict.FAILED, f"[{self._settings.name}] role is not set: name the role that jobs have"
-        found = self._aws.call("iam", "get_role", {"RoleName": _last(self._job.role)})["Role"]
-        if _trusts(found["AssumeRolePolicyDocument"]):
+        role = self._aws.call("iam", "get_role", {"RoleName": _last(self._job.role)})["Role"]
+        if _trusts(role["AssumeRolePolicyDocument"]):
             return Verdict.OK, f"{self._job.role} can be assumed by {_SERVICE}"
         return Verdict.FAILED, f"{self._job.role} does not trust {_SERVICE}: add it to the role's trust policy"
 
-    def permissions(self) -> _Finding:
+    def permissions(self) -> _Result:
         if not self._job.role:
             return Verdict.WARNING, "unknown: there is no role"
         if is_directory_bucket(self._settings.storage_url):
@@ -131,17 +131,17 @@ class _Doctor:
             return Verdict.FAILED, f"{self._job.role} may not {', '.join(denied)}: allow it"
         return Verdict.OK, "the role may read and write its storage, write its logs and pull images"
 
-    def bucket(self) -> _Finding:
+    def bucket(self) -> _Result:
         if not self._settings.storage_url.startswith("s3://"):
             return Verdict.FAILED, f"storage.url is {self._settings.storage_url}: SageMaker needs s3://bucket/prefix"
         name = self._settings.storage_url.removeprefix("s3://").partition("/")[0]
-        found = self._aws.call("s3", "head_bucket", {"Bucket": name})
-        region = found.get("BucketRegion", self._aws.region)
+        answer = self._aws.call("s3", "head_bucket", {"Bucket": name})
+        region = answer.get("BucketRegion", self._aws.region)
         if region != self._aws.region:
             return Verdict.FAILED, f"{name} is in {region}, jobs run in {self._aws.region}: use a bucket there"
         return Verdict.OK, f"{name} is there"
 
-    def image(self) -> _Finding:
+    def image(self) -> _Result:
         if not self._job.image:
             return Verdict.WARNING, f"unknown: [{self._settings.name}] image is not set, and jobs name their own"
         image = resolve(self._job.image, self._aws.region, None)
@@ -149,26 +149,26 @@ class _Doctor:
             return Verdict.FAILED, f"[{self._settings.name}] image {image.fault}"
         registry, _, name = image.uri.partition("/")
         repository, _, version = name.partition("@") if "@" in name else name.partition(":")
-        wanted = {"imageDigest": version} if "@" in name else {"imageTag": version or "latest"}
-        request = {"registryId": registry.partition(".")[0], "repositoryName": repository, "imageIds": [wanted]}
-        found = self._aws.call("ecr", "describe_images", request)["imageDetails"][0]
-        return Verdict.OK, f"{image.uri}, {found.get('imageSizeInBytes', 0) / 1e9:.1f} GB"
+        image_id = {"imageDigest": version} if "@" in name else {"imageTag": version or "latest"}
+        request = {"registryId": registry.partition(".")[0], "repositoryName": repository, "imageIds": [image_id]}
+        described = self._aws.call("ecr", "describe_images", request)["imageDetails"][0]
+        return Verdict.OK, f"{image.uri}, {described.get('imageSizeInBytes', 0) / 1e9:.1f} GB"
 
-    def quotas(self) -> _Finding:
-        wanted = self._wanted_quotas()
-        if not wanted:
+    def quotas(self) -> _Result:
+        names = self._used_quotas()
+        if not names:
             return Verdict.WARNING, "unknown: no instance type is pinned, and no job has run yet"
-        found = self._quotas()
-        missing = sorted(name for name in wanted if found.get(name, 0) < 1)
+        quotas = self._quotas()
+        missing = sorted(name for name in names if quotas.get(name, 0) < 1)
         if missing:
             return Verdict.FAILED, f"{', '.join(missing)}: the quota is 0; ask for more in Service Quotas"
-        return Verdict.OK, ", ".join(f"{found[name]:g} x {name}" for name in sorted(wanted))
+        return Verdict.OK, ", ".join(f"{quotas[name]:g} x {name}" for name in sorted(names))
 
-    def _wanted_quotas(self) -> set[str]:
+    def _used_quotas(self) -> set[str]:
         """The quotas of pinned types, and of those that the last jobs had."""
         options = (self._job, *self._options.models.values())
         uses = {(one.instances_pin, one.spot, one.keep_alive > 0) for one in options if one.instances_pin}
-        uses |= {_use(found["TrainingJob"]) for found in self._last_jobs()}
+        uses |= {_use(job["TrainingJob"]) for job in self._last_jobs()}
         names = {f"{kind} for {'spot ' if spot else ''}training job usage" for kind, spot, _ in uses}
         return names | {f"{kind} for training warm pool usage" for kind, _, warm in uses if warm}
 
@@ -179,25 +179,27 @@ class _Doctor:
             "Results"
         ]
 
-    def endpoints(self) -> _Finding:
+    def endpoints(self) -> _Result:
         subnets = sorted({subnet for one in (self._job, *self._options.models.values()) for subnet in one.vpc_subnets})
         if not subnets:
             return Verdict.OK, "jobs run outside of any VPC"
-        found = self._aws.call("ec2", "describe_subnets", {"SubnetIds": subnets})["Subnets"]
-        lacking = {vpc: self._missing_endpoints(vpc) for vpc in sorted({subnet["VpcId"] for subnet in found})}
+        described = self._aws.call("ec2", "describe_subnets", {"SubnetIds": subnets})["Subnets"]
+        lacking = {vpc: self._missing_endpoints(vpc) for vpc in sorted({subnet["VpcId"] for subnet in described})}
         if any(lacking.values()):
-            said = "; ".join(f"{vpc} has no endpoint for {', '.join(names)}" for vpc, names in lacking.items() if names)
-            return Verdict.WARNING, f"{said}: jobs need a NAT gateway instead"
+            missing = "; ".join(
+                f"{vpc} has no endpoint for {', '.join(names)}" for vpc, names in lacking.items() if names
+            )
+            return Verdict.WARNING, f"{missing}: jobs need a NAT gateway instead"
         return Verdict.OK, f"{', '.join(lacking)}: every endpoint that a job needs is there"
 
     def _missing_endpoints(self, vpc: str) -> list[str]:
         request = {"Filters": [{"Name": "vpc-id", "Values": [vpc]}]}
-        found = self._aws.call("ec2", "describe_vpc_endpoints", request)["VpcEndpoints"]
-        there = {one["ServiceName"].partition(f"{self._aws.region}.")[2] for one in found}
+        endpoints = self._aws.call("ec2", "describe_vpc_endpoints", request)["VpcEndpoints"]
+        there = {one["ServiceName"].partition(f"{self._aws.region}.")[2] for one in endpoints}
         of_secrets = ("secretsmanager",) if self._job.secrets.get("type") == "secretsmanager" else ()
         return [name for name in (*_ENDPOINTS, *of_secrets) if name not in there]
 
-    def gateway(self) -> _Finding:
+    def gateway(self) -> _Result:
         if not self._job.metrics:
             return Verdict.WARNING, f"[{self._settings.name}] metrics is not set: jobs' StatsD packets go nowhere"
         host, _, port = self._job.metrics.rpartition(":")
@@ -207,14 +209,14 @@ class _Doctor:
             return Verdict.WARNING, f"unknown: {self._job.metrics} has no address here ({exc}); jobs may see one"
         return Verdict.OK, f"{self._job.metrics} has an address here"
 
-    def queue(self) -> _Finding:
+    def queue(self) -> _Result:
         if not self._options.events:
             return Verdict.WARNING, f"[{self._settings.name}] events is not set: jobs are followed by polling"
         request = {"QueueUrl": self._options.events, "AttributeNames": ["Policy", "ApproximateNumberOfMessages"]}
-        found = self._aws.call("sqs", "get_queue_attributes", request).get("Attributes", {})
-        if "events.amazonaws.com" not in found.get("Policy", ""):
+        attributes = self._aws.call("sqs", "get_queue_attributes", request).get("Attributes", {})
+        if "events.amazonaws.com" not in attributes.get("Policy", ""):
             return Verdict.FAILED, "its policy does not let events.amazonaws.com send: see docs/how-to/sagemaker.md"
-        return Verdict.OK, f"{found.get('ApproximateNumberOfMessages', '?')} messages wait"
+        return Verdict.OK, f"{attributes.get('ApproximateNumberOfMessages', '?')} messages wait"
 
     def _denied(self, actions: Any, resources: list[str]) -> list[str]:
         request = {"PolicySourceArn": self._job.role, "ActionNames": list(actions), "ResourceArns": resources}
@@ -223,12 +225,12 @@ class _Doctor:
 
     def _quotas(self) -> dict[str, float]:
         request: dict[str, Any] = {"ServiceCode": "sagemaker", "MaxResults": _QUOTA_PAGE}
-        found: dict[str, float] = {}
+        quotas: dict[str, float] = {}
         while True:
             page = self._aws.call("service-quotas", "list_service_quotas", request)
-            found |= {quota["QuotaName"]: quota["Value"] for quota in page["Quotas"]}
+            quotas |= {quota["QuotaName"]: quota["Value"] for quota in page["Quotas"]}
             if not page.get("NextToken"):
-                return found
+                return quotas
             request["NextToken"] = page["NextToken"]
 
 

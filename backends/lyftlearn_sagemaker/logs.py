@@ -127,10 +127,10 @@ class LogReader:
         request: dict[str, Any] = {"logGroupName": GROUP, "logStreamNamePrefix": f"{self._job.id}/"}
         while True:
             page = self._ask("describe_log_streams", request)
-            for found in page.get("logStreams", []):
-                match = _STREAM.fullmatch(found["logStreamName"])
-                if match and found["logStreamName"] not in self._streams:
-                    stream = _Stream(found["logStreamName"], int(match["node"]) - 1, int(match["epoch"]))
+            for described in page.get("logStreams", []):
+                match = _STREAM.fullmatch(described["logStreamName"])
+                if match and described["logStreamName"] not in self._streams:
+                    stream = _Stream(described["logStreamName"], int(match["node"]) - 1, int(match["epoch"]))
                     self._streams[stream.name] = stream
             if not page.get("nextToken"):
                 return

@@ -6,17 +6,17 @@ botocore's own repetition is switched off, so that one budget holds and a repeat
 from __future__ import annotations
 
 import os
-import random
 import threading
 import time
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
+from lyftlearn.backend import Backoff
 from lyftlearn_sagemaker.api.errors import AwsError, Kind
 
 AGENT = "lyftlearn-sagemaker"
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 10.0
+_PAUSES = Backoff(0.3, 15.0)
 
 
 @dataclass
@@ -118,17 +118,16 @@ class _Attempts:
     def __init__(self, budget: RetryBudget) -> None:
         self._budget = budget
         self._began = time.monotonic()
-        self._pause = _FIRST_PAUSE
+        self._pauses = iter(_PAUSES)
         self.maybe_applied = False
 
     def may_repeat(self, error: AwsError) -> bool:
         """Sleep and return True if another try is worth it after this error."""
         self.maybe_applied = self.maybe_applied or error.maybe_applied
-        pause = self._pause * random.uniform(0.5, 1.5)  # noqa: S311 - so that callers do not come back together
+        pause = next(self._pauses)
         if time.monotonic() + pause > self._began + self._budget.seconds(error.kind):
             return False
         time.sleep(pause)
-        self._pause = min(self._pause * 2, _LONGEST_PAUSE)
         return True
 
 

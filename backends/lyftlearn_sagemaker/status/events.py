@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from lyftlearn.backend import read_report
+from lyftlearn.backend import read_report, words
 from lyftlearn.events import JobEvent
 from lyftlearn.types import FailureReason, JobStatus
 from lyftlearn_sagemaker.record import ATTEMPT_METRIC, field_of
@@ -27,7 +28,6 @@ STATUS_BY_SECONDARY = {
     "Interrupted": JobStatus.STARTING,
     "Restarting": JobStatus.STARTING,
 }
-ASKED = "asked to stop"
 _ENDS = frozenset(("Completed", "Failed", "Stopped"))
 _NOTHING_THERE = re.compile(r'No S3 objects found under S3 URL "([^"]+)"')
 _NOT_STARTED = (126, 127)  # of a container whose entrypoint cannot be executed, or is not there
@@ -47,7 +47,7 @@ _REASONS = (
 
 
 def event_of_job(job: Mapping[str, Any]) -> JobEvent:
-    """Return the event of what Describe, Search or EventBridge said."""
+    """Return the event of what Describe, Search or EventBridge text."""
     secondary, transitions = job.get("SecondaryStatus", ""), job.get("SecondaryStatusTransitions", [])
     incarnation = sum(transition["Status"] in RESTARTING for transition in transitions)
     if job["TrainingJobStatus"] in _ENDS:
@@ -100,70 +100,78 @@ def from_event_bridge(detail: Mapping[str, Any]) -> dict[str, Any]:
     return job
 
 
+@dataclass(frozen=True)
+class _Ending:
+    """How a job ended."""
+
+    status: JobStatus
+    reason: FailureReason | None = None
+    message: str = ""
+    exit_code: int | None = None
+    attempt: int = 1
+
+
 def _final_event(job: Mapping[str, Any], incarnation: int) -> JobEvent:
-    status, reason, message, exit_code, attempt = _ending(job)
+    ending = _ending(job)
     return JobEvent(
         job_id=job["TrainingJobName"],
-        status=status,
+        status=ending.status,
         at=_time(job, "TrainingEndTime", "LastModifiedTime", "CreationTime"),
         incarnation=incarnation,
-        attempt=attempt,
-        reason=reason,
-        message=message,
-        exit_code=exit_code,
+        attempt=max(ending.attempt, _attempt(job)),
+        reason=ending.reason,
+        message=ending.message,
+        exit_code=ending.exit_code,
         created_at=_time(job, "CreationTime"),
         started_at=_time(job, "TrainingStartTime") if job.get("TrainingStartTime") else None,
     )
 
 
-def _ending(job: Mapping[str, Any]) -> tuple[JobStatus, FailureReason | None, str, int | None, int]:
-    attempt = _attempt(job)
+def _ending(job: Mapping[str, Any]) -> _Ending:
     if job["TrainingJobStatus"] == "Completed":
-        return JobStatus.SUCCEEDED, None, "", 0, attempt
+        return _Ending(JobStatus.SUCCEEDED, exit_code=0)
     if job["TrainingJobStatus"] == "Failed":
-        asked = any(transition["Status"] == "Stopping" for transition in job.get("SecondaryStatusTransitions", []))
-        return _failure(job, attempt, stop_asked=asked)
+        return _failure(job)
     if job.get("SecondaryStatus") == "MaxRuntimeExceeded":
-        return (
-            JobStatus.FAILED,
-            FailureReason.TIMEOUT,
-            "SageMaker's own time limit for the job was reached",
-            None,
-            attempt,
-        )
+        message = "SageMaker's own time limit for the job was reached"
+        return _Ending(JobStatus.FAILED, FailureReason.TIMEOUT, message)
     if job.get("SecondaryStatus") == "MaxWaitTimeExceeded":
         reason = FailureReason.PREEMPTED if job.get("TrainingStartTime") else FailureReason.CAPACITY
-        return JobStatus.FAILED, reason, "no spot capacity was found in time", None, attempt
-    return JobStatus.STOPPED, None, ASKED, None, attempt
+        return _Ending(JobStatus.FAILED, reason, "no spot capacity became free in time")
+    return _Ending(JobStatus.STOPPED, message=words.STOP_REQUESTED)
 
 
-def _failure(
-    job: Mapping[str, Any], attempt: int, *, stop_asked: bool
-) -> tuple[JobStatus, FailureReason | None, str, int | None, int]:
+def _failure(job: Mapping[str, Any]) -> _Ending:
     """Read the runtime's report out of FailureReason; where there is none, read what SageMaker says by itself."""
-    said = job.get("FailureReason", "")
-    report = read_report(said)
-    if report is None and _exit_code(said) in _NOT_STARTED:
-        return JobStatus.FAILED, FailureReason.IMAGE, _no_python(job), None, attempt
+    text = job.get("FailureReason", "")
+    report = read_report(text)
     if report is None:
-        return JobStatus.FAILED, classify(said), translate_failure(job, said), _exit_code(said), attempt
-    attempt = max(attempt, report.attempt)
-    if report.status is JobStatus.STOPPED and stop_asked:
-        return JobStatus.STOPPED, None, ASKED, None, attempt
+        return _unreported_failure(job, text)
+    stopping = any(transition["Status"] == "Stopping" for transition in job.get("SecondaryStatusTransitions", []))
+    if report.status is JobStatus.STOPPED and stopping:
+        return _Ending(JobStatus.STOPPED, message=words.STOP_REQUESTED, attempt=report.attempt)
     if report.status is JobStatus.STOPPED:
-        return JobStatus.FAILED, FailureReason.USER_ERROR, "a node was ended because another one failed", None, attempt
-    message = _EXIT_CODE.sub("", report.message).strip()
-    return JobStatus.FAILED, report.reason or FailureReason.USER_ERROR, message, report.exit_code, attempt
+        message = "a node was ended because another one failed"
+        return _Ending(JobStatus.FAILED, FailureReason.USER_ERROR, message, attempt=report.attempt)
+    reason, message = report.reason or FailureReason.USER_ERROR, _EXIT_CODE.sub("", report.message).strip()
+    return _Ending(JobStatus.FAILED, reason, message, report.exit_code, report.attempt)
 
 
-def translate_failure(job: Mapping[str, Any], said: str) -> str:
+def _unreported_failure(job: Mapping[str, Any], text: str) -> _Ending:
+    exit_code = _exit_code(text)
+    if exit_code in _NOT_STARTED:
+        return _Ending(JobStatus.FAILED, FailureReason.IMAGE, _no_python(job))
+    return _Ending(JobStatus.FAILED, classify(text), translate_failure(job, text), exit_code)
+
+
+def translate_failure(job: Mapping[str, Any], text: str) -> str:
     """Return FailureReason; an input that is not there is told as the runtime tells it where it fetches by itself."""
-    missing = _NOTHING_THERE.search(said)
+    missing = _NOTHING_THERE.search(text)
     uri = missing[1] if missing else None
     for channel in job.get("InputDataConfig") or []:
         if uri and channel["DataSource"].get("S3DataSource", {}).get("S3Uri") == uri:
             return f"{field_of(channel['ChannelName'])}: nothing is at {uri}"
-    return said
+    return text
 
 
 def _no_python(job: Mapping[str, Any]) -> str:
@@ -172,27 +180,27 @@ def _no_python(job: Mapping[str, Any]) -> str:
     return f"the image has no {python}, or it cannot be executed: take an image with Python, or set [sagemaker] python"
 
 
-def classify(said: str) -> FailureReason:
+def classify(text: str) -> FailureReason:
     """Return why a job failed whose runtime could not say it."""
-    return next((reason for text, reason in _REASONS if re.search(text, said, re.IGNORECASE)), FailureReason.PLATFORM)
+    return next((why for pattern, why in _REASONS if re.search(pattern, text, re.IGNORECASE)), FailureReason.PLATFORM)
 
 
-def _exit_code(said: str) -> int | None:
-    match = _EXIT_CODE.search(said)
+def _exit_code(text: str) -> int | None:
+    match = _EXIT_CODE.search(text)
     return int(match[1]) if match else None
 
 
 def _attempt(job: Mapping[str, Any]) -> int:
     """Return the last attempt whose start the runtime noted in the log, where SageMaker read it as a metric."""
-    found = [
+    attempts = [
         metric["Value"] for metric in job.get("FinalMetricDataList") or [] if metric["MetricName"] == ATTEMPT_METRIC
     ]
-    return int(max(found, default=1))
+    return int(max(attempts, default=1))
 
 
 def _time(job: Mapping[str, Any], *names: str) -> datetime:
-    found: datetime = next(job[name] for name in names if job.get(name))
-    return found.astimezone(UTC)
+    moment: datetime = next(job[name] for name in names if job.get(name))
+    return moment.astimezone(UTC)
 
 
 def _moment(value: Any) -> Any:

@@ -69,15 +69,15 @@ class Choice:
     fault: str = ""
 
 
-def choose(asked: ResourceRequest, options: JobOptions) -> Choice:
+def choose(request: ResourceRequest, options: JobOptions) -> Choice:
     """Return the cheapest allowed instance type that gives at least what was asked for."""
     if options.instances_pin:
-        return _pinned(options.instances_pin, asked, options)
-    allowed = [instance for instance in instance_types().values() if _allowed(instance, options)]
-    fitting = [instance for instance in allowed if not list(_lacks(instance, asked, options))]
+        return _check_pin(options.instances_pin, request, options)
+    allowed = [instance for instance in instance_types().values() if _is_allowed(instance, options)]
+    fitting = [instance for instance in allowed if not list(_lacks(instance, request, options))]
     if fitting:
         return Choice(min(fitting, key=lambda instance: _rank(instance, options)).name)
-    return Choice(None, _nothing_fits(asked, allowed, options))
+    return Choice(None, _nothing_fits(request, allowed, options))
 
 
 @cache
@@ -110,16 +110,16 @@ def _instance(name: str, row: Mapping[str, Any]) -> Instance:
     )
 
 
-def _pinned(name: str, asked: ResourceRequest, options: JobOptions) -> Choice:
+def _check_pin(name: str, request: ResourceRequest, options: JobOptions) -> Choice:
     if name not in _table():
         return Choice(None, f"instances.pin is {name!r}, which SageMaker does not offer for training")
     if name not in instance_types():
         return Choice(name)  # nobody knows what it has: whoever pins it does
-    lacking = list(_lacks(instance_types()[name], asked, options))
-    return Choice(None, f"instances.pin is {name}, which {_and(lacking)}") if lacking else Choice(name)
+    lacking = list(_lacks(instance_types()[name], request, options))
+    return Choice(None, f"instances.pin is {name}, which {_join(lacking)}") if lacking else Choice(name)
 
 
-def _allowed(instance: Instance, options: JobOptions) -> bool:
+def _is_allowed(instance: Instance, options: JobOptions) -> bool:
     if _matches(instance.name, options.instances_deny):
         return False
     if instance.name in options.instances_allow:
@@ -129,26 +129,26 @@ def _allowed(instance: Instance, options: JobOptions) -> bool:
     return ordinary and (not options.instances_allow or _matches(instance.name, options.instances_allow))
 
 
-def _lacks(instance: Instance, asked: ResourceRequest, options: JobOptions) -> Iterator[str]:
+def _lacks(instance: Instance, request: ResourceRequest, options: JobOptions) -> Iterator[str]:
     named = (*options.instances_allow, options.instances_pin)
     memory = instance.usable_memory(options.instances_system_share)
-    if instance.cpus < asked.cpu:
-        yield f"has {instance.cpus} CPUs, not {asked.cpu:g}"
-    if memory < asked.memory:
-        yield f"leaves {memory / GIB:.1f}Gi of memory to a job, not {asked.memory / GIB:.1f}Gi"
-    if instance.memory * _SHARED_MEMORY_SHARE < (asked.shared_memory or 0):
-        shared, wanted = instance.memory * _SHARED_MEMORY_SHARE / GIB, (asked.shared_memory or 0) / GIB
-        yield f"has {shared:.1f}Gi of shared memory, not {wanted:.1f}Gi"
-    if instance.retired and not asked.gpu_type and instance.name not in named:
+    if instance.cpus < request.cpu:
+        yield f"has {instance.cpus} CPUs, not {request.cpu:g}"
+    if memory < request.memory:
+        yield f"leaves {memory / GIB:.1f}Gi of memory to a job, not {request.memory / GIB:.1f}Gi"
+    if instance.memory * _SHARED_MEMORY_SHARE < (request.shared_memory or 0):
+        shared, needed = instance.memory * _SHARED_MEMORY_SHARE / GIB, (request.shared_memory or 0) / GIB
+        yield f"has {shared:.1f}Gi of shared memory, not {needed:.1f}Gi"
+    if instance.retired and not request.gpu_type and instance.name not in named:
         yield "EC2 offers no more (name its GPU to have it)"
-    if instance.gpus < asked.gpu:
-        yield f"has {instance.gpus} GPUs, not {asked.gpu}"
-    if instance.gpus > _MOST_GPUS_FOR_ONE * asked.gpu > 0 and instance.name not in named:
-        yield f"has {instance.gpus} GPUs, not {asked.gpu} (ask for all of them, or name the type in instances.allow)"
-    if asked.gpu_type and not _is_gpu(instance, asked.gpu_type):
-        yield f"has {_gpu_name(instance)}, not {asked.gpu_type}"
-    if instance.local_disk and instance.local_disk < asked.disk:
-        yield f"has {instance.local_disk / GIB:.0f}Gi of disk, which is fixed, not {asked.disk / GIB:.0f}Gi"
+    if instance.gpus < request.gpu:
+        yield f"has {instance.gpus} GPUs, not {request.gpu}"
+    if instance.gpus > _MOST_GPUS_FOR_ONE * request.gpu > 0 and instance.name not in named:
+        yield f"has {instance.gpus} GPUs, not {request.gpu} (ask for all of them, or name the type in instances.allow)"
+    if request.gpu_type and not _is_gpu(instance, request.gpu_type):
+        yield f"has {_gpu_name(instance)}, not {request.gpu_type}"
+    if instance.local_disk and instance.local_disk < request.disk:
+        yield f"has {instance.local_disk / GIB:.0f}Gi of disk, which is fixed, not {request.disk / GIB:.0f}Gi"
 
 
 def _rank(instance: Instance, options: JobOptions) -> tuple[Any, ...]:
@@ -158,29 +158,29 @@ def _rank(instance: Instance, options: JobOptions) -> tuple[Any, ...]:
     return preference, price, *instance.size, instance.name
 
 
-def _nothing_fits(asked: ResourceRequest, allowed: Sequence[Instance], options: JobOptions) -> str:
+def _nothing_fits(request: ResourceRequest, allowed: Sequence[Instance], options: JobOptions) -> str:
     if not allowed:
         return "instances.allow and instances.deny leave no instance type"
-    nearest = min(allowed, key=lambda instance: _distance(instance, asked, options))
-    lacking = _and(list(_lacks(nearest, asked, options)))
+    nearest = min(allowed, key=lambda instance: _distance(instance, request, options))
+    lacking = _join(list(_lacks(nearest, request, options)))
     return f"no allowed instance type gives this: the nearest is {nearest.name}, which {lacking}"
 
 
-def _distance(instance: Instance, asked: ResourceRequest, options: JobOptions) -> tuple[Any, ...]:
+def _distance(instance: Instance, request: ResourceRequest, options: JobOptions) -> tuple[Any, ...]:
     """How far an instance is from what was asked for: another GPU is farther than less of anything."""
-    other_gpu = bool(asked.gpu_type) and not _is_gpu(instance, asked.gpu_type or "")
-    return other_gpu, len(list(_lacks(instance, asked, options))), _shortfall(instance, asked, options)
+    other_gpu = bool(request.gpu_type) and not _is_gpu(instance, request.gpu_type or "")
+    return other_gpu, len(list(_lacks(instance, request, options))), _shortfall(instance, request, options)
 
 
-def _shortfall(instance: Instance, asked: ResourceRequest, options: JobOptions) -> tuple[float, tuple[Any, ...]]:
+def _shortfall(instance: Instance, request: ResourceRequest, options: JobOptions) -> tuple[float, tuple[Any, ...]]:
     """How much of what was asked for is missing, as parts of it; then the rank among equals."""
     pairs = [
-        (instance.cpus, asked.cpu),
-        (instance.usable_memory(options.instances_system_share), asked.memory),
-        (instance.gpus, asked.gpu),
-        (instance.local_disk or asked.disk, asked.disk),
+        (instance.cpus, request.cpu),
+        (instance.usable_memory(options.instances_system_share), request.memory),
+        (instance.gpus, request.gpu),
+        (instance.local_disk or request.disk, request.disk),
     ]
-    missing = sum(max(0.0, 1 - has / wanted) for has, wanted in pairs if wanted)
+    missing = sum(max(0.0, 1 - has / needed) for has, needed in pairs if needed)
     return missing, _rank(instance, options)
 
 
@@ -223,5 +223,5 @@ def _gpu_name(instance: Instance) -> str:
     return f"{instance.gpu} of {each:.0f}Gi" if instance.gpu else "no GPU"
 
 
-def _and(parts: Sequence[str]) -> str:
+def _join(parts: Sequence[str]) -> str:
     return " and ".join(parts)

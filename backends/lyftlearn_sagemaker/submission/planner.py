@@ -178,8 +178,8 @@ def _notes(spec: JobSpec, options: JobOptions, channels: InputChannels, instance
     if hidden:
         yield f"hyperparameters: {hidden} do not fit into SageMaker's console; the job gets all of them"
     if spec.grace.total_seconds() > LONGEST_GRACE:
-        asked = spec.grace.total_seconds()
-        yield f"grace: {LONGEST_GRACE} s instead of {asked:.0f} s, since SageMaker kills after 120 s"
+        grace = spec.grace.total_seconds()
+        yield f"grace: {LONGEST_GRACE} s instead of {grace:.0f} s, since SageMaker kills after 120 s"
     for path in channels.via_runtime:
         yield f"{path}: fetched by the runtime, with the image's boto3; ended by `/`, SageMaker's own channel would"
     if options.keep_alive:

@@ -115,8 +115,8 @@ def _volume_key(options: JobOptions, instance: str | None) -> str | None:
 
 
 def _stopping(spec: JobSpec, options: JobOptions) -> dict[str, int]:
-    asked = math.ceil((spec.timeout + spec.grace).total_seconds()) + _PREPARATION
-    longest = min(asked, LONGEST_RUN)
+    backstop = math.ceil((spec.timeout + spec.grace).total_seconds()) + _PREPARATION
+    longest = min(backstop, LONGEST_RUN)
     waiting = {"MaxWaitTimeInSeconds": longest + options.spot_wait} if options.spot else {}
     return {"MaxRuntimeInSeconds": longest, **waiting}
 
