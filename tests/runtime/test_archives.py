@@ -89,6 +89,7 @@ def make_archive(path: Path, members: Members) -> Path:
     return path
 
 
+@pytest.mark.contract("C-ARCHIVE-3")
 @pytest.mark.parametrize("python", PYTHONS.values(), ids=list(PYTHONS))
 def test_nothing_is_written_outside_under_any_python(python: Path, archive: Path, tmp_path: Path) -> None:
     """Filters of `tarfile` differ between versions, and several have holes: ours is the only one that counts."""
@@ -218,6 +219,7 @@ def entries(top: Path, directory: Path) -> Iterator[tuple[str, str | None]]:
             yield name, path.read_text()
 
 
+@pytest.mark.contract("C-ARCHIVE-2")
 def test_every_link_is_packed_so_that_both_unpackers_take_it(tmp_path: Path) -> None:
     """What was a whole model on the disk is one after the archive, under our unpacker and under Python's strictest."""
     links(tmp_path / "model", tmp_path / "elsewhere")

@@ -61,6 +61,7 @@ def same(one: Any, other: Any) -> bool:
     return bool(one == other)
 
 
+@pytest.mark.contract("C-DATA-1")
 @given(st.dictionaries(st.text(), JSON, max_size=6))
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_hyperparameters_keep_their_types(tmp_path: Path, hyperparameters: dict[str, Any]) -> None:
@@ -108,6 +109,7 @@ def test_sixteen_megabytes_of_hyperparameters_by_reference(containers: Any) -> N
     assert result.output.split()[0].decode() == digest
 
 
+@pytest.mark.contract("C-BUNDLE-3")
 def test_a_reference_to_something_else_is_refused(tmp_path: Path) -> None:
     """A half-written or exchanged part would train another model than was asked for."""
     (tmp_path / "env.json").write_text("{}")
@@ -122,6 +124,7 @@ def test_a_hyperparameter_named_ref_is_a_hyperparameter(tmp_path: Path) -> None:
     assert delivered({"$ref": "a", "b": 1}, tmp_path) == {"$ref": "a", "b": 1}
 
 
+@pytest.mark.contract("C-BUNDLE-1")
 def test_a_newer_contract_is_refused_with_the_remedy() -> None:
     """An old runtime must not run half of what a newer client asked for."""
     with pytest.raises(
@@ -130,6 +133,7 @@ def test_a_newer_contract_is_refused_with_the_remedy() -> None:
         bundle.load(json.dumps({"contract": 2}))
 
 
+@pytest.mark.contract("C-BUNDLE-2")
 def test_unknown_fields_are_kept() -> None:
     """A newer client may say more within the same version."""
     assert bundle.load(json.dumps(document(later={"a": 1})))["later"] == {"a": 1}
@@ -143,6 +147,7 @@ def test_every_fault_is_listed() -> None:
         assert fault in str(caught.value)
 
 
+@pytest.mark.contract("C-BUNDLE-4")
 @pytest.mark.parametrize(
     ("fields", "fault"),
     [
@@ -182,6 +187,7 @@ def test_an_inline_bundle_is_hidden_from_the_command(archive: Path, tmp_path: Pa
     assert b"LYFTLEARN_ROOT" not in answer.stdout
 
 
+@pytest.mark.contract("C-DATA-7")
 def test_too_little_shared_memory_fails_at_the_start(containers: Any) -> None:
     """A data loader that runs out of it hours later dies of a bus error."""
     container = containers.make("kubernetes", ["/bin/echo", "started"], resources={"shared_memory": 1 << 60})
@@ -218,6 +224,7 @@ def load_or_fail(text: str) -> bundle.Bundle | RuntimeFailure:
         return failure
 
 
+@pytest.mark.contract("C-BUNDLE-4")
 @pytest.mark.parametrize("path", PATHS, ids=".".join)
 def test_a_bundle_is_not_trusted(path: list[str]) -> None:
     """It lies in a storage where others write: each value anywhere is taken, or refused with its field's name."""

@@ -25,6 +25,7 @@ def names(top: Path) -> set[str]:
     return {str(path.relative_to(top)) for path in top.rglob("*") if path.is_file()}
 
 
+@pytest.mark.contract("C-CHECK-2")
 def test_the_new_one_is_there_before_the_old_one_goes(tmp_path: Path) -> None:
     """A program keeps its last one only: deleted at once, the storage would hold none until the next look."""
     directory, kept, copies = make(tmp_path)
@@ -111,6 +112,7 @@ def test_files_are_copied_in_the_order_of_their_writing(tmp_path: Path, monkeypa
     assert order == ["z-weights", "m-optimizer", "a-latest"]
 
 
+@pytest.mark.contract("C-CHECK-3")
 def test_links_to_directories_come_back(tmp_path: Path) -> None:
     """`latest -> ckpt-500` is how a program finds where to go on."""
     directory, kept, copies = make(tmp_path)
@@ -150,9 +152,10 @@ def test_what_the_storage_holds_is_not_trusted(tmp_path: Path, notes: str) -> No
     assert copies.first_start is None
 
 
+@pytest.mark.contract("C-TIME-2")
 def test_the_timeout_goes_on_after_a_lost_machine(containers: Any) -> None:
     """A job that is moved from machine to machine would otherwise never reach its time."""
-    container = containers.make("local", ["sleep", "60"], timeout=100, grace=1)
+    container = containers.make("local", ["sleep", "15"], timeout=100, grace=1)
     kept = container.directory / "kept/checkpoints"
     kept.mkdir()
     kept.chmod(0o777)
@@ -174,6 +177,7 @@ def test_the_first_start_is_noted_where_there_is_a_timeout(tmp_path: Path, timed
     assert (kept / NOTES).exists() == timed
 
 
+@pytest.mark.contract("C-CHECK-1")
 @pytest.mark.parametrize("script", ["exit 3", "chmod 000 $LYFTLEARN_CHECKPOINTS_DIR/c; exit 3"])
 def test_the_last_copy_never_changes_how_the_command_ended(containers: Any, script: str) -> None:
     """A storage that is away, or files that cannot be read: exit code 3 stays 3, and the log says the rest."""

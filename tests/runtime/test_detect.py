@@ -35,6 +35,7 @@ CASES = [
 ]
 
 
+@pytest.mark.contract("C-WHERE-1")
 @pytest.mark.parametrize(
     ("environ", "paths", "expected"), [case[1:] for case in CASES], ids=[case[0] for case in CASES]
 )
@@ -68,6 +69,7 @@ def test_the_command_prints_evidence(archive: Path) -> None:
     assert json.loads(answer.stdout) == {"substrate": "local", "evidence": ["variable LYFTLEARN_SUBSTRATE=local"]}
 
 
+@pytest.mark.contract("C-WHERE-2")
 def test_without_a_bundle_the_command_line_is_the_command(archive: Path) -> None:
     """The same image serves, opens notebooks and is tried out by hand."""
     arguments = [sys.executable, "-I", "-S", str(archive), "run", "/bin/echo", "served"]

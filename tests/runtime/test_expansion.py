@@ -47,6 +47,7 @@ VECTORS = [
 ]
 
 
+@pytest.mark.contract("C-EXPAND-3")
 @pytest.mark.parametrize(
     ("text", "expected"), [vector[1:] for vector in VECTORS], ids=[vector[0] for vector in VECTORS]
 )

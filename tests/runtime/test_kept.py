@@ -75,6 +75,7 @@ def test_a_model_directory_that_the_command_changed(
     assert unpacked(container) == expected
 
 
+@pytest.mark.contract("C-KEEP-4")
 @pytest.mark.parametrize("substrate", SUBSTRATES)
 def test_a_file_in_place_of_the_model_directory(containers: Any, substrate: str) -> None:
     """The command is told what it did; the platform has not failed."""
@@ -93,6 +94,7 @@ def test_a_model_below_the_one_that_sagemaker_packs(containers: Any) -> None:
     assert unpacked(container) == {"w": "w\n"}
 
 
+@pytest.mark.contract("C-KEEP-5")
 @pytest.mark.parametrize("substrate", SUBSTRATES)
 def test_a_train_job_without_a_model_says_so(containers: Any, substrate: str) -> None:
     """It succeeds, and a model URI that holds nothing is found out when it is to serve."""
@@ -127,6 +129,7 @@ def test_a_process_job_that_keeps_nothing_and_loses_nothing_is_quiet(containers:
     assert result.output == b"done\n"
 
 
+@pytest.mark.contract("C-KEEP-2")
 @pytest.mark.parametrize("substrate", SUBSTRATES)
 def test_names_that_a_uri_would_change(containers: Any, substrate: str) -> None:
     """`#`, `?`, `%` and blanks are parts of names: two files must not become one."""
@@ -168,6 +171,7 @@ def test_two_containers_write_beside_each_other(containers: Any, tmp_path: Path)
     assert [path.name for path in tmp_path.iterdir()] == ["shared"]
 
 
+@pytest.mark.contract("C-TIME-3")
 def test_the_timeout_ends_an_upload_too(containers: Any) -> None:
     """A storage that never answers must not hold the job for ever."""
     with socket.create_server(("127.0.0.1", 0)) as silent:

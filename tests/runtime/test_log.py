@@ -31,6 +31,7 @@ def kept(directory: Path, name: str = "0-0.log") -> tuple[bytes, bytes]:
     return first, b"".join(match[1] for match in found if match)
 
 
+@pytest.mark.contract("C-LOG-2")
 @given(st.lists(st.text(alphabet="a\n", min_size=1, max_size=6), max_size=8))
 def test_lines_have_times_however_they_come(tmp_path_factory: pytest.TempPathFactory, chunks: list[str]) -> None:
     """Pipes cut lines anywhere, and a follower counts the lines that it was given."""
@@ -42,6 +43,7 @@ def test_lines_have_times_however_they_come(tmp_path_factory: pytest.TempPathFac
     assert kept(directory) == (b"pod-a", "".join(chunks).encode())
 
 
+@pytest.mark.contract("C-LOG-1")
 def test_every_container_has_its_own(tmp_path: Path) -> None:
     """A pod that replaces a lost one must not write over what the first one said."""
     for name in ("first", "second"):
@@ -52,6 +54,7 @@ def test_every_container_has_its_own(tmp_path: Path) -> None:
     assert found == [(b"first", b"first\n"), (b"second", b"second\n")]
 
 
+@pytest.mark.contract("C-LOG-4")
 def test_a_storage_that_refuses(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The job's end is told whatever becomes of its log."""
     (tmp_path / "file").touch()
@@ -86,6 +89,7 @@ def test_the_runtime_s_own_words(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert capsys.readouterr().err == "lyftlearn: no such input\n"
 
 
+@pytest.mark.contract("C-LOG-3")
 @pytest.mark.parametrize("substrate", ["kubernetes", "local"])
 def test_the_whole_output_of_a_container(containers: Any, substrate: str) -> None:
     """What the pod's log has, the kept one has: both streams, every attempt, and what is said on a stop."""

@@ -79,6 +79,7 @@ def comparable(seen: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return {key: value for key, value in flat.items() if not any(pattern.fullmatch(key) for pattern in ALLOWED)}
 
 
+@pytest.mark.contract("C-PROC-2", "C-ENV-4", "C-ENV-5", "C-PROC-3", "C-PROC-4", "C-ENV-7", "C-SUB-8")
 def test_the_contract_s_variables_and_files_are_what_was_asked_for(containers: Any) -> None:
     """Being equal everywhere is not enough: each row of the contract says what the value is."""
     seen = observations(containers, "sagemaker")
@@ -102,6 +103,7 @@ def test_the_contract_s_variables_and_files_are_what_was_asked_for(containers: A
     assert seen["signals"] == {"SigBlk": "0" * 16, "SigIgn": seen["signals"]["SigIgn"]}
 
 
+@pytest.mark.contract("C-SUB-1", "C-SUB-12", "C-SUB-14")
 @pytest.mark.parametrize("substrate", SUBSTRATES)
 def test_private_variables_and_what_sagemaker_adds_are_hidden(containers: Any, substrate: str) -> None:
     """A program that leans on either would behave differently after the migration."""
@@ -114,6 +116,7 @@ def test_private_variables_and_what_sagemaker_adds_are_hidden(containers: Any, s
     assert any(line.startswith("KUBERNETES_") for line in lines) == (substrate == "kubernetes")
 
 
+@pytest.mark.contract("C-DATA-3", "C-KEEP-1", "C-SUB-4")
 @pytest.mark.parametrize("substrate", SUBSTRATES)
 def test_artifacts_have_the_same_members(containers: Any, substrate: str, tmp_path: Path) -> None:
     """Whoever packs, a consumer unpacks the same tree; an output with a URI of its own is not in it."""
@@ -149,6 +152,7 @@ def members(path: Path) -> dict[str, bytes | None]:
     return found
 
 
+@pytest.mark.contract("C-END-2", "C-REPORT-1")
 @pytest.mark.parametrize("substrate", SUBSTRATES)
 def test_the_command_s_exit_code_and_last_words_are_told(containers: Any, substrate: str) -> None:
     """Every other toolkit makes 1 of a user's exit code, and backends read reason and message from here."""
@@ -161,6 +165,7 @@ def test_the_command_s_exit_code_and_last_words_are_told(containers: Any, substr
     assert result.output == b"started\nValueError: no rides\n"
 
 
+@pytest.mark.contract("C-END-1", "C-SUB-11")
 @pytest.mark.parametrize("substrate", SUBSTRATES)
 def test_success_is_no_failure(containers: Any, substrate: str) -> None:
     """SageMaker takes any failure file for a failure; elsewhere success is told, too."""
@@ -169,6 +174,7 @@ def test_success_is_no_failure(containers: Any, substrate: str) -> None:
     assert (result.report == "") == (substrate == "sagemaker")
 
 
+@pytest.mark.contract("C-SECRET-1", "C-SECRET-5", "C-SUB-7")
 @pytest.mark.parametrize("substrate", SUBSTRATES)
 def test_secrets_are_variables_and_files_in_memory_and_then_gone(containers: Any, substrate: str) -> None:
     """Programs read them either way; on a disk they would outlive the job."""

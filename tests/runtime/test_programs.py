@@ -46,6 +46,7 @@ def test_a_scikit_learn_script_with_argparse(containers: Any, substrate: str) ->
     assert round(float(model.predict([[10, 1]])[0])) == 21
 
 
+@pytest.mark.contract("C-NODE-1", "C-SUB-9")
 @pytest.mark.parametrize("substrate", SUBSTRATES)
 def test_two_nodes_meet(containers: Any, substrate: str) -> None:
     """Ranks and addresses come from three different places and are found in one."""
@@ -92,6 +93,7 @@ printf '%s\\n' "$TMPDIR" "${UNSET-none}"
     assert (result.exit_code, result.output) == (0, b"1\n/lyftlearn/tmp\nnone\n")
 
 
+@pytest.mark.contract("C-METRIC-1")
 def test_a_statsd_library(containers: Any) -> None:
     """The library's own defaults and variables find the relay."""
     gateway = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -106,6 +108,7 @@ def test_a_statsd_library(containers: Any) -> None:
     gateway.close()
 
 
+@pytest.mark.contract("C-END-5")
 @pytest.mark.parametrize("substrate", SUBSTRATES)
 def test_one_that_ignores_sigterm(containers: Any, substrate: str) -> None:
     """Its timeout ends it all the same, as SIGKILL does everywhere."""

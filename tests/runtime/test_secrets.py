@@ -51,6 +51,7 @@ def test_files_as_kubernetes_projects_them(tmp_path: Path) -> None:
     assert found == {"db": {"PASSWORD": b"\xff\x00"}}
 
 
+@pytest.mark.contract("C-SECRET-2")
 def test_later_secrets_win_and_odd_keys_are_files() -> None:
     """Later secrets win; keys that are no variables' names, and values that none can hold, are files only."""
     found = {
@@ -60,6 +61,7 @@ def test_later_secrets_win_and_odd_keys_are_files() -> None:
     assert secrets.environment_variables(found) == {"USER": "b"}
 
 
+@pytest.mark.contract("C-ENV-1")
 def test_env_beats_secrets(containers: Any) -> None:
     """As `env` beats `envFrom` in a pod; and `$(NAME)` may refer to a secret."""
     container = containers.make(
@@ -70,6 +72,7 @@ def test_env_beats_secrets(containers: Any) -> None:
     assert container.run().output == b"env db://p4ss\n"
 
 
+@pytest.mark.contract("C-SUB-6")
 def test_secrets_manager_in_batches(aws: str) -> None:
     """The service takes twenty at a time; what is not text becomes JSON, what is no object one key."""
     client = boto3.client("secretsmanager", endpoint_url=aws, region_name=REGION)
@@ -187,6 +190,7 @@ def test_confidant_may_be_away_for_a_moment(confidant: dict[str, Any], monkeypat
     assert caught.value.reason == "platform"
 
 
+@pytest.mark.contract("C-SECRET-6")
 def test_a_missing_secret_stops_the_job_before_its_command(containers: Any) -> None:
     """Reason CONFIGURATION, naming the secret."""
     secret = {"names": ["db", "mail"], "provider": {"type": "variables"}}
@@ -208,6 +212,7 @@ exit 1
 """
 
 
+@pytest.mark.contract("C-REPORT-2")
 def test_the_canary_is_found_nowhere(containers: Any) -> None:
     """Searched: files, argument lists, the runtime's own environment, the report, and what is left after the job."""
     provider = {"type": "files", "path": "/given"}
@@ -360,6 +365,7 @@ def test_errors_of_single_secrets(
     server.server_close()
 
 
+@pytest.mark.contract("C-SECRET-4")
 def test_keys_with_slashes_are_files_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """`a/b` and `c/b` of one JSON object are two secrets, and two files."""
     monkeypatch.setattr(secret_files, "filesystem", lambda _: "tmpfs")
@@ -397,6 +403,7 @@ def test_keys_that_can_be_no_files(tmp_path: Path, found: Any) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.contract("C-SECRET-3")
 @pytest.mark.parametrize("key", ["tls.crt", "with-dash", "1ST", "with space", "a=b"])
 def test_odd_keys_are_files_only(containers: Any, key: str) -> None:
     """What Kubernetes makes variables of changed over its versions: programs find these as files everywhere."""
@@ -440,6 +447,7 @@ def test_a_credential_with_a_line_s_end(containers: Any, name: str, ending: str)
     assert CANARY not in result.report
 
 
+@pytest.mark.contract("C-SECRET-7")
 def test_every_line_of_a_key_is_a_secret() -> None:
     """A private key is printed line by line, and each line is a part of it."""
     redactor = Redactor({"AWS_SESSION_TOKEN": f"{CANARY}\n"})

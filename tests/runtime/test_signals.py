@@ -67,10 +67,12 @@ def test_before_it_listens_a_stop_ends_it_at_once(archive: Path, tmp_path: Path,
     assert output == b""
 
 
+@pytest.mark.contract("C-STOP-4")
 def test_a_stop_that_was_asked_for_before_the_start(archive: Path, tmp_path: Path) -> None:
     """PID 1 cannot hear a signal before it has a handler, so who asks may leave a file as well."""
     (tmp_path / "stop").touch()
-    process = start(archive, tmp_path / "root", LYFTLEARN_SUBSTRATE_STOP=str(tmp_path / "stop"))
+    document, stop = json.dumps({**DOCUMENT, "command": ["true"]}), str(tmp_path / "stop")
+    process = start(archive, tmp_path / "root", LYFTLEARN_BUNDLE=document, LYFTLEARN_SUBSTRATE_STOP=stop)
     output, _ = process.communicate(timeout=60)
     assert (process.returncode, output) == (143, b"")
     assert facts(tmp_path / "root") == {**facts(tmp_path / "root"), "stopped": True, "attempt": 0}

@@ -48,6 +48,7 @@ def send(port: str, packets: list[bytes]) -> None:
             sender.sendto(packet, ("127.0.0.1", int(port)))
 
 
+@pytest.mark.contract("C-METRIC-2")
 def test_packets_arrive_unchanged_and_are_flushed_at_the_end(gateway: Gateway) -> None:
     """DogStatsD's tags and events too: the relay reads nothing."""
     relay = Relay(gateway.address, address=("127.0.0.1", 0))
@@ -57,6 +58,7 @@ def test_packets_arrive_unchanged_and_are_flushed_at_the_end(gateway: Gateway) -
     assert (relay.received, relay.lost) == (len(PACKETS), 0)
 
 
+@pytest.mark.contract("C-METRIC-5")
 def test_a_unix_socket_serves_as_well(gateway: Gateway, tmp_path: Path) -> None:
     """Some clients are configured with a path; it is gone afterwards."""
     path = tmp_path / "statsd.sock"
@@ -68,6 +70,7 @@ def test_a_unix_socket_serves_as_well(gateway: Gateway, tmp_path: Path) -> None:
     assert not path.exists()
 
 
+@pytest.mark.contract("C-METRIC-4")
 def test_without_a_gateway_packets_are_counted_and_dropped() -> None:
     """A shadow job's metrics go nowhere, at no cost for the program."""
     relay = Relay(None, address=("127.0.0.1", 0))
@@ -89,6 +92,7 @@ def test_a_gateway_that_is_away_costs_a_counted_loss(gateway: Gateway) -> None:
     assert relay.lost >= 8  # the last ones are refused after nobody listens any more
 
 
+@pytest.mark.contract("C-METRIC-3")
 def test_a_gateway_that_moves_is_found_again(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
     """Gateways sit behind names whose addresses change while a job runs for days."""
     moved = Gateway()
@@ -159,6 +163,7 @@ def test_two_jobs_share_one_loopback(archive: Path) -> None:
     second.close()
 
 
+@pytest.mark.contract("C-SUB-10")
 def test_a_sidecar_s_address_is_left_alone(containers: Any) -> None:
     """On Kubernetes the sidecar is there already: what it was given stays."""
     container = containers.make("kubernetes", ["/usr/bin/env"], metrics={"relay": False})
@@ -167,6 +172,7 @@ def test_a_sidecar_s_address_is_left_alone(containers: Any) -> None:
     assert {"STATSD_HOST=10.1.2.3", "STATSD_PORT=8125"} <= set(lines)
 
 
+@pytest.mark.contract("C-REPORT-4")
 def test_loss_is_reported(containers: Any) -> None:
     """Nobody reads a counter that is only in memory."""
     program = "import socket; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); "

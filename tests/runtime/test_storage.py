@@ -207,6 +207,7 @@ def run(archive: Path, root: Path, **fields: Any) -> tuple[int, dict[str, Any], 
     return answer.returncode, json.loads(report.splitlines()[0].split(" ", 1)[1]), answer.stdout
 
 
+@pytest.mark.contract("C-DATA-6")
 def test_a_job_from_s3_to_s3(bucket: Any, archive: Path, tmp_path: Path) -> None:
     """Source, input, another job's output and the model's archive, through the image's own boto3 under -I -S."""
     code = io.BytesIO()
@@ -244,6 +245,7 @@ def test_a_job_from_s3_to_s3(bucket: Any, archive: Path, tmp_path: Path) -> None
         assert file.read() == b"rides features"
 
 
+@pytest.mark.contract("C-END-8")
 def test_every_missing_input_is_named_before_the_command(bucket: Any, archive: Path, tmp_path: Path) -> None:
     """A job that starts without its data trains on nothing."""
     inputs = {"train": {"uri": f"s3://{bucket.name}/none"}, "test": {"uri": str(tmp_path / "none")}}
@@ -254,6 +256,7 @@ def test_every_missing_input_is_named_before_the_command(bucket: Any, archive: P
     assert b"started" not in output
 
 
+@pytest.mark.contract("C-END-9", "C-KEEP-3")
 def test_a_failed_upload_fails_the_job(archive: Path, tmp_path: Path) -> None:
     """A model that was lost silently is found missing when it is to serve."""
     away = f"file:///proc/{os.getpid()}/cannot-be-made"
@@ -285,6 +288,7 @@ def test_an_image_without_boto3_is_told_the_remedy(archive: Path, tmp_path: Path
     assert b"add boto3 to the image" in answer.stderr
 
 
+@pytest.mark.contract("C-ARCHIVE-1")
 def test_the_same_content_is_the_same_archive(tmp_path: Path) -> None:
     """A model that did not change has the digest it had: times, owners and the order on disk are not in it."""
     digests: list[bytes] = []
@@ -355,6 +359,7 @@ def test_a_damaged_archive_is_named(tmp_path: Path) -> None:
         archives.unpack(str(path), str(tmp_path / "out"))
 
 
+@pytest.mark.contract("C-DATA-5")
 def test_checkpoints_come_back_and_follow_the_directory(bucket: Any, tmp_path: Path) -> None:
     """Spot instances go; what was written last, and only that, is there for the next one."""
     put(bucket, ck__1=b"one", ck__deep__2=b"two")
@@ -381,6 +386,7 @@ def test_checkpoints_are_kept_when_the_command_fails(bucket: Any, archive: Path,
     assert [found.key for found in bucket.objects.all()] == ["ck/c"]
 
 
+@pytest.mark.contract("C-DATA-4")
 def test_predictions_find_the_model_where_training_left_it(archive: Path, tmp_path: Path) -> None:
     """The same path on both sides of the archive."""
     make = ["sh", "-c", "mkdir $LYFTLEARN_MODEL_DIR/d; echo w > $LYFTLEARN_MODEL_DIR/d/w"]
@@ -468,6 +474,7 @@ def test_parts_are_large_enough_for_the_largest_object() -> None:
     assert sum(sizes[:1000]) < 32 << 30  # models of usual size need little memory
 
 
+@pytest.mark.contract("C-RUN-2")
 def test_boto3_of_a_user_or_of_a_path(archive: Path, tmp_path: Path) -> None:
     """`pip install --user` and PYTHONPATH put packages into an image as well."""
     bare = tmp_path / "bare"

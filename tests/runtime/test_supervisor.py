@@ -35,6 +35,7 @@ def runtime_pid(process: Any) -> int:
     return int(children[0])
 
 
+@pytest.mark.contract("C-END-6", "C-STOP-1", "C-REPORT-3")
 @pytest.mark.parametrize("substrate", SUBSTRATES)
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_stop_gives_the_whole_group_its_grace(containers: Any, substrate: str, number: int) -> None:
@@ -58,6 +59,7 @@ def test_what_ignores_sigterm_is_killed_after_grace(containers: Any) -> None:
     assert (result.exit_code, result.facts["stopped"]) == (143, True)
 
 
+@pytest.mark.contract("C-STOP-3")
 def test_a_stop_is_never_success_nor_retried(containers: Any) -> None:
     """A command that exits 0 on SIGTERM was stopped all the same, and its model is not the job's."""
     script = "trap 'exit 0' TERM; echo ready; while true; do sleep 0.1; done"
@@ -67,6 +69,7 @@ def test_a_stop_is_never_success_nor_retried(containers: Any) -> None:
     assert not container.artifacts.exists()
 
 
+@pytest.mark.contract("C-TIME-1")
 def test_timeout_counts_from_the_first_start_over_all_attempts(containers: Any) -> None:
     """Otherwise a job that fails slowly would run for `retries` times its limit."""
     result = containers.make("local", ["/bin/sh", "-c", "sleep 0.6; exit 1"], timeout=1.5, retries=50).run()
@@ -76,6 +79,7 @@ def test_timeout_counts_from_the_first_start_over_all_attempts(containers: Any) 
     assert "stopped" not in result.facts
 
 
+@pytest.mark.contract("C-RETRY-1")
 def test_a_failing_command_is_repeated_and_told_which_attempt_it_is(containers: Any) -> None:
     """Retries are the runtime's; the substrate never repeats a command."""
     script = 'echo "attempt $LYFTLEARN_ATTEMPT"; [ $LYFTLEARN_ATTEMPT = 3 ]'
@@ -108,6 +112,7 @@ def test_a_start_that_cannot_be_noted_fails_no_job(containers: Any) -> None:
     assert b"ran" in result.output.splitlines()
 
 
+@pytest.mark.contract("C-END-3")
 @pytest.mark.parametrize(("script", "code"), [("kill -9 $$$$", 137), ("kill -SEGV $$$$", 139), ("exit 255", 255)])
 def test_signals_become_exit_codes(containers: Any, script: str, code: int) -> None:
     """128+n is what Kubernetes tells, so it is what everybody is told; `$$$$` is the shell's `$$` by its rules."""
@@ -152,6 +157,7 @@ def test_a_killed_runtime_takes_the_command_with_it(containers: Any) -> None:
     assert not [command for command in commands if b"4321.5" in command]
 
 
+@pytest.mark.contract("C-OUT-1")
 def test_output_keeps_every_byte_and_the_order_of_both_streams(containers: Any) -> None:
     """Binary output and lines of 10 MB are somebody's log; stderr explains the line of stdout before it."""
     program = "import os\n"
@@ -173,6 +179,7 @@ def test_output_comes_while_the_command_runs(containers: Any) -> None:
     assert time.monotonic() - started - first > 1
 
 
+@pytest.mark.contract("C-OUT-2")
 def test_last_words_fit_every_platform(containers: Any) -> None:
     """SageMaker cuts at 1024 characters and Kubernetes at 4096 bytes: from the end, where a traceback says why."""
     program = "print('début ' * 2000); raise SystemExit('é' * 1000 + ' the cause')"
@@ -189,6 +196,7 @@ def test_a_program_may_open_its_own_streams_again(containers: Any) -> None:
     assert (result.exit_code, result.output) == (0, b"one\ntwo\n")
 
 
+@pytest.mark.contract("C-END-7")
 @pytest.mark.parametrize("command", [["no-such-program"], ["/etc/passwd"]])
 def test_a_command_that_cannot_start_blames_the_image(containers: Any, command: list[str]) -> None:
     """It is not in the image: repeating it changes nothing."""
@@ -204,6 +212,7 @@ def test_too_large_an_environment_is_said_so(containers: Any) -> None:
     assert "longer than the kernel passes" in result.last_words
 
 
+@pytest.mark.contract("C-REPORT-5")
 def test_its_own_last_words_are_kept(containers: Any) -> None:
     """Programs of both platforms write their failure where the platform documents it."""
     script = "echo 'quota of rides exceeded' > /dev/termination-log; echo noise; exit 9"
@@ -227,6 +236,7 @@ def test_out_of_memory_is_told_from_the_control_group(tmp_path: Path, version: i
     assert out_of_memory_kills(str(tmp_path), str(membership)) == 2
 
 
+@pytest.mark.contract("C-END-4", "C-RETRY-2")
 def test_an_out_of_memory_kill_is_the_reason_and_not_retried(containers: Any) -> None:
     """More of the same memory ends the same way; the reason tells the user what to raise."""
     container = containers.make("local", ["/bin/sh", "-c", "echo oom_kill 1 > $EVENTS; kill -9 $$$$"], retries=2)
@@ -241,6 +251,7 @@ def test_an_out_of_memory_kill_is_the_reason_and_not_retried(containers: Any) ->
     assert result.facts["attempt"] == 1
 
 
+@pytest.mark.contract("C-STOP-2")
 def test_stop_while_inputs_are_prepared(containers: Any) -> None:
     """SIGTERM before the command's start is a stop as well, and the command never starts."""
     hosts = "first.invalid,second.invalid"

@@ -58,6 +58,7 @@ def seen(container: Any) -> dict[str, Any]:
     return dict(json.loads(result.output))
 
 
+@pytest.mark.contract("C-DATA-2", "C-SUB-3")
 def test_every_way_finds_the_same_on_every_substrate(containers: Any) -> None:
     """`os.walk` does not enter links, so a link in place of a channel would be an empty dataset, silently."""
     found = {substrate: seen(walking(containers, substrate)) for substrate in SUBSTRATES}

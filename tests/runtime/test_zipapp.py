@@ -112,6 +112,7 @@ def test_it_says_what_it_is(archive: Path) -> None:
 OLD = [path / "bin/python3" for path in sorted(Path("~/.pyenv/versions").expanduser().glob("3.[67].*"))]
 
 
+@pytest.mark.contract("C-RUN-1")
 @pytest.mark.parametrize("python", OLD, ids=[path.parts[-3] for path in OLD])
 @pytest.mark.parametrize("substrate", ["kubernetes", "sagemaker", "local"])
 def test_a_python_that_is_too_old_is_said_so(containers: Any, python: Path, substrate: str) -> None:
