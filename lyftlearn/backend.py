@@ -45,6 +45,8 @@ __all__ = [
     "Location",
     "LogLine",
     "LogQuery",
+    "Never",
+    "NotYet",
     "Option",
     "Plan",
     "Quantities",
@@ -83,9 +85,21 @@ class Capability(StrEnum):
     CONTRACT_PATHS = "contract paths"  # `/lyftlearn/...` is real; else only the variables lead there
 
 
+class NotYet(str):
+    """The reason of a lack that may be mended, and is no promise."""
+
+    __slots__ = ()
+
+
+class Never(str):
+    """The reason of a lack that lies in the substrate, or in what the backend is for."""
+
+    __slots__ = ()
+
+
 @dataclass(frozen=True, kw_only=True)
 class Capabilities:
-    """What a backend offers, and why it lacks the rest.
+    """What a backend offers, and why it lacks the rest. The reason of a lack is a `NotYet` or a `Never`.
 
     retention: how long a finished job is kept and its id cannot be used again; None means for ever.
     """

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from lyftlearn.backend import Backend, Capabilities, Capability, runtime_archive
+from lyftlearn.backend import Backend, Capabilities, Capability, Never, NotYet, runtime_archive
 from lyftlearn_local import cgroups, doctor, options
 from lyftlearn_local.logs import reader
 from lyftlearn_local.planning.planner import WRITE_BUNDLE, WRITE_RECORD, Machine, Planner
@@ -38,8 +38,8 @@ if TYPE_CHECKING:
 _OFFERED = frozenset(
     (Capability.TRAIN, Capability.PROCESS, Capability.PREDICT, Capability.SEVERAL_NODES, Capability.LOCAL_PATHS)
 )
-_NO_TOGETHER = "the nodes would not start anew together"
-_ONLY_JOBS = "it runs commands to their end, and nothing that searches or stays open"
+_NO_TOGETHER = NotYet("the nodes would not start anew together")
+_ONLY_JOBS = NotYet("it runs commands to their end, and nothing that searches or stays open")
 
 
 class LocalBackend(Backend):
@@ -62,15 +62,15 @@ class LocalBackend(Backend):
 
     def capabilities(self) -> Capabilities:
         """Return what can be had on this machine."""
-        lacks = {
+        lacks: dict[Capability, str] = {
             Capability.TUNE: _ONLY_JOBS,
             Capability.NOTEBOOK: _ONLY_JOBS,
             Capability.RETRIES_ON_SEVERAL_NODES: _NO_TOGETHER,
         }
         if self.machine.no_namespaces:
-            lacks[Capability.CONTRACT_PATHS] = self.machine.no_namespaces
+            lacks[Capability.CONTRACT_PATHS] = Never(self.machine.no_namespaces)
         if not self.machine.limits_memory:
-            lacks[Capability.MEMORY_LIMIT] = f"no control group can be made here: {cgroups.REMEDY}"
+            lacks[Capability.MEMORY_LIMIT] = Never(f"no control group can be made here: {cgroups.REMEDY}")
         own = {Capability.CONTRACT_PATHS, Capability.MEMORY_LIMIT} - lacks.keys()
         return Capabilities(offers=_OFFERED | own, lacks=lacks)
 

@@ -19,6 +19,8 @@ from lyftlearn.backend import (
     JobRecord,
     LogLine,
     LogQuery,
+    Never,
+    NotYet,
     Plan,
     Storage,
     WatchSet,
@@ -51,11 +53,13 @@ CAPABILITIES = Capabilities(
         )
     ),
     lacks={
-        Capability.TUNE: "tuning jobs are not built yet",
-        Capability.NOTEBOOK: "notebooks are not built yet",
-        Capability.RETRIES_ON_SEVERAL_NODES: "the nodes of a training job cannot be started anew together",
-        Capability.LOCAL_PATHS: "its machines do not see this one's files",
-        Capability.MEMORY_LIMIT: "a job may use all the memory of its instance, which is more than was asked for",
+        Capability.TUNE: NotYet("tuning jobs are not built yet"),
+        Capability.NOTEBOOK: NotYet("notebooks are not built yet"),
+        Capability.RETRIES_ON_SEVERAL_NODES: Never("the nodes of a training job cannot be started anew together"),
+        Capability.LOCAL_PATHS: Never("its machines do not see this one's files"),
+        Capability.MEMORY_LIMIT: Never(
+            "a job may use all the memory of its instance, which is more than was asked for"
+        ),
     },
 )
 

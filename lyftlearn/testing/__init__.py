@@ -11,7 +11,7 @@ A backend's test is a fixture and a subclass::
             return lambda: create(settings)
 
 The suite needs pytest: `pip install 'lyftlearn[test]'`. It asks for capabilities, never for names: what a backend says
-that it lacks is skipped, and its plans must say so too.
+that it lacks is skipped, or must fail, and its plans must say so too.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ import json
 import re
 from typing import TYPE_CHECKING, Any
 
-from lyftlearn.backend import Capabilities, Capability, JobSpec, Plan, Request, bundle
+from lyftlearn.backend import Capabilities, Capability, JobSpec, Never, NotYet, Plan, Request, bundle
 from lyftlearn.types import JobKind
 from lyftlearn_kubernetes.labels import log_directory
 from lyftlearn_kubernetes.options import is_visible
@@ -25,7 +25,7 @@ MOST_ANNOTATED = 200_000
 _MAY_REFER = ("hyperparameters", "env", "command")  # by the container contract
 _SECRET_NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 _LONGEST_SECRET_NAME = 253
-_TOGETHER = "nodes of a job cannot start anew together on Kubernetes: leave `retries` at 0, or ask for one node"
+_TOGETHER = Never("nodes of a job cannot start anew together on Kubernetes: leave `retries` at 0, or ask for one node")
 
 
 def capabilities(options: Options) -> Capabilities:
@@ -38,10 +38,10 @@ def capabilities(options: Options) -> Capabilities:
 
 
 _LACKS = {
-    Capability.TUNE: "a Job runs one command; submit the trials as train jobs",
-    Capability.NOTEBOOK: "a Job has no address to open it at",
+    Capability.TUNE: NotYet("a Job runs one command; submit the trials as train jobs"),
+    Capability.NOTEBOOK: Never("a Job has no address to open it at"),
     Capability.RETRIES_ON_SEVERAL_NODES: _TOGETHER,
-    Capability.LOCAL_PATHS: "pods do not see this machine's files; they travel through the storage",
+    Capability.LOCAL_PATHS: Never("pods do not see this machine's files; they travel through the storage"),
 }
 
 

@@ -139,8 +139,8 @@ class CommandConformance(Fixtures):
                 assert os.path.isdir(path), path
                 print(path)
         """
+        harness.expect(Capability.CONTRACT_PATHS)
         seen = harness.printed(harness.spec(code))
-        harness.need(Capability.CONTRACT_PATHS)
         assert seen == [f"/lyftlearn/{name}" for name in ("inputs", "outputs", "model", "checkpoints", "source")]
 
     def test_standard_input_is_empty(self, harness: Harness) -> None:

@@ -45,8 +45,16 @@ class Fixtures:
         return 120.0
 
     @pytest.fixture
-    def harness(self, backend: Backend, storage_url: str, python: Sequence[str], patience: float) -> Iterator[Harness]:
+    def harness(
+        self,
+        request: pytest.FixtureRequest,
+        backend: Backend,
+        storage_url: str,
+        python: Sequence[str],
+        patience: float,
+    ) -> Iterator[Harness]:
         """What runs the jobs of a test."""
         harness = Harness(backend, storage_url, python, patience)
+        harness.mark = request.applymarker
         yield harness
         harness.close()

@@ -136,6 +136,7 @@ class Harness:
         self._python = tuple(python)
         self._watcher: Watcher | None = None
         self.defaults: Mapping[str, Any] = {}
+        self.mark: Callable[[pytest.MarkDecorator], None] = lambda _: None
 
     @property
     def watcher(self) -> Watcher:
@@ -155,6 +156,12 @@ class Harness:
             reason = self.capabilities.why_not(capability)
             if reason is not None:
                 pytest.skip(f"lacks {capability}: {reason}")
+
+    def expect(self, capability: Capability) -> None:
+        """Expect the test to fail if the backend says that it lacks `capability`: a lack that works is none."""
+        reason = self.capabilities.why_not(capability)
+        if reason is not None:
+            self.mark(pytest.mark.xfail(strict=True, reason=f"lacks {capability}: {reason}"))
 
     def python(self, code: str, *arguments: str) -> tuple[str, ...]:
         """Return the command that runs `code`, which may be indented, with `arguments` in `sys.argv`."""
