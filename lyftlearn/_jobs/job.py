@@ -35,6 +35,17 @@ def _observe_anew() -> None:
 os.register_at_fork(after_in_child=_observe_anew)
 
 
+class NoOutputs(dict[str, str]):
+    """The outputs of a job that left none; whoever asks for one is told why."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__()
+        self.reason = reason
+
+    def __missing__(self, name: str) -> str:
+        raise KeyError(f"{name}: {self.reason}")
+
+
 class Job:
     """A handle on one job. Cheap to make, safe to share, valid in any process that holds its id."""
 
@@ -74,8 +85,10 @@ class Job:
         """Output name to URI.
 
         A train job has "model" and "output"; the layout under the URI is the same on every substrate. Only a job that
-        succeeds leaves something there.
+        succeeds leaves outputs: one that failed or was stopped has none here.
         """
+        if self.state.status in (JobStatus.FAILED, JobStatus.STOPPED):
+            return NoOutputs(f"{self.id} is {self.state.status}: {_no_outputs(self.state)}")
         settled = self._record.outputs
         return self._shared_watch().backend.outputs(self.id) if settled is None else settled
 
@@ -137,7 +150,7 @@ class Job:
         target = arguments.directory("dest", dest, faults)
         arguments.switch("overwrite", overwrite, faults)
         outputs = self.outputs
-        if output is not None and not (isinstance(output, str) and output in outputs):
+        if outputs and output is not None and not (isinstance(output, str) and output in outputs):
             faults.append(("output", f"is {shown(output)}: write one of {', '.join(outputs)}"))
         arguments.refuse(faults)
         self._check_succeeded()
@@ -146,10 +159,10 @@ class Job:
         return Path(dest)
 
     def _check_succeeded(self) -> None:
-        """Raise LyftLearnError for a job without outputs."""
+        """Raise InvalidJob for a job without outputs."""
         state = self.state if self.state.status.finished else self.refresh()
         if state.status is not JobStatus.SUCCEEDED:
-            raise LyftLearnError(f"{self.id} is {state.status}: {_no_outputs(state)}")
+            raise InvalidJob([("outputs", f"{self.id} is {state.status}: {_no_outputs(state)}")])
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Job) and other.id == self.id

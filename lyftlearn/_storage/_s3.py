@@ -105,10 +105,10 @@ class S3Storage(Storage):
                 raise
         return True
 
-    def exists(self, key: str) -> bool:
-        """Return whether there is an object at `key`."""
+    def size(self, key: str) -> int | None:
+        """Return how many bytes the object at `key` has; None if there is none."""
         with self._translated("read", key):
-            return bool(self._head(key))
+            return self._size(key)
 
     def keys(self, prefix: str) -> list[str]:
         """Return every key that starts with `prefix`."""

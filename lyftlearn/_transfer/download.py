@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 _ARCHIVES = ("model.tar.gz", "output.tar.gz")
 _AT_ONCE = 8  # downloads in flight
+_LARGEST_EMPTY = 4096  # bytes of an archive that may hold nothing but directories
 
 
 def fetch_output(uri: str, dest: Path, *, overwrite: bool = False, absent_is_empty: bool = False) -> None:
@@ -50,8 +51,31 @@ def fetch_output(uri: str, dest: Path, *, overwrite: bool = False, absent_is_emp
 
 def exists(location: Location) -> bool:
     """Return whether a file, or an object under exactly this key, is there."""
-    archive = location.archive
-    return Path(archive.path).exists() if archive.is_file else _bucket(archive).exists(archive.key)
+    return _size(location) is not None
+
+
+def is_empty(uri: str) -> bool:
+    """Return whether the archive at `uri`, of a job that succeeded, holds no file. Raises LyftLearnError, OSError."""
+    import tarfile  # noqa: PLC0415
+    from tempfile import TemporaryDirectory  # noqa: PLC0415
+
+    location = Location.parse(uri)
+    size = _size(location)
+    if size is None or size > _LARGEST_EMPTY:
+        return size is None
+    with TemporaryDirectory() as directory:
+        archive = fetch_archive(location, Path(directory, "archive.tar.gz"))
+        if archive is None:
+            return True
+        with tarfile.open(archive) as members:
+            return all(member.isdir() for member in members)
+
+
+def _size(location: Location) -> int | None:
+    if not location.is_file:
+        return _bucket(location).size(location.key)
+    path = Path(location.path)
+    return path.stat().st_size if path.exists() else None
 
 
 @contextmanager

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 from lyftlearn import ops
 from lyftlearn._client import Client
 from lyftlearn._jobs import views
+from lyftlearn._jobs.job import NoOutputs
 from lyftlearn._text.display import printable
 from lyftlearn.cli import _output, _tables, _waiting
 from lyftlearn.cli._exit_codes import ExitCode
 from lyftlearn.ops.placement import placement
+from lyftlearn.types import JobKind, JobStatus
 
 if TYPE_CHECKING:
     from lyftlearn._jobs.job import Job
@@ -150,5 +152,25 @@ def _job_facts(job: Job) -> dict[str, str]:
         "stage": where.stage or "",
         "decision": where.reason or "",
         "labels": ", ".join(f"{name}={value}" for name, value in job.labels.items()),
-        **{f"output {name}": uri for name, uri in job.outputs.items()},
+        **_output_facts(job),
     }
+
+
+def _output_facts(job: Job) -> dict[str, str]:
+    outputs = job.outputs
+    if isinstance(outputs, NoOutputs):
+        return {"outputs": outputs.reason}
+    facts = {f"output {name}": uri for name, uri in outputs.items()}
+    if job.kind is JobKind.TRAIN and job.state.status is JobStatus.SUCCEEDED and _is_empty(outputs.get("model")):
+        facts["output model"] = "empty: the command left nothing in the directory LYFTLEARN_MODEL_DIR"
+    return facts
+
+
+def _is_empty(uri: str | None) -> bool:
+    """Whether an archive is known to have nothing in it."""
+    from lyftlearn._transfer.download import is_empty  # noqa: PLC0415 - brings S3
+
+    try:
+        return uri is not None and is_empty(uri)
+    except Exception:  # noqa: BLE001 - the status of a job is shown, whatever its storage says
+        return False

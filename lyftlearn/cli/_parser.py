@@ -60,6 +60,11 @@ def parser(only: str | None = None) -> CommandParser:
     return top
 
 
+_MODEL = """\
+The model is what the command leaves in the directory LYFTLEARN_MODEL_DIR, and nothing else:
+  joblib.dump(model, os.path.join(os.environ["LYFTLEARN_MODEL_DIR"], "model.joblib"))"""
+
+
 def split(argv: list[str]) -> tuple[list[str], list[str]]:
     """Return what stands before the first `--`, and the command behind it."""
     if "--" not in argv:
@@ -106,6 +111,8 @@ def _submission(kind: JobKind, *, act: bool = True) -> Adder:
     """Return what adds the options of one function of the API; `act`: with those for what happens afterwards."""
 
     def add(command: argparse.ArgumentParser) -> None:
+        if kind is JobKind.TRAIN:
+            command.description = f"{command.description}\n\n{_MODEL}"
         _job_options.what(command, kind)
         _job_options.environment(command)
         _job_options.resources(command)

@@ -58,7 +58,7 @@ def test_finished_jobs_are_what_they_were(corpus: Corpus, backend: str, home: Pa
         )
         for moment in ("created_at", "started_at", "finished_at"):
             assert getattr(state, moment) == (said[moment] and datetime.fromisoformat(said[moment]))
-        assert dict(job.outputs) == said["outputs"]
+        assert dict(job.outputs) == (said["outputs"] if state.status == "succeeded" else {})
         assert list(job.logs(follow=False)) == said["log"]
     assert {job.id for job in client.jobs()} == {said["id"] for said in kept.values()}
     assert [job.id for job in client.jobs(labels={"team": "maps"})] == [kept["trained"]["id"]]

@@ -207,7 +207,7 @@ def test_finished_jobs_are_what_they_were(
         )  # a stopped Job's pods are deleted, and their start with them
         for name in ("created_at", "finished_at", *(() if gone else ("started_at",))):
             assert getattr(state, name) == (said[name] and datetime.fromisoformat(said[name]))
-        assert dict(job.outputs) == said["outputs"]
+        assert dict(job.outputs) == (said["outputs"] if state.status == "succeeded" else {})
         assert job.id in {one.id for one in client.jobs(name=job.name, status=state.status)}
     trained = client.job(corpus.document(backend, "trained.json")["summary"]["id"])
     trained.download(tmp_path / "out")
