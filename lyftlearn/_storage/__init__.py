@@ -104,6 +104,6 @@ def storage_directory(url: str) -> Path | None:
     return None if "://" in url and not url.startswith("file://") else local_path(url)
 
 
-def changed(path: Path) -> LyftLearnError:
+def change_error(path: Path) -> LyftLearnError:
     """Return the error for a file that is no longer what it was when its content was named."""
     return LyftLearnError(f"{path} changed while it was being read; submit again when nothing writes to it")

@@ -12,7 +12,7 @@ from hashlib import sha256 as new_sha256
 from pathlib import Path
 from typing import BinaryIO
 
-from lyftlearn._storage import Storage, Stored, changed
+from lyftlearn._storage import Storage, Stored, change_error
 from lyftlearn.errors import AccessDenied, BackendUnavailable, LyftLearnError
 
 _CHUNK = 1 << 20
@@ -48,7 +48,7 @@ class DirectoryStorage(Storage):
 
     def replace(self, key: str, data: bytes, version: str) -> bool:
         path = self._path(key)
-        with self._writing(key), self._temporary(key, lambda file: file.write(data)) as temporary, self._locked():
+        with self._writing(key), self._temporary(key, lambda file: file.write(data)) as temporary, self._lock():
             if not path.exists() or _version(path.read_bytes()) != version:
                 return False
             temporary.rename(path)
@@ -116,7 +116,7 @@ class DirectoryStorage(Storage):
             path.unlink(missing_ok=True)
 
     @contextmanager
-    def _locked(self) -> Iterator[None]:
+    def _lock(self) -> Iterator[None]:
         """Hold the lock of this store: the kernel gives it back when its holder dies."""
         with open(self._new(self.root / ".lock", os.O_WRONLY), "ab") as file:  # noqa: PTH123 - of a descriptor
             fcntl.flock(file, fcntl.LOCK_EX)
@@ -127,16 +127,16 @@ class DirectoryStorage(Storage):
 
     @contextmanager
     def _writing(self, key: str) -> Iterator[None]:
-        with self._translated("write", key):
+        with self._translate_errors("write", key):
             yield
 
     @contextmanager
     def _reading(self, key: str) -> Iterator[None]:
-        with self._translated("read", key):
+        with self._translate_errors("read", key):
             yield
 
     @contextmanager
-    def _translated(self, verb: str, key: str) -> Iterator[None]:
+    def _translate_errors(self, verb: str, key: str) -> Iterator[None]:
         try:
             yield
         except LyftLearnError:
@@ -189,4 +189,4 @@ def _copy(source: Path, target: BinaryIO, sha256: str) -> None:
             digest.update(chunk)
             target.write(chunk)
     if digest.hexdigest() != sha256:
-        raise changed(source)
+        raise change_error(source)

@@ -20,7 +20,7 @@ from boto3.exceptions import Boto3Error
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, PartialCredentialsError
 
-from lyftlearn._storage import Storage, Stored, changed, locate
+from lyftlearn._storage import Storage, Stored, change_error, locate
 from lyftlearn._text.redaction import redact_causes
 from lyftlearn.errors import AccessDenied, BackendUnavailable, LyftLearnError
 
@@ -56,7 +56,7 @@ class S3Storage(Storage):
         """The client of this process: a forked child that spoke on its parent's connections would read its answers."""
         process = os.getpid()
         if process not in self._clients:
-            with self._translated("open", ""):
+            with self._translate_errors("open", ""):
                 self._clients[process] = boto3.Session().client("s3", config=_CONFIG)
         return self._clients[process]
 
@@ -64,7 +64,7 @@ class S3Storage(Storage):
         return self._put(key, data, {"IfNoneMatch": "*"})
 
     def read(self, key: str) -> Stored | None:
-        with self._translated("read", key):
+        with self._translate_errors("read", key):
             try:
                 answer = self.client.get_object(**self._object(key))
                 data = answer["Body"].read()
@@ -82,7 +82,7 @@ class S3Storage(Storage):
     def upload(self, key: str, path: Path, sha256: str) -> str:
         size = path.stat().st_size
         if time.monotonic() > self._kept_until.get((key, size), 0):
-            with self._translated("write", key):
+            with self._translate_errors("write", key):
                 if self._size(key) != size:
                     with path.open("rb") as file:
                         self.client.upload_fileobj(_Checked(path, file, size, sha256), self.bucket, self.prefix + key)
@@ -96,7 +96,7 @@ class S3Storage(Storage):
 
     def fetch(self, key: str, path: Path) -> bool:
         """Write the object at `key` to `path`; return False if there is none."""
-        with self._translated("read", key):
+        with self._translate_errors("read", key):
             try:
                 self.client.download_file(self.bucket, self.prefix + key, str(path))
             except ClientError as error:
@@ -107,20 +107,20 @@ class S3Storage(Storage):
 
     def size(self, key: str) -> int | None:
         """Return how many bytes the object at `key` has; None if there is none."""
-        with self._translated("read", key):
+        with self._translate_errors("read", key):
             return self._size(key)
 
     def keys(self, prefix: str) -> list[str]:
         """Return every key that starts with `prefix`."""
-        with self._translated("list", prefix):
+        with self._translate_errors("list", prefix):
             pages = self.client.get_paginator("list_objects_v2").paginate(
                 Bucket=self.bucket, Prefix=self.prefix + prefix
             )
-            return [found["Key"].removeprefix(self.prefix) for page in pages for found in page.get("Contents", ())]
+            return [item["Key"].removeprefix(self.prefix) for page in pages for item in page.get("Contents", ())]
 
     def _put(self, key: str, data: bytes, condition: dict[str, str]) -> bool:
         write = os.urandom(16).hex()
-        with self._translated("write", key):
+        with self._translate_errors("write", key):
             for _ in range(_CONFLICTS):
                 try:
                     self.client.put_object(**self._object(key), Body=data, Metadata={_WRITE: write}, **condition)
@@ -155,7 +155,7 @@ class S3Storage(Storage):
         return {"Bucket": self.bucket, "Key": self.prefix + key}
 
     @contextmanager
-    def _translated(self, verb: str, key: str) -> Iterator[None]:
+    def _translate_errors(self, verb: str, key: str) -> Iterator[None]:
         try:
             yield
         except LyftLearnError:
@@ -180,7 +180,7 @@ class _Checked:
         self._left -= len(data)
         complete = self._left <= 0 or not data
         if complete and (self._left != 0 or self._digest.hexdigest() != self._expected):
-            raise changed(self._path)
+            raise change_error(self._path)
         return data
 
 
@@ -204,8 +204,8 @@ def _translate(what: str, error: Exception) -> LyftLearnError:
 
 
 def _refusal(what: str, error: ClientError) -> LyftLearnError:
-    code, said = _code(error), error.response.get("Error", {}).get("Message", "")
-    message = f"{what}: {code}: {said} ({error.operation_name})"
+    code, words = _code(error), error.response.get("Error", {}).get("Message", "")
+    message = f"{what}: {code}: {words} ({error.operation_name})"
     if code in _DENIED:
         return AccessDenied(message)
     if code in _BUSY or _status(error) >= 500:

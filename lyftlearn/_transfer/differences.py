@@ -29,7 +29,7 @@ def source_differences(storage: Storage, before: str, now: Packed) -> str | None
     with TemporaryDirectory() as directory:
         location = Location.parse(storage.uri(source_key(before)))
         archive = fetch_archive(location, Path(directory, "archive.tar.gz"))
-        return None if archive is None else _shortened(list(_differences(_members(archive), _members(now.path))))
+        return None if archive is None else _shorten(list(_differences(_members(archive), _members(now.path))))
 
 
 def _differences(before: dict[str, str], now: dict[str, str]) -> Iterator[str]:
@@ -42,7 +42,7 @@ def _differences(before: dict[str, str], now: dict[str, str]) -> Iterator[str]:
             yield f"{printable(name)} has changed"
 
 
-def _shortened(differences: list[str]) -> str:
+def _shorten(differences: list[str]) -> str:
     more = [f"and {len(differences) - _SHOWN} more"] if len(differences) > _SHOWN else []
     return ", ".join([*differences[:_SHOWN], *more])
 

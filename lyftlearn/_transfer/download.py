@@ -190,7 +190,7 @@ def _fetch_prefix(location: Location, content: Path) -> None:
 
     store, key = _bucket(location), location.key
     prefix = f"{key.rstrip('/')}/" if key else ""
-    names = [found.removeprefix(prefix) for found in store.keys(prefix)]
+    names = [name.removeprefix(prefix) for name in store.keys(prefix)]
     files = {name: _inside(content, name, location) for name in names if name and not name.endswith("/")}
 
     def fetch(name: str) -> bool:

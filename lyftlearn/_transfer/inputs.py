@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from hashlib import file_digest, sha256
 from pathlib import Path
 
-from lyftlearn._storage import Storage, changed
+from lyftlearn._storage import Storage, change_error
 from lyftlearn._transfer.tree import printable
 from lyftlearn.errors import LyftLearnError
 
@@ -19,7 +19,7 @@ _AT_ONCE = 16  # uploads in flight
 class _Files:
     """Relative name to path, and what stands against sending them."""
 
-    found: dict[str, Path] = field(default_factory=dict)
+    paths: dict[str, Path] = field(default_factory=dict)
     faults: list[str] = field(default_factory=list)
 
 
@@ -33,7 +33,7 @@ def hash_input(path: Path) -> str:
 
     Empty directories do not count: object stores have none. Raises LyftLearnError with every fault.
     """
-    return _named(path, _hashes(_sendable(path)))
+    return _content_digest(path, _hashes(_sendable(path)))
 
 
 def input_uri(storage: Storage, path: Path, sha256: str) -> str:
@@ -52,19 +52,19 @@ def upload_input(storage: Storage, path: Path, sha256: str | None = None) -> str
 
     files = _sendable(path)
     hashes = _hashes(files)
-    named = _named(path, hashes)
-    if sha256 not in (None, named):
-        raise changed(path)
+    digest = _content_digest(path, hashes)
+    if sha256 not in (None, digest):
+        raise change_error(path)
 
     def upload(name: str) -> str:
-        return storage.upload(f"inputs/{named}/{name}", files[name], hashes[name])
+        return storage.upload(f"inputs/{digest}/{name}", files[name], hashes[name])
 
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         list(pool.map(upload, hashes))
-    return input_uri(storage, path, named)
+    return input_uri(storage, path, digest)
 
 
-def _named(path: Path, hashes: dict[str, str]) -> str:
+def _content_digest(path: Path, hashes: dict[str, str]) -> str:
     digest = sha256(b"directory" if path.is_dir() else b"file")
     for name, content in sorted(hashes.items()):
         digest.update(f"\0{content}{name}".encode())
@@ -76,7 +76,7 @@ def _sendable(path: Path) -> dict[str, Path]:
     if files.faults:
         message = f"{path} cannot be an input: " + "; ".join(files.faults)
         raise LyftLearnError(message)
-    return files.found
+    return files.paths
 
 
 def _hashes(files: dict[str, Path]) -> dict[str, str]:
@@ -94,7 +94,7 @@ def _files(path: Path) -> _Files:
         files.faults.append(f"{path} does not exist")
     elif path.is_dir():
         _search(path, files)
-        if not files.found and not files.faults:
+        if not files.paths and not files.faults:
             files.faults.append(f"{path} holds no file")
     else:
         _add(path.name, path, files)
@@ -105,8 +105,8 @@ def _search(root: Path, files: _Files) -> None:
     waiting: list[tuple[Path, str, frozenset[tuple[int, int]]]] = [(root, "", frozenset())]
     while waiting:
         directory, prefix, above = waiting.pop()
-        seen = directory.stat()
-        here = (seen.st_dev, seen.st_ino)
+        status = directory.stat()
+        here = (status.st_dev, status.st_ino)
         if here in above:
             files.faults.append(f"{printable(prefix[:-1])} is a symlink to a directory that it is in: remove it")
             continue
@@ -129,7 +129,7 @@ def _add(name: str, path: Path, files: _Files) -> None:
     if fault := _fault(name, path):
         files.faults.append(f"{printable(name)} {fault}")
     else:
-        files.found[name] = path
+        files.paths[name] = path
 
 
 def _fault(name: str, path: Path) -> str | None:

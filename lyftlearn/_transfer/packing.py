@@ -18,7 +18,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, BinaryIO
 
-from lyftlearn._storage import Storage, changed
+from lyftlearn._storage import Storage, change_error
 from lyftlearn._transfer.progress import PackingProgress
 from lyftlearn._transfer.tree import Entry, SourceRules, Tree, scan
 from lyftlearn.errors import LyftLearnError
@@ -72,11 +72,11 @@ def pack_source(path: Path, cache_dir: Path, rules: SourceRules = SourceRules())
     """
     if path.is_dir():
         tree = scan(path, rules)
-        return _cached(path, tree, cache_dir) or _remembered(path, tree, _pack(path, tree, cache_dir), cache_dir)
+        return _find_in_cache(path, tree, cache_dir) or _remember(path, tree, _pack(path, tree, cache_dir), cache_dir)
     if faults := source_faults(path, rules):
-        raise _refused(path, faults)
+        raise _refusal(path, faults)
     archive = Tree([Entry(path.name, str(path), path.stat())])
-    return _cached(path, archive, cache_dir) or _remembered(path, archive, _repack(path, cache_dir), cache_dir)
+    return _find_in_cache(path, archive, cache_dir) or _remember(path, archive, _repack(path, cache_dir), cache_dir)
 
 
 def source_uri(storage: Storage, packed: Packed) -> str:
@@ -107,7 +107,7 @@ def _repack(path: Path, cache_dir: Path) -> Packed:
 
 def _pack(path: Path, tree: Tree, cache_dir: Path) -> Packed:
     if tree.faults:
-        raise _refused(path, tree.faults)
+        raise _refusal(path, tree.faults)
     cache_dir.mkdir(parents=True, exist_ok=True)
     _prune(cache_dir)
     temporary = cache_dir / f".{os.urandom(8).hex()}.tmp"
@@ -151,22 +151,26 @@ def _add(archive: tarfile.TarFile, entry: Entry, progress: PackingProgress) -> N
         archive.addfile(info)
     else:
         info.size = entry.size
-        with _unchanged(entry) as file:
+        with _open_unchanged(entry) as file:
             archive.addfile(info, _Exactly(file, entry, progress))
 
 
 @contextmanager
-def _unchanged(entry: Entry) -> Iterator[BinaryIO]:
+def _open_unchanged(entry: Entry) -> Iterator[BinaryIO]:
     """Open a file, and raise if it is not, or does not stay, what was scanned."""
     try:
         file = Path(entry.path).open("rb")  # noqa: SIM115  # an error here is not one of writing
     except OSError as error:
-        raise changed(Path(entry.path)) from error
+        raise change_error(Path(entry.path)) from error
     with file:
         yield file
-        seen = os.fstat(file.fileno())
-    if (seen.st_ino, seen.st_size, seen.st_mtime_ns) != (entry.stat.st_ino, entry.stat.st_size, entry.stat.st_mtime_ns):
-        raise changed(Path(entry.path))
+        status = os.fstat(file.fileno())
+    if (status.st_ino, status.st_size, status.st_mtime_ns) != (
+        entry.stat.st_ino,
+        entry.stat.st_size,
+        entry.stat.st_mtime_ns,
+    ):
+        raise change_error(Path(entry.path))
 
 
 class _Exactly:
@@ -178,7 +182,7 @@ class _Exactly:
     def read(self, size: int = -1, /) -> bytes:
         data = self._file.read(size)
         if len(data) < size:
-            raise changed(Path(self._entry.path))
+            raise change_error(Path(self._entry.path))
         self._progress.advance(len(data))
         return data
 
@@ -202,7 +206,7 @@ def _index(path: Path, cache_dir: Path) -> Path:
     return cache_dir / f"{sha256(os.fsencode(os.path.realpath(path))).hexdigest()}.json"
 
 
-def _cached(path: Path, tree: Tree, cache_dir: Path) -> Packed | None:
+def _find_in_cache(path: Path, tree: Tree, cache_dir: Path) -> Packed | None:
     """Return what was packed when `path` last looked as it does now."""
     try:
         known = json.loads(_index(path, cache_dir).read_text())
@@ -215,7 +219,7 @@ def _cached(path: Path, tree: Tree, cache_dir: Path) -> Packed | None:
     return packed
 
 
-def _remembered(path: Path, tree: Tree, packed: Packed, cache_dir: Path) -> Packed:
+def _remember(path: Path, tree: Tree, packed: Packed, cache_dir: Path) -> Packed:
     newest = max((entry.stat.st_ctime_ns for entry in tree.entries), default=0)
     if newest < time.time_ns() - _FRESH_NS:
         known = {"signature": tree.signature, "size": packed.path.stat().st_size}
@@ -239,5 +243,5 @@ def _prune(cache_dir: Path) -> None:
                 path.unlink()
 
 
-def _refused(path: Path, faults: list[str]) -> LyftLearnError:
+def _refusal(path: Path, faults: list[str]) -> LyftLearnError:
     return LyftLearnError(f"{path} cannot be packed: " + "; ".join(faults))

@@ -60,8 +60,16 @@ class Entry:
     @property
     def signature(self) -> tuple[object, ...]:
         """What changes whenever the entry does, as far as the file system tells."""
-        seen = self.stat
-        return self.name, seen.st_mode, seen.st_size, seen.st_mtime_ns, seen.st_ctime_ns, seen.st_ino, self.link
+        status = self.stat
+        return (
+            self.name,
+            status.st_mode,
+            status.st_size,
+            status.st_mtime_ns,
+            status.st_ctime_ns,
+            status.st_ino,
+            self.link,
+        )
 
 
 @dataclass
@@ -83,14 +91,14 @@ def scan(root: Path, rules: SourceRules = SourceRules()) -> Tree:
     tree = Tree()
     try:
         walk = _Walk(real, rules, Ignored(real, rules.by_git), tree.faults)
-        for found, name in walk.entries():
-            _add(tree, real, found, name)
+        for entry, name in walk.entries():
+            _add(tree, real, entry, name)
     except OSError as error:
         tree.faults.append(f"{root} cannot be read: {error.strerror}")
     except ValueError as error:
         tree.faults.append(str(error))
     tree.entries.sort(key=lambda entry: os.fsencode(entry.name))
-    tree.faults[:] = _shortened(sorted(tree.faults)) + size_faults([(one.name, one.size) for one in tree.entries])
+    tree.faults[:] = _shorten(sorted(tree.faults)) + size_faults([(one.name, one.size) for one in tree.entries])
     return tree
 
 
@@ -126,24 +134,24 @@ class _Walk:
 
     def entries(self) -> list[tuple[os.DirEntry[str], str]]:
         """Return what belongs to the source, with its name from the root."""
-        found: list[tuple[os.DirEntry[str], str]] = []
+        entries: list[tuple[os.DirEntry[str], str]] = []
         directories = [""]
         while directories:
-            for entry, name in self._kept(directories.pop()):
-                found.append((entry, name))
+            for entry, name in self._entries_in(directories.pop()):
+                entries.append((entry, name))
                 if entry.is_dir(follow_symlinks=False):
                     directories.append(name)
-        return _without_empty_containers(found) if self.rules.by_mark else found
+        return _without_empty_containers(entries) if self.rules.by_mark else entries
 
-    def _kept(self, directory: str) -> Iterator[tuple[os.DirEntry[str], str]]:
+    def _entries_in(self, directory: str) -> Iterator[tuple[os.DirEntry[str], str]]:
         self.ignored.enter(directory)
-        for entry in self._listed(directory):
+        for entry in self._list(directory):
             name = f"{directory}/{entry.name}" if directory else entry.name
             slash = "/" if entry.is_dir(follow_symlinks=False) else ""
             if not (self._left_out(entry) or self.ignored.matches(name + slash)):
                 yield entry, name
 
-    def _listed(self, directory: str) -> list[os.DirEntry[str]]:
+    def _list(self, directory: str) -> list[os.DirEntry[str]]:
         try:
             with os.scandir(os.path.join(self.root, directory)) as entries:  # noqa: PTH118
                 return list(entries)
@@ -161,28 +169,28 @@ class _Walk:
         return environment or marked or entry.path in self.rules.own
 
 
-def _without_empty_containers(found: list[tuple[os.DirEntry[str], str]]) -> list[tuple[os.DirEntry[str], str]]:
+def _without_empty_containers(entries: list[tuple[os.DirEntry[str], str]]) -> list[tuple[os.DirEntry[str], str]]:
     """Leave out directories that a download made and that hold nothing else. Parents come before their children."""
     kept, parents = [], set()
-    for entry, name in reversed(found):
+    for entry, name in reversed(entries):
         if name in parents or entry.is_symlink() or not entry.is_dir() or not is_marked(entry.path, CONTAINER):
             kept.append((entry, name))
             parents.add(name.rpartition("/")[0])
     return kept
 
 
-def _add(tree: Tree, root: str, found: os.DirEntry[str], name: str) -> None:
-    seen = found.stat(follow_symlinks=False)
-    if stat.S_ISLNK(seen.st_mode):
-        _add_link(tree, root, Entry(name, found.path, seen))
-    elif not (stat.S_ISREG(seen.st_mode) or stat.S_ISDIR(seen.st_mode)):
+def _add(tree: Tree, root: str, entry: os.DirEntry[str], name: str) -> None:
+    status = entry.stat(follow_symlinks=False)
+    if stat.S_ISLNK(status.st_mode):
+        _add_link(tree, root, Entry(name, entry.path, status))
+    elif not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
         tree.faults.append(
             f"{printable(name)} is neither a file nor a directory: remove it or name it in {IGNORE_FILE}"
         )
-    elif stat.S_ISREG(seen.st_mode) and not os.access(found.path, os.R_OK):
+    elif stat.S_ISREG(status.st_mode) and not os.access(entry.path, os.R_OK):
         tree.faults.append(_unreadable(name))
     else:
-        tree.entries.append(Entry(name, found.path, seen))
+        tree.entries.append(Entry(name, entry.path, status))
 
 
 def _add_link(tree: Tree, root: str, link: Entry) -> None:
@@ -202,7 +210,7 @@ def _unreadable(name: str) -> str:
     return f"{printable(name)} may not be read: change its permissions, or name it in {IGNORE_FILE}"
 
 
-def _shortened(faults: list[str]) -> list[str]:
+def _shorten(faults: list[str]) -> list[str]:
     if len(faults) <= _SHOWN:
         return faults
     return [*faults[:_SHOWN], f"and {len(faults) - _SHOWN} more like these"]
