@@ -8,23 +8,27 @@ PYTHON ?= python3
 BIN := .venv/bin
 WORKERS ?= 4
 
-.PHONY: bubblewrap parity release-check playground test test-all test-cluster test-sagemaker test-sdk lint types contracts api wheel docs docs-api requirements demo bench clean
+.PHONY: browser parity release-check playground test test-all test-cluster test-sagemaker test-sdk tools lint types contracts api wheel docs docs-api requirements demo bench clean
 
-test: bubblewrap .venv/ready lint types contracts api
+test: browser .venv/ready lint types contracts api
 	$(BIN)/python -m pytest -q -n $(WORKERS) -m "not slow"
 	$(MAKE) --no-print-directory wheel
 
-test-all: bubblewrap .venv/ready lint types contracts api
+test-all: browser .venv/ready lint types contracts api
 	$(BIN)/python -m pytest -q -n $(WORKERS)
 	$(MAKE) --no-print-directory wheel
 
-bubblewrap:
-	@command -v bwrap > /dev/null || { echo "the tests run containers in namespaces: apt-get install bubblewrap"; exit 1; }
+# What Python cannot install. Where this user may not either, it is done without.
+tools:
+	@.ci/tools $(PYTHON) bwrap
 
-.venv/ready: requirements/test.txt pyproject.toml
+browser: tools
+	@.ci/tools $(PYTHON) chromium
+
+.venv/ready: requirements/test.txt pyproject.toml | tools
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements/test.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps --editable .
+	@.ci/quietly "pip install requirements/test.txt" $(BIN)/python -m pip install --disable-pip-version-check -r requirements/test.txt
+	@.ci/quietly "pip install lyftlearn" $(BIN)/python -m pip install --disable-pip-version-check --no-build-isolation --no-deps --editable .
 	touch $@
 
 lint: .venv/ready
@@ -49,10 +53,10 @@ docs: .docs/ready
 	.docs/bin/python -m sphinx --quiet --fresh-env --fail-on-warning --keep-going docs build/docs
 	@echo "open build/docs/index.html"
 
-.docs/ready: requirements/docs.txt pyproject.toml
+.docs/ready: requirements/docs.txt pyproject.toml | tools
 	$(PYTHON) -m venv .docs
-	.docs/bin/python -m pip install --quiet --disable-pip-version-check -r requirements/docs.txt
-	.docs/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@.ci/quietly "pip install requirements/docs.txt" .docs/bin/python -m pip install --disable-pip-version-check -r requirements/docs.txt
+	@.ci/quietly "pip install lyftlearn" .docs/bin/python -m pip install --disable-pip-version-check --no-deps --editable .
 	touch $@
 
 # The wheel, as a stranger gets it: built, installed alone into an empty environment, and used.
@@ -62,34 +66,34 @@ wheel: .venv/ready
 	$(BIN)/python tests/wheel/try_wheel.py dist/*.whl
 
 # With LYFTLEARN_TEST_CONFIG, on real platforms: docs/reference/parity.md.
-parity: bubblewrap .venv/ready
+parity: browser .venv/ready
 	LYFTLEARN_TEST_BACKENDS=$(BACKENDS) $(BIN)/python -m tests.parity.matrix --workers $(WORKERS)
 
 # What a release needs beside `make test`: docs/reference/parity.md speaks of this very code. A branch need not run it.
 release-check: .venv/ready
 	$(BIN)/python -m tests.parity.matrix --check
 
-playground: bubblewrap .venv/ready
+playground: tools .venv/ready
 	$(BIN)/python -m tests.doubles.playground
 
-demo: .demo/ready
+demo: tools .demo/ready
 	.demo/bin/python examples/eta/submit.py --results .demo/results
 	.demo/bin/python examples/eta/flip.py --results .demo/results
 
-.demo/ready: requirements/demo.txt pyproject.toml
+.demo/ready: requirements/demo.txt pyproject.toml | tools
 	$(PYTHON) -m venv .demo
-	.demo/bin/python -m pip install --quiet --disable-pip-version-check -r requirements/demo.txt
-	.demo/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@.ci/quietly "pip install requirements/demo.txt" .demo/bin/python -m pip install --disable-pip-version-check -r requirements/demo.txt
+	@.ci/quietly "pip install lyftlearn" .demo/bin/python -m pip install --disable-pip-version-check --no-deps --editable .
 	touch $@
 
 # Not editable: what is measured is what a user has.
 bench: .bench/ready
-	.bench/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --force-reinstall .
+	@.ci/quietly "pip install lyftlearn" .bench/bin/python -m pip install --disable-pip-version-check --no-deps --force-reinstall .
 	.bench/bin/python -m benchmarks.run
 
-.bench/ready: requirements/bench.txt
+.bench/ready: requirements/bench.txt | tools
 	$(PYTHON) -m venv .bench
-	.bench/bin/python -m pip install --quiet --disable-pip-version-check -r requirements/bench.txt
+	@.ci/quietly "pip install requirements/bench.txt" .bench/bin/python -m pip install --disable-pip-version-check -r requirements/bench.txt
 	touch $@
 
 clean:
@@ -113,7 +117,7 @@ test-sagemaker: .venv/ready
 test-sdk: .sdk/ready
 	.sdk/bin/python -m pytest -q tests/backends/sagemaker/test_images.py
 
-.sdk/ready: pyproject.toml
+.sdk/ready: pyproject.toml | tools
 	$(PYTHON) -m venv .sdk
-	.sdk/bin/python -m pip install --quiet --disable-pip-version-check --editable ".[sagemaker,test]" pytest-timeout
+	@.ci/quietly "pip install lyftlearn" .sdk/bin/python -m pip install --disable-pip-version-check --editable ".[sagemaker,test]" pytest-timeout
 	touch $@

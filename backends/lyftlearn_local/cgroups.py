@@ -59,7 +59,10 @@ def remove(group: Path) -> None:
 
 def parent() -> Path | None:
     """The group under which this process may make groups with a limit, or None."""
-    lines = [line.split(":", 2) for line in Path("/proc/self/cgroup").read_text().splitlines()]
+    try:
+        lines = [line.split(":", 2) for line in Path("/proc/self/cgroup").read_text().splitlines()]
+    except OSError:
+        return None
     for _, controllers, path in lines:
         if controllers == "memory":
             own = MOUNT / "memory" / path.lstrip("/")

@@ -66,8 +66,11 @@ def run_job(arguments: list[str], received: list[int]) -> int:
 def initial_environment() -> dict[str, str]:
     """The variables this process was started with: Python adds LC_CTYPE to its own where no locale is set."""
     environ = dict(os.environ)
-    with open("/proc/self/environ", "rb") as file:
-        started_with = {entry.partition(b"=")[0] for entry in file.read().split(b"\0")}
+    try:
+        with open("/proc/self/environ", "rb") as file:
+            started_with = {entry.partition(b"=")[0] for entry in file.read().split(b"\0")}
+    except OSError:  # a system that is not Linux
+        return environ
     if b"LC_CTYPE" not in started_with:
         environ.pop("LC_CTYPE", None)
     return environ

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
 E2BIG = 7
+MOST_DESCRIPTORS = 4096
 EXEC_FAILED = 127
 UMASK = 0o022
 
@@ -91,10 +92,20 @@ def _detach(output: int) -> None:
     nothing = os.open(os.devnull, os.O_RDONLY)
     for source, target in ((nothing, 0), (output, 1), (output, 2)):
         os.dup2(source, target)
-    for name in os.listdir("/proc/self/fd"):
-        if int(name) > 2 and _is_open(int(name)):
-            os.set_inheritable(int(name), False)
+    for descriptor in _descriptors():
+        if descriptor > 2 and _is_open(descriptor):
+            os.set_inheritable(descriptor, False)
     os.umask(UMASK)
+
+
+def _descriptors() -> list[int]:
+    """Those that are open; on a system that is not Linux, all that could be."""
+    for directory in ("/proc/self/fd", "/dev/fd"):
+        try:
+            return [int(name) for name in os.listdir(directory)]
+        except OSError:
+            continue
+    return list(range(min(os.sysconf("SC_OPEN_MAX"), MOST_DESCRIPTORS)))
 
 
 def _is_open(descriptor: int) -> bool:
@@ -145,6 +156,7 @@ def _libc() -> Any:
     try:
         import ctypes
 
-        return ctypes.CDLL(None)
+        libc = ctypes.CDLL(None)
     except (ImportError, OSError):
         return None
+    return libc if hasattr(libc, "prctl") else None

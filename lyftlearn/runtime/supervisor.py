@@ -240,7 +240,11 @@ def end_everything(group: int) -> None:
 
 def _children() -> list[int]:
     children: list[int] = []
-    for task in os.listdir("/proc/self/task"):
+    try:
+        tasks = os.listdir("/proc/self/task")
+    except OSError:  # a system that is not Linux
+        return children
+    for task in tasks:
         try:
             with open(f"/proc/self/task/{task}/children", encoding="ascii") as file:
                 children += [int(pid) for pid in file.read().split()]

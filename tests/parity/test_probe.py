@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 
 from lyftlearn.parity import probe, redaction, scenes
 from lyftlearn.parity.redaction import Redactor
+from tests.pythons import pythons
 
-PYTHONS = sorted(Path("~/.pyenv/versions").expanduser().glob("3.*/bin/python3")) or [Path(sys.executable)]
-ABLE = [path for path in PYTHONS if tuple(map(int, path.parts[-3].split(".")[:2])) >= (3, 8)] or [Path(sys.executable)]
+PYTHONS = {version: path for version, path in pythons().items() if version >= (3, 8)}
 KEY = "k" * 64
 HIDDEN = {
     "DB_PASSWORD": "hunter22",
@@ -39,7 +39,7 @@ def observed(python: Path | str, tmp_path: Path, **variables: str) -> dict[str, 
     return dict(json.loads(report.read_text()))
 
 
-@pytest.mark.parametrize("python", ABLE, ids=lambda path: path.parts[-3])
+@pytest.mark.parametrize("python", PYTHONS.values(), ids=[".".join(map(str, version)) for version in PYTHONS])
 def test_it_runs_by_its_path_on_every_python(python: Path, tmp_path: Path) -> None:
     """It runs in the user's image, whose Python is not ours to choose."""
     found = observed(python, tmp_path, REGION="us-east-1")
@@ -104,7 +104,7 @@ def test_scenes_run_without_the_package(tmp_path: Path) -> None:
     for module in (probe, redaction, scenes):
         path = Path(str(module.__file__))
         (tmp_path / path.name).write_bytes(path.read_bytes())
-    command = [str(ABLE[0]), str(tmp_path / "scenes.py"), "output"]
+    command = [str(next(iter(PYTHONS.values()))), str(tmp_path / "scenes.py"), "output"]
     lines = subprocess.run(command, capture_output=True, check=True, timeout=120, cwd="/").stdout.split(b"\n")
     assert lines[0] == b"first|plain"
     assert lines[-1] == b"last|without a newline"

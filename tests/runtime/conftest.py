@@ -16,6 +16,7 @@ import pytest
 
 from lyftlearn._contract.runtime_archive import runtime_archive
 from lyftlearn.parity import probe, redaction
+from tests.containers import require_containers
 
 UID = 1000
 VARIABLES = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": "/root", "IMAGE_SAYS": "hello"}
@@ -85,6 +86,7 @@ class Container:
 
     def start(self) -> subprocess.Popen[bytes]:
         """Start, as the substrate's agent would."""
+        require_containers()
         arguments = {"kubernetes": self._kubernetes, "sagemaker": self._sagemaker, "local": self._local}[
             self.substrate
         ]()

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
-from lyftlearn_local.layouts.layout import LOOPBACK, ContainerLayout, NodeContext, hosts
+from lyftlearn_local.layouts.layout import LOOPBACK, ContainerLayout, NodeContext, host_names, hosts
 
 USER, GROUP = 1000, 1000
+VOLUME_MODE = 0o2777
+"""Of a volume with an fsGroup: what is made below has the volume's group."""
 NAMESPACE = "default"
 SUFFIX = "local"
 """Of a pod's name, where a cluster puts five random characters."""
@@ -19,7 +22,8 @@ def pod(context: NodeContext) -> ContainerLayout:
     layout.user = (USER, GROUP)
     layout.hostname = pod_name(context)
     layout.own_devices = True
-    layout.bind(context.directory / "lyftlearn", "/lyftlearn")
+    layout.bind(context.directory / "lyftlearn", "/lyftlearn").chmod(VOLUME_MODE)
+    layout.drops_groups = os.geteuid() == 0
     layout.report.touch()
     layout.binds.append((str(layout.report), "/dev/termination-log"))
     _write_hosts(context, layout)
@@ -60,7 +64,7 @@ def service_variables() -> dict[str, str]:
 def _write_hosts(context: NodeContext, layout: ContainerLayout) -> None:
     """The kubelet writes a pod's own name into its hosts file."""
     file = context.directory / "hosts"
-    file.write_text(f"{Path('/etc/hosts').read_text()}\n{hosts(context.count)[context.rank]} {layout.hostname}\n")
+    file.write_text(f"{host_names()}\n{hosts(context.count)[context.rank]} {layout.hostname}\n")
     layout.binds.append((str(file), "/etc/hosts"))
 
 

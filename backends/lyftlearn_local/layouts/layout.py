@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
     from typing import Any
 
     from lyftlearn_local.store.files import JobFiles
@@ -16,6 +17,14 @@ LOOPBACK = "127.0.0.1"
 def hosts(count: int) -> list[str]:
     """Return an address of this machine for each node: programs take equal names for one host."""
     return [f"127.0.{rank // 250}.{rank % 250 + 1}" for rank in range(count)]
+
+
+def host_names() -> str:
+    """Return this machine's hosts file, which may be in any encoding, or not be there."""
+    try:
+        return Path("/etc/hosts").read_bytes().decode("utf-8", "replace")
+    except OSError:
+        return f"{LOOPBACK} localhost\n"
 
 
 class LaunchError(Exception):
@@ -34,7 +43,8 @@ class ContainerLayout:
     """Variables, binds (path here, path inside), identity, and where the node reports.
 
     reports_success: whether a node that succeeded leaves a report; SageMaker takes one for a failure.
-    own_devices: a container's few devices in place of this machine's.
+    own_devices: a container's few devices in place of this machine's. drops_groups: whether the node has no groups but
+    its user's, as only root can have it.
     """
 
     def __init__(self, report: Path) -> None:
@@ -46,6 +56,7 @@ class ContainerLayout:
         self.user: tuple[int, int] | None = None
         self.hostname: str | None = None
         self.own_devices = False
+        self.drops_groups = False
         self.progress: Path | None = None
 
     def bind(self, outside: Path, inside: str) -> Path:

@@ -8,7 +8,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from lyftlearn_local.layouts.layout import ContainerLayout, LaunchError, LaunchStopped, NodeContext, hosts
+from lyftlearn_local.layouts.layout import ContainerLayout, LaunchError, LaunchStopped, NodeContext, host_names, hosts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def _write_hosts(context: NodeContext, layout: ContainerLayout) -> None:
     """The instances know each other by name; here all are this machine."""
     entries = "".join(f"{address} {_host(rank)}\n" for rank, address in enumerate(hosts(context.count)))
     file = context.directory / "hosts"
-    file.write_text(Path("/etc/hosts").read_text() + f"\n{entries}")
+    file.write_text(host_names() + f"\n{entries}")
     layout.binds.append((str(file), "/etc/hosts"))
 
 

@@ -24,7 +24,7 @@ _SHORTEST_PAUSE, _LONGEST_PAUSE = 0.02, 0.25
 def read(files: JobFiles, query: LogQuery, finished: Callable[[], bool]) -> Iterator[LogLine]:
     """Yield the lines asked for; with `follow` until `finished` and the last one was given."""
     nodes = range(files.record()["run"]["nodes"]) if query.node is None else (query.node,)
-    restore = without_carrier_space if files.record()["run"]["layout"] == "local-sagemaker" else str
+    restore = _RESTORE.get(files.record()["run"]["layout"], str)
     readers = [NodeLog(files.log(node), files.log_index(node), node, query, restore) for node in nodes]
     pause = _SHORTEST_PAUSE
     while True:
@@ -42,6 +42,14 @@ def read(files: JobFiles, query: LogQuery, finished: Callable[[], bool]) -> Iter
 def without_carrier_space(text: str) -> str:
     """Return a line without the space by which the runtime carries blank ones where SageMaker's log is to take them."""
     return text if text.strip(" ") else text[1:]
+
+
+def as_a_node_keeps_it(text: str) -> str:
+    """Return a line without the carriage return at its end, which containerd takes for a part of the line's end."""
+    return text.removesuffix("\r")
+
+
+_RESTORE = {"local-sagemaker": without_carrier_space, "local-kubernetes": as_a_node_keeps_it}
 
 
 class NodeLog:

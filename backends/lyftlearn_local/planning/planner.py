@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import math
 import os
 import shutil
 import sys
@@ -14,6 +15,7 @@ from lyftlearn.backend import JobSpec, Plan, Request
 from lyftlearn.types import JobKind
 from lyftlearn_local import cgroups
 from lyftlearn_local.planning import documents, interpreter
+from lyftlearn_local.store import leftovers
 from lyftlearn_local.supervisor import sandbox
 
 if TYPE_CHECKING:
@@ -94,17 +96,43 @@ class Planner:
                 yield path, f"{uri} needs boto3 in {self.machine.python}: pip install boto3"
 
     def _notes(self, spec: JobSpec) -> Iterator[str]:
+        """What was asked for and is not to be had here. Nothing is left out without a word."""
+        machine = self.machine
         if spec.image:
             yield f"image: not used, the command runs with what this machine has ({spec.image} was asked for)"
-        if spec.resources.gpu and not self.machine.has_gpu:
-            yield f"resources.gpu: {spec.resources.gpu} asked for, this machine shows none"
-        if spec.resources.cpu * spec.nodes > self.machine.cpus:
-            amount = spec.resources.cpu * spec.nodes
-            yield f"resources.cpu: {amount:g} cores asked for, this machine has {self.machine.cpus}"
-        if self.machine.no_namespaces:
-            yield f"only the LYFTLEARN_* variables lead to the job's paths here: {self.machine.no_namespaces}"
-        if not self.machine.limits_memory:
+        yield from self._resource_notes(spec)
+        if machine.no_namespaces:
+            yield f"only the LYFTLEARN_* variables lead to the job's paths here: {machine.no_namespaces}"
+        if spec.secrets and not machine.has_shared_memory:
+            yield "secrets: they lie on the disk while the job runs, because this system has no /dev/shm"
+        if not machine.shows_processes:
+            yield "processes that the command leaves in sessions of their own outlive it: this system has no /proc"
+
+    def _resource_notes(self, spec: JobSpec) -> Iterator[str]:
+        resources, machine = spec.resources, self.machine
+        if resources.gpu and not machine.has_gpu:
+            yield f"resources.gpu: {resources.gpu} asked for, this machine shows none"
+        if resources.gpu_type:
+            yield f"resources.gpu_type: {resources.gpu_type} asked for, the job gets what this machine has"
+        if resources.cpu * spec.nodes > machine.cpus:
+            amount = resources.cpu * spec.nodes
+            yield f"resources.cpu: {amount:g} cores asked for, this machine has {machine.cpus}"
+        if not machine.limits_memory:
             yield f"resources.memory: not enforced here: {cgroups.REMEDY}"
+        if resources.shared_memory and machine.no_namespaces:
+            yield "resources.shared_memory: the job gets this machine's own /dev/shm, if there is one"
+        free = free_bytes(self.jobs)
+        if resources.disk * spec.nodes > free:
+            amount, gib = resources.disk * spec.nodes, 1 << 30
+            yield f"resources.disk: {amount / gib:.1f} GiB asked for, {free / gib:.1f} GiB are free"
+
+
+def free_bytes(path: Path) -> float:
+    """How much is free on the disk of `path`, which need not exist yet; no end of it where nobody can tell."""
+    try:
+        return shutil.disk_usage(next(part for part in (path, *path.parents) if os.path.exists(part))).free  # noqa: PTH110 - never raises
+    except OSError:
+        return math.inf
 
 
 class Machine:
@@ -117,6 +145,8 @@ class Machine:
         self.no_namespaces = _SWITCHED_OFF if options.namespaces == "never" else sandbox.unusable()
         self.namespaces = None if self.no_namespaces else shutil.which("bwrap")
         self.sets_modes = self.namespaces is not None and sandbox.sets_modes(self.namespaces)
+        self.has_shared_memory = leftovers.SHARED_MEMORY.is_dir()
+        self.shows_processes = leftovers.can_look()
         self.limits_memory = cgroups.parent() is not None
         self.memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
         self.cpus = os.cpu_count() or 1

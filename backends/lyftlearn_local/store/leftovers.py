@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -21,9 +22,18 @@ SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - the kernel's name for it
 _PARENT, _SESSION = 1, 3  # fields of /proc/<pid>/stat, counted after the program's name
 
 
+def can_look() -> bool:
+    """Whether this system shows its processes, as Linux does."""
+    return Path("/proc/self/stat").exists()
+
+
 def end_session(leader: int) -> None:
-    """Kill every process of the session that `leader` began."""
-    _kill(pid for pid, fields in _processes().items() if int(fields[_SESSION]) == leader)
+    """Kill every process of the session that `leader` began, or what can be reached of it: its process group."""
+    if can_look():
+        _kill(pid for pid, fields in _processes().items() if int(fields[_SESSION]) == leader)
+        return
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(leader, signal.SIGKILL)
 
 
 def end_job(job: Path) -> None:
@@ -83,7 +93,7 @@ def _kill(pids: Iterable[int]) -> None:
 
 def _processes() -> dict[int, list[bytes]]:
     """Every process of now, and what /proc says of it after its name."""
-    pids = [int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit()]
+    pids = [int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit()] if can_look() else []
     fields = {pid: _read(pid, "stat").rpartition(b")")[2].split() for pid in pids}
     return {pid: words for pid, words in fields.items() if words}
 

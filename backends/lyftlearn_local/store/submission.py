@@ -41,7 +41,7 @@ class Submission:
         _write_file(draft.environment_path, self.environment)
         _add_runtime(self.runtime, draft.path / "runtime.pyz")
         with (draft.path / "reserve").open("wb") as reserve:
-            os.posix_fallocate(reserve.fileno(), 0, RESERVE_BYTES)
+            reserve.write(bytes(RESERVE_BYTES))
         (draft.path / "lock").touch(mode=0o600)
         _write_file(draft.path / "job.json", self.record)
         sync(draft.path / "job.json")

@@ -47,7 +47,8 @@ def launch(context: NodeContext) -> tuple[Node, ContainerLayout]:
     info = os.pipe() if context.run["namespaces"] else None
     argv = _argv(context, layout, info)
     argv = group.wrap(argv) if group else argv
-    node = Node(context.rank, argv, context.environment | layout.variables, capture, info)
+    groups = () if layout.drops_groups else None
+    node = Node(context.rank, argv, context.environment | layout.variables, capture, info, groups=groups)
     node.group = group
     return node, layout
 

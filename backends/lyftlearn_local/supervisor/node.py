@@ -24,10 +24,20 @@ _MOST_CHUNKS = (1 << 20) // CHUNK
 
 
 class Node:
-    """A started node. `info` tells the pid inside namespaces; None without them."""
+    """A started node.
+
+    info: tells the pid inside namespaces; None without them. groups: supplementary ones; None for this process's own.
+    """
 
     def __init__(
-        self, rank: int, argv: list[str], environment: dict[str, str], capture: Capture, info: tuple[int, int] | None
+        self,
+        rank: int,
+        argv: list[str],
+        environment: dict[str, str],
+        capture: Capture,
+        info: tuple[int, int] | None,
+        *,
+        groups: tuple[int, ...] | None = None,
     ) -> None:
         self.rank = rank
         self.ended = False
@@ -50,6 +60,7 @@ class Node:
                 stderr=write_end,
                 pass_fds=(info[1],) if info else (),
                 start_new_session=True,
+                extra_groups=groups,
                 cwd="/",
             )
         finally:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from . import Secrets
 
 SHARED_MEMORY = "/dev/shm"  # noqa: S108 - the kernel's name for it
+MOUNTS = "/proc/self/mountinfo"
 IN_MEMORY = ("tmpfs", "ramfs")
 NAME_MAX = 255
 """Bytes, of Linux."""
@@ -39,7 +40,8 @@ class SecretFiles:
             raise configuration_failure(f"secrets: {error.filename}: {error.strerror}") from error
 
     def _choose_memory(self) -> None:
-        if not os.path.islink(self._path) and filesystem(self._path) in IN_MEMORY:
+        """Leave them where they are if that is memory, or if this system has none to offer: they are taken back."""
+        if not os.path.islink(self._path) and (filesystem(self._path) in IN_MEMORY or not os.path.isdir(SHARED_MEMORY)):
             return
         if os.path.ismount(self._path):
             raise configuration_failure(f"secrets: {self._path} is mounted, but not from memory")
@@ -94,9 +96,11 @@ def _is_path(key: str) -> bool:
 
 
 def filesystem(path: str) -> str:
-    """The type of the file system that holds `path`."""
+    """The type of the file system that holds `path`, or nothing on a system that does not tell."""
     real, best, kind = os.path.realpath(path), "", ""
-    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
+    if not os.path.exists(MOUNTS):
+        return kind
+    with open(MOUNTS, encoding="utf-8", errors="surrogateescape") as file:
         for line in file:
             fields = line.split()
             point = fields[4]

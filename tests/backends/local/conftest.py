@@ -15,6 +15,7 @@ import pytest
 from lyftlearn.backend import Backend, BackendSettings, JobRecord, JobSpec, LogQuery, ResourceRequest, new_id
 from lyftlearn.types import JobKind
 from lyftlearn_local import create
+from tests.containers import require_containers
 
 PATIENCE = 60.0
 GIB = 1 << 30
@@ -31,6 +32,8 @@ def make_backend(tmp_path: Path) -> MakeBackend:
     """Return a maker of backends that share a home."""
 
     def make(name: str = "local", **table: Any) -> Backend:
+        if name != "local" and "namespaces" not in table:
+            require_containers()
         return create(BackendSettings(name=name, table=table, home=tmp_path / "home", storage_url=tmp_path.as_uri()))
 
     return make

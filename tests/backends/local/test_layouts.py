@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import sys
 import tarfile
 import textwrap
@@ -56,13 +57,15 @@ def test_a_pod(make_backend: MakeBackend, make_spec: MakeSpec) -> None:
             "service": os.environ["KUBERNETES_SERVICE_HOST"] + ":" + os.environ["KUBERNETES_SERVICE_PORT"],
             "names": [os.environ["HOSTNAME"], socket.gethostname()],
             "user": [os.getuid(), os.getgid()],
+            "setgid": [bool(os.stat(f"/lyftlearn/{name}").st_mode & 0o2000) for name in ("", "model", "tmp")],
+            "groups": 65534 in os.getgroups() and os.environ["ROOT"] == "yes",
             "bundle": json.loads(pathlib.Path("/var/run/lyftlearn/bundle.json").read_bytes())["job"]["id"],
             "address": socket.gethostbyname(socket.gethostname()),
             "null": pathlib.Path("/dev/null").is_char_device(),
         }))
         pathlib.Path(os.environ["LYFTLEARN_MODEL_DIR"], "m").write_text("w")
     """
-    spec = make_spec(python(code))
+    spec = make_spec(python(code), env={"ROOT": "yes" if os.geteuid() == 0 else "only root can drop its groups"})
     assert run(backend, spec).event.status is JobStatus.SUCCEEDED, lines(backend, spec.id)
     seen = json.loads(lines(backend, spec.id)[0])
     assert seen == {
@@ -70,6 +73,8 @@ def test_a_pod(make_backend: MakeBackend, make_spec: MakeSpec) -> None:
         "service": "127.0.0.1:443",
         "names": [f"{spec.id}-local"] * 2,
         "user": [1000, 1000],
+        "setgid": [False, False, False],  # a volume gives it, and the runtime takes it away
+        "groups": False,
         "bundle": spec.id,
         "address": "127.0.0.1",
         "null": True,
@@ -196,6 +201,19 @@ def test_an_upload_that_fails_on_sagemaker(make_backend: MakeBackend, make_spec:
     event = run(backend, spec).event
     assert event.status is JobStatus.FAILED
     assert event.message
+
+
+@pytest.mark.parametrize(
+    ("layout", "expected"), [("local", "a\r"), ("local-kubernetes", "a"), ("local-sagemaker", "a\r")]
+)
+def test_the_end_of_a_line_from_windows(
+    make_backend: MakeBackend, make_spec: MakeSpec, layout: str, expected: str
+) -> None:
+    """Containerd takes a carriage return before the newline for a part of the line's end."""
+    backend = make_backend(layout)
+    spec = make_spec(r"printf 'a\r\nb\rc\n'", kind=JobKind.PROCESS)
+    assert run(backend, spec).event.status is JobStatus.SUCCEEDED
+    assert lines(backend, spec.id) == [expected, "b\rc"]
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)

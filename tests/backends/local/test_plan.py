@@ -54,19 +54,23 @@ def test_s3_without_boto3(backend: Backend, make_spec: MakeSpec, monkeypatch: py
     assert "pip install boto3" in faults["output"]
 
 
-def test_notes(backend: Backend, make_spec: MakeSpec) -> None:
+def test_notes(backend: Backend, make_backend: MakeBackend, make_spec: MakeSpec) -> None:
     """What is asked for and has no effect here is said, and is no fault."""
     much = ResourceRequest(cpu=4096, memory=GIB, gpu=1, gpu_type=None, disk=GIB, shared_memory=None)
     plan = backend.plan(make_spec("true", image="team/image:1", resources=much))
     assert plan.faults == ()
     assert "team/image:1" in " ".join(plan.notes)
     assert "4096 cores" in " ".join(plan.notes)
+    typed = ResourceRequest(cpu=1, memory=GIB, gpu=0, gpu_type="H100", disk=1 << 60, shared_memory=1 << 20)
+    notes = " ".join(make_backend(namespaces="never").plan(make_spec("true", resources=typed)).notes)
+    for resource in ("gpu_type: H100", "disk: 1073741824.0 GiB", "shared_memory"):
+        assert f"resources.{resource}" in notes
 
 
 def test_without_bubblewrap(make_backend: MakeBackend, make_spec: MakeSpec, monkeypatch: pytest.MonkeyPatch) -> None:
     """`local` does without and says so; the layouts of platforms cannot, and say how to get it."""
-    monkeypatch.setattr("shutil.which", lambda _: None)
     local, pod = make_backend(), make_backend("local-kubernetes")
+    monkeypatch.setattr("shutil.which", lambda _: None)
     assert local.plan(make_spec("true")).faults == ()
     assert "bwrap is not installed" in " ".join(local.plan(make_spec("true")).notes)
     assert "apt-get install bubblewrap" in dict(pod.plan(make_spec("true")).faults)["local-kubernetes.namespaces"]

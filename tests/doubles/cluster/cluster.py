@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from tests.containers import require_containers
 from tests.doubles.cluster.access import Access
 from tests.doubles.cluster.job_controller import JobController
 from tests.doubles.cluster.kubelet import Kubelet, Node
@@ -23,6 +24,7 @@ class Cluster:
     """One server, one controller, one node, on this machine."""
 
     def __init__(self, directory: Path, access: Access | None = None, version: str = "1.36") -> None:
+        require_containers()
         self.directory = directory
         self.store = Store()
         self.store.create("namespaces", "", {"metadata": {"name": NAMESPACE}})

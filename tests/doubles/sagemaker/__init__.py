@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from http.server import ThreadingHTTPServer
 from pathlib import Path
 
+from tests.containers import require_containers
+
 from .faults import Faults
 from .jobs import Jobs
 from .operations import Operations
@@ -54,6 +56,7 @@ class Service:
     """The server. url: where boto3 finds it, in `AWS_ENDPOINT_URL_SAGEMAKER`."""
 
     def __init__(self, aws: str, directory: Path, port: int = 0) -> None:
+        require_containers()
         self.conduct = Conduct()
         self.faults = Faults()
         self.surroundings = Surroundings(aws, self.conduct)
