@@ -28,6 +28,8 @@ PAGE = 250
 BACKOFF = Backoff(0.1, 5.0)
 RETRY_SECONDS = 2.0
 """How long a request is repeated that gets no answer. Who follows jobs, and who submits them, asks again for longer."""
+LEAST_TRIES, LEAST_TRIES_SECONDS = 4, 20.0
+"""A request has some tries on a busy machine, too, but a silent server is not asked for half a minute each time."""
 BUSY_SECONDS = 30.0
 DENIED_SECONDS = 15.0
 """How long a refusal is doubted of what was granted before, or after a silence: a server that starts says so, too."""
@@ -68,11 +70,12 @@ class Cluster:
 
         Repeated until there is an answer, so one that exists may be this call's own.
         """
-        return self.ask("POST", f"{self.path(kind)}?{_STRICTLY}", body=body, accept=METADATA_ONLY)
+        answer = self.ask("POST", f"{self.path(kind)}?{_STRICTLY}", body=body, accept=METADATA_ONLY)
+        return _about(body["metadata"]["name"], answer)
 
     def get(self, kind: str, name: str) -> dict[str, Any]:
         """Return an object."""
-        return self.ask("GET", self.path(kind, name))
+        return _about(name, self.ask("GET", self.path(kind, name)))
 
     def patch(self, kind: str, name: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """Merge `body` into an object."""
@@ -90,7 +93,7 @@ class Cluster:
                 params["continue"] = exc.resume
                 continue
             yield answer
-            params["continue"] = answer["metadata"].get("continue")
+            params["continue"] = (answer.get("metadata") or {}).get("continue")
             if not params["continue"]:
                 return
 
@@ -116,7 +119,7 @@ class Cluster:
         headers = {"Accept": accept}
         if content is not None:
             headers["Content-Type"] = MERGE_PATCH if method == "PATCH" else JSON
-        began, sent = time.monotonic(), False
+        began, sent, tries = time.monotonic(), False, 0
         for pause in BACKOFF:
             try:
                 document = self._ask_once(method, path, params=params or {}, content=content, headers=headers)
@@ -125,9 +128,12 @@ class Cluster:
             else:
                 self._granted.add(_purpose(method, path))
                 return document
-            sent = sent or _leaves_doubt(error)
+            sent, tries = sent or _leaves_doubt(error), tries + 1
             wait = max(pause, getattr(error, "retry_after", 0.0))
-            if time.monotonic() + wait - began > self._patience(error, method, path):
+            patience = self._patience(error, method, path)
+            if patience and tries < LEAST_TRIES:
+                patience = max(patience, LEAST_TRIES_SECONDS)
+            if time.monotonic() + wait - began > patience:
                 raise error
             time.sleep(wait)
         raise AssertionError
@@ -166,7 +172,7 @@ class Cluster:
             if answer.retry_after.isdigit():
                 error.retry_after = float(answer.retry_after)
             raise error
-        if not isinstance(document, dict) or not (document.get("apiVersion") or path == VERSION):
+        if not isinstance(document, dict) or not (_is_object(document) or path == VERSION):
             raise NoResponse("whoever answered is not the API", sent=True)
         if answer.date:
             self._server_date = (answer.date, time.monotonic())
@@ -196,6 +202,18 @@ class Cluster:
                 self._open = Transport(self.access)
                 weakref.finalize(self, self._open.close)
             return self._open
+
+
+def _is_object(document: Mapping[str, Any]) -> bool:
+    """Whether a document is what the API answers a success with: an object, or a list of some."""
+    return bool(document.get("apiVersion")) and document.get("kind") != "Status"
+
+
+def _about(name: object, document: dict[str, Any]) -> dict[str, Any]:
+    """Return a document if it is the object of that name; an answer to another question is none."""
+    if (document.get("metadata") or {}).get("name") != name:
+        raise NoResponse(f"the answer is about something else than {name}", sent=True)
+    return document
 
 
 def _leaves_doubt(error: Exception) -> bool:

@@ -76,23 +76,29 @@ class NodeLog:
         ended: set[str] = set()
         pauses = iter(BACKOFF)
         while not self._closed.is_set():
-            job, pods = self._observe()
+            try:
+                job, pods = self._observe()
+            except (
+                JobNotFound
+            ):  # removed, with its pods: what they printed was kept, and who reads it hears why it ends
+                yield from self._archived_rest(set())
+                raise
             pod = next((pod for pod in pods if pod.uid not in ended), None)
             if pod is None or not _has_begun(pod):
                 if job.has_finished:
-                    yield from self._archived_rest(None)
+                    yield from self._archived_rest(set())
                     self._check(job, {name: [] for name in self._logs})
                     return
                 self._closed.wait(next(pauses))
                 continue
             pauses = iter(BACKOFF)
-            if (yield from self._follow_pod(job, pod)):
+            if job.incarnation:
+                yield from self._archived_rest({other.name for other in pods})
+            if (yield from self._follow_pod(pod)):
                 ended.add(pod.uid)
 
-    def _follow_pod(self, job: ObservedJob, pod: ObservedPod) -> Generator[LogLine, None, bool]:
+    def _follow_pod(self, pod: ObservedPod) -> Generator[LogLine, None, bool]:
         """Yield the lines of one request; return whether there will be no more of this pod."""
-        if job.incarnation:
-            yield from self._archived_rest(pod.name)
         was_over = pod.has_ended
         outcome = yield from self._lines(self._log_of(pod).lines(pod, follow=not was_over))
         if outcome is Outcome.BROKEN:
@@ -160,12 +166,15 @@ class NodeLog:
                 raise
             _log.warning("what was kept of the log of %s cannot be read: %s", self._job_id, exc)
 
-    def _archived_rest(self, before: str | None) -> Iterator[LogLine]:
-        """Yield what pods took with them that was kept, up to the pod of this name."""
-        for name, kept in archived.pod_logs(self._storage_url, self._job_id, self._node):
-            if name == before:
-                return
-            if name in self._from_storage:
+    def _archived_rest(self, there: set[str]) -> Iterator[LogLine]:
+        """Yield what pods took with them that was kept. there: pods that can still be read themselves."""
+        try:
+            archives = list(archived.pod_logs(self._storage_url, self._job_id, self._node))
+        except LyftLearnError as exc:
+            _log.warning("what was kept of the log of %s cannot be read: %s", self._job_id, exc)
+            return
+        for name, kept in archives:
+            if name in there or name in self._from_storage:
                 continue
             self._from_storage.add(name)
             log = self._logs.get(name)
@@ -219,10 +228,8 @@ class NodeLog:
                 job = observed.job(jobs.fetch(self._cluster, self._job_id))
                 pods = [pod for pod in jobs.pods_of(self._cluster, self._job_id) if pod.node == self._node]
                 return job, sorted(pods, key=lambda pod: (pod.created_at, pod.version))
-            except JobNotFound as exc:
-                if not self._logs:
-                    raise
-                raise LyftLearnError(f"{self._job_id} was deleted while its log was read") from exc
+            except JobNotFound:
+                raise
             except LyftLearnError as exc:
                 pause = self._patience.pause_after(exc) if self._query.follow else None
                 if pause is None or self._closed.is_set():

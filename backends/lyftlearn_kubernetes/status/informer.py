@@ -124,10 +124,10 @@ class Informer(threading.Thread):
     def _current_version(self) -> str:
         """Return the version of now; the list itself is not asked for, since it holds everybody's jobs."""
         params = {"limit": 1, "labelSelector": labels.SELECTOR}
-        version: str = self._cluster.ask("GET", self._cluster.path(self._kind), params=params)["metadata"][
-            "resourceVersion"
-        ]
-        return version
+        metadata = self._cluster.ask("GET", self._cluster.path(self._kind), params=params).get("metadata") or {}
+        if not metadata.get("resourceVersion"):
+            raise NoResponse("a list came without its version", sent=False)
+        return str(metadata["resourceVersion"])
 
     def _take(self, line: bytes) -> None:
         try:

@@ -62,9 +62,11 @@ def pods_of(cluster: Cluster, job_id: str) -> list[ObservedPod]:
 
 
 def record(document: Mapping[str, Any], event: JobEvent) -> JobRecord:
-    """Return what a Job keeps of its submission."""
+    """Return what a Job keeps of its submission. Raises LyftLearnError for one that lyftlearn did not make."""
     metadata = document["metadata"]
     marks, annotations = metadata.get("labels") or {}, metadata.get("annotations") or {}
+    if marks.get(labels.KIND) not in list(JobKind) or labels.NAME not in marks:
+        raise LyftLearnError(f"the Job {metadata['name']} has labels that lyftlearn did not write: leave them alone")
     return JobRecord(
         id=metadata["name"],
         kind=JobKind(marks[labels.KIND]),

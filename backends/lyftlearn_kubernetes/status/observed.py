@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from lyftlearn.backend import read_report
+from lyftlearn.errors import LyftLearnError
 from lyftlearn.types import FailureReason
 from lyftlearn_kubernetes import labels
 
@@ -118,7 +119,7 @@ def each(observe: Callable[[Mapping[str, Any]], _Item], documents: Iterable[Mapp
     for document in documents:
         try:
             item = observe(document)
-        except (AttributeError, KeyError, TypeError, ValueError) as exc:
+        except (AttributeError, KeyError, LyftLearnError, TypeError, ValueError) as exc:
             name = (document.get("metadata") or {}).get("name") if isinstance(document, dict) else None
             _log.warning("an object %s of the cluster cannot be read, and is left out: %r", name, exc)
         else:
@@ -127,7 +128,7 @@ def each(observe: Callable[[Mapping[str, Any]], _Item], documents: Iterable[Mapp
 
 def job(document: Mapping[str, Any]) -> ObservedJob:
     """Return what matters of a batch/v1 Job."""
-    metadata, spec, status = document["metadata"], document["spec"], document.get("status") or {}
+    metadata, spec, status = document["metadata"], document.get("spec") or {}, document.get("status") or {}
     annotations = metadata.get("annotations") or {}
     conditions = _conditions(status)
     created_at = moment(metadata["creationTimestamp"])

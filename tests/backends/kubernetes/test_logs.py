@@ -61,7 +61,7 @@ def test_following_through_a_connection_that_breaks(cluster: Cluster, new_harnes
     """Load balancers cut what lasts long: nothing may be lost, doubled or read as the end."""
     with Proxy(cluster.api.port, seed=7, chance=0.2) as proxy:
         harness = new_harness(kubeconfig=str(cluster.kubeconfig(url=proxy.url, name="cut")))
-        spec = harness.spec(CHATTY)
+        spec = harness.quiet(CHATTY)
         harness.submit(spec)
         assert harness.lines(spec.id, follow=True) == WANTED
         assert proxy.faults
@@ -80,7 +80,7 @@ def test_following_a_job_whose_node_is_lost(harness: Harness, cluster: Cluster) 
     """
     flag = f"{harness.storage_url.removeprefix('file://')}/flag"
     harness.put({"x": b""})
-    spec = harness.spec(code, env={"FLAG": flag})
+    spec = harness.quiet(code, env={"FLAG": flag})
     harness.submit(spec)
     seen = []
     for line in harness.backend.logs(spec.id, LogQuery(follow=True)):
@@ -92,7 +92,7 @@ def test_following_a_job_whose_node_is_lost(harness: Harness, cluster: Cluster) 
 
 def test_logs_of_pods_that_are_gone(harness: Harness, cluster: Cluster) -> None:
     """Pods are cleaned up long before anybody looks; what was kept reads the same."""
-    spec = harness.succeed(harness.spec("for number in range(5): print(number)"))
+    spec = harness.succeed(harness.quiet("for number in range(5): print(number)"))
     before = harness.lines(spec.id)
     for pod in cluster.pods(spec.id):
         cluster.store.delete("pods", NAMESPACE, pod["metadata"]["name"])
@@ -114,7 +114,7 @@ def test_following_a_stop_to_its_last_line(harness: Harness) -> None:
         print("up", flush=True)
         time.sleep(600)
     """
-    spec = harness.spec(code)
+    spec = harness.quiet(code)
     harness.submit(spec)
     seen = []
     for line in harness.backend.logs(spec.id, LogQuery(follow=True)):
@@ -126,7 +126,7 @@ def test_following_a_stop_to_its_last_line(harness: Harness) -> None:
 
 def test_nothing_kept_them(new_harness: Callable[..., Harness], cluster: Cluster, harness: Harness) -> None:
     """An empty log would say that the job printed nothing."""
-    spec = harness.spec("print('once')")
+    spec = harness.quiet("print('once')")
     plan = harness.backend.plan(spec)
     annotations = plan.requests[-1].body["spec"]["template"]["metadata"]["annotations"]
     annotations["lyftlearn/bundle"] = json.dumps({**json.loads(annotations["lyftlearn/bundle"]), "log": None})
@@ -142,7 +142,7 @@ def test_nothing_kept_them(new_harness: Callable[..., Harness], cluster: Cluster
 
 def test_who_stops_following_leaves_nothing_behind(harness: Harness) -> None:
     """A terminal that is closed must not keep a thread and a connection for each node until the job ends."""
-    spec = harness.spec("import time; print('up', flush=True); time.sleep(600)", nodes=2)
+    spec = harness.quiet("import time; print('up', flush=True); time.sleep(600)", nodes=2)
     harness.submit(spec)
     lines = harness.backend.logs(spec.id, LogQuery(follow=True))
     next(lines)
@@ -163,7 +163,7 @@ def test_following_past_a_log_that_is_lost(harness: Harness, cluster: Cluster, m
     """
     flag = f"{harness.storage_url.removeprefix('file://')}/flag"
     harness.put({"x": b""})
-    spec = harness.spec(code, env={"FLAG": flag})
+    spec = harness.quiet(code, env={"FLAG": flag})
     harness.submit(spec)
     harness.until_line(spec.id, "first")
     (lost,) = cluster.pods(spec.id)

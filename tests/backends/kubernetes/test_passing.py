@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from lyftlearn.backend import BackendSettings, LogQuery
-from lyftlearn.errors import AccessDenied, BackendUnavailable
+from lyftlearn.errors import AccessDenied, BackendUnavailable, JobNotFound
 from lyftlearn.testing import Harness
 from lyftlearn.types import FailureReason, JobStatus
 from lyftlearn_kubernetes.api import patience
@@ -77,7 +77,7 @@ def restart(cluster: Cluster, seconds: float) -> threading.Thread:
 
 def test_a_server_that_does_not_know_its_roles_yet(harness: Harness, cluster: Cluster) -> None:
     """Real ones say 403 for seconds after a start: waits, logs and submissions go on."""
-    spec = harness.spec(SLOW)
+    spec = harness.quiet(SLOW)
     harness.submit(spec)
     lines = harness.backend.logs(spec.id, LogQuery(follow=True))
     assert next(lines).text == "up"
@@ -91,7 +91,7 @@ def test_a_server_that_does_not_know_its_roles_yet(harness: Harness, cluster: Cl
 
 def test_logs_through_an_outage(harness: Harness, cluster: Cluster) -> None:
     """An upgrade of the control plane takes seconds to minutes; the job goes on meanwhile, and so does its log."""
-    spec = harness.spec(SLOW)
+    spec = harness.quiet(SLOW)
     harness.submit(spec)
     lines = harness.backend.logs(spec.id, LogQuery(follow=True))
     assert next(lines).text == "up"
@@ -104,7 +104,7 @@ def test_logs_through_an_outage(harness: Harness, cluster: Cluster) -> None:
 @pytest.mark.parametrize("name", ["404-text", "404-resource", "403-text", "200-text", "502-text"])
 def test_an_answer_of_somebody_else_ends_no_job(harness: Harness, cluster: Cluster, name: str) -> None:
     """A load balancer's 404 says nothing about a job that runs; it does not even come from the API."""
-    spec = harness.spec(SLOW)
+    spec = harness.quiet(SLOW)
     harness.submit(spec)
     status, body = ANSWERS[name]
     cluster.api.disturbances += [Disturbance("get", "jobs", 3, status=status, body=body)]
@@ -222,7 +222,7 @@ def test_a_command_that_signals_process_1(harness: Harness) -> None:
 
 def test_a_broken_annotation_breaks_only_itself(harness: Harness, cluster: Cluster) -> None:
     """Anybody with `kubectl annotate` can write there; the jobs of others go on, and are listed."""
-    broken, other = harness.spec(SLOW), harness.spec(SLOW)
+    broken, other = harness.quiet(SLOW), harness.quiet(SLOW)
     for spec in (broken, other):
         harness.submit(spec)
         harness.watcher.following.add(spec.id)
@@ -255,7 +255,7 @@ def test_a_broken_annotation_breaks_only_itself(harness: Harness, cluster: Clust
 def test_an_ending_that_meets_nobody(new_harness: NewHarness, cluster: Cluster) -> None:
     """The patch that ends a job comes too late for one that was deleted; the waits for others go on."""
     harness = new_harness(pending="1s", starting="1s")
-    other = harness.spec(SLOW)
+    other = harness.quiet(SLOW)
     harness.submit(other)
     harness.watcher.until(60, other.id, lambda state: state.status is JobStatus.RUNNING)
     body = ANSWERS["404-resource"][1]
@@ -305,7 +305,7 @@ def test_a_rotated_log_is_read_from_the_storage(harness: Harness, cluster: Clust
     """A node has the newest file of a log, of 10 MiB or so; the rest was kept, and the longer source wins."""
     before, cluster.kubelet.node.log_rotated_at = cluster.kubelet.node.log_rotated_at, 4000
     try:
-        spec = harness.succeed(harness.spec("for number in range(300): print('line', number)"))
+        spec = harness.succeed(harness.quiet("for number in range(300): print('line', number)"))
         wanted = [f"line {number}" for number in range(300)]
         assert harness.lines(spec.id) == wanted
         assert harness.lines(spec.id, follow=True) == wanted
@@ -340,7 +340,7 @@ def test_the_log_of_a_pod_that_was_replaced(harness: Harness, cluster: Cluster) 
 def test_following_the_tail_of_a_job_that_waits(harness: Harness, cluster: Cluster) -> None:
     """The last lines of a job that has not begun are none; all that come later are new."""
     cluster.kubelet.node.runs = False
-    spec = harness.spec("for number in range(101): print(number)")
+    spec = harness.quiet("for number in range(101): print(number)")
     harness.submit(spec)
     lines = harness.backend.logs(spec.id, LogQuery(follow=True, tail=5))
     threading.Timer(1, lambda: setattr(cluster.kubelet.node, "runs", True)).start()
@@ -423,6 +423,25 @@ def test_a_job_that_its_queue_preempts(harness: Harness, cluster: Cluster) -> No
 
 def suspend(cluster: Cluster, job_id: str, *, wish: bool) -> None:
     cluster.store.modify("jobs", NAMESPACE, job_id, lambda item: item["spec"].update(suspend=wish))
+
+
+def test_a_job_that_is_removed_while_its_log_is_read(harness: Harness, cluster: Cluster) -> None:
+    """What the pods had printed was kept, and comes before the error that says why there is no more."""
+    code = """
+        import signal, sys, time
+        signal.signal(signal.SIGTERM, lambda *_: (print("down", flush=True), sys.exit(0)))
+        print("up", flush=True)
+        time.sleep(600)
+    """
+    spec = harness.spec(code)
+    harness.submit(spec)
+    seen = []
+    with pytest.raises(JobNotFound):  # noqa: PT012 - read to its end
+        for line in harness.backend.logs(spec.id, LogQuery(follow=True)):
+            seen.append(line.text)
+            if line.text == "up":
+                cluster.store.delete("jobs", NAMESPACE, spec.id)
+    assert seen in (["up", "down"], ["up"])
 
 
 def test_settings(tmp_path: Path) -> None:

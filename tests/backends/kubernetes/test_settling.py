@@ -142,3 +142,21 @@ def test_a_server_that_is_busy(
     harness = new_harness()
     disturb(Disturbance("create", "jobs", times=6, status=429, body=body))
     harness.submit(harness.spec())
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"},
+        {"kind": "Job", "apiVersion": "batch/v1", "metadata": {"name": "another"}},
+        {"kind": "Job", "apiVersion": "batch/v1"},
+        [],
+    ],
+)
+def test_an_answer_to_another_question(harness: Harness, disturb: Disturb, body: Any) -> None:
+    """Whoever mixes up answers, as connections that two processes share do, has not said that a job was accepted."""
+    spec = harness.spec()
+    disturb(Disturbance("create", "jobs", status=201, body=body))
+    with pytest.raises(BackendUnavailable) as caught:
+        harness.backend.submit(harness.backend.plan(spec))
+    assert caught.value.job_id == spec.id

@@ -222,7 +222,9 @@ class Request:
         self._check("create")
         item = self._parse_body()
         if self.store.find("namespaces", "", self.namespace) is None:
-            raise ApiError(404, "NotFound", f'namespaces "{self.namespace}" not found')
+            raise ApiError(
+                404, "NotFound", f'namespaces "{self.namespace}" not found', about=("namespaces", self.namespace)
+            )
         if (item.get("metadata") or {}).get("namespace") not in (None, self.namespace):
             raise ApiError(
                 400, "BadRequest", "the namespace of the provided object does not match the one of the request"
