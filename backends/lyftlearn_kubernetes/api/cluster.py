@@ -79,7 +79,8 @@ class Cluster:
 
     def patch(self, kind: str, name: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """Merge `body` into an object."""
-        return self.ask("PATCH", self.path(kind, name), params={"fieldManager": FIELD_MANAGER}, body=body)
+        answer = self.ask("PATCH", self.path(kind, name), params={"fieldManager": FIELD_MANAGER}, body=body)
+        return _about(name, answer)
 
     def list(self, kind: str, *, labels: str = "", fields: str = "", page: int = PAGE) -> Iterator[dict[str, Any]]:
         """Yield lists of objects, a page at a time."""
@@ -92,7 +93,9 @@ class Cluster:
                     raise
                 params["continue"] = exc.resume
                 continue
-            yield answer
+            if "items" not in answer:
+                raise NoResponse(f"the answer is no list of {kind}", sent=False)
+            yield {**answer, "items": answer["items"] or []}
             params["continue"] = (answer.get("metadata") or {}).get("continue")
             if not params["continue"]:
                 return
