@@ -55,7 +55,7 @@ def report(journal: Journal, config: Config, since: datetime | None) -> Readines
         new=str(config.migration_to),
         since=since,
         models=tuple(_rehearsal(config, *where, rows=of) for where, of in _by_model(rows)),
-        reasons=_blockers(_rehearsed(config, rows)),
+        reasons=_blockers(_rehearsals_of(config, rows)),
         fall_backs=_blockers(fell_back),
         fell_back=len(fell_back),
     )
@@ -64,7 +64,7 @@ def report(journal: Journal, config: Config, since: datetime | None) -> Readines
 def status(journal: Journal, config: Config, since: datetime | None, unsettled: int) -> MigrationStatus:
     """Return how the jobs submitted since then fared on either side."""
     rows = _rows(journal, since)
-    compared = _compared(journal, rows)
+    compared = _comparisons_of(journal, rows)
     return MigrationStatus(
         old=config.migration_from,
         new=str(config.migration_to),
@@ -149,7 +149,7 @@ def _by_model(rows: Iterable[_Row]) -> list[tuple[tuple[str, str], list[_Row]]]:
 
 
 def _rehearsal(config: Config, repository: str, model: str, rows: list[_Row]) -> ModelReadiness:
-    rehearsed = _rehearsed(config, rows)
+    rehearsed = _rehearsals_of(config, rows)
     return ModelReadiness(
         repository=repository,
         model=model,
@@ -161,7 +161,7 @@ def _rehearsal(config: Config, repository: str, model: str, rows: list[_Row]) ->
     )
 
 
-def _rehearsed(config: Config, rows: Iterable[_Row]) -> list[_Row]:
+def _rehearsals_of(config: Config, rows: Iterable[_Row]) -> list[_Row]:
     """Return the rows of jobs that were planned for the new backend, and not sent there."""
     return [row for row in rows if row["rehearsed_on"] == config.migration_to and not row["fell_back"]]
 
@@ -206,7 +206,7 @@ def _kind(fault: tuple[str, str]) -> tuple[str, str]:
     return path, _OWN.sub("\u2026", problem)
 
 
-def _compared(journal: Journal, rows: Iterable[_Row]) -> list[tuple[_Row, ShadowComparison]]:
+def _comparisons_of(journal: Journal, rows: Iterable[_Row]) -> list[tuple[_Row, ShadowComparison]]:
     of = {row["job_id"]: row for row in rows}
     found = journal.select(sa.select(comparisons))
     return [(of[one["job_id"]], _comparison(one, of)) for one in found if one["job_id"] in of]

@@ -57,7 +57,7 @@ def page(report: ReadinessReport, status: MigrationStatus) -> str:
     """Return the page."""
     title = f"Migration from {report.old} to {report.new}"
     parts = (
-        f"<h1>{_shown(title)}</h1>",
+        f"<h1>{_visible(title)}</h1>",
         f'<div class="faint">{_window(report.since)}</div>',
         _cards(report, status),
         _readiness(report),
@@ -69,12 +69,12 @@ def page(report: ReadinessReport, status: MigrationStatus) -> str:
     )
     return (
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        f'<meta name="viewport" content="width=device-width, initial-scale=1"><title>{_shown(title)}</title>'
+        f'<meta name="viewport" content="width=device-width, initial-scale=1"><title>{_visible(title)}</title>'
         f"<style>{_STYLE}</style></head><body>{''.join(parts)}</body></html>\n"
     )
 
 
-def _shown(text: str) -> str:
+def _visible(text: str) -> str:
     """Return a text as HTML that shows it, without what would turn it around."""
     return escape(printable(text))
 
@@ -103,7 +103,7 @@ def _cards(report: ReadinessReport, status: MigrationStatus) -> str:
 
 
 def _card(number: str, text: str) -> str:
-    return f'<div class="card"><b>{_shown(number)}</b>{_shown(text)}</div>'
+    return f'<div class="card"><b>{_visible(number)}</b>{_visible(text)}</div>'
 
 
 def _alike(status: MigrationStatus) -> str:
@@ -118,7 +118,7 @@ def _percent(share: float | None) -> str:
 def _readiness(report: ReadinessReport) -> str:
     keys = "".join(
         f'<span class="key"><span class="swatch" style="background:var(--{name})"></span>'
-        f"{_shown(text.format(new=report.new))}</span>"
+        f"{_visible(text.format(new=report.new))}</span>"
         for name, text in _FILLS.items()
     )
     busiest = sorted(report.models, key=lambda of: -of.submissions)
@@ -146,7 +146,7 @@ def _bar(of: ModelReadiness, row: int, scale: float) -> str:
     shapes, left = [_text(0, top + 12, name[-44:])], float(_LABEL)
     for fill, jobs in parts.items():
         if jobs:
-            tip = f"<title>{_shown(name)}: {jobs} {_shown(_FILLS[fill].format(new='the new side'))}</title>"
+            tip = f"<title>{_visible(name)}: {jobs} {_visible(_FILLS[fill].format(new='the new side'))}</title>"
             shapes.append(
                 f'<rect x="{left:.1f}" y="{top}" width="{jobs * scale:.1f}" height="{_BAR - 6}" '
                 f'style="fill:var(--{fill})">{tip}</rect>'
@@ -197,7 +197,7 @@ def _ranges(
     scale = (_WIDTH - _LABEL - 220) / top
     rows = [_range(row * _BAR + 12, one, scale, written) for row, one in enumerate(found)]
     axis = f'<line class="axis" x1="{_LABEL}" x2="{_LABEL}" y1="0" y2="{_BAR * len(found)}"/>'
-    return f"<h3 class='faint'>{_shown(title)}</h3>{_svg(_BAR * len(found) + 4, title, axis + ''.join(rows))}"
+    return f"<h3 class='faint'>{_visible(title)}</h3>{_svg(_BAR * len(found) + 4, title, axis + ''.join(rows))}"
 
 
 def _range(y: int, of: tuple[str, str, Interval], scale: float, written: Callable[[float], str]) -> str:
@@ -251,17 +251,17 @@ def _comparisons(status: MigrationStatus) -> str:
 def _table(title: str, heads: Sequence[str], rows: Iterable[Sequence[tuple[str, str]]]) -> str:
     body = list(rows)
     kinds = [kind for _, kind in body[0]]
-    top = "".join(f'<th class="{kind}">{_shown(head)}</th>' for head, kind in zip(heads, kinds, strict=True))
+    top = "".join(f'<th class="{kind}">{_visible(head)}</th>' for head, kind in zip(heads, kinds, strict=True))
     lines = "".join(
-        f"<tr>{''.join(f'<td class={kind or chr(34) * 2}>{_shown(text)}</td>' for text, kind in row)}</tr>"
+        f"<tr>{''.join(f'<td class={kind or chr(34) * 2}>{_visible(text)}</td>' for text, kind in row)}</tr>"
         for row in body
     )
-    return f'<h2>{_shown(title)}</h2><div class="scroll"><table><tr>{top}</tr>{lines}</table></div>'
+    return f'<h2>{_visible(title)}</h2><div class="scroll"><table><tr>{top}</tr>{lines}</table></div>'
 
 
 def _text(x: float, y: float, text: str, *, faint: bool = False) -> str:
-    return f'<text x="{x:.1f}" y="{y}"{" class=faint" if faint else ""}>{_shown(text)}</text>'
+    return f'<text x="{x:.1f}" y="{y}"{" class=faint" if faint else ""}>{_visible(text)}</text>'
 
 
 def _svg(height: int, label: str, inside: str) -> str:
-    return f'<svg viewBox="0 0 {_WIDTH} {height}" role="img" aria-label="{_shown(label)}">{inside}</svg>'
+    return f'<svg viewBox="0 0 {_WIDTH} {height}" role="img" aria-label="{_visible(label)}">{inside}</svg>'

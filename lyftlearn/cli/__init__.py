@@ -46,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return exit_code(exc)
     except (LyftLearnError, OSError, KeyboardInterrupt) as exc:
         code = _complain(invocation, exc)
-        if not _flushed():
+        if not _flush_output():
             _discard_output()
     except Exception:  # noqa: BLE001 - the last stop: an unforeseen error must not look like a failed job
         import traceback  # noqa: PLC0415
@@ -122,7 +122,7 @@ def _stream(number: int) -> TextIO:
     return os.fdopen(number, "w", closefd=False)
 
 
-def _flushed() -> bool:
+def _flush_output() -> bool:
     """Whether what was printed could be written: a full disk fails once more at the interpreter's end."""
     try:
         sys.stdout.flush()

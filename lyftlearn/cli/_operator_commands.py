@@ -168,14 +168,14 @@ def _comment(text: str) -> None:
 
 
 def _show_decision(decision: Decision) -> None:
-    told = {name: value for name, value in decision.attributes.items() if value not in (None, {})}
+    attributes = {name: value for name, value in decision.attributes.items() if value not in (None, {})}
     facts = {
         "backend": decision.backend,
         "because": decision.reason,
         "stage": str(decision.stage or ""),
         "falls back": f"yes: {decision.other} would refuse it" if decision.fell_back else "",
         "other side": decision.other or "",
-        "flag was told": ", ".join(f"{name}={_output.value_text(value)}" for name, value in told.items()),
+        "flag was told": ", ".join(f"{name}={_output.value_text(value)}" for name, value in attributes.items()),
     }
     _output.facts(facts)
     _output.say()

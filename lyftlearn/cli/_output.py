@@ -66,16 +66,16 @@ def job_document(job: Job) -> dict[str, Any]:
 
 def error_document(error: BaseException) -> dict[str, Any]:
     """Return an error as plain data, with what its class carries."""
-    told: dict[str, Any] = {"type": type(error).__name__, "message": str(error), "exit_code": int(exit_code(error))}
+    document: dict[str, Any] = {"type": type(error).__name__, "message": str(error), "exit_code": int(exit_code(error))}
     if isinstance(error, InvalidJob):
-        told["faults"] = fault_documents(error.faults)
+        document["faults"] = fault_documents(error.faults)
     if isinstance(error, Conflict | BackendUnavailable):
-        told["job_id"] = error.job_id
+        document["job_id"] = error.job_id
     if isinstance(error, JobFailed | JobStopped):
-        told["job_id"] = error.job.id
+        document["job_id"] = error.job.id
     if isinstance(error, WaitTimeout):
-        told["job_ids"] = [job.id for job in error.jobs]
-    return {"error": told}
+        document["job_ids"] = [job.id for job in error.jobs]
+    return {"error": document}
 
 
 def fault_documents(faults: Iterable[tuple[str, str]]) -> list[dict[str, str]]:

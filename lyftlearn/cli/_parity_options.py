@@ -17,11 +17,13 @@ does not succeed anywhere.
 def add(command: argparse.ArgumentParser) -> None:
     """Add both."""
     views = command.add_subparsers(dest="_function", metavar="VIEW", required=True)
-    _run(_made(views, "run", "run jobs on several backends and say what would differ"))
-    _show(_made(views, "show", "show what an earlier run printed with --json"))
+    _run(_add_view(views, "run", "run jobs on several backends and say what would differ"))
+    _show(_add_view(views, "show", "show what an earlier run printed with --json"))
 
 
-def _made(views: argparse._SubParsersAction[argparse.ArgumentParser], name: str, title: str) -> argparse.ArgumentParser:
+def _add_view(
+    views: argparse._SubParsersAction[argparse.ArgumentParser], name: str, title: str
+) -> argparse.ArgumentParser:
     return views.add_parser(
         name,
         help=title,

@@ -39,11 +39,11 @@ def show(table: Table) -> None:
     from rich.console import Console  # noqa: PLC0415 - loaded only to draw
 
     console = Console()
-    for line in drawn(table, console.width):
+    for line in table_lines(table, console.width):
         console.print(line, soft_wrap=True)
 
 
-def drawn(table: Table, width: int) -> list[Text]:
+def table_lines(table: Table, width: int) -> list[Text]:
     """Return the lines of a table within `width`, the head first, with the colours of states."""
     from rich.cells import cell_len, set_cell_size  # noqa: PLC0415 - loaded only to draw
     from rich.text import Text  # noqa: PLC0415
@@ -69,7 +69,7 @@ def fitting(table: Table, widths: Mapping[str, int], width: int) -> dict[str, in
     """Return the heads that fit, with the room that each gets."""
     kept = dict(widths)
     for head in table.dispensable:
-        if _needed(kept, table.free) <= width:
+        if _least_width(kept, table.free) <= width:
             break
         kept.pop(head, None)
     if table.free in kept:
@@ -78,6 +78,6 @@ def fitting(table: Table, widths: Mapping[str, int], width: int) -> dict[str, in
     return kept
 
 
-def _needed(kept: Mapping[str, int], free: str | None) -> int:
+def _least_width(kept: Mapping[str, int], free: str | None) -> int:
     rooms = [min(room, _LEAST) if head == free else room for head, room in kept.items()]
     return sum(rooms) + _GAP * max(0, len(rooms) - 1)

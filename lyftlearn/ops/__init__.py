@@ -135,7 +135,7 @@ def migration_report(since: Duration | datetime | None = _MONTH, *, client: Clie
     """
     from lyftlearn._migration import analysis  # noqa: PLC0415 - brings SQLAlchemy
 
-    start, session = _asked(since, client)
+    start, session = _migration_scope(since, client)
     with _journal(session) as journal:
         return analysis.report(journal, session.config, start)
 
@@ -147,7 +147,7 @@ def migration_status(since: Duration | datetime | None = _MONTH, *, client: Clie
     """
     from lyftlearn._migration import analysis, reconcile  # noqa: PLC0415 - brings SQLAlchemy
 
-    start, session = _asked(since, client)
+    start, session = _migration_scope(since, client)
     with _journal(session) as journal:
         unsettled = reconcile.reconcile(journal, session.registry, session.config)
         return analysis.status(journal, session.config, start, unsettled)
@@ -164,13 +164,13 @@ def migration_guard(
 
     if not 0 < level < 1:
         raise InvalidJob([("level", f"is {level}: write a probability between 0 and 1, such as 0.01")])
-    start, session = _asked(since, client)
+    start, session = _migration_scope(since, client)
     with _journal(session) as journal:
         reconcile.reconcile(journal, session.registry, session.config)
         return analysis.guard(journal, session.config, start, level)
 
 
-def _asked(since: Duration | datetime | None, client: Client | None) -> tuple[datetime | None, Session]:
+def _migration_scope(since: Duration | datetime | None, client: Client | None) -> tuple[datetime | None, Session]:
     session = (client or Client())._session  # noqa: SLF001 - the client's other half
     if session.config.migration_to is None:
         raise InvalidJob([("[migration] to", "is not set, so nothing is migrated: name the old and the new backend")])
@@ -236,10 +236,10 @@ def parity(
 def backends(client: Client | None = None) -> list[Installed]:
     """Return every installed backend, broken ones too, by name."""
     registry = (client or Client())._registry  # noqa: SLF001
-    return [_installed(registry, name) for name in registry.names()]
+    return [_installation(registry, name) for name in registry.names()]
 
 
-def _installed(registry: Any, name: str) -> Installed:
+def _installation(registry: Any, name: str) -> Installed:
     try:
         capabilities = registry.get(name).capabilities()
     except LyftLearnError as exc:

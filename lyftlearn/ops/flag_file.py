@@ -69,8 +69,8 @@ def _named_variants(node: Any) -> Iterator[str]:
 def _weight_faults(nodes: list[Any]) -> Iterator[str]:
     odd = [total for total in map(_total, _fractions(nodes)) if total not in (None, 100)]
     if odd:
-        told = ", ".join(f"{total:g}" for total in odd if total is not None)
-        yield f"fractional weights add up to {told}, so they are no percentages: make each list add up to 100"
+        totals = ", ".join(f"{total:g}" for total in odd if total is not None)
+        yield f"fractional weights add up to {totals}, so they are no percentages: make each list add up to 100"
 
 
 def _fractions(node: Any) -> Iterator[list[Any]]:

@@ -15,7 +15,7 @@ from functools import cached_property
 from importlib.metadata import version
 
 from lyftlearn.parity._model import SEVERITY, Cell, Observation, Parity, Row, Verdict
-from lyftlearn.parity._rules import Match, Rules, shipped
+from lyftlearn.parity._rules import Match, Rules, shipped_rules
 from lyftlearn.parity._values import excerpt, json_text, kind
 
 _Texts = Mapping[str, str]
@@ -44,7 +44,7 @@ def compare(
     reference that cannot be one.
     """
     _check(reference)
-    judge = _Judge(reference, _by_backend(others), rules or shipped())
+    judge = _Judge(reference, _by_backend(others), rules or shipped_rules())
     return Parity(
         reference=judge.name,
         backends=tuple(judge.others),
@@ -53,7 +53,7 @@ def compare(
         version=version("lyftlearn"),
         started_at=started_at,
         seconds=seconds,
-        unmatched=judge.unmatched,
+        unmatched=judge.unused_patterns,
     )
 
 
@@ -123,9 +123,9 @@ class _Judge:
         return {path: self._rules.matches(path) for path in self.paths}
 
     @property
-    def unmatched(self) -> tuple[str, ...]:
+    def unused_patterns(self) -> tuple[str, ...]:
         """Patterns that no path met first."""
-        return self._rules.unmatched({match for matches in self._matches.values() for match in matches})
+        return self._rules.unused_patterns({match for matches in self._matches.values() for match in matches})
 
     def row(self, path: str) -> Row:
         fact = self._fact(path)

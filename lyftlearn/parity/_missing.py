@@ -18,7 +18,7 @@ class Run:
     observation: Observation
     results: Mapping[str, TrialResult]
 
-    def observed(self, job: str) -> bool:
+    def has_observed(self, job: str) -> bool:
         """Whether a job has told anything; of SUBMISSION, whether any job has."""
         if job == SUBMISSION:
             return any(one.end == OBSERVED for one in self.results.values())
@@ -44,10 +44,10 @@ def _mark_row(row: Row, job: str | None, runs: Sequence[Run]) -> Row:
     if job is None:
         return row
     references, others = runs[:2], {run.observation.backend: run for run in runs[2:]}
-    by_reference = all(run.observed(job) for run in references)
+    by_reference = all(run.has_observed(job) for run in references)
     cells = {
         name: cell
-        if by_reference and others[name].observed(job)
+        if by_reference and others[name].has_observed(job)
         else _missing_cell(row, job, cell, [*references, others[name]])
         for name, cell in row.cells.items()
     }
@@ -55,11 +55,11 @@ def _mark_row(row: Row, job: str | None, runs: Sequence[Run]) -> Row:
 
 
 def _missing_cell(row: Row, job: str, cell: Cell, runs: Sequence[Run]) -> Cell:
-    silent = next(run for run in runs if not run.observed(job))
+    silent = next(run for run in runs if not run.has_observed(job))
     name = silent.observation.backend
     if row.path != f"{JOBS} {job}":
         why = f"not observed on {name}: see the rows of `{JOBS}`"
-    elif job != SUBMISSION and not silent.observed(SUBMISSION):
+    elif job != SUBMISSION and not silent.has_observed(SUBMISSION):
         why = f"no job was observed on {name}: see `{JOBS} {SUBMISSION}`"
     else:
         end = (

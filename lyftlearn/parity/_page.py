@@ -128,12 +128,12 @@ def _matrix(parity: Parity) -> str:
 
 def _subject(parity: Parity, name: str, rows: Sequence[tuple[int, Row]]) -> str:
     worst = _worst(row for _, row in rows)
-    told = "".join(_summary(of, [row.cells[of].verdict for _, row in rows]) for of in parity.backends)
+    verdicts = "".join(_summary(of, [row.cells[of].verdict for _, row in rows]) for of in parity.backends)
     size = _tally.count_text(len(rows), "fact")
     opened = " open" if worst in _tally.BAD else ""
     return (
         f'<details class="subject"{opened} data-worst="{_css(worst)}"><summary class="grid">'
-        f'<span class="name">{_text(name)}</span><span class="faint facts" data-of="">{size}</span>{told}</summary>'
+        f'<span class="name">{_text(name)}</span><span class="faint facts" data-of="">{size}</span>{verdicts}</summary>'
         f"{''.join(_parts(parity, name, rows))}</details>"
     )
 
@@ -175,11 +175,11 @@ def _row(parity: Parity, number: int, row: Row) -> str:
     against = next((cell.value for cell in row.cells.values() if cell.verdict is row.worst), row.reference)
     return (
         f'<tr role="row" class="grid" data-worst="{_css(row.worst)}"><th role="rowheader"><code>{path}</code></th>'
-        f'<td role="cell" data-of="{_text(parity.reference)}">{_cut(row.reference, against)}</td>{cells}</tr>'
+        f'<td role="cell" data-of="{_text(parity.reference)}">{_short_value(row.reference, against)}</td>{cells}</tr>'
     )
 
 
-def _cut(value: str | None, against: str | None) -> str:
+def _short_value(value: str | None, against: str | None) -> str:
     if value is None:
         return '<span class="absent">absent</span>'
     return f"<code>{_text(excerpt(value, against or '', _CUT))}</code>"
@@ -211,7 +211,7 @@ def _cell(name: str, row: Row, cards: _Cards) -> str:
     cell = row.cells[name]
     equal = cell.verdict is Verdict.EQUAL
     word = f'<span class="hidden">{cell.verdict}</span>' if equal else cell.verdict
-    value = "" if equal else _cut(cell.value, row.reference)
+    value = "" if equal else _short_value(cell.value, row.reference)
     return (
         f'<td role="cell" class="{_css(cell.verdict)}" data-of="{_text(name)}">'
         f'<button class="cell" type="button" popovertarget="{cards.id(cell)}">'

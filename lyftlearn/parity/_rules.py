@@ -75,7 +75,7 @@ class Rules:
         self.rules = rules
         self._compiled = [(_expression(pattern), Match(rule, pattern)) for rule in rules for pattern in rule.patterns]
 
-    def unmatched(self, used: Collection[Match]) -> tuple[str, ...]:
+    def unused_patterns(self, used: Collection[Match]) -> tuple[str, ...]:
         """Return the patterns, in order, that are in none of `used`."""
         return tuple(match.pattern for _, match in self._compiled if match not in used)
 
@@ -99,7 +99,7 @@ def _expression(pattern: str) -> re.Pattern[str]:
 
 
 @cache
-def shipped() -> Rules:
+def shipped_rules() -> Rules:
     """Return the rules of the container contract."""
     return _parse(_FILE, files("lyftlearn.parity").joinpath(_FILE).read_text(encoding="utf-8"))
 

@@ -46,8 +46,8 @@ def failures(parity: Parity) -> str:
     ends: dict[str, list[str]] = {}
     for name, end in parity.failures.items():
         ends.setdefault(end, []).append(name)
-    told = "; ".join(f"{end} on {', '.join(names)}" for end, names in ends.items())
-    return f"the command {told}: what it does after that was not compared"
+    endings = "; ".join(f"{end} on {', '.join(names)}" for end, names in ends.items())
+    return f"the command {endings}: what it does after that was not compared"
 
 
 def count_text(number: int, noun: str) -> str:
@@ -63,6 +63,6 @@ def in_words(counts: Mapping[Verdict, int]) -> str:
 def sentence(parity: Parity) -> str:
     """Return the whole in a sentence: `1,204 facts, 5 backends: 3 broken, 1 unknown, 41 allowed for 6 reasons`."""
     counts, why = by_fact(parity), len(reasons(parity))
-    told = in_words(counts).replace(" allowed", f" allowed for {count_text(why, 'reason')}")
+    words = in_words(counts).replace(" allowed", f" allowed for {count_text(why, 'reason')}")
     size = f"{count_text(len(parity.rows), 'fact')}, {count_text(len(parity.backends), 'backend')}"
-    return f"{size}: {told or 'nothing was compared'}"
+    return f"{size}: {words or 'nothing was compared'}"

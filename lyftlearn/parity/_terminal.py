@@ -63,7 +63,7 @@ def lines(parity: Parity, width: int) -> Iterator[Line]:
         yield from _differences(parity, verdict, width)
     yield from _reasons(parity, Verdict.NOT_OBSERVED)
     yield from _reasons(parity, Verdict.ALLOWED)
-    yield from _unmatched(parity)
+    yield from _unused_patterns(parity)
     yield from _end(parity)
 
 
@@ -88,7 +88,7 @@ def _mark(worst: Verdict) -> tuple[str, str]:
 
 def _differences(parity: Parity, verdict: Verdict, width: int) -> Iterator[Line]:
     telling = set(parity.backends) - set(_tally.silent_backends(parity))
-    found = [(row, kept) for row in parity.rows if (kept := _kept(row, verdict, telling))]
+    found = [(row, kept) for row in parity.rows if (kept := _backends_by_value(row, verdict, telling))]
     if found:
         yield _line()
         yield _line((f"{verdict} ({len(found):,})", _STYLES[verdict]))
@@ -98,7 +98,7 @@ def _differences(parity: Parity, verdict: Verdict, width: int) -> Iterator[Line]
         yield _line((f"  and {len(found) - _MOST:,} more, which the page and the JSON have", _FAINT))
 
 
-def _kept(row: Row, verdict: Verdict, names: Iterable[str]) -> Mapping[tuple[str | None, str], list[str]]:
+def _backends_by_value(row: Row, verdict: Verdict, names: Iterable[str]) -> Mapping[tuple[str | None, str], list[str]]:
     """Return the backends on which a row has a verdict, by what they have and why."""
     found: dict[tuple[str | None, str], list[str]] = {}
     for name in sorted(names):
@@ -131,7 +131,7 @@ def _reasons(parity: Parity, verdict: Verdict) -> Iterator[Line]:
         yield _line((f"  {count:>5,}  ", _PLAIN), (reason, _FAINT))
 
 
-def _unmatched(parity: Parity) -> Iterator[Line]:
+def _unused_patterns(parity: Parity) -> Iterator[Line]:
     if parity.unmatched:
         count = _tally.count_text(len(parity.unmatched), "pattern")
         yield _line()

@@ -172,11 +172,11 @@ def _program(selection: TrialSelection) -> Iterator[Trial]:
     """
     hidden = ("command",) if selection.job.get("secrets") else ()
     collectors = {
-        "observed": _collectors.collect_report,
+        "observe": _collectors.collect_report,
         "artifacts": _collectors.collect_artifacts,
         "output": _collectors.collect_output,
     }
-    covers = {"observed": (*OBSERVED, *hidden), "artifacts": ("artifacts",), "output": ("output",)}
+    covers = {"observe": (*OBSERVED, *hidden), "artifacts": ("artifacts",), "output": ("output",)}
     scene_names = [name for name, paths in covers.items() if selection.includes(*paths)]
     given = {
         name: value for name, value in selection.job.items() if name in ("image", "secrets", "resources", "labels")
@@ -238,7 +238,7 @@ def _retries(selection: TrialSelection) -> Iterator[Trial]:
     yield Trial(
         name="retries",
         covers=("retries",),
-        arguments=_scene_job(selection, "retried", retries=2),
+        arguments=_scene_job(selection, "retry", retries=2),
         collector=_collectors.collect_retries,
     )
 

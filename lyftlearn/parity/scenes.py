@@ -58,7 +58,7 @@ MANY = 5_000
 ALTERNATIONS = 50
 
 
-def observed() -> None:
+def observe() -> None:
     """Observe everything, and report it."""
     redact = probe.redactor()
     report = probe.observe(redact, os.environ.get(COUNTER, ""))
@@ -145,7 +145,7 @@ def _say(data: bytes, descriptor: int = 1, end: bytes = b"\n") -> None:
         data = data[os.write(descriptor, data) :]
 
 
-def retried() -> None:
+def retry() -> None:
     """Fail twice, leaving files behind; then report what an attempt finds of the ones before."""
     attempt = os.environ["LYFTLEARN_ATTEMPT"]
     places = ("LYFTLEARN_MODEL_DIR", "LYFTLEARN_CHECKPOINTS_DIR", "TMPDIR")
@@ -200,10 +200,10 @@ def _receive_reports(count: int) -> list[dict[str, Any]]:
         server.settimeout(PATIENCE)
         server.bind(("", int(os.environ["MASTER_PORT"])))
         server.listen()
-        return [_received(server.accept()[0]) for _ in range(count)]
+        return [_receive(server.accept()[0]) for _ in range(count)]
 
 
-def _received(connection: socket.socket) -> dict[str, Any]:
+def _receive(connection: socket.socket) -> dict[str, Any]:
     with connection, connection.makefile("rb") as file:
         told: dict[str, Any] = json.load(file)
     return told
@@ -233,7 +233,7 @@ def stubborn() -> None:
 
 
 def _hear(who: str, leave: bool) -> None:
-    def heard(number: int, _frame: object) -> None:
+    def hear(number: int, _frame: object) -> None:
         _say(f"{who} {signal.Signals(number).name}".encode(), 2)
         if leave:
             sys.exit(0)
@@ -241,7 +241,7 @@ def _hear(who: str, leave: bool) -> None:
         _asked = True
 
     for name in ("SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2"):
-        signal.signal(getattr(signal, name), heard)
+        signal.signal(getattr(signal, name), hear)
 
 
 _asked = False
@@ -254,7 +254,7 @@ def _sleep() -> None:
             _say(b"still here")
 
 
-SCENES = {scene.__name__: scene for scene in (observed, artifacts, output, retried, nodes, waiting, child, stubborn)}
+SCENES = {scene.__name__: scene for scene in (observe, artifacts, output, retry, nodes, waiting, child, stubborn)}
 
 
 if __name__ == "__main__":

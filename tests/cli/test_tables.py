@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from rich.cells import cell_len
 
-from lyftlearn.cli._tables import Table, drawn
+from lyftlearn.cli._tables import Table, table_lines
 
 ROWS = [
     ("eta-tl22222222222", "eta", "failed", "local-sagemaker", "user-error: ValueError: " + "the loss is nan " * 9),
@@ -20,7 +20,7 @@ TABLE = Table(
 
 
 def lines(width: int) -> list[str]:
-    return [line.plain for line in drawn(TABLE, width)]
+    return [line.plain for line in table_lines(TABLE, width)]
 
 
 @pytest.mark.parametrize("width", [40, 60, 80, 100, 132, 300])
@@ -52,10 +52,10 @@ def test_only_the_sentence_is_cut() -> None:
 
 def test_an_empty_table_has_its_heads() -> None:
     """Nothing to show is no error."""
-    assert [line.plain for line in drawn(Table(heads=("id", "status"), rows=[]), 80)] == ["id  status"]
+    assert [line.plain for line in table_lines(Table(heads=("id", "status"), rows=[]), 80)] == ["id  status"]
 
 
 def test_states_have_colours() -> None:
     """A failed job among fifty is found by its colour."""
-    styles = {str(span.style) for line in drawn(TABLE, 100) for span in line.spans}
+    styles = {str(span.style) for line in table_lines(TABLE, 100) for span in line.spans}
     assert {"red", "green"} <= styles

@@ -10,7 +10,7 @@ import pytest
 from lyftlearn.errors import InvalidJob
 from lyftlearn.parity import _rules
 from lyftlearn.parity._model import Verdict
-from lyftlearn.parity._rules import Rules, shipped
+from lyftlearn.parity._rules import Rules, shipped_rules
 
 from .samples import compared, rule, verdicts
 
@@ -29,7 +29,7 @@ def rows(title: str) -> list[tuple[str, ...]]:
 
 def test_every_allowed_rule_is_a_documented_difference_and_the_other_way_round() -> None:
     """What is excused is told, with the same reason; what is told as a difference is not left to fail."""
-    allowed = {(rule.row, rule.reason) for rule in shipped().rules if rule.allowed}
+    allowed = {(rule.row, rule.reason) for rule in shipped_rules().rules if rule.allowed}
     assert allowed == set(rows("Differences that remain"))
 
 
@@ -37,12 +37,12 @@ def test_every_rule_of_the_contract_names_where_the_contract_says_so() -> None:
     """A promise that stands nowhere cannot be broken."""
     bold = re.findall(r"\*\*([^*]+?)\.?\*\*", CONTRACT.replace("`", ""))
     said = {row[0] for title in ("What the command finds", "How it ends") for row in rows(title)} | set(bold)
-    assert {rule.row for rule in shipped().rules if not rule.allowed} - said == set()
+    assert {rule.row for rule in shipped_rules().rules if not rule.allowed} - said == set()
 
 
 def test_every_row_of_what_a_command_finds_has_a_rule() -> None:
     """A promise that no rule names would be unknown when it breaks, and somebody might allow it."""
-    ruled = {rule.row for rule in shipped().rules if not rule.allowed}
+    ruled = {rule.row for rule in shipped_rules().rules if not rule.allowed}
     assert {row[0] for row in rows("What the command finds")} - ruled == set()
 
 
@@ -71,9 +71,9 @@ def test_every_row_of_what_a_command_finds_has_a_rule() -> None:
 def test_a_difference_is_judged_as_the_contract_has_it(path: str, verdict: Verdict) -> None:
     """The order of the rules decides, and a careless one would excuse the facts behind it."""
     facts = {"x": 1}
-    assert verdicts(compared(facts | {path: 1}, facts | {path: 1}, new=facts | {path: 2}, rules=shipped()))[path] is (
-        verdict
-    )
+    assert verdicts(compared(facts | {path: 1}, facts | {path: 1}, new=facts | {path: 2}, rules=shipped_rules()))[
+        path
+    ] is (verdict)
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ def test_a_service_variable_is_one_by_its_value(value: object, verdict: Verdict)
     """REDIS_PORT may be Kubernetes' own, or one that the job was given and that another backend dropped."""
     facts = {"x": 1}
     there = facts | {"environment REDIS_PORT": value}
-    assert verdicts(compared(there, there, new=facts, rules=shipped()))["environment REDIS_PORT"] is verdict
+    assert verdicts(compared(there, there, new=facts, rules=shipped_rules()))["environment REDIS_PORT"] is verdict
 
 
 def test_a_rule_with_values_judges_neither_value_that_it_does_not_know() -> None:

@@ -24,7 +24,7 @@ def read(uri: str) -> bytes:
     return found.data
 
 
-def packed(files: Mapping[str, bytes]) -> bytes:
+def pack(files: Mapping[str, bytes]) -> bytes:
     """Return a gzipped tar of `files`, name to content."""
     archive = io.BytesIO()
     with tarfile.open(fileobj=archive, mode="w:gz") as tar:
@@ -35,7 +35,7 @@ def packed(files: Mapping[str, bytes]) -> bytes:
     return archive.getvalue()
 
 
-def unpacked(archive: bytes) -> dict[str, bytes]:
+def unpack(archive: bytes) -> dict[str, bytes]:
     """Return name to content of the regular files in a gzipped tar."""
     files = {}
     with tarfile.open(fileobj=io.BytesIO(archive)) as tar:

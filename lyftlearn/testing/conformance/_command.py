@@ -70,20 +70,20 @@ class CommandConformance(Fixtures):
     def test_arguments_arrive_as_they_were(self, harness: Harness) -> None:
         """No shell, template or list of a substrate may touch them; only `$(NAME)` and `$$` mean something."""
         code = "import json, sys; print(json.dumps(sys.argv[1:]))"
-        lines = harness.printed(harness.spec(command=harness.python(code, *ARGUMENTS)))
+        lines = harness.output_lines(harness.spec(command=harness.python(code, *ARGUMENTS)))
         assert json.loads(lines[0]) == ARGUMENTS_SEEN
 
     def test_variables_in_the_command(self, harness: Harness) -> None:
         """`$(NAME)` is how a command names its variables without a shell, as on Kubernetes."""
         code = "import json, sys; print(json.dumps(sys.argv[1:]))"
         command = harness.python(code, "$(REGION)", "--region=$(REGION)-$(MISSING)", "$$(REGION)")
-        lines = harness.printed(harness.spec(command=command, env={"REGION": "sfo"}))
+        lines = harness.output_lines(harness.spec(command=command, env={"REGION": "sfo"}))
         assert json.loads(lines[0]) == ["sfo", "--region=sfo-$(MISSING)", "$(REGION)"]
 
     def test_odd_values_of_variables(self, harness: Harness) -> None:
         """Quotes and newlines are lost where somebody builds a line of shell; references go by Kubernetes' rules."""
         code = "import json, os, sys; print(json.dumps({name: os.environ.get(name) for name in sys.argv[1:]}))"
-        lines = harness.printed(harness.spec(command=harness.python(code, *VALUES), env=VALUES))
+        lines = harness.output_lines(harness.spec(command=harness.python(code, *VALUES), env=VALUES))
         assert json.loads(lines[0]) == VALUES_SEEN
 
     def test_many_variables(self, harness: Harness) -> None:
@@ -99,25 +99,25 @@ class CommandConformance(Fixtures):
     def test_hyperparameters_keep_their_types(self, harness: Harness) -> None:
         """A version that becomes a number, or a truth that becomes a text, trains another model."""
         spec = harness.spec(_READ_HYPERPARAMETERS + "print(text)", hyperparameters=json.dumps(HYPERPARAMETERS))
-        assert harness.printed(spec)[0] == _canonical(HYPERPARAMETERS)
+        assert harness.output_lines(spec)[0] == _canonical(HYPERPARAMETERS)
 
     def test_large_hyperparameters(self, harness: Harness) -> None:
         """A list of features is a hyperparameter too."""
         large = {"features": [f"feature {number}" for number in range(100_000)]}
         code = _READ_HYPERPARAMETERS + "import hashlib; print(hashlib.sha256(text.encode()).hexdigest())"
-        lines = harness.printed(harness.spec(code, hyperparameters=json.dumps(large)))
+        lines = harness.output_lines(harness.spec(code, hyperparameters=json.dumps(large)))
         assert lines == [hashlib.sha256(_canonical(large).encode()).hexdigest()]
 
     def test_no_hyperparameters_are_an_empty_object(self, harness: Harness) -> None:
         """Code that reads them need not ask whether there are any."""
-        assert harness.printed(harness.spec(_READ_HYPERPARAMETERS + "print(text)")) == ["{}"]
+        assert harness.output_lines(harness.spec(_READ_HYPERPARAMETERS + "print(text)")) == ["{}"]
 
     def test_the_job_knows_itself(self, harness: Harness) -> None:
         """Programs name their metrics and artifacts after these."""
         names = ("JOB_ID", "JOB_NAME", "JOB_KIND", "MODEL", "ATTEMPT", "CONTRACT", "NODES", "NODE_RANK")
         code = f"import os; print([os.environ.get('LYFTLEARN_' + name) for name in {names}])"
         spec = harness.spec(code, kind=JobKind.TRAIN)
-        assert harness.printed(spec) == [str([spec.id, spec.name, "train", spec.name, "1", "1", "1", "0"])]
+        assert harness.output_lines(spec) == [str([spec.id, spec.name, "train", spec.name, "1", "1", "1", "0"])]
 
     def test_source_is_the_working_directory(self, harness: Harness) -> None:
         """`python3 train.py` is what most call sites say, and it imports its neighbours."""
@@ -128,7 +128,7 @@ class CommandConformance(Fixtures):
         }
         command = (*harness.python("")[:-2], "train.py")
         spec = harness.spec(command=command, source=harness.put_source(files))
-        assert harness.printed(spec) == ["hello, café", "True"]
+        assert harness.output_lines(spec) == ["hello, café", "True"]
 
     def test_paths_of_the_contract(self, harness: Harness) -> None:
         """Code written against `/lyftlearn/...` must find it where the backend says that it is real."""
@@ -140,12 +140,12 @@ class CommandConformance(Fixtures):
                 print(path)
         """
         harness.expect(Capability.CONTRACT_PATHS)
-        seen = harness.printed(harness.spec(code))
+        seen = harness.output_lines(harness.spec(code))
         assert seen == [f"/lyftlearn/{name}" for name in ("inputs", "outputs", "model", "checkpoints", "source")]
 
     def test_standard_input_is_empty(self, harness: Harness) -> None:
         """A program that asks a question must see the end of its input, not wait for ever."""
-        assert harness.printed(harness.spec("import sys; print(repr(sys.stdin.read()))")) == ["''"]
+        assert harness.output_lines(harness.spec("import sys; print(repr(sys.stdin.read()))")) == ["''"]
 
 
 _READ_HYPERPARAMETERS = """
@@ -169,4 +169,4 @@ def _digest_of_environment(harness: Harness, env: dict[str, str]) -> str:
         seen = {name: value for name, value in os.environ.items() if re.match(r"VARIABLE_|LARGE$|SMALL$", name)}
         print(hashlib.sha256(json.dumps(seen, sort_keys=True).encode()).hexdigest())
     """
-    return harness.printed(harness.spec(code, env=env))[0]
+    return harness.output_lines(harness.spec(code, env=env))[0]

@@ -81,11 +81,11 @@ class Watcher:
         """Return the first known state of a job for which `reached` is true."""
         self.following.add(job_id)
         with self._said:
-            self._said.wait_for(lambda: self._failure_of(job_id) or self._reached(job_id, reached), patience)
+            self._said.wait_for(lambda: self._failure_of(job_id) or self._has_reached(job_id, reached), patience)
             failure = self._failure_of(job_id)
             if failure:
                 raise failure
-            if not self._reached(job_id, reached):
+            if not self._has_reached(job_id, reached):
                 known = self.progress.get(job_id)
                 pytest.fail(f"watch said nothing awaited of {job_id} within {patience:.0f} s; last known: {known}")
             return self.progress[job_id].state
@@ -98,7 +98,7 @@ class Watcher:
             raise self._error
         assert not self._thread.is_alive(), f"watch goes on {patience:.0f} s after its WatchSet was closed"
 
-    def _reached(self, job_id: str, reached: Callable[[JobState], bool]) -> bool:
+    def _has_reached(self, job_id: str, reached: Callable[[JobState], bool]) -> bool:
         return job_id in self.progress and reached(self.progress[job_id].state)
 
     def _failure_of(self, job_id: str) -> BaseException | None:
@@ -229,7 +229,7 @@ class Harness:
         assert state.status is JobStatus.SUCCEEDED, f"{spec.id} should have succeeded: {state}\n{self._last(spec.id)}"
         return spec
 
-    def printed(self, spec: JobSpec) -> list[str]:
+    def output_lines(self, spec: JobSpec) -> list[str]:
         """Run a job that must succeed, and return its lines."""
         return self.lines(self.succeed(spec).id)
 
@@ -272,15 +272,18 @@ class Harness:
 
     def put_source(self, files: Mapping[str, bytes]) -> Source:
         """Keep `files` as a job's source."""
-        archive = _archives.packed(files)
+        archive = _archives.pack(files)
         uri = f"{self.put({'source.tar.gz': archive})}/source.tar.gz"
         return Source(uri=uri, sha256=hashlib.sha256(archive).hexdigest())
 
-    def fetched(self, job_id: str, output: str, under: Path) -> dict[str, bytes]:
+    def fetch(self, job_id: str, output: str, under: Path) -> dict[str, bytes]:
         """Return relative path to content of every file of one output, fetched into a directory below `under`."""
         place = under / job_id / output
         fetch_output(self.backend.outputs(job_id)[output], place)
         return {str(path.relative_to(place)): path.read_bytes() for path in place.rglob("*") if path.is_file()}
+
+    printed = output_lines  # their names in 1.0
+    fetched = fetch
 
     def _last(self, job_id: str) -> str:
         return "\n".join(self.lines(job_id, tail=20))

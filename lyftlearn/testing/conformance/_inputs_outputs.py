@@ -42,18 +42,18 @@ class InputsConformance(Fixtures):
         """What is under the URI arrives under the channel's name, and nothing beside it."""
         uri = harness.put({"train/a.csv": b"1", "train/deep/b.csv": b"2", "train-old/c.csv": b"3"})
         spec = harness.spec(_TREE, inputs={"flights": f"{uri}/train"})
-        assert harness.printed(spec) == ["flights/a.csv 1", "flights/deep/b.csv 2"]
+        assert harness.output_lines(spec) == ["flights/a.csv 1", "flights/deep/b.csv 2"]
 
     def test_a_single_file_keeps_its_name(self, harness: Harness) -> None:
         """Code that opens `inputs/airports/airports.csv` must find it there."""
         uri = harness.put({"airports.csv": b"EWR", "airports.csv.bak": b"old"})
         spec = harness.spec(_TREE, inputs={"airports": f"{uri}/airports.csv"})
-        assert harness.printed(spec) == ["airports/airports.csv EWR"]
+        assert harness.output_lines(spec) == ["airports/airports.csv EWR"]
 
     def test_several_channels(self, harness: Harness) -> None:
         """Two channels may name the same place."""
         uri = harness.put({"a.csv": b"1"})
-        lines = harness.printed(harness.spec(_TREE, inputs={"one": uri, "two": uri}))
+        lines = harness.output_lines(harness.spec(_TREE, inputs={"one": uri, "two": uri}))
         assert lines == ["one/a.csv 1", "two/a.csv 1"]
 
     def test_nothing_there_fails_before_the_command(self, harness: Harness) -> None:
@@ -71,7 +71,7 @@ class InputsConformance(Fixtures):
         folder = tmp_path / "odd name é"
         folder.mkdir()
         (folder / "a.csv").write_text("1")
-        assert harness.printed(harness.spec(_TREE, inputs={"here": folder.as_uri()})) == ["here/a.csv 1"]
+        assert harness.output_lines(harness.spec(_TREE, inputs={"here": folder.as_uri()})) == ["here/a.csv 1"]
         assert [path.name for path in folder.iterdir()] == ["a.csv"], "an input must not be changed"
 
 
@@ -90,15 +90,15 @@ class OutputsConformance(Fixtures):
     def test_a_train_job_leaves_model_and_output(self, harness: Harness) -> None:
         """Whoever loads `model.tar.gz` finds it in one place, with the members that the command wrote."""
         spec = harness.succeed(harness.spec(_WRITE))
-        assert _archives.unpacked(_archives.read(f"{spec.output_uri}/model.tar.gz")) == MODEL
-        output = _archives.unpacked(_archives.read(f"{spec.output_uri}/output.tar.gz"))
+        assert _archives.unpack(_archives.read(f"{spec.output_uri}/model.tar.gz")) == MODEL
+        output = _archives.unpack(_archives.read(f"{spec.output_uri}/output.tar.gz"))
         assert output == {"output/metrics.json": b'{"rmse": 1.5}'}
 
     def test_outputs_can_be_fetched(self, harness: Harness, tmp_path: Path) -> None:
         """`download` knows a URI and nothing of the substrate that filled it."""
         spec = harness.succeed(harness.spec(_WRITE))
-        assert harness.fetched(spec.id, "model", tmp_path) == MODEL
-        assert harness.fetched(spec.id, "output", tmp_path) == {"metrics.json": b'{"rmse": 1.5}'}
+        assert harness.fetch(spec.id, "model", tmp_path) == MODEL
+        assert harness.fetch(spec.id, "output", tmp_path) == {"metrics.json": b'{"rmse": 1.5}'}
 
     def test_several_outputs_of_a_process_job(self, harness: Harness, tmp_path: Path) -> None:
         """Each has its own directory and its own URI; one that was given goes there and nowhere else."""
@@ -115,7 +115,7 @@ class OutputsConformance(Fixtures):
         assert set(outputs) == {"clean", "report", "export"}
         assert outputs["export"].rstrip("/") == own
         for name in outputs:
-            assert harness.fetched(spec.id, name, tmp_path) == {"part.csv": name.encode()}
+            assert harness.fetch(spec.id, name, tmp_path) == {"part.csv": name.encode()}
 
     def test_a_predict_job_reads_a_trained_model(self, harness: Harness, tmp_path: Path) -> None:
         """The artifact of one job is the model directory of the next."""
@@ -131,7 +131,7 @@ class OutputsConformance(Fixtures):
         artifact = harness.backend.outputs(trained.id)["model"]
         spec = harness.spec(code, kind=JobKind.PREDICT, artifact=artifact, inputs={"flights": uri})
         harness.succeed(spec)
-        assert harness.fetched(spec.id, "predictions", tmp_path) == {"all.csv": b"nested"}
+        assert harness.fetch(spec.id, "predictions", tmp_path) == {"all.csv": b"nested"}
 
     def test_a_failed_job_leaves_no_model(self, harness: Harness) -> None:
         """Half a model must not be found where a whole one is looked for."""
@@ -143,4 +143,4 @@ class OutputsConformance(Fixtures):
     def test_a_job_that_writes_nothing_succeeds(self, harness: Harness, tmp_path: Path) -> None:
         """Many jobs are run for what they do elsewhere."""
         spec = harness.succeed(harness.spec())
-        assert harness.fetched(spec.id, "model", tmp_path) == {}
+        assert harness.fetch(spec.id, "model", tmp_path) == {}

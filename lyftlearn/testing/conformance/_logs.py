@@ -47,7 +47,7 @@ class LogsConformance(Fixtures):
 
     def test_every_line_once_and_in_order(self, harness: Harness) -> None:
         """Also when there are more than one page or buffer holds."""
-        lines = harness.printed(harness.quiet(f"for number in range({MANY}): print('line', number)"))
+        lines = harness.output_lines(harness.quiet(f"for number in range({MANY}): print('line', number)"))
         assert lines == [f"line {number}" for number in range(MANY)]
 
     def test_follow_from_before_the_start(self, harness: Harness) -> None:
@@ -102,30 +102,30 @@ class LogsConformance(Fixtures):
                 print("err", number, file=sys.stderr)
         """
         wanted = [f"{stream} {number}" for number in range(50) for stream in ("out", "err")]
-        assert harness.printed(harness.quiet(code)) == wanted
+        assert harness.output_lines(harness.quiet(code)) == wanted
 
     def test_only_newlines_separate_lines(self, harness: Harness) -> None:
         """Empty lines, carriage returns of progress bars, and what Unicode calls a line break, arrive as they were."""
         code = "import os, sys; os.write(1, ('\\n'.join(sys.argv[1:]) + '\\n').encode())"
-        assert harness.printed(harness.quiet(command=harness.python(code, *WHOLE_LINES))) == WHOLE_LINES
+        assert harness.output_lines(harness.quiet(command=harness.python(code, *WHOLE_LINES))) == WHOLE_LINES
 
     def test_a_line_without_its_newline_is_a_line(self, harness: Harness) -> None:
         """The last words of a program that was killed often lack it."""
-        assert harness.printed(harness.quiet("import os; os.write(1, b'first\\nlast')")) == ["first", "last"]
+        assert harness.output_lines(harness.quiet("import os; os.write(1, b'first\\nlast')")) == ["first", "last"]
 
     def test_no_output_is_no_lines(self, harness: Harness) -> None:
         """Not one empty line."""
-        assert harness.printed(harness.quiet("pass")) == []
+        assert harness.output_lines(harness.quiet("pass")) == []
 
     def test_bytes_that_are_no_text(self, harness: Harness) -> None:
         """A program that prints a tensor must not end the reading of its log."""
         code = "import os; os.write(1, b'a\\xff\\xfeb\\n' + 'caf\\u00e9 \\U0001f697'.encode() + b'\\nend\\n')"
-        assert harness.printed(harness.quiet(code)) == ["a\ufffd\ufffdb", "café \U0001f697", "end"]
+        assert harness.output_lines(harness.quiet(code)) == ["a\ufffd\ufffdb", "café \U0001f697", "end"]
 
     def test_a_very_long_line(self, harness: Harness) -> None:
         """A service may cut what is longer than it can carry, but nothing is lost and what follows arrives."""
         spec = harness.quiet(f"print('x' * {LONG}); print('after')")
-        lines = harness.printed(spec)
+        lines = harness.output_lines(spec)
         assert lines[-1] == "after"
         assert sum(map(len, lines[:-1])) == LONG
         assert set("".join(lines[:-1])) == {"x"}

@@ -29,7 +29,7 @@ class PlanConformance(Fixtures):
         """Plans are made for the backend that is not chosen too, and must cost and disturb nothing."""
         spec = harness.spec()
         harness.backend.plan(spec)  # the first one may load modules
-        with _observed() as seen:
+        with _audit() as seen:
             harness.backend.plan(spec)
         assert seen == []
 
@@ -141,7 +141,7 @@ _OBSERVER = _Observer()
 
 
 @contextmanager
-def _observed() -> Iterator[list[str]]:
+def _audit() -> Iterator[list[str]]:
     """Collect what this process does to the world."""
     _OBSERVER.install()
     seen: list[str] = []

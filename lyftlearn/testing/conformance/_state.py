@@ -65,7 +65,7 @@ class StateConformance(Fixtures):
             subprocess.Popen(["sleep", "3600"])
             print("done")
         """
-        assert harness.printed(harness.spec(code)) == ["done"]
+        assert harness.output_lines(harness.spec(code)) == ["done"]
 
     def test_running_out_of_memory_is_told(self, harness: Harness) -> None:
         """Asking for more memory is the remedy, and trying again is none."""

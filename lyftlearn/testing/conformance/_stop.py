@@ -48,8 +48,8 @@ class StopConformance(Fixtures):
 
     def test_a_stopped_job_is_stopped_even_if_it_exits_well(self, harness: Harness) -> None:
         """A program that ends with 0 on SIGTERM did not finish its work, and SUCCEEDED would be believed."""
-        spec = _started(harness, _POLITE)
-        state = _stopped(harness, spec)
+        spec = _start(harness, _POLITE)
+        state = _stop(harness, spec)
         assert state.status is JobStatus.STOPPED
         assert state.reason is None
         assert harness.lines(spec) == ["up", "cleaned up"], "the grace period is there to clean up in"
@@ -59,17 +59,17 @@ class StopConformance(Fixtures):
         spec = harness.spec(command=harness.python(_PARENT_AND_CHILD, _CHILD))
         harness.submit(spec)
         harness.until_line(spec.id, "up")
-        assert _stopped(harness, spec.id).status is JobStatus.STOPPED
+        assert _stop(harness, spec.id).status is JobStatus.STOPPED
         assert harness.lines(spec.id) == ["up", "child told"]
 
     def test_a_command_that_ignores_it_is_killed(self, harness: Harness) -> None:
         """Whoever stops a job must not pay for it any longer than its grace."""
-        job_id = _started(harness, _DEAF, grace=timedelta(seconds=2))
-        assert _stopped(harness, job_id).status is JobStatus.STOPPED
+        job_id = _start(harness, _DEAF, grace=timedelta(seconds=2))
+        assert _stop(harness, job_id).status is JobStatus.STOPPED
 
     def test_it_may_be_repeated_and_by_others(self, harness: Harness, another: Backend) -> None:
         """An impatient person, or a client whose connection broke, asks again; the command is told once."""
-        job_id = _started(harness, _POLITE)
+        job_id = _start(harness, _POLITE)
         for backend in (another, harness.backend, another):
             backend.stop(job_id)
         assert harness.wait(job_id).status is JobStatus.STOPPED
@@ -77,7 +77,7 @@ class StopConformance(Fixtures):
 
     def test_the_wish_outlives_whoever_had_it(self, harness: Harness, another: Backend) -> None:
         """The process that asked may end right after `stop` returned; the grace is then somebody else's to count."""
-        job_id = _started(harness, _DEAF, grace=timedelta(seconds=2))
+        job_id = _start(harness, _DEAF, grace=timedelta(seconds=2))
         another.stop(job_id)
         assert harness.wait(job_id).status is JobStatus.STOPPED
 
@@ -85,13 +85,13 @@ class StopConformance(Fixtures):
         """A job that was submitted by mistake is stopped within the second, before anything runs."""
         spec = harness.spec("import time; time.sleep(600)")
         harness.submit(spec)
-        assert _stopped(harness, spec.id).status is JobStatus.STOPPED
+        assert _stop(harness, spec.id).status is JobStatus.STOPPED
 
     def test_no_retry_after_a_stop(self, harness: Harness) -> None:
         """A command that fails because it was stopped must not be started again."""
         code = "import time; print('up', flush=True); time.sleep(600)"
-        job_id = _started(harness, code, retries=5)
-        assert _stopped(harness, job_id).status is JobStatus.STOPPED
+        job_id = _start(harness, code, retries=5)
+        assert _stop(harness, job_id).status is JobStatus.STOPPED
         assert harness.lines(job_id) == ["up"]
 
     def test_on_a_finished_job_nothing_happens(self, harness: Harness) -> None:
@@ -104,13 +104,13 @@ class StopConformance(Fixtures):
             assert harness.backend.describe(spec.id) == before
 
 
-def _started(harness: Harness, code: str, **changes: object) -> str:
+def _start(harness: Harness, code: str, **changes: object) -> str:
     spec = harness.spec(code, **changes)
     harness.submit(spec)
     harness.until_line(spec.id, "up")
     return spec.id
 
 
-def _stopped(harness: Harness, job_id: str) -> JobState:
+def _stop(harness: Harness, job_id: str) -> JobState:
     harness.backend.stop(job_id)
     return harness.wait(job_id)

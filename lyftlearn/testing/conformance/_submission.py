@@ -63,7 +63,7 @@ class SubmissionConformance(Fixtures):
     def test_kinds_that_are_offered_run(self, harness: Harness, kind: JobKind) -> None:
         """What the capabilities promise must be true."""
         harness.need(Capability(kind))
-        assert harness.printed(harness.spec("print('done')", kind=kind)) == ["done"]
+        assert harness.output_lines(harness.spec("print('done')", kind=kind)) == ["done"]
 
 
 class KeyConformance(Fixtures):

@@ -65,8 +65,8 @@ pathlib.Path(os.environ["LYFTLEARN_MODEL_DIR"], "weights").write_bytes(b"trained
         source=harness.put_source({"train.py": train}),
         inputs={"flights": harness.put({"a.csv": b"EWR"})},
     )
-    assert harness.printed(spec) == ["30000", "EWR"]
-    assert harness.fetched(spec.id, "model", tmp_path) == {"weights": b"trained"}
+    assert harness.output_lines(spec) == ["30000", "EWR"]
+    assert harness.fetch(spec.id, "model", tmp_path) == {"weights": b"trained"}
 
 
 def test_the_log_of_a_stopped_job(harness: Harness) -> None:

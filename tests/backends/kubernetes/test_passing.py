@@ -371,7 +371,7 @@ def test_a_secret_whose_key_is_path(harness: Harness, cluster: Cluster) -> None:
     cluster.create_secret("odd", {"PATH": "/nowhere", "LD_PRELOAD": "/nowhere.so"})
     spec = harness.spec("", secrets=("odd",))
     spec = replace(spec, command=("/bin/sh", "-c", "echo $PATH"))
-    assert "/nowhere" in harness.printed(spec)
+    assert "/nowhere" in harness.output_lines(spec)
 
 
 def test_a_node_that_does_not_answer(harness: Harness, cluster: Cluster) -> None:

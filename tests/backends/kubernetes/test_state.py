@@ -54,7 +54,7 @@ def test_a_secret_is_in_variables_and_files(harness: Harness, cluster: Cluster) 
         print(os.environ["DB_USER"], sorted(path.name for path in folder.iterdir()))
     """
     spec = harness.spec(code, secrets=("db-password",))
-    assert harness.printed(spec) == ["eta ['1st.password', 'DB_USER']"]
+    assert harness.output_lines(spec) == ["eta ['1st.password', 'DB_USER']"]
     assert "s3cr3t" not in str(harness.backend.plan(spec))
 
 
@@ -224,4 +224,4 @@ def test_a_user_that_is_not_root(new_harness: NewHarness, tmp_path: Path) -> Non
     harness = new_harness(user="1000:2000")
     spec = harness.succeed(harness.spec(code))
     assert harness.lines(spec.id) == ["1000 2000 True"]
-    assert harness.fetched(spec.id, "model", tmp_path) == {"weights": b"x"}
+    assert harness.fetch(spec.id, "model", tmp_path) == {"weights": b"x"}
