@@ -60,6 +60,8 @@ def test_the_schema_accepts_what_the_pages_show(page: str) -> None:
         '[jobs]\ntimeuot = "1h"',
         "[jobs]\ntimeout = 3600",
         '[migration]\nstage = "later"',
+        '[local]\nparallel = "4"',
+        '[local-sagemaker]\nnamespaces = "maybe"',
         "[kubernetes]\nrestarts = true",
         '[sagemaker.models.eta]\nkeep_alvie = "20m"',
         '[sagemaker.instances]\npins = "ml.m5.large"',
