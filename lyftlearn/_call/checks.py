@@ -109,7 +109,11 @@ def source(path: str, value: Any, faults: Faults, config: Config | None = None) 
         return None
     from lyftlearn._transfer import SourceRules, source_faults  # noqa: PLC0415 - only for jobs that bring code
 
-    directory = Path(location.path).expanduser().absolute()
+    try:
+        directory = Path(location.path).expanduser().absolute()
+    except (OSError, RuntimeError) as exc:
+        faults.append((path, f"{shown(location.path)} cannot be found ({exc}): write the path of a directory"))
+        return None
     rules = SourceRules.of(config) if config else SourceRules()
     faults.extend((path, problem) for problem in source_faults(directory, rules))
     return directory
@@ -142,11 +146,12 @@ def outputs(path: str, value: Any, faults: Faults) -> Mapping[str, str | None]:
         return {}
     if not isinstance(value, Mapping):
         _no_duplicates(path, value, faults)
-        value = dict.fromkeys(value)
+        faults.extend((path, f"{shown(one)} is no name: write a text") for one in value if not isinstance(one, str))
+        value = dict.fromkeys(one for one in value if isinstance(one, str))
     return MappingProxyType(
         {
             _channel(f"{path}.{output}", output, faults): destination(f"{path}.{output}", uri, faults)
-            for output, uri in value.items()
+            for output, uri in _items(path, value, faults)
         }
     )
 
@@ -321,7 +326,8 @@ def _items(path: str, value: Any, faults: Faults) -> list[tuple[Any, Any]]:
     if not isinstance(value, Mapping):
         faults.append((path, f"is of type {type(value).__name__}: write a mapping"))
         return []
-    return list(value.items())
+    faults.extend((path, f"{shown(key)} is no name: write a text") for key in value if not isinstance(key, str))
+    return [(key, item) for key, item in value.items() if isinstance(key, str)]
 
 
 def _is_sequence(value: Any) -> bool:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 # Amazon S3 user guide, "General purpose bucket naming rules".
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 _NOWHERE = Location("s3", "", "")
+_UNUSABLE = (TypeError, ValueError, OSError, RuntimeError)  # `~nobody`; a working directory that was deleted
 
 
 def parse_location(path: str, value: Any, faults: Faults) -> Location:
@@ -25,12 +26,12 @@ def parse_location(path: str, value: Any, faults: Faults) -> Location:
     try:
         text = os.fspath(value)
         location = _parse(text, is_path=not isinstance(value, str))
-    except (TypeError, ValueError):
+    except _UNUSABLE:
         faults.append((path, f"is {shown(value)}: write an s3:// URI, a file:// URI or a path"))
         return _NOWHERE
     if not location.is_file:
         _check_bucket(path, text, location, faults)
-    elif not (text and Path(location.path).exists()) and job_of_output(location) is None:
+    elif not (text and _is_there(location.path)) and job_of_output(location) is None:
         faults.append((path, f"{shown(text)} is not there: write a path that exists"))
     return location
 
@@ -41,9 +42,16 @@ def _parse(text: str, *, is_path: bool) -> Location:
     if not location.is_file or text.startswith("file://"):
         return location
     literal = Path(text).expanduser().absolute()
-    if is_path or not location.member or literal.exists():
+    if is_path or not location.member or _is_there(literal):
         return Location.of_path(str(literal))
     return location._replace(path=str(Path(location.path).expanduser().absolute()))
+
+
+def _is_there(path: str | Path) -> bool:
+    try:
+        return Path(path).exists()
+    except OSError:  # such as a name that is too long
+        return False
 
 
 def _check_bucket(path: str, text: str, location: Location, faults: Faults) -> None:
@@ -71,7 +79,8 @@ def destination(path: str, value: Any, faults: Faults) -> str | None:
         return None
     try:
         location = Location.parse(value) if value else None
-    except (TypeError, ValueError):
+        absolute = Path(value).expanduser().absolute() if value else Path()
+    except _UNUSABLE:
         location = None
     if location is None or location.member:
         faults.append((path, f"is {shown(value)}: write an s3:// URI, a file:// URI, a path, or None"))
@@ -80,4 +89,4 @@ def destination(path: str, value: Any, faults: Faults) -> str | None:
         _check_bucket(path, value, location, faults)
     if not location.is_file or value.startswith("file://"):
         return str(value)
-    return Path(value).expanduser().absolute().as_uri()
+    return absolute.as_uri()

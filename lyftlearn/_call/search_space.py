@@ -39,6 +39,9 @@ def _space(space: Any, fixed: Mapping[str, Any], strategy: Any, faults: _Faults)
         faults.append(("space", f"is {shown(space)}: write a mapping of names to Uniform, IntUniform or Choice"))
         return
     for name, domain in space.items():
+        if not isinstance(name, str):
+            faults.append(("space", f"{shown(name)} is no name: write a text"))
+            continue
         path = f"space.{name}"
         if isinstance(fixed, Mapping) and name in fixed:
             faults.append((path, "is also in hyperparameters, which are fixed: name it once"))

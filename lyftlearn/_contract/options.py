@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
+from lyftlearn._text import display
 from lyftlearn._text.display import without_credentials
 from lyftlearn._text.quantities import duration
 
@@ -93,7 +94,7 @@ def nearest(word: str, words: Sequence[str]) -> str | None:
 
 def shown(value: Any) -> str:
     """Return a value for a message: short, and without the user and password of a URL."""
-    text = without_credentials(repr(value))
+    text = without_credentials(display.shown(value, most=10_000))
     return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}..."
 
 

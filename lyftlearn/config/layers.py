@@ -14,6 +14,7 @@ from lyftlearn.config.keys import TABLES, TOP
 from lyftlearn.errors import InvalidJob
 
 FILE = "lyftlearn.toml"
+_DEEPEST = 20  # tables in tables
 PLATFORM_FILE = "/etc/lyftlearn/lyftlearn.toml"
 _GROUP = "lyftlearn.backends"
 
@@ -32,12 +33,26 @@ class Layer(NamedTuple):
 def read_layers(config: str | os.PathLike[str] | Mapping[str, Any] | None) -> tuple[Path | None, list[Layer]]:
     """Return the repository's file, if there is one, and the layers, the lowest first. Raises InvalidJob."""
     if isinstance(config, Mapping):
+        faults = [("config", f"{shown(key)} is no key: write a text") for key in _odd_keys(config, 0)]
+        if faults:
+            raise InvalidJob(faults)
         return None, [Layer("config", None, config)]
+    if config is not None and not isinstance(config, str | os.PathLike):
+        raise InvalidJob([("config", f"is {shown(config)}: write the path of a file, or a mapping")])
     named = os.environ.get("LYFTLEARN_PLATFORM_CONFIG")
     platform = Path(named or PLATFORM_FILE)
     source = Path(config) if config is not None else _repository_file()
     paths = [platform] if named or platform.exists() else []
     return source, [_layer(path) for path in [*paths, *([source] if source else [])]]
+
+
+def _odd_keys(tables: Mapping[Any, Any], depth: int) -> Iterator[Any]:
+    """Yield keys that no file can have, and so no mapping that stands for one."""
+    for key, value in tables.items():
+        if not isinstance(key, str) or depth > _DEEPEST:
+            yield key
+        elif isinstance(value, Mapping):
+            yield from _odd_keys(value, depth + 1)
 
 
 def merge(layers: Sequence[Layer]) -> tuple[dict[str, Any], dict[str, Layer]]:
