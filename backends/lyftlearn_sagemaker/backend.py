@@ -108,7 +108,7 @@ class SageMakerBackend(Backend):
             described, record = self._finder.job(job_id)
             nodes, writing = described["ResourceConfig"]["InstanceCount"], writing_of(described["Environment"])
             ends = self._ends
-            job = LoggedJob(job_id, nodes, writing, lambda soon: ends.ended_at(job_id, soon=soon))
+            job = LoggedJob(job_id, nodes, writing, lambda soon: ends.end(job_id, soon=soon))
             ends.add(record.event)
             try:
                 yield from LogReader(self.aws, job, query, self._options.log_settle).lines()

@@ -17,17 +17,21 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from lyftlearn.backend import LogLine, LogQuery
+from lyftlearn.types import FailureReason, JobStatus
 from lyftlearn_sagemaker.api.errors import AwsError
 from lyftlearn_sagemaker.api.patience import Patience
 from lyftlearn_sagemaker.log_text import Writing, printed_line, says_end
 
 if TYPE_CHECKING:
+    from lyftlearn.events import JobEvent
     from lyftlearn_sagemaker.api.client import AwsClient
 
 GROUP = "/aws/sagemaker/TrainingJobs"
 _STREAM = re.compile(r".*/algo-(?P<node>\d+)-(?P<epoch>\d+)")
 _PAGE = 10_000
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 5.0
+_MARK_SETTLE = 15.0  # seconds by which CloudWatch is hardly ever late
+_OF_THE_RUNTIME = (FailureReason.USER_ERROR, FailureReason.TIMEOUT)
 _LATE = timedelta(minutes=2)  # after its job's end a log changes no more
 _log = logging.getLogger("lyftlearn")
 
@@ -45,12 +49,20 @@ class _Stream:
 
 @dataclass(frozen=True)
 class LoggedJob:
-    """Whose log is read. ended_at: asks when the job ended, None while it goes on; it is given whether that is near."""
+    """Whose log is read. end: asks how the job ended, None while it goes on; it is given whether that is near."""
 
     id: str
     nodes: int
     writing: Writing
-    ended_at: Callable[[bool], datetime | None]
+    end: Callable[[bool], JobEvent | None]
+
+    def settle(self, end: JobEvent, settle: float) -> float:
+        """Return how long silence must last before the log is over, if it does not say where it ends.
+
+        A runtime that came to its end has marked it, so that the mark is only late.
+        """
+        came_to_its_end = end.status is JobStatus.SUCCEEDED or end.reason in _OF_THE_RUNTIME
+        return max(settle, _MARK_SETTLE) if self.writing is Writing.MARKED and came_to_its_end else settle
 
 
 class LogReader:
@@ -70,14 +82,14 @@ class LogReader:
         pause, quiet_since, ended = _FIRST_PAUSE, time.monotonic(), False
         while True:
             # asked first, so that what was printed before the end is read after it
-            ended_at = self._bear(lambda: self._job.ended_at(self._is_complete()))
+            end = self._bear(lambda: self._job.end(self._is_complete()))
             heard = False
             for line in self._read():
                 heard = True
                 yield line
-            if heard or (ended_at is not None) != ended:
-                pause, quiet_since, ended = _FIRST_PAUSE, time.monotonic(), ended_at is not None
-            elif self._is_over(ended_at, time.monotonic() - quiet_since):
+            if heard or (end is not None) != ended:
+                pause, quiet_since, ended = _FIRST_PAUSE, time.monotonic(), end is not None
+            elif self._is_over(end, time.monotonic() - quiet_since):
                 return
             else:
                 pause = min(pause * 1.5, _LONGEST_PAUSE)
@@ -85,17 +97,17 @@ class LogReader:
                 return
             time.sleep(min(pause, max(0.1, self._settle / 4)) if ended else pause)
 
-    def _is_over(self, ended_at: datetime | None, quiet: float) -> bool:
+    def _is_over(self, end: JobEvent | None, quiet: float) -> bool:
         """Whether no line can follow. Of a job that goes on, only a follower waits for more."""
-        if ended_at is None:
+        if end is None:
             return not self._query.follow
-        if datetime.now(UTC) - ended_at > _LATE:
+        if datetime.now(UTC) - end.at > _LATE:
             return True
-        if quiet >= self._settle:
+        if quiet >= self._job.settle(end, self._settle):
             _log.warning(
                 "%s: the log does not say where it ends, and lines may come until %s: read it again then",
                 self._job.id,
-                f"{ended_at + _LATE:%H:%M:%S} UTC",
+                f"{end.at + _LATE:%H:%M:%S} UTC",
             )
             return True
         return False

@@ -219,7 +219,7 @@ JOB_OPTIONS = (
         key="checkpoints",
         kind=options.FLAG,
         default=False,
-        doc="Whether `/lyftlearn/checkpoints` is kept in S3 while the job runs. With `spot` it always is.",
+        doc="Whether `/lyftlearn/checkpoints` is kept in S3. With `spot` or `infrastructure_retries` it always is.",
         example=True,
     ),
     Option(

@@ -264,12 +264,26 @@ class JobRun:
             grace=bundle["grace"],
             retries=bundle["retries"],
             new_pump=self._pump,
-            first_start=self._checkpoints.first_start if self._checkpoints else None,
+            first_start=self._first_start(),
         )
         self._outcome = supervisor.outcome
         if self._checkpoints:
             self._checkpoints.start()
-        return supervisor.run(lambda attempt, at: note_start(self._environ, attempt, at, supervisor.outcome.message))
+        return supervisor.run(lambda attempt, at: self._note_start(attempt, at, supervisor.outcome.message))
+
+    def _first_start(self) -> float | None:
+        if self._substrate == TRAINING:
+            from .sagemaker_paths import first_start
+
+            return first_start(self._layout)
+        return self._checkpoints.first_start if self._checkpoints else None
+
+    def _note_start(self, attempt: int, at: float, output: str) -> None:
+        note_start(self._environ, attempt, at, output)
+        if self._substrate == TRAINING:
+            from .sagemaker_paths import note_first_start
+
+            note_first_start(self._layout, at)
 
     def _pump(self) -> Pump:
         blank = (BlankLines(),) if self._substrate == TRAINING else ()

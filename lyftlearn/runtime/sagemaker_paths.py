@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
 KEPT = {"model": "model", "outputs": "output/data"}
 """What SageMaker packs, and where it looks for it."""
-LINKED = {**KEPT, "checkpoints": "checkpoints", "tmp": "lyftlearn/tmp"}
+LINKED = {**KEPT, "checkpoints": "checkpoints/files", "tmp": "lyftlearn/tmp"}
+STARTED = "checkpoints/started"
+"""Beside the command's own checkpoints: when it started first. SageMaker brings it back with them."""
 DATA = "input/data"
 INPUTS = "input/data/lyftlearn/inputs"
 """Beside the bundle, in a channel of our own: surely on the file system of the others, unless each has its own."""
@@ -35,6 +37,25 @@ def link(layout: Layout, bundle: Bundle) -> None:
     for channel, entry in bundle["inputs"].items():
         if entry.get("mode") == "mounted":
             _show(os.path.join(layout.ml, DATA, channel), os.path.realpath(layout.at("inputs", channel)))
+
+
+def first_start(layout: Layout) -> float | None:
+    """When an earlier container of the job started the command first, in seconds since 1970; None in the first one."""
+    try:
+        with open(os.path.join(layout.ml, STARTED), encoding="ascii") as file:
+            return float(file.read())
+    except (OSError, ValueError):
+        return None
+
+
+def note_first_start(layout: Layout, at: float) -> None:
+    """Keep the time of the first start for a container that takes this one's place."""
+    if first_start(layout) is None:
+        try:
+            with open(os.path.join(layout.ml, STARTED), "w", encoding="ascii") as file:
+                file.write(repr(at))
+        except OSError:  # then the timeout starts again, and SageMaker's own limit ends the job
+            return
 
 
 def hand_over(layout: Layout, without: Collection[str] = ()) -> None:

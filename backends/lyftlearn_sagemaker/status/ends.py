@@ -5,10 +5,12 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from lyftlearn.backend import WatchSet
 from lyftlearn.events import JobEvent
+from lyftlearn.types import JobStatus
 from lyftlearn_sagemaker.status.poller import Poller
 
 _SOON, _LONGEST_PAUSE = 2.0, 3600.0
@@ -41,8 +43,8 @@ class JobEnds:
                 del self._readers[job_id], self._events[job_id]
                 self._watched.discard(job_id)
 
-    def ended_at(self, job_id: str, *, soon: bool = False) -> datetime | None:
-        """Return when a job ended, or None as far as is known. One that is gone ends now.
+    def end(self, job_id: str, *, soon: bool = False) -> JobEvent | None:
+        """Return how a job ended, or None as far as is known. One that is gone was stopped, now.
 
         soon: its log is complete, so that its end cannot be far.
         """
@@ -52,8 +54,8 @@ class JobEnds:
             self._poll()
         event = self._events[job_id]
         if self._poller.is_gone(job_id):
-            return datetime.now(UTC)
-        return event.at if event.status.finished else None
+            return replace(event, status=JobStatus.STOPPED, at=datetime.now(UTC))
+        return event if event.status.finished else None
 
     def _poll(self) -> None:
         """Poll, unless another reader does so just now."""

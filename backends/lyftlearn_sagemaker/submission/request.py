@@ -74,8 +74,8 @@ def shown_hyperparameters(spec: JobSpec) -> dict[str, str]:
 
 
 def wants_checkpoints(options: JobOptions) -> bool:
-    """Whether the job's checkpoints are kept: where asked for, and where an instance may be taken away."""
-    return options.checkpoints or options.spot
+    """Whether the job's checkpoints are kept: where asked for, and where another machine may take one's place."""
+    return options.checkpoints or options.spot or options.infrastructure_retries > 0
 
 
 def _algorithm(spec: JobSpec, options: JobOptions, image: str | None) -> dict[str, Any]:

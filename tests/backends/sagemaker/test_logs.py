@@ -10,6 +10,7 @@ import boto3
 import pytest
 
 from lyftlearn.backend import LogQuery
+from lyftlearn.types import JobKind
 from lyftlearn_sagemaker import logs
 from lyftlearn_sagemaker.backend import SageMakerBackend
 from tests.backends.sagemaker.conftest import Make
@@ -19,9 +20,12 @@ from tests.doubles.sagemaker.surroundings import GROUP, LogStream
 
 
 @pytest.fixture
-def running(service: Service, make: Make, storage_url: str) -> tuple[SageMakerBackend, str]:
+def running(
+    service: Service, make: Make, storage_url: str, monkeypatch: pytest.MonkeyPatch
+) -> tuple[SageMakerBackend, str]:
     """A job without containers, whose log the test writes by hand."""
     service.conduct.containers = False
+    monkeypatch.setattr(logs, "_MARK_SETTLE", 2.0)
     backend = make(log_settle="2s")
     return backend, backend.submit(backend.plan(spec(storage_url, nodes=2))).id
 
@@ -173,17 +177,22 @@ def test_what_a_command_prints_is_what_is_read(service: Service, make: Make, sto
     """Progress bars, colours, tabs, and text that only looks like what stands for them: all as on every platform."""
     backend = make()
     code = f"import sys; [sys.stdout.write(part) or sys.stdout.flush() for part in {chr(10).join(ODD)!r}]"
-    job = spec(storage_url, command=("python3", "-c", code), retries=retries)
+    job = spec(storage_url, kind=JobKind.PROCESS, command=("python3", "-c", code), retries=retries)
     backend.submit(backend.plan(job))
     assert [line.text for line in backend.logs(job.id, LogQuery(follow=True))] == ODD
     assert [line.text for line in backend.logs(job.id, LogQuery(tail=3))] == ODD[-3:]
 
 
 def test_a_log_that_comes_late(
-    service: Service, make: Make, storage_url: str, caplog: pytest.LogCaptureFixture
+    service: Service,
+    make: Make,
+    storage_url: str,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A traceback after a silence, told by CloudWatch after SageMaker told the end: the log says where it ends."""
     service.conduct.log_delay = 3.0
+    monkeypatch.setattr(logs, "_MARK_SETTLE", 60.0)  # for a busy machine
     backend = make(log_settle="1s")
     script = "echo first; sleep 5; echo Traceback; echo last; exit 1"
     job = spec(storage_url, command=("sh", "-c", script))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from botocore.exceptions import ClientError
 
 from lyftlearn import Client
 from lyftlearn.backend import JobSpec, LogQuery
-from lyftlearn.types import FailureReason, JobStatus
+from lyftlearn.types import FailureReason, JobKind, JobStatus
 from lyftlearn_sagemaker.backend import SageMakerBackend
 from tests.backends.sagemaker.conftest import IMAGE, ROLE, Make
 from tests.backends.sagemaker.specs import spec
@@ -157,7 +158,7 @@ else:
     time.sleep(600)
 """
     backend = make(spot=True)
-    job = spec(storage_url, command=("python3", "-c", code))
+    job = spec(storage_url, kind=JobKind.PROCESS, command=("python3", "-c", code))
     backend.submit(backend.plan(job))
     lines = backend.logs(job.id, LogQuery(follow=True))
     assert next(lines).text == "saved"
@@ -202,6 +203,32 @@ def test_infrastructure_is_repeated(service: Service, make: Make, storage_url: s
         _until_gone(found)
         assert backend.describe(job.id).event.incarnation == incarnation
     assert backend.describe(job.id).event.reason == "platform"
+
+
+def test_a_machine_that_is_replaced(service: Service, make: Make, storage_url: str) -> None:
+    """The next one brings back the checkpoints, and the time of the first start: the timeout does not start again."""
+    backend = make()
+    script = "cd /lyftlearn/checkpoints; ls -A; test -e a || { touch a; sleep 600; }"
+    job = spec(storage_url, kind=JobKind.PROCESS, command=("sh", "-c", script))
+    backend.submit(backend.plan(job))
+    found = service.jobs.find(job.id)
+    assert found
+    home = service.jobs._directory / job.id / "algo-1" / "checkpoints"
+    _until(lambda: (home / "files" / "a").exists() and (home / "started").exists())
+    first = (home / "started").read_text()
+    found.break_off("Restarting")
+    assert [line.text for line in backend.logs(job.id, LogQuery(follow=True))] == ["a"]
+    assert backend.describe(job.id).event.status is JobStatus.SUCCEEDED
+    bucket, _, prefix = storage_url.removeprefix("s3://").partition("/")
+    kept = boto3.client("s3").get_object(Bucket=bucket, Key=f"{prefix}/jobs/{job.id}/checkpoints/started")
+    assert kept["Body"].read().decode() == first
+
+
+def _until(reached: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not reached():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 def _until_training(job: Any) -> None:

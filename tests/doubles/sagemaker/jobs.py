@@ -170,6 +170,7 @@ class Job:
             self._fail("InternalServerError: We encountered an internal error. Please try again.")
             return False
         self._restarts_left -= secondary == "Restarting"
+        shutil.rmtree(self._home, ignore_errors=True)  # another machine
         self._enter(secondary)
         return True
 
