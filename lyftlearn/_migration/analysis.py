@@ -158,6 +158,7 @@ def _rehearsal(config: Config, repository: str, model: str, rows: list[_Row]) ->
         rehearsed=len(rehearsed),
         would_have_run=sum(not row["faults"] for row in rehearsed),
         reasons=_blockers(rehearsed),
+        fell_back=sum(row["fell_back"] for row in rows),
     )
 
 

@@ -47,7 +47,12 @@ svg { display: block; height: auto; width: 100%; } svg text { fill: var(--text);
 svg .faint { fill: var(--faint); } svg .axis { stroke: var(--line); }
 .scroll { overflow-x: auto; }
 """
-_FILLS = {"there": "ran on {new}", "would": "would have run", "not": "would not have run", "unknown": "not rehearsed"}
+_FILLS = {
+    "there": "ran on {new}",
+    "would": "would have run",
+    "not": "would not have run, or was refused",
+    "unknown": "not rehearsed",
+}
 _NO_REASONS = "<h2>What stands against jobs</h2><p>Nothing that a rehearsal found.</p>"
 _MOST_BARS = 40
 _WIDTH, _LABEL, _BAR = 960, 280, 22
@@ -139,8 +144,8 @@ def _bar(of: ModelReadiness, row: int, scale: float) -> str:
     parts = {
         "there": of.ran_there,
         "would": of.would_have_run,
-        "not": of.rehearsed - of.would_have_run,
-        "unknown": max(0, of.submissions - of.ran_there - of.rehearsed),
+        "not": of.rehearsed - of.would_have_run + of.fell_back,
+        "unknown": max(0, of.submissions - of.ran_there - of.rehearsed - of.fell_back),
     }
     name, top = f"{of.repository} · {of.model}", row * _BAR + 4
     shapes, left = [_text(0, top + 12, name[-44:])], float(_LABEL)

@@ -26,7 +26,10 @@ class Blocker:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelReadiness:
-    """One model's jobs: how many ran on the new backend, and of those that were rehearsed, how many would have."""
+    """One model's jobs: how many ran on the new backend, and of those that were rehearsed, how many would have.
+
+    fell_back: how many the new backend refused.
+    """
 
     repository: str
     model: str
@@ -35,6 +38,7 @@ class ModelReadiness:
     rehearsed: int
     would_have_run: int
     reasons: tuple[Blocker, ...]
+    fell_back: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)

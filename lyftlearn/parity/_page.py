@@ -27,7 +27,7 @@ _SIGNS = {
 _MEANINGS = {
     Verdict.BROKEN: "differs, against the contract",
     Verdict.UNKNOWN: "differs, and nobody has classed it yet",
-    Verdict.NOT_OBSERVED: "nobody looked, because a job did not run: see the rows of `jobs`",
+    Verdict.NOT_OBSERVED: "nobody looked, because a job did not run: see the subject jobs",
     Verdict.ALLOWED: "differs, for a documented reason",
     Verdict.NOISE: "differs between two runs on {reference}, too",
     Verdict.EQUAL: "the same",
@@ -83,14 +83,15 @@ def _worst(rows: Iterable[Row]) -> Verdict:
 
 def _cards(parity: Parity) -> str:
     silent = _tally.silent_backends(parity)
-    cards = (_card(name, counts, name in silent) for name, counts in _tally.by_backend(parity).items())
+    good = "agrees" if parity.failures else "holds"
+    cards = (_card(name, counts, name in silent, good) for name, counts in _tally.by_backend(parity).items())
     return f'<ul class="cards">{"".join(cards)}</ul>'
 
 
-def _card(name: str, counts: Counter[Verdict], silent: bool) -> str:
+def _card(name: str, counts: Counter[Verdict], silent: bool, good: str) -> str:
     worst = max(counts, key=SEVERITY.index, default=Verdict.EQUAL)
-    word = "differs" if worst in _tally.BAD else "partly observed"
-    mark = _mark(Verdict.EQUAL, "holds") if worst in HOLDING else _mark(worst, word)
+    word = "differs" if worst in _tally.BAD else "not observed" if silent else "partly observed"
+    mark = _mark(Verdict.EQUAL, good) if worst in HOLDING else _mark(worst, word)
     said = "nothing was observed here" if silent else _tally.in_words(counts)
     parts = "".join(
         f'<span class="{_css(of)}" style="flex:{counts[of]}"></span>' for of in reversed(SEVERITY) if counts[of]
