@@ -12,7 +12,7 @@ from lyftlearn_local.supervisor import sandbox
 @cache
 def why_none() -> str | None:
     """Why no container can be run here, or None if one can."""
-    return sandbox.unusable()
+    return sandbox.unusable(sandbox.AS_POD)
 
 
 def require_containers() -> None:

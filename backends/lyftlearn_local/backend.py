@@ -57,7 +57,7 @@ class LocalBackend(Backend):
     def machine(self) -> Machine:
         """What this machine can give; looked up on first use."""
         if self._machine is None:
-            self._machine = Machine(self._options)
+            self._machine = Machine(self._options, self.name)
         return self._machine
 
     def capabilities(self) -> Capabilities:

@@ -138,11 +138,12 @@ def free_bytes(path: Path) -> float:
 class Machine:
     """What this machine can give, looked up once."""
 
-    def __init__(self, options: Options) -> None:
+    def __init__(self, options: Options, layout: str) -> None:
+        needed = sandbox.AS_POD if layout == "local-kubernetes" else ()
         python = interpreter.find(options.python)
         self.has_python = python is not None
         self.python = python or options.python or sys.executable or ""
-        self.no_namespaces = _SWITCHED_OFF if options.namespaces == "never" else sandbox.unusable()
+        self.no_namespaces = _SWITCHED_OFF if options.namespaces == "never" else sandbox.unusable(needed)
         self.namespaces = None if self.no_namespaces else shutil.which("bwrap")
         self.sets_modes = self.namespaces is not None and sandbox.sets_modes(self.namespaces)
         self.has_shared_memory = leftovers.SHARED_MEMORY.is_dir()

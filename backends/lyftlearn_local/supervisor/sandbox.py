@@ -34,12 +34,16 @@ _FROM_RUN = (
 """What programs need of it: names of hosts and users, GPUs, and NixOS itself."""
 
 
-def unusable() -> str | None:
-    """Why namespaces cannot be had here, or None if they can."""
+AS_POD = ("--unshare-user", "--uid", "1000", "--gid", "1000", "--unshare-uts", "--hostname", "pod")
+"""What a pod's layout needs beyond others, which is forbidden in a chroot and in some containers."""
+
+
+def unusable(also: Sequence[str] = ()) -> str | None:
+    """Why namespaces cannot be had here, or None if they can. also: what they must be able to do."""
     program = shutil.which("bwrap")
     if program is None:
         return f"bwrap is not installed: {REMEDY}"
-    command = [program, *_NAMESPACES, *_root(()), "--proc", "/proc", "/bin/true"]
+    command = [program, *_NAMESPACES, *also, *_root(()), "--proc", "/proc", "/bin/true"]
     try:
         tried = subprocess.run(command, capture_output=True, text=True, timeout=PROBE_SECONDS, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
@@ -100,11 +104,11 @@ def _copy_of(directory: Path, missing: Sequence[Path], below_run: Sequence[Path]
         if child in _KERNEL_MADE:
             continue
         if child == RUN and not child.is_symlink() and RUN not in below_run:
-            mounts += ["--tmpfs", str(RUN), *(word for path in below_run for word in _shown(path))]
+            mounts += ["--tmpfs", str(RUN), *(word for path in below_run for word in _bind(path))]
         elif not child.is_symlink() and any(path.is_relative_to(child) for path in missing):
             mounts += _copy_of(child, missing)
         else:
-            mounts += _shown(child)
+            mounts += _bind(child)
     return mounts
 
 
@@ -115,7 +119,7 @@ def _below_run(paths: Iterable[Path]) -> list[Path]:
     return [*(RUN / name for name in _FROM_RUN), *(path for path in parents if path.is_relative_to(RUN))]
 
 
-def _shown(path: Path) -> list[str]:
+def _bind(path: Path) -> list[str]:
     if path.is_symlink():
         return ["--symlink", str(path.readlink()), str(path)]
     return ["--bind-try", str(path), str(path)]
