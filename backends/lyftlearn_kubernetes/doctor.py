@@ -140,6 +140,7 @@ def _check_volumes(options: Options) -> Iterator[Check]:
     paths = ", ".join(str(volume["hostPath"]) for volume in options.volumes if "hostPath" in volume)
     if options.user and paths:
         detail = (
-            f"{paths}: user {options.user} must be able to read and write there; fsGroup does not reach these files"
+            f"{paths}: user {options.user} must be able to read and write there: fsGroup does not reach these files; "
+            "what lyftlearn makes below a storage's directory has the permissions of that directory"
         )
         yield Check("volumes", Verdict.WARNING, detail)

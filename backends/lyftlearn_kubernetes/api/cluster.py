@@ -7,7 +7,6 @@ import time
 import weakref
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -186,6 +185,8 @@ class Cluster:
         date, at = self._server_date
         if not date:
             return datetime.now(UTC)
+        from email.utils import parsedate_to_datetime  # noqa: PLC0415 - planning asks nobody
+
         return parsedate_to_datetime(date) + timedelta(seconds=time.monotonic() - at)
 
     @contextmanager

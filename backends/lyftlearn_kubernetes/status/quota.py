@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from decimal import Decimal, InvalidOperation
 
 # k8s.io/apiserver's resourcequota admission: "exceeded quota: NAME, requested: a=1,b=2, used: ..., limited: ...".
 _EXCEEDED = re.compile(r"exceeded quota: [^,]+, requested: (?P<requested>.+?), used: .+?, limited: (?P<hard>[^;|]+)")
@@ -25,22 +24,22 @@ def exceeds_hard_limit(message: str) -> bool:
     return any(amount > hard[name] for name, amount in _amounts(match["requested"]).items() if name in hard)
 
 
-def _amounts(text: str) -> dict[str, Decimal]:
+def _amounts(text: str) -> dict[str, float]:
     pairs = (pair.strip().partition("=") for pair in text.split(","))
     amounts = {name: parse_quantity(value) for name, _, value in pairs}
     return {name: amount for name, amount in amounts.items() if amount is not None}
 
 
-def parse_quantity(text: str) -> Decimal | None:
+def parse_quantity(text: str) -> float | None:
     """Return a quantity such as "500m" or "2Gi" as a number; None if it is none."""
     match = _QUANTITY.fullmatch(text.strip())
     if match is None:
         return None
     try:
-        number = Decimal(match["number"])
-    except InvalidOperation:
+        number = float(match["number"])
+    except ValueError:
         return None
     suffix = match["suffix"]
     if suffix.endswith("i"):
-        return number * Decimal(1024 ** ("KMGTPE".index(suffix[0]) + 1))
-    return number.scaleb(_DECIMAL[suffix])
+        return number * 1024.0 ** ("KMGTPE".index(suffix[0]) + 1)
+    return number * 10.0 ** _DECIMAL[suffix]
