@@ -87,11 +87,11 @@ def record_of_job(job: Mapping[str, Any], event: JobEvent) -> JobRecord | None:
         id=job["TrainingJobName"],
         kind=JobKind(_text(variables, "KIND")),
         name=_text(variables, "NAME"),
-        labels=json.loads(_text(variables, "LABELS")),
+        labels=dict(json.loads(_text(variables, "LABELS"))),
         digest=_text(variables, "DIGEST"),
-        decision=json.loads(_text(variables, "DECISION")),
+        decision=str(json.loads(_text(variables, "DECISION"))),
         event=event,
-        outputs=json.loads(_text(variables, "OUTPUTS")),
+        outputs=dict(json.loads(_text(variables, "OUTPUTS"))),
     )
 
 

@@ -199,7 +199,9 @@ def _attempt(job: Mapping[str, Any]) -> int:
 
 
 def _time(job: Mapping[str, Any], *names: str) -> datetime:
-    moment: datetime = next(job[name] for name in names if job.get(name))
+    moment: datetime | None = next((job[name] for name in names if job.get(name)), None)
+    if moment is None:
+        raise ValueError(f"none of {', '.join(names)} is known")
     return moment.astimezone(UTC)
 
 

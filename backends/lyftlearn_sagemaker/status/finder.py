@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping
 from datetime import UTC
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from lyftlearn_sagemaker.api.client import AwsClient
 
 _PAGE = 100
+_log = logging.getLogger("lyftlearn")
 _MOST_TAGS = 15  # of the 20 conditions that Search takes
 _PRIMARY = {
     JobStatus.PENDING: ("InProgress",),
@@ -47,7 +49,7 @@ class Finder:
             if not exc.is_missing:
                 raise
             raise JobNotFound(f"{job_id}: SageMaker has no such job") from exc.__cause__
-        record = record_of_job(job, event_of_job(job))
+        record = _record(job)
         if record is None or job["TrainingJobStatus"] == "Deleting":
             raise JobNotFound(f"{job_id}: SageMaker has no such job of lyftlearn")
         return job, record
@@ -72,8 +74,17 @@ class Finder:
             request["NextToken"] = page["NextToken"]
 
 
+def _record(job: Mapping[str, Any]) -> JobRecord | None:
+    """Return the record of a job, None if it is none of ours. One that cannot be read is named, and harms no other."""
+    try:
+        return record_of_job(job, event_of_job(job))
+    except (ValueError, KeyError, TypeError, AttributeError) as exc:
+        _log.warning("%s: what SageMaker keeps of it cannot be read: %s", job.get("TrainingJobName"), exc)
+        return None
+
+
 def _matching(job: Mapping[str, Any], query: JobQuery) -> JobRecord | None:
-    record = record_of_job(job, event_of_job(job))
+    record = _record(job)
     return record if record and query.matches(record) else None
 
 

@@ -210,4 +210,6 @@ class Poller:
 
 
 def _server_time(page: Mapping[str, Any]) -> datetime:
-    return parsedate_to_datetime(page["ResponseMetadata"]["HTTPHeaders"]["date"])
+    """Return AWS's time of an answer; this machine's where a proxy has taken the header away."""
+    date = page["ResponseMetadata"]["HTTPHeaders"].get("date")
+    return parsedate_to_datetime(date) if date else datetime.now(UTC)

@@ -138,7 +138,7 @@ def _events_of(message: Mapping[str, Any]) -> Iterator[JobEvent]:
         body = json.loads(message["Body"])
         if body["detail-type"] == DETAIL_TYPE:
             yield event_of_job(from_event_bridge(body["detail"]))
-    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, StopIteration) as exc:
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as exc:
         _log.warning("a message in the queue cannot be read: %s", type(exc).__name__)
 
 

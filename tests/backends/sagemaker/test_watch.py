@@ -17,8 +17,8 @@ import pytest
 from botocore.awsrequest import AWSResponse
 from botocore.compat import HTTPHeaders
 
-from lyftlearn.backend import WatchSet
-from lyftlearn.errors import AccessDenied
+from lyftlearn.backend import JobQuery, WatchSet
+from lyftlearn.errors import AccessDenied, JobNotFound
 from lyftlearn.events import JobEvent, ObservedState, advance
 from lyftlearn.types import FailureReason, JobState, JobStatus
 from lyftlearn_sagemaker.api import patience
@@ -252,6 +252,25 @@ def test_a_job_that_is_deleted_meanwhile(service: Service, make: Make, storage_u
         _job(service, other).finish()
         follower.until(lambda: follower.ended(other))
         assert follower.state(gone) is None
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [("KIND", "dance"), ("LABELS", "{"), ("LABELS", "[1]"), ("DECISION", ""), ("OUTPUTS", "null")],
+)
+def test_a_job_that_cannot_be_read(service: Service, make: Make, storage_url: str, variable: str, value: str) -> None:
+    """One whose variables somebody has changed is named and left out; lists and waits of all others go on."""
+    backend = make()
+    broken, other = _submit(backend, storage_url, 2)
+    _job(service, broken).request["Environment"][f"LYFTLEARN_SUBSTRATE_JOB_{variable}"] = value
+    ids = [record.id for record in backend.list(JobQuery())]
+    assert (broken in ids, other in ids) == (False, True)
+    with pytest.raises(JobNotFound):
+        backend.describe(broken)
+    with following(make(), broken, other) as follower:
+        _job(service, other).finish()
+        follower.until(lambda: follower.ended(other))
+        assert follower.error is None
 
 
 def test_a_newcomer_in_a_bad_moment(service: Service, make: Make, storage_url: str) -> None:
