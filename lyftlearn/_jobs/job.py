@@ -60,7 +60,7 @@ class Job:
         self._shared_watch = connection
         self._record = record
         self._kept = kept
-        self._observed: ObservedState = _advanced(None, record.event)
+        self._observed: ObservedState = _advance(None, record.event)
         self._asked = float("-inf")
 
     @property
@@ -125,7 +125,7 @@ class Job:
         line, RFC 3339 in UTC.
         """
         query = log_query(follow, tail, since, node, timestamps=timestamps)
-        return (_stamped(line) if timestamps else line.text for line in self._log_lines(query))
+        return (_stamp(line) if timestamps else line.text for line in self._log_lines(query))
 
     def stop(self, *, wait: bool = False) -> None:
         """Ask the job to stop: SIGTERM, then SIGKILL after the grace period. On a finished job: nothing happens."""
@@ -180,9 +180,9 @@ class Job:
 
     def _log_lines(self, query: LogQuery) -> Iterator[LogLine]:
         lines = self._shared_watch().backend.logs(self.id, query)
-        return self._followed(lines) if query.follow else lines
+        return self._follow(lines) if query.follow else lines
 
-    def _followed(self, lines: Iterator[LogLine]) -> Iterator[LogLine]:
+    def _follow(self, lines: Iterator[LogLine]) -> Iterator[LogLine]:
         from lyftlearn._jobs.interruption import advising  # noqa: PLC0415 - only for those who follow
 
         with advising([self.id], "logs --follow"):
@@ -193,19 +193,19 @@ class Job:
 
     def _observe(self, event: JobEvent) -> None:
         with _observing:
-            self._observed = _advanced(self._observed, event)
+            self._observed = _advance(self._observed, event)
 
     def _listen(self, told: Callable[[LyftLearnError | None], None]) -> Callable[[], None]:
         """Observe every event from now on, and call `told` after each; with an error that no patience mends."""
 
-        def heard(event: JobEvent | LyftLearnError) -> None:
+        def on_news(event: JobEvent | LyftLearnError) -> None:
             if isinstance(event, LyftLearnError):
                 told(event)
             else:
                 self._observe(event)
                 told(None)
 
-        return self._shared_watch().listen(self.id, heard)
+        return self._shared_watch().listen(self.id, on_news)
 
     def _refuse(self) -> NoReturn:
         from lyftlearn.backend import Capability  # noqa: PLC0415 - as above
@@ -267,7 +267,7 @@ def moment(path: str, value: Duration | datetime | None) -> datetime | None:
     return found
 
 
-def _advanced(progress: ObservedState | None, event: JobEvent) -> ObservedState:
+def _advance(progress: ObservedState | None, event: JobEvent) -> ObservedState:
     from lyftlearn.events import advance  # noqa: PLC0415 - as above
 
     return advance(progress, event)
@@ -296,5 +296,5 @@ def log_query(
     return query
 
 
-def _stamped(line: LogLine) -> str:
+def _stamp(line: LogLine) -> str:
     return f"{line.at.astimezone(UTC).isoformat(timespec='milliseconds').replace('+00:00', 'Z')} {line.text}"

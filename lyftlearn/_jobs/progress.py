@@ -62,7 +62,7 @@ def _as_lines(jobs: Sequence[Job]) -> Iterator[OnUpdate]:
         text = f"{views.status_text(state)}{_attempt(state)}"
         if said.get(job.id) != text:
             said[job.id] = text
-            detail = f": {_said(state)}" if state.status.finished and state.message else ""
+            detail = f": {_message(state)}" if state.status.finished and state.message else ""
             print(f"{job.id} {text}{detail}", file=sys.stderr, flush=True)
 
     for job in jobs:
@@ -80,7 +80,7 @@ def _on_terminal(jobs: Sequence[Job]) -> Iterator[OnUpdate]:
     console = Console(stderr=True)
     live = Live(
         console=console,
-        get_renderable=lambda: _drawn(jobs, states, spinner),
+        get_renderable=lambda: _renderable(jobs, states, spinner),
         refresh_per_second=8,
         redirect_stdout=False,  # else what the caller prints would go to standard error
         redirect_stderr=False,
@@ -93,12 +93,12 @@ def _on_terminal(jobs: Sequence[Job]) -> Iterator[OnUpdate]:
 def _in_notebook(jobs: Sequence[Job]) -> Iterator[OnUpdate]:
     ipython = import_module("IPython.display")  # whoever runs in a notebook has it
 
-    def drawn() -> Any:
+    def html() -> Any:
         return ipython.HTML(views.jobs_html(jobs))
 
-    handle = ipython.display(drawn(), display_id=True)
-    yield lambda job, state: handle.update(drawn())  # noqa: ARG005 - a job holds its state
-    handle.update(drawn())
+    handle = ipython.display(html(), display_id=True)
+    yield lambda job, state: handle.update(html())  # noqa: ARG005 - a job holds its state
+    handle.update(html())
 
 
 class _Spinner:
@@ -118,7 +118,7 @@ def _states(jobs: Sequence[Job]) -> dict[str, JobState]:
     return {job.id: job.state for job in jobs}
 
 
-def _drawn(jobs: Sequence[Job], states: dict[str, JobState], spinner: _Spinner) -> RenderableType:
+def _renderable(jobs: Sequence[Job], states: dict[str, JobState], spinner: _Spinner) -> RenderableType:
     from rich.table import Table  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
 
@@ -140,11 +140,11 @@ def _line(job: Job, state: JobState, sign: str) -> list[tuple[str, str]]:
         (f"{_SIGNS.get(state.status, sign)} {job.id}", style),
         (f"{views.status_text(state)}{_attempt(state)}", style),
         (views.duration_text(state), ""),
-        (_said(state), "dim"),
+        (_message(state), "dim"),
     ]
 
 
-def _said(state: JobState) -> str:
+def _message(state: JobState) -> str:
     return printable(telling_line(state.message))
 
 

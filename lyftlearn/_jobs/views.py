@@ -62,13 +62,13 @@ def job_html(job: Job, link: str | None = None) -> str:
     said = f'<div style="{_QUOTE};border-color:{_COLOURS[state.status]}">{escape(state.message)}</div>'
     return (
         f'<div style="{_CARD}">'
-        f'<div>{head}</div><div style="{_CODE};margin:.2em 0 .4em">{_linked(job.id, link)}</div>'
+        f'<div>{head}</div><div style="{_CODE};margin:.2em 0 .4em">{_link_to(job.id, link)}</div>'
         f'<div style="display:flex;flex-wrap:wrap;gap:.1em 1.6em">{facts}</div>'
         f"{said if state.message else ''}</div>"
     )
 
 
-def _linked(job_id: str, link: str | None) -> str:
+def _link_to(job_id: str, link: str | None) -> str:
     return f'<a href="{escape(link)}">{escape(job_id)}</a>' if link else escape(job_id)
 
 
@@ -100,7 +100,7 @@ def row(job: Job, now: datetime | None = None) -> tuple[str, ...]:
     return tuple(printable(text) for text in texts)
 
 
-def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+def align(rows: Sequence[Sequence[str]]) -> list[str]:
     """Return rows as lines of left-aligned columns, two spaces apart."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return ["  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in rows]
@@ -115,10 +115,10 @@ def duration_text(state: JobState, now: datetime | None = None) -> str:
     """Return how long the job has run, or `-` if it has not started."""
     if state.started_at is None:
         return "-"
-    return elapsed((state.finished_at or now or datetime.now(UTC)) - state.started_at)
+    return duration_words((state.finished_at or now or datetime.now(UTC)) - state.started_at)
 
 
-def elapsed(time: timedelta) -> str:
+def duration_words(time: timedelta) -> str:
     """Return a length of time in its two largest units: `7s`, `3m 05s`, `2h 10m`, `4d 01h`."""
     seconds = max(0, int(time.total_seconds()))
     for unit, size, rest, part in _STEPS:
@@ -128,8 +128,8 @@ def elapsed(time: timedelta) -> str:
 
 
 def time_text(seconds: float) -> str:
-    """Return a length of time as `elapsed` does, and short ones with a decimal: `0.3s`."""
-    return f"{seconds:.1f}s" if seconds < 9.95 else elapsed(timedelta(seconds=seconds))
+    """Return a length of time as `duration_words` does, and short ones with a decimal: `0.3s`."""
+    return f"{seconds:.1f}s" if seconds < 9.95 else duration_words(timedelta(seconds=seconds))
 
 
 def escape(text: str) -> str:

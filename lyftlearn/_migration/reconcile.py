@@ -98,11 +98,11 @@ class _OutcomeReconciler:
             backend = _backend_of(job_id, self._registry)
             if backend.name in self._away or time.monotonic() > self._until:
                 return None
-            return self._asked(backend, job_id, row["at"])
+            return self._ask(backend, job_id, row["at"])
         except Exception:  # noqa: BLE001 - one job of a broken plugin must not hide all others
             return None
 
-    def _asked(self, backend: Backend, job_id: str, at: datetime) -> OutcomeRow | None:
+    def _ask(self, backend: Backend, job_id: str, at: datetime) -> OutcomeRow | None:
         try:
             state = advance(None, backend.describe(job_id).event).state
         except BackendUnavailable:

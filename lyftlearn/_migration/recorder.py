@@ -64,14 +64,14 @@ class MigrationRecorder:
         Only the call that sent the job starts its shadow: whoever repeats it adds nothing that costs.
         """
         job = accepted.record
-        carried = _carried(job.decision)
+        carried = _decision_fields(job.decision)
         here = self._backend_of(job.id) or accepted.decision.backend
-        self.journal().record(_submitted(job, accepted.decision, carried, here))
+        self.journal().record(_submission_row(job, accepted.decision, carried, here))
         if carried.get("fell_back"):
             self.journal().record(self._refusal_row(job.id, accepted.decision, carried))
         if carried.get("stage") in (Stage.REHEARSE, Stage.SHADOW):
             other = replace(accepted.decision, backend=str(self._config.migration_to), other=here)
-            rehearsed, there = self._rehearsed(job.id, accepted.content, other)
+            rehearsed, there = self._rehearse(job.id, accepted.content, other)
             self.journal().record(rehearsed)
             shadowed = carried["stage"] == Stage.SHADOW and accepted.new and self._is_shadow_eligible(job)
             if shadowed and there is not None:
@@ -89,7 +89,7 @@ class MigrationRecorder:
         faults = decision.refusal or (("backend", told),)
         return RehearsalRow(job_id=job_id, backend=str(self._config.migration_to), faults=faults)
 
-    def _rehearsed(self, job_id: str, content: Content, decision: Decision) -> tuple[RehearsalRow, Submission | None]:
+    def _rehearse(self, job_id: str, content: Content, decision: Decision) -> tuple[RehearsalRow, Submission | None]:
         """Return what stands against the job on the other backend, and how it would be sent there if nothing does."""
         from lyftlearn._migration.journal import RehearsalRow  # noqa: PLC0415
 
@@ -119,7 +119,7 @@ class MigrationRecorder:
         shadow_id = _shadow_id(job.id, there, self._builder.registry.letter(decision.backend))
         shadow = self._shadow_submission(job.id, shadow_id, there, decision)
         record = JobRecord.of(shadow.spec, datetime.now(UTC))
-        row = _submitted(record, decision, json.loads(decision.as_json()), decision.backend, shadow_of=job.id)
+        row = _submission_row(record, decision, json.loads(decision.as_json()), decision.backend, shadow_of=job.id)
         reconcile.reconcile_outcomes(self.journal(), self._builder.registry, only_shadows=True)
         if not self.journal().record_in_slot(row, self._config.shadow.at_most):
             return
@@ -150,7 +150,7 @@ def _lot(job_id: str) -> float:
     return int.from_bytes(hashlib.sha256(f"shadow of {job_id}".encode()).digest()[:8], "big") / 2**64
 
 
-def _carried(decision: str) -> dict[str, Any]:
+def _decision_fields(decision: str) -> dict[str, Any]:
     """Return the decision that a job carries, or nothing where its substrate has lost it."""
     try:
         return dict(json.loads(decision))
@@ -162,7 +162,7 @@ def _shadow_id(job_id: str, there: Submission, letter: str) -> str:
     return ids.new_id(there.spec.name, there.spec.kind, letter, json.dumps(["shadow", job_id]))
 
 
-def _submitted(
+def _submission_row(
     job: JobRecord, decision: Decision, carried: dict[str, Any], backend: str, shadow_of: str | None = None
 ) -> SubmissionRow:
     from lyftlearn._migration.journal import SubmissionRow  # noqa: PLC0415

@@ -25,7 +25,7 @@ Every arrow is one conditional write, so every caller sees the same order. The r
   job is not there, its caller is dead, and a refused caller may leave it out of account (`dead`).
 - An accepted claim never changes. Its callers get a handle and send nothing, also when the job has long been deleted.
 - An *intended* claim that nobody could settle may be older than the backend keeps finished jobs. Its job may have run
-  and be gone, so it counts as accepted: `Standing.settled`. A handle that finds no job is better than a second run.
+  and be gone, so it counts as accepted: `Standing.is_settled`. A handle that finds no job is better than a second run.
 
 Other arguments under the same key are the caller's `Conflict`: compare `claim.digest`. No try is added for them.
 """
@@ -85,7 +85,7 @@ class Standing:
     others: Tries = frozenset()
     stale: Tries = frozenset()
 
-    def settled(self, retention: timedelta | None) -> bool:
+    def is_settled(self, retention: timedelta | None) -> bool:
         """Whether the job was accepted, or must be taken to have been: then nothing is sent any more.
 
         retention: how long the backend keeps a finished job; None means for ever. Half of it is left to the caller for
@@ -138,7 +138,7 @@ def take(storage: Storage, scope: Scope, claim: Claim) -> Standing:
     for _ in range(_RACES):
         if storage.create(key, _encode(first)):
             return first.standing(attempt, None, mine=True)
-        changed = _change(storage, scope, lambda record, _: _joined(record, first))
+        changed = _change(storage, scope, lambda record, _: _join(record, first))
         if changed is not None:
             record, now = changed
             return record.standing(attempt, now, mine=record.tries == (attempt,))
@@ -150,12 +150,12 @@ def accept(storage: Storage, scope: Scope, standing: Standing) -> Standing:
 
     If this is never reached, the next caller sends the job again under the same id and finds it there.
     """
-    return _after(storage, scope, standing, lambda record, _: _accepted(record, standing.claim))
+    return _after(storage, scope, standing, lambda record, _: _accept(record, standing.claim))
 
 
 def renew(storage: Storage, scope: Scope, standing: Standing) -> Standing:
     """Make this caller's try young again, for one that has prepared for long; `attempt` is None if it was closed."""
-    return _after(storage, scope, standing, lambda record, now: _renewed(record, standing, now))
+    return _after(storage, scope, standing, lambda record, now: _renew(record, standing, now))
 
 
 def move(
@@ -168,7 +168,7 @@ def move(
     every request was answered. dead: stale tries of a job that is not there.
     """
     target = replace(standing.claim, backend=backend, id=job_id)
-    moved = _after(storage, scope, standing, lambda record, _: _moved(_buried(record, dead), standing, target))
+    moved = _after(storage, scope, standing, lambda record, _: _move(_without_tries(record, dead), standing, target))
     return replace(moved, mine=True) if moved.attempt and moved.claim == target else None
 
 
@@ -177,10 +177,10 @@ def withdraw(storage: Storage, scope: Scope, standing: Standing, *, dead: Tries 
 
     Only for a caller whose every request was answered. dead: stale tries of a job that is not there.
     """
-    return _after(storage, scope, standing, lambda record, _: _withdrawn(_buried(record, dead), standing))
+    return _after(storage, scope, standing, lambda record, _: _withdraw(_without_tries(record, dead), standing))
 
 
-def _joined(record: _Record, newcomer: _Record) -> _Record:
+def _join(record: _Record, newcomer: _Record) -> _Record:
     if record.claim.state == "accepted" or newcomer.tries[0] in record.tries:
         return record
     if not record.tries:
@@ -190,29 +190,29 @@ def _joined(record: _Record, newcomer: _Record) -> _Record:
     return replace(record, tries=record.tries + newcomer.tries)
 
 
-def _accepted(record: _Record, claim: Claim) -> _Record:
+def _accept(record: _Record, claim: Claim) -> _Record:
     if (record.claim.id, record.claim.backend) != (claim.id, claim.backend):
         return record
     return replace(record, claim=replace(record.claim, state="accepted"), tries=())
 
 
-def _moved(record: _Record, standing: Standing, target: Claim) -> _Record:
+def _move(record: _Record, standing: Standing, target: Claim) -> _Record:
     if record.claim == standing.claim and record.tries == (standing.attempt,):
         return _Record(target, record.tries, None)
-    return _withdrawn(record, standing)
+    return _withdraw(record, standing)
 
 
-def _withdrawn(record: _Record, standing: Standing) -> _Record:
+def _withdraw(record: _Record, standing: Standing) -> _Record:
     if record.claim != standing.claim:
         return record
     return replace(record, tries=tuple(one for one in record.tries if one != standing.attempt))
 
 
-def _buried(record: _Record, dead: Tries) -> _Record:
+def _without_tries(record: _Record, dead: Tries) -> _Record:
     return replace(record, tries=tuple(one for one in record.tries if one not in dead))
 
 
-def _renewed(record: _Record, standing: Standing, now: datetime) -> _Record:
+def _renew(record: _Record, standing: Standing, now: datetime) -> _Record:
     if record.claim != standing.claim or standing.attempt not in record.tries:
         return record
     return replace(record, opened={**record.opened, str(standing.attempt): now})
@@ -277,7 +277,7 @@ def _decode(stored: Stored, uri: str) -> _Record:
         return _record(document, stored.modified)
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError, OverflowError) as exc:
         remedy = "delete the claim if no job of this key runs or has run; else restore it"
-        raise LyftLearnError(f"the claim at {uri} is damaged ({_shortened(exc)}): {remedy}") from exc
+        raise LyftLearnError(f"the claim at {uri} is damaged ({_shorten(exc)}): {remedy}") from exc
 
 
 def _record(document: Mapping[str, Any], modified: datetime) -> _Record:
@@ -309,5 +309,5 @@ def _of_another_version(uri: str, version: Any) -> LyftLearnError:
     )
 
 
-def _shortened(exc: Exception) -> str:
+def _shorten(exc: Exception) -> str:
     return f"{type(exc).__name__}: {exc}"[:200]

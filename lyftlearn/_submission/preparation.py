@@ -99,7 +99,7 @@ class SubmissionBuilder:
         as_first_version: whether the source has all that version 1.0.0 took along.
         """
         scope = self._scope(arguments)
-        packed = self._packed(arguments, as_first_version=as_first_version)
+        packed = self._pack_source(arguments, as_first_version=as_first_version)
         local = self._local_inputs(arguments)
         return Content(
             arguments=arguments,
@@ -188,7 +188,7 @@ class SubmissionBuilder:
             return None
         return (self.config.project, str(arguments.kind), arguments.name, arguments.key)
 
-    def _packed(self, arguments: Arguments, *, as_first_version: bool) -> Packed | None:
+    def _pack_source(self, arguments: Arguments, *, as_first_version: bool) -> Packed | None:
         if arguments.source is None:
             return None
         from lyftlearn._transfer import SourceRules, pack_source  # noqa: PLC0415 - only for jobs that bring code

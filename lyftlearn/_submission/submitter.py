@@ -130,12 +130,12 @@ class _KeyedCall:
             raise Conflict(self._other_arguments(standing), standing.claim.id)
         try:
             backend = self._builder.registry.get(standing.claim.backend)
-            if standing.settled(backend.capabilities().retention):
-                return self._found(backend, standing)
+            if standing.is_settled(backend.capabilities().retention):
+                return self._existing_job(backend, standing)
         except LyftLearnError:
             self._withdraw(standing)
             raise
-        return self._send(self._pinned(standing), standing)
+        return self._send(self._decision_of_claim(standing), standing)
 
     def _is_the_same_call(self, standing: Standing) -> bool:
         """Whether the key was claimed by this call.
@@ -155,7 +155,7 @@ class _KeyedCall:
         source = self._content.source.sha256 if self._content.source else None
         return self._claims.Claim(digest=self._content.digest, id=job_id, backend=backend, source=source)
 
-    def _pinned(self, standing: Standing) -> Decision:
+    def _decision_of_claim(self, standing: Standing) -> Decision:
         """Return the decision as the claim has it: the first caller's backend, whatever was decided here."""
         backend = standing.claim.backend
         if backend == self._decision.backend:
@@ -170,7 +170,7 @@ class _KeyedCall:
             self._submitter.upload(submission)
         except LyftLearnError as error:  # nothing was sent by this try
             return self._after_refusal(decision, standing, error)
-        renewed = self._renewed(standing)
+        renewed = self._renew_if_old(standing)
         if renewed is None:
             return self._start_over(BackendUnavailable("the key went to another job while this one was being prepared"))
         try:
@@ -185,7 +185,7 @@ class _KeyedCall:
             self._claims.accept(self._storage, self._scope, renewed)
         return AcceptedJob(record, self._content, decision, new=renewed.mine, notes=submission.plan.notes)
 
-    def _renewed(self, standing: Standing) -> Standing | None:
+    def _renew_if_old(self, standing: Standing) -> Standing | None:
         """Return what stands before the create is sent; None if this try was too old for others to wait for it."""
         if _now() - self._begun < self._claims.LONGEST_CREATE.total_seconds() / 3:
             return standing
@@ -240,7 +240,7 @@ class _KeyedCall:
             return self._claims.withdraw(self._storage, self._scope, standing, dead=dead)
         return None
 
-    def _found(self, backend: Backend, standing: Standing) -> AcceptedJob:
+    def _existing_job(self, backend: Backend, standing: Standing) -> AcceptedJob:
         """Return the job that was accepted before; from its claim alone if its backend does not keep it any more."""
         try:
             record = backend.describe(standing.claim.id)

@@ -142,7 +142,7 @@ def _show_plan(made: Plan) -> None:
     short = sys.stdout.isatty()
     decision = json.loads(made.spec.decision)
     facts = {"id": made.spec.id, "backend": made.backend, "because": decision.get("reason", "")}
-    _comment("\n".join(views.aligned([(name, printable(value)) for name, value in facts.items() if value])))
+    _comment("\n".join(views.align([(name, printable(value)) for name, value in facts.items() if value])))
     for path, problem in made.faults:
         _comment(f"fault in {path}: {problem}")
     for note in made.notes:

@@ -99,7 +99,7 @@ def line_documents(lines: Iterable[LogLine], *, flush: bool) -> None:
 def facts(pairs: Mapping[str, str]) -> None:
     """Print names and values, aligned, a status in its colour; what is empty is left out."""
     rows = [(name, printable(value)) for name, value in pairs.items() if value]
-    for (_, value), line in zip(rows, views.aligned(rows), strict=True):
+    for (_, value), line in zip(rows, views.align(rows), strict=True):
         say_styled(line, value, views.STATUS_STYLES.get(value.partition(" ")[0]))
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from lyftlearn._jobs.views import STATUS_STYLES, aligned
+from lyftlearn._jobs.views import STATUS_STYLES, align
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -34,7 +34,7 @@ class Table:
 def show(table: Table) -> None:
     """Print a table: within the width of a terminal, and whole anywhere else, where programs read it."""
     if not sys.stdout.isatty():
-        print("\n".join(aligned([table.heads, *table.rows])))
+        print("\n".join(align([table.heads, *table.rows])))
         return
     from rich.console import Console  # noqa: PLC0415 - loaded only to draw
 

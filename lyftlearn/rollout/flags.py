@@ -74,15 +74,15 @@ class Flags:
         try:
             source = self._source()
         except Exception as exc:  # noqa: BLE001 - a broken flag service must never cost a submission
-            return self._remembered(attributes, f"cannot be asked: {_told(exc)}")
+            return self._last_answer(attributes, f"cannot be asked: {_describe(exc)}")
         if source is None:
             return FlagEvaluation(None, _NO_SOURCE)
         if now < self._away_until:
-            return self._remembered(attributes, f"away: {self._away_because}")
+            return self._last_answer(attributes, f"away: {self._away_because}")
         answer, trouble = self._within_budget(source, attributes)
         if trouble is not None:
             self._note_absence(trouble, now)
-            return self._remembered(attributes, trouble)
+            return self._last_answer(attributes, trouble)
         if answer.stage is not None:
             self._last_known.keep(self._config.migration_flag, attributes, answer.stage)
         elif answer.unset:
@@ -108,14 +108,14 @@ class Flags:
     def _within_budget(self, source: FlagProvider, attributes: Mapping[str, Any]) -> tuple[FlagEvaluation, str | None]:
         """Return the answer, and what kept the source from giving one."""
         if source.immediate:
-            return _evaluated(source, self._config.migration_flag, attributes)
+            return _evaluate(source, self._config.migration_flag, attributes)
         self._hung = [thread for thread in self._hung if thread.is_alive()]
         if len(self._hung) >= _MOST_HUNG:
             silence = f"{len(self._hung)} earlier questions have no answer yet"
             return FlagEvaluation(None, silence), silence
         answers: list[tuple[FlagEvaluation, str | None]] = []
         asking = threading.Thread(
-            target=lambda: answers.append(_evaluated(source, self._config.migration_flag, attributes)),
+            target=lambda: answers.append(_evaluate(source, self._config.migration_flag, attributes)),
             name="lyftlearn-flag",
             daemon=True,
         )
@@ -130,43 +130,43 @@ class Flags:
         silence = f"no answer within {self._config.migration_budget:g} s"
         return FlagEvaluation(None, silence), silence
 
-    def _remembered(self, attributes: Mapping[str, Any], trouble: str) -> FlagEvaluation:
+    def _last_answer(self, attributes: Mapping[str, Any], trouble: str) -> FlagEvaluation:
         stage = self._last_known.find(self._config.migration_flag, attributes)
         if stage is None:
             return FlagEvaluation(None, f"no earlier answer is known; {trouble}", degraded=True)
         return FlagEvaluation(stage, f"last known answer: {stage}; {trouble}", degraded=True)
 
 
-def _evaluated(source: FlagProvider, flag: str, attributes: Mapping[str, Any]) -> tuple[FlagEvaluation, str | None]:
+def _evaluate(source: FlagProvider, flag: str, attributes: Mapping[str, Any]) -> tuple[FlagEvaluation, str | None]:
     try:
         resolution = source.resolve(flag, attributes)
         answer = _read(resolution.value, str(resolution.reason), resolution.variant)
     except Exception as exc:  # noqa: BLE001 - whatever a provider raises, the submission goes on
-        trouble = f"{source.name}: {_told(exc)}"
+        trouble = f"{source.name}: {_describe(exc)}"
         return FlagEvaluation(None, trouble), trouble
     note = f"{source.name}{source.note()}: {answer.detail}"
     return replace(answer, detail=note), None
 
 
-def _told(exc: Exception) -> str:
-    return _bounded(str(exc)) or type(exc).__name__
+def _describe(exc: Exception) -> str:
+    return _shorten(str(exc)) or type(exc).__name__
 
 
-def _bounded(text: str) -> str:
+def _shorten(text: str) -> str:
     """Return what others wrote, as it may travel with a job: on one short line, without secrets."""
     line = printable(redact(text[:_LONGEST_READ]))
     return line if len(line) <= _LONGEST_DETAIL else f"{line[:_LONGEST_DETAIL]}..."
 
 
 def _read(value: Any, reason: str, variant: Any) -> FlagEvaluation:
-    named = None if variant is None else _bounded(str(variant))
+    named = None if variant is None else _shorten(str(variant))
     if reason.upper() in ("DEFAULT", "DISABLED", "ERROR"):
         detail = f"no answer of its own (reason {reason.upper()})"
         return FlagEvaluation(None, detail, named, unset=reason.upper() != "ERROR")
     if value == UNSET:
         return FlagEvaluation(None, UNSET, named, unset=True)
     if not isinstance(value, str) or value not in list(Stage):
-        detail = f"answered {_bounded(shown(value))}, which is no stage: use {', '.join(Stage)} or {UNSET}"
+        detail = f"answered {_shorten(shown(value))}, which is no stage: use {', '.join(Stage)} or {UNSET}"
         return FlagEvaluation(None, detail, named, degraded=True)
     return FlagEvaluation(Stage(value), str(value), named)
 

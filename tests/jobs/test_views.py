@@ -103,7 +103,7 @@ def test_a_row_ends_with_the_reason_and_the_last_line() -> None:
 )
 def test_durations_show_their_two_largest_units(seconds: float, text: str) -> None:
     """Nobody wants seconds of a job of two days, nor `0:00:07`; a clock that goes back must not show."""
-    assert views.elapsed(timedelta(seconds=seconds)) == text
+    assert views.duration_words(timedelta(seconds=seconds)) == text
 
 
 def test_a_running_jobs_duration_counts_until_now() -> None:
@@ -114,7 +114,7 @@ def test_a_running_jobs_duration_counts_until_now() -> None:
 
 def test_columns_are_aligned() -> None:
     """Plain tables are read by people and by `awk` alike."""
-    assert views.aligned([("a", "bb", "c"), ("aaa", "b", "")]) == ["a    bb  c", "aaa  b"]
+    assert views.align([("a", "bb", "c"), ("aaa", "b", "")]) == ["a    bb  c", "aaa  b"]
 
 
 def test_a_card_links_to_the_console() -> None:

@@ -86,7 +86,7 @@ class Backends:
 def call(storage: Storage, backends: Backends, wanted: str, other: str) -> Claim | None:
     """Get the job of SCOPE accepted, at first on `wanted`; the claim of the job, or None if nobody could accept it."""
     standing = claims.take(storage, SCOPE, _claim(wanted))
-    if standing.settled(None):
+    if standing.is_settled(None):
         return standing.claim
     try:
         backends.submit(standing.claim)

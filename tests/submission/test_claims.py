@@ -74,7 +74,7 @@ def test_an_accepted_claim_is_final(storage: Storage) -> None:
     later = take(storage, SCOPE, Y)
     assert later.claim == accepted.claim
     assert later.attempt is None
-    assert later.settled(timedelta(days=999))
+    assert later.is_settled(timedelta(days=999))
     assert accept(storage, SCOPE, first).claim == accepted.claim
 
 
@@ -163,13 +163,13 @@ def test_an_old_intended_claim_counts_as_accepted() -> None:
     first = take(storage, SCOPE, X)
     for _ in range(4):
         storage.now += timedelta(hours=2)
-        assert not take(storage, SCOPE, X).settled(retention)
+        assert not take(storage, SCOPE, X).is_settled(retention)
     storage.now += timedelta(hours=4)
     later = take(storage, SCOPE, X)
     assert later.age == timedelta(hours=12)
-    assert later.settled(retention)
-    assert not later.settled(None)
-    assert not first.settled(retention)
+    assert later.is_settled(retention)
+    assert not later.is_settled(None)
+    assert not first.is_settled(retention)
 
 
 def test_a_moved_claim_is_young_again() -> None:
