@@ -32,9 +32,11 @@ class Invocation:
 
 def read(argv: Sequence[str]) -> Invocation:
     """Read a command line. Exits with 2 after saying what is wrong with it; with 0 after --help and --version."""
-    words, command = _parser.split(list(argv) or ["--help"])
+    words, command = _parser.split(_as_options(list(argv)))
     named = next((word for word in words if not word.startswith("-")), None)
     parser = _parser.parser(named if named in _parser.COMMANDS else None)
+    if words and words[0].startswith("-") and not {*words} & {"-h", "--help", "--version"}:
+        parser.error(f"the command comes first, and then its options: lyftlearn COMMAND {words[0]} ...")
     namespace, unknown = parser.parse_known_args(words)
     options = vars(namespace)
     if unknown:
@@ -42,6 +44,11 @@ def read(argv: Sequence[str]) -> Invocation:
     if command:
         _attach_command(parser, options, command)
     return _invocation(options)
+
+
+def _as_options(argv: list[str]) -> list[str]:
+    """Return what was typed, with `help` and nothing at all as the option that they mean."""
+    return [*argv[1:], "--help"] if argv[:1] in ([], ["help"]) else argv
 
 
 def _runs_a_command(options: Mapping[str, Any]) -> bool:

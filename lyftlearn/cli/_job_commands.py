@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import nullcontext
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext, suppress
 from typing import TYPE_CHECKING, Any
 
 from lyftlearn import ops
@@ -13,6 +13,7 @@ from lyftlearn._jobs.job import NoOutputs
 from lyftlearn._text.display import printable
 from lyftlearn.cli import _output, _tables, _waiting
 from lyftlearn.cli._exit_codes import ExitCode
+from lyftlearn.errors import LyftLearnError
 from lyftlearn.ops.placement import placement
 from lyftlearn.types import JobKind, JobStatus
 
@@ -96,20 +97,39 @@ def wait(invocation: Invocation) -> ExitCode:
 
 
 def stop(invocation: Invocation) -> ExitCode:
-    """Ask jobs to stop."""
+    """Ask jobs to stop, each of them whatever becomes of the others. Raises the first error in the end."""
     client = Client(config=invocation.config)
-    found = _jobs_by_id(client, invocation)
-    for job in found:
-        job.stop()
+    errors: dict[str, LyftLearnError] = {}
+    stopping = []
+    for job_id in dict.fromkeys(invocation.arguments["ids"]):
+        try:
+            job = client.job(job_id)
+            job.stop()
+            stopping.append(job)
+        except LyftLearnError as exc:
+            errors[job_id] = exc
     if invocation.arguments.get("wait"):
-        with _waiting.detachable(found):
-            client.wait(found, check=False)
-    for job in found:
-        job.refresh()
-    if invocation.json:
-        _output.document([_output.job_document(job) for job in found])
+        with _waiting.detachable(stopping):
+            client.wait(stopping, check=False)
+    _show_stopping(stopping, as_json=invocation.json)
+    return _raise_first(errors)
+
+
+def _show_stopping(jobs: Sequence[Job], *, as_json: bool) -> None:
+    for job in jobs:
+        with suppress(LyftLearnError):  # it was asked to stop, and what was last seen is shown
+            job.refresh()
+    if as_json:
+        _output.document([_output.job_document(job) for job in jobs])
     else:
-        _output.facts({job.id: views.status_text(job.state) for job in found})
+        _output.facts({job.id: views.status_text(job.state) for job in jobs})
+
+
+def _raise_first(errors: Mapping[str, LyftLearnError]) -> ExitCode:
+    for job_id, error in list(errors.items())[1:]:
+        _output.note(f"lyftlearn: {printable(job_id)}: {error}")
+    for error in errors.values():
+        raise error
     return ExitCode.DONE
 
 

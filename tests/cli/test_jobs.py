@@ -256,3 +256,15 @@ def test_ctrl_c_in_a_script_says_how_to_come_back(lyftlearn: CommandLine) -> Non
         assert f"Come back with lyftlearn.job('{job_id}'), or in a shell: lyftlearn {command} {job_id}" in ran.err
         assert lyftlearn("status", job_id, "--json").json["status"] == "running"
         lyftlearn("stop", job_id)
+
+
+def test_one_job_that_cannot_be_stopped_does_not_keep_the_others_running(lyftlearn: CommandLine) -> None:
+    """Whoever stops twenty jobs by a list has typed one of them wrong, and pays for those behind it."""
+    ids = [lyftlearn("process", "eta", "--", *STEADY).id for _ in range(2)]
+    for job_id in ids:
+        until_running(lyftlearn, job_id)
+    ran = lyftlearn("stop", "--wait", "nonsense", ids[0], "eta-tl22222222222", ids[1])
+    assert ran.code == 4
+    assert "nonsense" in ran.err
+    assert "eta-tl22222222222" in ran.err
+    assert [line.split() for line in ran.out.splitlines()] == [[job_id, "stopped"] for job_id in ids]

@@ -128,7 +128,8 @@ def test_a_duration_is_left_to_the_api() -> None:
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        ("--config x", "COMMAND"),
+        ("--config x", "the command comes first"),
+        ("--config x jobs", "the command comes first"),
         ("trian eta -- true", "'trian' is not known. Did you mean 'train'?"),
         ("plan trian eta -- true", "Did you mean 'train'?"),
         ("migration reprot", "Did you mean 'report'?"),
@@ -195,6 +196,15 @@ def test_nothing_shows_the_help(capsys: pytest.CaptureFixture[str]) -> None:
         _invocation.read([])
     assert exit_.value.code == 0
     assert "for operators" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("words", [("help", "train"), ("train", "--help"), ("--help",), ("help",)])
+def test_help_is_asked_for_in_either_way(words: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    """Half of all programs have a command for it."""
+    with pytest.raises(SystemExit) as exit_:
+        _invocation.read(words)
+    assert exit_.value.code == 0
+    assert "usage: lyftlearn" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("command", _parser.COMMANDS)
