@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -92,6 +93,15 @@ class SubmissionBuilder:
         from lyftlearn._storage import open_storage  # noqa: PLC0415 - as it says
 
         return open_storage(self.config.storage_url)
+
+    def make_directories(self) -> None:
+        """Make the home, and a storage that is a directory, for this user alone: jobs that write there come later."""
+        from lyftlearn._storage import storage_directory  # noqa: PLC0415 - as above
+
+        for path in (self.config.home, storage_directory(self.config.storage_url)):
+            if path is not None:
+                with suppress(OSError):  # whoever needs it will say what is wrong
+                    path.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def read(self, arguments: Arguments, *, as_first_version: bool = False) -> Content:
         """Read what the call brings from this machine. Raises LyftLearnError where it cannot be read.

@@ -71,6 +71,7 @@ class JobSubmitter:
 
     def upload(self, submission: Submission) -> None:
         """Put what the job brings into the storage, once."""
+        self._builder.make_directories()
         source = submission.content.source
         if source is None and not submission.uploads:
             return

@@ -176,6 +176,18 @@ def part_path(path: str) -> str:
     return os.path.join(os.path.dirname(path), PART + os.urandom(8).hex())
 
 
+def _make_directories(path: str) -> int:
+    """Make a directory and those above it, none more open than the one that it is in; return its permissions."""
+    if not os.path.isdir(path):
+        mode = _make_directories(os.path.dirname(path))
+        try:
+            os.mkdir(path, (mode | 0o700) & 0o777)
+        except FileExistsError:
+            if not os.path.isdir(path):
+                raise
+    return os.stat(path).st_mode
+
+
 class FileSink:
     """A file that appears when it is complete."""
 
@@ -183,8 +195,10 @@ class FileSink:
         self._path = path
         self._temporary = part_path(path)
         try:
-            os.makedirs(os.path.dirname(path), exist_ok=True)
-            self._file = open(self._temporary, "wb")  # noqa: SIM115 - closed by commit or abort
+            mode = _make_directories(os.path.dirname(path))
+            flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+            descriptor = os.open(self._temporary, flags, (mode | 0o600) & 0o666)
+            self._file = open(descriptor, "wb")  # noqa: SIM115 - closed by commit or abort
         except OSError as error:
             raise disk_failure(error, f"writing {path}") from error
 

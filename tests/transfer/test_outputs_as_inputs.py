@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -129,3 +130,22 @@ def test_a_source_may_be_a_uri(make_client: MakeClient, tmp_path: Path) -> None:
     (tmp_path / "my code/x.py").write_text("print('here')")
     job = make_client("home").train("eta", command="python3 x.py", source=(tmp_path / "my code").as_uri())
     assert "here" in finish(job)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_files_in_a_storage_are_their_owners_alone(
+    make_client: MakeClient, layout: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Models are as confidential as the code and the logs, which nobody else may read either."""
+    monkeypatch.setenv("LYFTLEARN_BACKEND", layout)
+    before = os.umask(0o022)
+    try:
+        (tmp_path / "code").mkdir()
+        job = make_client("home").train("eta", command=LEAVE, source=tmp_path / "code", key="nightly")
+        finish(job)
+    finally:
+        os.umask(before)
+    storage = tmp_path / "home/lyftlearn/storage"
+    assert {path.name for path in storage.iterdir()} >= {"claims", "jobs", "sources"}
+    open_to_others = [path for path in (storage, *storage.rglob("*")) if path.stat().st_mode & 0o077]
+    assert open_to_others == []
