@@ -23,7 +23,7 @@ class Capture:
         self._path = log
         self._index = os.open(index, _APPEND, 0o600)
         self._log = os.open(log, _APPEND, 0o600)
-        self._offset = 0
+        self._offset = os.fstat(self._log).st_size
         self._latest = 0
 
     def write(self, data: bytes) -> None:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from lyftlearn_local.cgroups import MemoryGroup
 
 MARK = "lyftlearn/1 "
+_GAVE_UP = "bwrap: Can't"
 _MOST_CHUNKS = (1 << 20) // CHUNK
 """Linux lets a pipe hold a mebibyte, unless root raised it."""
 
@@ -109,6 +110,10 @@ class Node:
         """Without namespaces, end what outlives its runtime."""
         if self._info is None:
             end_session(self.process.pid)
+
+    def never_began(self) -> bool:
+        """Whether bubblewrap gave up before it ran anything, as when a mount goes that it was about to show."""
+        return self._info is not None and self.process.returncode == 1 and self.last_words().startswith(_GAVE_UP)
 
     def last_words(self) -> str:
         """The end of its output."""

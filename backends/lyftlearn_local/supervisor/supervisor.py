@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import select
+import shutil
 import signal
 import sys
 import time
@@ -22,6 +23,7 @@ from lyftlearn_local.supervisor.outcome import NodeOutcome, final_event
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from lyftlearn_local.layouts.layout import ContainerLayout
@@ -46,6 +48,8 @@ class JobSupervisor:
         self.trouble: tuple[str, str] | None = None
         self.stop_requested = False
         self.interrupted = False
+        self._port = 0
+        self._starts_left = 5
         self.attempt = 1
         self.started_at: float | None = None
         self._ending_since: float | None = None
@@ -62,18 +66,22 @@ class JobSupervisor:
         """Start every node, follow them to their end, write the job's."""
         identity = [os.getpid(), process_start(os.getpid())]
         self.job.append(event("starting", supervisor=identity))
+        self._try(self._launch)
+        self._follow()
+        final = self._finish(self._final_event())
+        remove_nodes(self.job.path)
+        self._emit(**final)
+
+    def _try(self, launch_nodes: Callable[[], None]) -> None:
+        """Start what is to start; why it cannot be started becomes the job's trouble."""
         try:
-            self._launch()
+            launch_nodes()
         except LaunchError as error:
             self.trouble = (error.reason, str(error))
         except LaunchStopped:
             self._note_interruption()
         except OSError as error:
             self.trouble = ("platform", _disk_words(error, self.job.path))
-        self._follow()
-        final = self._finish(self._final_event())
-        remove_nodes(self.job.path)
-        self._emit(**final)
 
     def _on_signal(self, number: int, _frame: object) -> None:
         if number == signal.SIGTERM:
@@ -81,13 +89,13 @@ class JobSupervisor:
 
     def _launch(self) -> None:
         self._environment = take_environment(self.job)
-        port = free_port() if self.run_settings["nodes"] > 1 else 0
+        self._port = free_port() if self.run_settings["nodes"] > 1 else 0
         for rank in range(self.run_settings["nodes"]):
-            self.nodes.append(launch(self._context(rank, port)))
+            self.nodes.append(launch(self._context(rank)))
 
-    def _context(self, rank: int, port: int) -> NodeContext:
+    def _context(self, rank: int) -> NodeContext:
         return NodeContext(
-            self.job, self.run_settings, self._environment, rank=rank, port=port, is_ending=self._is_ending
+            self.job, self.run_settings, self._environment, rank=rank, port=self._port, is_ending=self._is_ending
         )
 
     def _is_ending(self) -> bool:
@@ -109,7 +117,7 @@ class JobSupervisor:
         if finish is None or final["status"] != "succeeded":
             return final
         try:
-            finish(self._context(0, 0))
+            finish(self._context(0))
         except LaunchError as error:
             self.trouble = (error.reason, str(error))
         except LaunchStopped:
@@ -183,12 +191,21 @@ class JobSupervisor:
         self._pump(node)
         node.ended = True
         layout = next(layout for other, layout in self.nodes if other is node)
-        outcome = NodeOutcome(node, _report(node, layout), ending=self._ending_since is not None)
+        report = _report(node, layout)
+        if report is None and node.never_began() and self._starts_left and not self._is_ending():
+            self._starts_left -= 1
+            self._try(lambda: self._start_again(node))
+            return
+        outcome = NodeOutcome(node, report, ending=self._ending_since is not None)
         self.outcomes.append(outcome)
         self._note_progress()
-        node.close()
-        if node.group:
-            node.group.remove()
+        _release(node)
+
+    def _start_again(self, node: Node) -> None:
+        """Start a node anew that never began: what is mounted and unmounted meanwhile is not its business."""
+        _release(node)
+        shutil.rmtree(self.job.node(node.rank))
+        self.nodes[[other for other, _ in self.nodes].index(node)] = launch(self._context(node.rank))
 
     def _end_if_needed(self) -> None:
         """One node's failure, a wish or trouble of our own ends the other nodes: asked first, then killed."""
@@ -214,6 +231,12 @@ class JobSupervisor:
             if status in FINAL:
                 raise
             self.trouble = self.trouble or ("platform", _disk_words(error, self.job.path))
+
+
+def _release(node: Node) -> None:
+    node.close()
+    if node.group:
+        node.group.remove()
 
 
 def _report(node: Node, layout: ContainerLayout) -> dict[str, Any] | None:

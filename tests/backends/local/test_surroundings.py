@@ -113,6 +113,37 @@ def test_what_a_job_names_below_run_is_there(backend: Backend, make_spec: MakeSp
         subprocess.run(["rm", "-rf", disk.parent], check=True)
 
 
+FLAKY = """#!/bin/sh
+if [ ! -e {mark} ]; then
+    touch {mark}
+    echo "bwrap: Can't remount readonly on /newroot/var/lib/docker/overlay2/x/merged: No such file or directory" >&2
+    exit 1
+fi
+exec bwrap "$@"
+"""
+
+
+@pytest.mark.usefixtures("_namespaces")
+def test_a_mount_that_goes_elsewhere(backend: Backend, make_spec: MakeSpec, tmp_path: Path) -> None:
+    """A container that ends on the same machine takes its mount away just then; the job begins a moment later."""
+    flaky = tmp_path / "flaky"
+    flaky.write_text(FLAKY.format(mark=tmp_path / "mark"))
+    flaky.chmod(0o755)
+    plan = backend.plan(make_spec("echo up; echo w > $LYFTLEARN_MODEL_DIR/w"))
+    backend.submit(with_run(plan, namespaces=str(flaky)))
+    assert finish(backend, plan.spec.id).event.status is JobStatus.SUCCEEDED
+    assert lines(backend, plan.spec.id)[-1] == "up"
+
+
+@pytest.mark.usefixtures("_namespaces")
+def test_a_command_that_speaks_like_bubblewrap(backend: Backend, make_spec: MakeSpec, tmp_path: Path) -> None:
+    """Only what never began is begun again: this command ran, and may not run twice."""
+    spec = make_spec(f'echo once >> {tmp_path}/ran; echo "bwrap: Can\'t do it"; exit 1')
+    event = run(backend, spec).event
+    assert (event.reason, event.exit_code) == (FailureReason.USER_ERROR, 1)
+    assert (tmp_path / "ran").read_text() == "once\n"
+
+
 SLOW = "import sys, time; open({mark!r}, 'w').close(); time.sleep(600)"
 
 
