@@ -357,8 +357,10 @@ class Backend(ABC):
         """Send a plan without faults; one request is the commit point.
 
         May be repeated, in any process: if the job exists with the plan's digest, its record is returned. Raises
-        Conflict if it exists with another digest; QuotaExceeded or AccessDenied if it was certainly not accepted;
-        BackendUnavailable with `job_id` set when nobody can know.
+        Conflict if it exists with another digest. AccessDenied, InvalidJob and QuotaExceeded (`DEFINITE_REFUSALS`) say
+        that it was certainly not accepted: only the first answer to the create can say so. After a request without an
+        answer, whatever the next one is told, and for every error that is no known refusal, raises BackendUnavailable
+        with `job_id` set: nobody can know. Without `job_id` the create was certainly never sent.
         """
 
     @abstractmethod
