@@ -135,8 +135,12 @@ class JobRun:
             traceback.print_exc()
             text = f"the runtime failed: {type(error).__name__}: {error}"
             return EXIT_CODES[PLATFORM], {"reason": PLATFORM}, text
-        facts = {"exit_code": outcome.exit_code, "reason": outcome.reason}
-        return outcome.runtime_exit_code, {**facts, **({"stopped": True} if outcome.stopped else {})}, outcome.message
+        facts: dict[str, Any] = {"exit_code": outcome.exit_code, "reason": outcome.reason}
+        return (
+            outcome.runtime_exit_code,
+            {**facts, **({"stopped": True} if outcome.was_stopped else {})},
+            outcome.message,
+        )
 
     def _run(self) -> CommandOutcome:
         with self._signals.interruptible():
@@ -292,7 +296,7 @@ class JobRun:
 
     def _keep(self, bundle: Bundle, environment: Environment, outcome: CommandOutcome) -> None:
         """Checkpoints always, whatever else comes; the model and the outputs of a command that succeeded."""
-        succeeded = outcome.reason is None and not outcome.stopped
+        succeeded = outcome.reason is None and not outcome.was_stopped
         self._keep_checkpoints(succeeded)
         if not succeeded:
             return

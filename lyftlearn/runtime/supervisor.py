@@ -54,7 +54,7 @@ class CommandOutcome:
         return OUT_OF_MEMORY if self.out_of_memory else USER_ERROR
 
     @property
-    def stopped(self) -> bool:
+    def was_stopped(self) -> bool:
         """Someone asked for it."""
         return self.cause == "stop"
 

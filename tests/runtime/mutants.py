@@ -76,7 +76,7 @@ MUTANTS: dict[str, tuple[str, str, str]] = {
     "C-END-9": ("faults.py", "PLATFORM: 70", "PLATFORM: 1"),
     "C-STOP-1": ("supervisor.py", "_signal_group(self._pid, signal.SIGTERM)", "os.kill(self._pid, signal.SIGTERM)"),
     "C-STOP-2": ("job.py", 'EXIT_STOPPED, {"stopped": True}', 'EXIT_STOPPED, {"stopped": False}'),
-    "C-STOP-3": ("job.py", "outcome.reason is None and not outcome.stopped", "outcome.reason is None"),
+    "C-STOP-3": ("job.py", "outcome.reason is None and not outcome.was_stopped", "outcome.reason is None"),
     "C-STOP-4": ("signals.py", "if path and os.path.exists(path):", "if path == STOP_FILE:"),
     "C-TIME-1": ("supervisor.py", "is not None and self.outcome.deadline is None:", "is not None:"),
     "C-TIME-2": ("supervisor.py", "(self._first_start or now)", "now"),

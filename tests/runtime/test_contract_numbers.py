@@ -75,9 +75,23 @@ def test_a_broken_runtime_is_found(number: str, tmp_path: Path) -> None:
     path = tmp_path / "lyftlearn/runtime" / name
     path.write_text(path.read_text().replace(old, new))
     tests = sorted(named()[number])
-    program = "import sys, pytest; sys.exit(pytest.main(sys.argv[1:]))"
+    program = "import sys, pytest, lyftlearn; broken = sys.argv[1] in lyftlearn.__file__; "
+    program += "sys.exit(pytest.main(sys.argv[2:]) if broken else 9)"
     answer = subprocess.run(
-        [sys.executable, "-P", "-c", program, "-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", *tests],
+        [
+            sys.executable,
+            "-P",
+            "-c",
+            program,
+            str(tmp_path),
+            "-x",
+            "-q",
+            "-p",
+            "no:cacheprovider",
+            "-p",
+            "no:xdist",
+            *tests,
+        ],
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": os.pathsep.join((str(tmp_path), str(ROOT), str(ROOT / "backends")))},
         capture_output=True,
@@ -88,4 +102,3 @@ def test_a_broken_runtime_is_found(number: str, tmp_path: Path) -> None:
     if "no tests ran" in answer.stdout or " skipped in" in answer.stdout:
         pytest.skip("nothing here to try it with")
     assert answer.returncode == 1, answer.stdout[-2000:] + answer.stderr[-2000:]
-    assert str(tmp_path) in answer.stdout or "Error" in answer.stdout
