@@ -43,10 +43,11 @@ SHADOW_LABEL = "lyftlearn/shadow"
 
 
 class Client:
-    """Submits and finds jobs; safe to share between threads, as its jobs are.
+    """Submits and finds jobs. Threads may share a client and its jobs.
 
-    The module-level functions are methods of a default client. config: a file, or a mapping that stands for one; by
-    default `lyftlearn.toml` of the repository and the platform's file under it, read at the first use.
+    The module-level functions are methods of a default client. `config` is the path of a configuration file, or a
+    mapping in place of its content. By default, the client reads the repository's `lyftlearn.toml` over the platform's
+    file, at its first use.
     """
 
     def __init__(self, *, config: str | PathLike[str] | Mapping[str, Any] | None = None) -> None:
@@ -73,28 +74,31 @@ class Client:
         labels: Mapping[str, str] | None = None,
         key: str | None = None,
     ) -> Job:
-        """Train `model`: what the command leaves in the directory `LYFTLEARN_MODEL_DIR`, and nothing else.
+        """Train `model`.
+
+        The model is what the command leaves in the directory `LYFTLEARN_MODEL_DIR`, and nothing else::
 
             import joblib, os
             joblib.dump(model, os.path.join(os.environ["LYFTLEARN_MODEL_DIR"], "model.joblib"))
 
-        command: a list is executed as it is; a string goes through `/bin/sh -c`. `$(NAME)` in either is replaced by the
-            job's variable NAME, as Kubernetes does it; `$$(NAME)` is the literal text.
-        image: container image; by default the platform's base image.
-        source: a directory or archive of code, unpacked as the working directory of every node; without `.git`, caches,
-            virtual environments, what lyftlearn itself wrote, and what `.gitignore` and `.lyftlearnignore` name.
-        hyperparameters: any JSON, any size up to 16 MiB; arrives in the container with its types intact.
-        inputs: channel name to URI; each is a directory in the container, whole on every node. A URI of a directory
-            means what is under it and nothing else (`s3://b/train` never takes in `train-old/`); a single file keeps
-            its name; nothing there fails the job before its command starts.
+        command: a list is executed as it is; a string goes through `/bin/sh -c`. In both, `$(NAME)` becomes the value
+            of the job's variable NAME, by Kubernetes' rules. `$$(NAME)` is the literal text.
+        image: the container image; by default the platform's base image.
+        source: a directory or archive of code, which is the working directory of every node. Left out are `.git`,
+            caches, virtual environments, what lyftlearn wrote, and what `.gitignore` and `.lyftlearnignore` name.
+        hyperparameters: any JSON of up to 16 MiB. It arrives in the container with its types intact.
+        inputs: maps the name of a channel to a URI. Each channel is a directory in the container, complete on every
+            node. The URI of a directory means what is under it and nothing else: `s3://b/train` never takes in
+            `train-old/`. A single file keeps its name. If nothing is there, the job fails before its command starts.
         env: variables of the command.
-        secrets: names; each of a secret's keys is a variable and a file in the container, and nowhere else.
+        secrets: names of secrets. Each key of a secret is a variable and a file in the container, and nowhere else.
         resources: what each node needs; by default `Resources()`.
-        nodes: how many containers run the command together; they know each other's names and ranks.
-        timeout: from the command's first start, all attempts together; None means the platform's `jobs.timeout`, the
-            same everywhere.
-        retries: times the command is run again after a non-zero exit (not after running out of memory).
-        labels: by Kubernetes' rules; jobs are found by them.
+        nodes: how many containers run the command together. They know each other's names and ranks.
+        timeout: how long the command may run, from its first start, all attempts together. None means the platform's
+            `[jobs] timeout`, which is the same everywhere.
+        retries: how often the command runs again after it ended with a code other than 0. A command that ran out of
+            memory is not repeated.
+        labels: labels of the job, by Kubernetes' rules. `jobs` finds jobs by them.
         key: an idempotency key within this project, function and name. Two calls with one key give one job, also when
             the first call died half-way, when both run at once, and when the flag moved to another backend in between.
             The same key with other arguments (or other content of source or local inputs) raises Conflict.
@@ -124,10 +128,10 @@ class Client:
     ) -> Job:
         """Run a data-processing job.
 
-        outputs: names; each is a directory in the container, kept when the job succeeds: under the job's own output
-            location, or at the URI that a mapping gives.
+        outputs: names of outputs. Each is a directory in the container, which is kept when the job succeeds: in the
+            job's own place, or at the URI that a mapping gives.
 
-        The other arguments, and what is raised, are those of `train`.
+        The other arguments and the errors are those of `train`.
         """
         return self._submit(JobKind.PROCESS, _arguments(locals()))
 
@@ -151,12 +155,12 @@ class Client:
         labels: Mapping[str, str] | None = None,
         key: str | None = None,
     ) -> Job:
-        """Batch prediction.
+        """Predict in a batch.
 
-        artifact: a finished train job, or the URI of its model; unpacked as the model directory.
+        artifact: a finished train job, or the URI of its model. The job finds it in the model directory.
         outputs: as in `process`.
 
-        The other arguments, and what is raised, are those of `train`.
+        The other arguments and the errors are those of `train`.
         """
         return self._submit(JobKind.PREDICT, _arguments(locals()))
 
@@ -185,11 +189,11 @@ class Client:
     ) -> TuningJob:
         """Search `space` for the best `objective`.
 
-        hyperparameters: the fixed ones. timeout and retries are each trial's. strategy: a grid takes Choice and
-            IntUniform only.
+        hyperparameters: those that every trial has.
+        strategy: how values are chosen. A grid needs a space of Choice and IntUniform only.
 
-        The same call tries the same values on every backend. The other arguments, and what is raised, are those of
-        `train`.
+        `timeout` and `retries` hold for each trial. The same call tries the same values on every backend. The other
+        arguments and the errors are those of `train`.
         """
         return cast("TuningJob", self._submit(JobKind.TUNE, _arguments(locals())))
 
@@ -204,13 +208,13 @@ class Client:
         idle_timeout: Duration | None = "4h",
         labels: Mapping[str, str] | None = None,
     ) -> Notebook:
-        """Open the caller's notebook `name`: found if it exists, else created."""
+        """Open the caller's notebook `name`. Create it if it does not exist."""
         return cast("Notebook", self._submit(JobKind.NOTEBOOK, _arguments(locals())))
 
     def job(self, job_id: str) -> Job:
-        """Find a job by id, from any process, whatever the flag says now.
+        """Find a job by its id, from any process, whatever the flag says now.
 
-        It is found as long as its backend or the job history keeps it. Raises JobNotFound.
+        Raises JobNotFound when its backend does not keep the job any more.
         """
         return self._handle(self._watch_of(job_id).backend.describe(job_id))
 
@@ -224,11 +228,11 @@ class Client:
         since: Duration | datetime | None = None,
         limit: int = 100,
     ) -> Iterator[Job]:
-        """Jobs of every backend in use, newest first.
+        """List the jobs of every backend in use, newest first.
 
-        Shadows of a migration are left out, unless `labels` asks for the one of a job: `{"lyftlearn/shadow": <id>}`.
-        A backend that cannot be asked is named in a warning, and the others' jobs are given; if it is the only one, its
-        error is raised. Raises InvalidJob.
+        Shadows of a migration are left out, unless `labels` asks for the shadow of a job: `{"lyftlearn/shadow": <id>}`.
+        If a backend cannot be asked, a warning names it, and the jobs of the others are listed. If it is the only
+        backend, its error is raised. Raises InvalidJob.
         """
         given = _arguments(locals())
         from lyftlearn._call.query import check_query  # noqa: PLC0415 - an import of lyftlearn does not pay for it
@@ -250,7 +254,13 @@ class Client:
         on_update: Callable[[Job, JobState], None] | None = None,
         progress: bool | None = None,
     ) -> list[JobState]:
-        """Wait for all; then `check` raises for the first, in the order given, that did not succeed."""
+        """Wait until all jobs have finished, and return their states in the order of `jobs`.
+
+        check: whether to raise JobFailed or JobStopped then, for the first job that did not succeed.
+        on_update: called with a job and its state whenever the state changes.
+
+        `timeout` and `progress` are those of `Job.wait`.
+        """
         from lyftlearn._jobs.wait import wait  # noqa: PLC0415 - brings what draws
 
         return wait(jobs, timeout, check=check, on_update=on_update, progress=progress)

@@ -32,17 +32,20 @@ Job: TypeAlias = Any  # a `lyftlearn.Job`; errors stand below handles and only c
 
 
 class LyftLearnError(Exception):
-    """The root of the tree. No error says what is known to be secret."""
+    """The base of all errors that lyftlearn raises. By itself it means that a backend is missing or broken.
+
+    No error contains what is known to be secret.
+    """
 
     def __init__(self, *args: object) -> None:
         super().__init__(*(redact(arg) if isinstance(arg, str) else arg for arg in args))
 
 
 class InvalidJob(LyftLearnError, ValueError):
-    """The job cannot be submitted as it was written. Nothing was sent; `str()` lists every fault."""
+    """The call cannot work as it was written. Nothing was sent. `str(error)` lists every fault."""
 
     faults: list[tuple[str, str]]
-    """Path of the field; what is wrong and what to do."""
+    """Pairs of the path of a field, and what is wrong with it and what to do."""
 
     def __init__(self, faults: Sequence[tuple[str, str]]) -> None:
         self.faults = [(redact(path), redact(problem)) for path, problem in faults]
@@ -56,11 +59,11 @@ class InvalidJob(LyftLearnError, ValueError):
 
 
 class JobNotFound(LyftLearnError, LookupError):
-    """No backend in use knows the job, and no history keeps it."""
+    """No backend in use knows the job."""
 
 
 class Conflict(LyftLearnError):
-    """The key was used before with other arguments, or other content of source or local inputs."""
+    """The key was used before, with other arguments or with other content of the source or of local inputs."""
 
     job_id: str
     """The job that holds the key."""
@@ -74,15 +77,18 @@ class Conflict(LyftLearnError):
 
 
 class AccessDenied(LyftLearnError, PermissionError):
-    """The backend knows who asks and says no; the message names the missing permission."""
+    """The backend or the storage knows who asks, and refuses. The message names the missing permission."""
 
 
 class QuotaExceeded(LyftLearnError):
-    """The backend has a quota, named in the message, that this job would exceed."""
+    """The job would exceed a quota. The message names it."""
 
 
 class BackendUnavailable(LyftLearnError, ConnectionError):
-    """Try again, with the same key: it is not known whether the job was accepted if `job_id` is set."""
+    """A backend or the storage gave no usable answer. Try again, with the same key.
+
+    If `job_id` is set, nobody knows whether the job was accepted.
+    """
 
     job_id: str | None
 
@@ -124,21 +130,21 @@ class _Ended(LyftLearnError):
 
 
 class JobFailed(_Ended):
-    """The job failed; `state.reason` says why, in one vocabulary on every substrate."""
+    """The job failed. `state.reason` says why, in the same words on every backend."""
 
     def _advice(self) -> Sequence[str]:
         return [f"see all of it: lyftlearn logs {self.job.id}"] if self.state.started_at else []
 
 
 class JobStopped(_Ended):
-    """Someone asked the job to stop."""
+    """The job ended because someone asked it to stop."""
 
 
 class WaitTimeout(LyftLearnError, TimeoutError):
-    """Waiting ended before the jobs did. They go on."""
+    """Waiting ended before the jobs did. The jobs go on."""
 
     jobs: list[Job]
-    """Those not finished."""
+    """The jobs that have not finished."""
 
     def __init__(self, jobs: Sequence[Job]) -> None:
         self.jobs = list(jobs)

@@ -27,11 +27,12 @@ class JobKind(StrEnum):
 
 
 class JobStatus(StrEnum):
-    """One vocabulary on every substrate. `finished` is true of the last three.
+    """The status of a job, in the same words on every backend. `finished` is true of the last three.
 
-    PENDING: accepted, waiting for capacity. STARTING: capacity found; image, inputs, containers. RUNNING: the container
-    runs; last preparations, the user's command, keeping its outputs. FAILED: a timeout is one too (reason TIMEOUT),
-    never "stopped". STOPPED: someone asked for it.
+    PENDING: the job was accepted and waits for capacity. STARTING: capacity was found; image, inputs and containers are
+    prepared. RUNNING: the container runs, which includes last preparations and keeping the outputs. STOPPING: someone
+    asked the job to stop. FAILED: the job failed, which a timeout is, too (reason TIMEOUT). STOPPED: the job ended
+    because someone asked for it.
     """
 
     PENDING = "pending"
@@ -52,11 +53,12 @@ _FINISHED = frozenset((JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.STOPPED)
 
 
 class FailureReason(StrEnum):
-    """Why a job failed, in one vocabulary on every substrate.
+    """Why a job failed, in the same words on every backend.
 
-    USER_ERROR: the command exited non-zero. PREEMPTED: node lost, spot reclaimed. CAPACITY: nothing to run on within
-    the pending limit. IMAGE: cannot be pulled or started. CONFIGURATION: missing secret, role, input or permission.
-    PLATFORM: the substrate's own fault.
+    USER_ERROR: the command ended with a code other than 0. OUT_OF_MEMORY: the command used more memory than the job
+    asked for. TIMEOUT: the timeout passed. PREEMPTED: the node was lost, or a spot instance was reclaimed. CAPACITY: no
+    machine was free within the pending limit. IMAGE: the image cannot be pulled or started. CONFIGURATION: a secret, a
+    role, an input or a permission is missing. PLATFORM: the platform itself failed.
     """
 
     USER_ERROR = "user-error"
@@ -71,9 +73,10 @@ class FailureReason(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Resources:
-    """What one node of the job needs. Any combination may be asked for; the substrate must give at least that.
+    """What one node of the job needs. Any combination may be asked for, and the backend gives at least that.
 
-    cpu: cores. memory, disk, shared_memory (`/dev/shm`): Kubernetes quantities. gpu_type: such as "A10G" or "H100".
+    cpu: cores. memory, disk, shared_memory (`/dev/shm`): Kubernetes quantities such as "64Gi". gpu: the number of GPUs.
+    gpu_type: a name such as "A10G" or "H100".
     """
 
     cpu: float = 1
@@ -88,9 +91,9 @@ class Resources:
 class JobState:
     """What was last observed of a job.
 
-    message: one line for a person; on failure the last words of the user's code. exit_code: of the user's command where
-    it ended by itself; of the first node to fail. attempt: 1 on the first run of the command; retries count,
-    infrastructure restarts do not.
+    reason: why the job failed, None if it did not. message: one line for a person; of a failed job, the last words of
+    its command. exit_code: the exit code of the command if it ended by itself; with several nodes, of the first that
+    failed. attempt: 1 on the first run of the command, one more with each retry. Restarts by the platform do not count.
     """
 
     status: JobStatus
@@ -105,7 +108,7 @@ class JobState:
 
 @dataclass(frozen=True, kw_only=True)
 class Uniform:
-    """A real number from `low` to `high`, both included; evenly spread in its logarithm if `log`."""
+    """A real number from `low` to `high`, both included. With `log`, its logarithm is spread evenly."""
 
     low: float
     high: float
@@ -114,7 +117,7 @@ class Uniform:
 
 @dataclass(frozen=True, kw_only=True)
 class IntUniform:
-    """A whole number from `low` to `high`, both included; evenly spread in its logarithm if `log`."""
+    """A whole number from `low` to `high`, both included. With `log`, its logarithm is spread evenly."""
 
     low: int
     high: int

@@ -47,7 +47,7 @@ class NoOutputs(dict[str, str]):
 
 
 class Job:
-    """A handle on one job. Cheap to make, safe to share, valid in any process that holds its id."""
+    """A handle on one job. Threads may share it, and any process can make one from the job's id."""
 
     id: str
     kind: JobKind
@@ -67,8 +67,8 @@ class Job:
     def status(self) -> JobStatus:
         """The status now.
 
-        Asks at most once a second and sleeps until it may, so a bare `while job.status == "running"` loop neither spins
-        nor floods.
+        It asks the backend at most once a second, and sleeps until it may ask again. So a loop such as
+        `while job.status == "running"` uses little CPU and sends few requests.
         """
         if not self.state.status.finished:
             time.sleep(self._pause())
@@ -77,15 +77,15 @@ class Job:
 
     @property
     def state(self) -> JobState:
-        """What was last observed; never asks."""
+        """What was last observed. It never asks the backend."""
         return self._observed.state
 
     @property
     def outputs(self) -> Mapping[str, str]:
-        """Output name to URI.
+        """The URI of each output, by its name.
 
-        A train job has "model" and "output"; the layout under the URI is the same on every substrate. Only a job that
-        succeeds leaves outputs: one that failed or was stopped has none here.
+        A train job has "model" and "output". What is under a URI is laid out alike on every backend. Only a job that
+        succeeds leaves outputs: for a job that failed or was stopped there are none.
         """
         if self.state.status in (JobStatus.FAILED, JobStatus.STOPPED):
             return NoOutputs(f"{self.id} is {self.state.status}: {_no_outputs(self.state)}")
@@ -93,17 +93,18 @@ class Job:
         return self._shared_watch().backend.outputs(self.id) if settled is None else settled
 
     def refresh(self) -> JobState:
-        """Ask now, and return what was observed. Raises JobNotFound when nobody keeps the job any more."""
+        """Ask the backend now, and return the state. Raises JobNotFound when the backend keeps the job no more."""
         self._asked = time.monotonic()
         self._observe(self._shared_watch().backend.describe(self.id).event)
         self._kept = True
         return self.state
 
     def wait(self, timeout: Duration | None = None, *, check: bool = True, progress: bool | None = None) -> JobState:
-        """Block until finished.
+        """Wait until the job has finished, and return its state.
 
-        `check` raises JobFailed or JobStopped. On timeout raises WaitTimeout; the job goes on, as it does on Ctrl-C.
-        `progress` draws a live status line; None means: if standard error is a terminal or a notebook.
+        timeout: how long to wait. Raises WaitTimeout then; the job goes on, as it does on Ctrl-C.
+        check: whether to raise JobFailed or JobStopped if the job did not succeed.
+        progress: whether to show a live status line; by default if standard error is a terminal or a notebook.
         """
         from lyftlearn._jobs.wait import wait  # noqa: PLC0415 - brings what draws
 
@@ -118,17 +119,23 @@ class Job:
         node: int | None = None,
         timestamps: bool = False,
     ) -> Iterator[str]:
-        """Lines of the user's output, in order per node, each exactly once.
+        """Yield the lines that the command printed, each exactly once, in order for each node.
 
-        `follow` ends when the job has finished and its last line was given; it survives dropped connections and never
-        reads a stream's end as the job's. `tail` counts lines of each node. `timestamps` puts the time before each
-        line, RFC 3339 in UTC.
+        follow: whether to go on until the job has finished and its last line was read. Dropped connections do not end
+            it.
+        tail: how many of the last lines of each node to yield.
+        since: a time, or a duration before now; earlier lines are left out.
+        node: the rank of the one node whose lines to yield.
+        timestamps: whether each line begins with its time, by RFC 3339 in UTC.
         """
         query = log_query(follow, tail, since, node, timestamps=timestamps)
         return (_stamp(line) if timestamps else line.text for line in self._log_lines(query))
 
     def stop(self, *, wait: bool = False) -> None:
-        """Ask the job to stop: SIGTERM, then SIGKILL after the grace period. On a finished job: nothing happens."""
+        """Ask the job to stop. It gets SIGTERM, and SIGKILL after its grace. A finished job stays as it is.
+
+        wait: whether to return only when the job has finished.
+        """
         faults: arguments.Faults = []
         arguments.switch("wait", wait, faults)
         arguments.refuse(faults)
@@ -137,12 +144,12 @@ class Job:
             self.wait(check=False, progress=False)
 
     def download(self, dest: str | PathLike[str], *, output: str | None = None, overwrite: bool = False) -> Path:
-        """Fetch one output, or all, unpacked into `dest/<output>/`; returns `dest`. Nothing is left half-written.
+        """Download all outputs, or only `output`, and unpack each into `dest/<output>/`. Return `dest`.
 
-        overwrite: whether what is at `dest/<output>` is replaced. Else fetching the same content again succeeds, and
-        other content there raises FileExistsError.
+        overwrite: whether to replace what is at `dest/<output>`. Without it, the same content may be downloaded again,
+            and other content there raises FileExistsError.
 
-        What was downloaded never becomes part of a source.
+        No half-written output is left behind. What was downloaded never becomes part of a source.
         """
         from lyftlearn._transfer.download import fetch_output  # noqa: PLC0415 - brings archives and S3
 
@@ -233,15 +240,15 @@ class TuningJob(Job):
         self._refuse()
 
     def best(self) -> Trial:
-        """The best finished trial; raises JobFailed when none succeeded."""
+        """Return the best finished trial. Raises JobFailed if no trial succeeded."""
         self._refuse()
 
 
 class Notebook(Job):
-    """`stop()` keeps its files; `start()` opens a new run of the same notebook: a state is final for its run."""
+    """A handle on a notebook. `stop()` keeps its files. `start()` opens a new run, because a final state ends a run."""
 
     def url(self) -> str:
-        """Where to open it; waits until it is ready."""
+        """Wait until the notebook is ready, and return the URL at which a browser opens it."""
         self._refuse()
 
     def start(self) -> None:
