@@ -40,7 +40,7 @@ def plan(invocation: Invocation) -> ExitCode:
 
 def explain(invocation: Invocation) -> ExitCode:
     """Say where a job would run, and why."""
-    subject = invocation.arguments.get("model") or invocation.arguments["name"]
+    subject = invocation.arguments.get("model", invocation.arguments.get("name", ""))
     others = {name: value for name, value in invocation.arguments.items() if name not in ("model", "name")}
     decision = ops.explain(str(invocation.function), subject, client=Client(config=invocation.config), **others)
     if invocation.json:
