@@ -13,14 +13,24 @@ from lyftlearn._migration.recorder import MigrationRecorder
 from lyftlearn._registry import Registry
 from lyftlearn._submission.preparation import SubmissionBuilder
 from lyftlearn._submission.submitter import JobSubmitter
-from lyftlearn._text.redaction import RedactingFilter
+from lyftlearn._text.redaction import redact, redact_causes
 from lyftlearn.config import Config
 from lyftlearn.rollout import Decision, Rollout, in_use, of_caller
 from lyftlearn.rollout.targeting import evaluation_context, repository_name
 from lyftlearn.types import JobKind
 
 Decider: TypeAlias = Callable[[Arguments], Decision]
-logging.getLogger("lyftlearn").addFilter(RedactingFilter())
+
+
+def _redact_record(record: logging.LogRecord) -> bool:
+    """Redact what is logged, tracebacks too, and let it pass."""
+    record.msg, record.args = redact(record.getMessage()), ()
+    if record.exc_info and record.exc_info[1] is not None:
+        redact_causes(record.exc_info[1])
+    return True
+
+
+logging.getLogger("lyftlearn").addFilter(_redact_record)
 
 
 class Session:

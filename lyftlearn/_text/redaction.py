@@ -5,7 +5,6 @@ It knows what configuration and environment say is secret, and what looks like a
 
 from __future__ import annotations
 
-import logging
 import os
 import re
 from functools import cache
@@ -46,17 +45,6 @@ def redact(text: str) -> str:
     for secret in sorted(_known.union(_of_environment()), key=len, reverse=True):
         text = text.replace(secret, HIDDEN)
     return text
-
-
-class RedactingFilter(logging.Filter):
-    """Redacts what a logger is given, tracebacks too."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        """Redact the record, and let it pass."""
-        record.msg, record.args = redact(record.getMessage()), ()
-        if record.exc_info and record.exc_info[1] is not None:
-            redact_causes(record.exc_info[1])
-        return True
 
 
 def redact_causes(error: BaseException) -> BaseException:
