@@ -16,6 +16,9 @@ from tests.doubles.platforms import BACKENDS, Platforms, platforms
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 (CALL_SITE,) = re.findall(r"^## The call site\n+```python\n(.*?)```", README, re.DOTALL | re.MULTILINE)
+QUICK_START = (ROOT / "docs" / "tutorial" / "quick-start.md").read_text(encoding="utf-8")
+FILES = dict(re.findall(r'```python title="(\S+)"\n(.*?)```', QUICK_START, re.DOTALL))
+SESSIONS = re.findall(r"^    \$ python (\S+)\n((?:    .*\n)+)", QUICK_START, re.MULTILINE)
 TRAIN = """
 import json, os, pathlib
 given = json.loads(pathlib.Path(os.environ["LYFTLEARN_HYPERPARAMETERS"]).read_text())
@@ -33,8 +36,8 @@ def everywhere(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platforms]:
         yield running
 
 
-def run(everywhere: Platforms, backend: str, directory: Path, script: str) -> None:
-    """Run a script in a directory."""
+def run(everywhere: Platforms, backend: str, directory: Path, script: str) -> str:
+    """Run a script in a directory; return what it printed."""
     done = subprocess.run(
         [sys.executable, "-c", script],
         cwd=directory,
@@ -45,6 +48,7 @@ def run(everywhere: Platforms, backend: str, directory: Path, script: str) -> No
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
 
 
 def case(backend: str) -> Any:
@@ -74,6 +78,17 @@ def test_the_call_site_is_repeated_without_a_key(everywhere: Platforms, backend:
         (tmp_path / "train.py").write_text(TRAIN)
         run(everywhere, backend, tmp_path, LOOP.replace('"learning_rate": 0.1', f'"learning_rate": {rate}'))
         assert str(rate) in (tmp_path / "out/model/model.json").read_text()
+
+
+@pytest.mark.parametrize("backend", [case(name) for name in BACKENDS])
+def test_the_quick_start_is_repeated(everywhere: Platforms, backend: str, tmp_path: Path) -> None:
+    """A newcomer types each command again, and it prints what the page says again."""
+    for name, content in FILES.items():
+        (tmp_path / name).write_text(content)
+    for _ in range(2):
+        for script, printed in SESSIONS:
+            expected = [line.removeprefix("    ") for line in printed.splitlines()]
+            assert run(everywhere, backend, tmp_path, FILES[script]).splitlines() == expected
 
 
 EMPTY = """
@@ -127,3 +142,4 @@ def test_the_readme_says_it() -> None:
     assert 'key="nightly-2026-11-22"' in CALL_SITE
     assert "overwrite=True" in LOOP
     assert 'source="."' in LOOP
+    assert {script for script, _ in SESSIONS} == {"submit.py", "fails.py", "refused.py", "nightly.py"}
