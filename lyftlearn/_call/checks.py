@@ -101,9 +101,10 @@ def source(path: str, value: Any, faults: Faults, config: Config | None = None) 
         return None
     try:
         location = Location.parse(os.fspath(value)) if value else None
-    except (TypeError, ValueError):
-        location = None
-    if location is None or not location.is_file:
+        directory = Path(location.path).expanduser().absolute() if location else None
+    except (TypeError, ValueError, RuntimeError):  # the last one is for `~user` of a user who does not exist
+        location = directory = None
+    if location is None or directory is None or not location.is_file:
         remedy = "write the path of a directory or archive on this machine, and pass what is elsewhere as an input"
         faults.append((path, f"is {shown(value)}: {remedy}"))
         return None

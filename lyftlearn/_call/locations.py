@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 # Amazon S3 user guide, "General purpose bucket naming rules".
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
+_UNREADABLE = (TypeError, ValueError, RuntimeError)  # the last one is for `~user` of a user who does not exist
 _NOWHERE = Location("s3", "", "")
 _UNUSABLE = (TypeError, ValueError, OSError, RuntimeError)  # `~nobody`; a working directory that was deleted
 

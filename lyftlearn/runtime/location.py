@@ -41,11 +41,10 @@ class Location(_Fields):
         """Read a URI, or a path, which is never unquoted. Raises ValueError, with what to write, for anything else."""
         match = _MEMBER.fullmatch(text)
         place, member = (match["archive"], match["member"]) if match else (text, "")
-        if not _SCHEME.match(place):
-            return cls(FILE, "", place, member)
         file, bucket = _FILE.match(place), _S3.fullmatch(place)
-        if file:
-            return cls(FILE, "", _unquote(place[file.end() :]), member)
+        path = _unquote(place[file.end() :]) if file else None if _SCHEME.match(place) else place
+        if path is not None and "\0" not in path:
+            return cls(FILE, "", path, member)
         if bucket:
             return cls(S3, bucket["bucket"], bucket["path"] or "", member)
         raise ValueError(f"is {text!r}: {EXPECTED}")

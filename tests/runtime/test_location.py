@@ -73,7 +73,10 @@ def test_only_a_directory_of_an_archive_is_a_member(text: str, path: str, member
     assert read.archive.member == ""
 
 
-@pytest.mark.parametrize("text", ["http://x/y", "gs://b/k", "s3://", "s3:///x", "file://", "file://host/x", "file://x"])
+@pytest.mark.parametrize(
+    "text",
+    ["http://x/y", "gs://b/k", "s3://", "s3:///x", "file://", "file://host/x", "file://x", "/a\0b", "file:///a%00"],
+)
 def test_anything_else_is_refused(text: str) -> None:
     """The message shows what to write."""
     with pytest.raises(ValueError, match="write s3://<bucket>/<key>, file:///<path> or a path"):
