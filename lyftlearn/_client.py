@@ -76,10 +76,8 @@ class Client:
     ) -> Job:
         """Train `model`.
 
-        The model is what the command leaves in the directory `LYFTLEARN_MODEL_DIR`, and nothing else::
-
-            import joblib, os
-            joblib.dump(model, os.path.join(os.environ["LYFTLEARN_MODEL_DIR"], "model.joblib"))
+        The model is what the command leaves in the directory `LYFTLEARN_MODEL_DIR`, and nothing else, as by
+        `joblib.dump(model, os.path.join(os.environ["LYFTLEARN_MODEL_DIR"], "model.joblib"))`.
 
         command: a list is executed as it is; a string goes through `/bin/sh -c`. In both, `$(NAME)` becomes the value
             of the job's variable NAME, by Kubernetes' rules. `$$(NAME)` is the literal text.
@@ -87,21 +85,17 @@ class Client:
         source: a directory or archive of code, which is the working directory of every node. Left out are `.git`,
             caches, virtual environments, what lyftlearn wrote, and what `.gitignore` and `.lyftlearnignore` name.
         hyperparameters: any JSON of up to 16 MiB. It arrives in the container with its types intact.
-        inputs: maps the name of a channel to a URI. Each channel is a directory in the container, complete on every
-            node. The URI of a directory means what is under it and nothing else: `s3://b/train` never takes in
-            `train-old/`. A single file keeps its name. If nothing is there, the job fails before its command starts.
+        inputs: names of channels to URIs. Each is a directory in the container, complete on every node. A directory's
+            URI means what is under it and nothing else. A single file keeps its name. Nothing there fails the job.
         env: variables of the command.
         secrets: names of secrets. Each key of a secret is a variable and a file in the container, and nowhere else.
         resources: what each node needs; by default `Resources()`.
         nodes: how many containers run the command together. They know each other's names and ranks.
-        timeout: how long the command may run, from its first start, all attempts together. None means the platform's
-            `[jobs] timeout`, which is the same everywhere.
-        retries: how often the command runs again after it ended with a code other than 0. A command that ran out of
-            memory is not repeated.
+        timeout: from the command's first start, all attempts together; None means the platform's `[jobs] timeout`.
+        retries: how often the command runs again after a non-zero exit, but not after it ran out of memory.
         labels: labels of the job, by Kubernetes' rules. `jobs` finds jobs by them.
-        key: an idempotency key within this project, function and name. Two calls with one key give one job, also when
-            the first call died half-way, when both run at once, and when the flag moved to another backend in between.
-            The same key with other arguments (or other content of source or local inputs) raises Conflict.
+        key: an idempotency key within this project, function and name. Calls with one key give one job, also when one
+            died, when they run at once, and when the flag moved. With other arguments, source or inputs: Conflict.
 
         Raises InvalidJob (nothing was sent), Conflict, AccessDenied, QuotaExceeded, BackendUnavailable.
         """

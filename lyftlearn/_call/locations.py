@@ -82,7 +82,7 @@ def destination(path: str, value: Any, faults: Faults) -> str | None:
         location = Location.parse(value) if value else None
         absolute = Path(value).expanduser().absolute() if value else Path()
     except _UNUSABLE:
-        location = None
+        location, absolute = None, Path()
     if location is None or location.member:
         faults.append((path, f"is {shown(value)}: write an s3:// URI, a file:// URI, a path, or None"))
         return None
