@@ -38,7 +38,7 @@ def environment(spec: JobSpec) -> dict[str, str]:
 def variables_by_field(spec: JobSpec) -> dict[str, int]:
     """Return how many of those variables each field of the job takes that may take many."""
     texts = _texts(spec)
-    return {field: len(list(_spread("", texts[field.upper()]))) for field in ("outputs", "labels")}
+    return {field: len(list(_spread("", texts[field.upper()]))) for field in ("outputs", "labels", "decision")}
 
 
 def _texts(spec: JobSpec) -> dict[str, str]:

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from typing import Any
 
 import boto3
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from lyftlearn.backend import LogQuery
+from lyftlearn.runtime.log_marks import EscapedSigns
+from lyftlearn.runtime.output import BlankLines, carry, carry_rest
 from lyftlearn.types import JobKind
 from lyftlearn_sagemaker import logs
 from lyftlearn_sagemaker.backend import SageMakerBackend
+from lyftlearn_sagemaker.log_text import Writing, printed_line
 from tests.backends.sagemaker.conftest import Make
 from tests.backends.sagemaker.specs import spec
 from tests.doubles.sagemaker import Service
+from tests.doubles.sagemaker.containers import _escape
 from tests.doubles.sagemaker.surroundings import GROUP, LogStream
 
 
@@ -181,6 +188,21 @@ def test_what_a_command_prints_is_what_is_read(service: Service, make: Make, sto
     backend.submit(backend.plan(job))
     assert [line.text for line in backend.logs(job.id, LogQuery(follow=True))] == ODD
     assert [line.text for line in backend.logs(job.id, LogQuery(tail=3))] == ODD[-3:]
+
+
+PIECES = ["#", "0", "1", "4", "3", "7", "\t", "\r", "a", " ", "\n", "\x1b", "\x7f", "é", "#400", "#043", "#011"]
+
+
+@given(st.lists(st.sampled_from(PIECES), max_size=24).map("".join), st.lists(st.integers(0, 30), max_size=6))
+def test_any_output_survives(text: str, cuts: list[int]) -> None:
+    """Wherever the pipe cuts it, and whatever it looks like: escaped, carried, and read back, it is the same."""
+    output, carriers, carried = text.encode(), (EscapedSigns(), BlankLines()), b""
+    for start, end in itertools.pairwise([0, *sorted(cuts), len(output)]):
+        carried += carry(carriers, output[start:end])
+    carried += carry_rest(carriers)
+    messages = [_escape(line).decode() for line in carried.removesuffix(b"\n").split(b"\n")] if output else []
+    lines = [printed_line(message, Writing.MARKED) for message in messages]
+    assert lines == (text.removesuffix("\n").split("\n") if text else [])
 
 
 def test_a_log_that_comes_late(
