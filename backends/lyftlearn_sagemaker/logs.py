@@ -56,13 +56,10 @@ class LoggedJob:
     writing: Writing
     end: Callable[[bool], JobEvent | None]
 
-    def settle(self, end: JobEvent, settle: float) -> float:
-        """Return how long silence must last before the log is over, if it does not say where it ends.
-
-        A runtime that came to its end has marked it, so that the mark is only late.
-        """
+    def is_marked(self, end: JobEvent) -> bool:
+        """Whether the runtime came to its end and has marked it, so that the mark is only late."""
         came_to_its_end = end.status is JobStatus.SUCCEEDED or end.reason in _OF_THE_RUNTIME
-        return max(settle, _MARK_SETTLE) if self.writing is Writing.MARKED and came_to_its_end else settle
+        return self.writing is Writing.MARKED and came_to_its_end
 
 
 class LogReader:
@@ -103,14 +100,13 @@ class LogReader:
             return not self._query.follow
         if datetime.now(UTC) - end.at > _LATE:
             return True
-        if quiet >= self._job.settle(end, self._settle):
-            _log.warning(
-                "%s: the log does not say where it ends, and lines may come until %s: read it again then",
-                self._job.id,
-                f"{end.at + _LATE:%H:%M:%S} UTC",
-            )
-            return True
-        return False
+        marked = self._job.is_marked(end)
+        if quiet < (max(self._settle, _MARK_SETTLE) if marked else self._settle):
+            return False
+        if self._streams or marked:  # else no container may ever have started
+            late = f"{end.at + _LATE:%H:%M:%S} UTC"
+            _log.warning("%s: the log may go on: lines may come until %s; read it again then", self._job.id, late)
+        return True
 
     def _is_complete(self) -> bool:
         """Whether the newest stream of every node has said that nothing follows."""

@@ -25,8 +25,8 @@ BUCKET = "lyftlearn-test"
 ROLE = "arn:aws:iam::123456789012:role/lyftlearn-jobs"
 IMAGE = "123456789012.dkr.ecr.us-east-1.amazonaws.com/lyftlearn/base:1"
 CREDENTIALS = {
-    "AWS_ACCESS_KEY_ID": "test",
-    "AWS_SECRET_ACCESS_KEY": "test",
+    "AWS_ACCESS_KEY_ID": "AKIAIOSFODNN7EXAMPLE",
+    "AWS_SECRET_ACCESS_KEY": "the-secret-key-of-nobody",
     "AWS_DEFAULT_REGION": "us-east-1",
     "AWS_REGION": "us-east-1",
 }

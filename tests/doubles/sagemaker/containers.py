@@ -168,8 +168,8 @@ class Containers:
             "TRAINING_JOB_NAME": name,
             "TRAINING_JOB_ARN": f"arn:aws:sagemaker:us-east-1:123456789012:training-job/{name}",
             "AWS_REGION": "us-east-1",
-            "AWS_ACCESS_KEY_ID": "test",
-            "AWS_SECRET_ACCESS_KEY": "test",
+            "AWS_ACCESS_KEY_ID": "AKIAIOSFODNN7EXAMPLE",
+            "AWS_SECRET_ACCESS_KEY": "the-secret-key-of-nobody",
             "AWS_ENDPOINT_URL": self._around.aws,
         }
         environment: dict[str, str] = self._request.get("Environment", {})
