@@ -85,9 +85,11 @@ def test_what_a_reference_may_name(containers: Any) -> None:
 def test_the_working_directory_is_named(containers: Any, substrate: str) -> None:
     """What a parent's PWD says is somewhere else; programs that build paths from it would look there."""
     container = containers.make(substrate, [])
-    container.variables |= {"PWD": "/elsewhere", "OLDPWD": "/before"}
+    container.variables["OLDPWD"] = "/before"
     found = variables(container)
     assert (found["PWD"], "OLDPWD" in found) == ("/home", False)
+    container = containers.make(substrate, [], source={"mode": "mounted"})
+    assert variables(container)["PWD"] == "/lyftlearn/source"
 
 
 @pytest.mark.contract("C-SUB-2")
