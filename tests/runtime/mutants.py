@@ -110,7 +110,7 @@ MUTANTS: dict[str, tuple[str, str, str]] = {
     "C-REPORT-4": ("job.py", 'times["metrics_lost"] = self._relay.lost', 'times["lost"] = self._relay.lost'),
     "C-REPORT-5": ("report.py", 'return "" if text.startswith(PREFIX) else text', 'return ""'),
     "C-SUB-1": ("bundle.py", 'PROJECTED = "/var/run/lyftlearn/bundle.json"', 'PROJECTED = "/var/run/bundle.json"'),
-    "C-SUB-2": ("sagemaker_paths.py", '"checkpoints": "checkpoints"', '"checkpoints": "points"'),
+    "C-SUB-2": ("sagemaker_paths.py", '"checkpoints/files"', '"points/files"'),
     "C-SUB-3": ("sagemaker_paths.py", "        os.rename(channel, target)\n", "        raise OSError\n"),
     "C-SUB-4": ("artifacts.py", 'if bundle["pack"] == "substrate":', 'if bundle["pack"] == "nobody":'),
     "C-SUB-5": ("job.py", "            self._checkpoints.start()\n", "            pass\n"),

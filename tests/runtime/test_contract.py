@@ -97,7 +97,7 @@ def test_where_sagemaker_keeps_the_directories(containers: Any) -> None:
     """What is written elsewhere is neither packed nor kept over a restart there."""
     script = "for name in inputs model outputs checkpoints tmp; do readlink -f /lyftlearn/$name; done"
     lines = containers.make("sagemaker", ["/bin/sh", "-c", script], outputs={"output": {}}).run().output.splitlines()
-    expected = ("input/data/lyftlearn/inputs", "model", "output/data", "checkpoints", "lyftlearn/tmp")
+    expected = ("input/data/lyftlearn/inputs", "model", "output/data", "checkpoints/files", "lyftlearn/tmp")
     assert [line.decode() for line in lines] == [f"/opt/ml/{name}" for name in expected]
 
 
