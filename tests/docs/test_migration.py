@@ -69,6 +69,7 @@ def follow(room: Path) -> Iterator[tuple[str, str]]:
         yield command, printed_by(room, command)
 
 
+@pytest.mark.timeout(900)  # twenty commands, on a machine that may be busy
 @pytest.mark.skipif(shutil.which("bwrap") is None, reason="bubblewrap is not installed")
 def test_the_guide_works(tmp_path: Path) -> None:
     """Each stage sends the job where the page says, and the views show what happened, back to `off`."""
