@@ -234,7 +234,7 @@ class Client:
         query, most = check_query(given)
         session = self._session
         names = session.in_use()
-        pages = [_listed(session.registry, name, query, alone=len(names) == 1) for name in names]
+        pages = [_list_backend(session.registry, name, query, alone=len(names) == 1) for name in names]
         merged = heapq.merge(*pages, key=_newest_first)
         wanted = (record for record in merged if SHADOW_LABEL in query.labels or SHADOW_LABEL not in record.labels)
         return JobListing(self._handle(record) for record in islice(wanted, most))
@@ -348,7 +348,7 @@ def _arguments(written: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in written.items() if name != "self"}
 
 
-def _listed(registry: Registry, name: str, query: JobQuery, *, alone: bool) -> Iterator[JobRecord]:
+def _list_backend(registry: Registry, name: str, query: JobQuery, *, alone: bool) -> Iterator[JobRecord]:
     try:
         yield from registry.get(name).list(query)
     except Exception as exc:
@@ -366,7 +366,7 @@ def _newest_first(record: JobRecord) -> float:
 default_client = Client()
 
 
-def _reduced(job: Job) -> tuple[Any, ...]:
+def _reduce(job: Job) -> tuple[Any, ...]:
     """Pickle a handle, also one inside an error; where it is read, it belongs to the default client."""
     return _revived, (type(job), job._record, job._observed, job._kept)  # noqa: SLF001 - a friend of its handles
 
@@ -378,4 +378,4 @@ def _revived(handle: type[Job], record: JobRecord, progress: ObservedState, kept
 
 
 for _handle in (Job, TuningJob, Notebook):
-    copyreg.pickle(_handle, _reduced)
+    copyreg.pickle(_handle, _reduce)

@@ -12,7 +12,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from lyftlearn._contract.ids import ALPHABET, default_letter, parse
-from lyftlearn._text.display import shown
+from lyftlearn._text.display import quote
 from lyftlearn.backend import Backend, BackendSettings
 from lyftlearn.errors import InvalidJob, JobNotFound, LyftLearnError
 
@@ -72,10 +72,10 @@ class Registry:
     def of_job(self, job_id: str) -> str:
         """Return the name of the backend that a job's id carries. Raises JobNotFound; InvalidJob if it is no text."""
         if not isinstance(job_id, str):
-            raise InvalidJob([("job_id", f"is {shown(job_id)}: write the text that `Job.id` gave")])
+            raise InvalidJob([("job_id", f"is {quote(job_id)}: write the text that `Job.id` gave")])
         parsed = parse(job_id)
         if parsed is None:
-            raise JobNotFound(f"{shown(job_id)} is no job id: write it as `Job.id` gave it")
+            raise JobNotFound(f"{quote(job_id)} is no job id: write it as `Job.id` gave it")
         name = self.with_letter(parsed.letter)
         if name is None:
             raise JobNotFound(f"{job_id}: no installed backend has the letter {parsed.letter!r} in its ids")

@@ -58,7 +58,7 @@ def advance(progress: ObservedState | None, event: JobEvent) -> ObservedState:
     known = progress or ObservedState(_unseen(event), (False, -1, -1, -1, _BEGINNING, "", "", -1))
     state, order = known.state, known.order
     newer = not state.status.finished and _order(event) > order
-    return ObservedState(_merged(state, event, newer=newer), _order(event) if newer else order)
+    return ObservedState(_merge(state, event, newer=newer), _order(event) if newer else order)
 
 
 def _order(event: JobEvent) -> _Order:
@@ -80,7 +80,7 @@ def _unseen(event: JobEvent) -> JobState:
     )
 
 
-def _merged(state: JobState, event: JobEvent, *, newer: bool) -> JobState:
+def _merge(state: JobState, event: JobEvent, *, newer: bool) -> JobState:
     finished_at = event.at if newer and event.status.finished else state.finished_at
     return JobState(
         status=event.status if newer else state.status,

@@ -33,7 +33,7 @@ class MemoryGroup:
         enter = 'echo 0 > "$1" && shift && exec "$@"'
         return ["/bin/sh", "-c", enter, "sh", str(self.path / "cgroup.procs"), *command]
 
-    def killed(self) -> bool:
+    def has_killed(self) -> bool:
         """Whether the kernel killed a process of the group for its memory."""
         with contextlib.suppress(OSError, ValueError):
             lines = dict(line.split() for line in self._events.read_text().splitlines())
@@ -69,11 +69,11 @@ def parent() -> Path | None:
             return own if os.access(own, os.W_OK) else None
     for _, controllers, path in lines:
         if not controllers:
-            return _delegated(MOUNT / path.lstrip("/"))
+            return _delegated_group(MOUNT / path.lstrip("/"))
     return None
 
 
-def _delegated(own: Path) -> Path | None:
+def _delegated_group(own: Path) -> Path | None:
     """The nearest group from `own` upwards that gives its children the memory controller and lets us make them."""
     for group in (own, *own.parents):
         if not group.is_relative_to(MOUNT):

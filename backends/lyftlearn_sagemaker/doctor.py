@@ -125,8 +125,8 @@ class _Doctor:
         resources = [arn, f"{arn}/{prefix}/*"]
         denied: list[str] = []
         for actions, names in ((("s3:ListBucket",), resources[:1]), (_OBJECT_ACTIONS, resources[1:])):
-            denied += self._denied(actions, names)
-        denied += self._denied([action for action in JOB_ACTIONS if not action.startswith("s3:")], ["*"])
+            denied += self._denied_actions(actions, names)
+        denied += self._denied_actions([action for action in JOB_ACTIONS if not action.startswith("s3:")], ["*"])
         if denied:
             return Verdict.FAILED, f"{self._job.role} may not {', '.join(denied)}: allow it"
         return Verdict.OK, "the role may read and write its storage, write its logs and pull images"
@@ -218,7 +218,7 @@ class _Doctor:
             return Verdict.FAILED, "its policy does not let events.amazonaws.com send: see docs/how-to/sagemaker.md"
         return Verdict.OK, f"{attributes.get('ApproximateNumberOfMessages', '?')} messages wait"
 
-    def _denied(self, actions: Any, resources: list[str]) -> list[str]:
+    def _denied_actions(self, actions: Any, resources: list[str]) -> list[str]:
         request = {"PolicySourceArn": self._job.role, "ActionNames": list(actions), "ResourceArns": resources}
         results = self._aws.call("iam", "simulate_principal_policy", request)["EvaluationResults"]
         return [result["EvalActionName"] for result in results if result["EvalDecision"] != "allowed"]

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from lyftlearn._call.json_text import json_text
 from lyftlearn._call.locations import destination, parse_location
 from lyftlearn._contract.spec import ResourceRequest
-from lyftlearn._text.display import shown
+from lyftlearn._text.display import quote
 from lyftlearn._text.quantities import duration, quantity, readable
 from lyftlearn.runtime.location import Location
 from lyftlearn.types import Resources
@@ -49,7 +49,7 @@ def name(path: str, value: Any, faults: Faults) -> str:
     if isinstance(value, str) and _LABEL.fullmatch(value):
         return value
     seen = (
-        f"{value[:40]!r}... ({len(value)} characters)" if isinstance(value, str) and len(value) > 63 else shown(value)
+        f"{value[:40]!r}... ({len(value)} characters)" if isinstance(value, str) and len(value) > 63 else quote(value)
     )
     rule = "1 to 63 of A-Z a-z 0-9 . _ -, the first and the last a letter or digit"
     faults.append((path, f"is {seen}: write {rule}"))
@@ -63,7 +63,7 @@ def command(path: str, value: Any, faults: Faults) -> tuple[str, ...]:
     elif _is_sequence(value):
         argv = tuple(value)
     else:
-        faults.append((path, f"is {shown(value)}: write a string for the shell or a list of strings"))
+        faults.append((path, f"is {quote(value)}: write a string for the shell or a list of strings"))
         return ()
     if not argv or not argv[0]:
         faults.append((path, "is empty: write what to run"))
@@ -74,7 +74,7 @@ def command(path: str, value: Any, faults: Faults) -> tuple[str, ...]:
 
 def _word(path: str, value: Any, faults: Faults) -> None:
     if not isinstance(value, str):
-        faults.append((path, f"is {shown(value)}: write it as a string"))
+        faults.append((path, f"is {quote(value)}: write it as a string"))
     else:
         _argument_string(path, value, len(value.encode("utf-8", "replace")), faults)
 
@@ -90,7 +90,7 @@ def _argument_string(path: str, value: str, size: int, faults: Faults) -> None:
 def image(path: str, value: Any, faults: Faults) -> str | None:
     """Check an image reference; which ones exist only a substrate knows."""
     if value is not None and (not isinstance(value, str) or not value or re.search(r"\s", value)):
-        faults.append((path, f"is {shown(value)}: write an image reference without spaces"))
+        faults.append((path, f"is {quote(value)}: write an image reference without spaces"))
         return None
     return value
 
@@ -106,14 +106,14 @@ def source(path: str, value: Any, faults: Faults, config: Config | None = None) 
         location = directory = None
     if location is None or directory is None or not location.is_file:
         remedy = "write the path of a directory or archive on this machine, and pass what is elsewhere as an input"
-        faults.append((path, f"is {shown(value)}: {remedy}"))
+        faults.append((path, f"is {quote(value)}: {remedy}"))
         return None
     from lyftlearn._transfer import SourceRules, source_faults  # noqa: PLC0415 - only for jobs that bring code
 
     try:
         directory = Path(location.path).expanduser().absolute()
     except (OSError, RuntimeError) as exc:
-        faults.append((path, f"{shown(location.path)} cannot be found ({exc}): write the path of a directory"))
+        faults.append((path, f"{quote(location.path)} cannot be found ({exc}): write the path of a directory"))
         return None
     rules = SourceRules.of(config) if config else SourceRules()
     faults.extend((path, problem) for problem in source_faults(directory, rules))
@@ -125,7 +125,7 @@ def hyperparameters(path: str, value: Any, faults: Faults) -> str:
     if value is None:
         return "{}"
     if not isinstance(value, Mapping):
-        faults.append((path, f"is {shown(value)}: write a mapping of names to JSON values"))
+        faults.append((path, f"is {quote(value)}: write a mapping of names to JSON values"))
         return "{}"
     return json_text(path, dict(value), faults)
 
@@ -143,11 +143,11 @@ def inputs(path: str, value: Any, faults: Faults) -> Mapping[str, Location]:
 def outputs(path: str, value: Any, faults: Faults) -> Mapping[str, str | None]:
     """Check the names of outputs, and the URIs of those that have their own."""
     if isinstance(value, str) or not (isinstance(value, Mapping) or _is_sequence(value)):
-        faults.append((path, f"is {shown(value)}: write a list of names, or a mapping of names to URIs"))
+        faults.append((path, f"is {quote(value)}: write a list of names, or a mapping of names to URIs"))
         return {}
     if not isinstance(value, Mapping):
         _no_duplicates(path, value, faults)
-        faults.extend((path, f"{shown(one)} is no name: write a text") for one in value if not isinstance(one, str))
+        faults.extend((path, f"{quote(one)} is no name: write a text") for one in value if not isinstance(one, str))
         value = dict.fromkeys(one for one in value if isinstance(one, str))
     return MappingProxyType(
         {
@@ -159,9 +159,9 @@ def outputs(path: str, value: Any, faults: Faults) -> Mapping[str, str | None]:
 
 def _channel(path: str, value: Any, faults: Faults) -> str:
     if not isinstance(value, str) or not _CHANNEL.fullmatch(value):
-        faults.append((path, f"{shown(value)} is no name: write 1 to 64 of A-Z a-z 0-9 . _ -, the first no dot"))
+        faults.append((path, f"{quote(value)} is no name: write 1 to 64 of A-Z a-z 0-9 . _ -, the first no dot"))
     elif value == _RESERVED_CHANNEL:
-        faults.append((path, f"the name {shown(value)} is the platform's own: take another"))
+        faults.append((path, f"the name {quote(value)} is the platform's own: take another"))
     return str(value)
 
 
@@ -173,7 +173,7 @@ def env(path: str, value: Any, faults: Faults) -> Mapping[str, str]:
 def _variable(path: str, key: Any, value: Any, faults: Faults) -> str:
     where = f"{path}.{key}"
     if not isinstance(key, str) or not _VARIABLE.fullmatch(key):
-        faults.append((path, f"{shown(key)} is a name that no shell accepts: write A-Z a-z 0-9 _, the first no digit"))
+        faults.append((path, f"{quote(key)} is a name that no shell accepts: write A-Z a-z 0-9 _, the first no digit"))
     elif key.startswith("LYFTLEARN_"):
         faults.append((where, "the names LYFTLEARN_* are the platform's own: take another"))
     if not isinstance(value, str):
@@ -189,14 +189,14 @@ def secrets(path: str, value: Any, faults: Faults) -> tuple[str, ...]:
         faults.append(
             (
                 path,
-                f"is {shown(value)}: write a list of names" + (f", [{shown(value)}]" if isinstance(value, str) else ""),
+                f"is {quote(value)}: write a list of names" + (f", [{quote(value)}]" if isinstance(value, str) else ""),
             )
         )
         return ()
     for index, secret in enumerate(value):
         if not isinstance(secret, str) or len(secret) > 253 or not _SUBDOMAIN.fullmatch(secret):
             faults.append(
-                (f"{path}[{index}]", f"is {shown(secret)}: write 1 to 253 of a-z 0-9 - . as Kubernetes names Secrets")
+                (f"{path}[{index}]", f"is {quote(secret)}: write 1 to 253 of a-z 0-9 - . as Kubernetes names Secrets")
             )
     _no_duplicates(path, value, faults)
     return tuple(value)
@@ -218,11 +218,11 @@ def label_query(path: str, value: Any, faults: Faults) -> Mapping[str, str]:
     checked: dict[str, str] = {}
     for key, text in _items(path, value, faults):
         if not _is_label(key):
-            faults.append((path, f"{shown(key)} is no label: write [<DNS name>/]<1 to 63 of A-Z a-z 0-9 . _ ->"))
+            faults.append((path, f"{quote(key)} is no label: write [<DNS name>/]<1 to 63 of A-Z a-z 0-9 . _ ->"))
             continue
         if not isinstance(text, str) or (text and not _LABEL.fullmatch(text)):
             remedy = "write at most 63 of A-Z a-z 0-9 . _ -, no mark at its ends"
-            faults.append((f"{path}.{key}", f"is {shown(text)}: {remedy}"))
+            faults.append((f"{path}.{key}", f"is {quote(text)}: {remedy}"))
         checked[key] = str(text) if isinstance(text, str) else ""
     return MappingProxyType(checked)
 
@@ -241,13 +241,13 @@ def _prefix(value: str) -> bool:
 def resources(path: str, value: Any, faults: Faults) -> ResourceRequest:
     """Check resources and return them in numbers."""
     if not isinstance(value, Resources):
-        faults.append((path, f"is {shown(value)}: write lyftlearn.Resources(cpu=..., memory=...)"))
+        faults.append((path, f"is {quote(value)}: write lyftlearn.Resources(cpu=..., memory=...)"))
         value = Resources()
     if value.gpu_type is not None and (not isinstance(value.gpu_type, str) or not value.gpu_type):
-        faults.append((f"{path}.gpu_type", f'is {shown(value.gpu_type)}: write a name such as "A10G"'))
+        faults.append((f"{path}.gpu_type", f'is {quote(value.gpu_type)}: write a name such as "A10G"'))
     gpu = _whole(f"{path}.gpu", value.gpu, 0, faults)
     if value.gpu_type and gpu == 0:
-        faults.append((f"{path}.gpu_type", f"is {shown(value.gpu_type)} but gpu is 0: ask for gpu=1 or more"))
+        faults.append((f"{path}.gpu_type", f"is {quote(value.gpu_type)} but gpu is 0: ask for gpu=1 or more"))
     shared = value.shared_memory
     return ResourceRequest(
         cpu=_cores(f"{path}.cpu", value.cpu, faults),
@@ -262,7 +262,7 @@ def resources(path: str, value: Any, faults: Faults) -> ResourceRequest:
 def _cores(path: str, value: Any, faults: Faults) -> float:
     number = isinstance(value, int | float) and not isinstance(value, bool)
     if not number or not 0 < value <= _MOST["cpu"]:
-        faults.append((path, f"is {shown(value)}: write a number of cores above 0, at most {_MOST['cpu']}"))
+        faults.append((path, f"is {quote(value)}: write a number of cores above 0, at most {_MOST['cpu']}"))
         return 1
     return float(value)
 
@@ -274,7 +274,7 @@ def _bytes(path: str, value: Any, faults: Faults) -> int:
         faults.append((path, str(exc)))
         return 0
     if not 0 < size <= _LARGEST:
-        faults.append((path, f"is {shown(value)}: write more than 0 and at most {readable(_LARGEST)}"))
+        faults.append((path, f"is {quote(value)}: write more than 0 and at most {readable(_LARGEST)}"))
     return size
 
 
@@ -292,7 +292,7 @@ def _whole(path: str, value: Any, least: int, faults: Faults) -> int:
     most = _MOST[path.rpartition(".")[2]]
     if isinstance(value, int) and not isinstance(value, bool) and least <= value <= most:
         return value
-    faults.append((path, f"is {shown(value)}: write a whole number from {least} to {most}"))
+    faults.append((path, f"is {quote(value)}: write a whole number from {least} to {most}"))
     return least
 
 
@@ -306,7 +306,7 @@ def timeout(path: str, value: Any, faults: Faults) -> timedelta | None:
         faults.append((path, str(exc)))
         return None
     if length < timedelta(seconds=1):
-        faults.append((path, f"is {shown(value)}: write at least one second"))
+        faults.append((path, f"is {quote(value)}: write at least one second"))
     return length
 
 
@@ -316,7 +316,7 @@ idle_timeout = timeout
 def key(path: str, value: Any, faults: Faults) -> str | None:
     """Check an idempotency key: any text but an empty one."""
     if value is not None and (not isinstance(value, str) or not value):
-        faults.append((path, f"is {shown(value)}: write a text, the same for calls that mean the same job"))
+        faults.append((path, f"is {quote(value)}: write a text, the same for calls that mean the same job"))
         return None
     return value
 
@@ -327,7 +327,7 @@ def _items(path: str, value: Any, faults: Faults) -> list[tuple[Any, Any]]:
     if not isinstance(value, Mapping):
         faults.append((path, f"is of type {type(value).__name__}: write a mapping"))
         return []
-    faults.extend((path, f"{shown(key)} is no name: write a text") for key in value if not isinstance(key, str))
+    faults.extend((path, f"{quote(key)} is no name: write a text") for key in value if not isinstance(key, str))
     return [(key, item) for key, item in value.items() if isinstance(key, str)]
 
 
@@ -336,6 +336,6 @@ def _is_sequence(value: Any) -> bool:
 
 
 def _no_duplicates(path: str, value: Sequence[Any], faults: Faults) -> None:
-    twice = sorted(item for item, times in Counter(map(shown, value)).items() if times > 1)
+    twice = sorted(item for item, times in Counter(map(quote, value)).items() if times > 1)
     if twice:
         faults.append((path, f"names {', '.join(twice)} more than once: name each once"))

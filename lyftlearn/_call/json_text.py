@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import Any
 
-from lyftlearn._text.display import shown
+from lyftlearn._text.display import quote
 
 MAX_BYTES = 16 * 1024**2
 _MAX_DEPTH = 100  # far below where JSON readers stop, Python's at about 1000
@@ -62,14 +62,14 @@ class _Inspection:
             return
         for key, item in value.items():
             yield from _key_problems(path, key)
-            yield from self.problems(f"{path}.{shown(key) if not isinstance(key, str) else key}", item)
+            yield from self.problems(f"{path}.{quote(key) if not isinstance(key, str) else key}", item)
 
 
 def _key_problems(path: str, key: Any) -> Iterator[tuple[str, str]]:
     if not isinstance(key, str):
         yield (
             path,
-            f"has the key {shown(key)} of type {type(key).__name__}, which JSON would make a string: write it as one",
+            f"has the key {quote(key)} of type {type(key).__name__}, which JSON would make a string: write it as one",
         )
     else:
         yield from _scalar_problems(path, key)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lyftlearn._contract.ids import job_of_output
-from lyftlearn._text.display import shown
+from lyftlearn._text.display import quote
 from lyftlearn.runtime.location import Location
 from lyftlearn.types import JobKind, JobStatus
 
@@ -28,12 +28,12 @@ def parse_location(path: str, value: Any, faults: Faults) -> Location:
         text = os.fspath(value)
         location = _parse(text, is_path=not isinstance(value, str))
     except _UNUSABLE:
-        faults.append((path, f"is {shown(value)}: write an s3:// URI, a file:// URI or a path"))
+        faults.append((path, f"is {quote(value)}: write an s3:// URI, a file:// URI or a path"))
         return _NOWHERE
     if not location.is_file:
         _check_bucket(path, text, location, faults)
     elif not (text and _is_there(location.path)) and job_of_output(location) is None:
-        faults.append((path, f"{shown(text)} is not there: write a path that exists"))
+        faults.append((path, f"{quote(text)} is not there: write a path that exists"))
     return location
 
 
@@ -57,7 +57,7 @@ def _is_there(path: str | Path) -> bool:
 
 def _check_bucket(path: str, text: str, location: Location, faults: Faults) -> None:
     if not _BUCKET.fullmatch(location.bucket):
-        faults.append((path, f"is {shown(text)}: write s3://<bucket>/<key>"))
+        faults.append((path, f"is {quote(text)}: write s3://<bucket>/<key>"))
 
 
 def artifact(path: str, value: Any, faults: Faults) -> Location:
@@ -84,7 +84,7 @@ def destination(path: str, value: Any, faults: Faults) -> str | None:
     except _UNUSABLE:
         location, absolute = None, Path()
     if location is None or location.member:
-        faults.append((path, f"is {shown(value)}: write an s3:// URI, a file:// URI, a path, or None"))
+        faults.append((path, f"is {quote(value)}: write an s3:// URI, a file:// URI, a path, or None"))
         return None
     if not location.is_file:
         _check_bucket(path, value, location, faults)

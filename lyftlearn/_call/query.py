@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from lyftlearn._call import checks
 from lyftlearn._jobs import arguments
-from lyftlearn._text.display import shown
+from lyftlearn._text.display import quote
 from lyftlearn.backend import JobQuery
 from lyftlearn.errors import InvalidJob
 from lyftlearn.types import JobKind, JobStatus
@@ -38,5 +38,5 @@ def _word(path: str, vocabulary: type[_Word], value: Any, faults: checks.Faults)
         return None
     if isinstance(value, str) and value in list(vocabulary):
         return vocabulary(value)
-    faults.append((path, f"is {shown(value)}: write one of {', '.join(vocabulary)}"))
+    faults.append((path, f"is {quote(value)}: write one of {', '.join(vocabulary)}"))
     return None

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lyftlearn._call.json_text import json_text
-from lyftlearn._text.display import shown
+from lyftlearn._text.display import quote
 from lyftlearn.types import Choice, IntUniform, Objective, Uniform
 
 _MOST_TRIALS = 10_000
@@ -27,7 +27,7 @@ def search(given: Mapping[str, Any], faults: _Faults) -> str:
     if not faults and parallel > trials:
         faults.append(("parallel", f"is {parallel} and trials only {trials}: write at most {trials}"))
     if given["strategy"] not in _STRATEGIES:
-        faults.append(("strategy", f"is {shown(given['strategy'])}: write one of {', '.join(_STRATEGIES)}"))
+        faults.append(("strategy", f"is {quote(given['strategy'])}: write one of {', '.join(_STRATEGIES)}"))
     return "{}" if faults else json.dumps({name: _plain(given[name]) for name in _FIELDS})
 
 
@@ -36,11 +36,11 @@ _FIELDS = ("space", "objective", "trials", "parallel", "strategy")
 
 def _space(space: Any, fixed: Mapping[str, Any], strategy: Any, faults: _Faults) -> None:
     if not isinstance(space, Mapping) or not space:
-        faults.append(("space", f"is {shown(space)}: write a mapping of names to Uniform, IntUniform or Choice"))
+        faults.append(("space", f"is {quote(space)}: write a mapping of names to Uniform, IntUniform or Choice"))
         return
     for name, domain in space.items():
         if not isinstance(name, str):
-            faults.append(("space", f"{shown(name)} is no name: write a text"))
+            faults.append(("space", f"{quote(name)} is no name: write a text"))
             continue
         path = f"space.{name}"
         if isinstance(fixed, Mapping) and name in fixed:
@@ -52,12 +52,12 @@ def _space(space: Any, fixed: Mapping[str, Any], strategy: Any, faults: _Faults)
             if isinstance(domain, Uniform) and strategy == "grid":
                 faults.append((path, "is a Uniform, and a grid has no end there: write a Choice or an IntUniform"))
         else:
-            faults.append((path, f"is {shown(domain)}: write Uniform, IntUniform or Choice"))
+            faults.append((path, f"is {quote(domain)}: write Uniform, IntUniform or Choice"))
 
 
 def _choice(path: str, domain: Choice, faults: _Faults) -> None:
     if not isinstance(domain.values, Sequence) or isinstance(domain.values, str) or not domain.values:
-        faults.append((path, f"has the values {shown(domain.values)}: write a list of at least one"))
+        faults.append((path, f"has the values {quote(domain.values)}: write a list of at least one"))
     else:
         json_text(f"{path}.values", list(domain.values), faults)
 
@@ -67,12 +67,12 @@ def _range(path: str, domain: Uniform | IntUniform, faults: _Faults) -> None:
     bounds = (domain.low, domain.high)
     if not all(isinstance(bound, kinds) and not isinstance(bound, bool) and math.isfinite(bound) for bound in bounds):
         faults.append(
-            (path, f"goes from {shown(domain.low)} to {shown(domain.high)}: write finite numbers of its type")
+            (path, f"goes from {quote(domain.low)} to {quote(domain.high)}: write finite numbers of its type")
         )
     elif domain.low >= domain.high:
-        faults.append((path, f"goes from {shown(domain.low)} to {shown(domain.high)}: low must be below high"))
+        faults.append((path, f"goes from {quote(domain.low)} to {quote(domain.high)}: low must be below high"))
     elif domain.log and domain.low <= 0:
-        faults.append((path, f"is logarithmic from {shown(domain.low)}: low must be above 0"))
+        faults.append((path, f"is logarithmic from {quote(domain.low)}: low must be above 0"))
 
 
 def _is_finite(bound: float) -> bool:
@@ -85,13 +85,13 @@ def _is_finite(bound: float) -> bool:
 def _objective(objective: Any, faults: _Faults) -> None:
     if not isinstance(objective, Objective):
         faults.append(
-            ("objective", f"is {shown(objective)}: write lyftlearn.Objective(name=..., goal=..., pattern=...)")
+            ("objective", f"is {quote(objective)}: write lyftlearn.Objective(name=..., goal=..., pattern=...)")
         )
         return
     if not isinstance(objective.name, str) or not objective.name:
-        faults.append(("objective.name", f'is {shown(objective.name)}: write a text, such as "rmse"'))
+        faults.append(("objective.name", f'is {quote(objective.name)}: write a text, such as "rmse"'))
     if objective.goal not in ("minimize", "maximize"):
-        faults.append(("objective.goal", f'is {shown(objective.goal)}: write "minimize" or "maximize"'))
+        faults.append(("objective.goal", f'is {quote(objective.goal)}: write "minimize" or "maximize"'))
     try:
         groups = re.compile(objective.pattern).groups
     except (re.error, TypeError, OverflowError, RecursionError) as exc:
@@ -103,7 +103,7 @@ def _objective(objective: Any, faults: _Faults) -> None:
 
 def _count(path: str, value: Any, faults: _Faults) -> None:
     if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= _MOST_TRIALS:
-        faults.append((path, f"is {shown(value)}: write a whole number from 1 to {_MOST_TRIALS}"))
+        faults.append((path, f"is {quote(value)}: write a whole number from 1 to {_MOST_TRIALS}"))
 
 
 def _plain(value: Any) -> Any:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
@@ -67,7 +68,9 @@ def read_options(where: str, table: Mapping[str, Any], options: Sequence[Option]
         try:
             values[key] = known[key].kind.read(value)
         except ValueError as exc:
-            faults.append((f"{where}.{key}", f"is {shown(value)}: write {str(exc) or known[key].kind.expected}"))
+            faults.append(
+                (f"{where}.{key}", f"is {display_value(value)}: write {str(exc) or known[key].kind.expected}")
+            )
     return values, faults
 
 
@@ -92,9 +95,9 @@ def nearest(word: str, words: Sequence[str]) -> str | None:
     return next(iter(difflib.get_close_matches(word, words, n=1)), None)
 
 
-def shown(value: Any) -> str:
+def display_value(value: Any) -> str:
     """Return a value for a message: short, and without the user and password of a URL."""
-    text = without_credentials(display.shown(value, most=10_000))
+    text = without_credentials(display.quote(value, most=10_000))
     return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}..."
 
 
@@ -195,7 +198,7 @@ def _gateway(value: Any) -> str:
 def _duration(value: Any) -> Any:
     """Return a timedelta; the number 0 needs no unit."""
     try:
-        return duration("0s" if type(value) is int and value == 0 else value)
+        return timedelta() if type(value) is int and value == 0 else duration(value)
     except ValueError:
         raise ValueError from None
 

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from lyftlearn._text.display import shown
+from lyftlearn._text.display import quote
 from lyftlearn._text.quantities import duration
 from lyftlearn.errors import InvalidJob
 
@@ -25,7 +25,7 @@ def refuse(faults: Faults) -> None:
 def switch(path: str, value: Any, faults: Faults) -> bool:
     """Check True or False."""
     if not isinstance(value, bool):
-        faults.append((path, f"is {shown(value)}: write True or False"))
+        faults.append((path, f"is {quote(value)}: write True or False"))
     return value is True
 
 
@@ -38,7 +38,7 @@ def count(path: str, value: Any, faults: Faults) -> int:
     """Check a whole number from 0."""
     if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
         return value
-    faults.append((path, f"is {shown(value)}: write a whole number, 0 or more"))
+    faults.append((path, f"is {quote(value)}: write a whole number, 0 or more"))
     return 0
 
 
@@ -71,14 +71,14 @@ def seconds(path: str, value: Any, faults: Faults) -> float | None:
         faults.append((path, str(exc)))
         return None
     if length < 0:
-        faults.append((path, f"is {shown(value)}: write a duration that is not negative"))
+        faults.append((path, f"is {quote(value)}: write a duration that is not negative"))
     return min(length, threading.TIMEOUT_MAX / 2)
 
 
 def callback(path: str, value: Any, faults: Faults) -> Any:
     """Check a function, or None."""
     if value is not None and not callable(value):
-        faults.append((path, f"is {shown(value)}: write a function of a job and its state"))
+        faults.append((path, f"is {quote(value)}: write a function of a job and its state"))
     return value
 
 
@@ -86,16 +86,16 @@ def directory(path: str, value: Any, faults: Faults) -> Path:
     """Check the path of a directory to write in, which need not be there."""
     remedy = 'write the path of a directory, such as "out"'
     if not _is_path(value):
-        faults.append((path, f"is {shown(value)}: {remedy}"))
+        faults.append((path, f"is {quote(value)}: {remedy}"))
         return Path()
     try:
         found = Path(value).expanduser()
         in_the_way = next((one for one in (found, *found.parents) if one.exists()), found)
     except (OSError, ValueError, RuntimeError) as exc:
-        faults.append((path, f"{shown(str(value))} cannot be used ({exc}): {remedy}"))
+        faults.append((path, f"{quote(str(value))} cannot be used ({exc}): {remedy}"))
         return Path()
     if in_the_way.exists() and not in_the_way.is_dir():
-        faults.append((path, f"{shown(str(value))} cannot be made, for {in_the_way} is a file: {remedy}"))
+        faults.append((path, f"{quote(str(value))} cannot be made, for {in_the_way} is a file: {remedy}"))
     return found
 
 
@@ -109,10 +109,10 @@ def items(path: str, value: Any, kind: type, faults: Faults) -> list[Any]:
     if isinstance(value, kind):
         faults.append((path, "is one job: write a list, [job]"))
     elif isinstance(value, str | bytes | Mapping) or not isinstance(value, Iterable):
-        faults.append((path, f"is {shown(value)}: write a list of jobs"))
+        faults.append((path, f"is {quote(value)}: write a list of jobs"))
     else:
         found = list(value)
         wrong = [(index, item) for index, item in enumerate(found) if not isinstance(item, kind)]
-        faults.extend((f"{path}[{index}]", f"is {shown(item)}: write a job") for index, item in wrong)
+        faults.extend((f"{path}[{index}]", f"is {quote(item)}: write a job") for index, item in wrong)
         return found
     return []

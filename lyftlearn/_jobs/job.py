@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from lyftlearn._jobs import arguments
-from lyftlearn._text.display import shown
+from lyftlearn._text.display import quote
 from lyftlearn.errors import InvalidJob, LyftLearnError
 from lyftlearn.types import JSON, Duration, JobKind, JobState, JobStatus
 
@@ -158,7 +158,7 @@ class Job:
         arguments.switch("overwrite", overwrite, faults)
         outputs = self.outputs
         if outputs and output is not None and not (isinstance(output, str) and output in outputs):
-            faults.append(("output", f"is {shown(output)}: write one of {', '.join(outputs)}"))
+            faults.append(("output", f"is {quote(output)}: write one of {', '.join(outputs)}"))
         arguments.refuse(faults)
         self._check_succeeded()
         for name in [output] if output is not None else list(outputs):

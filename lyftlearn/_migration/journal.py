@@ -168,7 +168,7 @@ class Journal:
         jobs ever hold one. Both are written in one transaction, so no slot is held by a job that nobody can ask about;
         one that an earlier version left so is free.
         """
-        with self._connected() as connection:
+        with self._connection() as connection:
             ended, known = sa.select(outcomes.c.job_id), sa.select(submissions.c.job_id)
             connection.execute(slots.delete().where(slots.c.job_id.in_(ended) | slots.c.job_id.not_in(known)))
             held = {row.slot: row.job_id for row in connection.execute(sa.select(slots))}
@@ -179,11 +179,11 @@ class Journal:
 
     def select(self, statement: sa.Select[*tuple[Any, ...]]) -> list[Mapping[str, Any]]:
         """Return the rows of a query over this module's tables."""
-        with self._connected() as connection:
+        with self._connection() as connection:
             return [dict(row) for row in connection.execute(statement).mappings()]
 
     def _write(self, *entries: SubmissionRow | RehearsalRow | OutcomeRow | ComparisonRow) -> None:
-        with self._connected() as connection:
+        with self._connection() as connection:
             for entry in entries:
                 table = _TABLES[type(entry)]
                 known = connection.scalar(sa.select(sa.func.count()).where(table.c.job_id == entry.job_id))
@@ -192,7 +192,7 @@ class Journal:
 
     def _write_in_slot(self, entry: SubmissionRow, slot: int) -> bool:
         try:
-            with self._connected() as connection:
+            with self._connection() as connection:
                 connection.execute(slots.insert().values(slot=slot, job_id=entry.job_id))
                 connection.execute(submissions.insert().values(**asdict(entry)))
         except IntegrityError:
@@ -200,7 +200,7 @@ class Journal:
         return True
 
     @contextmanager
-    def _connected(self) -> Iterator[sa.Connection]:
+    def _connection(self) -> Iterator[sa.Connection]:
         if not self._prepared:
             self._create_tables()
             self._prepared = True

@@ -44,7 +44,7 @@ def reconcile(journal: Journal, registry: Registry, config: Config, seconds: flo
     until = time.monotonic() + seconds
     reconcile_outcomes(journal, registry, seconds=seconds)
     reconcile_comparisons(journal, registry, config, until)
-    return len(journal.select(_unsettled(only_shadows=False)))
+    return len(journal.select(_open_submissions(only_shadows=False)))
 
 
 def reconcile_outcomes(
@@ -54,7 +54,7 @@ def reconcile_outcomes(
 
     Asks in no order, so that those which cannot be answered never keep the others from being asked.
     """
-    rows = journal.select(_unsettled(only_shadows=only_shadows))
+    rows = journal.select(_open_submissions(only_shadows=only_shadows))
     if rows:
         shuffle(rows)
         inquiry = _OutcomeReconciler(registry, time.monotonic() + seconds)
@@ -68,7 +68,7 @@ def reconcile_comparisons(journal: Journal, registry: Registry, config: Config, 
 
     A comparison that has begun is brought to its end.
     """
-    for row in journal.select(_uncompared()):
+    for row in journal.select(_pending_comparisons()):
         if time.monotonic() > until:
             return
         try:
@@ -78,7 +78,7 @@ def reconcile_comparisons(journal: Journal, registry: Registry, config: Config, 
         journal.record(ComparisonRow(job_id=row["shadow_of"], shadow_id=row["job_id"], differences=differences))
 
 
-def refused(job_id: str) -> OutcomeRow:
+def refusal_row(job_id: str) -> OutcomeRow:
     """Return the outcome of a shadow that was certainly not accepted."""
     return _without_history(job_id, "refused")
 
@@ -136,13 +136,13 @@ def _without_history(job_id: str, status: str) -> OutcomeRow:
     )
 
 
-def _unsettled(*, only_shadows: bool) -> sa.Select[*tuple[Any, ...]]:
+def _open_submissions(*, only_shadows: bool) -> sa.Select[*tuple[Any, ...]]:
     known = sa.select(outcomes.c.job_id)
     query = sa.select(submissions.c.job_id, submissions.c.at).where(submissions.c.job_id.not_in(known))
     return query.where(submissions.c.shadow_of.is_not(None)) if only_shadows else query
 
 
-def _uncompared() -> sa.Select[*tuple[Any, ...]]:
+def _pending_comparisons() -> sa.Select[*tuple[Any, ...]]:
     ended = sa.select(outcomes.c.job_id).where(outcomes.c.status.in_(_KNOWN_ENDS))
     done = sa.select(comparisons.c.job_id)
     return sa.select(submissions.c.job_id, submissions.c.shadow_of, submissions.c.model).where(
@@ -181,7 +181,7 @@ def _differing_artifacts(job_id: str, shadow_id: str, registry: Registry, comman
         except (LyftLearnError, OSError) as exc:
             yield f"artifacts cannot be read: {exc}"
             return
-        yield from _judged(command, old, new) if command else _differing_files(old, new)
+        yield from _command_differences(command, old, new) if command else _differing_files(old, new)
 
 
 def _fetch_all(job_id: str, dest: Path, registry: Registry) -> None:
@@ -201,7 +201,7 @@ def _differing_files(old: Path, new: Path) -> Iterator[str]:
             yield f"{path}: other bytes"
 
 
-def _judged(command: str, old: Path, new: Path) -> Iterator[str]:
+def _command_differences(command: str, old: Path, new: Path) -> Iterator[str]:
     """Let the model's own comparison decide: it gets both directories, and exits 0 if they are as good as equal."""
     try:
         argv = [*shlex.split(command), str(old), str(new)]

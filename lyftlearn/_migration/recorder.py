@@ -128,7 +128,7 @@ class MigrationRecorder:
                 raise InvalidJob(shadow.plan.faults)
             self._submitter.send(shadow)
         except DEFINITE_REFUSALS as refusal:
-            self.journal().record(reconcile.refused(shadow_id))
+            self.journal().record(reconcile.refusal_row(shadow_id))
             raise LyftLearnError(f"the shadow of {job.id} was refused: {refusal}") from refusal
 
     def _shadow_submission(self, job_id: str, shadow_id: str, there: Submission, decision: Decision) -> Submission:

@@ -38,7 +38,7 @@ def telling_line(text: str) -> str:
     return named[-1] if named else lines[-1]
 
 
-def shown(value: object, most: int = 200) -> str:
+def quote(value: object, most: int = 200) -> str:
     """Return what a message shows of a value that a person gave: never long, whatever the value does when asked."""
     try:
         text = repr(value)

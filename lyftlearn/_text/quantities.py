@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from datetime import timedelta
 
-from lyftlearn._text.display import shown
+from lyftlearn._text.display import quote
 from lyftlearn.types import Duration
 
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
@@ -24,12 +24,12 @@ def duration(value: Duration) -> timedelta:
         return value
     if not isinstance(value, str) or not re.fullmatch(rf"(?:{_PART})+", value):
         raise ValueError(
-            f'{shown(value)} is no duration: write a timedelta, or a number and its unit such as "90s", "4h", "2d"'
+            f'{quote(value)} is no duration: write a timedelta, or a number and its unit such as "90s", "4h", "2d"'
         )
     try:
         return timedelta(**_sum_of_parts(value))
     except OverflowError:
-        raise ValueError(f"{shown(value)} is longer than a timedelta can be") from None
+        raise ValueError(f"{quote(value)} is longer than a timedelta can be") from None
 
 
 def _sum_of_parts(value: str) -> dict[str, float]:
@@ -43,7 +43,7 @@ def quantity(value: str) -> int:
     """Return a Kubernetes quantity such as `"512Mi"` in bytes, rounded up. Raises ValueError, saying what to write."""
     match = _QUANTITY.fullmatch(value) if isinstance(value, str) else None
     if match is None:
-        raise ValueError(f'{shown(value)} is no quantity: write a number and a unit as text, such as "512Mi" or "64Gi"')
+        raise ValueError(f'{quote(value)} is no quantity: write a number and a unit as text, such as "512Mi" or "64Gi"')
     number, suffix, exponent = match.groups()
     scale = 10.0 ** int(exponent) if exponent else _SUFFIXES[suffix or ""]
     return -int(-float(number) * scale // 1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from lyftlearn._contract.options import shown
+from lyftlearn._contract.options import display_value
 
 ANY = "*"
 _REMEDY = 'write a table of backends and their images, such as { sagemaker = "..." }'
@@ -31,7 +31,7 @@ def image_faults(where: str, images: Mapping[str, Any]) -> Iterator[tuple[str, s
     """Yield what is wrong with the table `[images]`."""
     for name, entry in images.items():
         if not isinstance(entry, Mapping):
-            yield f"{where}.{name}", f"is {shown(entry)}: {_REMEDY}"
+            yield f"{where}.{name}", f"is {display_value(entry)}: {_REMEDY}"
             continue
         if ANY in name.removesuffix(ANY):
             yield f"{where}.{name}", f"has {ANY} before its end: it may only stand for how names go on"
@@ -41,6 +41,6 @@ def image_faults(where: str, images: Mapping[str, Any]) -> Iterator[tuple[str, s
 
 def _entry_faults(where: str, image: Any, *, open_ended: bool) -> Iterator[tuple[str, str]]:
     if not isinstance(image, str) or not image:
-        yield where, f"is {shown(image)}: write an image"
+        yield where, f"is {display_value(image)}: write an image"
     elif image.count(ANY) > open_ended:
-        yield where, f"is {shown(image)}: {ANY} may stand once, and only where the name ends in it"
+        yield where, f"is {display_value(image)}: {ANY} may stand once, and only where the name ends in it"

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from lyftlearn._contract.ids import OWN_LETTERS
-from lyftlearn._contract.options import Fault, Option, nearest, read_options, shown
+from lyftlearn._contract.options import Fault, Option, display_value, nearest, read_options
 from lyftlearn.config.images import image_faults
 from lyftlearn.config.keys import TABLES, TOP
 from lyftlearn.errors import InvalidJob
@@ -33,12 +33,12 @@ class Layer(NamedTuple):
 def read_layers(config: str | os.PathLike[str] | Mapping[str, Any] | None) -> tuple[Path | None, list[Layer]]:
     """Return the repository's file, if there is one, and the layers, the lowest first. Raises InvalidJob."""
     if isinstance(config, Mapping):
-        faults = [("config", f"{shown(key)} is no key: write a text") for key in _odd_keys(config, 0)]
+        faults = [("config", f"{display_value(key)} is no key: write a text") for key in _odd_keys(config, 0)]
         if faults:
             raise InvalidJob(faults)
         return None, [Layer("config", None, config)]
     if config is not None and not isinstance(config, str | os.PathLike):
-        raise InvalidJob([("config", f"is {shown(config)}: write the path of a file, or a mapping")])
+        raise InvalidJob([("config", f"is {display_value(config)}: write the path of a file, or a mapping")])
     named = os.environ.get("LYFTLEARN_PLATFORM_CONFIG")
     platform = Path(named or PLATFORM_FILE)
     source = Path(config) if config is not None else _repository_file()
@@ -143,7 +143,7 @@ def _faults(layer: Layer) -> Iterator[Fault]:
 def _advice(name: str, value: Any) -> str:
     keys = [option.key for option in TOP]
     if name in TABLES:
-        return f"is {shown(value)}: write the table [{name}]"
+        return f"is {display_value(value)}: write the table [{name}]"
     meant = nearest(name, keys)
     return f"is not known: write {', '.join(keys)}, or the table of a backend" + (
         f"; did you mean {meant}?" if meant else ""

@@ -13,7 +13,7 @@ from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from lyftlearn._text.display import printable, shown
+from lyftlearn._text.display import printable, quote
 from lyftlearn._text.redaction import redact
 from lyftlearn.rollout.flag_cache import PersistentFlagCache
 from lyftlearn.rollout.stage import Stage
@@ -166,7 +166,7 @@ def _read(value: Any, reason: str, variant: Any) -> FlagEvaluation:
     if value == UNSET:
         return FlagEvaluation(None, UNSET, named, unset=True)
     if not isinstance(value, str) or value not in list(Stage):
-        detail = f"answered {_shorten(shown(value))}, which is no stage: use {', '.join(Stage)} or {UNSET}"
+        detail = f"answered {_shorten(quote(value))}, which is no stage: use {', '.join(Stage)} or {UNSET}"
         return FlagEvaluation(None, detail, named, degraded=True)
     return FlagEvaluation(Stage(value), str(value), named)
 

@@ -378,7 +378,7 @@ def test_a_slot_without_a_row_is_free(plugins: Path, make: Make) -> None:
 
     client = make("shadow", shadow={"models": ["eta"], "at_most": 1})
     journal = client._session.recorder.journal()
-    with journal._connected() as connection:
+    with journal._connection() as connection:
         connection.execute(sa.text("insert into slots values (0, 'eta-tnaaaaaaaaaaa')"))
     client.train("eta", command="true")
     drained(client)

@@ -19,7 +19,7 @@ class NodeOutcome:
     """How one node ended. `ending`: it had been asked to."""
 
     def __init__(self, node: Node, report: dict[str, Any] | None, *, ending: bool) -> None:
-        out_of_memory = node.group is not None and node.group.killed()
+        out_of_memory = node.group is not None and node.group.has_killed()
         content = report or {}
         self.rank = node.rank
         self.stopped: bool = content.get("stopped", ending and report is None)

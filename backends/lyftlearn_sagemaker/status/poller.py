@@ -95,7 +95,7 @@ class Poller:
         if time.monotonic() < self._reconcile_at:
             return
         self._reconcile_at = time.monotonic() + RECONCILE_EVERY * random.uniform(0.8, 1.2)  # noqa: S311 - jitter
-        unseen = set(self._unfinished)
+        unseen = set(self._open_jobs)
         if unseen:
             yield from self._read(self._not_older(), until=unseen)
         for job_id in unseen & self._following.ids:
@@ -136,16 +136,16 @@ class Poller:
             self._jobs[job_id] = TrackedJob(None, gone=True)
 
     def _changes(self) -> Iterator[JobEvent]:
-        if self._crowded and len(self._unfinished) <= _DESCRIBED_SINGLY:
-            for job_id in self._unfinished:
+        if self._crowded and len(self._open_jobs) <= _DESCRIBED_SINGLY:
+            for job_id in self._open_jobs:
                 yield from self._describe(job_id)
             return
-        if self._unfinished:
+        if self._open_jobs:
             since = {"LastModifiedTimeAfter": self._horizon} if self._horizon else {}
             yield from self._read({**self._not_older(), **since}, of_changes=True)
 
     @property
-    def _unfinished(self) -> frozenset[str]:
+    def _open_jobs(self) -> frozenset[str]:
         return frozenset(job_id for job_id, job in self._jobs.items() if not job.finished)
 
     def _not_older(self) -> dict[str, Any]:
@@ -179,7 +179,7 @@ class Poller:
                     until.discard(summary["TrainingJobName"])
             if not page.get("NextToken") or until == set():
                 break
-            if of_changes and number == _MOST_PAGES and len(self._unfinished) <= _DESCRIBED_SINGLY:
+            if of_changes and number == _MOST_PAGES and len(self._open_jobs) <= _DESCRIBED_SINGLY:
                 self._crowded = True
                 return
             request["NextToken"] = page["NextToken"]
