@@ -198,7 +198,7 @@ def _gateway(value: Any) -> str:
 def _duration(value: Any) -> Any:
     """Return a timedelta; the number 0 needs no unit."""
     try:
-        return timedelta() if type(value) is int and value == 0 else duration(value)
+        return timedelta() if (type(value), value) == (int, 0) else duration(value)
     except ValueError:
         raise ValueError from None
 
