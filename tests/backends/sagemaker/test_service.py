@@ -112,7 +112,7 @@ print(os.uname().nodename, os.getpid() < 10, os.environ.get("TRAINING_JOB_NAME")
 print(os.path.exists(sys.argv[1]))
 """
     backend = make()
-    job = spec(storage_url, command=("python3", "-c", code, str(tmp_path)))
+    job = spec(storage_url, kind=JobKind.PROCESS, command=("python3", "-c", code, str(tmp_path)))
     backend.submit(backend.plan(job))
     lines = [line.text for line in backend.logs(job.id, LogQuery(follow=True))]
     assert lines == [
@@ -138,7 +138,7 @@ print(len(glob.glob(top + "/rides/**/*.csv", recursive=True)), links)
 """
     inputs = {"rides": f"{storage_url}/rides/", "one": f"{storage_url}/one.csv"}
     backend = make()
-    job = spec(storage_url, command=("python3", "-c", code), inputs=inputs)
+    job = spec(storage_url, kind=JobKind.PROCESS, command=("python3", "-c", code), inputs=inputs)
     backend.submit(backend.plan(job))
     files = "['one/one.csv', 'rides/part.csv', 'rides/year=2026/part.csv']"
     lines = [line.text for line in backend.logs(job.id, LogQuery(follow=True))]
