@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from hashlib import sha256
+from hashlib import file_digest, sha256
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, BinaryIO
 
@@ -211,12 +211,18 @@ def _find_in_cache(path: Path, tree: Tree, cache_dir: Path) -> Packed | None:
     try:
         known = json.loads(_index(path, cache_dir).read_text())
         packed = Packed(cache_dir / f"{known['sha256']}.tar.gz", known["sha256"], known["content"])
-        if tree.faults or known["signature"] != tree.signature or packed.path.stat().st_size != known["size"]:
+        if tree.faults or known["signature"] != tree.signature or not _is_whole(packed):
             return None
         os.utime(packed.path)
     except (OSError, ValueError, LookupError, TypeError):
         return None
     return packed
+
+
+def _is_whole(packed: Packed) -> bool:
+    """Whether the archive has the bytes that its name says: a disk that lost some must not fail every later job."""
+    with packed.path.open("rb") as file:
+        return file_digest(file, "sha256").hexdigest() == packed.sha256
 
 
 def _remember(path: Path, tree: Tree, packed: Packed, cache_dir: Path) -> Packed:

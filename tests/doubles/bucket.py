@@ -78,11 +78,12 @@ def bucket(s3_server: Bucket, monkeypatch: pytest.MonkeyPatch) -> Bucket:
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.delenv("AWS_PROFILE", raising=False)
     import boto3
-    import requests
 
     s3_server.lost, s3_server.refuse = 0, None
-    requests.post(f"{s3_server.endpoint}/moto-api/reset", timeout=60).close()
-    boto3.client("s3").create_bucket(Bucket=BUCKET)
+    empty = boto3.resource("s3").Bucket(BUCKET)  # other doubles of this process keep their own buckets in moto, too
+    empty.create()
+    empty.object_versions.delete()
+    empty.objects.delete()
     s3_server.seen.clear()
     return s3_server
 

@@ -207,7 +207,7 @@ def test_names_that_are_not_text_are_packed(source: Path, cache: Path) -> None:
 
 
 def test_an_unchanged_directory_is_not_packed_again(source: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The second job of a large source starts at once; a change, a lost or a cut archive is noticed."""
+    """The second job of a large source starts at once; a change is noticed, and so is a lost or damaged archive."""
     monkeypatch.setattr(packing, "_FRESH_NS", -(10**18))
     packed = pack_source(source, cache)
     (packed.path).chmod(0o600)
@@ -217,6 +217,9 @@ def test_an_unchanged_directory_is_not_packed_again(source: Path, cache: Path, m
     os.truncate(packed.path, 3)
     assert pack_source(source, cache) == packed
     assert packed.path.stat().st_ino != inode
+    whole = packed.path.read_bytes()
+    packed.path.write_bytes(bytes(byte ^ 1 for byte in whole))
+    assert pack_source(source, cache).path.read_bytes() == whole
     packed.path.unlink()
     assert pack_source(source, cache).path.exists()
     (source / "train.py").write_text("print(2)")

@@ -14,7 +14,7 @@ import os
 import socket
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -110,8 +110,15 @@ def _aws() -> Iterator[str]:
     host, port = server.get_host_and_port()
     url = f"http://{host}:{port}"
     _client("s3", url).create_bucket(Bucket=BUCKET)
+    _create_role(_client("iam", url))
     yield url
     server.stop()
+
+
+def _create_role(iam: Any) -> None:
+    """Make the role that jobs run as, which moto may have from an earlier run in this process."""
+    with suppress(iam.exceptions.EntityAlreadyExistsException):
+        iam.create_role(RoleName=ROLE.rpartition("/")[2], AssumeRolePolicyDocument="{}")
 
 
 def _keep_secrets(directory: Path, cluster: Cluster, aws: str) -> None:
@@ -119,7 +126,8 @@ def _keep_secrets(directory: Path, cluster: Cluster, aws: str) -> None:
     manager = _client("secretsmanager", aws)
     for name, values in SECRETS.items():
         cluster.create_secret(name, dict(values))
-        manager.create_secret(Name=name, SecretString=json.dumps(values))
+        with suppress(manager.exceptions.ResourceExistsException):  # from an earlier run in this process
+            manager.create_secret(Name=name, SecretString=json.dumps(values))
         for key, value in values.items():
             path = _made(directory / name) / key
             path.write_text(value)
