@@ -6,7 +6,8 @@
 # make bench   measures, side by side with others, and writes benchmarks/results/
 PYTHON ?= python3
 BIN := .venv/bin
-WORKERS ?= 4
+# Most tests wait for jobs.
+WORKERS ?= 8
 
 .PHONY: browser parity release-check playground test test-all test-cluster test-sagemaker test-sdk tools lint types contracts api wheel docs docs-api requirements demo bench clean
 
