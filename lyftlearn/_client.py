@@ -355,8 +355,8 @@ def _list_backend(registry: Registry, name: str, query: JobQuery, *, alone: bool
         if alone:
             raise
         why = redact(str(exc)) or type(exc).__name__
-        # Four frames up, through the merging generators, is the caller's line.
-        warnings.warn(f"the jobs of backend {name} are missing here: {why}", stacklevel=5)
+        # Five frames up, through the listing and the merging generators, is the caller's line.
+        warnings.warn(f"the jobs of backend {name} are missing here: {why}", stacklevel=6)
 
 
 def _newest_first(record: JobRecord) -> float:

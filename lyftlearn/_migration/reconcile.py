@@ -187,7 +187,7 @@ def _differing_artifacts(job_id: str, shadow_id: str, registry: Registry, comman
 def _fetch_all(job_id: str, dest: Path, registry: Registry) -> None:
     dest.mkdir()
     for output, uri in _backend_of(job_id, registry).outputs(job_id).items():
-        fetch_output(uri, dest / output)
+        fetch_output(uri, dest / output, absent_is_empty=True)
 
 
 def _differing_files(old: Path, new: Path) -> Iterator[str]:

@@ -194,7 +194,7 @@ def test_following_logs_ends_with_the_job(lyftlearn: CommandLine) -> None:
 
 def test_output_that_the_encoding_lacks_is_escaped(lyftlearn: CommandLine) -> None:
     """One odd letter in a log must not end the printing of it."""
-    job_id = lyftlearn("train", "eta", "--wait", "--command", "printf 'a\\303\\274\\342\\202\\254b\\n'").id
+    job_id = lyftlearn("process", "eta", "--wait", "--command", "printf 'a\\303\\274\\342\\202\\254b\\n'").id
     ran = lyftlearn("logs", job_id, PYTHONIOENCODING="latin-1")
     assert ran.out.encode("utf-8", "surrogateescape") == b"a\xfc\\u20acb\n"
 

@@ -99,8 +99,11 @@ def test_what_a_failed_job_did_not_leave_is_a_fault(make_client: MakeClient, tmp
     with pytest.raises(lyftlearn.LyftLearnError, match=f"{first.id} is failed: only a job that succeeds"):
         first.download(tmp_path / "out")
     assert not (tmp_path / "out").exists()
-    with pytest.raises(lyftlearn.InvalidJob, match=f"is not there: {first.id} has not succeeded"):
-        client.process("next", command="true", inputs={"from": first.outputs["output"]})
+    with pytest.raises(KeyError, match=f"{first.id} is failed: only a job that succeeds"):
+        first.outputs["output"]
+    uri = f"{tmp_path / 'home' / 'storage' / 'jobs' / first.id / 'output' / 'output.tar.gz'}#output"
+    with pytest.raises(lyftlearn.InvalidJob, match="is not there"):
+        client.process("next", command="true", inputs={"from": uri})
 
 
 def test_a_file_of_the_name_of_a_member_is_a_file(make_client: MakeClient, tmp_path: Path) -> None:

@@ -58,6 +58,7 @@ def _ask(provider: dict[str, Any]) -> list[dict[str, Any]]:
             with opener.open(request, timeout=TIMEOUT) as answer:
                 return _credentials(answer.read(LARGEST_ANSWER))
         except HTTPError as error:
+            error.close()
             failure = _refusal(error.code, provider)
         except (OSError, HTTPException, ValueError) as error:
             host = urlsplit(provider["url"]).hostname
@@ -92,6 +93,7 @@ def _same_host_redirects() -> Any:
             here, there = urlsplit(req.full_url), urlsplit(urljoin(req.full_url, newurl))
             upgrade = (here.scheme, there.scheme) == ("http", "https") and here.hostname == there.hostname
             if (here.scheme, here.netloc) != (there.scheme, there.netloc) and not upgrade:
+                fp.close()
                 raise configuration_failure(f"Confidant at {here.hostname} redirects to another host, {there.hostname}")
             return super().redirect_request(req, fp, code, msg, headers, newurl)
 

@@ -279,7 +279,7 @@ class Harness:
     def fetch(self, job_id: str, output: str, under: Path) -> dict[str, bytes]:
         """Return relative path to content of every file of one output, fetched into a directory below `under`."""
         place = under / job_id / output
-        fetch_output(self.backend.outputs(job_id)[output], place)
+        fetch_output(self.backend.outputs(job_id)[output], place, absent_is_empty=True)
         return {str(path.relative_to(place)): path.read_bytes() for path in place.rglob("*") if path.is_file()}
 
     printed = output_lines  # their names in 1.0

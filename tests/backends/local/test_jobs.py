@@ -181,7 +181,7 @@ def test_nodes_meet(backend: Backend, make_spec: MakeSpec) -> None:
 
     spec = make_spec((sys.executable, "-c", textwrap.dedent(code)), nodes=3)
     assert run(backend, spec).event.status is JobStatus.SUCCEEDED
-    assert lines(backend, spec.id, node=0) == ["['1', '2']"]
+    assert lines(backend, spec.id, node=0)[0] == "['1', '2']"
 
 
 def test_memory_beyond_the_limit(backend: Backend, make_spec: MakeSpec) -> None:

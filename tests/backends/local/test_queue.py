@@ -115,12 +115,17 @@ def test_a_fork_does_not_keep_locks(tmp_path: Path) -> None:
     lock = Lock.take(tmp_path / "lock")
     assert lock
     reading, writing = os.pipe()
+    begun, began = os.pipe()
     child = os.fork()
     if child == 0:
         os.close(writing)
+        os.write(began, b".")
         os.read(reading, 1)
         os._exit(0)
     os.close(reading)
+    os.read(begun, 1)  # what a fork does in the child has been done
+    os.close(begun)
+    os.close(began)
     lock.release()
     again = Lock.take(tmp_path / "lock")
     os.close(writing)

@@ -147,7 +147,8 @@ class ForgetsAttempts(Whole):
 
 class LosesTheLastLine(Whole):
     def read(self, lines: Iterator[LogLine]) -> Iterator[LogLine]:
-        return iter([*lines][:-1])
+        own = [line for line in lines if not line.text.startswith("lyftlearn: ")]  # what the command printed
+        return iter(own[:-1])
 
 
 class DoublesALine(Whole):
