@@ -224,7 +224,9 @@ class JobSupervisor:
                 node.terminate()
 
     def _emit(self, status: str, **details: Any) -> None:
-        details = {"attempt": self.attempt, "started_at": self.started_at} | details
+        # A node that succeeded in SageMaker's layout leaves no report, so its attempts are known from its lines alone.
+        attempt = max(self.attempt, details.pop("attempt", 1))
+        details = {"attempt": attempt, "started_at": self.started_at} | details
         try:
             self.job.append(event(status, **details))
         except OSError as error:

@@ -217,6 +217,14 @@ def test_the_end_of_a_line_from_windows(
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_success_after_a_retry_has_its_attempt(make_backend: MakeBackend, make_spec: MakeSpec, layout: str) -> None:
+    """Who looks only at the end learns as much as who watched: SageMaker's layout has a report of failures alone."""
+    backend = make_backend(layout)
+    event = run(backend, make_spec('test "$LYFTLEARN_ATTEMPT" = 2', retries=1)).event
+    assert (event.status, event.attempt) == (JobStatus.SUCCEEDED, 2)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
 def test_a_failure_in_its_own_words(make_backend: MakeBackend, make_spec: MakeSpec, layout: str) -> None:
     """Each platform has another place for last words; they arrive all the same."""
     backend = make_backend(layout)
