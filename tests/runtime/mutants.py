@@ -7,7 +7,7 @@ from __future__ import annotations
 
 MUTANTS: dict[str, tuple[str, str, str]] = {
     "C-RUN-1": ("zip_main.py", "< (3, 8)", "< (3, 5)"),
-    "C-RUN-2": ("s3.py", "site.addsitedir(site.getusersitepackages())", "pass"),
+    "C-RUN-2": ("s3.py", "sys.path += [path for path in extra if path and path not in sys.path]", "pass"),
     "C-DATA-1": ("job.py", 'json.dumps(bundle["hyperparameters"])', 'json.dumps(str(bundle["hyperparameters"]))'),
     "C-DATA-2": ("layout.py", 'names = ("inputs", ', 'names = ("input", '),
     "C-DATA-3": ("layout.py", 'for part in ("inputs", "outputs"):', 'for part in ("inputs",):'),
@@ -63,7 +63,7 @@ MUTANTS: dict[str, tuple[str, str, str]] = {
     "C-PROC-2": ("spawn.py", 'os.setgroups([user["gid"]])', 'os.setgroups([user["gid"], 4])'),
     "C-PROC-3": ("spawn.py", "os.umask(UMASK)", "os.umask(0o077)"),
     "C-PROC-4": ("spawn.py", "os.setsid()", "os.setpgid(0, 0)"),
-    "C-PROC-5": ("supervisor.py", "            _kill(pid)\n", "            pass\n"),
+    "C-PROC-5": ("supervisor.py", "    if not group:\n", "    if group:\n"),
     "C-PROC-6": ("supervisor.py", "_signal_group(self._pid, number)", "pass"),
     "C-END-1": ("supervisor.py", "return self.status or 0", "return self.status or 1"),
     "C-END-2": ("supervisor.py", "return self.status or 0", "return min(self.status or 0, 1)"),
@@ -123,7 +123,7 @@ MUTANTS: dict[str, tuple[str, str, str]] = {
     "C-SUB-12": ("environment.py", "([SAGEMAKER] if substrate == TRAINING else [])", "[]"),
     "C-SUB-13": ("environment.py", r'r"(SM|SAGEMAKER', r'r"(AWS_CONTAINER|NCCL|SM|SAGEMAKER'),
     "C-SUB-14": ("environment.py", r"LYFTLEARN_(SUBSTRATE.*|", r"LYFTLEARN_(SUBSTRATE|"),
-    "C-WHERE-1": ("detect.py", "_files(root, SERVICE_ACCOUNT, PROJECTED_BUNDLE)", "_files(root, PROJECTED_BUNDLE)"),
+    "C-WHERE-1": ("detect.py", "        (KUBERNETES, pod),\n", ""),
     "C-WHERE-2": ("job.py", "if location is None and arguments:", "if not arguments:"),
     "C-BUNDLE-1": ("bundle.py", "if version > CONTRACT:", "if version > CONTRACT + 9:"),
     "C-BUNDLE-2": (
