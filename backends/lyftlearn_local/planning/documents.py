@@ -33,7 +33,6 @@ def bundle_document(layout: str, spec: JobSpec, options: Options) -> dict[str, A
     common: dict[str, Any] = {"metrics": {"relay": True, "gateway": options.metrics, "socket": None}, "hide": HIDDEN}
     if layout == "local-kubernetes":
         provider = {"type": "files", "path": KUBERNETES_SECRETS}
-        common["metrics"]["relay"] = options.metrics is not None
         return bundle(spec, provider=provider, **common)
     provider = {"type": "files", "path": str(options.secrets)}
     if layout == "local-sagemaker":

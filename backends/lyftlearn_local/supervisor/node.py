@@ -130,8 +130,12 @@ class Node:
         target = self.process.pid if self._info is None else self._inner_pid()
         if target is None:
             target = self.process.pid if number == signal.SIGKILL else None
-        if target is not None and self.process.poll() is None:
+        if target is None or self.process.poll() is not None:
+            return
+        try:
             os.kill(target, number)
+        except ProcessLookupError:  # the command's PID 1 is gone, and bubblewrap has not ended yet
+            return
 
     def _inner_pid(self) -> int | None:
         if self._inner is None and self._info is not None:

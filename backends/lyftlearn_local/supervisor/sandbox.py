@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from lyftlearn_local.layouts.layout import ContainerLayout
 
 PROBE_SECONDS = 10
+SHARED_MEMORY = "/dev/shm"  # noqa: S108 - the kernel's name for it
+SHARED_MEMORY_MODE = "1777"
+"""As every container engine mounts it: any user may make files there, and nobody may remove another's."""
 REMEDY = "install bubblewrap (`apt-get install bubblewrap`) and allow user namespaces"
 _NAMESPACES = ("--die-with-parent", "--unshare-pid", "--unshare-ipc", "--as-pid-1")
 _KERNEL_MADE = (Path("/dev"), Path("/proc"))
@@ -76,11 +79,19 @@ def wrap(
     if run["shared_memory"]:
         argv += ["--size", str(run["shared_memory"])]
     if run.get("sets_modes"):
-        argv += ["--perms", "1777"]
-    argv += ["--tmpfs", "/dev/shm"]  # noqa: S108 - the kernel's name for it
+        argv += ["--perms", SHARED_MEMORY_MODE]
+    else:
+        command = _opening_shared_memory(command)
+    argv += ["--tmpfs", SHARED_MEMORY]
     for (option, outside, _), target in zip(mounts, inside, strict=True):
         argv += [option, outside, str(target)]
     return [*argv, *_identity(layout), "--chdir", "/", "--", *command]
+
+
+def _opening_shared_memory(command: Sequence[str]) -> list[str]:
+    """Return `command` after a change of mode, for a bubblewrap that cannot mount with a mode."""
+    script = f'chmod {SHARED_MEMORY_MODE} {SHARED_MEMORY} && exec "$@"'
+    return ["/bin/sh", "-c", script, "sh", *command]
 
 
 def _identity(layout: ContainerLayout) -> list[str]:

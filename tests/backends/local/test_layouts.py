@@ -10,16 +10,21 @@ import tarfile
 import textwrap
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from lyftlearn.backend import Backend, Capability, JobSpec
+from lyftlearn.parity import probe
 from lyftlearn.types import FailureReason, JobKind, JobStatus
 
-from .conftest import MakeBackend, lines, run, submit, until
+from .conftest import MakeBackend, finish, lines, run, submit, until
+from .test_stored_commands import with_run
 
 MakeSpec = Callable[..., JobSpec]
 LAYOUTS = ("local", "local-kubernetes", "local-sagemaker")
+KEY = {probe.KEY: "k" * 64}
+SHARED_MEMORY = probe.SHARED_MEMORY
 
 
 @pytest.fixture(autouse=True)
@@ -128,6 +133,47 @@ def test_the_container_of_sagemaker_has_what_the_runtime_hides(
     assert "SM_MODEL_DIR=/opt/ml/model" in given
     backend.stop(spec.id)
     until(backend, spec.id, lambda record: record.event.status.finished)
+
+
+def observe(backend: Backend, spec: JobSpec, **changes: Any) -> dict[str, Any]:
+    """Return what the parity probe sees in a job, every mode among it. changes: of how the job is run."""
+    backend.submit(with_run(backend.plan(spec), **changes))
+    assert finish(backend, spec.id).event.status is JobStatus.SUCCEEDED, lines(backend, spec.id)
+    return dict(json.loads(lines(backend, spec.id)[0]))
+
+
+def test_modes_are_the_same_everywhere(make_backend: MakeBackend, make_spec: MakeSpec, tmp_path: Path) -> None:
+    """A program that shares memory with another user, or writes beside its model, may do so on every platform."""
+    (tmp_path / "train").mkdir()
+    (tmp_path / "train/a.csv").write_text("1,2")
+    modes = {}
+    for layout in LAYOUTS:
+        spec = make_spec((sys.executable, probe.__file__), inputs={"train": (tmp_path / "train").as_uri()}, env=KEY)
+        seen = observe(make_backend(layout), spec)
+        modes[layout] = {path: facts["mode"] for path, facts in seen["files"].items()}
+        modes[layout][SHARED_MEMORY] = seen["machine"]["shared_memory"]["mode"]
+    assert modes["local"][SHARED_MEMORY] == "drwxrwxrwt"
+    assert len(modes["local"]) > len(("model", "outputs", "inputs", "train"))
+    assert modes["local"] == modes["local-kubernetes"] == modes["local-sagemaker"]
+
+
+OLD = """#!/bin/sh
+case " $* " in *" --perms "*) echo "bwrap: Unknown option --perms"; exit 1;; esac
+exec bwrap "$@"
+"""
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_shared_memory_by_an_old_bubblewrap(
+    make_backend: MakeBackend, make_spec: MakeSpec, tmp_path: Path, layout: str
+) -> None:
+    """Bubblewrap before 0.5 mounts with mode 0755 alone, where a second user could share nothing."""
+    old = tmp_path / "old"
+    old.write_text(OLD)
+    old.chmod(0o755)
+    spec = make_spec((sys.executable, probe.__file__), env=KEY)
+    seen = observe(make_backend(layout), spec, namespaces=str(old), sets_modes=False)
+    assert seen["machine"]["shared_memory"]["mode"] == "drwxrwxrwt"
 
 
 def test_artifacts_have_the_same_bytes(make_backend: MakeBackend, make_spec: MakeSpec, tmp_path: Path) -> None:

@@ -36,6 +36,13 @@ def test_a_plan_is_plain_data(backend: Backend, make_spec: MakeSpec, tmp_path: P
     assert not (tmp_path / "home").exists()
 
 
+@pytest.mark.parametrize("layout", ["local", "local-kubernetes", "local-sagemaker"])
+def test_somebody_listens_for_metrics(make_backend: MakeBackend, make_spec: MakeSpec, layout: str) -> None:
+    """A program that counts hears of no refusal on any platform, also where no gateway is configured."""
+    bundle = make_backend(layout).plan(make_spec("true")).requests[0].body
+    assert bundle["metrics"] == {"relay": True, "gateway": None, "socket": None}
+
+
 def test_every_fault_at_once(backend: Backend, make_spec: MakeSpec) -> None:
     """Who mends one fault should not meet the next only then."""
     huge = ResourceRequest(cpu=1, memory=1 << 60, gpu=0, gpu_type=None, disk=GIB, shared_memory=None)

@@ -18,7 +18,7 @@ from lyftlearn_local import cgroups
 from lyftlearn_local.store import files as store_files
 from lyftlearn_local.supervisor import outcome, sandbox
 
-from .conftest import MakeBackend, eventually, finish, lines, run
+from .conftest import MakeBackend, eventually, finish, lines, run, until
 from .test_stored_commands import with_run
 
 MakeSpec = Callable[..., JobSpec]
@@ -142,6 +142,33 @@ def test_a_command_that_speaks_like_bubblewrap(backend: Backend, make_spec: Make
     event = run(backend, spec).event
     assert (event.reason, event.exit_code) == (FailureReason.USER_ERROR, 1)
     assert (tmp_path / "ran").read_text() == "once\n"
+
+
+LINGERING = """#!/bin/sh
+bwrap "$@"
+code=$?
+touch {ended}
+until [ -e {gate} ]; do sleep 0.05; done
+exit $code
+"""
+
+
+@pytest.mark.usefixtures("_namespaces")
+def test_a_stop_between_the_end_of_a_command_and_of_its_container(
+    backend: Backend, make_spec: MakeSpec, tmp_path: Path
+) -> None:
+    """The process that is to be signalled is gone, and its supervisor must live to tell how the job ended."""
+    lingering, gate, ended = tmp_path / "lingering", tmp_path / "gate", tmp_path / "ended"
+    lingering.write_text(LINGERING.format(gate=gate, ended=ended))
+    lingering.chmod(0o755)
+    plan = backend.plan(make_spec("exit 3"))
+    backend.submit(with_run(plan, namespaces=str(lingering)))
+    eventually(ended.exists, "the end of the container")
+    backend.stop(plan.spec.id)
+    until(backend, plan.spec.id, lambda record: record.event.status is JobStatus.STOPPING)
+    gate.touch()
+    event = finish(backend, plan.spec.id).event
+    assert event.reason is not FailureReason.PLATFORM, event.message
 
 
 SLOW = "import sys, time; open({mark!r}, 'w').close(); time.sleep(600)"

@@ -100,7 +100,7 @@ def command(container: Object, pod: Object, volumes: Volumes, files: dict[str, P
     argv += ["--hostname", pod["spec"].get("hostname") or pod["metadata"]["name"][:63], "--info-fd", str(info)]
     argv += ["--tmpfs", "/", *_machine(), "--dev", "/dev", "--proc", "/proc"]
     if not any(mount["mountPath"] == "/dev/shm" for mount in mounts):
-        argv += ["--size", str(DEFAULT_SHARED_MEMORY), "--tmpfs", "/dev/shm"]
+        argv += ["--size", str(DEFAULT_SHARED_MEMORY), "--perms", "1777", "--tmpfs", "/dev/shm"]
     for mount in sorted(mounts, key=lambda mount: mount["mountPath"]):
         argv += volumes.arguments(mount)
     for inside, outside in files.items():

@@ -203,7 +203,8 @@ def _sandbox(host: str, home: Path, hosts: Path, telling: int) -> list[str]:
     return [
         "bwrap", "--die-with-parent", "--unshare-pid", "--unshare-ipc", "--unshare-uts", "--hostname", host, *user,
         "--as-pid-1", "--info-fd", str(telling), "--tmpfs", "/", *binds, "--dev-bind", "/dev", "/dev",
-        "--tmpfs", "/dev/shm", "--proc", "/proc", "--tmpfs", "/tmp", *python, "--bind", str(home), "/opt/ml",
+        "--perms", "1777", "--tmpfs", "/dev/shm", "--proc", "/proc", "--tmpfs", "/tmp",
+        *python, "--bind", str(home), "/opt/ml",
         "--ro-bind", str(hosts), "/etc/hosts", "--chdir", "/", "--",
     ]  # fmt: skip
 
