@@ -9,20 +9,23 @@ BIN := .venv/bin
 # Most tests wait for jobs.
 WORKERS ?= 8
 
-.PHONY: browser parity release-check playground test test-again test-all test-cluster test-sagemaker test-sdk tools lint types contracts api wheel docs docs-api requirements demo bench clean
+.PHONY: browser not-tested parity release-check playground test test-again test-all test-cluster test-sagemaker test-sdk tools lint types contracts api wheel docs docs-api requirements demo bench clean
 
-test: browser .venv/ready lint types contracts api
-	$(BIN)/python -m pytest -q -n $(WORKERS) -m "not slow"
+test: not-tested browser .venv/ready lint types contracts api
+	@.ci/tests-ended $(BIN)/python -m pytest -q -n $(WORKERS) -m "not slow"
 	$(MAKE) --no-print-directory wheel
 
-test-all: browser .venv/ready lint types contracts api
+test-all: not-tested browser .venv/ready lint types contracts api
 	$(BIN)/python -m pytest -q -n $(WORKERS)
 	$(MAKE) --no-print-directory wheel
 
-# What failed in the last run, alone; nothing failed there means that something else did.
-test-again: .venv/ready
-	$(BIN)/python -m pytest -q --last-failed --last-failed-no-failures none -m "not slow"
+# What failed in the last `make test`, alone. Only tests that ran to their end can be made up for.
+test-again: .venv/ready lint types contracts api
+	@.ci/again $(BIN)/python -m pytest -q --last-failed --last-failed-no-failures none -m "not slow"
 	$(MAKE) --no-print-directory wheel
+
+not-tested:
+	@rm -f .venv/tests-ended
 
 # What Python cannot install. Where this user may not either, it is done without.
 tools:

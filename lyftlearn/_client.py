@@ -99,7 +99,11 @@ class Client:
 
         Raises InvalidJob (nothing was sent), Conflict, AccessDenied, QuotaExceeded, BackendUnavailable.
         """
-        return self._submit(JobKind.TRAIN, _arguments(locals()))
+        return self._submit(
+            JobKind.TRAIN, model=model, command=command, image=image, source=source, hyperparameters=hyperparameters,
+            inputs=inputs, env=env, secrets=secrets, resources=resources, nodes=nodes, timeout=timeout, retries=retries,
+            labels=labels, key=key
+        )  # fmt: skip
 
     def process(
         self,
@@ -127,7 +131,11 @@ class Client:
 
         The other arguments and the errors are those of `train`.
         """
-        return self._submit(JobKind.PROCESS, _arguments(locals()))
+        return self._submit(
+            JobKind.PROCESS, name=name, command=command, outputs=outputs, image=image, source=source,
+            hyperparameters=hyperparameters, inputs=inputs, env=env, secrets=secrets, resources=resources, nodes=nodes,
+            timeout=timeout, retries=retries, labels=labels, key=key
+        )  # fmt: skip
 
     def predict(
         self,
@@ -156,7 +164,11 @@ class Client:
 
         The other arguments and the errors are those of `train`.
         """
-        return self._submit(JobKind.PREDICT, _arguments(locals()))
+        return self._submit(
+            JobKind.PREDICT, model=model, artifact=artifact, command=command, inputs=inputs, outputs=outputs,
+            image=image, source=source, hyperparameters=hyperparameters, env=env, secrets=secrets, resources=resources,
+            nodes=nodes, timeout=timeout, retries=retries, labels=labels, key=key
+        )  # fmt: skip
 
     def tune(
         self,
@@ -189,7 +201,13 @@ class Client:
         `timeout` and `retries` hold for each trial. The same call tries the same values on every backend. The other
         arguments and the errors are those of `train`.
         """
-        return cast("TuningJob", self._submit(JobKind.TUNE, _arguments(locals())))
+        job = self._submit(
+            JobKind.TUNE, model=model, command=command, space=space, objective=objective, trials=trials,
+            parallel=parallel, strategy=strategy, image=image, source=source, hyperparameters=hyperparameters,
+            inputs=inputs, env=env, secrets=secrets, resources=resources, nodes=nodes, timeout=timeout, retries=retries,
+            labels=labels, key=key
+        )  # fmt: skip
+        return cast("TuningJob", job)
 
     def notebook(
         self,
@@ -203,7 +221,11 @@ class Client:
         labels: Mapping[str, str] | None = None,
     ) -> Notebook:
         """Open the caller's notebook `name`. Create it if it does not exist."""
-        return cast("Notebook", self._submit(JobKind.NOTEBOOK, _arguments(locals())))
+        job = self._submit(
+            JobKind.NOTEBOOK, name=name, image=image, resources=resources, env=env, secrets=secrets,
+            idle_timeout=idle_timeout, labels=labels
+        )  # fmt: skip
+        return cast("Notebook", job)
 
     def job(self, job_id: str) -> Job:
         """Find a job by its id, from any process, whatever the flag says now.
@@ -228,10 +250,9 @@ class Client:
         If a backend cannot be asked, a warning names it, and the jobs of the others are listed. If it is the only
         backend, its error is raised. Raises InvalidJob.
         """
-        given = _arguments(locals())
         from lyftlearn._call.query import check_query  # noqa: PLC0415 - an import of lyftlearn does not pay for it
 
-        query, most = check_query(given)
+        query, most = check_query(name=name, kind=kind, status=status, labels=labels, since=since, limit=limit)
         session = self._session
         names = session.in_use()
         pages = [_list_backend(session.registry, name, query, alone=len(names) == 1) for name in names]
@@ -285,7 +306,7 @@ class Client:
         decision = session.decide(arguments, backend)
         return session.builder.build(session.builder.read(arguments), decision)
 
-    def _submit(self, kind: JobKind, given: Mapping[str, Any]) -> Job:
+    def _submit(self, kind: JobKind, **given: Any) -> Job:
         session = self._session
         arguments = session.check(kind, given)
         accepted = session.submitter.submit(arguments, session.decide(arguments))
@@ -341,11 +362,6 @@ os.register_at_fork(after_in_child=_begin_all)
 
 def _client_of(given: tuple[Any] | None) -> Client:
     return default_client if given is None else Client(config=given[0])
-
-
-def _arguments(written: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the arguments of the calling method, which passes its `locals()`."""
-    return {name: value for name, value in written.items() if name != "self"}
 
 
 def _list_backend(registry: Registry, name: str, query: JobQuery, *, alone: bool) -> Iterator[JobRecord]:

@@ -44,6 +44,17 @@ def test_the_surface_is_the_frozen_one() -> None:
     assert answer.returncode == 0, answer.stdout + answer.stderr
 
 
+@pytest.mark.parametrize("function", ["train", "process", "predict", "tune", "notebook"])
+def test_every_argument_is_passed_on(function: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An argument that a method takes and forgets would change nothing, and nobody would be told."""
+    submissions: list[tuple[lyftlearn.JobKind, dict[str, Any]]] = []
+    monkeypatch.setattr(lyftlearn.Client, "_submit", lambda _, kind, **given: submissions.append((kind, given)))
+    method = getattr(lyftlearn.Client(), function)
+    arguments = {name: object() for name in inspect.signature(method).parameters}
+    method(**arguments)
+    assert submissions == [(lyftlearn.JobKind(function), arguments)]
+
+
 def test_all_is_sorted_and_complete() -> None:
     """A reader finds a name where the alphabet says; a name that is missing is not public."""
     assert sorted(lyftlearn.__all__) == sorted(set(lyftlearn.__all__))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any, TypeVar
 
@@ -16,21 +15,20 @@ from lyftlearn.types import JobKind, JobStatus
 _Word = TypeVar("_Word", bound=StrEnum)
 
 
-def check_query(given: Mapping[str, Any]) -> tuple[JobQuery, int]:
+def check_query(*, name: Any, kind: Any, status: Any, labels: Any, since: Any, limit: Any) -> tuple[JobQuery, int]:
     """Return what `jobs` is to list, and how many at most. Raises InvalidJob with every fault."""
     faults: checks.Faults = []
-    name = given["name"]
     query = JobQuery(
         name=None if name is None else checks.name("name", name, faults),
-        kind=_word("kind", JobKind, given["kind"], faults),
-        status=_word("status", JobStatus, given["status"], faults),
-        labels=checks.label_query("labels", given["labels"], faults),
-        since=arguments.moment("since", given["since"], faults),
+        kind=_word("kind", JobKind, kind, faults),
+        status=_word("status", JobStatus, status, faults),
+        labels=checks.label_query("labels", labels, faults),
+        since=arguments.moment("since", since, faults),
     )
-    limit = arguments.count("limit", given["limit"], faults)
+    most = arguments.count("limit", limit, faults)
     if faults:
         raise InvalidJob(faults)
-    return query, limit
+    return query, most
 
 
 def _word(path: str, vocabulary: type[_Word], value: Any, faults: checks.Faults) -> _Word | None:
