@@ -92,7 +92,7 @@ class LocalBackend(Backend):
         """Make the archive once in a process, and again if somebody emptied the cache."""
         if self._runtime is None or not self._runtime.exists():
             try:
-                self._runtime = runtime_archive(self._home / "cache", compiled=True)
+                self._runtime = runtime_archive(self._home / "cache")
             except OSError as error:
                 raise refusal(self._home, error) from error
         return self._runtime

@@ -23,11 +23,11 @@ EPOCH = (1980, 1, 1, 0, 0, 0)
 READABLE = 0o100644 << 16
 
 
-def runtime_archive(cache_dir: Path, *, compiled: bool = False) -> Path:
+def runtime_archive(cache_dir: Path, *, compiled: bool = True) -> Path:
     """`runtime.pyz` in `cache_dir`, under a name with a hash of its sources: the same make the same file.
 
-    compiled: with byte code for this interpreter beside the sources. It starts sooner and is four times as large: for a
-    job that this very interpreter runs.
+    compiled: with byte code of this interpreter's version beside the sources, four times as large. A container with
+    the same version of Python starts in half the time; any other reads the sources.
     """
     sources = runtime_sources()
     kind = f"-{sys.implementation.cache_tag}" if compiled else ""

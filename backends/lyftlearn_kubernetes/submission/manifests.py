@@ -18,12 +18,15 @@ SECRETS_DIRECTORY = "/var/run/lyftlearn-secrets"
 PREFIX_OF_SECRETS = "LYFTLEARN_SUBSTRATE_SECRET_"
 FILE = "runtime.pyz"
 ROOT = "/lyftlearn"
+STOP_FILE = f"{ROOT}/.stop-requested"
 QUEUE_LABEL = "kueue.x-k8s.io/queue-name"
 NOBODYS_GROUP = 65534  # owns the volumes where no user is configured, so that an image's own user can write
 REPORT_SECONDS = 60  # beyond the command's grace: for what is kept and reported after its end
 UPLOAD_SECONDS = 7200  # beyond everything else that the deadline counts: for inputs, and for model and outputs
 _DISRUPTED = {"action": "Count", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}
 _POD_NAME = {"name": "LYFTLEARN_SUBSTRATE_CONTAINER", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}
+# Process 1 hears no signal before it has a handler. The kubelet runs the hook before it sends one.
+_NOTE_STOP = ["python3", "-I", "-S", "-c", f"open('{STOP_FILE}', 'w').close()"]
 _COMMAND_FAILED = {
     "action": "FailJob",
     "onExitCodes": {"containerName": labels.MAIN, "operator": "NotIn", "values": [0]},
@@ -188,6 +191,7 @@ class JobManifest:
             "command": ["python3", "-I", f"{RUNTIME_DIRECTORY}/{FILE}", "run"],
             "env": [*({"name": name, "value": value} for name, value in self._variables().items()), _POD_NAME],
             **({"envFrom": secrets} if secrets else {}),
+            "lifecycle": {"preStop": {"exec": {"command": _NOTE_STOP}}},
             "resources": {"requests": self._resources(), "limits": self._resources()},
             "volumeMounts": [mount for _, mount in self._volumes()],
             "terminationMessagePolicy": "FallbackToLogsOnError",
@@ -196,7 +200,11 @@ class JobManifest:
 
     def _variables(self) -> dict[str, str]:
         hosts = ",".join(labels.hosts(self._spec.id, self._spec.nodes)) if self._spec.nodes > 1 else None
-        return {"LYFTLEARN_SUBSTRATE": "kubernetes", **({"LYFTLEARN_SUBSTRATE_HOSTS": hosts} if hosts else {})}
+        return {
+            "LYFTLEARN_SUBSTRATE": "kubernetes",
+            "LYFTLEARN_SUBSTRATE_STOP": STOP_FILE,
+            **({"LYFTLEARN_SUBSTRATE_HOSTS": hosts} if hosts else {}),
+        }
 
     def _resources(self) -> dict[str, str]:
         resources = self._spec.resources

@@ -73,6 +73,11 @@ class Cluster:
         found = self.store.all("pods", NAMESPACE)
         return [pod for pod in found if pod["metadata"]["labels"]["lyftlearn/job"] == job_id]
 
+    def has_container(self, pod: Object) -> bool:
+        """Whether the pod's first process is there; it may still be far from its first own instruction."""
+        runner = self.kubelet.runner(pod)
+        return runner is not None and runner.has_container
+
     def evict(self, pod: Object, message: str = 'Usage of EmptyDir volume "work" exceeds the limit "1Gi". ') -> None:
         """The pod has used more disk than it may; the kubelet ends it and collects its containers."""
         runner = self.kubelet.runner(pod)

@@ -124,6 +124,10 @@ class PodRunner(threading.Thread):
         self._eviction = ""
         self._silent = False
 
+    @property
+    def has_container(self) -> bool:
+        return self._child != 0
+
     def kill(self) -> None:
         """As a node that loses power."""
         self._killed.set()
@@ -288,8 +292,9 @@ class PodRunner(threading.Thread):
         version = 0
         while process.poll() is None:
             if kill_at is None and (self._eviction or self._is_to_end()):
-                self._signal(signal.SIGTERM)
                 kill_at = time.monotonic() + self._pod["spec"].get("terminationGracePeriodSeconds", 30)
+                self._run_hook(process, kill_at)
+                self._signal(signal.SIGTERM)
             if kill_at is not None and time.monotonic() > kill_at:
                 self._signal(signal.SIGKILL)
             version = self._store.version
@@ -300,6 +305,21 @@ class PodRunner(threading.Thread):
         self._child = 0  # its number may be another's by now, whom nobody here may kill
         self.log.drain()
         return process.returncode if process.returncode >= 0 else 128 - process.returncode
+
+    def _run_hook(self, process: subprocess.Popen[bytes], kill_at: float) -> None:
+        """The container's `preStop`: the kubelet signals once it has ended, or the grace period is over."""
+        container = self._pod["spec"]["containers"][0]
+        hook = container.get("lifecycle", {}).get("preStop")
+        while hook and not sandbox.has_started(self._child) and process.poll() is None:
+            time.sleep(0.001)
+        if not hook or process.poll() is not None:
+            return
+        argv = sandbox.inside(self._child, hook["exec"]["command"])
+        with subprocess.Popen(argv, env=self._environment(container), stdin=subprocess.DEVNULL) as running:
+            try:
+                running.wait(max(0.0, kill_at - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                running.kill()
 
     def _is_to_end(self) -> bool:
         current = self._store.find("pods", *self._key)

@@ -111,6 +111,23 @@ def command(container: Object, pod: Object, volumes: Volumes, files: dict[str, P
     return [*argv, "--chdir", "/", "--", *container["command"], *container.get("args", ())]
 
 
+def has_started(pid: int) -> bool:
+    """Whether the container runs its command, and no longer bubblewrap's preparations."""
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/exe").readlink().name != "bwrap"
+    return False
+
+
+def inside(pid: int, argv: list[str]) -> list[str]:
+    """The command line that runs `argv` in the namespaces of the container whose first process is `pid`."""
+    user = ["--user", "--preserve-credentials"] if _namespace(pid) != _namespace(os.getpid()) else []
+    return ["nsenter", f"--target={pid}", *user, "--mount", "--pid", "--ipc", "--uts", "--", *argv]
+
+
+def _namespace(pid: int) -> Path:
+    return Path(f"/proc/{pid}/ns/user").readlink()
+
+
 def _machine() -> list[str]:
     argv: list[str] = []
     for path in sorted(Path("/").iterdir()):

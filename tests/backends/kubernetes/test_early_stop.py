@@ -1,0 +1,46 @@
+"""A stop in a container's first moments, when its first process cannot hear a signal yet."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from lyftlearn.testing import Harness
+from tests.doubles.cluster.cluster import NAMESPACE, Cluster
+from tests.doubles.cluster.store import wait_until
+
+SECONDS = 4  # a command that nobody stops ends well, long before the grace period is over
+
+
+def delete_at(harness: Harness, cluster: Cluster, milliseconds: int) -> bool:
+    """Delete a job's pod so long after its container was made; whether its command ran to its end all the same."""
+    directory = Path(harness.storage_url.removeprefix("file://"), "ended")
+    directory.mkdir(parents=True, exist_ok=True)
+    directory.chmod(0o777)
+    code = f"import os, time; time.sleep({SECONDS}); open(os.path.join({str(directory)!r}, os.uname().nodename), 'w')"
+    spec = harness.spec(code)
+    harness.submit(spec)
+    while not any(cluster.has_container(pod) for pod in cluster.pods(spec.id)):
+        time.sleep(0.001)
+    time.sleep(milliseconds / 1000)
+    name: str = cluster.pods(spec.id)[0]["metadata"]["name"]
+    cluster.store.delete("pods", NAMESPACE, name)
+    wait_until(lambda: cluster.store.find("pods", NAMESPACE, name) is None)
+    harness.backend.stop(spec.id)
+    harness.wait(spec.id)
+    return (directory / name[:63]).exists()
+
+
+@pytest.mark.parametrize("milliseconds", [0, 30])
+def test_a_stop_in_the_first_moments(harness: Harness, cluster: Cluster, milliseconds: int) -> None:
+    """The kernel drops what process 1 has no handler for; the job must not run on, and count as having succeeded."""
+    assert not delete_at(harness, cluster, milliseconds)
+
+
+@pytest.mark.slow
+def test_no_stop_of_the_first_second_is_lost(harness: Harness, cluster: Cluster) -> None:
+    """Most are lost between 20 and 200 milliseconds on a busy machine."""
+    moments = (*range(0, 200, 5), *range(200, 1000, 40))
+    assert [moment for moment in moments if delete_at(harness, cluster, moment)] == []
