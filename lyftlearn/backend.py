@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -82,6 +81,7 @@ class Capability(StrEnum):
     RETRIES_ON_SEVERAL_NODES = "retries on several nodes"
     LOCAL_PATHS = "local paths"  # reads `file://` inputs itself; else the client uploads them
     MEMORY_LIMIT = "memory limit"  # kills what exceeds its memory, and says OUT_OF_MEMORY
+    REPLACEMENT = "replaced containers"  # starts a container again that its platform lost, with its checkpoints
     CONTRACT_PATHS = "contract paths"  # `/lyftlearn/...` is real; else only the variables lead there
 
 
@@ -333,8 +333,9 @@ class Backend(ABC):
     def watch(self, following: WatchSet) -> Iterator[JobEvent]:
         """Yield an event soon for every followed job, and then for each change, until `following` is closed.
 
-        Events may come late, doubled and out of order. One call serves a whole process. A job that does not exist (any
-        more) is skipped, or given to `following.report_absence`: absence is no end.
+        Events may come late, doubled and out of order. One call serves a whole process. A job that does not exist, or
+        was removed meanwhile, is given to `following.report_absence` within minutes: absence is no end, and whoever
+        waits for the job must hear of it. To report it again does no harm.
 
         As it stands here it describes each job a few times a second: enough where asking is cheap.
         """
@@ -342,11 +343,14 @@ class Backend(ABC):
         while not following.closed:
             ids = following.ids
             for job_id in ids:
-                with suppress(JobNotFound):
+                try:
                     event = self.describe(job_id).event
-                    if said.get(job_id) != event:
-                        said[job_id] = event
-                        yield event
+                except JobNotFound as error:
+                    following.report_absence(job_id, error)
+                    continue
+                if said.get(job_id) != event:
+                    said[job_id] = event
+                    yield event
             following.wait_for_change(_POLL, ids)
 
     def outputs(self, job_id: str) -> Mapping[str, str]:

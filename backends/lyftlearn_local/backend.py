@@ -39,6 +39,7 @@ _OFFERED = frozenset(
     (Capability.TRAIN, Capability.PROCESS, Capability.PREDICT, Capability.SEVERAL_NODES, Capability.LOCAL_PATHS)
 )
 _NO_TOGETHER = NotYet("the nodes would not start anew together")
+_NO_REPLACEMENT = Never("a job here ends with its supervisor or this machine, and nobody starts it again")
 _ONLY_JOBS = NotYet("it runs commands to their end, and nothing that searches or stays open")
 
 
@@ -66,6 +67,7 @@ class LocalBackend(Backend):
             Capability.TUNE: _ONLY_JOBS,
             Capability.NOTEBOOK: _ONLY_JOBS,
             Capability.RETRIES_ON_SEVERAL_NODES: _NO_TOGETHER,
+            Capability.REPLACEMENT: _NO_REPLACEMENT,
         }
         if self.machine.no_namespaces:
             lacks[Capability.CONTRACT_PATHS] = Never(self.machine.no_namespaces)

@@ -49,6 +49,7 @@ CAPABILITIES = Capabilities(
             Capability.PROCESS,
             Capability.PREDICT,
             Capability.SEVERAL_NODES,
+            Capability.REPLACEMENT,
             Capability.CONTRACT_PATHS,
         )
     ),

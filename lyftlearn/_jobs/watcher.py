@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -61,6 +62,7 @@ class SharedWatch:
         left and joined again. An error that repeating cannot mend is given too. The listener must return at once: the
         watcher's thread calls it.
         """
+        self._look_again(job_id)
         with self._lock:
             self._start()
             subscription = self._subscriptions.setdefault(job_id, _Subscription())
@@ -73,6 +75,13 @@ class SharedWatch:
     def close(self) -> None:
         """End the watcher."""
         self._following.close()
+
+    def _look_again(self, job_id: str) -> None:
+        """Ask for a job that was not there when it was last followed: it may have been submitted again."""
+        subscription = self._subscriptions.get(job_id)
+        if subscription is not None and subscription.absence is not None and not subscription.listeners:
+            with suppress(LyftLearnError):
+                self._dispatch(job_id, self.backend.describe(job_id).event)
 
     def _unlisten(self, job_id: str, listener: Listener) -> None:
         with self._lock:

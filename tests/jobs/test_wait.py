@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from queue import Empty, SimpleQueue
 
@@ -186,6 +187,47 @@ def test_a_job_known_from_its_claim_alone_is_never_waited_for(watch: SharedWatch
     """Its backend has forgotten it: an answer now is worth more than a wait without end."""
     with pytest.raises(JobNotFound):
         wait([handle(watch, "job-a", kept=False)], progress=False)
+
+
+class Polled(Scripted):
+    """A backend that inherits its watch, and keeps what a test puts into `jobs`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.jobs: dict[str, JobRecord] = {}
+
+    watch = Backend.watch
+
+    def describe(self, job_id: str) -> JobRecord:
+        if job_id not in self.jobs:
+            raise JobNotFound(f"{job_id} is gone")
+        return self.jobs[job_id]
+
+
+def test_a_job_that_is_removed_ends_its_wait() -> None:
+    """A job that somebody deleted while it is waited for must not be waited for without end."""
+    backend = Polled()
+    watch = SharedWatch(backend)
+    backend.jobs["job-a"] = record("job-a")
+
+    def remove(_: Job, state: JobState) -> None:
+        backend.jobs.clear()
+
+    with pytest.raises(JobNotFound, match="job-a is gone"):
+        wait([handle(watch, "job-a")], "60s", on_update=remove, progress=False)
+    watch.close()
+
+
+def test_a_job_that_was_gone_and_is_there_again_is_waited_for() -> None:
+    """Its id may be submitted again; what was heard of the one before it is no news."""
+    backend = Polled()
+    watch = SharedWatch(backend)
+    with pytest.raises(JobNotFound):
+        wait([handle(watch, "job-a")], "60s", progress=False)
+    done = event("job-a", JobStatus.SUCCEEDED)
+    backend.jobs["job-a"] = replace(record("job-a"), event=done)
+    assert wait([handle(watch, "job-a")], "60s", progress=False)[0].status is JobStatus.SUCCEEDED
+    watch.close()
 
 
 def test_listeners_leave_nothing_behind(backend: Scripted, watch: SharedWatch) -> None:

@@ -30,8 +30,13 @@ def watch(jobs: Jobs, following: WatchSet) -> Iterator[JobEvent]:
         ids = following.ids
         watched = {job_id: watched.get(job_id) or WatchedJob(jobs, job_id) for job_id in ids}
         changed = False
-        for job in watched.values():
-            if event := job.look():
+        for job_id, job in watched.items():
+            try:
+                event = job.look()
+            except JobNotFound as error:
+                following.report_absence(job_id, error)
+                continue
+            if event is not None:
                 changed = True
                 yield event
         pause = SHORTEST_PAUSE if changed else min(pause * 2, LONGEST_PAUSE)
@@ -53,13 +58,14 @@ class WatchedJob:
         self._finished = False
 
     def look(self) -> JobEvent | None:
-        """Return the newest event if it was not yet reported."""
+        """Return the newest event if it was not yet reported. Raises JobNotFound, once in a while."""
         if self._finished or not self._is_due():
             return None
         files = self._find()
-        if files is None:
+        try:
+            last = self._jobs.newest(files, self._record)
+        except FileNotFoundError:  # removed just now, of which the next look tells
             return None
-        last = self._jobs.newest(files, self._record)
         if last == self._last_reported:
             return None
         self._last_reported = last
@@ -80,11 +86,9 @@ class WatchedJob:
         except FileNotFoundError:
             return 0
 
-    def _find(self) -> JobFiles | None:
-        if self._files is None:
-            try:
-                self._files = self._jobs.find(self._id)
-            except JobNotFound:
-                return None
+    def _find(self) -> JobFiles:
+        if self._files is None or not self._files.path.exists():
+            self._files = None
+            self._files = self._jobs.find(self._id)
             self._record = self._files.record()
         return self._files

@@ -132,8 +132,9 @@ class Poller:
         self._look_back_to(datetime.now(UTC) - CLOCKS)
         try:
             yield from self.report(self._finder.record(job_id).event)
-        except JobNotFound:
+        except JobNotFound as error:
             self._jobs[job_id] = TrackedJob(None, gone=True)
+            self._following.report_absence(job_id, error)
 
     def _changes(self) -> Iterator[JobEvent]:
         if self._crowded and len(self._open_jobs) <= _DESCRIBED_SINGLY:

@@ -10,6 +10,7 @@ from lyftlearn.testing.conformance._inputs_outputs import InputsConformance, Out
 from lyftlearn.testing.conformance._logs import LogsConformance
 from lyftlearn.testing.conformance._nodes import NodesConformance
 from lyftlearn.testing.conformance._plans import PlanConformance
+from lyftlearn.testing.conformance._replacement import ReplacementConformance
 from lyftlearn.testing.conformance._state import (
     RetryConformance,
     StateConformance,
@@ -36,6 +37,7 @@ __all__ = [
     "NodesConformance",
     "OutputsConformance",
     "PlanConformance",
+    "ReplacementConformance",
     "RetryConformance",
     "StateConformance",
     "StopConformance",
@@ -54,6 +56,7 @@ class BackendConformance(
     StateConformance,
     TimeoutConformance,
     RetryConformance,
+    ReplacementConformance,
     WatchConformance,
     StopConformance,
     LogsConformance,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lyftlearn.backend import Backend
+from lyftlearn.backend import Backend, Capability
 from lyftlearn.testing.conformance._harness import Harness
 
 
@@ -43,6 +43,21 @@ class Fixtures:
     def patience(self) -> float:
         """Seconds within which a trivial job ends, generously: nothing in the suite is about speed."""
         return 120.0
+
+    @pytest.fixture
+    def remove_job(self) -> Callable[[str], None]:
+        """How somebody removes a running job without asking the backend. Replace it where that can happen."""
+        pytest.skip("the test of this backend has no `remove_job`: nobody else removes its jobs")
+
+    @pytest.fixture
+    def lose_container(self, harness: Harness) -> Callable[[str], None]:
+        """How the container of a running job is lost: its node, its instance or its process goes.
+
+        The test of a backend that offers `Capability.REPLACEMENT` replaces it. What is lost right after it was written
+        may be lost: the fixture waits until a checkpoint could be copied.
+        """
+        harness.need(Capability.REPLACEMENT)
+        pytest.fail("this backend offers replaced containers: its test needs a fixture `lose_container`")
 
     @pytest.fixture
     def harness(

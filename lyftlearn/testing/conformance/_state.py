@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from datetime import timedelta
 from functools import reduce
 
@@ -10,6 +11,7 @@ import pytest
 
 from lyftlearn._contract.ids import default_letter, new_id
 from lyftlearn.backend import Backend, Capability, WatchSet
+from lyftlearn.errors import JobNotFound
 from lyftlearn.events import JobEvent, ObservedState, advance
 from lyftlearn.testing.conformance._fixtures import Fixtures
 from lyftlearn.testing.conformance._harness import Harness, Watcher, within
@@ -156,6 +158,24 @@ class WatchConformance(Fixtures):
         for name in ("gone", "never-was"):
             harness.watcher.following.add(new_id(name, JobKind.TRAIN, default_letter(harness.backend.name)))
         assert harness.run(harness.spec()).status is JobStatus.SUCCEEDED
+
+    def test_an_unknown_job_is_reported(self, harness: Harness) -> None:
+        """Whoever waits for a job that was removed must be told, or waits for ever."""
+        for name in ("gone", "never-was"):
+            job_id = new_id(name, JobKind.TRAIN, default_letter(harness.backend.name))
+            with pytest.raises(JobNotFound):
+                harness.wait(job_id)
+
+    def test_a_job_that_is_removed_is_reported(self, harness: Harness, remove_job: Callable[[str], None]) -> None:
+        """Somebody deletes a job that others wait for: they hear of it, and nobody calls it a success."""
+        spec = harness.spec("import time; time.sleep(600)")
+        harness.submit(spec)
+        harness.watcher.until(harness.patience, spec.id, lambda state: state.status is JobStatus.RUNNING)
+        remove_job(spec.id)
+        try:
+            assert harness.wait(spec.id).status is not JobStatus.SUCCEEDED
+        except JobNotFound:
+            return
 
     def test_it_returns_when_closed(self, backend: Backend, patience: float) -> None:
         """A process must be able to end, also while nothing happens and when nothing was followed."""

@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 
 from lyftlearn.backend import Backend
+from lyftlearn.runtime.checkpoints import NOTES
 from lyftlearn.testing import BackendConformance, ClientConformance, Harness
 from tests.backends.kubernetes.conftest import image, patience, real
-from tests.doubles.cluster.cluster import Cluster
+from tests.doubles.cluster.cluster import NAMESPACE, Cluster
+from tests.doubles.cluster.store import wait_until
 
 
 class TestKubernetes(BackendConformance):
@@ -31,6 +33,30 @@ class TestKubernetes(BackendConformance):
         harness.defaults = {"image": image()}
         yield harness
         harness.close()
+
+    @pytest.fixture(params=["drained", pytest.param("lost", marks=pytest.mark.slow)])
+    def lose_container(
+        self, cluster: Cluster, storage_url: str, request: pytest.FixtureRequest
+    ) -> Callable[[str], None]:
+        """The pod's node is drained, or dies without a word once the runtime has looked at the checkpoints."""
+
+        def lose(job_id: str) -> None:
+            (pod,) = cluster.pods(job_id)
+            if request.param == "drained":
+                cluster.drain(pod)
+                return
+            kept = Path(storage_url.removeprefix("file://"), "jobs", job_id, "checkpoints")
+            wait_until(lambda: (kept / "fold 1" / "epoch").exists() and (kept / NOTES).exists(), 120)
+            cluster.lose_node_of(pod)
+
+        return lose
+
+    @pytest.fixture
+    def remove_job(self, cluster: Cluster) -> Callable[[str], None]:
+        def remove(job_id: str) -> None:
+            cluster.store.delete("jobs", NAMESPACE, job_id)
+
+        return remove
 
 
 @pytest.mark.skipif(bool(real("KUBECONFIG")), reason="one suite is enough to wait for")

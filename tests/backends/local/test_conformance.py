@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -24,6 +25,15 @@ class TestLocal(BackendConformance):
     @pytest.fixture
     def python(self) -> tuple[str, ...]:
         return (sys.executable,)
+
+    @pytest.fixture
+    def remove_job(self, tmp_path: Path) -> Callable[[str], None]:
+        def remove(job_id: str) -> None:
+            directory = tmp_path / self.name / "jobs" / job_id
+            while directory.exists():  # its supervisor may be about to write
+                shutil.rmtree(directory, ignore_errors=True)
+
+        return remove
 
 
 @pytest.mark.slow

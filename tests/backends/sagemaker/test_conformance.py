@@ -12,6 +12,7 @@ import pytest
 from lyftlearn.backend import Backend, BackendSettings
 from lyftlearn.testing import BackendConformance, ClientConformance
 from lyftlearn_sagemaker import create
+from lyftlearn_sagemaker.status import poller
 from tests.backends.sagemaker.conftest import BUCKET, IMAGE, ROLE, Make
 from tests.doubles.sagemaker import Service
 
@@ -42,6 +43,36 @@ class TestSageMaker(BackendConformance):
         service.conduct.grace = 60.0  # a process 1 that has no handler yet does not hear SIGTERM
         make: Make = request.getfixturevalue("make")
         return make
+
+    @pytest.fixture
+    def lose_container(self, request: pytest.FixtureRequest) -> Callable[[str], None]:
+        """The instance breaks, and SageMaker starts the job on another one."""
+        if REAL["role"]:
+            pytest.skip("nobody can break a real instance")
+        service: Service = request.getfixturevalue("service")
+
+        def lose(job_id: str) -> None:
+            job = service.jobs.find(job_id)
+            assert job
+            job.break_off("Restarting")
+
+        return lose
+
+    @pytest.fixture
+    def remove_job(self, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+        """A job that runs is stopped before it can be deleted; here it is there no more from one moment to the next."""
+        if REAL["role"]:
+            pytest.skip("a real account deletes no job that runs")
+        monkeypatch.setattr(poller, "RECONCILE_EVERY", 1.0)
+        service: Service = request.getfixturevalue("service")
+
+        def remove(job_id: str) -> None:
+            job = service.jobs.find(job_id)
+            assert job
+            service.jobs.remove(job)
+            job.finish("Stopped")
+
+        return remove
 
 
 @pytest.mark.skipif(bool(REAL["role"]), reason="one suite is enough to pay for")

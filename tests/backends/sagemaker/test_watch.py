@@ -37,7 +37,8 @@ class Follower:
     """One watch in a thread, and what it said."""
 
     def __init__(self, backend: SageMakerBackend) -> None:
-        self.following = WatchSet()
+        self.following = WatchSet(lambda job_id, _: self.absent.add(job_id))
+        self.absent: set[str] = set()
         self.events: list[JobEvent] = []
         self.error: Exception | None = None
         self._backend = backend
@@ -243,7 +244,7 @@ def test_others_jobs_that_change_much(
 
 
 def test_a_job_that_is_deleted_meanwhile(service: Service, make: Make, storage_url: str) -> None:
-    """It is skipped, and the others go on."""
+    """Whoever waits for it is told, and the others go on."""
     backend = make()
     gone, other = _submit(backend, storage_url, 2)
     _job(service, gone).finish()
@@ -252,6 +253,7 @@ def test_a_job_that_is_deleted_meanwhile(service: Service, make: Make, storage_u
         _job(service, other).finish()
         follower.until(lambda: follower.ended(other))
         assert follower.state(gone) is None
+        assert follower.absent == {gone}
 
 
 @pytest.mark.parametrize(
@@ -286,7 +288,7 @@ def test_a_newcomer_in_a_bad_moment(service: Service, make: Make, storage_url: s
 def test_a_job_that_is_deleted_while_it_is_followed(
     service: Service, make: Make, storage_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It does not keep a process asking for ever."""
+    """It keeps no process asking for ever, and none waiting."""
     monkeypatch.setattr(poller, "RECONCILE_EVERY", 1.0)
     backend = make()
     gone, other = _submit(backend, storage_url, 2)
@@ -294,7 +296,8 @@ def test_a_job_that_is_deleted_while_it_is_followed(
         follower.until(lambda: _is(follower, gone, JobStatus.RUNNING))
         service.jobs.remove(_job(service, gone))
         before = service.count(DESCRIBE)
-        follower.until(lambda: service.count(DESCRIBE) > before)
+        follower.until(lambda: gone in follower.absent)
+        assert service.count(DESCRIBE) > before
         _job(service, other).finish()
         follower.until(lambda: follower.ended(other))
 

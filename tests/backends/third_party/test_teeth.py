@@ -165,6 +165,12 @@ class BreaksOnUnknownJobs(Whole):
             yield event
 
 
+class KeepsAbsencesQuiet(Whole):
+    def watch(self, following: WatchSet) -> Iterator[JobEvent]:
+        following.report_absence = lambda job_id, error: None  # type: ignore[method-assign]
+        return self.inner.watch(following)
+
+
 class PromisesEverything(Whole):
     def plan(self, spec: JobSpec) -> Plan:
         return replace(self.inner.plan(spec), faults=())
@@ -200,6 +206,7 @@ BREAKS: list[tuple[type[Whole], str]] = [
     (ListsOldestFirst, "test_list_is_newest_first"),
     (IgnoresLabels, "test_list_selects"),
     (BreaksOnUnknownJobs, "test_unknown_jobs_are_skipped"),
+    (KeepsAbsencesQuiet, "test_an_unknown_job_is_reported"),
     (PlansOnDisk, "test_it_asks_nobody_and_writes_nothing"),
     (KnowsEveryJob, "test_an_unknown_job_is_not_found"),
     (PromisesEverything, "test_several_nodes_that_are_lacking_are_a_fault"),
@@ -218,7 +225,7 @@ def test_a_broken_backend_is_refused(
     monkeypatch.chdir(tmp_path)
     settings = BackendSettings(name="bare", table={}, home=tmp_path, storage_url=(tmp_path / "storage").as_uri())
     backend = broken(create(settings))
-    harness = Harness(backend, settings.storage_url, [sys.executable], patience=60)
+    harness = Harness(backend, settings.storage_url, [sys.executable], patience=20)
     given = {"harness": harness, "backend": backend, "another": backend, "method": "outputs"}
     run = getattr(conformance.BackendConformance(), test)
     wanted = run.__func__.__code__.co_varnames[1 : run.__func__.__code__.co_argcount]

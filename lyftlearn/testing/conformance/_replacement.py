@@ -1,0 +1,34 @@
+"""A container that the platform lost: another one takes its place, and goes on where the first one was."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from lyftlearn.testing.conformance._fixtures import Fixtures
+from lyftlearn.testing.conformance._harness import Harness
+from lyftlearn.types import JobStatus
+
+_RESUMES = """
+    import os, pathlib, time
+    kept = pathlib.Path(os.environ["LYFTLEARN_CHECKPOINTS_DIR"], "fold 1", "epoch")
+    print("from", kept.read_text() if kept.exists() else "nothing", flush=True)
+    if not kept.exists():
+        kept.parent.mkdir()
+        kept.write_text("7")
+        print("saved", flush=True)
+        time.sleep(600)
+"""
+
+
+class ReplacementConformance(Fixtures):
+    """What a node, an instance or a process takes with it when it goes is not the checkpoints."""
+
+    def test_checkpoints_outlive_a_container(self, harness: Harness, lose_container: Callable[[str], None]) -> None:
+        """A training that begins at nothing each time a machine goes may never end."""
+        spec = harness.spec(_RESUMES)
+        harness.submit(spec)
+        harness.until_line(spec.id, "saved")
+        lose_container(spec.id)
+        state = harness.wait(spec.id)
+        assert state.status is JobStatus.SUCCEEDED, state
+        assert harness.lines(spec.id)[-1] == "from 7"
