@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from lyftlearn.backend import Check, Verdict
 from lyftlearn_local import cgroups
+from lyftlearn_local.containers.engine import Engine
 from lyftlearn_local.planning import interpreter
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ def checks(jobs: Jobs, options: Options, machine: Machine) -> Iterator[Check]:
     for field, problem in options.faults:
         yield Check("configuration", Verdict.FAILED, f"{field}: {problem}")
     yield _namespaces(options, machine)
+    yield _containers(options, machine)
     yield _memory(machine)
     yield _disk(jobs.store.root)
     yield _python(machine)
@@ -41,6 +43,14 @@ def _namespaces(options: Options, machine: Machine) -> Check:
     return Check(
         "namespaces", verdict, f"only the LYFTLEARN_* variables lead to a job's paths: {machine.no_namespaces}"
     )
+
+
+def _containers(options: Options, machine: Machine) -> Check:
+    engine = machine.engine
+    if isinstance(engine, Engine):
+        return Check("containers", Verdict.OK, f"{engine.program} runs jobs in the images that they name")
+    verdict = Verdict.FAILED if options.image_required else Verdict.OK
+    return Check("containers", verdict, f"images of jobs are not used: {engine}")
 
 
 def _memory(machine: Machine) -> Check:

@@ -28,6 +28,20 @@ OPTIONS = (
         example="always",
     ),
     Option(
+        key="containers",
+        kind=options.one_of("auto", "podman", "docker", "never"),
+        default="auto",
+        doc="What runs a job in the image that it names. `auto` means podman or docker, whichever answers first.",
+        example="podman",
+    ),
+    Option(
+        key="image_required",
+        kind=options.FLAG,
+        default=False,
+        doc="Whether a job is refused whose image cannot be run here. Otherwise the plan says so in a note.",
+        example=True,
+    ),
+    Option(
         key="secrets",
         kind=options.PATH,
         doc="A directory with a file `<secret>/<key>` for each key of a secret. By default `secrets` below the home.",
@@ -54,6 +68,8 @@ class Options:
 
     parallel: int
     namespaces: str
+    containers: str = "auto"
+    image_required: bool = False
     secrets: Path
     metrics: str | None = None
     python: str | None = None
@@ -67,6 +83,8 @@ def read(settings: BackendSettings) -> Options:
     return Options(
         parallel=values["parallel"],
         namespaces=values["namespaces"],
+        containers=values["containers"],
+        image_required=values["image_required"],
         secrets=settings.path("secrets", secrets) if secrets else settings.home.absolute() / "secrets",
         metrics=values["metrics"],
         python=str(settings.path("python", python)) if python else None,

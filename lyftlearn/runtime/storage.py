@@ -49,6 +49,8 @@ COPY_CHUNK = 1 << 20
 PART = ".lyftlearn-part-"
 """Begins the name of a file that is being written. What follows is random: processes of several containers share it."""
 FULL = 28  # ENOSPC
+FILES = "LYFTLEARN_SUBSTRATE_FILES"
+"""Names the directory below which a container has the files of its machine, each at its own path."""
 
 
 class Entry:
@@ -90,8 +92,14 @@ def join(uri: str, relative: str) -> str:
 
 
 def local_path(uri: str) -> str:
-    """The path of a `file://` URI; a path stands for itself."""
-    return locate(uri).path if uri.startswith("file://") else uri
+    """The path of a `file://` URI, below where a container has its machine's files; a path stands for itself."""
+    return os.environ.get(FILES, "") + locate(uri).path if uri.startswith("file://") else uri
+
+
+def shown_path(path: str) -> str:
+    """The path that a person knows, of one that `local_path` returned."""
+    top = os.environ.get(FILES, "")
+    return path[len(top) :] if top and path.startswith(f"{top}/") else path
 
 
 def copy_into(path: str, sink: Sink) -> None:
@@ -116,7 +124,7 @@ def disk_failure(error: OSError, doing: str) -> RuntimeFailure:
     """What an error of the local disk means for the job."""
     if error.errno == FULL:
         return configuration_failure(f"{doing}: the disk is full: ask for more with resources.disk")
-    return RuntimeFailure(PLATFORM, f"{doing}: {error.strerror} ({error.filename})")
+    return RuntimeFailure(PLATFORM, f"{doing}: {error.strerror} ({shown_path(str(error.filename))})")
 
 
 class FileStore:
@@ -133,7 +141,8 @@ class FileStore:
             names = [entry.name for entry in Tree(path).entries() if entry.kind == FILE]
             return [_entry(os.path.join(path, name), name) for name in names if not is_part(name)]
         except OSError as error:
-            raise configuration_failure(f"{error.filename or uri} cannot be read: {error.strerror}") from error
+            where = shown_path(error.filename) if error.filename else uri
+            raise configuration_failure(f"{where} cannot be read: {error.strerror}") from error
 
     def read(self, uri: str) -> bytes:
         """The file's bytes."""
@@ -200,14 +209,14 @@ class FileSink:
             descriptor = os.open(self._temporary, flags, (mode | 0o600) & 0o666)
             self._file = open(descriptor, "wb")  # noqa: SIM115 - closed by commit or abort
         except OSError as error:
-            raise disk_failure(error, f"writing {path}") from error
+            raise disk_failure(error, f"writing {shown_path(path)}") from error
 
     def write(self, data: bytes) -> None:
         """Append."""
         try:
             self._file.write(data)
         except OSError as error:
-            raise disk_failure(error, f"writing {self._path}") from error
+            raise disk_failure(error, f"writing {shown_path(self._path)}") from error
 
     def commit(self) -> None:
         """Flush to the disk and move into place."""
@@ -217,7 +226,7 @@ class FileSink:
             self._file.close()
             os.replace(self._temporary, self._path)
         except OSError as error:
-            raise disk_failure(error, f"writing {self._path}") from error
+            raise disk_failure(error, f"writing {shown_path(self._path)}") from error
 
     def abort(self) -> None:
         """Remove what was written."""

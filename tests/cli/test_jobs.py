@@ -201,6 +201,7 @@ def test_output_that_the_encoding_lacks_is_escaped(lyftlearn: CommandLine) -> No
 
 def test_what_a_backend_leaves_out_is_said_once(lyftlearn: CommandLine) -> None:
     """A job that asked for a GPU, and silently got none, trains for a week on one core."""
+    (lyftlearn.directory / "lyftlearn.toml").write_text('[local]\ncontainers = "never"\n')
     words = ("train", "eta", "--gpu", "1", "--image", "rides/eta:1", "--wait")
     ran = lyftlearn(*words, "--", "true")
     assert ran.code == 0
@@ -213,6 +214,7 @@ def test_what_a_backend_leaves_out_is_said_once(lyftlearn: CommandLine) -> None:
 
 def test_a_script_is_told_once_however_often_it_submits(lyftlearn: CommandLine) -> None:
     """A loop over fifty regions has one thing to hear, not fifty."""
+    (lyftlearn.directory / "lyftlearn.toml").write_text('[local]\ncontainers = "never"\n')
     code = "import lyftlearn\nfor name in 'abc': lyftlearn.train(name, command=['true'], image='rides/eta:1').wait()"
     ran = subprocess.run(
         [sys.executable, "-c", code],

@@ -14,14 +14,14 @@ def local(context: NodeContext) -> ContainerLayout:
     """Only the contract: nothing that a platform would add."""
     layout = ContainerLayout(context.directory / "report")
     root = context.directory / "lyftlearn"
-    if context.run["namespaces"]:
+    if context.run["namespaces"] or context.container:
         layout.bind(root, "/lyftlearn")
     else:
         layout.variables["LYFTLEARN_ROOT"] = str(root)
     layout.variables |= {
-        "LYFTLEARN_BUNDLE": str(context.job.path / "bundle.json"),
+        "LYFTLEARN_BUNDLE": context.inside(context.bundle),
         "LYFTLEARN_SUBSTRATE": "local",
-        "LYFTLEARN_SUBSTRATE_REPORT": str(layout.report),
+        "LYFTLEARN_SUBSTRATE_REPORT": context.inside(layout.report),
     }
     if context.count > 1:
         layout.variables |= {

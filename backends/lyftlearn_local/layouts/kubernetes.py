@@ -25,6 +25,7 @@ def pod(context: NodeContext) -> ContainerLayout:
     layout.bind(context.directory / "lyftlearn", "/lyftlearn").chmod(VOLUME_MODE)
     layout.drops_groups = os.geteuid() == 0
     layout.report.touch()
+    layout.report.chmod(0o666)
     layout.binds.append((str(layout.report), "/dev/termination-log"))
     _write_hosts(context, layout)
     _project_bundle(context, layout)
@@ -70,7 +71,7 @@ def _write_hosts(context: NodeContext, layout: ContainerLayout) -> None:
 
 def _project_bundle(context: NodeContext, layout: ContainerLayout) -> None:
     projected = layout.bind(context.directory / "projected", "/var/run/lyftlearn")
-    shutil.copyfile(context.job.path / "bundle.json", projected / "bundle.json")
+    shutil.copyfile(context.bundle, projected / "bundle.json")
 
 
 def _add_service_account(context: NodeContext, layout: ContainerLayout) -> None:

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from lyftlearn_local.store.files import JobFiles
 
 LOOPBACK = "127.0.0.1"
+JOB_DIRECTORY = "/var/run/lyftlearn-job"
+"""Where a container has its job's own directory."""
 
 
 def hosts(count: int) -> list[str]:
@@ -65,16 +67,17 @@ class ContainerLayout:
         self.binds.append((str(outside), inside))
         return outside
 
-    def report_progress(self, path: Path) -> None:
+    def report_progress(self, path: Path, inside: str) -> None:
         """Have the runtime say in `path` when its command starts."""
         self.progress = path
-        self.variables["LYFTLEARN_SUBSTRATE_PROGRESS"] = str(path)
+        self.variables["LYFTLEARN_SUBSTRATE_PROGRESS"] = inside
 
 
 class NodeContext:
     """Which node of which job.
 
     environment: what its container starts with, and the platform's own hands too. is_ending: whether the job is to end.
+    container: how its image is run, where it has one. bundle: what the runtime is told.
     """
 
     def __init__(
@@ -94,6 +97,12 @@ class NodeContext:
         self.rank = rank
         self.port = port
         self.directory = job.node(rank)
+        self.container = run.get("container")
+        self.bundle = job.path / "bundle.json"
+
+    def inside(self, path: Path) -> str:
+        """Where the node finds a file of its job: in a container that is the image's, the job has a directory."""
+        return f"{JOB_DIRECTORY}/{path.relative_to(self.job.path)}" if self.container else str(path)
 
     @property
     def count(self) -> int:

@@ -5,19 +5,14 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
 from pathlib import Path
 
-from lyftlearn_local.layouts.layout import ContainerLayout, LaunchError, LaunchStopped, NodeContext, host_names, hosts
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from lyftlearn_local.layouts.layout import ContainerLayout, LaunchError, NodeContext, host_names, hosts
+from lyftlearn_local.layouts.patience import await_end
 
 REGION = "us-east-1"
 ACCOUNT = "000000000000"
 BUNDLE_CHANNEL = "lyftlearn"
-_LOOK, _LEAVE = 0.1, 5.0  # seconds between looks for a stop, and to leave after one
 _CHANNEL = {"TrainingInputMode": "File", "S3DistributionType": "FullyReplicated", "RecordWrapperType": "None"}
 
 
@@ -32,7 +27,7 @@ def training(context: NodeContext) -> ContainerLayout:
     layout.bind(context.directory / "lyftlearn", "/lyftlearn")
     for name in ("input/config", f"input/data/{BUNDLE_CHANNEL}", "model", "output/data", "checkpoints"):
         (ml / name).mkdir(parents=True)
-    shutil.copyfile(context.job.path / "bundle.json", ml / "input" / "data" / BUNDLE_CHANNEL / "bundle.json")
+    shutil.copyfile(context.bundle, ml / "input" / "data" / BUNDLE_CHANNEL / "bundle.json")
     for channel, uri in context.run["channels"].items():
         _fill(channel, uri, ml / "input" / "data" / channel, context)
     _write_configuration(context, ml / "input" / "config")
@@ -99,28 +94,7 @@ def _host(rank: int) -> str:
 
 def _platform(context: NodeContext, *arguments: str) -> None:
     """Do what may need boto3 and credentials in a process of its own, which a stop ends."""
-    command = [*context.run["platform"], *arguments]
-    process = subprocess.Popen(
-        command, env=context.environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
-    )
-    errors = _await(process, context.is_ending)
-    if process.returncode:
+    code, errors = await_end([*context.run["platform"], *arguments], context.environment, context.is_ending)
+    if code:
         last_line = errors.decode("utf-8", "replace").strip().rpartition("\n")[2]
-        raise LaunchError("platform", last_line or f"it ended with exit code {process.returncode}")
-
-
-def _await(process: subprocess.Popen[bytes], is_ending: Callable[[], bool]) -> bytes:
-    """Return what it printed when it has ended. On a stop it may remove what it had half written."""
-    while True:
-        try:
-            return process.communicate(timeout=_LOOK)[1]
-        except subprocess.TimeoutExpired:
-            if not is_ending():
-                continue
-        process.terminate()
-        try:
-            process.communicate(timeout=_LEAVE)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.communicate()
-        raise LaunchStopped
+        raise LaunchError("platform", last_line or f"it ended with exit code {code}")

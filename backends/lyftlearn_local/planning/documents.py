@@ -7,11 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 from lyftlearn.backend import JobSpec, Location, bundle
 from lyftlearn.types import JobKind
+from lyftlearn_local.layouts import kubernetes
+from lyftlearn_local.layouts.layout import JOB_DIRECTORY
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from lyftlearn_local.containers.engine import Engine
     from lyftlearn_local.options import Options
 
 KUBERNETES_SECRETS = "/var/run/lyftlearn/secrets"
+CONTAINER_SECRETS = f"{JOB_DIRECTORY}-secrets"
+CONTAINER_USERS = {"local-kubernetes": (kubernetes.USER, kubernetes.GROUP), "local-sagemaker": (0, 0)}
 HIDDEN = ["OLDPWD", "SHLVL", "_"]
 """What the shell that enters a control group may set, and no container has."""
 _ROOT = Path(__file__).resolve().parents[2]
@@ -28,27 +35,60 @@ def entry_command(python: str, *options: str, extra: Path | None = None) -> list
     return [python, *options, "-c", begin]
 
 
-def bundle_document(layout: str, spec: JobSpec, options: Options) -> dict[str, Any]:
-    """Return the bundle."""
+def bundle_document(layout: str, spec: JobSpec, options: Options, *, in_image: bool) -> dict[str, Any]:
+    """Return the bundle. in_image: the job runs in its image, which shows nothing of this machine by itself."""
     common: dict[str, Any] = {"metrics": {"relay": True, "gateway": options.metrics, "socket": None}, "hide": HIDDEN}
     if layout == "local-kubernetes":
         provider = {"type": "files", "path": KUBERNETES_SECRETS}
         return bundle(spec, provider=provider, **common)
-    provider = {"type": "files", "path": str(options.secrets)}
+    provider = {"type": "files", "path": secrets_inside(layout) if in_image else str(options.secrets)}
     if layout == "local-sagemaker":
         return _with_mounts(bundle(spec, provider=provider, pack="substrate", **common), channels(spec))
     return bundle(spec, provider=provider, **common)
 
 
+def container_settings(layout: str, spec: JobSpec, engine: Engine, *, cpus: int, gpu: int) -> dict[str, Any]:
+    """Return what the supervisor must know to run a node in the job's image.
+
+    user: of the layout; None stands for the image's own. files: what the job's URIs name here, to be read or written.
+    """
+    return {
+        "engine": engine.settings(),
+        "image": spec.image,
+        "user": CONTAINER_USERS.get(layout),
+        "files": sorted(set(_files(spec))),
+        "cpu": min(spec.resources.cpu, cpus),
+        "gpu": gpu,
+    }
+
+
+def _files(spec: JobSpec) -> Iterator[tuple[str, str]]:
+    read = [*spec.inputs.values(), spec.artifact, spec.source and spec.source.uri]
+    written = [*spec.outputs.values(), spec.output_uri]
+    for access, uris in (("read", read), ("write", written)):
+        places = [Location.parse(uri) for uri in uris if uri and uri.startswith("file://")]
+        yield from ((place.path, access) for place in places)
+
+
 def layout_settings(layout: str, spec: JobSpec, options: Options, job: Path, python: str) -> dict[str, Any]:
     """Return what the supervisor must know to lay a node out."""
     if layout == "local-kubernetes":
-        where = {"secrets_directory": str(options.secrets), "secrets_inside": KUBERNETES_SECRETS}
-        return {"secrets": list(spec.secrets), **where}
+        return mounted_secrets(spec, options, KUBERNETES_SECRETS)
     if layout == "local-sagemaker":
         platform = entry_command(python, "-I", extra=job / "runtime.pyz")
         return {"channels": channels(spec), "output_uri": spec.output_uri, "packs": _packs(spec), "platform": platform}
     return {}
+
+
+def mounted_secrets(spec: JobSpec, options: Options, inside: str) -> dict[str, Any]:
+    """Return which secrets a node is to be shown, and where."""
+    where = {"secrets_directory": str(options.secrets), "secrets_inside": inside}
+    return {"secrets": list(spec.secrets), **where}
+
+
+def secrets_inside(layout: str) -> str:
+    """Return where a job in its image finds its secrets."""
+    return KUBERNETES_SECRETS if layout == "local-kubernetes" else CONTAINER_SECRETS
 
 
 def channels(spec: JobSpec) -> dict[str, str]:

@@ -7,6 +7,7 @@ import math
 import os
 import shutil
 import sys
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -14,6 +15,9 @@ from urllib.parse import urlsplit
 from lyftlearn.backend import JobSpec, Plan, Request
 from lyftlearn.types import JobKind
 from lyftlearn_local import cgroups
+from lyftlearn_local.containers.container import PYTHON
+from lyftlearn_local.containers.engine import Engine, find_engine
+from lyftlearn_local.layouts.layout import JOB_DIRECTORY
 from lyftlearn_local.planning import documents, interpreter
 from lyftlearn_local.store import leftovers
 from lyftlearn_local.supervisor import sandbox
@@ -38,7 +42,7 @@ class Planner:
 
     def plan(self, spec: JobSpec) -> Plan:
         """Return the requests, faults and notes for `spec`."""
-        document = documents.bundle_document(self.name, spec, self.options)
+        document = documents.bundle_document(self.name, spec, self.options, in_image=self._engine(spec) is not None)
         run = self._run(spec)
         requests = (
             Request(operation=WRITE_BUNDLE, body=document),
@@ -53,6 +57,11 @@ class Planner:
             notes=tuple(self._notes(spec)),
         )
 
+    def _engine(self, spec: JobSpec) -> Engine | None:
+        """What runs the job's image, if it names one."""
+        engine = self.machine.engine if spec.image else None
+        return engine if isinstance(engine, Engine) else None
+
     def _run(self, spec: JobSpec) -> dict[str, Any]:
         return {
             "layout": self.name,
@@ -61,22 +70,43 @@ class Planner:
             "parallel": self.options.parallel,
             "namespaces": self.machine.namespaces,
             "sets_modes": self.machine.sets_modes,
-            "memory": spec.resources.memory if self.machine.limits_memory else None,
+            "memory": spec.resources.memory if self._limits_memory(spec) else None,
             "shared_memory": spec.resources.shared_memory,
             **documents.layout_settings(self.name, spec, self.options, self.jobs / spec.id, self.machine.python),
-            "runtime": self._runtime(spec),
+            "runtime": self._runtime(spec, self.machine.python, str(self.jobs / spec.id / "runtime.pyz")),
             "supervisor": [*documents.entry_command(self.machine.python, "-I", "-S"), "supervise"],
+            **self._container(spec),
         }
 
-    def _runtime(self, spec: JobSpec) -> list[str]:
+    def _container(self, spec: JobSpec) -> dict[str, Any]:
+        """What differs for a job that runs in its image."""
+        engine = self._engine(spec)
+        if engine is None:
+            return {}
+        gpu = spec.resources.gpu if self.machine.has_gpu else 0
+        settings = documents.container_settings(self.name, spec, engine, cpus=self.machine.cpus, gpu=gpu)
+        secrets = documents.mounted_secrets(spec, self.options, documents.secrets_inside(self.name))
+        runtime = self._runtime(spec, PYTHON, f"{JOB_DIRECTORY}/runtime.pyz")
+        return {"container": settings, **secrets, "namespaces": None, "runtime": runtime}
+
+    def _limits_memory(self, spec: JobSpec) -> bool:
+        engine = self._engine(spec)
+        return engine.limits_memory if engine else self.machine.limits_memory
+
+    def _runtime(self, spec: JobSpec, python: str, archive: str) -> list[str]:
         """The runtime's command. Without site packages it starts sooner; only S3 needs them."""
         quick = [] if any(uri.startswith("s3://") for _, uri in _uris(spec)) else ["-S"]
-        return [self.machine.python, "-I", *quick, str(self.jobs / spec.id / "runtime.pyz"), "run"]
+        return [python, "-I", *quick, archive, "run"]
 
     def _faults(self, spec: JobSpec) -> Iterator[tuple[str, str]]:
         if spec.kind in (JobKind.TUNE, JobKind.NOTEBOOK):
             yield "kind", f"backend {self.name} cannot run a {spec.kind} job: it runs train, process and predict"
-        if self.machine.no_namespaces and (self.name != "local" or self.options.namespaces == "always"):
+        in_image = self._engine(spec) is not None
+        if spec.image and self.options.image_required and not in_image:
+            required = f"{self.name}.image_required is set"
+            yield "image", f"{spec.image} cannot be run here, and {required}: {self.machine.engine}"
+        must_have_them = self.name != "local" or self.options.namespaces == "always"
+        if self.machine.no_namespaces and must_have_them and not in_image:
             yield f"{self.name}.namespaces", f"needed, and not to be had: {self.machine.no_namespaces}"
         if spec.nodes > 1 and spec.retries:
             yield "retries", "several nodes cannot be retried here: they would not start anew together; leave it at 0"
@@ -92,21 +122,34 @@ class Planner:
             scheme = urlsplit(uri).scheme
             if scheme not in ("file", "s3"):
                 yield path, f"{uri!r} is neither file:// nor s3://, and nothing else can be read here"
-            elif scheme == "s3" and not _has_boto3():
+            elif scheme == "s3" and self._moves_here(spec) and not _has_boto3():
                 yield path, f"{uri} needs boto3 in {self.machine.python}: pip install boto3"
+
+    def _moves_here(self, spec: JobSpec) -> bool:
+        """Whether this machine's boto3 is used: an image has its own, and SageMaker moves things by itself."""
+        return self._engine(spec) is None or self.name == "local-sagemaker"
 
     def _notes(self, spec: JobSpec) -> Iterator[str]:
         """What was asked for and is not to be had here. Nothing is left out without a word."""
         machine = self.machine
-        if spec.image:
-            yield f"image: not used, the command runs with what this machine has ({spec.image} was asked for)"
         yield from self._resource_notes(spec)
+        if self._engine(spec):
+            yield from self._user_notes()
+            return
+        if spec.image:
+            without = f"the command runs with what this machine has ({spec.image} was asked for): {machine.engine}"
+            yield f"image: not used, {without}"
         if machine.no_namespaces:
             yield f"only the LYFTLEARN_* variables lead to the job's paths here: {machine.no_namespaces}"
         if spec.secrets and not machine.has_shared_memory:
             yield "secrets: they lie on the disk while the job runs, because this system has no /dev/shm"
         if not machine.shows_processes:
             yield "processes that the command leaves in sessions of their own outlive it: this system has no /proc"
+
+    def _user_notes(self) -> Iterator[str]:
+        engine = self.machine.engine
+        if isinstance(engine, Engine) and engine.kind == "docker" and os.geteuid() != 0:
+            yield f"user: the command runs as you, not as its image or {self.name} says: you could not remove its files"
 
     def _resource_notes(self, spec: JobSpec) -> Iterator[str]:
         resources, machine = spec.resources, self.machine
@@ -117,9 +160,9 @@ class Planner:
         if resources.cpu * spec.nodes > machine.cpus:
             amount = resources.cpu * spec.nodes
             yield f"resources.cpu: {amount:g} cores asked for, this machine has {machine.cpus}"
-        if not machine.limits_memory:
+        if not self._limits_memory(spec):
             yield f"resources.memory: not enforced here: {cgroups.REMEDY}"
-        if resources.shared_memory and machine.no_namespaces:
+        if resources.shared_memory and machine.no_namespaces and not self._engine(spec):
             yield "resources.shared_memory: the job gets this machine's own /dev/shm, if there is one"
         free = free_bytes(self.jobs)
         if resources.disk * spec.nodes > free:
@@ -152,6 +195,12 @@ class Machine:
         self.memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
         self.cpus = os.cpu_count() or 1
         self.has_gpu = Path("/dev/nvidiactl").exists() or Path("/dev/kfd").exists()
+        self._containers = options.containers
+
+    @cached_property
+    def engine(self) -> Engine | str:
+        """What runs images here, or why nothing does. Looked for when the first job names one."""
+        return find_engine(self._containers)
 
 
 def _record(spec: JobSpec) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import signal
 from pathlib import Path
 
 from lyftlearn_local import cgroups
+from lyftlearn_local.containers import container
 from lyftlearn_local.store.files import lost_supervisor_event
 
 TYPE_CHECKING = False
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Any
 
-    from lyftlearn_local.store.files import JobFiles
+    from lyftlearn_local.store.files import JobFiles, Store
 
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - the kernel's name for it
 _PARENT, _SESSION = 1, 3  # fields of /proc/<pid>/stat, counted after the program's name
@@ -44,7 +45,7 @@ def end_job(job: Path) -> None:
     """
     processes = _processes()
     runtime = os.fsencode(job / "runtime.pyz")
-    family = {pid for pid in processes if runtime in _read(pid, "cmdline").split(b"\0")}
+    family = {pid for pid in processes if runtime in _arguments(pid)}
     grown = True
     while grown:
         children = {pid for pid, fields in processes.items() if int(fields[_PARENT]) in family}
@@ -55,10 +56,38 @@ def end_job(job: Path) -> None:
         cgroups.remove(Path(path.read_text()))
 
 
+def _end_containers(job: JobFiles) -> None:
+    """Remove a job's containers, after the engine's clients, which may be about to make them."""
+    run = job.record()["run"]
+    if settings := run.get("container"):
+        names = container.names_of(job.path, run)
+        program, marks = os.fsencode(settings["engine"]["program"]), {os.fsencode(name) for name in names}
+        _kill(pid for pid in _processes() if marks & set(_arguments(pid)) and program in _arguments(pid)[:1])
+        container.remove(settings["engine"], *names)
+
+
+def sweep_containers(store: Store, run: dict[str, Any]) -> None:
+    """Remove containers whose job nobody supervises any more: an engine may make one after its client was killed."""
+    if settings := run.get("container"):
+        names = container.names_in(store.root, settings["engine"])
+        if lost := [name for name in names if _is_lost(store, container.job_id_of(name))]:
+            container.remove(settings["engine"], *lost)
+
+
+def _is_lost(store: Store, job_id: str) -> bool:
+    with contextlib.suppress(FileNotFoundError):
+        lock = store.job(job_id).try_lock()
+        if lock is None:
+            return False
+        lock.release()
+    return True
+
+
 def settle(job: JobFiles, last: dict[str, Any]) -> dict[str, Any]:
     """Write the end of a job whose supervisor died. Where that cannot be written it is said all the same."""
     end = lost_supervisor_event(_last_sign(job), last, job.last_words())
     end_job(job.path)
+    _end_containers(job)
     remove_nodes(job.path)
     try:
         job.append(end)
@@ -96,6 +125,10 @@ def _processes() -> dict[int, list[bytes]]:
     pids = [int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit()] if can_look() else []
     fields = {pid: _read(pid, "stat").rpartition(b")")[2].split() for pid in pids}
     return {pid: words for pid, words in fields.items() if words}
+
+
+def _arguments(pid: int) -> list[bytes]:
+    return _read(pid, "cmdline").split(b"\0")
 
 
 def _read(pid: int, name: str) -> bytes:

@@ -37,13 +37,13 @@ def launch(context: NodeContext) -> tuple[Node, ContainerLayout]:
     """Start a node."""
     _check_programs(context.run)
     context.directory.mkdir(parents=True)
-    layout = LAYOUTS[context.run["layout"]](context)
-    layout.report_progress(context.directory / "progress")
-    layout.variables[STOP_VARIABLE] = str(context.job.stop_path)
+    if context.container:
+        return _launch_in_image(context)
+    layout = _layout(context)
     group = _memory_group(context)
     if group is None:
         layout.variables[SHARED_GROUP_VARIABLE] = "1"
-    capture = Capture(context.job.log(context.rank), context.job.log_index(context.rank))
+    capture = _capture(context)
     info = os.pipe() if context.run["namespaces"] else None
     argv = _argv(context, layout, info)
     argv = group.wrap(argv) if group else argv
@@ -51,6 +51,27 @@ def launch(context: NodeContext) -> tuple[Node, ContainerLayout]:
     node = Node(context.rank, argv, context.environment | layout.variables, capture, info, groups=groups)
     node.group = group
     return node, layout
+
+
+def _launch_in_image(context: NodeContext) -> tuple[Node, ContainerLayout]:
+    from lyftlearn_local.supervisor.container_start import Start  # noqa: PLC0415 - other jobs start sooner without
+
+    start = Start(context)
+    start.prepare()
+    layout = _layout(context)
+    return start.node(layout, _capture(context)), layout
+
+
+def _layout(context: NodeContext) -> ContainerLayout:
+    layout = LAYOUTS[context.run["layout"]](context)
+    progress = context.directory / "progress"
+    layout.report_progress(progress, context.inside(progress))
+    layout.variables[STOP_VARIABLE] = context.inside(context.job.stop_path)
+    return layout
+
+
+def _capture(context: NodeContext) -> Capture:
+    return Capture(context.job.log(context.rank), context.job.log_index(context.rank))
 
 
 def _argv(context: NodeContext, layout: ContainerLayout, info: tuple[int, int] | None) -> list[str]:
@@ -88,6 +109,8 @@ def _memory_group(context: NodeContext) -> cgroups.MemoryGroup | None:
 def _check_programs(run: dict[str, Any]) -> None:
     """They were there when the job was submitted."""
     python, bubblewrap = run["runtime"][0], run["namespaces"]
+    if run.get("container"):
+        return  # the image has its own
     if not os.access(python, os.X_OK):
         remedy = "submit the job again from an environment that stays"
         raise LaunchError("configuration", f"{python}, the Python that submitted the job, is gone: {remedy}")

@@ -14,9 +14,19 @@ from lyftlearn_local.store.leftovers import end_session
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pathlib import Path
-    from typing import Any
+    from typing import Any, Protocol
 
-    from lyftlearn_local.cgroups import MemoryGroup
+    class MemoryLimit(Protocol):
+        """What holds a node's processes to their memory, and them together."""
+
+        def has_killed(self) -> bool:
+            """Whether the kernel killed one of them for it."""
+            ...
+
+        def remove(self) -> None:
+            """End whoever is left."""
+            ...
+
 
 MARK = "lyftlearn/1 "
 _GAVE_UP = "bwrap: Can't"
@@ -44,7 +54,7 @@ class Node:
         self.ended = False
         self.drained = False
         self._deaf = False
-        self.group: MemoryGroup | None = None
+        self.group: MemoryLimit | None = None
         self._capture = capture
         self.output, write_end = os.pipe()
         os.set_blocking(self.output, False)
@@ -114,6 +124,13 @@ class Node:
     def never_began(self) -> bool:
         """Whether bubblewrap gave up before it ran anything, as when a mount goes that it was about to show."""
         return self._info is not None and self.process.returncode == 1 and self.last_words().startswith(_GAVE_UP)
+
+    def silent_end(self) -> tuple[str, str]:
+        """Return reason and words for a runtime that left no report."""
+        code = self.process.returncode
+        how = f"by signal {-code}" if code < 0 else f"with exit code {code}"
+        words = self.last_words() or "nothing was printed"
+        return "platform", f"the runtime of node {self.rank} ended {how} and left no report: {words}"
 
     def last_words(self) -> str:
         """The end of its output."""

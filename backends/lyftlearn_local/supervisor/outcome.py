@@ -19,7 +19,6 @@ class NodeOutcome:
     """How one node ended. `ending`: it had been asked to."""
 
     def __init__(self, node: Node, report: dict[str, Any] | None, *, ending: bool) -> None:
-        out_of_memory = node.group is not None and node.group.has_killed()
         content = report or {}
         self.rank = node.rank
         self.stopped: bool = content.get("stopped", ending and report is None)
@@ -28,9 +27,9 @@ class NodeOutcome:
         self.reason: str | None = content.get("reason")
         self.message: str = content.get("message", "")
         if report is None and not ending:
-            self.reason = "out-of-memory" if out_of_memory else "platform"
-            self.message = MEMORY_WORDS if out_of_memory else _silent_end(node)
-        elif out_of_memory and self.exit_code == KILLED:
+            killed = _is_out_of_memory(node)
+            self.reason, self.message = ("out-of-memory", MEMORY_WORDS) if killed else node.silent_end()
+        elif self.exit_code == KILLED and _is_out_of_memory(node):
             self.reason = "out-of-memory"
 
     @property
@@ -58,8 +57,5 @@ def final_event(
     return {"status": "succeeded", "exit_code": 0, "attempt": attempt}
 
 
-def _silent_end(node: Node) -> str:
-    code = node.process.returncode
-    how = f"by signal {-code}" if code < 0 else f"with exit code {code}"
-    words = node.last_words() or "nothing was printed"
-    return f"the runtime of node {node.rank} ended {how} and left no report: {words}"
+def _is_out_of_memory(node: Node) -> bool:
+    return node.group is not None and node.group.has_killed()

@@ -15,7 +15,7 @@ from pathlib import Path
 from lyftlearn_local.layouts import FINISH
 from lyftlearn_local.layouts.layout import LaunchError, LaunchStopped, NodeContext
 from lyftlearn_local.store.files import ASKED_TO_STOP, FINAL, JobFiles, Lock, Store, event, process_start
-from lyftlearn_local.store.leftovers import remove_nodes, settle
+from lyftlearn_local.store.leftovers import remove_nodes, settle, sweep_containers
 from lyftlearn_local.supervisor.handover import hand_on, take_turn
 from lyftlearn_local.supervisor.launch import launch, take_environment
 from lyftlearn_local.supervisor.node import Node, free_port, read_report
@@ -302,6 +302,7 @@ def supervise(directory: str, claim_descriptor: str | None = None) -> None:
     except OSError as error:
         print(f"the job's end cannot be written: {error}", file=sys.stderr)
     finally:
+        sweep_containers(store, record["run"])
         store.dequeue(job.path.name, record["created_at"])
         slot.release()
         if claim:

@@ -61,10 +61,10 @@ def test_s3_without_boto3(backend: Backend, make_spec: MakeSpec, monkeypatch: py
     assert "pip install boto3" in faults["output"]
 
 
-def test_notes(backend: Backend, make_backend: MakeBackend, make_spec: MakeSpec) -> None:
+def test_notes(make_backend: MakeBackend, make_spec: MakeSpec) -> None:
     """What is asked for and has no effect here is said, and is no fault."""
     much = ResourceRequest(cpu=4096, memory=GIB, gpu=1, gpu_type=None, disk=GIB, shared_memory=None)
-    plan = backend.plan(make_spec("true", image="team/image:1", resources=much))
+    plan = make_backend(containers="never").plan(make_spec("true", image="team/image:1", resources=much))
     assert plan.faults == ()
     assert "team/image:1" in " ".join(plan.notes)
     assert "4096 cores" in " ".join(plan.notes)
@@ -72,6 +72,51 @@ def test_notes(backend: Backend, make_backend: MakeBackend, make_spec: MakeSpec)
     notes = " ".join(make_backend(namespaces="never").plan(make_spec("true", resources=typed)).notes)
     for resource in ("gpu_type: H100", "disk: 1073741824.0 GiB", "shared_memory"):
         assert f"resources.{resource}" in notes
+
+
+@pytest.mark.parametrize("layout", ["local", "local-kubernetes", "local-sagemaker"])
+def test_an_image_that_must_be_used(make_backend: MakeBackend, make_spec: MakeSpec, layout: str) -> None:
+    """Whoever asks for the image's own libraries would rather have no result than one of other libraries."""
+    backend = make_backend(layout, containers="never", image_required=True)
+    assert backend.plan(make_spec("true")).faults == ()
+    faults = dict(backend.plan(make_spec("true", image="team/image:1")).faults)
+    assert faults == {
+        "image": f"team/image:1 cannot be run here, and {layout}.image_required is set: "
+        'switched off by containers = "never"'
+    }
+
+
+@pytest.mark.parametrize(
+    ("script", "variables", "reason"),
+    [
+        (None, {}, "podman is not installed; docker is not installed"),
+        ("exit 1", {}, "podman does not answer (it says nothing)"),
+        ("echo no socket >&2; exit 1", {}, "podman does not answer (no socket)"),
+        ('echo \'{"ServerErrors": ["no daemon"]}\'', {}, "podman does not answer (no daemon)"),
+        ("exit 0", {"CONTAINER_HOST": "ssh://elsewhere"}, "podman would run it on another machine (CONTAINER_HOST)"),
+    ],
+)
+def test_an_engine_that_cannot_be_used(
+    *,
+    make_backend: MakeBackend,
+    make_spec: MakeSpec,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    script: str | None,
+    variables: dict[str, str],
+    reason: str,
+) -> None:
+    """The plan says what is missing and what to do, and the job runs with what this machine has."""
+    if script is not None:
+        (tmp_path / "podman").write_text(f"#!/bin/sh\n{script}\n")
+        (tmp_path / "podman").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    plan = make_backend(namespaces="never").plan(make_spec("true", image="team/image:1"))
+    assert plan.faults == ()
+    assert reason in plan.notes[0]
+    assert "apt-get install podman" in plan.notes[0]
 
 
 def test_without_bubblewrap(make_backend: MakeBackend, make_spec: MakeSpec, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -135,7 +135,8 @@ def _keep_secrets(directory: Path, cluster: Cluster, aws: str) -> None:
 
 def _write(directory: Path, cluster: Cluster, gateway: Gateway) -> Path:
     path = directory / "lyftlearn.toml"
-    local = f'secrets = "{directory / "secrets"}"\nmetrics = "{gateway.address}"'
+    # The image is a name that the test cluster and the test service know; no engine of this machine does.
+    local = f'secrets = "{directory / "secrets"}"\nmetrics = "{gateway.address}"\ncontainers = "never"'
     path.write_text(f"""
 project = "parity"
 home = "{directory / "home"}"

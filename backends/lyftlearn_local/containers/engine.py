@@ -1,0 +1,86 @@
+"""The container engine of this machine: podman or docker, whichever is there and answers."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+ENGINES = ("podman", "docker")
+PROBE_SECONDS = 20
+REMEDY = "install podman (`apt-get install podman`), or start the daemon of docker"
+_OF_THIS_MACHINE = ("unix://", "npipe://", "/")
+_ADDRESSES = ("DOCKER_HOST", "CONTAINER_HOST")
+_NEEDED = ("PATH", "HOME", "TMPDIR", "XDG_RUNTIME_DIR", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "DBUS_SESSION_BUS_ADDRESS")
+_ITS_OWN = (
+    *_ADDRESSES,
+    *("DOCKER_CONFIG", "DOCKER_CONTEXT", "DOCKER_CERT_PATH", "DOCKER_TLS_VERIFY", "DOCKER_API_VERSION"),
+    *("CONTAINERS_CONF", "CONTAINERS_STORAGE_CONF", "CONTAINERS_REGISTRIES_CONF", "REGISTRY_AUTH_FILE"),
+)
+
+
+@dataclass(frozen=True)
+class Engine:
+    """An engine that answers. kind: of its command line. rootless: whether root in a container is its caller."""
+
+    kind: str
+    program: str
+    rootless: bool
+    limits_memory: bool
+
+    def settings(self) -> dict[str, Any]:
+        """Return what a supervisor needs in order to use it, later and in another environment."""
+        named = {name: os.environ[name] for name in (*_NEEDED, *_ITS_OWN) if name in os.environ}
+        return {"kind": self.kind, "program": self.program, "rootless": self.rootless, "environment": named}
+
+
+def find_engine(choice: str) -> Engine | str:
+    """Return the engine that `[local] containers` chooses, or why there is none."""
+    if choice == "never":
+        return 'switched off by containers = "never"'
+    reasons = []
+    for name in ENGINES if choice == "auto" else (choice,):
+        engine = _probe(name)
+        if isinstance(engine, Engine):
+            return engine
+        reasons.append(engine)
+    return f"{'; '.join(reasons)}: {REMEDY}"
+
+
+def _probe(name: str) -> Engine | str:
+    program = shutil.which(name)
+    if program is None:
+        return f"{name} is not installed"
+    for variable in _ADDRESSES:
+        address = os.environ.get(variable, "")
+        if address and not address.startswith(_OF_THIS_MACHINE):
+            return f"{name} would run it on another machine ({variable}), which has not this machine's files"
+    command = [program, "info", "--format", "{{json .}}"]
+    try:
+        tried = subprocess.run(command, capture_output=True, timeout=PROBE_SECONDS, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return f"{name} cannot be run ({error})"
+    return _engine(program, name, tried)
+
+
+def _engine(program: str, name: str, tried: subprocess.CompletedProcess[bytes]) -> Engine | str:
+    try:
+        info = json.loads(tried.stdout)
+    except ValueError:
+        info = {}
+    if isinstance(info.get("host"), Mapping):
+        return _podman(program, info["host"])
+    if info.get("ServerVersion"):
+        rootless = any("rootless" in option for option in info.get("SecurityOptions") or ())
+        return Engine("docker", program, rootless, bool(info.get("MemoryLimit")))
+    faults = " ".join([*(info.get("ServerErrors") or ()), tried.stderr.decode("utf-8", "replace")]).strip()
+    return f"{name} does not answer ({faults[:200] or 'it says nothing'})"
+
+
+def _podman(program: str, host: Mapping[str, Any]) -> Engine:
+    rootless = bool(host.get("security", {}).get("rootless"))
+    return Engine("podman", program, rootless, "memory" in (host.get("cgroupControllers") or ()))
