@@ -18,6 +18,7 @@ from typing import Any
 from lyftlearn._contract import options, words
 from lyftlearn._contract.backoff import Backoff
 from lyftlearn._contract.bundle import bundle
+from lyftlearn._contract.fault import Fault
 from lyftlearn._contract.ids import new_id
 from lyftlearn._contract.options import Option, read_options
 from lyftlearn._contract.report import Report, read_report
@@ -37,6 +38,7 @@ __all__ = [
     "Capabilities",
     "Capability",
     "Check",
+    "Fault",
     "Following",
     "JobQuery",
     "JobRecord",
@@ -153,7 +155,7 @@ class Request:
 class Plan:
     """The exact requests that would be sent, in order, and what stands against them.
 
-    faults: path of the field, and what is wrong and what to do. A plan with faults is never submitted.
+    faults: each a `Fault`, or a plain pair like one. A plan with faults is never submitted.
     notes: what a person should know, such as an argument that this backend has no use for.
     """
 

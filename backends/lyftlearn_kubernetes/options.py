@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from lyftlearn.backend import Location, Option, options, read_options
+from lyftlearn.backend import Fault, Location, Option, options, read_options
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -238,7 +238,7 @@ class Options:
     keep: timedelta = timedelta(days=7)
     pending: timedelta = timedelta(hours=24)
     starting: timedelta = timedelta(minutes=10)
-    faults: tuple[tuple[str, str], ...] = ()
+    faults: tuple[Fault, ...] = ()
 
     @property
     def uid_gid(self) -> tuple[int, int] | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from lyftlearn.backend import Option, options, read_options
+from lyftlearn.backend import Fault, Option, options, read_options
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -73,7 +73,7 @@ class Options:
     secrets: Path
     metrics: str | None = None
     python: str | None = None
-    faults: tuple[tuple[str, str], ...] = field(default=())
+    faults: tuple[Fault, ...] = field(default=())
 
 
 def read(settings: BackendSettings) -> Options:

@@ -8,11 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, TypeAlias
+from typing import Any
 
-from lyftlearn.backend import Option, options, read_options
-
-Fault: TypeAlias = tuple[str, str]
+from lyftlearn.backend import Fault, Option, options, read_options
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -328,8 +326,8 @@ def _fields(values: Mapping[str, Any]) -> dict[str, Any]:
 
 def _contradictions(where: str, job: JobOptions) -> Iterator[Fault]:
     if job.spot and job.keep_alive:
-        yield f"{where}.keep_alive", "spot instances are never kept warm: set keep_alive to 0, or spot to false"
+        yield Fault(f"{where}.keep_alive", "spot instances are never kept warm: set keep_alive to 0, or spot to false")
     if bool(job.vpc_subnets) != bool(job.vpc_security_groups):
-        yield f"{where}.vpc", "needs both subnets and security_groups"
+        yield Fault(f"{where}.vpc", "needs both subnets and security_groups")
     if (job.user_uid is None) != (job.user_gid is None):
-        yield f"{where}.user", "needs both uid and gid"
+        yield Fault(f"{where}.user", "needs both uid and gid")

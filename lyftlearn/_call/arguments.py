@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 from lyftlearn._call import checks, locations
 from lyftlearn._call.search_space import search
+from lyftlearn._contract.fault import Fault
 from lyftlearn._contract.spec import ResourceRequest
 from lyftlearn.errors import InvalidJob
 from lyftlearn.types import JobKind, Resources
 
 if TYPE_CHECKING:
-    from lyftlearn._call.checks import Faults
     from lyftlearn.config import Config
     from lyftlearn.runtime.location import Location
 
@@ -100,7 +100,7 @@ def check(kind: JobKind, given: Mapping[str, Any], config: Config | None = None)
 
     config: says what is never part of a source.
     """
-    faults: Faults = []
+    faults: list[Fault] = []
     name_field = "model" if "model" in given else "name"
     resolved: dict[str, Any] = {"kind": kind, "name": checks.name(name_field, given[name_field], faults)}
     for argument, value in given.items():
@@ -117,7 +117,7 @@ def check(kind: JobKind, given: Mapping[str, Any], config: Config | None = None)
     return Arguments(**resolved)
 
 
-def _resources(path: str, value: Resources | None, faults: Faults) -> ResourceRequest:
+def _resources(path: str, value: Resources | None, faults: list[Fault]) -> ResourceRequest:
     return checks.resources(path, Resources() if value is None else value, faults)
 
 

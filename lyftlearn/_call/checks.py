@@ -13,10 +13,11 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 from lyftlearn._call.json_text import json_text
 from lyftlearn._call.locations import destination, parse_location
+from lyftlearn._contract.fault import Fault
 from lyftlearn._contract.spec import ResourceRequest
 from lyftlearn._text.display import quote
 from lyftlearn._text.quantities import duration, quantity, readable
@@ -26,7 +27,6 @@ from lyftlearn.types import Resources
 if TYPE_CHECKING:
     from lyftlearn.config import Config
 
-Faults: TypeAlias = list[tuple[str, str]]
 
 # Kubernetes: label values and the name part of label keys (apimachinery's validation.IsValidLabelValue).
 _LABEL = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
@@ -44,7 +44,7 @@ _MOST = {"cpu": 1024, "gpu": 64, "nodes": 1000, "retries": 100}
 _LARGEST = 64 * 1024**4
 
 
-def name(path: str, value: Any, faults: Faults) -> str:
+def name(path: str, value: Any, faults: list[Fault]) -> str:
     """Check the name of a job or model: a Kubernetes label value, since jobs are found by it."""
     if isinstance(value, str) and _LABEL.fullmatch(value):
         return value
@@ -52,50 +52,50 @@ def name(path: str, value: Any, faults: Faults) -> str:
         f"{value[:40]!r}... ({len(value)} characters)" if isinstance(value, str) and len(value) > 63 else quote(value)
     )
     rule = "1 to 63 of A-Z a-z 0-9 . _ -, the first and the last a letter or digit"
-    faults.append((path, f"is {seen}: write {rule}"))
+    faults.append(Fault(path, f"is {seen}: write {rule}"))
     return "job"
 
 
-def command(path: str, value: Any, faults: Faults) -> tuple[str, ...]:
+def command(path: str, value: Any, faults: list[Fault]) -> tuple[str, ...]:
     """Check a command and return its argv; a string becomes `/bin/sh -c`."""
     if isinstance(value, str):
         argv: tuple[Any, ...] = ("/bin/sh", "-c", value) if value.strip() else ()
     elif _is_sequence(value):
         argv = tuple(value)
     else:
-        faults.append((path, f"is {quote(value)}: write a string for the shell or a list of strings"))
+        faults.append(Fault(path, f"is {quote(value)}: write a string for the shell or a list of strings"))
         return ()
     if not argv or not argv[0]:
-        faults.append((path, "is empty: write what to run"))
+        faults.append(Fault(path, "is empty: write what to run"))
     for index, word in enumerate(argv):
         _word(f"{path}[{index}]", word, faults)
     return argv
 
 
-def _word(path: str, value: Any, faults: Faults) -> None:
+def _word(path: str, value: Any, faults: list[Fault]) -> None:
     if not isinstance(value, str):
-        faults.append((path, f"is {quote(value)}: write it as a string"))
+        faults.append(Fault(path, f"is {quote(value)}: write it as a string"))
     else:
         _argument_string(path, value, len(value.encode("utf-8", "replace")), faults)
 
 
-def _argument_string(path: str, value: str, size: int, faults: Faults) -> None:
+def _argument_string(path: str, value: str, size: int, faults: list[Fault]) -> None:
     if "\0" in value:
-        faults.append((path, "holds a NUL character, which no program can be given: remove it"))
+        faults.append(Fault(path, "holds a NUL character, which no program can be given: remove it"))
     elif size > _MAX_STRING:
         problem = f"has {size} bytes, and a program can be given {_MAX_STRING}: make it a hyperparameter or an input"
-        faults.append((path, problem))
+        faults.append(Fault(path, problem))
 
 
-def image(path: str, value: Any, faults: Faults) -> str | None:
+def image(path: str, value: Any, faults: list[Fault]) -> str | None:
     """Check an image reference; which ones exist only a substrate knows."""
     if value is not None and (not isinstance(value, str) or not value or re.search(r"\s", value)):
-        faults.append((path, f"is {quote(value)}: write an image reference without spaces"))
+        faults.append(Fault(path, f"is {quote(value)}: write an image reference without spaces"))
         return None
     return value
 
 
-def source(path: str, value: Any, faults: Faults, config: Config | None = None) -> Path | None:
+def source(path: str, value: Any, faults: list[Fault], config: Config | None = None) -> Path | None:
     """Check a source directory or archive and return it as an absolute path."""
     if value is None:
         return None
@@ -106,31 +106,31 @@ def source(path: str, value: Any, faults: Faults, config: Config | None = None) 
         location = directory = None
     if location is None or directory is None or not location.is_file:
         remedy = "write the path of a directory or archive on this machine, and pass what is elsewhere as an input"
-        faults.append((path, f"is {quote(value)}: {remedy}"))
+        faults.append(Fault(path, f"is {quote(value)}: {remedy}"))
         return None
     from lyftlearn._transfer import SourceRules, source_faults  # noqa: PLC0415 - only for jobs that bring code
 
     try:
         directory = Path(location.path).expanduser().absolute()
     except (OSError, RuntimeError) as exc:
-        faults.append((path, f"{quote(location.path)} cannot be found ({exc}): write the path of a directory"))
+        faults.append(Fault(path, f"{quote(location.path)} cannot be found ({exc}): write the path of a directory"))
         return None
     rules = SourceRules.of(config) if config else SourceRules()
-    faults.extend((path, problem) for problem in source_faults(directory, rules))
+    faults.extend(Fault(path, problem) for problem in source_faults(directory, rules))
     return directory
 
 
-def hyperparameters(path: str, value: Any, faults: Faults) -> str:
+def hyperparameters(path: str, value: Any, faults: list[Fault]) -> str:
     """Check hyperparameters and return them as JSON text."""
     if value is None:
         return "{}"
     if not isinstance(value, Mapping):
-        faults.append((path, f"is {quote(value)}: write a mapping of names to JSON values"))
+        faults.append(Fault(path, f"is {quote(value)}: write a mapping of names to JSON values"))
         return "{}"
     return json_text(path, dict(value), faults)
 
 
-def inputs(path: str, value: Any, faults: Faults) -> Mapping[str, Location]:
+def inputs(path: str, value: Any, faults: list[Fault]) -> Mapping[str, Location]:
     """Check channels and where they come from."""
     return MappingProxyType(
         {
@@ -140,14 +140,16 @@ def inputs(path: str, value: Any, faults: Faults) -> Mapping[str, Location]:
     )
 
 
-def outputs(path: str, value: Any, faults: Faults) -> Mapping[str, str | None]:
+def outputs(path: str, value: Any, faults: list[Fault]) -> Mapping[str, str | None]:
     """Check the names of outputs, and the URIs of those that have their own."""
     if isinstance(value, str) or not (isinstance(value, Mapping) or _is_sequence(value)):
-        faults.append((path, f"is {quote(value)}: write a list of names, or a mapping of names to URIs"))
+        faults.append(Fault(path, f"is {quote(value)}: write a list of names, or a mapping of names to URIs"))
         return {}
     if not isinstance(value, Mapping):
         _no_duplicates(path, value, faults)
-        faults.extend((path, f"{quote(one)} is no name: write a text") for one in value if not isinstance(one, str))
+        faults.extend(
+            Fault(path, f"{quote(one)} is no name: write a text") for one in value if not isinstance(one, str)
+        )
         value = dict.fromkeys(one for one in value if isinstance(one, str))
     return MappingProxyType(
         {
@@ -157,37 +159,39 @@ def outputs(path: str, value: Any, faults: Faults) -> Mapping[str, str | None]:
     )
 
 
-def _channel(path: str, value: Any, faults: Faults) -> str:
+def _channel(path: str, value: Any, faults: list[Fault]) -> str:
     if not isinstance(value, str) or not _CHANNEL.fullmatch(value):
-        faults.append((path, f"{quote(value)} is no name: write 1 to 64 of A-Z a-z 0-9 . _ -, the first no dot"))
+        faults.append(Fault(path, f"{quote(value)} is no name: write 1 to 64 of A-Z a-z 0-9 . _ -, the first no dot"))
     elif value == _RESERVED_CHANNEL:
-        faults.append((path, f"the name {quote(value)} is the platform's own: take another"))
+        faults.append(Fault(path, f"the name {quote(value)} is the platform's own: take another"))
     return str(value)
 
 
-def env(path: str, value: Any, faults: Faults) -> Mapping[str, str]:
+def env(path: str, value: Any, faults: list[Fault]) -> Mapping[str, str]:
     """Check variables: names that a shell accepts, values that a program can be given."""
     return MappingProxyType({str(key): _variable(path, key, text, faults) for key, text in _items(path, value, faults)})
 
 
-def _variable(path: str, key: Any, value: Any, faults: Faults) -> str:
+def _variable(path: str, key: Any, value: Any, faults: list[Fault]) -> str:
     where = f"{path}.{key}"
     if not isinstance(key, str) or not _VARIABLE.fullmatch(key):
-        faults.append((path, f"{quote(key)} is a name that no shell accepts: write A-Z a-z 0-9 _, the first no digit"))
+        faults.append(
+            Fault(path, f"{quote(key)} is a name that no shell accepts: write A-Z a-z 0-9 _, the first no digit")
+        )
     elif key.startswith("LYFTLEARN_"):
-        faults.append((where, "the names LYFTLEARN_* are the platform's own: take another"))
+        faults.append(Fault(where, "the names LYFTLEARN_* are the platform's own: take another"))
     if not isinstance(value, str):
-        faults.append((where, f"is of type {type(value).__name__}: write it as a string"))
+        faults.append(Fault(where, f"is of type {type(value).__name__}: write it as a string"))
         return ""
     _argument_string(where, value, len(f"{key}={value}".encode("utf-8", "replace")), faults)
     return value
 
 
-def secrets(path: str, value: Any, faults: Faults) -> tuple[str, ...]:
+def secrets(path: str, value: Any, faults: list[Fault]) -> tuple[str, ...]:
     """Check names of secrets: each is a Kubernetes Secret's."""
     if not _is_sequence(value):
         faults.append(
-            (
+            Fault(
                 path,
                 f"is {quote(value)}: write a list of names" + (f", [{quote(value)}]" if isinstance(value, str) else ""),
             )
@@ -196,33 +200,34 @@ def secrets(path: str, value: Any, faults: Faults) -> tuple[str, ...]:
     for index, secret in enumerate(value):
         if not isinstance(secret, str) or len(secret) > 253 or not _SUBDOMAIN.fullmatch(secret):
             faults.append(
-                (f"{path}[{index}]", f"is {quote(secret)}: write 1 to 253 of a-z 0-9 - . as Kubernetes names Secrets")
+                Fault(
+                    f"{path}[{index}]", f"is {quote(secret)}: write 1 to 253 of a-z 0-9 - . as Kubernetes names Secrets"
+                )
             )
     _no_duplicates(path, value, faults)
     return tuple(value)
 
 
-def labels(path: str, value: Any, faults: Faults) -> Mapping[str, str]:
+def labels(path: str, value: Any, faults: list[Fault]) -> Mapping[str, str]:
     """Check labels by Kubernetes' rules."""
     checked = label_query(path, value, faults)
     for key in checked:
         if key.startswith(_RESERVED_LABELS) or key.rpartition("/")[0].endswith((".kubernetes.io", ".k8s.io")):
-            faults.append(
-                (f"{path}.{key}", "the prefixes lyftlearn/, kubernetes.io/ and k8s.io/ are reserved: take another")
-            )
+            reserved = "the prefixes lyftlearn/, kubernetes.io/ and k8s.io/ are reserved: take another"
+            faults.append(Fault(f"{path}.{key}", reserved))
     return checked
 
 
-def label_query(path: str, value: Any, faults: Faults) -> Mapping[str, str]:
+def label_query(path: str, value: Any, faults: list[Fault]) -> Mapping[str, str]:
     """Check labels to look for: those of the platform, too."""
     checked: dict[str, str] = {}
     for key, text in _items(path, value, faults):
         if not _is_label(key):
-            faults.append((path, f"{quote(key)} is no label: write [<DNS name>/]<1 to 63 of A-Z a-z 0-9 . _ ->"))
+            faults.append(Fault(path, f"{quote(key)} is no label: write [<DNS name>/]<1 to 63 of A-Z a-z 0-9 . _ ->"))
             continue
         if not isinstance(text, str) or (text and not _LABEL.fullmatch(text)):
             remedy = "write at most 63 of A-Z a-z 0-9 . _ -, no mark at its ends"
-            faults.append((f"{path}.{key}", f"is {quote(text)}: {remedy}"))
+            faults.append(Fault(f"{path}.{key}", f"is {quote(text)}: {remedy}"))
         checked[key] = str(text) if isinstance(text, str) else ""
     return MappingProxyType(checked)
 
@@ -238,16 +243,16 @@ def _prefix(value: str) -> bool:
     return len(value) <= 253 and bool(_SUBDOMAIN.fullmatch(value))
 
 
-def resources(path: str, value: Any, faults: Faults) -> ResourceRequest:
+def resources(path: str, value: Any, faults: list[Fault]) -> ResourceRequest:
     """Check resources and return them in numbers."""
     if not isinstance(value, Resources):
-        faults.append((path, f"is {quote(value)}: write lyftlearn.Resources(cpu=..., memory=...)"))
+        faults.append(Fault(path, f"is {quote(value)}: write lyftlearn.Resources(cpu=..., memory=...)"))
         value = Resources()
     if value.gpu_type is not None and (not isinstance(value.gpu_type, str) or not value.gpu_type):
-        faults.append((f"{path}.gpu_type", f'is {quote(value.gpu_type)}: write a name such as "A10G"'))
+        faults.append(Fault(f"{path}.gpu_type", f'is {quote(value.gpu_type)}: write a name such as "A10G"'))
     gpu = _whole(f"{path}.gpu", value.gpu, 0, faults)
     if value.gpu_type and gpu == 0:
-        faults.append((f"{path}.gpu_type", f"is {quote(value.gpu_type)} but gpu is 0: ask for gpu=1 or more"))
+        faults.append(Fault(f"{path}.gpu_type", f"is {quote(value.gpu_type)} but gpu is 0: ask for gpu=1 or more"))
     shared = value.shared_memory
     return ResourceRequest(
         cpu=_cores(f"{path}.cpu", value.cpu, faults),
@@ -259,75 +264,75 @@ def resources(path: str, value: Any, faults: Faults) -> ResourceRequest:
     )
 
 
-def _cores(path: str, value: Any, faults: Faults) -> float:
+def _cores(path: str, value: Any, faults: list[Fault]) -> float:
     number = isinstance(value, int | float) and not isinstance(value, bool)
     if not number or not 0 < value <= _MOST["cpu"]:
-        faults.append((path, f"is {quote(value)}: write a number of cores above 0, at most {_MOST['cpu']}"))
+        faults.append(Fault(path, f"is {quote(value)}: write a number of cores above 0, at most {_MOST['cpu']}"))
         return 1
     return float(value)
 
 
-def _bytes(path: str, value: Any, faults: Faults) -> int:
+def _bytes(path: str, value: Any, faults: list[Fault]) -> int:
     try:
         size = quantity(value)
     except ValueError as exc:
-        faults.append((path, str(exc)))
+        faults.append(Fault(path, str(exc)))
         return 0
     if not 0 < size <= _LARGEST:
-        faults.append((path, f"is {quote(value)}: write more than 0 and at most {readable(_LARGEST)}"))
+        faults.append(Fault(path, f"is {quote(value)}: write more than 0 and at most {readable(_LARGEST)}"))
     return size
 
 
-def nodes(path: str, value: Any, faults: Faults) -> int:
+def nodes(path: str, value: Any, faults: list[Fault]) -> int:
     """Check a number of nodes."""
     return _whole(path, value, 1, faults)
 
 
-def retries(path: str, value: Any, faults: Faults) -> int:
+def retries(path: str, value: Any, faults: list[Fault]) -> int:
     """Check a number of retries."""
     return _whole(path, value, 0, faults)
 
 
-def _whole(path: str, value: Any, least: int, faults: Faults) -> int:
+def _whole(path: str, value: Any, least: int, faults: list[Fault]) -> int:
     most = _MOST[path.rpartition(".")[2]]
     if isinstance(value, int) and not isinstance(value, bool) and least <= value <= most:
         return value
-    faults.append((path, f"is {quote(value)}: write a whole number from {least} to {most}"))
+    faults.append(Fault(path, f"is {quote(value)}: write a whole number from {least} to {most}"))
     return least
 
 
-def timeout(path: str, value: Any, faults: Faults) -> timedelta | None:
+def timeout(path: str, value: Any, faults: list[Fault]) -> timedelta | None:
     """Check a duration; None leaves it to the platform."""
     if value is None:
         return None
     try:
         length = duration(value)
     except ValueError as exc:
-        faults.append((path, str(exc)))
+        faults.append(Fault(path, str(exc)))
         return None
     if length < timedelta(seconds=1):
-        faults.append((path, f"is {quote(value)}: write at least one second"))
+        faults.append(Fault(path, f"is {quote(value)}: write at least one second"))
     return length
 
 
 idle_timeout = timeout
 
 
-def key(path: str, value: Any, faults: Faults) -> str | None:
+def key(path: str, value: Any, faults: list[Fault]) -> str | None:
     """Check an idempotency key: any text but an empty one."""
     if value is not None and (not isinstance(value, str) or not value):
-        faults.append((path, f"is {quote(value)}: write a text, the same for calls that mean the same job"))
+        faults.append(Fault(path, f"is {quote(value)}: write a text, the same for calls that mean the same job"))
         return None
     return value
 
 
-def _items(path: str, value: Any, faults: Faults) -> list[tuple[Any, Any]]:
+def _items(path: str, value: Any, faults: list[Fault]) -> list[tuple[Any, Any]]:
     if value is None:
         return []
     if not isinstance(value, Mapping):
-        faults.append((path, f"is of type {type(value).__name__}: write a mapping"))
+        faults.append(Fault(path, f"is of type {type(value).__name__}: write a mapping"))
         return []
-    faults.extend((path, f"{quote(key)} is no name: write a text") for key in value if not isinstance(key, str))
+    faults.extend(Fault(path, f"{quote(key)} is no name: write a text") for key in value if not isinstance(key, str))
     return [(key, item) for key, item in value.items() if isinstance(key, str)]
 
 
@@ -335,7 +340,7 @@ def _is_sequence(value: Any) -> bool:
     return isinstance(value, Sequence) and not isinstance(value, str | bytes | bytearray)
 
 
-def _no_duplicates(path: str, value: Sequence[Any], faults: Faults) -> None:
+def _no_duplicates(path: str, value: Sequence[Any], faults: list[Fault]) -> None:
     twice = sorted(item for item, times in Counter(map(quote, value)).items() if times > 1)
     if twice:
-        faults.append((path, f"names {', '.join(twice)} more than once: name each once"))
+        faults.append(Fault(path, f"names {', '.join(twice)} more than once: name each once"))

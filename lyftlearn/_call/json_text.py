@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import Any
 
+from lyftlearn._contract.fault import Fault
 from lyftlearn._text.display import quote
 
 MAX_BYTES = 16 * 1024**2
@@ -17,7 +18,7 @@ _MOST_DIGITS = 4300  # Python's own limit where integers are read: sys.int_info.
 _MOST_BITS = 14280  # 4300 digits have at least 14281
 
 
-def json_text(path: str, value: Any, faults: list[tuple[str, str]]) -> str:
+def json_text(path: str, value: Any, faults: list[Fault]) -> str:
     """Return `value` as compact JSON, or append every reason why it is none and return `{}`."""
     found = list(islice(_Inspection().problems(path, value), _MOST_PROBLEMS))
     if found:
@@ -26,7 +27,9 @@ def json_text(path: str, value: Any, faults: list[tuple[str, str]]) -> str:
     text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=dict)
     size = len(text.encode())
     if size > MAX_BYTES:
-        faults.append((path, f"is {size} bytes of JSON, and at most {MAX_BYTES} fit: pass what is large as an input"))
+        faults.append(
+            Fault(path, f"is {size} bytes of JSON, and at most {MAX_BYTES} fit: pass what is large as an input")
+        )
     return text
 
 
@@ -37,17 +40,17 @@ class _Inspection:
         self._above: set[int] = set()
         self._seen = 0
 
-    def problems(self, path: str, value: Any) -> Iterator[tuple[str, str]]:
+    def problems(self, path: str, value: Any) -> Iterator[Fault]:
         """Yield what keeps `value` from being JSON."""
         self._seen += 1
         if self._seen > MAX_BYTES:
             if self._seen == MAX_BYTES + 1:
-                yield path, f"has more than {MAX_BYTES} values: pass what is large as an input"
+                yield Fault(path, f"has more than {MAX_BYTES} values: pass what is large as an input")
         elif id(value) in self._above:
-            yield path, f"holds itself, and so is nested more than {_MAX_DEPTH} levels deep: write it out"
+            yield Fault(path, f"holds itself, and so is nested more than {_MAX_DEPTH} levels deep: write it out")
         elif len(self._above) > _MAX_DEPTH:
             self._seen = MAX_BYTES + 1  # whatever else is wrong with it, this is enough
-            yield path, f"is nested more than {_MAX_DEPTH} levels deep: make it flatter"
+            yield Fault(path, f"is nested more than {_MAX_DEPTH} levels deep: make it flatter")
         elif isinstance(value, Mapping | list):
             self._above.add(id(value))
             yield from self._inside(path, value)
@@ -55,7 +58,7 @@ class _Inspection:
         else:
             yield from _scalar_problems(path, value)
 
-    def _inside(self, path: str, value: Mapping[Any, Any] | list[Any]) -> Iterator[tuple[str, str]]:
+    def _inside(self, path: str, value: Mapping[Any, Any] | list[Any]) -> Iterator[Fault]:
         if isinstance(value, list):
             for index, item in enumerate(value):
                 yield from self.problems(f"{path}[{index}]", item)
@@ -65,9 +68,9 @@ class _Inspection:
             yield from self.problems(f"{path}.{quote(key) if not isinstance(key, str) else key}", item)
 
 
-def _key_problems(path: str, key: Any) -> Iterator[tuple[str, str]]:
+def _key_problems(path: str, key: Any) -> Iterator[Fault]:
     if not isinstance(key, str):
-        yield (
+        yield Fault(
             path,
             f"has the key {quote(key)} of type {type(key).__name__}, which JSON would make a string: write it as one",
         )
@@ -75,17 +78,19 @@ def _key_problems(path: str, key: Any) -> Iterator[tuple[str, str]]:
         yield from _scalar_problems(path, key)
 
 
-def _scalar_problems(path: str, value: Any) -> Iterator[tuple[str, str]]:
+def _scalar_problems(path: str, value: Any) -> Iterator[Fault]:
     if isinstance(value, float) and not math.isfinite(value):
-        yield path, f"is {value!r}, which JSON does not have: write a finite number, a string or None"
+        yield Fault(path, f"is {value!r}, which JSON does not have: write a finite number, a string or None")
     elif isinstance(value, str) and not _is_unicode(value):
-        yield path, "holds half a surrogate pair, which is no text: write whole characters"
+        yield Fault(path, "holds half a surrogate pair, which is no text: write whole characters")
     elif isinstance(value, tuple):
-        yield path, "is a tuple, which would arrive as a list: write a list"
+        yield Fault(path, "is a tuple, which would arrive as a list: write a list")
     elif isinstance(value, int) and value.bit_length() > _MOST_BITS:
-        yield path, f"has more than {_MOST_DIGITS} digits, which JSON readers refuse: write a number, or a string"
+        yield Fault(
+            path, f"has more than {_MOST_DIGITS} digits, which JSON readers refuse: write a number, or a string"
+        )
     elif value is not None and not isinstance(value, str | bool | int | float):
-        yield (
+        yield Fault(
             path,
             f"is of type {type(value).__name__}, which is no JSON: write None, a bool, number, string, list or dict",
         )

@@ -5,15 +5,13 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from lyftlearn._contract.fault import Fault
 from lyftlearn._contract.ids import job_of_output
 from lyftlearn._text.display import quote
 from lyftlearn.runtime.location import Location
 from lyftlearn.types import JobKind, JobStatus
-
-if TYPE_CHECKING:
-    from lyftlearn._call.checks import Faults
 
 # Amazon S3 user guide, "General purpose bucket naming rules".
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
@@ -22,18 +20,18 @@ _NOWHERE = Location("s3", "", "")
 _UNUSABLE = (TypeError, ValueError, OSError, RuntimeError)  # `~nobody`; a working directory that was deleted
 
 
-def parse_location(path: str, value: Any, faults: Faults) -> Location:
+def parse_location(path: str, value: Any, faults: list[Fault]) -> Location:
     """Check a place to read from. What is on this machine must exist, unless a job may have left it out."""
     try:
         text = os.fspath(value)
         location = _parse(text, is_path=not isinstance(value, str))
     except _UNUSABLE:
-        faults.append((path, f"is {quote(value)}: write an s3:// URI, a file:// URI or a path"))
+        faults.append(Fault(path, f"is {quote(value)}: write an s3:// URI, a file:// URI or a path"))
         return _NOWHERE
     if not location.is_file:
         _check_bucket(path, text, location, faults)
     elif not (text and _is_there(location.path)) and job_of_output(location) is None:
-        faults.append((path, f"{quote(text)} is not there: write a path that exists"))
+        faults.append(Fault(path, f"{quote(text)} is not there: write a path that exists"))
     return location
 
 
@@ -55,26 +53,28 @@ def _is_there(path: str | Path) -> bool:
         return False
 
 
-def _check_bucket(path: str, text: str, location: Location, faults: Faults) -> None:
+def _check_bucket(path: str, text: str, location: Location, faults: list[Fault]) -> None:
     if not _BUCKET.fullmatch(location.bucket):
-        faults.append((path, f"is {quote(text)}: write s3://<bucket>/<key>"))
+        faults.append(Fault(path, f"is {quote(text)}: write s3://<bucket>/<key>"))
 
 
-def artifact(path: str, value: Any, faults: Faults) -> Location:
+def artifact(path: str, value: Any, faults: list[Fault]) -> Location:
     """Check the model of a predict job: a URI, or a finished train job."""
     outputs_of_job = getattr(value, "outputs", None)
     if outputs_of_job is None:
         return parse_location(path, value, faults)
     if value.kind is not JobKind.TRAIN:
-        faults.append((path, f"is {value.id}, a {value.kind} job: give a train job, or the URI of its model"))
+        faults.append(Fault(path, f"is {value.id}, a {value.kind} job: give a train job, or the URI of its model"))
         return _NOWHERE
     state = value.state if value.state.status.finished else value.refresh()
     if state.status is not JobStatus.SUCCEEDED:
-        faults.append((path, f"{value.id} is {state.status}: give a train job that succeeded (`job.wait()` tells)"))
+        faults.append(
+            Fault(path, f"{value.id} is {state.status}: give a train job that succeeded (`job.wait()` tells)")
+        )
     return parse_location(path, outputs_of_job["model"], [])
 
 
-def destination(path: str, value: Any, faults: Faults) -> str | None:
+def destination(path: str, value: Any, faults: list[Fault]) -> str | None:
     """Check a place to write to, and return its URI; None for the job's own."""
     if value is None:
         return None
@@ -84,7 +84,7 @@ def destination(path: str, value: Any, faults: Faults) -> str | None:
     except _UNUSABLE:
         location, absolute = None, Path()
     if location is None or location.member:
-        faults.append((path, f"is {quote(value)}: write an s3:// URI, a file:// URI, a path, or None"))
+        faults.append(Fault(path, f"is {quote(value)}: write an s3:// URI, a file:// URI, a path, or None"))
         return None
     if not location.is_file:
         _check_bucket(path, value, location, faults)

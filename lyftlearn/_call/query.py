@@ -6,6 +6,7 @@ from enum import StrEnum
 from typing import Any, TypeVar
 
 from lyftlearn._call import checks
+from lyftlearn._contract.fault import Fault
 from lyftlearn._jobs import arguments
 from lyftlearn._text.display import quote
 from lyftlearn.backend import JobQuery
@@ -17,7 +18,7 @@ _Word = TypeVar("_Word", bound=StrEnum)
 
 def check_query(*, name: Any, kind: Any, status: Any, labels: Any, since: Any, limit: Any) -> tuple[JobQuery, int]:
     """Return what `jobs` is to list, and how many at most. Raises InvalidJob with every fault."""
-    faults: checks.Faults = []
+    faults: list[Fault] = []
     query = JobQuery(
         name=None if name is None else checks.name("name", name, faults),
         kind=_word("kind", JobKind, kind, faults),
@@ -31,10 +32,10 @@ def check_query(*, name: Any, kind: Any, status: Any, labels: Any, since: Any, l
     return query, most
 
 
-def _word(path: str, vocabulary: type[_Word], value: Any, faults: checks.Faults) -> _Word | None:
+def _word(path: str, vocabulary: type[_Word], value: Any, faults: list[Fault]) -> _Word | None:
     if value is None:
         return None
     if isinstance(value, str) and value in list(vocabulary):
         return vocabulary(value)
-    faults.append((path, f"is {quote(value)}: write one of {', '.join(vocabulary)}"))
+    faults.append(Fault(path, f"is {quote(value)}: write one of {', '.join(vocabulary)}"))
     return None

@@ -13,11 +13,11 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
+from lyftlearn._contract.fault import Fault
 from lyftlearn._text import display
 from lyftlearn._text.display import without_credentials
 from lyftlearn._text.quantities import duration
 
-Fault: TypeAlias = tuple[str, str]
 Schema: TypeAlias = Mapping[str, Any]
 
 _DURATION_PATTERN = r"^(\d+(\.\d+)?[smhd])+$"
@@ -63,13 +63,13 @@ def read_options(where: str, table: Mapping[str, Any], options: Sequence[Option]
     faults: list[Fault] = []
     for key, value in _leaves(table, known):
         if key not in known:
-            faults.append((f"{where}.{key}", f"is not known: {_advice(key, known)}"))
+            faults.append(Fault(f"{where}.{key}", f"is not known: {_advice(key, known)}"))
             continue
         try:
             values[key] = known[key].kind.read(value)
         except ValueError as exc:
             faults.append(
-                (f"{where}.{key}", f"is {display_value(value)}: write {str(exc) or known[key].kind.expected}")
+                Fault(f"{where}.{key}", f"is {display_value(value)}: write {str(exc) or known[key].kind.expected}")
             )
     return values, faults
 

@@ -9,93 +9,92 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from lyftlearn._contract.fault import Fault
 from lyftlearn._text.display import quote
 from lyftlearn._text.quantities import duration
 from lyftlearn.errors import InvalidJob
 
-Faults = list[tuple[str, str]]
 
-
-def refuse(faults: Faults) -> None:
+def refuse(faults: list[Fault]) -> None:
     """Raise InvalidJob if there is a fault."""
     if faults:
         raise InvalidJob(faults)
 
 
-def switch(path: str, value: Any, faults: Faults) -> bool:
+def switch(path: str, value: Any, faults: list[Fault]) -> bool:
     """Check True or False."""
     if not isinstance(value, bool):
-        faults.append((path, f"is {quote(value)}: write True or False"))
+        faults.append(Fault(path, f"is {quote(value)}: write True or False"))
     return value is True
 
 
-def switch_or_none(path: str, value: Any, faults: Faults) -> bool | None:
+def switch_or_none(path: str, value: Any, faults: list[Fault]) -> bool | None:
     """Check True, False or None."""
     return None if value is None else switch(path, value, faults)
 
 
-def count(path: str, value: Any, faults: Faults) -> int:
+def count(path: str, value: Any, faults: list[Fault]) -> int:
     """Check a whole number from 0."""
     if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
         return value
-    faults.append((path, f"is {quote(value)}: write a whole number, 0 or more"))
+    faults.append(Fault(path, f"is {quote(value)}: write a whole number, 0 or more"))
     return 0
 
 
-def count_or_none(path: str, value: Any, faults: Faults) -> int | None:
+def count_or_none(path: str, value: Any, faults: list[Fault]) -> int | None:
     """Check a whole number from 0, or None."""
     return None if value is None else count(path, value, faults)
 
 
-def moment(path: str, value: Any, faults: Faults) -> datetime | None:
+def moment(path: str, value: Any, faults: list[Fault]) -> datetime | None:
     """Check a point in time, and return it; a duration counts back from now."""
     if isinstance(value, datetime) and value.tzinfo is None:
-        faults.append((path, f"{value} has no time zone: write datetime(..., tzinfo=timezone.utc)"))
+        faults.append(Fault(path, f"{value} has no time zone: write datetime(..., tzinfo=timezone.utc)"))
         return None
     if value is None or isinstance(value, datetime):
         return value
     try:
         return datetime.now(UTC) - duration(value)
     except (ValueError, OverflowError) as exc:
-        faults.append((path, str(exc)))
+        faults.append(Fault(path, str(exc)))
         return None
 
 
-def seconds(path: str, value: Any, faults: Faults) -> float | None:
+def seconds(path: str, value: Any, faults: list[Fault]) -> float | None:
     """Check a duration to wait for, and return it in seconds, at most what a thread can sleep."""
     if value is None:
         return None
     try:
         length = duration(value).total_seconds()
     except (ValueError, OverflowError) as exc:
-        faults.append((path, str(exc)))
+        faults.append(Fault(path, str(exc)))
         return None
     if length < 0:
-        faults.append((path, f"is {quote(value)}: write a duration that is not negative"))
+        faults.append(Fault(path, f"is {quote(value)}: write a duration that is not negative"))
     return min(length, threading.TIMEOUT_MAX / 2)
 
 
-def callback(path: str, value: Any, faults: Faults) -> Any:
+def callback(path: str, value: Any, faults: list[Fault]) -> Any:
     """Check a function, or None."""
     if value is not None and not callable(value):
-        faults.append((path, f"is {quote(value)}: write a function of a job and its state"))
+        faults.append(Fault(path, f"is {quote(value)}: write a function of a job and its state"))
     return value
 
 
-def directory(path: str, value: Any, faults: Faults) -> Path:
+def directory(path: str, value: Any, faults: list[Fault]) -> Path:
     """Check the path of a directory to write in, which need not be there."""
     remedy = 'write the path of a directory, such as "out"'
     if not _is_path(value):
-        faults.append((path, f"is {quote(value)}: {remedy}"))
+        faults.append(Fault(path, f"is {quote(value)}: {remedy}"))
         return Path()
     try:
         found = Path(value).expanduser()
         in_the_way = next((one for one in (found, *found.parents) if one.exists()), found)
     except (OSError, ValueError, RuntimeError) as exc:
-        faults.append((path, f"{quote(str(value))} cannot be used ({exc}): {remedy}"))
+        faults.append(Fault(path, f"{quote(str(value))} cannot be used ({exc}): {remedy}"))
         return Path()
     if in_the_way.exists() and not in_the_way.is_dir():
-        faults.append((path, f"{quote(str(value))} cannot be made, for {in_the_way} is a file: {remedy}"))
+        faults.append(Fault(path, f"{quote(str(value))} cannot be made, for {in_the_way} is a file: {remedy}"))
     return found
 
 
@@ -104,15 +103,15 @@ def _is_path(value: Any) -> bool:
     return isinstance(text, str) and bool(text) and "\0" not in text
 
 
-def items(path: str, value: Any, kind: type, faults: Faults) -> list[Any]:
+def items(path: str, value: Any, kind: type, faults: list[Fault]) -> list[Any]:
     """Check a sequence, or any iterable, of jobs, and return it as a list: an iterator is read once."""
     if isinstance(value, kind):
-        faults.append((path, "is one job: write a list, [job]"))
+        faults.append(Fault(path, "is one job: write a list, [job]"))
     elif isinstance(value, str | bytes | Mapping) or not isinstance(value, Iterable):
-        faults.append((path, f"is {quote(value)}: write a list of jobs"))
+        faults.append(Fault(path, f"is {quote(value)}: write a list of jobs"))
     else:
         found = list(value)
         wrong = [(index, item) for index, item in enumerate(found) if not isinstance(item, kind)]
-        faults.extend((f"{path}[{index}]", f"is {quote(item)}: write a job") for index, item in wrong)
+        faults.extend(Fault(f"{path}[{index}]", f"is {quote(item)}: write a job") for index, item in wrong)
         return found
     return []

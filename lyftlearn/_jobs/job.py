@@ -12,6 +12,7 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
+from lyftlearn._contract.fault import Fault
 from lyftlearn._jobs import arguments
 from lyftlearn._text.display import quote
 from lyftlearn.errors import InvalidJob, LyftLearnError
@@ -136,7 +137,7 @@ class Job:
 
         wait: whether to return only when the job has finished.
         """
-        faults: arguments.Faults = []
+        faults: list[Fault] = []
         arguments.switch("wait", wait, faults)
         arguments.refuse(faults)
         self._shared_watch().backend.stop(self.id)
@@ -153,12 +154,12 @@ class Job:
         """
         from lyftlearn._transfer.download import fetch_output  # noqa: PLC0415 - brings archives and S3
 
-        faults: arguments.Faults = []
+        faults: list[Fault] = []
         target = arguments.directory("dest", dest, faults)
         arguments.switch("overwrite", overwrite, faults)
         outputs = self.outputs
         if outputs and output is not None and not (isinstance(output, str) and output in outputs):
-            faults.append(("output", f"is {quote(output)}: write one of {', '.join(outputs)}"))
+            faults.append(Fault("output", f"is {quote(output)}: write one of {', '.join(outputs)}"))
         arguments.refuse(faults)
         self._check_succeeded()
         for name in [output] if output is not None else list(outputs):
@@ -268,7 +269,7 @@ HANDLES: dict[JobKind, type[Job]] = {JobKind.TUNE: TuningJob, JobKind.NOTEBOOK: 
 
 def moment(path: str, value: Duration | datetime | None) -> datetime | None:
     """Return a point in time; a duration counts back from now. Raises InvalidJob."""
-    faults: arguments.Faults = []
+    faults: list[Fault] = []
     found = arguments.moment(path, value, faults)
     arguments.refuse(faults)
     return found
@@ -291,7 +292,7 @@ def log_query(
     """Return what `Job.logs` asks for. Raises InvalidJob, listing every fault."""
     from lyftlearn.backend import LogQuery  # noqa: PLC0415 - an import of lyftlearn does not pay for it
 
-    faults: arguments.Faults = []
+    faults: list[Fault] = []
     query = LogQuery(
         follow=arguments.switch("follow", follow, faults),
         tail=arguments.count_or_none("tail", tail, faults),

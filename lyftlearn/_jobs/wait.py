@@ -8,6 +8,7 @@ from contextlib import ExitStack, contextmanager
 from queue import Empty, SimpleQueue
 from typing import TypeAlias
 
+from lyftlearn._contract.fault import Fault
 from lyftlearn._jobs import arguments
 from lyftlearn._jobs.interruption import advising
 from lyftlearn._jobs.job import Job
@@ -29,7 +30,7 @@ def wait(
     progress: bool | None = None,
 ) -> list[JobState]:
     """Wait for all; then `check` raises for the first, in the order given, that did not succeed."""
-    faults: arguments.Faults = []
+    faults: list[Fault] = []
     jobs = arguments.items("jobs", jobs, Job, faults)
     seconds = arguments.seconds("timeout", timeout, faults)
     arguments.switch("check", check, faults)

@@ -262,8 +262,8 @@ class SubmissionBuilder:
 
 
 def _with_faults(plan: Plan, faults: list[tuple[str, str]]) -> Plan:
-    said = {path for path, _ in faults}
-    return replace(plan, faults=(*faults, *(fault for fault in plan.faults if fault[0] not in said)))
+    paths = {path for path, _ in faults}
+    return replace(plan, faults=(*faults, *(fault for fault in plan.faults if fault[0] not in paths)))
 
 
 def _locations(arguments: Arguments) -> dict[str, Location]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from lyftlearn._contract.fault import Fault
 from lyftlearn._contract.options import display_value
 
 ANY = "*"
@@ -27,20 +28,20 @@ def image_on(backend: str, image: str, images: Mapping[str, Mapping[str, str]]) 
     return known[nearest].replace(ANY, image.removeprefix(nearest.removesuffix(ANY)))
 
 
-def image_faults(where: str, images: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def image_faults(where: str, images: Mapping[str, Any]) -> Iterator[Fault]:
     """Yield what is wrong with the table `[images]`."""
     for name, entry in images.items():
         if not isinstance(entry, Mapping):
-            yield f"{where}.{name}", f"is {display_value(entry)}: {_REMEDY}"
+            yield Fault(f"{where}.{name}", f"is {display_value(entry)}: {_REMEDY}")
             continue
         if ANY in name.removesuffix(ANY):
-            yield f"{where}.{name}", f"has {ANY} before its end: it may only stand for how names go on"
+            yield Fault(f"{where}.{name}", f"has {ANY} before its end: it may only stand for how names go on")
         for backend, image in entry.items():
             yield from _entry_faults(f"{where}.{name}.{backend}", image, open_ended=name.endswith(ANY))
 
 
-def _entry_faults(where: str, image: Any, *, open_ended: bool) -> Iterator[tuple[str, str]]:
+def _entry_faults(where: str, image: Any, *, open_ended: bool) -> Iterator[Fault]:
     if not isinstance(image, str) or not image:
-        yield where, f"is {display_value(image)}: write an image"
+        yield Fault(where, f"is {display_value(image)}: write an image")
     elif image.count(ANY) > open_ended:
-        yield where, f"is {display_value(image)}: {ANY} may stand once, and only where the name ends in it"
+        yield Fault(where, f"is {display_value(image)}: {ANY} may stand once, and only where the name ends in it")

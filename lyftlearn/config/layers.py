@@ -7,8 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from lyftlearn._contract.fault import Fault
 from lyftlearn._contract.ids import OWN_LETTERS
-from lyftlearn._contract.options import Fault, Option, display_value, nearest, read_options
+from lyftlearn._contract.options import Option, display_value, nearest, read_options
 from lyftlearn.config.images import image_faults
 from lyftlearn.config.keys import TABLES, TOP
 from lyftlearn.errors import InvalidJob
@@ -125,13 +126,13 @@ def _with_paths(table: Mapping[str, Any], options: Sequence[Option], folder: Pat
 
 def _faults(layer: Layer) -> Iterator[Fault]:
     top = {name: value for name, value in layer.tables.items() if name in {option.key for option in TOP}}
-    yield from ((f"{layer.origin}: {path[1:]}", problem) for path, problem in read_options("", top, TOP)[1])
+    yield from (Fault(f"{layer.origin}: {path[1:]}", problem) for path, problem in read_options("", top, TOP)[1])
     for name, value in layer.tables.items():
         where = f"{layer.origin}: {name}"
         if name in top:
             continue
         if not isinstance(value, Mapping):
-            yield where, _advice(name, value)
+            yield Fault(where, _advice(name, value))
         elif name == "images":
             yield from image_faults(where, value)
         elif name in TABLES:
@@ -159,4 +160,4 @@ def _unknown_table(where: str, name: str) -> Iterator[Fault]:
     known = [*TABLES, "images", *OWN_LETTERS, *entry_points(group=_GROUP).names]
     meant = nearest(name, known)
     if name not in known and meant is not None:
-        yield where, f"is not known: did you mean [{meant}]?"
+        yield Fault(where, f"is not known: did you mean [{meant}]?")

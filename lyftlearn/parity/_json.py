@@ -9,11 +9,11 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
+from lyftlearn._contract.fault import Fault
 from lyftlearn.errors import InvalidJob
 from lyftlearn.parity._model import Cell, Parity, Row, Verdict
 
 VERSION = 1
-_Fault = tuple[str, str]
 _TEXT = (str,)
 _OPTIONAL = (str, type(None))
 _FIELDS: Mapping[str, tuple[type, ...]] = {
@@ -55,7 +55,7 @@ def load(text: str, origin: str = "the report") -> Parity:
         document = json.loads(text)
     except (ValueError, RecursionError) as exc:
         raise InvalidJob([(origin, f"is not JSON: {exc}")]) from exc
-    faults = [(f"{origin}: {where}" if where else origin, problem) for where, problem in _faults(document)]
+    faults = [Fault(f"{origin}: {where}" if where else origin, problem) for where, problem in _faults(document)]
     if faults:
         raise InvalidJob(_first(faults))
     return Parity(
@@ -75,34 +75,36 @@ def _row(table: Mapping[str, Any]) -> Row:
     return Row(path=table["path"], reference=table["reference"], cells=cells)
 
 
-def _first(faults: list[_Fault]) -> list[_Fault]:
+def _first(faults: list[Fault]) -> list[Fault]:
     more = len(faults) - _MOST_FAULTS
-    return faults if more <= 0 else [*faults[:_MOST_FAULTS], ("and", f"{more} faults more")]
+    return faults if more <= 0 else [*faults[:_MOST_FAULTS], Fault("and", f"{more} faults more")]
 
 
-def _faults(document: Any) -> Iterator[_Fault]:
+def _faults(document: Any) -> Iterator[Fault]:
     if not isinstance(document, dict):
-        yield "", f"is {_excerpt(document)}: it should be an object"
+        yield Fault("", f"is {_excerpt(document)}: it should be an object")
     elif document.get("parity") != VERSION:
-        yield "parity", f"is {_excerpt(document.get('parity'))}: this lyftlearn reads version {VERSION} of the document"
+        yield Fault(
+            "parity", f"is {_excerpt(document.get('parity'))}: this lyftlearn reads version {VERSION} of the document"
+        )
     else:
         wrong = list(_field_faults(document))
         yield from wrong or _deep_faults(document)
 
 
-def _field_faults(document: Mapping[str, Any]) -> Iterator[_Fault]:
+def _field_faults(document: Mapping[str, Any]) -> Iterator[Fault]:
     for key, types in _FIELDS.items():
         if key not in document:
-            yield key, "is missing"
+            yield Fault(key, "is missing")
         elif not isinstance(document[key], types) or isinstance(document[key], bool):
-            yield key, f"is {_excerpt(document[key])}: it should be {_TYPE_NAMES[types]}"
+            yield Fault(key, f"is {_excerpt(document[key])}: it should be {_TYPE_NAMES[types]}")
         elif key in _LISTS_OF_TEXTS:
             yield from _fault_unless(
                 key, document[key], good=all(isinstance(one, str) for one in document[key]), wanted="texts"
             )
 
 
-def _deep_faults(document: Mapping[str, Any]) -> Iterator[_Fault]:
+def _deep_faults(document: Mapping[str, Any]) -> Iterator[Fault]:
     yield from _fault_unless(
         "started_at", document["started_at"], good=_is_time(document["started_at"]), wanted="a time"
     )
@@ -110,9 +112,9 @@ def _deep_faults(document: Mapping[str, Any]) -> Iterator[_Fault]:
         yield from _row_faults(f"rows[{number}]", row, document["backends"])
 
 
-def _row_faults(where: str, row: Any, backends: list[str]) -> Iterator[_Fault]:
+def _row_faults(where: str, row: Any, backends: list[str]) -> Iterator[Fault]:
     if not isinstance(row, dict):
-        yield where, f"is {_excerpt(row)}: it should be an object"
+        yield Fault(where, f"is {_excerpt(row)}: it should be an object")
         return
     cells, reference = row.get("cells"), row.get("reference", 0)
     yield from _fault_unless(f"{where}.path", row.get("path"), good=isinstance(row.get("path"), str), wanted="a text")
@@ -120,15 +122,15 @@ def _row_faults(where: str, row: Any, backends: list[str]) -> Iterator[_Fault]:
         f"{where}.reference", reference, good=isinstance(reference, _OPTIONAL), wanted="a text or null"
     )
     if not isinstance(cells, dict) or sorted(cells) != sorted(backends):
-        yield f"{where}.cells", f"is {_excerpt(cells)}: it should have a cell for each of {', '.join(backends)}"
+        yield Fault(f"{where}.cells", f"is {_excerpt(cells)}: it should have a cell for each of {', '.join(backends)}")
         return
     for name, cell in cells.items():
         yield from _cell_faults(f"{where}.cells.{name}", cell)
 
 
-def _cell_faults(where: str, cell: Any) -> Iterator[_Fault]:
+def _cell_faults(where: str, cell: Any) -> Iterator[Fault]:
     if not isinstance(cell, dict):
-        yield where, f"is {_excerpt(cell)}: it should be an object"
+        yield Fault(where, f"is {_excerpt(cell)}: it should be an object")
         return
     verdict, value, reason = cell.get("verdict"), cell.get("value", 0), cell.get("reason")
     verdicts = f"one of {', '.join(Verdict)}"
@@ -137,9 +139,9 @@ def _cell_faults(where: str, cell: Any) -> Iterator[_Fault]:
     yield from _fault_unless(f"{where}.reason", reason, good=isinstance(reason, str), wanted="a text")
 
 
-def _fault_unless(where: str, seen: Any, *, good: bool, wanted: str) -> Iterator[_Fault]:
+def _fault_unless(where: str, seen: Any, *, good: bool, wanted: str) -> Iterator[Fault]:
     if not good:
-        yield where, f"is {_excerpt(seen)}: it should be {wanted}"
+        yield Fault(where, f"is {_excerpt(seen)}: it should be {wanted}")
 
 
 def _is_time(text: str) -> bool:

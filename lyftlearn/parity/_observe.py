@@ -9,11 +9,13 @@ import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from itertools import starmap
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from lyftlearn._client import Client
+from lyftlearn._contract.fault import Fault
 from lyftlearn._storage import open_storage
 from lyftlearn._text.quantities import duration
 from lyftlearn.config import Config
@@ -88,41 +90,41 @@ def check(comparison: ComparisonConfig, client: Client) -> None:
     try:
         session.check(JobKind.TRAIN, call.arguments)
     except InvalidJob as exc:
-        faults += exc.faults
+        faults += starmap(Fault, exc.faults)
     if faults:
         raise InvalidJob(faults)
 
 
-def _name_faults(on: Sequence[str], installed: Sequence[str]) -> list[tuple[str, str]]:
+def _name_faults(on: Sequence[str], installed: Sequence[str]) -> list[Fault]:
     faults = []
     for name in on:
         if name not in installed:
             near = difflib.get_close_matches(name, installed, n=1)
             meant = f" Did you mean {near[0]!r}?" if near else ""
-            faults.append(("on", f"no backend {name!r} is installed.{meant} Installed: {', '.join(installed)}."))
+            faults.append(Fault("on", f"no backend {name!r} is installed.{meant} Installed: {', '.join(installed)}."))
     twice = sorted({name for name in on if list(on).count(name) > 1})
     if twice:
-        faults.append(("on", f"names {', '.join(twice)} twice: the first backend is run twice anyway"))
+        faults.append(Fault("on", f"names {', '.join(twice)} twice: the first backend is run twice anyway"))
     elif len(on) < 2:
         seen = f"names {on[0]} alone" if on else "names no backend"
-        faults.append(("on", f"{seen}: name the backend that you know first, and then those to hold against it"))
+        faults.append(Fault("on", f"{seen}: name the backend that you know first, and then those to hold against it"))
     return faults
 
 
-def _option_faults(comparison: ComparisonConfig) -> list[tuple[str, str]]:
+def _option_faults(comparison: ComparisonConfig) -> list[Fault]:
     faults = [
-        ("only", f"{subject!r} is not known: write one of {', '.join(SUBJECTS)}")
+        Fault("only", f"{subject!r} is not known: write one of {', '.join(SUBJECTS)}")
         for subject in comparison.only
         if subject.partition(" ")[0] not in SUBJECTS
     ]
     if comparison.command is None and "command" in comparison.only:
-        faults.append(("only", "asks for `command`, and there is none: write one after `--`"))
+        faults.append(Fault("only", "asks for `command`, and there is none: write one after `--`"))
     if comparison.parallel < 1:
-        faults.append(("parallel", f"is {comparison.parallel}: write how many jobs may run at once, 1 or more"))
+        faults.append(Fault("parallel", f"is {comparison.parallel}: write how many jobs may run at once, 1 or more"))
     try:
         duration(comparison.patience)
     except ValueError as exc:
-        faults.append(("patience", str(exc)))
+        faults.append(Fault("patience", str(exc)))
     return faults
 
 

@@ -21,6 +21,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from lyftlearn._contract.fault import Fault
 from lyftlearn.errors import InvalidJob
 
 CONTRACT, ALLOWED = "contract", "allowed"
@@ -30,7 +31,6 @@ _KEYS = {
     ALLOWED: ("class", "row", "reason", "paths", "values", "backends", "unobserved"),
 }
 _TEXTS = {CONTRACT: ("row",), ALLOWED: ("row", "reason")}
-_Fault = tuple[str, str]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,50 +131,50 @@ def _rule(table: Mapping[str, Any]) -> Rule:
     )
 
 
-def _faults(document: Mapping[str, Any]) -> Iterator[_Fault]:
-    yield from ((key, "is not known: write only [[rule]] tables") for key in document if key != "rule")
+def _faults(document: Mapping[str, Any]) -> Iterator[Fault]:
+    yield from (Fault(key, "is not known: write only [[rule]] tables") for key in document if key != "rule")
     tables = document.get("rule")
     if not isinstance(tables, list) or not tables:
-        yield "rule", "is missing: write [[rule]] tables"
+        yield Fault("rule", "is missing: write [[rule]] tables")
         return
     earlier: dict[str, int] = {}
     for number, table in enumerate(tables, 1):
-        yield from ((f"rule {number}{where}", problem) for where, problem in _rule_faults(table))
+        yield from (Fault(f"rule {number}{where}", problem) for where, problem in _rule_faults(table))
         for pattern in _patterns(table):
             if pattern in earlier:
-                yield f"rule {number}.paths", f"{pattern!r} stands in rule {earlier[pattern]} already: keep one"
+                yield Fault(f"rule {number}.paths", f"{pattern!r} stands in rule {earlier[pattern]} already: keep one")
             if not {"values", "backends"} & table.keys():
                 earlier.setdefault(pattern, number)
 
 
-def _rule_faults(table: Any) -> Iterator[_Fault]:
+def _rule_faults(table: Any) -> Iterator[Fault]:
     if not isinstance(table, Mapping):
-        yield "", f"is {table!r}: write a table"
+        yield Fault("", f"is {table!r}: write a table")
         return
     chosen = str(table.get("class"))
     if chosen not in _KEYS:
-        yield ".class", f"is {table.get('class')!r}: write {' or '.join(_KEYS)}"
+        yield Fault(".class", f"is {table.get('class')!r}: write {' or '.join(_KEYS)}")
         return
     known = _KEYS[chosen]
-    yield from ((f".{key}", f"is not known here: write {', '.join(known)}") for key in table if key not in known)
+    yield from (Fault(f".{key}", f"is not known here: write {', '.join(known)}") for key in table if key not in known)
     yield from (_must_be_text(table, key) for key in _TEXTS[chosen] if not _is_text(table.get(key)))
     if "unobserved" not in table:
         yield from _list_faults(table)
     elif not _is_text(table["unobserved"]) or "paths" in table:
-        yield ".unobserved", "stands for paths: write why no observation shows the difference, and no paths"
+        yield Fault(".unobserved", "stands for paths: write why no observation shows the difference, and no paths")
 
 
-def _must_be_text(table: Mapping[str, Any], key: str) -> _Fault:
-    return f".{key}", f"is {table.get(key)!r}: write a text"
+def _must_be_text(table: Mapping[str, Any], key: str) -> Fault:
+    return Fault(f".{key}", f"is {table.get(key)!r}: write a text")
 
 
-def _list_faults(table: Mapping[str, Any]) -> Iterator[_Fault]:
+def _list_faults(table: Mapping[str, Any]) -> Iterator[Fault]:
     if not _patterns(table) or len(_patterns(table)) < len(table["paths"]):
-        yield ".paths", f"is {table.get('paths')!r}: write a list of patterns, words with one space between them"
+        yield Fault(".paths", f"is {table.get('paths')!r}: write a list of patterns, words with one space between them")
     for key, what in (("values", "patterns of values"), ("backends", "names of backends")):
         given = table.get(key, ["*"])
         if not isinstance(given, list) or not given or not all(map(_is_text, given)):
-            yield f".{key}", f"is {given!r}: write a list of {what}"
+            yield Fault(f".{key}", f"is {given!r}: write a list of {what}")
 
 
 def _patterns(table: Any) -> list[str]:

@@ -7,7 +7,7 @@ import json
 import re
 from typing import TYPE_CHECKING, Any
 
-from lyftlearn.backend import Capabilities, Capability, JobSpec, Never, NotYet, Plan, Request, bundle
+from lyftlearn.backend import Capabilities, Capability, Fault, JobSpec, Never, NotYet, Plan, Request, bundle
 from lyftlearn.types import JobKind
 from lyftlearn_kubernetes.labels import log_directory
 from lyftlearn_kubernetes.options import is_visible
@@ -60,7 +60,7 @@ class Planner:
         faults = [*self._options.faults, *self._faults(spec)]
         if len(text) > MOST_ANNOTATED:
             faults.append(
-                ("inputs", f"the job has {len(text)} bytes to say, a Job carries {MOST_ANNOTATED}: shorten it")
+                Fault("inputs", f"the job has {len(text)} bytes to say, a Job carries {MOST_ANNOTATED}: shorten it")
             )
         return Plan(
             spec=spec,
@@ -118,25 +118,25 @@ class Planner:
         body = {"key": key, "uri": f"{self._storage_url}/{key}", "sha256": digest, "content": content}
         return Request(operation=STORE, body=body, upload=True)
 
-    def _faults(self, spec: JobSpec) -> Iterator[tuple[str, str]]:
+    def _faults(self, spec: JobSpec) -> Iterator[Fault]:
         if spec.kind in (JobKind.TUNE, JobKind.NOTEBOOK):
-            yield "kind", f"{self._name} cannot run a {spec.kind} job: {_LACKS[Capability(spec.kind)]}"
+            yield Fault("kind", f"{self._name} cannot run a {spec.kind} job: {_LACKS[Capability(spec.kind)]}")
         if spec.nodes > 1 and spec.retries:
-            yield "retries", _TOGETHER
+            yield Fault("retries", _TOGETHER)
         if spec.image is None:
-            yield "image", "none is given: name one, or the platform's as `[jobs] image`"
+            yield Fault("image", "none is given: name one, or the platform's as `[jobs] image`")
         yield from self._gpu_faults(spec)
         yield from _secret_faults(spec)
         yield from (
-            (path, problem) for path, uri in self._locations(spec) for problem in self._location_faults(path, uri)
+            Fault(path, problem) for path, uri in self._locations(spec) for problem in self._location_faults(path, uri)
         )
 
-    def _gpu_faults(self, spec: JobSpec) -> Iterator[tuple[str, str]]:
+    def _gpu_faults(self, spec: JobSpec) -> Iterator[Fault]:
         asked = spec.resources.gpu_type
         if asked is not None and asked not in self._options.gpus:
             known = ", ".join(sorted(self._options.gpus)) or "none"
             path = f"[{self._name}.gpus.{asked}]"
-            yield "resources.gpu_type", f"{asked!r} is not configured here: take one of {known}, or add {path}"
+            yield Fault("resources.gpu_type", f"{asked!r} is not configured here: take one of {known}, or add {path}")
 
     def _location_faults(self, path: str, uri: str) -> Iterator[str]:
         if not is_visible(self._options, uri):
@@ -164,11 +164,11 @@ class Planner:
             yield "resources.shared_memory: what is written there counts as memory, and resources.memory is no more"
 
 
-def _secret_faults(spec: JobSpec) -> Iterator[tuple[str, str]]:
+def _secret_faults(spec: JobSpec) -> Iterator[Fault]:
     for name in spec.secrets:
         if len(name) > _LONGEST_SECRET_NAME or not _SECRET_NAME.fullmatch(name):
             problem = f"{name!r} cannot be the name of a Secret: write lower-case letters, digits, '-' and '.'"
-            yield f"secrets.{name}", problem
+            yield Fault(f"secrets.{name}", problem)
 
 
 def _text(value: object) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from lyftlearn.backend import JobSpec, Plan, Request
+from lyftlearn.backend import Fault, JobSpec, Plan, Request
 from lyftlearn.types import JobKind
 from lyftlearn_local import cgroups
 from lyftlearn_local.containers.container import PYTHON
@@ -98,32 +98,38 @@ class Planner:
         quick = [] if any(uri.startswith("s3://") for _, uri in _uris(spec)) else ["-S"]
         return [python, "-I", *quick, archive, "run"]
 
-    def _faults(self, spec: JobSpec) -> Iterator[tuple[str, str]]:
+    def _faults(self, spec: JobSpec) -> Iterator[Fault]:
         if spec.kind in (JobKind.TUNE, JobKind.NOTEBOOK):
-            yield "kind", f"backend {self.name} cannot run a {spec.kind} job: it runs train, process and predict"
+            yield Fault("kind", f"backend {self.name} cannot run a {spec.kind} job: it runs train, process and predict")
         in_image = self._engine(spec) is not None
         if spec.image and self.options.image_required and not in_image:
             required = f"{self.name}.image_required is set"
-            yield "image", f"{spec.image} cannot be run here, and {required}: {self.machine.engine}"
+            yield Fault("image", f"{spec.image} cannot be run here, and {required}: {self.machine.engine}")
         must_have_them = self.name != "local" or self.options.namespaces == "always"
         if self.machine.no_namespaces and must_have_them and not in_image:
-            yield f"{self.name}.namespaces", f"needed, and not to be had: {self.machine.no_namespaces}"
+            yield Fault(f"{self.name}.namespaces", f"needed, and not to be had: {self.machine.no_namespaces}")
         if spec.nodes > 1 and spec.retries:
-            yield "retries", "several nodes cannot be retried here: they would not start anew together; leave it at 0"
+            yield Fault(
+                "retries", "several nodes cannot be retried here: they would not start anew together; leave it at 0"
+            )
         if spec.resources.memory * spec.nodes > self.machine.memory:
             amount = f"{spec.nodes} x {spec.resources.memory}" if spec.nodes > 1 else f"{spec.resources.memory}"
-            yield "resources.memory", f"{amount} bytes asked for, this machine has {self.machine.memory}: ask for less"
+            yield Fault(
+                "resources.memory", f"{amount} bytes asked for, this machine has {self.machine.memory}: ask for less"
+            )
         if not self.machine.has_python:
-            yield f"{self.name}.python", f"{self.machine.python!r} is no Python that jobs can run: {interpreter.REMEDY}"
+            yield Fault(
+                f"{self.name}.python", f"{self.machine.python!r} is no Python that jobs can run: {interpreter.REMEDY}"
+            )
         yield from self._uri_faults(spec)
 
-    def _uri_faults(self, spec: JobSpec) -> Iterator[tuple[str, str]]:
+    def _uri_faults(self, spec: JobSpec) -> Iterator[Fault]:
         for path, uri in _uris(spec):
             scheme = urlsplit(uri).scheme
             if scheme not in ("file", "s3"):
-                yield path, f"{uri!r} is neither file:// nor s3://, and nothing else can be read here"
+                yield Fault(path, f"{uri!r} is neither file:// nor s3://, and nothing else can be read here")
             elif scheme == "s3" and self._moves_here(spec) and not _has_boto3():
-                yield path, f"{uri} needs boto3 in {self.machine.python}: pip install boto3"
+                yield Fault(path, f"{uri} needs boto3 in {self.machine.python}: pip install boto3")
 
     def _moves_here(self, spec: JobSpec) -> bool:
         """Whether this machine's boto3 is used: an image has its own, and SageMaker moves things by itself."""

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from lyftlearn.backend import Location
+from lyftlearn.backend import Fault, Location
 from lyftlearn_sagemaker.record import ARTIFACT, SOURCE
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def plan_channels(spec: JobSpec, options: JobOptions, storage_url: str, runtime_
     return channels
 
 
-def uri_faults(spec: JobSpec, storage_url: str) -> Iterator[tuple[str, str]]:
+def uri_faults(spec: JobSpec, storage_url: str) -> Iterator[Fault]:
     """Yield every place that is not in S3, but for those in a storage that is not: that is a fault of its own."""
     places = {f"inputs.{name}": uri for name, uri in spec.inputs.items()}
     places |= {f"outputs.{name}": uri for name, uri in spec.outputs.items() if uri}
@@ -73,7 +73,7 @@ def uri_faults(spec: JobSpec, storage_url: str) -> Iterator[tuple[str, str]]:
     places |= {"source": spec.source.uri} if spec.source else {}
     for path, uri in places.items():
         if not uri.startswith(("s3://", f"{storage_url}/")):
-            yield path, f"is at {uri}, which SageMaker cannot reach: give an s3:// URI"
+            yield Fault(path, f"is at {uri}, which SageMaker cannot reach: give an s3:// URI")
 
 
 def _plan_artifact(uri: str, channels: InputChannels) -> str:

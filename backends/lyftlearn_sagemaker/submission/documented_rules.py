@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from lyftlearn.backend import Fault
 from lyftlearn_sagemaker.submission.instances import instance_types
 from lyftlearn_sagemaker.submission.regions import (
     is_directory_bucket,
@@ -25,7 +26,6 @@ from lyftlearn_sagemaker.submission.regions import (
 )
 
 Request = Mapping[str, Any]
-Faults = Iterator[tuple[str, str]]
 LONGEST_RUN = 28 * 86400
 
 
@@ -35,10 +35,10 @@ class Rule:
 
     source: str
     words: tuple[str, ...]
-    faults: Callable[[Request, str | None], Faults]
+    faults: Callable[[Request, str | None], Iterator[Fault]]
 
 
-def faults(request: Request, region: str | None) -> Faults:
+def faults(request: Request, region: str | None) -> Iterator[Fault]:
     """Yield the path of each member of a CreateTrainingJob request that breaks a rule, and what is wrong."""
     for rule in RULES:
         yield from rule.faults(request, region)
@@ -50,56 +50,60 @@ def has_local_storage(instance: str | None) -> bool:
     return described is not None and described.local_disk > 0
 
 
-def _volume_key(request: Request, _: str | None) -> Faults:
+def _volume_key(request: Request, _: str | None) -> Iterator[Fault]:
     resources = request["ResourceConfig"]
     if "VolumeKmsKeyId" in resources and has_local_storage(resources.get("InstanceType")):
-        yield "ResourceConfig.VolumeKmsKeyId", f"cannot encrypt the disk of {resources['InstanceType']}, which is local"
+        yield Fault(
+            "ResourceConfig.VolumeKmsKeyId", f"cannot encrypt the disk of {resources['InstanceType']}, which is local"
+        )
 
 
-def _longest_run(request: Request, _: str | None) -> Faults:
+def _longest_run(request: Request, _: str | None) -> Iterator[Fault]:
     if request["StoppingCondition"]["MaxRuntimeInSeconds"] > LONGEST_RUN:
-        yield "StoppingCondition.MaxRuntimeInSeconds", "is longer than 28 days, after which SageMaker ends every job"
+        yield Fault(
+            "StoppingCondition.MaxRuntimeInSeconds", "is longer than 28 days, after which SageMaker ends every job"
+        )
 
 
-def _longest_wait(request: Request, _: str | None) -> Faults:
+def _longest_wait(request: Request, _: str | None) -> Iterator[Fault]:
     stopping = request["StoppingCondition"]
     if stopping.get("MaxWaitTimeInSeconds", stopping["MaxRuntimeInSeconds"]) < stopping["MaxRuntimeInSeconds"]:
-        yield "StoppingCondition.MaxWaitTimeInSeconds", "is shorter than the job may run"
+        yield Fault("StoppingCondition.MaxWaitTimeInSeconds", "is shorter than the job may run")
 
 
-def _output_key(request: Request, _: str | None) -> Faults:
+def _output_key(request: Request, _: str | None) -> Iterator[Fault]:
     output = request["OutputDataConfig"]
     if "KmsKeyId" in output and is_directory_bucket(output["S3OutputPath"]):
-        yield (
+        yield Fault(
             "OutputDataConfig.KmsKeyId",
             "cannot be used with S3 Express One Zone: write to another bucket",
         )
 
 
-def _tag_keys(request: Request, _: str | None) -> Faults:
+def _tag_keys(request: Request, _: str | None) -> Iterator[Fault]:
     keys = [tag["Key"] for tag in request.get("Tags", [])]
     counts = Counter(keys)
     for index, key in enumerate(keys):
         if counts[key] > 1:
-            yield f"Tags[{index}].Key", f"is {key!r}, and so is another: keys of tags must differ"
+            yield Fault(f"Tags[{index}].Key", f"is {key!r}, and so is another: keys of tags must differ")
 
 
-def _reserved_tags(request: Request, _: str | None) -> Faults:
+def _reserved_tags(request: Request, _: str | None) -> Iterator[Fault]:
     for index, tag in enumerate(request.get("Tags", [])):
         if tag["Key"].lower().startswith("aws:"):
-            yield f"Tags[{index}].Key", f"is {tag['Key']!r}: AWS keeps keys that begin with aws: for itself"
+            yield Fault(f"Tags[{index}].Key", f"is {tag['Key']!r}: AWS keeps keys that begin with aws: for itself")
 
 
-def _partitions(request: Request, region: str | None) -> Faults:
+def _partitions(request: Request, region: str | None) -> Iterator[Fault]:
     for path, arn in _arns(request):
         if region and partition_of_arn(arn) not in (None, partition_of_region(region)):
-            yield path, f"is {arn}, of another partition than {region}: {partition_of_region(region)}"
+            yield Fault(path, f"is {arn}, of another partition than {region}: {partition_of_region(region)}")
 
 
-def _key_regions(request: Request, region: str | None) -> Faults:
+def _key_regions(request: Request, region: str | None) -> Iterator[Fault]:
     for path, arn in _arns(request):
         if ":kms:" in arn and region and region_of_arn(arn) not in (None, region):
-            yield path, f"is {arn}, and jobs in {region} can only use keys of that region"
+            yield Fault(path, f"is {arn}, and jobs in {region} can only use keys of that region")
 
 
 def _arns(request: Request) -> Iterator[tuple[str, str]]:

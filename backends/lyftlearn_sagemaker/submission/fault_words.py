@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from lyftlearn.backend import Fault
 from lyftlearn_sagemaker import record
 from lyftlearn_sagemaker.submission.channels import BUNDLE, RUNTIME
 
@@ -48,27 +49,29 @@ class FaultTranslator:
     storage_url: str
     body: Mapping[str, Any]
 
-    def translate(self, faults: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
+    def translate(self, faults: Iterable[Fault]) -> Iterator[Fault]:
         """Yield each fault that has not been reported in better words: of images, places and counts."""
         yield from self._counts()
         for path, problem in faults:
             if path in ("Tags", "Environment") or self._is_reported(path):
                 continue
-            yield self._field(path), problem
+            yield Fault(self._field(path), problem)
 
-    def _counts(self) -> Iterator[tuple[str, str]]:
+    def _counts(self) -> Iterator[Fault]:
         """Yield what is wrong where many things of the user's share one limit of the API."""
         free = record.MOST_TAGS - record.OWN_TAGS - len(self.options.tags)
         if free < 0:
             most = record.MOST_TAGS - record.OWN_TAGS
-            yield f"{self.backend}.tags", f"are {len(self.options.tags)}, and SageMaker takes {most}: give fewer"
+            yield Fault(f"{self.backend}.tags", f"are {len(self.options.tags)}, and SageMaker takes {most}: give fewer")
         elif len(self.spec.labels) > free:
-            yield "labels", f"are {len(self.spec.labels)}, of which SageMaker's tags can carry {free}: give fewer"
+            yield Fault(
+                "labels", f"are {len(self.spec.labels)}, of which SageMaker's tags can carry {free}: give fewer"
+            )
         variables = len(self.body["Environment"])
         if variables > _MOST_VARIABLES:
             most, field = max((count, field) for field, count in record.variables_by_field(self.spec).items())
             kept = f"of the {_MOST_VARIABLES} variables that SageMaker keeps with a job, and the whole job {variables}"
-            yield field, f"take {most} {kept}: give fewer, or shorter ones"
+            yield Fault(field, f"take {most} {kept}: give fewer, or shorter ones")
 
     def _is_reported(self, path: str) -> bool:
         """Whether the plan says in better words what is wrong: no image, or a place that is not in S3."""

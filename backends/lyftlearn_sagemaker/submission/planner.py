@@ -9,7 +9,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from lyftlearn.backend import Plan, Request, bundle, runtime_archive
+from lyftlearn.backend import Fault, Plan, Request, bundle, runtime_archive
 from lyftlearn_sagemaker.submission import documented_rules, instances, service_limits
 from lyftlearn_sagemaker.submission.channels import plan_channels, uri_faults
 from lyftlearn_sagemaker.submission.fault_words import FaultTranslator
@@ -125,16 +125,16 @@ class Planner:
         digest = sha256(encode(document)).hexdigest()[:32]
         return f"{self._storage_url}/bundles/{spec.id}/{digest}/bundle.json"
 
-    def _place_faults(self, spec: JobSpec) -> Iterator[tuple[str, str]]:
+    def _place_faults(self, spec: JobSpec) -> Iterator[Fault]:
         yield from uri_faults(spec, self._storage_url)
         if not self._storage_url.startswith("s3://"):
-            yield (
+            yield Fault(
                 "storage.url",
                 f"is {self._storage_url}, which SageMaker cannot reach: name a bucket, s3://bucket/prefix",
             )
         if not (spec.output_uri.startswith("s3://") and spec.output_uri.endswith(f"/{spec.id}/output")):
             place = spec.output_uri.replace(spec.id, "<job id>")
-            yield "jobs.output", f"is {place}: SageMaker writes to s3://.../<job id>/output only"
+            yield Fault("jobs.output", f"is {place}: SageMaker writes to s3://.../<job id>/output only")
 
     def _request_faults(
         self, body: Mapping[str, Any], spec: JobSpec, options: JobOptions, region: str | None
@@ -158,15 +158,15 @@ def _isolation_faults(
     lost |= {f"output {name} at {uri}": True for name, uri in spec.outputs.items() if uri}
     lost |= {f"{path}, which the job would fetch by itself": True for path in channels.via_runtime}
     if lost:
-        yield (
+        yield Fault(
             f"{backend}.network_isolation",
             f"leaves the job without: {'; '.join(lost)}. Switch it off for {spec.name}, or do without",
         )
 
 
-def _time_faults(spec: JobSpec) -> Iterator[tuple[str, str]]:
+def _time_faults(spec: JobSpec) -> Iterator[Fault]:
     if (spec.timeout + spec.grace).total_seconds() > documented_rules.LONGEST_RUN:
-        yield "timeout", f"is {spec.timeout}, and SageMaker ends every training job after 28 days: ask for less"
+        yield Fault("timeout", f"is {spec.timeout}, and SageMaker ends every training job after 28 days: ask for less")
 
 
 def _notes(spec: JobSpec, options: JobOptions, channels: InputChannels, instance: str | None) -> Iterator[str]:

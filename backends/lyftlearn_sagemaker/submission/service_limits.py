@@ -13,12 +13,14 @@ from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
+from lyftlearn.backend import Fault
+
 _ROOT = "CreateTrainingJobRequest"
 _CLASSES = {r"\p{L}\p{Z}\p{N}": r"\w\s", r"\p{Alnum}": "a-zA-Z0-9"}  # Java's, which the model uses
 _LONGEST_SHOWN = 60
 
 
-def faults(request: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def faults(request: Mapping[str, Any]) -> Iterator[Fault]:
     """Yield the path of each member of a CreateTrainingJob request that breaks a rule, and the rule."""
     return _check(_shapes(), _ROOT, "", request)
 
@@ -36,7 +38,7 @@ def _shapes() -> Mapping[str, Any]:
     return shapes
 
 
-def _check(shapes: Mapping[str, Any], name: str, path: str, value: Any) -> Iterator[tuple[str, str]]:
+def _check(shapes: Mapping[str, Any], name: str, path: str, value: Any) -> Iterator[Fault]:
     shape = shapes[name]
     kind = shape["type"]
     if kind == "structure":
@@ -51,21 +53,21 @@ def _check(shapes: Mapping[str, Any], name: str, path: str, value: Any) -> Itera
             yield from _check(shapes, shape["key"], f"{path}.{key}", key)
             yield from _check(shapes, shape["value"], f"{path}.{key}", item)
     elif kind == "string":
-        yield from ((path, problem) for problem in _text_problems(name, value))
+        yield from (Fault(path, problem) for problem in _text_problems(name, value))
     elif kind in ("integer", "long"):
         yield from _check_size(shape, path, value, "")
 
 
-def _check_structure(shapes: Mapping[str, Any], shape: Any, path: str, value: Any) -> Iterator[tuple[str, str]]:
+def _check_structure(shapes: Mapping[str, Any], shape: Any, path: str, value: Any) -> Iterator[Fault]:
     for name in shape.get("required", ()):
         if name not in value:
-            yield _join(path, name), "is missing"
+            yield Fault(_join(path, name), "is missing")
     for name, item in value.items():
         yield from _check(shapes, shape["members"][name], _join(path, name), item)
 
 
-def _check_size(shape: Any, path: str, size: int, what: str) -> Iterator[tuple[str, str]]:
-    yield from ((path, problem) for problem in _size_problems(shape, size, what))
+def _check_size(shape: Any, path: str, size: int, what: str) -> Iterator[Fault]:
+    yield from (Fault(path, problem) for problem in _size_problems(shape, size, what))
 
 
 def _size_problems(shape: Any, size: int, what: str) -> Iterator[str]:
