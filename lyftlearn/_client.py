@@ -74,10 +74,10 @@ class Client:
         labels: Mapping[str, str] | None = None,
         key: str | None = None,
     ) -> Job:
-        """Train `model`.
+        """Train `model`, which is what the command leaves in the directory `LYFTLEARN_MODEL_DIR`, and nothing else.
 
-        The model is what the command leaves in the directory `LYFTLEARN_MODEL_DIR`, and nothing else, as by
-        `joblib.dump(model, os.path.join(os.environ["LYFTLEARN_MODEL_DIR"], "model.joblib"))`.
+        For example, a command calls `joblib.dump(model, os.path.join(os.environ["LYFTLEARN_MODEL_DIR"], "m.joblib"))`.
+        Raises InvalidJob (nothing was sent), Conflict, AccessDenied, QuotaExceeded, BackendUnavailable.
 
         command: a list is executed as it is; a string goes through `/bin/sh -c`. In both, `$(NAME)` becomes the value
             of the job's variable NAME, by Kubernetes' rules. `$$(NAME)` is the literal text.
@@ -96,14 +96,10 @@ class Client:
         labels: labels of the job, by Kubernetes' rules. `jobs` finds jobs by them.
         key: an idempotency key within this project, function and name. Calls with one key give one job, also when one
             died, when they run at once, and when the flag moved. With other arguments, source or inputs: Conflict.
-
-        Raises InvalidJob (nothing was sent), Conflict, AccessDenied, QuotaExceeded, BackendUnavailable.
         """
-        return self._submit(
-            JobKind.TRAIN, model=model, command=command, image=image, source=source, hyperparameters=hyperparameters,
-            inputs=inputs, env=env, secrets=secrets, resources=resources, nodes=nodes, timeout=timeout, retries=retries,
-            labels=labels, key=key
-        )  # fmt: skip
+        return self._submit(JobKind.TRAIN, model=model, command=command, image=image, source=source,
+            hyperparameters=hyperparameters, inputs=inputs, env=env, secrets=secrets, resources=resources, nodes=nodes,
+            timeout=timeout, retries=retries, labels=labels, key=key)  # fmt: skip
 
     def process(
         self,
@@ -131,11 +127,9 @@ class Client:
 
         The other arguments and the errors are those of `train`.
         """
-        return self._submit(
-            JobKind.PROCESS, name=name, command=command, outputs=outputs, image=image, source=source,
+        return self._submit(JobKind.PROCESS, name=name, command=command, outputs=outputs, image=image, source=source,
             hyperparameters=hyperparameters, inputs=inputs, env=env, secrets=secrets, resources=resources, nodes=nodes,
-            timeout=timeout, retries=retries, labels=labels, key=key
-        )  # fmt: skip
+            timeout=timeout, retries=retries, labels=labels, key=key)  # fmt: skip
 
     def predict(
         self,
@@ -164,11 +158,9 @@ class Client:
 
         The other arguments and the errors are those of `train`.
         """
-        return self._submit(
-            JobKind.PREDICT, model=model, artifact=artifact, command=command, inputs=inputs, outputs=outputs,
-            image=image, source=source, hyperparameters=hyperparameters, env=env, secrets=secrets, resources=resources,
-            nodes=nodes, timeout=timeout, retries=retries, labels=labels, key=key
-        )  # fmt: skip
+        return self._submit(JobKind.PREDICT, model=model, artifact=artifact, command=command, inputs=inputs,
+            outputs=outputs, image=image, source=source, hyperparameters=hyperparameters, env=env, secrets=secrets,
+            resources=resources, nodes=nodes, timeout=timeout, retries=retries, labels=labels, key=key)  # fmt: skip
 
     def tune(
         self,
@@ -201,12 +193,10 @@ class Client:
         `timeout` and `retries` hold for each trial. The same call tries the same values on every backend. The other
         arguments and the errors are those of `train`.
         """
-        job = self._submit(
-            JobKind.TUNE, model=model, command=command, space=space, objective=objective, trials=trials,
+        job = self._submit(JobKind.TUNE, model=model, command=command, space=space, objective=objective, trials=trials,
             parallel=parallel, strategy=strategy, image=image, source=source, hyperparameters=hyperparameters,
             inputs=inputs, env=env, secrets=secrets, resources=resources, nodes=nodes, timeout=timeout, retries=retries,
-            labels=labels, key=key
-        )  # fmt: skip
+            labels=labels, key=key)  # fmt: skip
         return cast("TuningJob", job)
 
     def notebook(
@@ -221,10 +211,8 @@ class Client:
         labels: Mapping[str, str] | None = None,
     ) -> Notebook:
         """Open the caller's notebook `name`. Create it if it does not exist."""
-        job = self._submit(
-            JobKind.NOTEBOOK, name=name, image=image, resources=resources, env=env, secrets=secrets,
-            idle_timeout=idle_timeout, labels=labels
-        )  # fmt: skip
+        job = self._submit(JobKind.NOTEBOOK, name=name, image=image, resources=resources, env=env, secrets=secrets,
+            idle_timeout=idle_timeout, labels=labels)  # fmt: skip
         return cast("Notebook", job)
 
     def job(self, job_id: str) -> Job:
