@@ -13,6 +13,7 @@ from lyftlearn_sagemaker.api.errors import AwsError, translate
 from lyftlearn_sagemaker.api.permissions import JOB_ACTIONS
 from lyftlearn_sagemaker.record import TAG
 from lyftlearn_sagemaker.submission.images import resolve
+from lyftlearn_sagemaker.submission.instances import first_instance
 from lyftlearn_sagemaker.submission.regions import is_directory_bucket, partition_of_region
 
 if TYPE_CHECKING:
@@ -247,7 +248,7 @@ def _use(job: Any) -> tuple[str, bool, bool]:
     """The instance type of a job, and whether it was on spot, and in a warm pool."""
     resources = job["ResourceConfig"]
     return (
-        resources["InstanceType"],
+        resources.get("SelectedInstanceType") or first_instance(resources),
         bool(job.get("EnableManagedSpotTraining")),
         "KeepAlivePeriodInSeconds" in resources,
     )

@@ -19,8 +19,9 @@ class JobOptions:
 
     instances_*: glob patterns of instance types; `pin` is one type. architecture: of the machines, `x86_64` or `arm64`.
     keep_alive: how long a warm pool outlives its job. spot_wait: how long beyond its own time a spot job may wait for
-    capacity. inputs: `exact` or `directories`, what a URI without `/` at its end may be. python: how the image starts
-    Python. system_share: the part of an instance's memory that the job does not get.
+    capacity. pending: how long a job may wait for capacity. inputs: `exact` or `directories`, what a URI without `/` at
+    its end may be. python: how the image starts Python. system_share: the part of an instance's memory that the job
+    does not get.
     """
 
     role: str | None
@@ -32,6 +33,7 @@ class JobOptions:
     instances_prefer: tuple[str, ...]
     instances_architecture: str
     instances_system_share: float
+    instances_choices: int
     vpc_subnets: tuple[str, ...]
     vpc_security_groups: tuple[str, ...]
     keys_volume: str | None
@@ -40,6 +42,8 @@ class JobOptions:
     encrypt_traffic: bool
     spot: bool
     spot_wait: int
+    pending: int
+    training_plan: str | None
     checkpoints: bool
     keep_alive: int
     infrastructure_retries: int
@@ -66,6 +70,12 @@ class Options:
     def of(self, model: str) -> JobOptions:
         """Return what jobs of `model` get."""
         return self.models.get(model, self.job)
+
+
+def _read_pending(seconds: int) -> int:
+    if not _SHORTEST_PENDING <= seconds <= _LONGEST_PENDING:
+        raise ValueError
+    return seconds
 
 
 def _read_secrets(value: Any) -> Mapping[str, Any]:
@@ -95,7 +105,14 @@ _SECONDS = options.Kind(
 )
 _SECRETS = options.Kind("a table with the type of a store of secrets, and its keys", _read_secrets, {"type": "object"})
 _COUNT = options.whole_number(0)
+_SHORTEST_PENDING, _LONGEST_PENDING, _MOST_CHOICES = 1800, 2419200, 5  # of the service model; a test compares them
 _QUEUE = options.matching(r"https?://[^/\s]+/\S+", "the URL of an SQS queue")
+_PENDING = options.Kind(
+    'a duration from "30m" to "28d"', lambda value: _read_pending(_SECONDS.read(value)), options.DURATION.schema
+)
+_TRAINING_PLAN = options.matching(
+    r"arn:aws[a-z\-]*:sagemaker:[a-z0-9\-]*:[0-9]{12}:training-plan/.+", "the ARN of a training plan"
+)
 _REGION = options.matching(r"[a-z]{2,}(-[a-z]+)+-[0-9]+", "a region such as us-east-1")
 
 JOB_OPTIONS = (
@@ -160,6 +177,13 @@ JOB_OPTIONS = (
         example=0.1,
     ),
     Option(
+        key="instances.choices",
+        kind=options.whole_number(1, _MOST_CHOICES),
+        default=1,
+        doc="How many instance types a job may run on. It runs on the first one in order that has capacity.",
+        example=3,
+    ),
+    Option(
         key="vpc.subnets",
         kind=options.TEXTS,
         default=(),
@@ -219,6 +243,19 @@ JOB_OPTIONS = (
         default=False,
         doc="Whether `/lyftlearn/checkpoints` is kept in S3. With `spot` or `infrastructure_retries` it always is.",
         example=True,
+    ),
+    Option(
+        key="pending",
+        kind=_PENDING,
+        default="24h",
+        doc="How long a job may wait for an instance with accelerators. SageMaker sets no limit for other instances.",
+        example="24h",
+    ),
+    Option(
+        key="training_plan",
+        kind=_TRAINING_PLAN,
+        doc="The training plan whose reserved capacity jobs use. Pin its instance type.",
+        example="arn:aws:sagemaker:us-east-1:123456789012:training-plan/eta-nightly",
     ),
     Option(
         key="keep_alive",
@@ -327,6 +364,12 @@ def _fields(values: Mapping[str, Any]) -> dict[str, Any]:
 def _contradictions(where: str, job: JobOptions) -> Iterator[Fault]:
     if job.spot and job.keep_alive:
         yield Fault(f"{where}.keep_alive", "spot instances are never kept warm: set keep_alive to 0, or spot to false")
+    if job.spot and job.instances_choices > 1:
+        problem = "spot jobs run on one instance type: set choices to 1, or spot to false"
+        yield Fault(f"{where}.instances.choices", problem)
+    if job.spot and job.training_plan:
+        problem = "reserved capacity is no spot capacity: set spot to false, or take the plan out"
+        yield Fault(f"{where}.training_plan", problem)
     if bool(job.vpc_subnets) != bool(job.vpc_security_groups):
         yield Fault(f"{where}.vpc", "needs both subnets and security_groups")
     if (job.user_uid is None) != (job.user_gid is None):

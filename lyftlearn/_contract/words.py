@@ -2,5 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 STOP_REQUESTED = "asked to stop"
+CAPACITY_ENDED = "its reserved capacity ended"
 OUT_OF_MEMORY = "killed by the kernel: the node needed more memory than resources.memory"
+
+
+def no_capacity(pending: timedelta) -> str:
+    """Return what is said of a job for which no machine was free within `pending`."""
+    return f"no machine was free within {pending}"

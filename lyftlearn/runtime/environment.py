@@ -6,6 +6,7 @@ import os
 import re
 
 from . import CONTRACT
+from .capacity import Capacity
 from .detect import KUBERNETES, SERVING, TRAINING
 from .expansion import expand, expand_in_order, service_variables
 from .layout import writable_home
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
 
 PRIVATE = re.compile(r"LYFTLEARN_(SUBSTRATE.*|BUNDLE|ROOT)|OLDPWD", re.DOTALL)
 OURS = re.compile(
-    r"LYFTLEARN_(JOB_ID|JOB_NAME|JOB_KIND|MODEL|ATTEMPT|CONTRACT|NODE_RANK|NODES|HOSTS|HYPERPARAMETERS|[A-Z]+_DIR)"
+    r"LYFTLEARN_(JOB_ID|JOB_NAME|JOB_KIND|MODEL|ATTEMPT|CONTRACT|NODE_RANK|NODES|HOSTS|HYPERPARAMETERS|CAPACITY_ENDS_AT"
+    r"|[A-Z]+_DIR)"
 )
 SAGEMAKER = re.compile(
     r"(SM|SAGEMAKER|TRAINING_JOB|PROCESSING_JOB)_.*|AWS_EXECUTION_ENV|ECS_CONTAINER_METADATA_URI(_V4)?", re.DOTALL
@@ -57,6 +59,7 @@ class Environment:
         self.nodes = nodes
         self.substrate = substrate
         self.directory = layout.at("source") if bundle["source"] else os.getcwd()
+        self.capacity = Capacity.from_environ(inherited)
         self.inherited = visible_variables(inherited, substrate, bundle["hide"])
         self.secrets: dict[str, str] = {}
         self.statsd_port: str | None = None
@@ -85,6 +88,7 @@ class Environment:
             "LYFTLEARN_CONTRACT": str(CONTRACT),
             **self.layout.variables(),
             **self.nodes.variables(self.bundle["resources.gpu"]),
+            **(self.capacity.variables() if self.capacity else {}),
             **self._region(),
             **self._metrics(),
             "TMPDIR": self.layout.at("tmp"),

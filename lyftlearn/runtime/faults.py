@@ -6,6 +6,7 @@ IMAGE = "image"
 TIMEOUT = "timeout"
 OUT_OF_MEMORY = "out-of-memory"
 USER_ERROR = "user-error"
+PREEMPTED = "preempted"
 
 EXIT_CODES = {CONFIGURATION: 78, PLATFORM: 70, IMAGE: 127, USER_ERROR: 1}
 """EX_CONFIG and EX_SOFTWARE of sysexits(3); 127 is what a shell answers for a command it cannot find."""

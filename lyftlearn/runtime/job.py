@@ -17,6 +17,7 @@ from .faults import (
     EXIT_CODES,
     EXIT_STOPPED,
     PLATFORM,
+    PREEMPTED,
     TIMEOUT,
     DeadlinePassed,
     RuntimeFailure,
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from .bundle import Bundle
+    from .capacity import Capacity
     from .report import Report
     from .supervisor import CommandOutcome
 
@@ -150,7 +152,18 @@ class JobRun:
         if outcome.message[-1:] not in ("", "\n"):
             sys.stderr = FreshLine(sys.stderr)
         self._keep(bundle, environment, outcome)
+        if outcome.reason == PREEMPTED and environment.capacity:
+            outcome.message = environment.capacity.MESSAGE
+            self._await_end_of(environment.capacity)
         return outcome
+
+    def _await_end_of(self, capacity: Capacity) -> None:
+        """Until the platform takes the machine away, which starts the job anew on other capacity, or stops it.
+
+        An end of the container's own would be a failure of the job instead.
+        """
+        while time.time() < capacity.expires_at and not self._signals.stop_requested:
+            self._signals.wait(capacity.expires_at - time.time())
 
     def _load(self) -> tuple[Bundle, Environment]:
         if self._substrate not in SUBSTRATES:
@@ -269,6 +282,7 @@ class JobRun:
             retries=bundle["retries"],
             new_pump=self._pump,
             first_start=self._first_start(),
+            capacity=environment.capacity,
         )
         self._outcome = supervisor.outcome
         if self._checkpoints:

@@ -6,7 +6,7 @@ import os
 import signal
 import time
 
-from .faults import EXIT_STOPPED, EXIT_TIMEOUT, OUT_OF_MEMORY, TIMEOUT, USER_ERROR, StopRequested
+from .faults import EXIT_STOPPED, EXIT_TIMEOUT, OUT_OF_MEMORY, PREEMPTED, TIMEOUT, USER_ERROR, StopRequested
 from .memory import out_of_memory_kills
 from .output import Pump
 from .signals import FORWARDED, STOPPING
@@ -16,6 +16,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from .capacity import Capacity
     from .signals import Signals
     from .spawn import Command
 
@@ -48,7 +49,7 @@ class CommandOutcome:
     def reason(self) -> str | None:
         """Why it failed; None for success and for a stop."""
         if self.cause:
-            return TIMEOUT if self.cause == TIMEOUT else None
+            return self.cause if self.cause in (TIMEOUT, PREEMPTED) else None
         if self.status == 0:
             return None
         return OUT_OF_MEMORY if self.out_of_memory else USER_ERROR
@@ -70,6 +71,7 @@ class CommandSupervisor:
     """Runs the command until it succeeds, may not be repeated, or is to end.
 
     first_start: when an earlier container of the job started it first, in seconds since 1970: the timeout goes on.
+    capacity: reserved, where it is: the command is to end in time, its grace included.
     """
 
     def __init__(
@@ -82,10 +84,12 @@ class CommandSupervisor:
         retries: int,
         new_pump: Callable[[], Pump] = Pump,
         first_start: float | None = None,
+        capacity: Capacity | None = None,
     ) -> None:
         self._command_for = command_for
         self._new_pump = new_pump
         self._first_start = first_start
+        self._capacity = capacity
         self._timeout = timeout
         self._grace = grace
         self._retries = retries
@@ -158,10 +162,10 @@ class CommandSupervisor:
     def _longest_wait(self) -> float:
         if self._leader is not None:
             return GROUP_POLL
-        ends = [
-            end for end in (self._kill_at, self.outcome.deadline if self._kill_at is None else None) if end is not None
-        ]
-        return min([LONGEST_WAIT, *(max(0.0, end - time.monotonic()) for end in ends)])
+        if self._kill_at is not None:
+            return min(LONGEST_WAIT, max(0.0, self._kill_at - time.monotonic()))
+        timeout = LONGEST_WAIT if self.outcome.deadline is None else self.outcome.deadline - time.monotonic()
+        return min(LONGEST_WAIT, max(0.0, timeout), max(0.0, self._capacity_left()))
 
     def _receive(self, number: int) -> None:
         if number in STOPPING:
@@ -170,8 +174,16 @@ class CommandSupervisor:
             _signal_group(self._pid, number)
 
     def _check_deadline(self) -> None:
-        if self.outcome.deadline is not None and time.monotonic() >= self.outcome.deadline and self._leader is None:
+        if self._leader is not None:
+            return
+        if self.outcome.deadline is not None and time.monotonic() >= self.outcome.deadline:
             self._end(TIMEOUT)
+        elif self._capacity is not None and self._capacity_left() <= 0:
+            self._end(PREEMPTED)
+
+    def _capacity_left(self) -> float:
+        """Seconds until the command is told that its capacity ends, by the clock that the platform tells it by."""
+        return self._capacity.ends_at - self._grace - time.time() if self._capacity else LONGEST_WAIT
 
     def _end(self, cause: str) -> None:
         """Ask once for the end; what asks later changes nothing."""

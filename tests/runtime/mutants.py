@@ -24,6 +24,8 @@ MUTANTS: dict[str, tuple[str, str, str]] = {
     "C-ENV-7": ("environment.py", 'int(resources["cpu"])', 'round(resources["cpu"])'),
     "C-ENV-8": ("environment.py", 'range(resources["gpu"])', "range(0)"),
     "C-ENV-9": ("environment.py", "**self.secrets, **contract, **own, **ours}", "**contract, **self.secrets, **own}"),
+    "C-ENV-10": ("capacity.py", "str(int(self.ends_at))", "str(int(self.expires_at))"),
+    "C-END-10": ("supervisor.py", "self.cause in (TIMEOUT, PREEMPTED)", "self.cause in (TIMEOUT,)"),
     "C-EXPAND-1": ("environment.py", "**self.secrets, **contract}\n", "**contract}\n"),
     "C-EXPAND-2": ("environment.py", "known = {**{name:", "known = {**self.inherited, **{name:"),
     "C-EXPAND-3": ("expansion.py", 'return "$" if name is None', 'return "$$" if name is None'),

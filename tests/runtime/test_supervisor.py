@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from lyftlearn.runtime import capacity
 from lyftlearn.runtime.memory import out_of_memory_kills
 
 SUBSTRATES = ["kubernetes", "sagemaker", "local"]
@@ -273,3 +274,49 @@ def test_the_runtime_s_own_failure_is_reported(containers: Any) -> None:
     result = containers.make("local", ["/bin/true"], metrics={"relay": True, "socket": "/nowhere/statsd.sock"}).run()
     assert (result.exit_code, result.facts["reason"], result.facts["attempt"]) == (70, "platform", 0)
     assert "FileNotFoundError" in result.last_words
+
+
+def _reserve(container: Any, seconds: float, unit: float = 1000) -> None:
+    """Let the platform say that the machine may be taken away in so many seconds."""
+    expires = time.time() + capacity.RECLAIMED_BEFORE + seconds
+    container.variables[capacity.VARIABLE] = str(int(expires * unit))
+
+
+@pytest.mark.contract("C-ENV-10")
+@pytest.mark.parametrize("substrate", SUBSTRATES)
+@pytest.mark.parametrize("unit", [1, 1000])
+def test_the_end_of_reserved_capacity_is_told(containers: Any, substrate: str, unit: float) -> None:
+    """In seconds on every platform; AWS's guide has milliseconds, and a program of its users reads seconds."""
+    container = containers.make(substrate, ["/bin/sh", "-c", "echo $LYFTLEARN_CAPACITY_ENDS_AT"])
+    _reserve(container, 3600, unit)
+    assert abs(int(container.run().output) - time.time() - 3600) < 120
+
+
+@pytest.mark.contract("C-ENV-10")
+@pytest.mark.parametrize("text", ["", "0", "soon", "-1", "1700000000000", "1e999", "nan"])
+def test_capacity_without_a_believable_end_is_not_told(containers: Any, text: str) -> None:
+    """A job must not be ended by a variable that somebody left in an image, and no other LYFTLEARN_ name passes."""
+    container = containers.make("sagemaker", ["/bin/sh", "-c", "echo [$LYFTLEARN_CAPACITY_ENDS_AT]"])
+    container.variables |= {capacity.VARIABLE: text, "LYFTLEARN_CAPACITY_ENDS_AT": "5"}
+    result = container.run()
+    assert (result.exit_code, result.output.splitlines()[-1]) == (0, b"[]")
+
+
+@pytest.mark.contract("C-END-10")
+@pytest.mark.parametrize("substrate", SUBSTRATES)
+def test_a_command_is_ended_before_its_reserved_capacity(containers: Any, substrate: str) -> None:
+    """It saves what it has in its grace. The container stays, so that the platform starts the job anew elsewhere."""
+    script = "trap 'echo saved; exit 0' TERM; echo ready; while true; do sleep 0.1; done"
+    container = containers.make(substrate, ["/bin/sh", "-c", script], retries=3, model=True, grace=1)
+    _reserve(container, 8)
+    process = container.start()
+    lines = list(iter(process.stdout.readline, b"saved\n"))
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(1)
+    os.kill(runtime_pid(process), signal.SIGTERM)
+    output, _ = process.communicate(timeout=60)
+    result = container.result(process.returncode, output)
+    assert lines[0] == b"ready\n"
+    assert (result.exit_code, result.facts["reason"], result.facts["attempt"]) == (143, "preempted", 1)
+    assert result.last_words == capacity.Capacity.MESSAGE
+    assert not container.artifacts.exists()

@@ -58,6 +58,10 @@ class AwsClient:
         region: str = self.client("sagemaker").meta.region_name
         return region
 
+    def knows(self, service: str, shape: str) -> bool:
+        """Whether the installed boto3 has a shape in its model of a service."""
+        return shape in self.client(service).meta.service_model.shape_names
+
     def call(self, service: str, operation: str, request: dict[str, Any], *, budget: RetryBudget | None = None) -> Any:
         """Send a request until it is answered or the budget is spent, by default the client's. Raises AwsError."""
         client = self.client(service)

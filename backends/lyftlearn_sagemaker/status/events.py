@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from typing import Any
 
 from lyftlearn.backend import read_report, words
@@ -28,6 +29,7 @@ STATUS_BY_SECONDARY = {
     "Interrupted": JobStatus.STARTING,
     "Restarting": JobStatus.STARTING,
 }
+_BEGUN = frozenset((JobStatus.STARTING, JobStatus.RUNNING))
 _ENDS = frozenset(("Completed", "Failed", "Stopped"))
 _NOTHING_THERE = re.compile(r'No S3 objects found under S3 URL "([^"]+)"')
 _NOT_STARTED = (126, 127)  # of a container whose entrypoint cannot be executed, or is not there
@@ -49,7 +51,7 @@ _REASONS = (
 def event_of_job(job: Mapping[str, Any]) -> JobEvent:
     """Return the event of what Describe, Search or EventBridge text."""
     secondary, transitions = job.get("SecondaryStatus", ""), job.get("SecondaryStatusTransitions", [])
-    incarnation = sum(transition["Status"] in RESTARTING for transition in transitions)
+    incarnation = _restarts([transition["Status"] for transition in transitions])
     if job["TrainingJobStatus"] in _ENDS:
         return _final_event(job, incarnation)
     message = transitions[-1].get("StatusMessage", "") if transitions else ""
@@ -62,6 +64,20 @@ def event_of_job(job: Mapping[str, Any]) -> JobEvent:
         created_at=_time(job, "CreationTime"),
         started_at=_time(job, "TrainingStartTime") if job.get("TrainingStartTime") else None,
     )
+
+
+def _restarts(secondary: Sequence[str]) -> int:
+    """Return how often the infrastructure began the job anew, with a word for it or without.
+
+    Between two periods of reserved capacity a job is Pending again (botocore, StoppingCondition).
+    """
+    named = sum(status in RESTARTING for status in secondary)
+    return named + sum(_is_fallback(before, after) for before, after in pairwise(secondary))
+
+
+def _is_fallback(before: str, after: str) -> bool:
+    waits = STATUS_BY_SECONDARY.get(after) is JobStatus.PENDING
+    return waits and before not in RESTARTING and STATUS_BY_SECONDARY.get(before) in _BEGUN
 
 
 def event_of_summary(summary: Mapping[str, Any], incarnation: int) -> JobEvent:
@@ -132,13 +148,59 @@ def _ending(job: Mapping[str, Any]) -> _Ending:
         return _Ending(JobStatus.SUCCEEDED, exit_code=0)
     if job["TrainingJobStatus"] == "Failed":
         return _failure(job)
+    return _stop(job)
+
+
+def _stop(job: Mapping[str, Any]) -> _Ending:
+    """Return what SageMaker calls Stopped: somebody's wish, or a limit that the job met."""
     if job.get("SecondaryStatus") == "MaxRuntimeExceeded":
         message = "SageMaker's own time limit for the job was reached"
         return _Ending(JobStatus.FAILED, FailureReason.TIMEOUT, message)
     if job.get("SecondaryStatus") == "MaxWaitTimeExceeded":
         reason = FailureReason.PREEMPTED if job.get("TrainingStartTime") else FailureReason.CAPACITY
         return _Ending(JobStatus.FAILED, reason, "no spot capacity became free in time")
+    if _waited_too_long(job):
+        return _without_capacity(job)
+    if _outlived_its_plan(job):
+        return _Ending(JobStatus.FAILED, FailureReason.PREEMPTED, words.CAPACITY_ENDED)
     return _Ending(JobStatus.STOPPED, message=words.STOP_REQUESTED)
+
+
+def _waited_too_long(job: Mapping[str, Any]) -> bool:
+    """Whether a stopped job met its limit on waiting: no source says by what SageMaker tells it from a stop."""
+    limit = _pending_limit(job)
+    if limit is None or job.get("TrainingStartTime"):
+        return False
+    waited = _time(job, "TrainingEndTime", "LastModifiedTime", "CreationTime") - _time(job, "CreationTime")
+    return waited >= limit or not (_is_stopping(job) or has_training_plan(job.get("ResourceConfig", {})))
+
+
+def _without_capacity(job: Mapping[str, Any]) -> _Ending:
+    limit = _pending_limit(job)
+    message = words.no_capacity(limit) if limit else job.get("FailureReason", "")
+    return _Ending(JobStatus.FAILED, FailureReason.CAPACITY, message)
+
+
+def _pending_limit(job: Mapping[str, Any]) -> timedelta | None:
+    seconds = job.get("StoppingCondition", {}).get("MaxPendingTimeInSeconds")
+    return timedelta(seconds=int(seconds)) if seconds else None
+
+
+def _outlived_its_plan(job: Mapping[str, Any]) -> bool:
+    """Whether a job with reserved capacity was stopped, and by nobody's wish."""
+    resources = job.get("ResourceConfig", {})
+    return has_training_plan(resources) and not _is_stopping(job)
+
+
+def has_training_plan(resources: Mapping[str, Any]) -> bool:
+    """Whether a job's resources come from a training plan."""
+    preferences = resources.get("InstancePreferences") or []
+    return "TrainingPlanArn" in resources or any("TrainingPlanArns" in one for one in preferences)
+
+
+def _is_stopping(job: Mapping[str, Any]) -> bool:
+    """Whether somebody asked for the job to stop."""
+    return any(transition["Status"] == "Stopping" for transition in job.get("SecondaryStatusTransitions") or [])
 
 
 def _failure(job: Mapping[str, Any]) -> _Ending:
@@ -147,8 +209,7 @@ def _failure(job: Mapping[str, Any]) -> _Ending:
     report = read_report(text)
     if report is None:
         return _unreported_failure(job, text)
-    stopping = any(transition["Status"] == "Stopping" for transition in job.get("SecondaryStatusTransitions", []))
-    if report.status is JobStatus.STOPPED and stopping:
+    if report.status is JobStatus.STOPPED and _is_stopping(job):
         return _Ending(JobStatus.STOPPED, message=words.STOP_REQUESTED, attempt=report.attempt)
     if report.status is JobStatus.STOPPED:
         message = "a node was ended because another one failed"
@@ -161,6 +222,8 @@ def _unreported_failure(job: Mapping[str, Any], text: str) -> _Ending:
     exit_code = _exit_code(text)
     if exit_code in _NOT_STARTED:
         return _Ending(JobStatus.FAILED, FailureReason.IMAGE, _no_python(job))
+    if "MaxPendingTime" in text:
+        return _without_capacity(job)
     return _Ending(JobStatus.FAILED, classify(text), translate_failure(job, text), exit_code)
 
 

@@ -111,8 +111,21 @@ def _arns(request: Request) -> Iterator[tuple[str, str]]:
         "RoleArn": request.get("RoleArn"),
         "OutputDataConfig.KmsKeyId": request["OutputDataConfig"].get("KmsKeyId"),
         "ResourceConfig.VolumeKmsKeyId": request["ResourceConfig"].get("VolumeKmsKeyId"),
+        "ResourceConfig.TrainingPlanArn": request["ResourceConfig"].get("TrainingPlanArn"),
+        "ResourceConfig.InstancePreferences": _plan_of_preferences(request),
     }
     return ((path, value) for path, value in values.items() if value and value.startswith("arn:"))
+
+
+def _plan_of_preferences(request: Request) -> str | None:
+    preferences = request["ResourceConfig"].get("InstancePreferences", [])
+    return next((arn for one in preferences for arn in one.get("TrainingPlanArns", [])), None)
+
+
+def _plan_regions(request: Request, region: str | None) -> Iterator[Fault]:
+    for path, arn in _arns(request):
+        if ":training-plan/" in arn and region and region_of_arn(arn) not in (None, region):
+            yield Fault(path, f"is {arn}, and jobs in {region} can only use training plans of that region")
 
 
 RULES = (
@@ -124,4 +137,5 @@ RULES = (
     Rule("AWS Tagging Resources User Guide, Tag naming limits and requirements", ("aws:",), _reserved_tags),
     Rule("IAM User Guide, Amazon Resource Names (ARNs): partitions", ("aws-cn", "aws-us-gov"), _partitions),
     Rule("AWS KMS Developer Guide, AWS KMS keys: Regional resources", ("region",), _key_regions),
+    Rule("SageMaker AI Developer Guide, Reserve training plans for your training jobs", ("Region",), _plan_regions),
 )

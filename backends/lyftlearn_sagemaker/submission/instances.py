@@ -63,21 +63,63 @@ class Instance:
 
 @dataclass(frozen=True)
 class Choice:
-    """The instance type for a job, or why there is none."""
+    """The instance types for a job, the first choice first, or why there is none."""
 
-    instance: str | None
+    instances: tuple[str, ...] = ()
     fault: str = ""
+
+    @property
+    def instance(self) -> str | None:
+        """The first choice."""
+        return self.instances[0] if self.instances else None
 
 
 def choose(request: ResourceRequest, options: JobOptions) -> Choice:
-    """Return the cheapest allowed instance type that gives at least what was asked for."""
+    """Return the cheapest allowed instance types that give at least what was asked for."""
     if options.instances_pin:
         return _check_pin(options.instances_pin, request, options)
     allowed = [instance for instance in instance_types().values() if _is_allowed(instance, options)]
     fitting = [instance for instance in allowed if not list(_lacks(instance, request, options))]
     if fitting:
-        return Choice(min(fitting, key=lambda instance: _rank(instance, options)).name)
-    return Choice(None, _nothing_fits(request, allowed, options))
+        ranked = sorted(fitting, key=lambda instance: _rank(instance, options))
+        alike = [instance.name for instance in ranked if _is_alike(instance, ranked[0], options)]
+        return Choice(tuple(alike[: options.instances_choices]))
+    return Choice(fault=_nothing_fits(request, allowed, options))
+
+
+def _is_alike(instance: Instance, first: Instance, options: JobOptions) -> bool:
+    """Whether one image, and one key for the volume, serve both."""
+    same_image = (instance.architecture, instance.neuron, instance.gpus > 0) == (
+        first.architecture,
+        first.neuron,
+        first.gpus > 0,
+    )
+    return same_image and (not options.keys_volume or (instance.local_disk > 0) == (first.local_disk > 0))
+
+
+def first_instance(resources: Mapping[str, Any]) -> str:
+    """Return the instance type of a job's resources, of several the first."""
+    return str(
+        resources["InstanceType"] if "InstanceType" in resources else _first_preference(resources)["InstanceType"]
+    )
+
+
+def on_first_instance(resources: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the same resources with one instance type, the first, for a client that knows no list of them."""
+    first = _first_preference(resources)
+    plan = {"TrainingPlanArn": first["TrainingPlanArns"][0]} if "TrainingPlanArns" in first else {}
+    rest = {key: value for key, value in resources.items() if key != "InstancePreferences"}
+    return {"InstanceType": first["InstanceType"], **plan, **rest}
+
+
+def _first_preference(resources: Mapping[str, Any]) -> Mapping[str, Any]:
+    first: Mapping[str, Any] = resources["InstancePreferences"][0]
+    return first
+
+
+def is_accelerated(name: str) -> bool:
+    """Whether SageMaker bounds how long a job waits for this type: for families of p, g and trn alone."""
+    return re.match(r"ml\.(p|g|trn)\d", name) is not None
 
 
 @cache
@@ -112,11 +154,11 @@ def _instance(name: str, row: Mapping[str, Any]) -> Instance:
 
 def _check_pin(name: str, request: ResourceRequest, options: JobOptions) -> Choice:
     if name not in _table():
-        return Choice(None, f"instances.pin is {name!r}, which SageMaker does not offer for training")
+        return Choice(fault=f"instances.pin is {name!r}, which SageMaker does not offer for training")
     if name not in instance_types():
-        return Choice(name)  # nobody knows what it has: whoever pins it does
+        return Choice((name,))  # nobody knows what it has: whoever pins it does
     lacking = list(_lacks(instance_types()[name], request, options))
-    return Choice(None, f"instances.pin is {name}, which {_join(lacking)}") if lacking else Choice(name)
+    return Choice(fault=f"instances.pin is {name}, which {_join(lacking)}") if lacking else Choice((name,))
 
 
 def _is_allowed(instance: Instance, options: JobOptions) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
@@ -54,7 +54,7 @@ class Planner:
             spec,
             options,
             image=image.uri,
-            instance=choice.instance,
+            instances=choice.instances,
             channels=channels,
             output_path=output_path,
             region=region,
@@ -78,7 +78,7 @@ class Planner:
                 Request(operation=CREATE, body=body),
             ),
             faults=tuple(dict.fromkeys(faults)),
-            notes=tuple(_notes(spec, options, channels, choice.instance)),
+            notes=tuple(_notes(spec, options, channels, choice.instances)),
         )
 
     @cached_property
@@ -169,11 +169,14 @@ def _time_faults(spec: JobSpec) -> Iterator[Fault]:
         yield Fault("timeout", f"is {spec.timeout}, and SageMaker ends every training job after 28 days: ask for less")
 
 
-def _notes(spec: JobSpec, options: JobOptions, channels: InputChannels, instance: str | None) -> Iterator[str]:
-    if options.keys_volume and documented_rules.has_local_storage(instance):
-        yield f"keys.volume: the disk of {instance} is its own, and encrypted by its hardware with no key of yours"
-    if instance:
-        yield f"resources: {spec.nodes} x {instance}"
+def _notes(spec: JobSpec, options: JobOptions, channels: InputChannels, types: Sequence[str]) -> Iterator[str]:
+    first = next(iter(types), None)
+    if options.keys_volume and documented_rules.has_local_storage(first):
+        yield f"keys.volume: the disk of {first} is its own, and encrypted by its hardware with no key of yours"
+    if types:
+        yield f"resources: {spec.nodes} x {', else '.join(types)}"
+    if options.training_plan and not options.instances_pin:
+        yield f"training_plan: {first} must be the plan's instance type; instances.pin would name it"
     hidden = len(json.loads(spec.hyperparameters)) - len(shown_hyperparameters(spec))
     if hidden:
         yield f"hyperparameters: {hidden} do not fit into SageMaker's console; the job gets all of them"

@@ -5,19 +5,19 @@ from __future__ import annotations
 import json
 import math
 import os
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from lyftlearn_sagemaker import record
 from lyftlearn_sagemaker.log_text import ATTEMPT_LINE, MARK, PROGRESS_VARIABLE
 from lyftlearn_sagemaker.submission.channels import RUNTIME_FILE
 from lyftlearn_sagemaker.submission.documented_rules import LONGEST_RUN, has_local_storage
-from lyftlearn_sagemaker.submission.instances import GB
+from lyftlearn_sagemaker.submission.instances import GB, is_accelerated
 
 if TYPE_CHECKING:
     from lyftlearn.backend import JobSpec
-    from lyftlearn_sagemaker.log_text import ATTEMPT_LINE, MARK, PROGRESS_VARIABLE
     from lyftlearn_sagemaker.options import JobOptions
-from lyftlearn_sagemaker.submission.channels import InputChannels
+    from lyftlearn_sagemaker.submission.channels import InputChannels
 
 LONGEST_GRACE = 110
 """Seconds of grace: SageMaker itself kills 120 seconds after SIGTERM, and outputs are not lost to a second's race."""
@@ -32,7 +32,7 @@ def create_request(
     options: JobOptions,
     *,
     image: str | None,
-    instance: str | None,
+    instances: Sequence[str],
     channels: InputChannels,
     output_path: str,
     region: str | None,
@@ -45,8 +45,8 @@ def create_request(
         "HyperParameters": shown_hyperparameters(spec),
         "InputDataConfig": channels.config,
         "OutputDataConfig": {"S3OutputPath": output_path, **_without_none(KmsKeyId=options.keys_output)},
-        "ResourceConfig": _resources(spec, options, instance),
-        "StoppingCondition": _stopping(spec, options),
+        "ResourceConfig": _resources(spec, options, instances),
+        "StoppingCondition": _stopping(spec, options, instances),
         "Environment": _environment(spec, region),
         "Tags": [{"Key": key, "Value": value} for key, value in {**options.tags, **record.tags(spec)}.items()],
         "VpcConfig": _vpc(options),
@@ -75,7 +75,8 @@ def shown_hyperparameters(spec: JobSpec) -> dict[str, str]:
 
 def wants_checkpoints(options: JobOptions) -> bool:
     """Whether the job's checkpoints are kept: where asked for, and where another machine may take one's place."""
-    return options.checkpoints or options.spot or options.infrastructure_retries > 0
+    may_move = options.spot or options.infrastructure_retries > 0 or options.training_plan is not None
+    return options.checkpoints or may_move
 
 
 def _algorithm(spec: JobSpec, options: JobOptions, image: str | None) -> dict[str, Any]:
@@ -98,15 +99,25 @@ def _environment(spec: JobSpec, region: str | None) -> dict[str, str]:
     return record.environment(spec) | {PROGRESS_VARIABLE: MARK} | endpoints | _without_none(AWS_DEFAULT_REGION=region)
 
 
-def _resources(spec: JobSpec, options: JobOptions, instance: str | None) -> dict[str, Any]:
+def _resources(spec: JobSpec, options: JobOptions, instances: Sequence[str]) -> dict[str, Any]:
+    first = next(iter(instances), None)
     return {
-        **_without_none(
-            InstanceType=instance, VolumeKmsKeyId=None if has_local_storage(instance) else options.keys_volume
-        ),
+        **_machines(options, instances),
+        **_without_none(VolumeKmsKeyId=_volume_key(options, first)),
         "InstanceCount": spec.nodes,
         "VolumeSizeInGB": max(1, math.ceil(spec.resources.disk / GB)),
         **({"KeepAlivePeriodInSeconds": options.keep_alive} if options.keep_alive else {}),
     }
+
+
+def _machines(options: JobOptions, instances: Sequence[str]) -> dict[str, Any]:
+    """Return one instance type, or several in order. A plan's capacity is of one type: the first."""
+    if len(instances) > 1:
+        preferences: list[dict[str, Any]] = [{"InstanceType": name} for name in instances]
+        if options.training_plan:
+            preferences[0]["TrainingPlanArns"] = [options.training_plan]
+        return {"InstancePreferences": preferences}
+    return _without_none(InstanceType=next(iter(instances), None), TrainingPlanArn=options.training_plan)
 
 
 def _volume_key(options: JobOptions, instance: str | None) -> str | None:
@@ -114,10 +125,12 @@ def _volume_key(options: JobOptions, instance: str | None) -> str | None:
     return None if has_local_storage(instance) else options.keys_volume
 
 
-def _stopping(spec: JobSpec, options: JobOptions) -> dict[str, int]:
+def _stopping(spec: JobSpec, options: JobOptions, instances: Sequence[str]) -> dict[str, int]:
     backstop = math.ceil((spec.timeout + spec.grace).total_seconds()) + _PREPARATION
     longest = min(backstop, LONGEST_RUN)
     waiting = {"MaxWaitTimeInSeconds": longest + options.spot_wait} if options.spot else {}
+    if not options.spot and any(map(is_accelerated, instances)):
+        waiting = {"MaxPendingTimeInSeconds": options.pending}
     return {"MaxRuntimeInSeconds": longest, **waiting}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from lyftlearn.backend import Backoff, JobRecord, Plan, Storage
 from lyftlearn.errors import BackendUnavailable, Conflict, JobNotFound
 from lyftlearn_sagemaker.api.errors import AwsError, Kind
+from lyftlearn_sagemaker.submission.instances import on_first_instance
 from lyftlearn_sagemaker.submission.planner import encode
 
 if TYPE_CHECKING:
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from lyftlearn_sagemaker.api.client import AwsClient
     from lyftlearn_sagemaker.submission.planner import Planner
 
+_log = logging.getLogger("lyftlearn")
 _TRIES = 3  # a name that was taken and is free again a moment later was deleted in between
 
 
@@ -38,7 +41,20 @@ class JobCreator:
         storage = self._storage()
         self._patiently(lambda: self._send_runtime(storage))
         self._patiently(lambda: storage.create(_relative(storage, put.body), encode(put.body["Body"])))
-        return self._create(plan, dict(create.body))
+        return self._create(plan, self._in_words_of_client(dict(create.body)))
+
+    def _in_words_of_client(self, body: dict[str, Any]) -> dict[str, Any]:
+        """Return the create as the installed boto3 can send it: one of before 2026 knows no list of instance types."""
+        resources = body["ResourceConfig"]
+        if "InstancePreferences" not in resources or self._aws.knows("sagemaker", "InstancePreference"):
+            return body
+        alone = on_first_instance(resources)
+        _log.warning(
+            "%s: this boto3 knows no list of instance types, so only %s is asked for: upgrade boto3",
+            body["TrainingJobName"],
+            alone["InstanceType"],
+        )
+        return {**body, "ResourceConfig": alone}
 
     def _send_runtime(self, storage: Storage) -> None:
         """Look once in the life of this process whether the runtime is there. Threads may look at once: no harm."""

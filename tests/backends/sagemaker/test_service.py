@@ -286,3 +286,33 @@ def test_an_image_without_python(service: Service, make: Make, storage_url: str)
     event = backend.describe(job.id).event
     assert (event.reason, event.exit_code) == (FailureReason.IMAGE, None)
     assert "no-such-python" in event.message
+
+
+LIST = {"InstancePreferences": [{"InstanceType": "ml.g5.xlarge"}, {"InstanceType": "ml.g5.2xlarge"}]}
+
+
+@pytest.mark.parametrize(
+    ("resources", "more", "said"),
+    [
+        ({**LIST, "InstanceType": "ml.g5.xlarge", "InstanceCount": 1}, {}, "together with InstanceType"),
+        ({"InstanceCount": 1}, {}, "one of InstanceType"),
+        (LIST, {}, "InstanceCount must be set either"),
+        ({"InstancePreferences": LIST["InstancePreferences"] * 2, "InstanceCount": 1}, {}, "only once"),
+        ({"InstancePreferences": LIST["InstancePreferences"] * 3, "InstanceCount": 1}, {}, "less than or equal to 5"),
+        ({**LIST, "InstanceCount": 1, "SelectedInstanceType": "ml.g5.xlarge"}, {}, "read-only"),
+        (
+            {**LIST, "InstanceCount": 1},
+            {
+                "EnableManagedSpotTraining": True,
+                "StoppingCondition": {"MaxRuntimeInSeconds": 60, "MaxWaitTimeInSeconds": 60},
+            },
+            "EnableManagedSpotTraining",
+        ),
+    ],
+)
+def test_it_refuses_lists_of_instance_types_as_aws_does(
+    service: Service, resources: dict[str, Any], more: dict[str, Any], said: str
+) -> None:
+    """The documentation of ResourceConfig and InstancePreference says these in prose alone."""
+    request = {"TrainingJobName": "good", **GOOD, "ResourceConfig": resources, **more}
+    assert said in _refused("create_training_job", **request)[1]

@@ -30,7 +30,10 @@ class Conduct:
     containers: whether jobs run for real; else they stay in Training until `Jobs.finish`. step: seconds that each
     secondary status takes. grace: between SIGTERM and SIGKILL. log_delay: seconds by which log lines come late.
     roles: the roles that exist, None for any. quotas: instance type to how many may run. stops_twice: whether a stop of
-    a job that is stopping is accepted; no source says what AWS does.
+    a job that is stopping is accepted; no source says what AWS does. scarce: the instance types that have no capacity.
+    hurry: how much faster than the clock MaxPendingTimeInSeconds passes, and how its end is told: `Stopped` as AWS's
+    guide has it, with or without having been `Stopping`, or `Failed`. block_expires: of reserved capacity, in seconds
+    since 1970.
     """
 
     containers: bool = True
@@ -45,6 +48,10 @@ class Conduct:
     quotas: dict[str, int] = field(default_factory=dict)
     lists_per_second: float | None = None
     stops_twice: bool = False
+    scarce: set[str] = field(default_factory=set)
+    hurry: float = 1.0
+    pending_ends: str = "Stopped"
+    block_expires: float | None = None
 
 
 class _Server(ThreadingHTTPServer):

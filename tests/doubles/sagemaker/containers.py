@@ -15,7 +15,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+from .resources import has_plan
+
 if TYPE_CHECKING:
+    from . import Conduct
     from .surroundings import Surroundings
 
 _PATH = f"{Path(sys.executable).parent}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -49,11 +52,12 @@ class _Node:
 class Containers:
     """The nodes of one job."""
 
-    def __init__(self, request: dict[str, Any], home: Path, around: Surroundings, grace: float) -> None:
+    def __init__(self, request: dict[str, Any], home: Path, around: Surroundings, conduct: Conduct) -> None:
         self._request = request
         self._home = home
         self._around = around
-        self._grace = grace
+        self._grace = conduct.grace
+        self._block_expires = conduct.block_expires
         self._hosts = [f"algo-{number}" for number in range(1, request["ResourceConfig"]["InstanceCount"] + 1)]
         job = hashlib.sha256(request["TrainingJobName"].encode()).digest()
         self._network = f"127.{1 + job[0] % 254}.{job[1]}"  # of its own, since all share this machine's ports
@@ -172,6 +176,8 @@ class Containers:
             "AWS_SECRET_ACCESS_KEY": "the-secret-key-of-nobody",
             "AWS_ENDPOINT_URL": self._around.aws,
         }
+        if self._block_expires is not None and has_plan(self._request["ResourceConfig"]):
+            own["SAGEMAKER_CURRENT_CAPACITY_BLOCK_EXPIRATION_TIMESTAMP"] = str(int(self._block_expires * 1000))
         environment: dict[str, str] = self._request.get("Environment", {})
         return own | environment
 

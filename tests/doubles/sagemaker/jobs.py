@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .containers import Containers, Ended
+from .resources import count_of, types_of
 from .surroundings import MissingInput
 
 if TYPE_CHECKING:
     from . import Conduct
     from .surroundings import Surroundings
 
+_LONGEST_PENDING = 28 * 86400
 ENDS = ("Completed", "Failed", "Stopped")
 _MESSAGES = {
     "Starting": "Preparing the instances for training",
@@ -55,6 +57,8 @@ class Job:
         self._restart: str | None = None
         self._restarts_left = request.get("RetryStrategy", {}).get("MaximumRetryAttempts", 0)
         self._containers: Containers | None = None
+        self._selected: str | None = None
+        self._count = count_of(request["ResourceConfig"])
         self._told: dict[str, Any] = {
             "CreationTime": self.created,
             "TrainingJobArn": arn,
@@ -71,6 +75,9 @@ class Job:
             path = f"{self.request['OutputDataConfig']['S3OutputPath']}/{self.name}/output/model.tar.gz"
             transitions = [dict(one) for one in self._told["SecondaryStatusTransitions"]]
             told = {**self._told, "SecondaryStatusTransitions": transitions}
+            if self._selected and "InstancePreferences" in kept["ResourceConfig"]:
+                selected = {"SelectedInstanceType": self._selected, "SelectedInstanceCount": self._count}
+                kept["ResourceConfig"] = {**kept["ResourceConfig"], **selected}
             return {**kept, **told, "TrainingJobStatus": self.status, "ModelArtifacts": {"S3ModelArtifacts": path}}
 
     def summary(self) -> dict[str, Any]:
@@ -82,7 +89,8 @@ class Job:
 
     def uses(self, kind: str) -> bool:
         """Whether the job holds an instance of this type."""
-        return self.status not in ENDS and self.request["ResourceConfig"]["InstanceType"] == kind
+        held = [self._selected] if self._selected else types_of(self.request["ResourceConfig"])
+        return self.status not in ENDS and kind in held
 
     def stop(self) -> bool:
         """Begin to stop; False if the job has ended."""
@@ -128,6 +136,8 @@ class Job:
 
     def _run_once(self) -> bool:
         """Return whether the job is over; else the infrastructure starts it anew."""
+        if not self._find_capacity():
+            return True
         for secondary in ("Starting", "Downloading", "Training"):
             if self._pause() or not self._advance(secondary):
                 return True
@@ -140,13 +150,41 @@ class Job:
             if self._stopping.is_set():
                 self._ended_by_stop("Stopped")
             return True
-        self._containers = Containers(self.request, self._home, self._around, self._conduct.grace)
+        self._containers = Containers(self.request, self._home, self._around, self._conduct)
         ended = self._containers.run(self._stopping)
         self._containers = None
         if self._restart:
             return not self._begin_anew()
         self._conclude(ended)
         return True
+
+    def _find_capacity(self) -> bool:
+        """Take the first instance type that has capacity; False if the job is over before there is one."""
+        seconds = self.request.get("StoppingCondition", {}).get("MaxPendingTimeInSeconds", _LONGEST_PENDING)
+        deadline = time.monotonic() + seconds / self._conduct.hurry
+        while True:
+            free = [kind for kind in types_of(self.request["ResourceConfig"]) if kind not in self._conduct.scarce]
+            self._selected = next(iter(free), None)
+            if self._selected:
+                return True
+            if time.monotonic() > deadline:
+                self._give_up_waiting(seconds)
+                return False
+            if self._finished.is_set():
+                return False
+            if self._stopping.wait(0.02):
+                self._ended_by_stop("Stopped")
+                return False
+
+    def _give_up_waiting(self, seconds: float) -> None:
+        with self._lock:
+            self._told["CreationTime"] = self.created = min(self.created, _now() - seconds)  # the hurry is the test's
+            if self._conduct.pending_ends == "Failed":
+                self._fail("CapacityError: MaxPendingTimeInSeconds was exceeded. Please retry later.")
+                return
+            if self._conduct.pending_ends == "Stopping":
+                self._enter("Stopping")
+            self._ended_by_stop("Stopped")
 
     def _pause(self) -> bool:
         """Let a step take its time; True if the job is to stop before it has begun."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from .faults import Refused
 from .jobs import ENDS, Job, Jobs
+from .resources import check_resources, count_of, types_of
 from .validation import check
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ class Operations:
 
     def _CreateTrainingJob(self, request: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
         name = request["TrainingJobName"]
+        check_resources(request)
         self._check_meaning(request)
         self._check_prose(request)
         with self._lock:
@@ -139,10 +141,11 @@ class Operations:
 
     def _check_prose(self, request: dict[str, Any]) -> None:
         """Refuse what only the prose of AWS's documentation forbids."""
-        kind, output = request["ResourceConfig"].get("InstanceType", ""), request["OutputDataConfig"]
+        kinds, output = types_of(request["ResourceConfig"]), request["OutputDataConfig"]
         keys = [tag["Key"] for tag in request.get("Tags", [])]
-        if "VolumeKmsKeyId" in request["ResourceConfig"] and _has_disks(kind):
-            raise Refused("ValidationException", f"VolumeKmsKeyId is not supported for instance type {kind}")
+        for kind in kinds:
+            if "VolumeKmsKeyId" in request["ResourceConfig"] and _has_disks(kind):
+                raise Refused("ValidationException", f"VolumeKmsKeyId is not supported for instance type {kind}")
         if "KmsKeyId" in output and output["S3OutputPath"].removeprefix("s3://").partition("/")[0].endswith("--x-s3"):
             raise Refused("ValidationException", "KMS key is not supported for Amazon S3 Express One Zone")
         if any(key.lower().startswith("aws:") for key in keys):
@@ -151,15 +154,13 @@ class Operations:
             raise Refused("ValidationException", "Duplicate tag keys")
 
     def _check_quota(self, resources: dict[str, Any]) -> None:
-        kind, wanted = resources["InstanceType"], resources["InstanceCount"]
-        quota = self._conduct.quotas.get(kind)
-        if quota is not None:
-            used = sum(job.request["ResourceConfig"]["InstanceCount"] for job in self._jobs.all() if job.uses(kind))
-            if used + wanted > quota:
-                raise Refused(
-                    "ResourceLimitExceeded",
-                    _QUOTA.format(kind, quota, used, wanted),
-                )
+        """The quota of every type that a job may get must cover it."""
+        wanted = count_of(resources)
+        for kind in types_of(resources):
+            quota = self._conduct.quotas.get(kind)
+            used = sum(count_of(job.request["ResourceConfig"]) for job in self._jobs.all() if job.uses(kind))
+            if quota is not None and used + wanted > quota:
+                raise Refused("ResourceLimitExceeded", _QUOTA.format(kind, quota, used, wanted))
 
     def _check_rate(self) -> None:
         allowed = self._conduct.lists_per_second
