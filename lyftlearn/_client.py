@@ -9,6 +9,7 @@ import threading
 import warnings
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from itertools import islice
 from os import PathLike
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from lyftlearn._registry import Registry
     from lyftlearn._session import Session
     from lyftlearn._submission.preparation import Submission
+    from lyftlearn._submission.submitter import AcceptedJob
     from lyftlearn.backend import JobQuery, JobRecord
     from lyftlearn.config import Config
     from lyftlearn.events import ObservedState
@@ -210,7 +212,17 @@ class Client:
         idle_timeout: Duration | None = "4h",
         labels: Mapping[str, str] | None = None,
     ) -> Notebook:
-        """Open the caller's notebook `name`. Create it if it does not exist."""
+        """Open the caller's notebook `name`. Create it if it does not exist.
+
+        A notebook belongs to its owner, the configuration's `owner`, and has one run at a time. If one is open, it is
+        found, whatever the other arguments say. Otherwise a new run is opened with these arguments, and with the files
+        that earlier runs left in the directory `LYFTLEARN_NOTEBOOK_DIR`. All runs are on the backend of the first.
+
+        idle_timeout: how long nothing may be computed before the notebook stops. A running cell, a busy kernel and an
+            open terminal are activity; an open page of a browser is none. None means that it never stops by itself.
+
+        The other arguments and the errors are those of `train`.
+        """
         job = self._submit(JobKind.NOTEBOOK, name=name, image=image, resources=resources, env=env, secrets=secrets,
             idle_timeout=idle_timeout, labels=labels)  # fmt: skip
         return cast("Notebook", job)
@@ -297,17 +309,30 @@ class Client:
     def _submit(self, kind: JobKind, **given: Any) -> Job:
         session = self._session
         arguments = session.check(kind, given)
+        if kind is JobKind.NOTEBOOK:
+            return self._handle_accepted(session.notebooks.open(arguments))
         accepted = session.submitter.submit(arguments, session.decide(arguments))
-        session.recorder.record_submission(accepted)
-        if accepted.new and accepted.notes:
+        return self._handle_accepted(accepted if accepted.new else replace(accepted, notes=()))
+
+    def _handle_accepted(self, accepted: AcceptedJob) -> Job:
+        """Return the handle of an accepted job, with what there is to record and to tell beside it."""
+        self._session.recorder.record_submission(accepted)
+        if accepted.notes:
             from lyftlearn._submission import notes  # noqa: PLC0415 - only where there are some
 
             notes.tell(accepted.notes)
         return self._handle(accepted.record, kept=accepted.kept)
 
     def _handle(self, record: JobRecord, *, kept: bool = True) -> Job:
-        handle = HANDLES.get(record.kind, Job)
-        return handle(lambda: self._watch_of(record.id), record, kept=kept)
+        handle = HANDLES.get(record.kind, Job)(lambda: self._watch_of(record.id), record, kept=kept)
+        if isinstance(handle, Notebook):
+            handle._reopen = self._reopen  # noqa: SLF001 - a friend of its handles
+        return handle
+
+    def _reopen(self, name: str, job_id: str) -> tuple[JobRecord, bool]:
+        accepted = self._session.notebooks.start(name, job_id)
+        self._handle_accepted(accepted)
+        return accepted.record, accepted.kept
 
     @property
     def _session(self) -> Session:
@@ -376,7 +401,8 @@ def _reduce(job: Job) -> tuple[Any, ...]:
 
 
 def _revived(handle: type[Job], record: JobRecord, progress: ObservedState, kept: bool) -> Job:
-    job = handle(lambda: default_client._watch_of(record.id), record, kept=kept)  # noqa: SLF001
+    del handle  # it follows from the record; pickles of 1.0 name it
+    job = default_client._handle(record, kept=kept)  # noqa: SLF001
     job._observed = progress  # noqa: SLF001
     return job
 

@@ -11,6 +11,7 @@ from lyftlearn._call.arguments import Arguments, check
 from lyftlearn._jobs.watcher import SharedWatch
 from lyftlearn._migration.recorder import MigrationRecorder
 from lyftlearn._registry import Registry
+from lyftlearn._submission.notebooks import Notebooks
 from lyftlearn._submission.preparation import SubmissionBuilder
 from lyftlearn._submission.submitter import JobSubmitter
 from lyftlearn._text.redaction import redact, redact_causes
@@ -44,6 +45,7 @@ class Session:
         self.registry = Registry(config)
         self.builder = SubmissionBuilder(config, self.registry)
         self.submitter = JobSubmitter(self.builder)
+        self.notebooks = Notebooks(self.builder, self.submitter, self.decide)
         self.recorder = MigrationRecorder(self.builder, self.submitter)
         self._rollout = Rollout(config, self.registry.names)
         self._repository = repository_name(config) if config.migration_to else None

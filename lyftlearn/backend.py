@@ -23,10 +23,10 @@ from lyftlearn._contract.ids import new_id
 from lyftlearn._contract.options import Option, read_options
 from lyftlearn._contract.report import Report, read_report
 from lyftlearn._contract.runtime_archive import runtime_archive
-from lyftlearn._contract.spec import JobSpec, ResourceRequest, Source
+from lyftlearn._contract.spec import JobSpec, NotebookSpec, ResourceRequest, Source
 from lyftlearn._contract.watch_set import WatchSet
 from lyftlearn._storage import Storage, open_storage
-from lyftlearn.errors import JobNotFound
+from lyftlearn.errors import InvalidJob, JobNotFound
 from lyftlearn.events import JobEvent
 from lyftlearn.runtime.location import Location
 from lyftlearn.types import JobKind, JobStatus
@@ -48,6 +48,8 @@ __all__ = [
     "LogQuery",
     "Never",
     "NotYet",
+    "NotebookAddress",
+    "NotebookSpec",
     "Option",
     "Plan",
     "Quantities",
@@ -259,6 +261,17 @@ class LogLine:
     text: str
 
 
+@dataclass(frozen=True)
+class NotebookAddress:
+    """Where a browser opens a notebook, its token included. forward: what must run on the reader's machine for that.
+
+    `forward` is a command that a person can type; None where the URL leads there by itself.
+    """
+
+    url: str = field(repr=False)
+    forward: str | None = None
+
+
 # Their names in 1.0.
 Following = WatchSet
 Quantities = ResourceRequest
@@ -358,6 +371,14 @@ class Backend(ABC):
     def outputs(self, job_id: str) -> Mapping[str, str]:
         """Return output name to URI, known from the start and filled when the job succeeds. Raises JobNotFound."""
         return self.describe(job_id).outputs or {}
+
+    def notebook_address(self, job_id: str) -> NotebookAddress | None:
+        """Return where a notebook that runs can be opened; None until it answers. May be repeated.
+
+        The token that opens it is random for each run, and kept where only its owner can read it: in no record, log or
+        event. Raises JobNotFound. Only for backends that offer notebooks.
+        """
+        raise InvalidJob([("kind", f"{job_id}: {self.cannot(Capability.NOTEBOOK)}")])
 
     def remove_finished(self, before: datetime, *, dry_run: bool = False) -> Iterator[tuple[str, int]]:
         """Remove what this backend itself keeps of jobs that ended before then; yield the id and the bytes of each.

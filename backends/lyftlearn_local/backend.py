@@ -9,7 +9,7 @@ from lyftlearn.backend import Backend, Capabilities, Capability, Never, NotYet, 
 from lyftlearn_local import cgroups, doctor, options
 from lyftlearn_local.logs import reader
 from lyftlearn_local.planning.planner import WRITE_BUNDLE, WRITE_RECORD, Machine, Planner
-from lyftlearn_local.store import removal, watcher
+from lyftlearn_local.store import notebook, removal, watcher
 from lyftlearn_local.store.environment import clean_environment
 from lyftlearn_local.store.files import BrokenRecord
 from lyftlearn_local.store.jobs import Jobs
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         JobSpec,
         LogLine,
         LogQuery,
+        NotebookAddress,
         Plan,
         WatchSet,
     )
@@ -36,11 +37,18 @@ if TYPE_CHECKING:
     from lyftlearn_local.store.files import JobFiles
 
 _OFFERED = frozenset(
-    (Capability.TRAIN, Capability.PROCESS, Capability.PREDICT, Capability.SEVERAL_NODES, Capability.LOCAL_PATHS)
+    (
+        Capability.TRAIN,
+        Capability.PROCESS,
+        Capability.PREDICT,
+        Capability.NOTEBOOK,
+        Capability.SEVERAL_NODES,
+        Capability.LOCAL_PATHS,
+    )
 )
 _NO_TOGETHER = NotYet("the nodes would not start anew together")
 _NO_REPLACEMENT = Never("a job here ends with its supervisor or this machine, and nobody starts it again")
-_ONLY_JOBS = NotYet("it runs commands to their end, and nothing that searches or stays open")
+_ONLY_JOBS = NotYet("it runs commands to their end, and nothing that searches")
 
 
 class LocalBackend(Backend):
@@ -65,7 +73,6 @@ class LocalBackend(Backend):
         """Return what can be had on this machine."""
         lacks: dict[Capability, str] = {
             Capability.TUNE: _ONLY_JOBS,
-            Capability.NOTEBOOK: _ONLY_JOBS,
             Capability.RETRIES_ON_SEVERAL_NODES: _NO_TOGETHER,
             Capability.REPLACEMENT: _NO_REPLACEMENT,
         }
@@ -127,6 +134,10 @@ class LocalBackend(Backend):
     def watch(self, following: WatchSet) -> Iterator[JobEvent]:
         """Look at the followed jobs' files, seldom while nothing happens."""
         return watcher.watch(self._jobs, following)
+
+    def notebook_address(self, job_id: str) -> NotebookAddress | None:
+        """Read what the run's runtime wrote beside it, once JupyterLab answered."""
+        return notebook.address(self._jobs.find(job_id))
 
     def remove_finished(self, before: datetime, *, dry_run: bool = False) -> Iterator[tuple[str, int]]:
         """Remove the directories of jobs that ended before then."""

@@ -15,9 +15,10 @@ def bundle(spec: JobSpec, **substrate: Any) -> dict[str, Any]:
     """Return the bundle of `spec`, version 1 of the container contract.
 
     substrate: what only the backend knows, by the bundle's own names: `user`, `metrics`, `pack`, `checkpoints`, `log`,
-    and `provider`, where secrets come from.
+    `provider`, where secrets come from, and `notebook`, how a notebook is reached.
     """
     provider = substrate.pop("provider", {"type": "variables"})
+    notebook = _notebook(spec, substrate.pop("notebook", {}))
     document = {
         "contract": CONTRACT,
         "job": {"id": spec.id, "name": spec.name, "kind": str(spec.kind), "model": _model(spec)},
@@ -35,7 +36,7 @@ def bundle(spec: JobSpec, **substrate: Any) -> dict[str, Any]:
         "checkpoints": None,
         "resources": _resources(spec),
         "nodes": spec.nodes,
-        "timeout": spec.timeout.total_seconds(),
+        "timeout": None if spec.notebook else spec.timeout.total_seconds(),
         "grace": spec.grace.total_seconds(),
         "retries": spec.retries,
         "user": None,
@@ -44,11 +45,19 @@ def bundle(spec: JobSpec, **substrate: Any) -> dict[str, Any]:
     }
     if spec.shadow_of is not None:
         substrate["metrics"] = {"relay": True, "gateway": None, "socket": None}
-    return document | substrate
+    return document | notebook | substrate
+
+
+def _notebook(spec: JobSpec, reached: dict[str, Any]) -> dict[str, Any]:
+    """Return nothing for other jobs: what they carry stays as small as it was."""
+    if spec.notebook is None:
+        return {}
+    idle = spec.notebook.idle_timeout
+    return {"notebook": {"idle_timeout": idle.total_seconds() if idle else None, **reached}}
 
 
 def _model(spec: JobSpec) -> str | None:
-    return None if spec.kind is JobKind.PROCESS else spec.name
+    return None if spec.kind in (JobKind.PROCESS, JobKind.NOTEBOOK) else spec.name
 
 
 def _resources(spec: JobSpec) -> dict[str, Any]:

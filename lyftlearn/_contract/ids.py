@@ -48,6 +48,11 @@ def new_id(name: str, kind: JobKind, letter: str, scope: str | None = None) -> s
     return f"{_slug(name, longest)}-{_KIND_LETTERS[kind]}{letter}{tail}"
 
 
+def notebook_files(name: str, scope: str) -> str:
+    """Return a DNS-1123 label of at most 50 characters, by a notebook's name and its untruncated scope."""
+    return f"{_slug(name, 50 - _RANDOM - 1)}-{_tail_of_scope(scope)}"
+
+
 def parse(job_id: str) -> ParsedId | None:
     """Return what `job_id` says, or None if it is no id of ours."""
     match = PATTERN.fullmatch(job_id)

@@ -13,13 +13,17 @@ _PREFIX = "lyftlearn/1 "
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """How the command ended. exit_code: its own, None where it never ran or was stopped. message: its last words."""
+    """How the command ended. exit_code: its own, None where it never ran or was stopped. message: its last words.
+
+    idle: whether the runtime itself stopped it, a notebook that nobody used; the message says so.
+    """
 
     status: JobStatus
     reason: FailureReason | None
     exit_code: int | None
     attempt: int
     message: str
+    idle: bool = False
 
 
 def read_report(text: str, *, within: bool = True) -> Report | None:
@@ -47,4 +51,5 @@ def _report(facts: dict[str, Any], message: str) -> Report:
         exit_code=None if code is None else int(code),
         attempt=max(1, int(facts.get("attempt") or 1)),
         message=message,
+        idle=bool(facts.get("idle")),
     )

@@ -30,6 +30,18 @@ class Source:
 
 
 @dataclass(frozen=True, kw_only=True)
+class NotebookSpec:
+    """What only a notebook has.
+
+    files: names what keeps its files from run to run: a DNS-1123 label of at most 50 characters, the same for every run
+    of one notebook and for no other. idle_timeout: how long it may be idle before it stops; None means for ever.
+    """
+
+    files: str
+    idle_timeout: timedelta | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class JobSpec:
     """One job, validated and immutable. No default is left open; mappings are read-only.
 
@@ -37,7 +49,8 @@ class JobSpec:
     or `file://`. outputs: name to a URI of its own, or None for the job's output location, `output_uri`. artifact: the
     URI of the model that a predict job reads. digest: SHA-256 over what the caller wrote, so equal calls have equal
     digests whatever the defaults of this version. decision: why this backend was chosen, as one line of JSON.
-    shadow_of: the job that this one doubles; its metrics go nowhere.
+    shadow_of: the job that this one doubles; its metrics go nowhere. notebook: of a notebook's run,
+    which has no timeout.
     """
 
     id: str
@@ -62,6 +75,7 @@ class JobSpec:
     digest: str
     decision: str
     shadow_of: str | None = None
+    notebook: NotebookSpec | None = None
 
     @property
     def output_uris(self) -> Mapping[str, str]:

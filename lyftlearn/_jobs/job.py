@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,12 +16,12 @@ from typing import TYPE_CHECKING, NoReturn
 from lyftlearn._contract.fault import Fault
 from lyftlearn._jobs import arguments
 from lyftlearn._text.display import quote
-from lyftlearn.errors import InvalidJob, LyftLearnError
+from lyftlearn.errors import InvalidJob, JobFailed, JobStopped, LyftLearnError
 from lyftlearn.types import JSON, Duration, JobKind, JobState, JobStatus
 
 if TYPE_CHECKING:
     from lyftlearn._jobs.watcher import SharedWatch
-    from lyftlearn.backend import JobRecord, LogLine, LogQuery
+    from lyftlearn.backend import JobRecord, LogLine, LogQuery, NotebookAddress
     from lyftlearn.events import JobEvent, ObservedState
 
 _PACE = 1.0  # seconds between two questions about one job
@@ -248,13 +249,43 @@ class TuningJob(Job):
 class Notebook(Job):
     """A handle on a notebook. `stop()` keeps its files. `start()` opens a new run, because a final state ends a run."""
 
+    _reopen: Callable[[str, str], tuple[JobRecord, bool]]
+
     def url(self) -> str:
-        """Wait until the notebook is ready, and return the URL at which a browser opens it."""
-        self._refuse()
+        """Wait until the notebook is ready, and return the URL at which a browser opens it.
+
+        The URL has a token in it: whoever has it can run code as this notebook. If something must run on this machine
+        for it to work, a warning says what. Raises JobFailed or JobStopped if the run ends first.
+        """
+        address = self._address()
+        if address.forward:
+            warnings.warn(f"this URL works while this runs: {address.forward}", stacklevel=2)
+        return address.url
 
     def start(self) -> None:
-        """Open a new run of the same notebook, with its files."""
-        self._refuse()
+        """Open a new run of the same notebook, with its files and the arguments of its last run.
+
+        The handle is the new run's from then on. If a run is open, it becomes that one's. One that stops is waited
+        for. The errors are those of `lyftlearn.notebook`.
+        """
+        record, kept = self._reopen(self.name, self.id)
+        Job.__init__(self, self._shared_watch, record, kept=kept)
+
+    def __hash__(self) -> int:
+        return hash(self.name)  # the id changes with each run
+
+    def _address(self) -> NotebookAddress:
+        from lyftlearn.backend import Backoff  # noqa: PLC0415 - an import of lyftlearn does not pay for it
+
+        backend = self._shared_watch().backend
+        for pause in Backoff(0.1, 2.0):
+            address = None if self.state.status.finished else backend.notebook_address(self.id)
+            if address is not None:
+                return address
+            if self.state.status.finished or self.refresh().status.finished:
+                break
+            time.sleep(pause)
+        raise (JobFailed if self.state.status is JobStatus.FAILED else JobStopped)(self, self.state)
 
 
 def _no_outputs(state: JobState) -> str:

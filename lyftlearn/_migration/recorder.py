@@ -19,6 +19,7 @@ from lyftlearn._submission.preparation import SubmissionBuilder
 from lyftlearn.backend import JobRecord
 from lyftlearn.errors import DEFINITE_REFUSALS, InvalidJob, LyftLearnError
 from lyftlearn.rollout.stage import Stage
+from lyftlearn.types import JobKind
 
 if TYPE_CHECKING:
     from lyftlearn._migration.journal import Journal, RehearsalRow, SubmissionRow
@@ -103,6 +104,8 @@ class MigrationRecorder:
         return RehearsalRow(job_id=job_id, backend=decision.backend, faults=[]), there
 
     def _is_shadow_eligible(self, job: JobRecord) -> bool:
+        if job.kind is JobKind.NOTEBOOK:
+            return False  # nobody would open it
         shadow = self._config.shadow
         declared = job.name in shadow.models or shadow.labels.items() & job.labels.items()
         return bool(declared) and _lot(job.id) < shadow.share

@@ -7,13 +7,14 @@ import json
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from lyftlearn._contract import ids
-from lyftlearn._contract.spec import JobSpec, Source
+from lyftlearn._contract.spec import JobSpec, NotebookSpec, Source
 from lyftlearn.backend import Capability, Plan
 from lyftlearn.errors import InvalidJob, LyftLearnError
 from lyftlearn.runtime.location import Location
@@ -27,6 +28,11 @@ if TYPE_CHECKING:
     from lyftlearn._transfer import Packed
     from lyftlearn.config import Config
     from lyftlearn.rollout import Decision
+
+JUPYTER = ("jupyter", "lab")
+"""The command of a notebook. The runtime adds its options."""
+_LONGEST = timedelta(days=365)
+"""For which a notebook runs that nobody stops: platforms want a number, and a working day is nobody's timeout."""
 
 EMPTY = "empty"
 """The directory with nothing in it, in the archive that stands for one."""
@@ -108,7 +114,7 @@ class SubmissionBuilder:
 
         as_first_version: whether the source has all that version 1.0.0 took along.
         """
-        scope = self._scope(arguments)
+        scope = self.scope(arguments)
         packed = self._pack_source(arguments, as_first_version=as_first_version)
         local = self._local_inputs(arguments)
         return Content(
@@ -161,12 +167,13 @@ class SubmissionBuilder:
         self, content: Content, *, backend: str, job_id: str, places: Mapping[str, str], decision: Decision
     ) -> JobSpec:
         arguments = content.arguments
+        notebook = self._notebook(arguments)
         inputs = {name: places.get(f"inputs.{name}", location.uri) for name, location in arguments.inputs.items()}
         return JobSpec(
             id=job_id,
             kind=arguments.kind,
             name=arguments.name,
-            command=arguments.command,
+            command=JUPYTER if notebook else arguments.command,
             image=self.config.image_on(backend, arguments.image),
             source=self._source(content.source),
             hyperparameters=arguments.hyperparameters,
@@ -178,13 +185,19 @@ class SubmissionBuilder:
             secrets=arguments.secrets,
             resources=arguments.resources,
             nodes=arguments.nodes,
-            timeout=arguments.timeout or self.config.timeout,
+            timeout=_LONGEST if notebook else arguments.timeout or self.config.timeout,
             grace=self.config.grace,
             retries=arguments.retries,
             labels=arguments.labels,
             digest=content.digest,
             decision=decision.as_json(),
+            notebook=notebook,
         )
+
+    def _notebook(self, arguments: Arguments) -> NotebookSpec | None:
+        if arguments.kind is not JobKind.NOTEBOOK:
+            return None
+        return NotebookSpec(files=notebook_files(self.config, arguments.name), idle_timeout=arguments.idle_timeout)
 
     def _source(self, packed: Packed | None) -> Source | None:
         if packed is None:
@@ -193,7 +206,8 @@ class SubmissionBuilder:
 
         return Source(uri=source_uri(self.storage, packed), sha256=packed.sha256)
 
-    def _scope(self, arguments: Arguments) -> Scope | None:
+    def scope(self, arguments: Arguments) -> Scope | None:
+        """Return within what the key of the call is unique; None without a key."""
         if arguments.key is None:
             return None
         return (self.config.project, str(arguments.kind), arguments.name, arguments.key)
@@ -259,6 +273,11 @@ class SubmissionBuilder:
 
         uri = input_uri(self.storage, local.path, local.sha256)
         return f"{uri}#{local.member}" if local.member else uri
+
+
+def notebook_files(config: Config, name: str) -> str:
+    """Return what names the files of the owner's notebook `name`, wherever they are kept."""
+    return ids.notebook_files(name, json.dumps([config.project, config.owner, name]))
 
 
 def _with_faults(plan: Plan, faults: list[tuple[str, str]]) -> Plan:

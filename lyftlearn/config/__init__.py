@@ -11,6 +11,7 @@ A mapping given to `Client(config=...)` stands for both files. A relative path i
 
 from __future__ import annotations
 
+import getpass
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -131,6 +132,12 @@ class Config:
         return bool(self._values["jobs.gitignore"])
 
     @property
+    def owner(self) -> str:
+        """Whose notebooks are opened: `owner`, or the operating system's user."""
+        named: str | None = self._values["owner"]
+        return named or _user_name()
+
+    @property
     def repository(self) -> str | None:
         """The repository's name where version control does not tell it: `repository`."""
         named: str | None = self._values["repository"]
@@ -246,6 +253,7 @@ class Config:
         effective = {
             "project": self.project,
             "home": str(self.home),
+            "owner": self.owner,
             "storage.url": self.storage_url,
             "jobs.output": self.output_url,
             "migration.from": self.migration_from,
@@ -277,6 +285,13 @@ def load(config: str | os.PathLike[str] | Mapping[str, Any] | None = None) -> Co
     for url in (found.flag_source, found.journal_url, found.storage_url):
         remember_url(url)
     return found
+
+
+def _user_name() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container's user often has no name
+        return f"uid-{os.getuid()}"
 
 
 def _as_url(written: str) -> str:

@@ -56,6 +56,12 @@ TOP = (
         example="/var/lib/lyftlearn",
     ),
     Option(
+        key="owner",
+        kind=TEXT,
+        doc="Whose notebooks are opened. By default the name of the operating system's user.",
+        example="ada",
+    ),
+    Option(
         key="repository",
         kind=TEXT,
         doc="The repository's name, where version control does not tell it. A flag may target it.",

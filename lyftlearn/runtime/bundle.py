@@ -78,6 +78,7 @@ FIELDS: tuple[tuple[str, tuple[type, ...], object], ...] = (
     ("metrics.socket", (str, NOTHING), None),
     ("log", (str, NOTHING), None),
     ("hide", (list,), []),
+    ("notebook", (dict, NOTHING), None),
 )
 
 
@@ -305,6 +306,20 @@ def _hide_rule(document: dict[str, Any]) -> list[str]:
     return [] if all(isinstance(name, str) for name in document["hide"]) else ["hide: expected names of variables"]
 
 
+def _notebook_rule(document: dict[str, Any]) -> list[str]:
+    """`idle_timeout`: seconds or null. `options`: of JupyterLab. `token`, `state`: paths, or null."""
+    notebook = document["notebook"]
+    if notebook is None:
+        return []
+    idle = notebook.setdefault("idle_timeout", None)
+    faults = [] if idle is None or (_is_number(idle) and 0 < idle < LARGEST) else ["notebook.idle_timeout: no seconds"]
+    options = notebook.get("options", [])
+    if not isinstance(options, list) or not all(map(_is_text, options)):
+        faults.append("notebook.options: expected a list of texts")
+    paths = (name for name in ("token", "state") if not _is_text(notebook.get(name) or ""))
+    return faults + [f"notebook.{name}: expected a path or null" for name in paths]
+
+
 def _pack_rule(document: dict[str, Any]) -> list[str]:
     faults = []
     if document["pack"] not in ("runtime", "substrate"):
@@ -341,6 +356,7 @@ RULES = (
     _numbers_rule,
     _texts_rule,
     _hide_rule,
+    _notebook_rule,
     _pack_rule,
     _gateway_rule,
     _user_rule,

@@ -63,6 +63,7 @@ class Environment:
         self.inherited = visible_variables(inherited, substrate, bundle["hide"])
         self.secrets: dict[str, str] = {}
         self.statsd_port: str | None = None
+        self.notebook: dict[str, str] = {}
 
     def variables(self, attempt: int) -> dict[str, str]:
         """What the command sees: defaults, inherited, secrets, contract, the job's own, LYFTLEARN_*; later wins."""
@@ -92,6 +93,7 @@ class Environment:
             **self._region(),
             **self._metrics(),
             "TMPDIR": self.layout.at("tmp"),
+            **self.notebook,
         }
 
     def _identity(self) -> dict[str, str]:

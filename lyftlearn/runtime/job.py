@@ -110,6 +110,7 @@ class JobRun:
         self._relay: Any = None
         self._checkpoints: Any = None
         self._log: Any = None
+        self._jupyter: Any = None
         self._before: set[str] = set()
 
     def run(self) -> int:
@@ -138,11 +139,9 @@ class JobRun:
             text = f"the runtime failed: {type(error).__name__}: {error}"
             return EXIT_CODES[PLATFORM], {"reason": PLATFORM}, text
         facts: dict[str, Any] = {"exit_code": outcome.exit_code, "reason": outcome.reason}
-        return (
-            outcome.runtime_exit_code,
-            {**facts, **({"stopped": True} if outcome.was_stopped else {})},
-            outcome.message,
-        )
+        facts.update({"stopped": True} if outcome.was_stopped else {})
+        facts.update({"idle": True} if outcome.was_idle else {})
+        return outcome.runtime_exit_code, facts, outcome.message
 
     def _run(self) -> CommandOutcome:
         with self._signals.interruptible():
@@ -190,8 +189,20 @@ class JobRun:
         environment.choose_home()
         all_nodes.wait_for(nodes)
         self._start_relay(bundle, environment)
+        self._prepare_notebook(bundle, environment)
         self._before = self._files_at_hand(bundle, environment)
         return environment
+
+    def _prepare_notebook(self, bundle: Bundle, environment: Environment) -> None:
+        if not bundle["notebook"]:
+            return
+        from .notebook import Jupyter
+
+        self._jupyter = Jupyter(bundle, self._layout)
+        self._report.redactor.add([self._jupyter.token])
+        environment.directory = self._jupyter.directory
+        environment.notebook = {"LYFTLEARN_NOTEBOOK_DIR": self._jupyter.directory}
+        self._jupyter.check_program(bundle["command"], environment.variables(1))
 
     def _files_at_hand(self, bundle: Bundle, environment: Environment) -> set[str]:
         """Files of the working directory, if that goes with the container; of one of the image, those at the top."""
@@ -272,6 +283,9 @@ class JobRun:
         def command_for(attempt: int) -> Command:
             variables = environment.variables(attempt)
             arguments = environment.command(variables)
+            if self._jupyter:
+                variables = self._jupyter.own_variables(variables)
+                arguments = self._jupyter.command(arguments)
             return Command(arguments, bundle["command"][0], variables, environment.directory, bundle["user"])
 
         supervisor = CommandSupervisor(
@@ -287,6 +301,8 @@ class JobRun:
         self._outcome = supervisor.outcome
         if self._checkpoints:
             self._checkpoints.start()
+        if self._jupyter:
+            self._cleanups.append(self._jupyter.follow(supervisor.stop_idle))
         return supervisor.run(lambda attempt, at: self._note_start(attempt, at, supervisor.outcome.message))
 
     def _first_start(self) -> float | None:

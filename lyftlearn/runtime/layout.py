@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 ROOT_VARIABLE = "LYFTLEARN_ROOT"
 ML_VARIABLE = "LYFTLEARN_SUBSTRATE_ML"
+NOTEBOOK = "notebook"
+"""The directory of the files that a notebook keeps from run to run."""
 WRITABLE = ("config", "outputs", "model", "checkpoints", "source", "tmp", "home")
 SHARED_MEMORY = "/dev/shm"  # noqa: S108 - the kernel's name for it
 MODE_TMP = 0o1777
@@ -60,6 +62,8 @@ def build(layout: Layout, bundle: Bundle, substrate: str) -> None:
             sagemaker_paths.link(layout, bundle)
         for name in ("inputs", "secrets", *WRITABLE):
             _make(layout.at(name))
+        if bundle["notebook"]:
+            _make(layout.at(NOTEBOOK))
         for part in ("inputs", "outputs"):
             for name in bundle[part]:
                 _make(layout.at(part, name))
@@ -87,6 +91,8 @@ def give_to_user(layout: Layout, bundle: Bundle) -> None:
     if user is None or os.geteuid() != 0:
         return
     os.chown(layout.root, user["uid"], user["gid"])  # so that a program may replace its directories
+    if bundle["notebook"]:
+        os.chown(layout.at(NOTEBOOK), user["uid"], user["gid"])  # what is in it has its owner from earlier runs
     for name in WRITABLE:
         _chown_tree(os.path.realpath(layout.at(name)), user["uid"], user["gid"])
 

@@ -39,11 +39,18 @@ class Report:
         if self._path is None or not (failed or self._reports_success):
             return
         line = PREFIX + json.dumps(dict(facts), separators=(",", ":"))
-        words = last_words(self.redactor.redact(self._command_words() or message)) if facts.get("reason") else ""
+        words = self._words(facts, message)
         try:
             _put(self._path, (line + "\n" + words).encode("utf-8", "replace"))
         except OSError as error:
             print(f"lyftlearn: the report cannot be written to {self._path}: {error.strerror}", file=sys.stderr)
+
+    def _words(self, facts: Mapping[str, Any], message: str) -> str:
+        """The command's own of a failure, the runtime's of what it stopped itself."""
+        if not (facts.get("reason") or facts.get("idle")):
+            return ""
+        own = "" if facts.get("idle") else self._command_words()
+        return last_words(self.redactor.redact(own or message))
 
     def _command_words(self) -> str:
         """A program may have left its last words by itself, as each platform documents."""

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from .signals import Signals
     from .spawn import Command
 
+IDLE = "idle"
 LONGEST_WAIT = 3600.0
 GROUP_POLL = 0.05
 REAP_PAUSE = 0.002
@@ -56,8 +57,13 @@ class CommandOutcome:
 
     @property
     def was_stopped(self) -> bool:
-        """Someone asked for it."""
-        return self.cause == "stop"
+        """Someone asked for it, or nobody used it."""
+        return self.cause in ("stop", IDLE)
+
+    @property
+    def was_idle(self) -> bool:
+        """A notebook that nobody used."""
+        return self.cause == IDLE
 
     @property
     def runtime_exit_code(self) -> int:
@@ -97,7 +103,13 @@ class CommandSupervisor:
         self._pid = 0
         self._leader: int | None = None
         self._signals = signals
+        self._idle_words = ""
         self.outcome = CommandOutcome()
+
+    def stop_idle(self, words: str) -> None:
+        """End the command because nobody uses it, as `words` say; from any thread."""
+        self._idle_words = words
+        os.kill(os.getpid(), signal.SIGCHLD)  # wakes whoever waits for signals, and means nothing else
 
     def run(self, on_start: Callable[[int, float], None]) -> CommandOutcome:
         """Run every attempt; `on_start` gets each one's number and time."""
@@ -135,7 +147,7 @@ class CommandSupervisor:
         end_everything(self._pid)
         pump.drain()
         outcome.finished_at = time.time()
-        outcome.status, outcome.message = self._leader, pump.tail()
+        outcome.status, outcome.message = self._leader, self._idle_words if outcome.was_idle else pump.tail()
         outcome.out_of_memory = out_of_memory_kills() > kills
 
     def _note_start(self, number: int, on_start: Callable[[int, float], None]) -> None:
@@ -151,6 +163,8 @@ class CommandSupervisor:
             self._signals.wait(self._longest_wait())
             for number in self._signals.take():
                 self._receive(number)
+            if self._idle_words:
+                self._end(IDLE)
             self._reap()
             self._check_deadline()
 

@@ -107,6 +107,9 @@ class FileBackend(Backend):
         except FileNotFoundError:
             raise JobNotFound(job_id) from None
         at = datetime.fromtimestamp(self._path(job_id).stat().st_mtime, UTC)
+        status = JobStatus(self._table.get("status", "succeeded"))
+        if not status.finished and self._stopped(job_id).exists():
+            status = JobStatus.STOPPED
         return JobRecord(
             id=job_id,
             kind=JobKind(found["kind"]),
@@ -114,7 +117,7 @@ class FileBackend(Backend):
             labels=found["labels"],
             digest=found["digest"],
             decision=found["decision"],
-            event=JobEvent(job_id=job_id, status=JobStatus(self._table.get("status", "succeeded")), at=at),
+            event=JobEvent(job_id=job_id, status=status, at=at),
         )
 
     def list(self, query: JobQuery) -> Iterator[JobRecord]:
@@ -129,6 +132,10 @@ class FileBackend(Backend):
 
     def stop(self, job_id: str) -> None:
         self.describe(job_id)
+        self._stopped(job_id).touch()
+
+    def _stopped(self, job_id: str) -> Path:
+        return self._jobs / f".stopped-{job_id}"
 
     def watch(self, following: WatchSet) -> Iterator[JobEvent]:
         while not following.closed:

@@ -9,6 +9,7 @@ from lyftlearn.backend import JobSpec, Location, bundle
 from lyftlearn.types import JobKind
 from lyftlearn_local.layouts import kubernetes
 from lyftlearn_local.layouts.layout import JOB_DIRECTORY
+from lyftlearn_local.store.files import JobFiles
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,6 +22,8 @@ CONTAINER_SECRETS = f"{JOB_DIRECTORY}-secrets"
 CONTAINER_USERS = {"local-kubernetes": (kubernetes.USER, kubernetes.GROUP), "local-sagemaker": (0, 0)}
 HIDDEN = ["OLDPWD", "SHLVL", "_"]
 """What the shell that enters a control group may set, and no container has."""
+_JUPYTER_OPTIONS = ["--ServerApp.ip=127.0.0.1", "--ServerApp.port=8888", "--ServerApp.port_retries=100"]
+"""For this machine's own browser. Where somebody has the port, JupyterLab takes another near it."""
 _ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -35,9 +38,13 @@ def entry_command(python: str, *options: str, extra: Path | None = None) -> list
     return [python, *options, "-c", begin]
 
 
-def bundle_document(layout: str, spec: JobSpec, options: Options, *, in_image: bool) -> dict[str, Any]:
+def bundle_document(layout: str, spec: JobSpec, options: Options, job: Path, *, in_image: bool) -> dict[str, Any]:
     """Return the bundle. in_image: the job runs in its image, which shows nothing of this machine by itself."""
-    common: dict[str, Any] = {"metrics": {"relay": True, "gateway": options.metrics, "socket": None}, "hide": HIDDEN}
+    common: dict[str, Any] = {
+        "metrics": {"relay": True, "gateway": options.metrics, "socket": None},
+        "hide": HIDDEN,
+        "notebook": {"options": _JUPYTER_OPTIONS, "token": "generate", "state": str(JobFiles(job).notebook_path)},
+    }
     if layout == "local-kubernetes":
         provider = {"type": "files", "path": KUBERNETES_SECRETS}
         return bundle(spec, provider=provider, **common)

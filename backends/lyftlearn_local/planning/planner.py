@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from lyftlearn.backend import Fault, JobSpec, Plan, Request
+from lyftlearn.backend import Fault, JobSpec, NotebookSpec, Plan, Request
 from lyftlearn.types import JobKind
 from lyftlearn_local import cgroups
 from lyftlearn_local.containers.container import PYTHON
@@ -20,6 +20,7 @@ from lyftlearn_local.containers.engine import Engine, find_engine
 from lyftlearn_local.layouts.layout import JOB_DIRECTORY
 from lyftlearn_local.planning import documents, interpreter
 from lyftlearn_local.store import leftovers
+from lyftlearn_local.store.environment import clean_environment
 from lyftlearn_local.supervisor import sandbox
 
 if TYPE_CHECKING:
@@ -42,7 +43,8 @@ class Planner:
 
     def plan(self, spec: JobSpec) -> Plan:
         """Return the requests, faults and notes for `spec`."""
-        document = documents.bundle_document(self.name, spec, self.options, in_image=self._engine(spec) is not None)
+        in_image = self._engine(spec) is not None
+        document = documents.bundle_document(self.name, spec, self.options, self.jobs / spec.id, in_image=in_image)
         run = self._run(spec)
         requests = (
             Request(operation=WRITE_BUNDLE, body=document),
@@ -58,8 +60,8 @@ class Planner:
         )
 
     def _engine(self, spec: JobSpec) -> Engine | None:
-        """What runs the job's image, if it names one."""
-        engine = self.machine.engine if spec.image else None
+        """What runs the job's image, if it names one. A notebook has this machine's JupyterLab."""
+        engine = self.machine.engine if spec.image and not spec.notebook else None
         return engine if isinstance(engine, Engine) else None
 
     def _run(self, spec: JobSpec) -> dict[str, Any]:
@@ -73,10 +75,14 @@ class Planner:
             "memory": spec.resources.memory if self._limits_memory(spec) else None,
             "shared_memory": spec.resources.shared_memory,
             **documents.layout_settings(self.name, spec, self.options, self.jobs / spec.id, self.machine.python),
+            **({"notebook_files": str(self._notebook_files(spec.notebook))} if spec.notebook else {}),
             "runtime": self._runtime(spec, self.machine.python, str(self.jobs / spec.id / "runtime.pyz")),
             "supervisor": [*documents.entry_command(self.machine.python, "-I", "-S"), "supervise"],
             **self._container(spec),
         }
+
+    def _notebook_files(self, notebook: NotebookSpec) -> Path:
+        return self.jobs.parent / "notebooks" / notebook.files
 
     def _container(self, spec: JobSpec) -> dict[str, Any]:
         """What differs for a job that runs in its image."""
@@ -99,8 +105,11 @@ class Planner:
         return [python, "-I", *quick, archive, "run"]
 
     def _faults(self, spec: JobSpec) -> Iterator[Fault]:
-        if spec.kind in (JobKind.TUNE, JobKind.NOTEBOOK):
+        if spec.kind is JobKind.TUNE:
             yield Fault("kind", f"backend {self.name} cannot run a {spec.kind} job: it runs train, process and predict")
+        if spec.notebook and not self._has_jupyter():
+            remedy = "pip install 'lyftlearn[notebook]'"
+            yield Fault("kind", f"a notebook needs JupyterLab beside {self.machine.python}, which has none: {remedy}")
         in_image = self._engine(spec) is not None
         if spec.image and self.options.image_required and not in_image:
             required = f"{self.name}.image_required is set"
@@ -122,6 +131,10 @@ class Planner:
                 f"{self.name}.python", f"{self.machine.python!r} is no Python that jobs can run: {interpreter.REMEDY}"
             )
         yield from self._uri_faults(spec)
+
+    def _has_jupyter(self) -> bool:
+        path = clean_environment(self.machine.python)["PATH"]
+        return shutil.which("jupyter-lab", path=path) is not None
 
     def _uri_faults(self, spec: JobSpec) -> Iterator[Fault]:
         for path, uri in _uris(spec):

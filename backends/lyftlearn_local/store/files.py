@@ -108,6 +108,11 @@ class JobFiles:
         """What belongs to one node while it runs."""
         return self.path / "nodes" / str(node)
 
+    @property
+    def notebook_path(self) -> Path:
+        """Where the runtime of a notebook tells how it is reached. It goes when the run ends."""
+        return self.path / "nodes" / "notebook.json"
+
     def redirect_errors(self) -> None:
         """Have this process print its errors into the job's directory."""
         words = os.open(self.words_path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)

@@ -40,6 +40,7 @@ def launch(context: NodeContext) -> tuple[Node, ContainerLayout]:
     if context.container:
         return _launch_in_image(context)
     layout = _layout(context)
+    _add_notebook_files(context, layout)
     group = _memory_group(context)
     if group is None:
         layout.variables[SHARED_GROUP_VARIABLE] = "1"
@@ -51,6 +52,20 @@ def launch(context: NodeContext) -> tuple[Node, ContainerLayout]:
     node = Node(context.rank, argv, context.environment | layout.variables, capture, info, groups=groups)
     node.group = group
     return node, layout
+
+
+def _add_notebook_files(context: NodeContext, layout: ContainerLayout) -> None:
+    """Show the directory that a notebook keeps from run to run where the contract has it."""
+    if "notebook_files" not in context.run:
+        return
+    files = Path(context.run["notebook_files"])
+    files.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if context.run["namespaces"]:
+        layout.bind(files, "/lyftlearn/notebook")
+    else:
+        root = context.directory / "lyftlearn"
+        root.mkdir(exist_ok=True)
+        (root / "notebook").symlink_to(files)
 
 
 def _launch_in_image(context: NodeContext) -> tuple[Node, ContainerLayout]:

@@ -26,6 +26,7 @@ class NodeOutcome:
         self.attempt: int = content.get("attempt", 0)
         self.reason: str | None = content.get("reason")
         self.message: str = content.get("message", "")
+        self.idle: bool = content.get("idle", False)
         if report is None and not ending:
             killed = _is_out_of_memory(node)
             self.reason, self.message = ("out-of-memory", MEMORY_WORDS) if killed else node.silent_end()
@@ -52,6 +53,9 @@ def final_event(
     if failure:
         details = {"reason": failure.reason, "message": failure.message, "exit_code": failure.exit_code}
         return {"status": "failed", **details, "attempt": attempt}
+    idle = next((outcome for outcome in outcomes if outcome.idle), None)
+    if idle and not stop_requested:
+        return {"status": "stopped", "message": idle.message, "attempt": attempt}
     if stop_requested and (interrupted or any(outcome.stopped for outcome in outcomes)):
         return {"status": "stopped", "message": ASKED_TO_STOP, "attempt": attempt}
     return {"status": "succeeded", "exit_code": 0, "attempt": attempt}
