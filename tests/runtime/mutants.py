@@ -105,8 +105,8 @@ MUTANTS: dict[str, tuple[str, str, str]] = {
     "C-REPORT-1": ("report.py", 'PREFIX = "lyftlearn/1 "', 'PREFIX = "lyftlearn/2 "'),
     "C-REPORT-2": (
         "report.py",
-        "self.redactor.redact(self._command_words() or message)",
-        "self._command_words() or message",
+        "self.redactor.redact(own or message)",
+        "own or message",
     ),
     "C-REPORT-3": ("supervisor.py", "return None if self.cause else self.status", "return self.status or 0"),
     "C-REPORT-4": ("job.py", 'times["metrics_lost"] = self._relay.lost', 'times["lost"] = self._relay.lost'),
