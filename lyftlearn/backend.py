@@ -26,6 +26,7 @@ from lyftlearn._contract.runtime_archive import runtime_archive
 from lyftlearn._contract.spec import JobSpec, NotebookSpec, ResourceRequest, Source
 from lyftlearn._contract.watch_set import WatchSet
 from lyftlearn._storage import Storage, open_storage
+from lyftlearn._text import redaction
 from lyftlearn.errors import InvalidJob, JobNotFound
 from lyftlearn.events import JobEvent
 from lyftlearn.runtime.location import Location
@@ -66,6 +67,7 @@ __all__ = [
     "options",
     "read_options",
     "read_report",
+    "redaction",
     "runtime_archive",
     "words",
 ]

@@ -15,6 +15,9 @@ from pathlib import Path
 from lyftlearn.errors import LyftLearnError
 from lyftlearn.runtime.location import Location
 
+LARGEST_RECORD = 1 << 20
+"""Bytes of a record: a claim with a thousand tries has less than a tenth of that."""
+
 
 @dataclass(frozen=True)
 class Stored:
@@ -47,8 +50,11 @@ class Storage(ABC):
         """
 
     @abstractmethod
-    def read(self, key: str) -> Stored | None:
-        """Return the record as the last finished write left it, or None."""
+    def read(self, key: str, largest: int = LARGEST_RECORD) -> Stored | None:
+        """Return the record as the last finished write left it, or None.
+
+        Raises LyftLearnError for one of more than `largest` bytes: others may write to the storage, too.
+        """
 
     @abstractmethod
     def replace(self, key: str, data: bytes, version: str) -> bool:
@@ -102,6 +108,12 @@ def _unusable(url: str) -> LyftLearnError:
 def storage_directory(url: str) -> Path | None:
     """Return the directory of a store that is one."""
     return None if "://" in url and not url.startswith("file://") else local_path(url)
+
+
+def check_size(uri: str, size: int, largest: int) -> None:
+    """Raise LyftLearnError if what is at `uri` is larger than anything that belongs there."""
+    if size > largest:
+        raise LyftLearnError(f"{uri} has {size} bytes, and nothing of more than {largest} is read from there")
 
 
 def change_error(path: Path) -> LyftLearnError:

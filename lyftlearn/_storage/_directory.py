@@ -12,7 +12,7 @@ from hashlib import sha256 as new_sha256
 from pathlib import Path
 from typing import BinaryIO
 
-from lyftlearn._storage import Storage, Stored, change_error
+from lyftlearn._storage import LARGEST_RECORD, Storage, Stored, change_error, check_size
 from lyftlearn.errors import AccessDenied, BackendUnavailable, LyftLearnError
 
 _CHUNK = 1 << 20
@@ -34,11 +34,13 @@ class DirectoryStorage(Storage):
         with self._writing(key), self._temporary(key, lambda file: file.write(data)) as temporary:
             return _link(temporary, self._path(key))
 
-    def read(self, key: str) -> Stored | None:
+    def read(self, key: str, largest: int = LARGEST_RECORD) -> Stored | None:
         with self._reading(key):
             try:
                 with self._path(key).open("rb") as file:
-                    modified, data = os.fstat(file.fileno()).st_mtime_ns, file.read()
+                    status = os.fstat(file.fileno())
+                    check_size(self.uri(key), status.st_size, largest)
+                    modified, data = status.st_mtime_ns, file.read(largest)
             except (FileNotFoundError, NotADirectoryError):
                 return None
             now = _touch(self._path(key).parent)
@@ -49,7 +51,7 @@ class DirectoryStorage(Storage):
     def replace(self, key: str, data: bytes, version: str) -> bool:
         path = self._path(key)
         with self._writing(key), self._temporary(key, lambda file: file.write(data)) as temporary, self._lock():
-            if not path.exists() or _version(path.read_bytes()) != version:
+            if not path.exists() or path.stat().st_size > LARGEST_RECORD or _version(path.read_bytes()) != version:
                 return False
             temporary.rename(path)
             _sync(path.parent)

@@ -18,10 +18,16 @@ from typing import Any
 import boto3
 from boto3.exceptions import Boto3Error
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, PartialCredentialsError
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    CredentialRetrievalError,
+    NoCredentialsError,
+    PartialCredentialsError,
+)
 
-from lyftlearn._storage import Storage, Stored, change_error, locate
-from lyftlearn._text.redaction import redact_causes
+from lyftlearn._storage import LARGEST_RECORD, Storage, Stored, change_error, check_size, locate
+from lyftlearn._text.redaction import redact_causes, redact_output
 from lyftlearn.errors import AccessDenied, BackendUnavailable, LyftLearnError
 
 _CONFIG = Config(
@@ -63,10 +69,11 @@ class S3Storage(Storage):
     def create(self, key: str, data: bytes) -> bool:
         return self._put(key, data, {"IfNoneMatch": "*"})
 
-    def read(self, key: str) -> Stored | None:
+    def read(self, key: str, largest: int = LARGEST_RECORD) -> Stored | None:
         with self._translate_errors("read", key):
             try:
                 answer = self.client.get_object(**self._object(key))
+                check_size(self.uri(key), answer["ContentLength"], largest)
                 data = answer["Body"].read()
             except ClientError as error:
                 if _code(error) in _MISSING:
@@ -198,6 +205,9 @@ def _translate(what: str, error: Exception) -> LyftLearnError:
         return _refusal(what, cause)
     if isinstance(error, NoCredentialsError | PartialCredentialsError):
         return AccessDenied(f"{what}: no complete AWS credentials were found; give them by the default AWS chain")
+    if isinstance(error, CredentialRetrievalError):  # it quotes what a `credential_process` printed
+        redact_causes(error, redact_output)
+        return AccessDenied(f"{what}: {error}")
     if isinstance(error, ValueError) and not isinstance(error, BotoCoreError | OSError):
         return LyftLearnError(f"{what}: {error}; see `[storage] url` and AWS_ENDPOINT_URL")
     return BackendUnavailable(f"{what}: {error}")  # a RuntimeError, too: no thread can be started (any more)

@@ -52,7 +52,6 @@ Tries: TypeAlias = frozenset[str]
 _FORMAT = 1
 _RACES = 1000  # lost in a row; each means that another caller got on
 LONGEST_CREATE = timedelta(minutes=15)  # from a try's claim to the last moment at which its create is sent
-_LARGEST = 1 << 20  # bytes: a claim with a thousand tries has less than a tenth of that
 _ID = re.compile(r"[a-z][a-z0-9-]{0,62}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
@@ -270,7 +269,6 @@ def _encode(record: _Record) -> bytes:
 def _decode(stored: Stored, uri: str) -> _Record:
     """Read a record. Others can write to the storage, so what stands there is checked before anything follows."""
     try:
-        _require(len(stored.data) <= _LARGEST, "size")
         document = json.loads(stored.data)
         if document["format"] != _FORMAT:
             raise _of_another_version(uri, document["format"])

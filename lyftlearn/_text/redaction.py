@@ -14,13 +14,15 @@ from urllib.parse import parse_qsl, quote, unquote, urlsplit
 from lyftlearn._text.display import without_credentials
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 HIDDEN = "[hidden]"
 _SHORTEST = 6  # hiding every `1` would leave nothing to read
 _LONG = 20  # a part of a path that is as long is a token, not a name
 _SECRET_VARIABLES = ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 _PROXY_VARIABLES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy")
+_MOST_OUTPUT = 300  # characters of what another program printed: its last words are the ones that tell
+_NAMED_SO = r"[\w.-]*(?:token|secret|passw|pwd|signature|credential|api[-_]?key|access[-_]?key|private[-_]?key)"
 _known: set[str] = set()
 
 
@@ -47,7 +49,19 @@ def redact(text: str) -> str:
     return text
 
 
-def redact_causes(error: BaseException) -> BaseException:
+def redact_output(text: str) -> str:
+    """Return the end of what another program printed, such as one that gives credentials, without what looks secret.
+
+    Nobody but the program knows its secrets. So more is hidden than by `redact`: values that are named like a secret,
+    what follows `Bearer`, and long runs of mixed letters and digits.
+    """
+    text = redact(text[-_MOST_OUTPUT * 20 :])
+    for pattern, instead in _secrets_in_output():
+        text = pattern.sub(instead, text)
+    return text.strip()[-_MOST_OUTPUT:]
+
+
+def redact_causes(error: BaseException, hide: Callable[[str], str] = redact) -> BaseException:
     """Redact what an error of another library, and whatever it came from, says of itself. Return it."""
     waiting: list[BaseException | None] = [error]
     seen: set[int] = set()
@@ -57,7 +71,10 @@ def redact_causes(error: BaseException) -> BaseException:
             continue
         seen.add(id(one))
         waiting += [one.__cause__, one.__context__, *(arg for arg in one.args if isinstance(arg, BaseException))]
-        one.args = tuple(redact(arg) if isinstance(arg, str) else arg for arg in one.args)
+        one.args = tuple(hide(arg) if isinstance(arg, str) else arg for arg in one.args)
+        details = getattr(one, "kwargs", None)  # botocore's errors keep what their text is made of
+        if isinstance(details, dict):
+            details.update({key: hide(value) for key, value in details.items() if isinstance(value, str)})
     return error
 
 
@@ -100,3 +117,18 @@ def _of_environment() -> Iterator[str]:
 def _query_value() -> re.Pattern[str]:
     names = "token|secret|passw|pwd|signature|credential|auth|api[-_]?key|access[-_]?key|security|sig"
     return re.compile(rf"([?&][\w.-]*(?:{names})[\w.-]*=)[^&\s'\"<>)]+", re.IGNORECASE)
+
+
+@cache
+def _secrets_in_output() -> tuple[tuple[re.Pattern[str], str], ...]:
+    run = r"[\w+=~-]"
+    mixed = re.compile(rf"(?<!{run})(?={run}*[a-z])(?={run}*[A-Z])(?={run}*\d){run}{{32,}}")
+    patterns = (
+        (rf"""(["']{_NAMED_SO}\w*["']\s*:\s*)("[^"]*"|'[^']*'|["'].*)""", rf"\1{HIDDEN}"),
+        (rf"(\b{_NAMED_SO}\w*\s*=\s*)\S+", rf"\1{HIDDEN}"),
+        (rf"(--{_NAMED_SO}\w*\s+)\S+", rf"\1{HIDDEN}"),
+        (rf"(\b{_NAMED_SO}\w*\s*:\s*)[\w+/=~.-]{{16,}}", rf"\1{HIDDEN}"),
+        (r"(\b(?:bearer|basic)\s+)[\w+/=~.-]{8,}", rf"\1{HIDDEN}"),
+    )
+    known = tuple((re.compile(pattern, re.IGNORECASE), instead) for pattern, instead in patterns)
+    return (*known, (re.compile(r"\beyJ[\w-]+\.[\w.-]+"), HIDDEN), (mixed, HIDDEN))

@@ -160,13 +160,14 @@ def _resolve(field: str, value: Any, origin: str) -> Any:
 def _fetch(location: str, origin: str) -> bytes:
     if "://" not in location and not location.startswith("/"):
         location = os.path.join(os.path.dirname(origin), location)
-    if "://" in location:
-        from .storage import read_bytes
+    from .storage import LARGEST_DOCUMENT, check_size, read_bytes
 
+    if "://" in location:
         return read_bytes(location)
     try:
         with open(location, "rb") as file:
-            return file.read()
+            check_size(f"bundle: {location}", os.fstat(file.fileno()).st_size)
+            return file.read(LARGEST_DOCUMENT)
     except OSError as error:
         raise configuration_failure(f"bundle: {location} cannot be read: {error.strerror}") from error
 

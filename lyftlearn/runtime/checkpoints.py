@@ -27,6 +27,7 @@ INTERVAL = 30.0
 """Seconds between looks at the directory."""
 RESTLESS = 40
 """Looks after which a file that never stands still, such as a growing log, keeps no deleted file in the storage."""
+LARGEST_NOTES = 16 << 20
 NOTES = ".lyftlearn.json"
 """In the storage alone, where needed: `links`, path to relative target; `started_at`, the command's first start."""
 
@@ -192,7 +193,7 @@ def read_notes(path: str) -> dict[str, Any]:
     """The notes of an earlier container; none where the file holds something else."""
     try:
         with open(path, encoding="utf-8") as file:
-            notes = json.load(file)
+            notes = json.loads(file.read(LARGEST_NOTES))
         links = {name: target for name, target in notes["links"].items() if isinstance(target, str)}
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return {"links": {}, "started_at": None}

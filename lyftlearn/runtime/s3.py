@@ -11,7 +11,7 @@ import zlib
 from contextlib import contextmanager
 
 from .faults import CONFIGURATION, PLATFORM, RuntimeFailure, configuration_failure
-from .storage import Entry, disk_failure
+from .storage import Entry, check_size, disk_failure
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -78,6 +78,8 @@ CONFIGURATION_ERRORS = {
     "UnsupportedS3ConfigurationError",
 }
 """Of botocore.exceptions: what is raised before anything is sent, because of what the job was given."""
+LONGEST_WORDS = 300
+"""Characters of an error that is quoted: it may hold all that a program for credentials printed."""
 
 _clients: dict[tuple[str, str | None, str | None], Any] = {}
 
@@ -137,7 +139,7 @@ def translate_errors(doing: str) -> Iterator[None]:
         if "Invalid header" in str(error):
             raise _unsendable(doing) from None
         reason = CONFIGURATION if type(error).__name__ in CONFIGURATION_ERRORS else PLATFORM
-        raise RuntimeFailure(reason, f"{doing}: {type(error).__name__}: {error}") from error
+        raise RuntimeFailure(reason, f"{doing}: {type(error).__name__}: {str(error)[:LONGEST_WORDS]}") from error
     except ValueError:
         raise _unsendable(doing) from None
 
@@ -198,10 +200,11 @@ class S3Store:
         bucket, key = split_uri(uri)
         for attempt in range(ATTEMPTS):
             with translate_errors(f"reading {uri}"):
-                body = self._client.get_object(Bucket=bucket, Key=key)["Body"]
+                answer = self._client.get_object(Bucket=bucket, Key=key)
+            check_size(uri, answer["ContentLength"])
             try:
                 with translate_errors(f"reading {uri}"):
-                    return bytes(body.read())
+                    return bytes(answer["Body"].read())
             except RuntimeFailure:  # the client repeats requests, but not an answer that ends in the middle
                 if attempt + 1 == ATTEMPTS:
                     raise

@@ -51,6 +51,8 @@ PART = ".lyftlearn-part-"
 FULL = 28  # ENOSPC
 FILES = "LYFTLEARN_SUBSTRATE_FILES"
 """Names the directory below which a container has the files of its machine, each at its own path."""
+LARGEST_DOCUMENT = 64 << 20
+"""Bytes of what is read as a whole: a bundle, and what it refers to."""
 
 
 class Entry:
@@ -84,6 +86,12 @@ def locate(uri: str) -> Location:
 def read_bytes(uri: str) -> bytes:
     """The content of one object."""
     return store_for(uri).read(uri)
+
+
+def check_size(uri: str, size: int) -> None:
+    """Raise RuntimeFailure if what is at `uri` cannot be a document of a job."""
+    if size > LARGEST_DOCUMENT:
+        raise configuration_failure(f"{uri} has {size} bytes; a job's documents have at most {LARGEST_DOCUMENT}")
 
 
 def join(uri: str, relative: str) -> str:
@@ -148,7 +156,8 @@ class FileStore:
         """The file's bytes."""
         try:
             with open(local_path(uri), "rb") as file:
-                return file.read()
+                check_size(uri, os.fstat(file.fileno()).st_size)
+                return file.read(LARGEST_DOCUMENT)
         except OSError as error:
             raise configuration_failure(f"{uri} cannot be read: {error.strerror}") from error
 

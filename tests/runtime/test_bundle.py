@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from lyftlearn.runtime import bundle, statsd
+from lyftlearn.runtime import bundle, statsd, storage
 from lyftlearn.runtime.environment import Environment
 from lyftlearn.runtime.faults import RuntimeFailure
 from lyftlearn.runtime.job import JobRun
@@ -117,6 +117,19 @@ def test_a_reference_to_something_else_is_refused(tmp_path: Path) -> None:
     path.write_text(json.dumps(document(env={"$ref": "env.json", "sha256": "0" * 64})))
     with pytest.raises(RuntimeFailure, match="has sha256 44136fa"):
         bundle.load(str(path))
+
+
+@pytest.mark.parametrize("place", ["bundle", "reference", "reference by URI"])
+def test_a_bundle_that_is_too_large_is_named(tmp_path: Path, place: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever may write to the storage must not be able to use up the memory of a container."""
+    monkeypatch.setattr(storage, "LARGEST_DOCUMENT", 10_000)
+    large, path = tmp_path / "env.json", tmp_path / "bundle.json"
+    large.write_bytes(b" " * 10_001)
+    uri = large.as_uri() if place == "reference by URI" else "env.json"
+    path.write_text(json.dumps(document(env={"$ref": uri, "sha256": "0" * 64})))
+    where = large if place == "bundle" else path
+    with pytest.raises(RuntimeFailure, match=r"env.json has 10001 bytes; a job's documents have at most 10000"):
+        bundle.load(str(where))
 
 
 def test_a_hyperparameter_named_ref_is_a_hyperparameter(tmp_path: Path) -> None:

@@ -74,6 +74,15 @@ def test_a_file_keeps_its_name(bucket: Any, tmp_path: Path) -> None:
     assert tree(tmp_path) == {"rides.csv": b"1"}
 
 
+def test_an_object_that_is_too_large_is_named(bucket: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A document of a job is read as a whole; something else in its place must not fill the container's memory."""
+    monkeypatch.setattr(storage, "LARGEST_DOCUMENT", 100)
+    put(bucket, fits=b"x" * 100, large=b"x" * 101)
+    assert len(storage.read_bytes(f"s3://{bucket.name}/fits")) == 100
+    with pytest.raises(RuntimeFailure, match=r"/large has 101 bytes; a job's documents have at most 100"):
+        storage.read_bytes(f"s3://{bucket.name}/large")
+
+
 def test_a_whole_bucket_and_nothing(bucket: Any, tmp_path: Path) -> None:
     """The ends of the range."""
     assert transfer.fetch(f"s3://{bucket.name}/", str(tmp_path)) == 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import traceback
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from lyftlearn._storage import Storage, local_path, open_storage
+from lyftlearn._storage import LARGEST_RECORD, Storage, local_path, open_storage
 from lyftlearn.errors import AccessDenied, BackendUnavailable, LyftLearnError
 
 if TYPE_CHECKING:
@@ -47,6 +48,19 @@ def test_what_is_created_is_read_and_is_young(storage: Storage) -> None:
     assert stored.data == b"\0one\n"
     assert timedelta() <= stored.age < timedelta(minutes=5)
     assert abs(datetime.now(UTC) - stored.modified) < timedelta(minutes=5)
+
+
+def test_what_is_too_large_is_named_and_not_read(storage: Storage) -> None:
+    """Others may write to a storage: what they put in a record's place must not fill the memory of every caller."""
+    storage.create(KEY, b"x" * (LARGEST_RECORD + 1))
+    with pytest.raises(LyftLearnError) as caught:
+        storage.read(KEY)
+    for part in (storage.uri(KEY), str(LARGEST_RECORD + 1), str(LARGEST_RECORD)):
+        assert part in str(caught.value)
+    stored = storage.read(KEY, LARGEST_RECORD + 1)
+    assert stored is not None
+    assert len(stored.data) == LARGEST_RECORD + 1
+    assert storage.replace(KEY, b"small", stored.version) in (True, False)
 
 
 def test_only_the_first_creates(storage: Storage) -> None:
@@ -193,6 +207,21 @@ def test_s3_errors_are_translated(bucket: Bucket, status: str, code: str, error:
         open_storage("s3://bucket").create(KEY, b"")
     assert type(caught.value) is error
     assert KEY in str(caught.value)
+
+
+def test_a_credential_process_that_fails(bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it printed is the only help there is, and may hold secrets: neither message nor cause shows them."""
+    program = f"{sys.executable} -c \"import sys; sys.exit('x' * 9999 + ' token=SECRET-one please run: cloud login')\""
+    (tmp_path / "config").write_text(f"[default]\ncredential_process = {program}\n")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+    with pytest.raises(AccessDenied, match="please run: cloud login") as caught:
+        open_storage("s3://bucket").create(KEY, b"")
+    text = "".join(traceback.format_exception(caught.value))
+    assert "SECRET" not in text
+    assert len(str(caught.value)) < 1000
 
 
 def test_a_denied_upload_is_translated(bucket: Bucket, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lyftlearn._storage import Storage, Stored, open_storage
+from lyftlearn._storage import LARGEST_RECORD, Storage, Stored, open_storage
 from lyftlearn._submission import claims
 from lyftlearn._submission.claims import Claim, Scope, Standing
 
@@ -49,8 +49,8 @@ class Watched(Storage):
     def create(self, key: str, data: bytes) -> bool:
         return bool(self.steps.run(lambda: self.real.create(key, data)))
 
-    def read(self, key: str) -> Stored | None:
-        stored: Stored | None = self.steps.run(lambda: self.real.read(key))
+    def read(self, key: str, largest: int = LARGEST_RECORD) -> Stored | None:
+        stored: Stored | None = self.steps.run(lambda: self.real.read(key, largest))
         return stored
 
     def replace(self, key: str, data: bytes, version: str) -> bool:

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lyftlearn._storage import Storage, Stored
+from lyftlearn._storage import LARGEST_RECORD, Storage, Stored
 from lyftlearn._submission.claims import Claim, Scope, accept, claim_key, move, take, withdraw
 from lyftlearn.errors import BackendUnavailable, LyftLearnError
 from tests.submission.caller import SCOPE, Backends, Steps, Watched, call
@@ -37,7 +37,7 @@ class Memory(Storage):
     def create(self, key: str, data: bytes) -> bool:
         return key not in self.records and self._write(key, data)
 
-    def read(self, key: str) -> Stored | None:
+    def read(self, key: str, largest: int = LARGEST_RECORD) -> Stored | None:
         found = self.records.get(key)
         return found and replace(found, age=self.now - found.modified)
 

@@ -54,6 +54,45 @@ def test_what_looks_like_a_credential_is_hidden(text: str) -> None:
         assert CANARY not in str(pickle.loads(pickle.dumps(error)))
 
 
+JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.dozjgNryP4J3jVmNHl0w5N"
+
+
+@pytest.mark.parametrize(
+    ("printed", "secret"),
+    [
+        (f'{{"SecretAccessKey": "{CANARY}", "Version": 1}}', CANARY),
+        (f"{{'session_token': '{CANARY}", CANARY),
+        (f"DEBUG PASSWORD={CANARY} user=ci", CANARY),
+        (f"+ login --client-secret {CANARY} --region eu", CANARY),
+        (f"+ login --token={CANARY}", CANARY),
+        (f"> Authorization: Bearer {CANARY}", CANARY),
+        (f"refresh_token: {CANARY}", CANARY),
+        (f"server said no to {JWT}", JWT),
+        (
+            "k8s-aws-v1.aHR0cHM6Ly9zdHMuZXUtd2VzdC0xLmFtYXpvbmF3cy5jb20v",
+            "aHR0cHM6Ly9zdHMuZXUtd2VzdC0xLmFtYXpvbmF3cy5jb20v",
+        ),
+        (f"https://sts.example.com/?X-Amz-Signature={CANARY}", CANARY),
+    ],
+)
+def test_what_a_program_for_credentials_prints_is_hidden(printed: str, secret: str) -> None:
+    """It may print what it is to keep, when it is asked to be verbose or breaks; nobody else knows its secrets."""
+    shown = redaction.redact_output(f"{printed}\nplease log in")
+    assert secret not in shown
+    assert shown.endswith("please log in")
+
+
+def test_what_a_program_for_credentials_says_is_bounded_and_still_tells() -> None:
+    """Its last words are the only help there is, and a megabyte of them is none."""
+    for words in (
+        "Unable to locate credentials: run `aws sso login --profile prod` first",
+        "the token has expired: open https://login.example.com/device and enter the code ABCD-EFGH",
+        "/home/ci/.local/share/google-cloud-sdk/bin/gke-gcloud-auth-plugin: not found",
+    ):
+        assert redaction.redact_output(words) == words
+    assert len(redaction.redact_output("x " * 1_000_000)) <= 300
+
+
 def test_plain_text_stays() -> None:
     """What is no secret is not touched: a message that hides too much helps nobody."""
     for text in ("s3://bucket/a@b/c", "git@github.com:o/r", "use key=value", "mail x@y.z", "see https://host/path#x"):

@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lyftlearn.backend import redaction
 from lyftlearn.errors import AccessDenied, LyftLearnError
 from lyftlearn_kubernetes.api.credentials import bearer
 from lyftlearn_kubernetes.api.process_lock import ProcessLock
@@ -23,6 +24,7 @@ _TOLD_OF_CLUSTER = ("server", "tls-server-name", "insecure-skip-tls-verify", "ce
 _EARLY = timedelta(seconds=60)
 _NEVER = datetime.max.replace(tzinfo=UTC)
 _PATIENCE = 120
+_LONGEST_HINT = 1000  # characters
 
 
 class ExecPlugin:
@@ -99,12 +101,12 @@ class ExecPlugin:
                 timeout=_PATIENCE,
             ).stdout
         except FileNotFoundError as exc:
-            hint = plugin.get("installHint")
-            raise self._failure(f"it is not there{f'. {hint.strip()}' if hint else ''}") from exc
+            hint = str(plugin.get("installHint") or "").strip()[:_LONGEST_HINT]
+            raise self._failure(f"it is not there{f'. {hint}' if hint else ''}") from exc
         except subprocess.TimeoutExpired:
             raise self._failure(f"it did not end within {_PATIENCE} s") from None
         except subprocess.CalledProcessError as exc:
-            last_words = exc.stderr.decode(errors="replace").strip()[-300:]
+            last_words = redaction.redact_output(exc.stderr.decode(errors="replace"))
             raise self._failure(last_words or f"it ended with {exc.returncode}") from None
         except (OSError, ValueError) as exc:
             raise self._failure(getattr(exc, "strerror", None) or "it cannot be started") from None

@@ -13,15 +13,19 @@ if TYPE_CHECKING:
 
     from lyftlearn_kubernetes.logs.cursor import StampedLine
 
+_LARGEST = 256 << 20  # bytes: the lines of a log are in memory together
+_MOST_PODS = 1000  # of one node, as many as the runtime keeps logs of
+
 
 def pod_logs(storage_url: str, job_id: str, node: int) -> Iterator[tuple[str, list[StampedLine]]]:
-    """Yield name and lines of each pod that ran a node, in the order in which they ended."""
+    """Yield name and lines of each pod that ran a node, in the order in which they ended.
+
+    Raises LyftLearnError, which names its URI, for a log that is too large to be read as a whole.
+    """
     storage = open_storage(storage_url)
-    number = 0
-    while True:
-        record = storage.read(f"{log_directory(job_id)}/{node}-{number}.log")
+    for number in range(_MOST_PODS):
+        record = storage.read(f"{log_directory(job_id)}/{node}-{number}.log", _LARGEST)
         if record is None:
             return
         name, _, lines = record.data.partition(b"\n")
         yield name.decode(), [line for line in map(parse, lines.split(b"\n")) if line]
-        number += 1

@@ -27,6 +27,7 @@ SUPERVISOR_ENDED = "its supervisor ended by an error"
 NOT_STARTED = "its supervisor could not be started"
 NOT_STARTED_REMEDY = "submit the job again from an environment that stays"
 _LAST_BYTES = 700
+_LARGEST_RECORD = 64 << 20  # bytes
 
 
 class BrokenRecord(Exception):
@@ -48,6 +49,8 @@ class JobFiles:
         """What was written at submission and never changes. Raises BrokenRecord."""
         path = self.path / "job.json"
         try:
+            if (size := path.stat().st_size) > _LARGEST_RECORD:
+                raise BrokenRecord(f"{path} has {size} bytes, and a job's record at most {_LARGEST_RECORD}")
             record: dict[str, Any] = json.loads(path.read_bytes())
         except (OSError, ValueError) as error:
             raise BrokenRecord(f"{path} cannot be read: {error}") from error
@@ -133,7 +136,9 @@ class JobFiles:
     def last_words(self) -> str:
         """The last line that a supervisor printed, for it prints only when it ends by an error."""
         try:
-            words = self.words_path.read_bytes()[-_LAST_BYTES:].decode("utf-8", "replace")
+            with self.words_path.open("rb") as file:
+                file.seek(max(0, os.fstat(file.fileno()).st_size - _LAST_BYTES))
+                words = file.read(_LAST_BYTES).decode("utf-8", "replace")
         except OSError:
             return ""
         return words.strip().rpartition("\n")[2]

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 MARK = "lyftlearn/1 "
 _GAVE_UP = "bwrap: Can't"
+_LARGEST_REPORT = 1 << 16  # characters, as the runtime reads of it
 _MOST_CHUNKS = (1 << 20) // CHUNK
 """Linux lets a pipe hold a mebibyte, unless root raised it."""
 
@@ -176,7 +177,8 @@ def free_port() -> int:
 def read_report(path: Path) -> dict[str, Any] | None:
     """What the runtime left when it ended: its first line as data, the command's last words as `message`."""
     try:
-        text = path.read_text("utf-8", "replace")
+        with path.open(encoding="utf-8", errors="replace") as file:
+            text = file.read(_LARGEST_REPORT)
     except OSError:
         return None
     first, _, words = text.partition("\n")

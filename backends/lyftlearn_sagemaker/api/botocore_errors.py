@@ -18,6 +18,7 @@ from botocore import exceptions as vendor
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.parsers import ResponseParserError  # what a proxy's page of HTML becomes
 
+from lyftlearn.backend import redaction
 from lyftlearn_sagemaker.api.errors import AwsError, Kind, constraints
 
 _THROTTLED = frozenset((
@@ -56,6 +57,7 @@ def error_of(exc: Exception, operation: str, request: dict[str, Any]) -> tuple[A
     if isinstance(exc, vendor.NoRegionError):
         return AwsError(operation, "NoRegion", "set [sagemaker] region, or AWS_REGION", Kind.UNSENT), exc
     if isinstance(exc, _NO_CREDENTIALS):
+        redaction.redact_causes(exc, redaction.redact_output)  # it may quote what a `credential_process` printed
         message = f"there are no AWS credentials ({exc}): set up the default AWS chain"
         return AwsError(operation, "NoCredentials", message, Kind.UNSENT), exc
     return AwsError(operation, "", f"AWS cannot be reached: {exc}", _kind_of_silence(exc)), exc

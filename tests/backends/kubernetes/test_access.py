@@ -209,13 +209,16 @@ def test_an_exec_plugin_that_fails(new_harness: NewHarness, cluster: Cluster) ->
     """What the program says is the only help there is."""
     path = cluster.kubeconfig(name="exec-broken")
     document = json.loads(path.read_text())
-    args = ["-c", "import sys; sys.exit('please run: cloud login')"]
+    code = "import sys; sys.exit('x' * 9999 + ' id_token=SECRET-of-the-plugin please run: cloud login')"
+    args = ["-c", code]
     plugin = {"apiVersion": "client.authentication.k8s.io/v1", "command": sys.executable, "args": args}
     document["users"][0]["user"] = {"exec": plugin}
     path.write_text(json.dumps(document))
     harness = new_harness(kubeconfig=str(path))
-    with pytest.raises(AccessDenied, match="please run: cloud login"):
+    with pytest.raises(AccessDenied, match="please run: cloud login") as caught:
         harness.submit(harness.spec())
+    assert "SECRET" not in str(caught.value)
+    assert len(str(caught.value)) < 1000
 
 
 def test_kubeconfigs_are_merged(

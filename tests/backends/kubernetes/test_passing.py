@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -23,6 +24,7 @@ from lyftlearn.types import FailureReason, JobStatus
 from lyftlearn_kubernetes.api import patience
 from lyftlearn_kubernetes.api.patience import Patience
 from lyftlearn_kubernetes.backend import KubernetesBackend
+from lyftlearn_kubernetes.logs import archived
 from tests.doubles.cluster.access import Access, Caller
 from tests.doubles.cluster.cluster import NAMESPACE, Cluster
 from tests.doubles.cluster.disturbances import ANSWERS, Disturbance
@@ -312,6 +314,16 @@ def test_a_rotated_log_is_read_from_the_storage(harness: Harness, cluster: Clust
         assert harness.lines(spec.id, tail=3) == wanted[-3:]
     finally:
         cluster.kubelet.node.log_rotated_at = before
+
+
+def test_a_kept_log_that_is_too_large_is_named(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whoever may write to the storage must not fill the memory of those who read logs; what the pod has is given."""
+    spec = harness.succeed(harness.quiet("for number in range(300): print('line', number)"))
+    monkeypatch.setattr(archived, "_LARGEST", 1000)
+    assert harness.lines(spec.id) == [f"line {number}" for number in range(300)]
+    assert re.search(r"/0-0\.log has \d+ bytes, and nothing of more than 1000 is read", caplog.text)
 
 
 def test_the_log_of_a_pod_that_was_replaced(harness: Harness, cluster: Cluster) -> None:

@@ -272,6 +272,7 @@ BROKEN_RECORDS: dict[str, Callable[[Path], Any]] = {
     "a field less": lambda job: _change(job, lambda record: record.pop("labels")),
     "another type": lambda job: _change(job, lambda record: record.update(created_at="yesterday")),
     "a kind of a later version": lambda job: _change(job, lambda record: record.update(kind="evaluate")),
+    "more than a record can be": lambda job: os.truncate(job / "job.json", (64 << 20) + 1),
     "a link to a directory": lambda job: _replace_by_link(job / "job.json"),
 }
 
