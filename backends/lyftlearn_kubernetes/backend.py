@@ -6,7 +6,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from lyftlearn.backend import Backend, runtime_archive
-from lyftlearn_kubernetes import doctor, labels, options
+from lyftlearn_kubernetes import doctor, options
 from lyftlearn_kubernetes.api.cluster import JOBS, Cluster
 from lyftlearn_kubernetes.api.errors import translate_errors
 from lyftlearn_kubernetes.logs.reader import LogReader
@@ -89,7 +89,7 @@ class KubernetesBackend(Backend):
         job = observed.job(jobs.fetch(self._cluster, job_id))
         if job.has_finished or job.stop is not None:
             return
-        wish = jobs.end_patch({labels.STOP: f"{self._cluster.now():%Y-%m-%dT%H:%M:%S.%fZ}"})
+        wish = jobs.stop_patch(job, self._cluster.now())
         with translate_errors("stopping jobs"):
             self._cluster.patch(JOBS, job_id, wish)
 

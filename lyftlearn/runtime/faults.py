@@ -14,6 +14,8 @@ EXIT_TIMEOUT = 124
 """As timeout(1)."""
 EXIT_STOPPED = 143
 """128 + SIGTERM."""
+ENDED_BY_PLATFORM = (137, EXIT_STOPPED)
+"""What a container exits with that a platform ends: 128 + SIGKILL, 128 + SIGTERM."""
 
 
 class RuntimeFailure(Exception):

@@ -11,14 +11,16 @@ import time
 from . import bundle as bundles
 from . import layout as layouts
 from . import nodes as all_nodes
-from .detect import LOCAL, SUBSTRATES, TRAINING, detect
+from .detect import KUBERNETES, LOCAL, SUBSTRATES, TRAINING, detect
 from .environment import Environment
 from .faults import (
+    ENDED_BY_PLATFORM,
     EXIT_CODES,
     EXIT_STOPPED,
     PLATFORM,
     PREEMPTED,
     TIMEOUT,
+    USER_ERROR,
     DeadlinePassed,
     RuntimeFailure,
     StopRequested,
@@ -141,7 +143,13 @@ class JobRun:
         facts: dict[str, Any] = {"exit_code": outcome.exit_code, "reason": outcome.reason}
         facts.update({"stopped": True} if outcome.was_stopped else {})
         facts.update({"idle": True} if outcome.was_idle else {})
-        return outcome.runtime_exit_code, facts, outcome.message
+        return self._container_exit_code(outcome), facts, outcome.message
+
+    def _container_exit_code(self, outcome: CommandOutcome) -> int:
+        """Kubernetes takes some codes for its own doing, and runs the job again: a command's own are told apart."""
+        if self._substrate == KUBERNETES and outcome.exit_code in ENDED_BY_PLATFORM:
+            return EXIT_CODES[USER_ERROR]
+        return outcome.runtime_exit_code
 
     def _run(self) -> CommandOutcome:
         with self._signals.interruptible():

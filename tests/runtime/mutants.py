@@ -125,6 +125,7 @@ MUTANTS: dict[str, tuple[str, str, str]] = {
     "C-SUB-12": ("environment.py", "([SAGEMAKER] if substrate == TRAINING else [])", "[]"),
     "C-SUB-13": ("environment.py", r'r"(SM|SAGEMAKER', r'r"(AWS_CONTAINER|NCCL|SM|SAGEMAKER'),
     "C-SUB-14": ("environment.py", r"LYFTLEARN_(SUBSTRATE.*|", r"LYFTLEARN_(SUBSTRATE|"),
+    "C-SUB-15": ("job.py", "outcome.exit_code in ENDED_BY_PLATFORM", "outcome.exit_code in ()"),
     "C-NOTEBOOK-1": ("layout.py", 'NOTEBOOK = "notebook"', 'NOTEBOOK = "notebooks"'),
     "C-NOTEBOOK-2": ("notebook.py", 'if name != "JUPYTER_TOKEN"} | own', 'if name == "PATH"} | own'),
     "C-NOTEBOOK-3": ("notebook.py", 'RESTING = ("idle", "dead")', 'RESTING = ("idle", "dead", "busy")'),

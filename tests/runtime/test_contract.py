@@ -111,6 +111,15 @@ def test_what_credentials_and_gpus_need_stays(containers: Any) -> None:
     assert [found.get(name) for name in names] == ["stays"] * 4
 
 
+@pytest.mark.contract("C-SUB-15")
+@pytest.mark.parametrize("code", [137, 143])
+def test_a_commands_own_end_is_no_end_by_kubernetes(containers: Any, code: int) -> None:
+    """A Job replaces pods that end with these codes; a command that failed would run again and again."""
+    result = containers.make("kubernetes", ["/bin/sh", "-c", f"exit {code}"]).run()
+    assert (result.exit_code, result.facts["exit_code"], result.facts["reason"]) == (1, code, "user-error")
+    assert containers.make("sagemaker", ["/bin/sh", "-c", f"exit {code}"]).run().exit_code == code
+
+
 @pytest.mark.contract("C-PROC-5")
 def test_nothing_runs_on_after_the_command(archive: Path, tmp_path: Path) -> None:
     """A daemon that goes on writing would write into the next job's files."""

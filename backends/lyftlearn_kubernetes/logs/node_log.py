@@ -14,7 +14,7 @@ from lyftlearn_kubernetes.api.errors import translate_errors
 from lyftlearn_kubernetes.api.patience import Patience
 from lyftlearn_kubernetes.logs import archived
 from lyftlearn_kubernetes.logs.pod_log import Outcome, PodLog
-from lyftlearn_kubernetes.status import jobs, observed
+from lyftlearn_kubernetes.status import events, jobs, observed
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator
@@ -85,7 +85,7 @@ class NodeLog:
                 raise
             pod = next((pod for pod in pods if pod.uid not in ended), None)
             if pod is None or not _has_begun(pod):
-                if job.has_finished:
+                if events.is_over(job, pods):
                     yield from self._archived_rest(set())
                     self._check(job, {name: [] for name in self._logs})
                     return

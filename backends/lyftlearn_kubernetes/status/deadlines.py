@@ -14,7 +14,7 @@ from lyftlearn_kubernetes.api.cluster import JOBS
 from lyftlearn_kubernetes.api.errors import translate_errors
 from lyftlearn_kubernetes.options import Options
 from lyftlearn_kubernetes.status import jobs, observed
-from lyftlearn_kubernetes.status.events import current_pods
+from lyftlearn_kubernetes.status.events import current_pods, final_failure
 from lyftlearn_kubernetes.status.observed import Limits
 from lyftlearn_kubernetes.status.quota import exceeds_hard_limit, is_quota_refusal
 
@@ -37,7 +37,10 @@ Verdict = tuple[FailureReason, str]
 
 
 class DeadlineEnforcer:
-    """Ends jobs whose waiting has lasted too long, by their own limits and the server's clock."""
+    """Ends jobs whose waiting has lasted too long, by their own limits and the server's clock.
+
+    It also ends those that would fail again: Kubernetes knows exit codes only, and replaces some pods that failed.
+    """
 
     def __init__(self, cluster: Cluster, options: Options) -> None:
         self._cluster = cluster
@@ -51,15 +54,17 @@ class DeadlineEnforcer:
 
     def end_if_overdue(self, job: ObservedJob, pods: Sequence[ObservedPod]) -> ObservedJob:
         """Return the job, ended by a patch if it has waited too long. What fails with that concerns this job alone."""
-        verdict = self._verdict(job, pods)
+        failure = final_failure(pods) if is_waiting(job) else None
+        verdict = failure or self._verdict(job, pods)
         if verdict is None or self._left_alone.get(job.id, 0.0) > time.monotonic():
             return job
+        patch = _end_patch(verdict, job.version if failure is None else 0)
         try:
             with translate_errors("ending jobs"):
-                return observed.job(self._cluster.patch(JOBS, job.id, _end_patch(job, verdict)))
+                return observed.job(self._cluster.patch(JOBS, job.id, patch))
         except LyftLearnError as exc:  # it was deleted, it has just gone on, or ending it is not granted here
             self._left_alone[job.id] = time.monotonic() + RETRY_SECONDS
-            _log.info("%s has waited for too long (%s) and could not be ended: %s", job.id, verdict[1], exc)
+            _log.info("%s should end (%s) and could not be ended: %s", job.id, verdict[1], exc)
             return job
 
     def _verdict(self, job: ObservedJob, pods: Sequence[ObservedPod]) -> Verdict | None:
@@ -78,13 +83,13 @@ class DeadlineEnforcer:
         return self._refusals.get(job_id, "")
 
 
-def _end_patch(job: ObservedJob, verdict: Verdict) -> dict[str, Any]:
-    """Return the patch that ends a job unless something has happened to it since it was looked at."""
+def _end_patch(verdict: Verdict, version: int) -> dict[str, Any]:
+    """Return the patch that ends a job; with a version, unless something has happened to it since."""
     reason, message = verdict
     words = labels.compact_json({"reason": str(reason), "message": message[:1000]})
     patch = jobs.end_patch({labels.VERDICT: words})
-    if job.version:
-        patch["metadata"]["resourceVersion"] = str(job.version)
+    if version:
+        patch["metadata"]["resourceVersion"] = str(version)
     return patch
 
 

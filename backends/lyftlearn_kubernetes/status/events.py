@@ -21,10 +21,15 @@ LONGEST_LINGERING = timedelta(minutes=10)  # a pod on a dead node is not heard o
 DEADLINE = "DeadlineExceeded"
 NEVER_STARTED = frozenset(("StartError", "ContainerCannotRun", "ContainerStatusUnknown"))
 CANNOT_EXECUTE = frozenset((126, 127, 128))
-OOM_KILLED, KILLED = "OOMKilled", 137
+OOM_KILLED, KILLED, TERMINATED = "OOMKilled", 137, 143
+REPLACED = (KILLED, TERMINATED)
+"""Exit codes that leave open who ended a container: the platform, which then replaces the pod. A command's own end
+never has them, for the runtime exits with another code then."""
 NO_PYTHON = "the image cannot start `python3`, which the runtime needs: use an image with Python 3.8 or newer"
 DELETED = "the Job was deleted by someone else"
-HELD_BACK = f"{words.STOP_REQUESTED} while its queue held it back"
+WAITS_FOR_PODS = "waiting for its pods"
+HELD_BACK = "held back by its queue"
+STOPPED_IN_QUEUE = f"{words.STOP_REQUESTED} while its queue held it back"
 POD_DELETED = "a pod of the job was deleted by someone else"
 SIGNALLED = "a process in the job's container sent SIGTERM to process 1, which ends the job as a stop does"
 DISK = "it needed more disk than resources.disk"
@@ -40,11 +45,15 @@ def event(job: ObservedJob, pods: Sequence[ObservedPod], now: datetime) -> JobEv
         return _success(job, job.complete, pods)
     if job.failure is not None and not lingers(job, pods, now):
         return _failure(job, job.failure, pods)
-    if job.stop is not None and job.suspended and all(pod.has_ended for pod in pods):
-        return _event(
-            job, JobStatus.STOPPED, job.stop, pods, message=f"{words.STOP_REQUESTED} while its queue held it back"
-        )
+    if job.stop is not None and is_over(job, pods):
+        return _event(job, JobStatus.STOPPED, job.stop, pods, message=STOPPED_IN_QUEUE)
     return _current_event(job, pods, now)
+
+
+def is_over(job: ObservedJob, pods: Sequence[ObservedPod]) -> bool:
+    """Whether nothing of a job will run any more: it has finished, or was stopped while its queue held it back."""
+    stopped_in_queue = job.stop is not None and job.suspended and all(pod.has_ended for pod in pods)
+    return job.has_finished or stopped_in_queue
 
 
 def lost_job(job_id: str, now: datetime) -> JobEvent:
@@ -97,12 +106,13 @@ def _success(job: ObservedJob, complete: Condition, pods: Sequence[ObservedPod])
 
 
 def _failure(job: ObservedJob, failure: Condition, pods: Sequence[ObservedPod]) -> JobEvent:
+    ends = _explaining_pods(pods)
     if job.verdict is not None:
-        reason, message = job.verdict
-        return _event(job, JobStatus.FAILED, failure.at, pods, reason=FailureReason(reason), message=message)
+        reason, message = FailureReason(job.verdict[0]), job.verdict[1]
+        code = next((code for cause, _, code in map(failure_of, ends) if cause is reason), None)
+        return _event(job, JobStatus.FAILED, failure.at, pods, reason=reason, message=message, exit_code=code)
     if job.stop and failure.reason == DEADLINE:
         return _event(job, JobStatus.STOPPED, failure.at, pods, message=words.STOP_REQUESTED)
-    ends = sorted((pod for pod in pods if _explains_the_end(pod)), key=_end_order)
     if failure.reason == DEADLINE and not any(_ended_by_itself(pod) for pod in ends):
         explanation = "it ran into its deadline on the cluster, which lies behind its own timeout and all waiting"
         return _event(job, JobStatus.FAILED, failure.at, pods, reason=FailureReason.TIMEOUT, message=explanation)
@@ -111,6 +121,19 @@ def _failure(job: ObservedJob, failure: Condition, pods: Sequence[ObservedPod]) 
         return _event(job, JobStatus.FAILED, failure.at, pods, reason=FailureReason.PLATFORM, message=explanation)
     reason_of_pod, message, exit_code = failure_of(ends[0])
     return _event(job, JobStatus.FAILED, failure.at, pods, reason=reason_of_pod, message=message, exit_code=exit_code)
+
+
+def _explaining_pods(pods: Sequence[ObservedPod]) -> list[ObservedPod]:
+    """Return the pods that failed by themselves, the cause first.
+
+    A pod that another has replaced is no cause, and a lost one only if no other is: the job outlived both.
+    """
+    last = current_pods(pods)
+
+    def order(pod: ObservedPod) -> tuple[bool, bool, datetime]:
+        return pod not in last, pod.disruption is not None, pod.ending.at if pod.ending else pod.created_at
+
+    return sorted(filter(_explains_the_end, pods), key=order)
 
 
 def _explains_the_end(pod: ObservedPod) -> bool:
@@ -134,9 +157,19 @@ def _ended_by_itself(pod: ObservedPod) -> bool:
     return report is not None and not _was_stopped(report)
 
 
-def _end_order(pod: ObservedPod) -> tuple[bool, datetime]:
-    """Order pods by their end; lost ones last, since a job that outlived them failed of something else."""
-    return pod.disruption is not None, pod.ending.at if pod.ending else pod.created_at
+def final_failure(pods: Sequence[ObservedPod]) -> tuple[FailureReason, str] | None:
+    """Return why a pod failed that its Job replaces, if another one fails as well; None if the platform ended it."""
+    for pod in pods:
+        if pod.phase == "Failed" and _is_replaced(pod) and not (pod.deleted or pod.disruption):
+            reason, message, _ = failure_of(pod)
+            if reason is not FailureReason.PLATFORM:
+                return reason, message
+    return None
+
+
+def _is_replaced(pod: ObservedPod) -> bool:
+    """Whether the Job makes another pod in place of one that has failed, by its `podFailurePolicy`."""
+    return pod.disruption is not None or pod.ending is None or pod.ending.exit_code in REPLACED
 
 
 def failure_of(pod: ObservedPod) -> tuple[FailureReason, str, int | None]:
@@ -176,11 +209,18 @@ def _current_event(job: ObservedJob, pods: Sequence[ObservedPod], now: datetime)
 def _progress(job: ObservedJob, pods: Sequence[ObservedPod], now: datetime) -> tuple[JobStatus, str]:
     """Return the status of the node that is furthest behind."""
     if job.suspended:
-        return JobStatus.PENDING, "held back by its queue"
-    current = current_pods(pods)
+        return JobStatus.PENDING, HELD_BACK
+    current = [pod for pod in current_pods(pods) if not _gives_way(job, pod)]
     if len(current) < job.nodes:
-        return JobStatus.PENDING, "waiting for its pods"
+        return JobStatus.PENDING, WAITS_FOR_PODS
     return min((_progress_of(pod, now) for pod in current), key=lambda progress: list(JobStatus).index(progress[0]))
+
+
+def _gives_way(job: ObservedJob, pod: ObservedPod) -> bool:
+    """Whether another pod comes in place of this one: it was lost, or ends since a suspension that is over."""
+    if pod.has_ended:
+        return pod.phase == "Failed" and _is_replaced(pod)
+    return job.was_suspended and pod.deleted and pod.released
 
 
 def current_pods(pods: Sequence[ObservedPod]) -> list[ObservedPod]:

@@ -16,6 +16,7 @@ from lyftlearn_kubernetes.status import events, observed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from datetime import datetime
 
     from lyftlearn.events import JobEvent
     from lyftlearn_kubernetes.api.cluster import Cluster
@@ -138,3 +139,11 @@ def _warning(event: Mapping[str, Any]) -> tuple[str, str]:
 def end_patch(annotations: Mapping[str, str]) -> dict[str, Any]:
     """Return the patch that ends a Job and keeps it: its controller ends the pods when the deadline has passed."""
     return {"metadata": {"annotations": dict(annotations)}, "spec": {"activeDeadlineSeconds": 1}}
+
+
+def stop_patch(job: ObservedJob, now: datetime) -> dict[str, Any]:
+    """Return the patch that stops a Job. One that its queue holds back must start nothing when it is let go."""
+    patch = end_patch({labels.STOP: f"{now:%Y-%m-%dT%H:%M:%S.%fZ}"})
+    if job.suspended:
+        patch["spec"]["parallelism"] = 0
+    return patch

@@ -22,6 +22,7 @@ NOT_YET = "PodInitializing"
 _Item = TypeVar("_Item")
 _log = logging.getLogger("lyftlearn")
 INDEX = "batch.kubernetes.io/job-completion-index"
+FINALIZER = "batch.kubernetes.io/job-tracking"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +57,8 @@ class Ending:
 class ObservedPod:
     """A pod of a job. waiting: reason and message of the main container, before it runs.
 
-    host: the cluster's node that it is on. gone_by: when it should have ended, if it was deleted.
+    host: the cluster's node that it is on. gone_by: when it should have ended, if it was deleted. released: whether its
+    Job counts it no more, because it was suspended, or because the pod was counted when it ended.
     """
 
     name: str
@@ -67,6 +69,7 @@ class ObservedPod:
     created_at: datetime
     phase: str
     deleted: bool
+    released: bool
     scheduled_at: datetime | None
     unscheduled: str
     waiting: tuple[str, str] | None
@@ -89,7 +92,8 @@ class ObservedJob:
     """A Job. stop: when somebody asked for its end; verdict: why lyftlearn ended it, as reason and message.
 
     active_since: when it was created, or resumed last. limits: None where it does not carry them. incarnation: grows
-    each time it is started anew, because a pod was lost or its queue held it back meanwhile.
+    each time it is started anew, because a pod was lost or its queue held it back meanwhile. was_suspended: whether its
+    controller has ever suspended it.
     """
 
     id: str
@@ -100,8 +104,8 @@ class ObservedJob:
     active_since: datetime
     limits: Limits | None
     suspended: bool
+    was_suspended: bool
     incarnation: int
-    failed: int
     stop: datetime | None
     verdict: tuple[str, str] | None
     complete: Condition | None
@@ -141,8 +145,8 @@ def job(document: Mapping[str, Any]) -> ObservedJob:
         active_since=moment(status["startTime"]) if status.get("startTime") else created_at,
         limits=_limits(annotations.get(labels.LIMITS)),
         suspended=bool(spec.get("suspend")),
-        incarnation=(status.get("failed") or 0) + _seconds_to_suspension(status, created_at),
-        failed=status.get("failed") or 0,
+        was_suspended=any(entry["type"] == "Suspended" for entry in status.get("conditions") or ()),
+        incarnation=(status.get("failed") or 0) + _changes(metadata) + _seconds_to_suspension(status, created_at),
         stop=_stop(annotations[labels.STOP], created_at) if labels.STOP in annotations else None,
         verdict=_verdict(annotations.get(labels.VERDICT)),
         complete=conditions.get("Complete"),
@@ -169,6 +173,7 @@ def pod(document: Mapping[str, Any]) -> ObservedPod:
         created_at=moment(metadata["creationTimestamp"]),
         phase=status.get("phase") or "Pending",
         deleted="deletionTimestamp" in metadata,
+        released=FINALIZER not in (metadata.get("finalizers") or ()),
         scheduled_at=scheduled.at if scheduled else None,
         unscheduled=_false_message(status, "PodScheduled"),
         waiting=_sidecar_wait(status) or _reason_and_message(waiting) if waiting else None,
@@ -193,8 +198,13 @@ def moment(text: str) -> datetime:
     return datetime.fromisoformat(text).astimezone(UTC)
 
 
+def _changes(metadata: Mapping[str, Any]) -> int:
+    """Return how often a Job's spec was changed: by each suspension and each resumption, at once."""
+    return max(0, int(metadata.get("generation") or 1) - 1)
+
+
 def _seconds_to_suspension(status: Mapping[str, Any], created_at: datetime) -> int:
-    """Return the seconds from a Job's creation to its last suspension or resumption: a Job counts neither."""
+    """Return the seconds from a Job's creation to the last suspension or resumption that its controller carried out."""
     at = [
         moment(entry["lastTransitionTime"])
         for entry in status.get("conditions") or ()

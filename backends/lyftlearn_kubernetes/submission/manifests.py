@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from lyftlearn_kubernetes import labels
+from lyftlearn_kubernetes.status.events import REPLACED
 
 if TYPE_CHECKING:
     from lyftlearn.backend import JobSpec
@@ -29,7 +30,7 @@ _POD_NAME = {"name": "LYFTLEARN_SUBSTRATE_CONTAINER", "valueFrom": {"fieldRef": 
 _NOTE_STOP = ["python3", "-I", "-S", "-c", f"open('{STOP_FILE}', 'w').close()"]
 _COMMAND_FAILED = {
     "action": "FailJob",
-    "onExitCodes": {"containerName": labels.MAIN, "operator": "NotIn", "values": [0]},
+    "onExitCodes": {"containerName": labels.MAIN, "operator": "NotIn", "values": [0, *REPLACED]},
 }
 
 

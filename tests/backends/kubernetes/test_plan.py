@@ -136,7 +136,7 @@ def test_failures_of_the_command_are_final_and_lost_nodes_are_not(new: Callable[
     assert (failed["action"], failed["onExitCodes"]["operator"], failed["onExitCodes"]["values"]) == (
         "FailJob",
         "NotIn",
-        [0],
+        [0, 137, 143],
     )
     assert job(backend.plan(spec(backend, nodes=2)))["spec"]["backoffLimit"] == 0
 

@@ -142,8 +142,9 @@ def test_a_job_that_is_deleted_before_it_is_followed(harness: Harness, cluster: 
         harness.backend.describe(spec.id)
 
 
-def test_a_pod_that_is_deleted(harness: Harness, cluster: Cluster) -> None:
-    """It exits as a stopped one does, but nobody asked for a stop: it is not STOPPED, and not run again either."""
+def test_pods_are_deleted_too_often(new_harness: NewHarness, cluster: Cluster) -> None:
+    """They exit as stopped ones do, but nobody asked for a stop: the job is not STOPPED when no pod is left to make."""
+    harness = new_harness(restarts=0)
     spec = harness.spec("import time; print('up', flush=True); time.sleep(600)")
     harness.submit(spec)
     harness.until_line(spec.id, "up")

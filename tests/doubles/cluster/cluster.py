@@ -87,18 +87,21 @@ class Cluster:
 
     def drain(self, pod: Object) -> None:
         """The eviction API ends the pod, as a drain does: SIGTERM and its grace, and then it is gone with its log."""
-        name = pod["metadata"]["name"]
+        self.disrupt(pod["metadata"]["name"], "EvictionByEvictionAPI", "Eviction API: evicting")
+
+    def disrupt(self, pod: str, reason: str, message: str) -> None:
+        """End a pod for the platform's sake: a condition says why, and then it is deleted."""
         condition = {
             "type": "DisruptionTarget",
             "status": "True",
-            "reason": "EvictionByEvictionAPI",
-            "message": "Eviction API: evicting",
+            "reason": reason,
+            "message": message,
             "lastTransitionTime": now(),
         }
         self.store.modify(
-            "pods", NAMESPACE, name, lambda item: item["status"].setdefault("conditions", []).append(condition)
+            "pods", NAMESPACE, pod, lambda item: item["status"].setdefault("conditions", []).append(condition)
         )
-        self.store.delete("pods", NAMESPACE, name)
+        self.store.delete("pods", NAMESPACE, pod)
 
     def lose_node_of(self, pod: Object) -> None:
         """The node dies: its processes at once, and the control plane notices."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,6 +14,8 @@ from tests.doubles.cluster.store import ApiError, Object, Store, now, random_nam
 FINALIZER = "batch.kubernetes.io/job-tracking"
 INDEX = "batch.kubernetes.io/job-completion-index"
 BACKOFF = 0.3
+AFTER_FAILURE = 1.5
+"""Seconds from a pod's failure to the next pod. The real controller waits 10, and then twice as long each time."""
 LONGEST_SLEEP = 0.5
 
 
@@ -25,9 +28,7 @@ class JobController(threading.Thread):
         self._store: Store = api.store
         self._closed = threading.Event()
         self._not_before: dict[str, float] = {}
-        self._done: dict[
-            str, dict[str, tuple[str, int, str]]
-        ] = {}  # by uid of the Job, then of its pods that have ended
+        self._done: dict[str, dict[str, tuple[str, int]]] = {}  # by uid of the Job, then of its pods that were counted
 
     def close(self) -> None:
         self._closed.set()
@@ -51,87 +52,95 @@ class JobController(threading.Thread):
             self._store.wait(version, LONGEST_SLEEP)
 
     def _sync(self, job: Object, pods: list[Object]) -> None:
+        if _is_managed_elsewhere(job):
+            return
         if _condition(job, "Complete") or _condition(job, "Failed"):
             self._after_the_end(job, pods)
             return
-        spec, counts = job["spec"], self._count(job, pods)
-        active = [pod for pod in pods if not _has_ended(pod)]
-        target = _condition(job, "FailureTarget")
-        if target is None and spec.get("suspend"):
-            self._suspend(job, active)
-            return
-        if target is None:
-            self._status(job, _note_start)
-            target = self._failure(job, pods, counts)
+        spec, suspended = job["spec"], bool(job["spec"].get("suspend"))
+        if not suspended:
+            self._status(job, lambda status: status.setdefault("startTime", now()) and None)
+        counts = self._count(job, pods)
+        going = [pod for pod in pods if not _has_ended(pod)]
+        target = _condition(job, "FailureTarget") or self._failure(job, pods, counts)
         if target is not None:
-            self._fail(job, active, counts, target)
+            self._fail(job, going, counts, target)
         elif len(counts["indexes"]) >= spec.get("completions", 1):
             self._finish(job, "Complete", "CompletionsReached", "Reached expected number of succeeded pods", counts)
+        elif suspended:
+            self._suspend(job, going, counts)
         else:
-            self._status(job, lambda status: status.update(_numbers(active, counts)))
-            self._create_missing(job, active, counts)
+            self._status(job, lambda status: _note_resumption(status, _numbers(going, counts)))
+            self._trim(job, going)
+            self._create_missing(job, going, counts)
 
-    def _suspend(self, job: Object, active: list[Object]) -> None:
-        """End the pods, which then count as nothing: their finalizers go first, and so they are not seen to fail."""
-        done = self._done.setdefault(job["metadata"]["uid"], {})
-        for pod in active:
-            done[pod["metadata"]["uid"]] = ("Suspended", _index(pod), "")
-            self._let_go(pod)
-            self._end_pod(pod)
+    def _suspend(self, job: Object, going: list[Object], counts: dict[str, Any]) -> None:
+        """End the pods, which then count as nothing: their finalizers go first. A policy still judges how they end."""
+        for pod in going:
+            self._release(pod)
 
         def change(status: Object) -> None:
             status.pop("startTime", None)
+            status.update(_numbers(going, counts))
             if not _is_suspended(status):
                 _set_condition(status, "Suspended", "JobSuspended", "Job suspended")
 
         self._status(job, change)
 
+    def _trim(self, job: Object, going: list[Object]) -> None:
+        """End the pods that are more than `parallelism`."""
+        active = [pod for pod in going if "deletionTimestamp" not in pod["metadata"]]
+        for pod in active[job["spec"].get("parallelism", 1) :]:
+            self._release(pod)
+
+    def _release(self, pod: Object) -> None:
+        if "deletionTimestamp" not in pod["metadata"]:
+            self._let_go(pod)
+            self._end_pod(pod)
+
     def _count(self, job: Object, pods: list[Object]) -> dict[str, Any]:
-        """Note what has ended, and take the finalizer from it."""
+        """Note what has ended and has its finalizer, and take that from it."""
         done = self._done.setdefault(job["metadata"]["uid"], {})
         for pod in pods:
-            uid = pod["metadata"]["uid"]
-            if _has_ended(pod):
-                if uid not in done:
-                    done[uid] = (pod["status"]["phase"], _index(pod), self._action(job, pod))
+            if _has_ended(pod) and FINALIZER in pod["metadata"].get("finalizers", ()):
+                if pod["metadata"]["uid"] not in done:
+                    done[pod["metadata"]["uid"]] = (pod["status"]["phase"], _index(pod))
+                    self._back_off(job, pod)
                 self._let_go(pod)
-        succeeded = {index for phase, index, _ in done.values() if phase == "Succeeded"}
-        failed = sum(phase == "Failed" for phase, _, _ in done.values())
-        return {"indexes": succeeded, "failed": failed, "fail_job": [action for *_, action in done.values() if action]}
+        succeeded = {index for phase, index in done.values() if phase == "Succeeded"}
+        return {"indexes": succeeded, "failed": sum(phase == "Failed" for phase, _ in done.values())}
 
-    def _action(self, job: Object, pod: Object) -> str:
-        """The message of the rule that fails the job for this pod, or nothing."""
-        if pod["status"]["phase"] != "Failed":
-            return ""
-        for number, rule in enumerate(job["spec"].get("podFailurePolicy", {}).get("rules", ())):
-            if "onPodConditions" in rule and any(_condition(pod, entry["type"]) for entry in rule["onPodConditions"]):
-                return ""
-            code = _exit_code(pod)
-            if "onExitCodes" in rule and code not in (None, *rule["onExitCodes"]["values"]):
-                name = pod["metadata"]["name"]
-                failed = f"Container main for pod {name} failed with exit code {code}"
-                return f"{failed} matching FailJob rule at index {number}"
-        return ""
+    def _back_off(self, job: Object, pod: Object) -> None:
+        if pod["status"]["phase"] == "Failed":
+            self._not_before[job["metadata"]["name"]] = time.monotonic() + AFTER_FAILURE
 
     def _failure(self, job: Object, pods: list[Object], counts: dict[str, Any]) -> Object | None:
-        started = datetime.fromisoformat(self._fresh(job)["status"].get("startTime") or now())
-        limit = job["spec"].get("activeDeadlineSeconds")
-        if counts["fail_job"]:
-            return {"reason": "PodFailurePolicy", "message": counts["fail_job"][0]}
+        """Why the Job fails. The policy judges every pod that is there, also those that count as nothing."""
+        for pod in filter(_has_ended, pods):
+            message = _fail_job_message(job, pod)
+            if message:
+                return {"reason": "PodFailurePolicy", "message": message}
         if counts["failed"] > job["spec"].get("backoffLimit", 6):
             return {"reason": "BackoffLimitExceeded", "message": "Job has reached the specified backoff limit"}
-        if limit is not None and (datetime.now(UTC) - started).total_seconds() >= limit:
+        if self._is_past_deadline(job):
             return {"reason": "DeadlineExceeded", "message": "Job was active longer than specified deadline"}
         return None
 
-    def _fail(self, job: Object, active: list[Object], counts: dict[str, Any], target: Object) -> None:
+    def _is_past_deadline(self, job: Object) -> bool:
+        limit = job["spec"].get("activeDeadlineSeconds")
+        if limit is None or job["spec"].get("suspend"):
+            return False
+        started = datetime.fromisoformat(self._fresh(job)["status"].get("startTime") or now())
+        return bool((datetime.now(UTC) - started).total_seconds() >= limit)
+
+    def _fail(self, job: Object, going: list[Object], counts: dict[str, Any], target: Object) -> None:
         if not _condition(job, "FailureTarget"):
             self._status(
                 job, lambda status: _set_condition(status, "FailureTarget", target["reason"], target["message"])
             )
-        for pod in active:
+        for pod in going:
             self._end_pod(pod)
-        if not active:
+        if not going:
             self._finish(job, "Failed", target["reason"], target["message"], counts)
 
     def _finish(self, job: Object, kind: str, reason: str, message: str, counts: dict[str, Any]) -> None:
@@ -143,21 +152,20 @@ class JobController(threading.Thread):
 
         self._status(job, end)
 
-    def _create_missing(self, job: Object, active: list[Object], counts: dict[str, Any]) -> None:
-        name = job["metadata"]["name"]
+    def _create_missing(self, job: Object, going: list[Object], counts: dict[str, Any]) -> None:
+        """Create pods for what is left, at most `parallelism` at once; one that ends still holds its place."""
+        spec, name = job["spec"], job["metadata"]["name"]
         if time.monotonic() < self._not_before.get(name, 0):
             return
-        indexed = job["spec"].get("completionMode") == "Indexed"
-        there = {_index(pod) for pod in active}
-        for index in range(job["spec"].get("completions", 1)):
-            if index not in there | counts["indexes"]:
-                try:
-                    admit(
-                        self._api, "create", "pods", job["metadata"]["namespace"], _pod(job, index if indexed else None)
-                    )
-                except ApiError as error:
-                    self._not_before[name] = time.monotonic() + BACKOFF
-                    self.tell(job, "Job", "FailedCreate", f"Error creating: {error.message}")
+        settled = {_index(pod) for pod in going} | counts["indexes"]
+        missing = [index for index in range(spec.get("completions", 1)) if index not in settled]
+        for index in missing[: max(0, spec.get("parallelism", 1) - len(going))]:
+            pod = _pod(job, index if spec.get("completionMode") == "Indexed" else None)
+            try:
+                admit(self._api, "create", "pods", job["metadata"]["namespace"], pod)
+            except ApiError as error:
+                self._not_before[name] = time.monotonic() + BACKOFF
+                self.tell(job, "Job", "FailedCreate", f"Error creating: {error.message}")
 
     def tell(self, item: Object, kind: str, reason: str, message: str) -> None:
         """Write an Event about an object."""
@@ -180,11 +188,9 @@ class JobController(threading.Thread):
         self._store.modify("jobs", namespace, name, lambda item: change(item["status"]) and None)
 
     def _end_pod(self, pod: Object) -> None:
-        namespace, name = pod["metadata"]["namespace"], pod["metadata"]["name"]
-        if "deletionTimestamp" not in pod["metadata"] and self._store.find("pods", namespace, name):
-            self._store.modify(
-                "pods", namespace, name, lambda item: item["metadata"].setdefault("deletionTimestamp", now()) and None
-            )
+        if "deletionTimestamp" not in pod["metadata"]:
+            with suppress(ApiError):
+                self._store.delete("pods", pod["metadata"]["namespace"], pod["metadata"]["name"])
 
     def _let_go(self, pod: Object) -> None:
         if FINALIZER in pod["metadata"].get("finalizers", ()) and self._store.find(
@@ -278,18 +284,49 @@ def _exit_code(pod: Object) -> int | None:
     return None
 
 
-def _numbers(active: list[Object], counts: dict[str, Any]) -> Object:
-    return {"active": len(active), "failed": counts["failed"], "succeeded": len(counts["indexes"])}
+def _fail_job_message(job: Object, pod: Object) -> str:
+    """The message of the rule that fails the Job for this pod, or nothing."""
+    if pod["status"]["phase"] != "Failed":
+        return ""
+    for number, rule in enumerate(job["spec"].get("podFailurePolicy", {}).get("rules", ())):
+        if "onPodConditions" in rule and any(_condition(pod, entry["type"]) for entry in rule["onPodConditions"]):
+            return ""
+        code = _exit_code(pod)
+        if "onExitCodes" in rule and code not in (None, 0) and _matches(rule["onExitCodes"], code):
+            name = pod["metadata"]["name"]
+            failed = f"Container main for pod {name} failed with exit code {code}"
+            return f"{failed} matching FailJob rule at index {number}" if rule["action"] == "FailJob" else ""
+    return ""
+
+
+def _matches(requirement: Object, code: int) -> bool:
+    within: bool = code in requirement["values"]
+    return within if requirement["operator"] == "In" else not within
+
+
+def _is_managed_elsewhere(job: Object) -> bool:
+    return job["spec"].get("managedBy") not in (None, "kubernetes.io/job-controller")
+
+
+def _numbers(going: list[Object], counts: dict[str, Any]) -> Object:
+    terminating = sum("deletionTimestamp" in pod["metadata"] for pod in going)
+    return {
+        "active": len(going) - terminating,
+        "terminating": terminating,
+        "failed": counts["failed"],
+        "succeeded": len(counts["indexes"]),
+    }
 
 
 def _is_suspended(status: Object) -> bool:
     return _condition({"status": status}, "Suspended") is not None
 
 
-def _note_start(status: Object) -> None:
-    status.setdefault("startTime", now())
+def _note_resumption(status: Object, numbers: Object) -> None:
+    status.update(numbers)
     if _is_suspended(status):
         _set_condition(status, "Suspended", "JobResumed", "Job resumed", value="False")
+        status["startTime"] = now()
 
 
 def _condition(item: Object, kind: str) -> Object | None:

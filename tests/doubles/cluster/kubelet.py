@@ -22,6 +22,8 @@ from tests.doubles.cluster.log_file import ROTATED_AT, LogFile
 from tests.doubles.cluster.store import ApiError, Object, Store, now
 
 RETRY = 0.2
+LAG = 0.2
+"""Seconds between the report that a deleted pod has ended, and its removal: whoever looks then sees it."""
 MOST_SAID = 4096
 CORES, MEMORY = 4096, 1 << 50
 
@@ -63,7 +65,15 @@ class Kubelet(threading.Thread):
                 if uid not in self.pods and self.node.runs:
                     self.pods[uid] = PodRunner(self, pod)
                     self.pods[uid].start()
+                if uid not in self.pods and not pod["spec"].get("nodeName") and "deletionTimestamp" in pod["metadata"]:
+                    self._collect(pod)
             self.store.wait(version, 0.5)
+
+    def _collect(self, pod: Object) -> None:
+        """As the collector of pods does with those that are deleted and on no node: they count as failed."""
+        namespace, name = pod["metadata"]["namespace"], pod["metadata"]["name"]
+        with contextlib.suppress(ApiError):
+            self.store.modify("pods", namespace, name, lambda item: item["status"].update(phase="Failed"))
 
     def close(self) -> None:
         self._closed.set()
@@ -85,6 +95,16 @@ class Kubelet(threading.Thread):
 
     def runner(self, pod: Object) -> PodRunner | None:
         return self.pods.get(pod["metadata"]["uid"])
+
+    def started(self, job_id: str) -> int:
+        """How many containers have started for a job."""
+        return sum(runner.has_started and runner.job_id == job_id for runner in self.pods.values())
+
+    def terminate(self, pod: Object) -> None:
+        """SIGTERM to process 1, which nobody asked for: as from a process in the container."""
+        runner = self.runner(pod)
+        assert runner is not None
+        runner.signal(signal.SIGTERM)
 
     def log(self, pod: Object, container: str, params: dict[str, str]) -> Iterator[bytes]:
         """The lines of a container, as `kubectl logs` gets them."""
@@ -123,6 +143,8 @@ class PodRunner(threading.Thread):
         self._told = False
         self._eviction = ""
         self._silent = False
+        self.has_started = False
+        self.job_id = pod["metadata"]["labels"].get("lyftlearn/job")
 
     @property
     def has_container(self) -> bool:
@@ -131,7 +153,7 @@ class PodRunner(threading.Thread):
     def kill(self) -> None:
         """As a node that loses power."""
         self._killed.set()
-        self._signal(signal.SIGKILL)
+        self.signal(signal.SIGKILL)
 
     def silence(self) -> None:
         """As a node that is cut off: nobody hears how its pods end."""
@@ -146,12 +168,20 @@ class PodRunner(threading.Thread):
             if self._wait_for(self._place) and self._wait_for(self._prepare):
                 self._run_main()
             else:
-                self._end(None)
+                self._end(self._never_started())
         except ApiError:
-            self._signal(signal.SIGKILL)  # the pod is not there any more
+            self.signal(signal.SIGKILL)  # the pod is not there any more
         finally:
             self.log.end()
             shutil.rmtree(self._directory / "volumes", ignore_errors=True)
+
+    def _never_started(self) -> Object | None:
+        """As the kubelet says of a container that it has not started when its pod is to end."""
+        pod = self._store.get("pods", *self._key)
+        if not pod["spec"].get("nodeName") or pod["spec"].get("initContainers"):
+            return None
+        message = "The container could not be located when the pod was terminated"
+        return {"exitCode": 137, "reason": "ContainerStatusUnknown", "message": message}
 
     def _wait_for(self, step: Any) -> bool:
         """Try `step` until it succeeds, the pod is deleted, or it ended."""
@@ -220,6 +250,7 @@ class PodRunner(threading.Thread):
         said.chmod(0o666)
         limit = sandbox.MemoryLimit(int(sandbox.number(container["resources"]["limits"]["memory"])))
         process = self._start(container, said, limit)
+        self.has_started = True
         self._main_state({"running": {"startedAt": started}}, phase="Running")
         code = self._watch(process)
         limited = limit.has_killed()
@@ -294,9 +325,9 @@ class PodRunner(threading.Thread):
             if kill_at is None and (self._eviction or self._is_to_end()):
                 kill_at = time.monotonic() + self._pod["spec"].get("terminationGracePeriodSeconds", 30)
                 self._run_hook(process, kill_at)
-                self._signal(signal.SIGTERM)
+                self.signal(signal.SIGTERM)
             if kill_at is not None and time.monotonic() > kill_at:
-                self._signal(signal.SIGKILL)
+                self.signal(signal.SIGKILL)
             version = self._store.version
             try:
                 process.wait(0.05)
@@ -325,7 +356,7 @@ class PodRunner(threading.Thread):
         current = self._store.find("pods", *self._key)
         return current is None or "deletionTimestamp" in current["metadata"]
 
-    def _signal(self, number: int) -> None:
+    def signal(self, number: int) -> None:
         if self._child:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self._child, number)
@@ -349,6 +380,16 @@ class PodRunner(threading.Thread):
                 status["containerStatuses"] = [_container_status({"terminated": terminated})]
 
         self._status(end)
+        self._remove()
+
+    def _remove(self) -> None:
+        """Ask the API to forget the pod, if somebody deleted it: a while after its status says how it ended."""
+        while not self._killed.is_set() and self._is_to_end():
+            time.sleep(LAG)
+            try:
+                self._store.delete("pods", *self._key, grace=0)
+            except ApiError:
+                return
 
     def _main_state(self, state: Object, phase: str = "Pending") -> None:
         def change(status: Object) -> None:

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 Key = tuple[str, str, str]  # kind in the plural, namespace, name
@@ -54,8 +54,8 @@ class Change:
     before: Object | None
 
 
-def now() -> str:
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+def now(later: int = 0) -> str:
+    return (datetime.now(UTC) + timedelta(seconds=later)).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def random_name(length: int = 5) -> str:
@@ -80,6 +80,8 @@ class Store:
             self.check_free(kind, namespace, item)
             key = (kind, namespace, metadata["name"])
             metadata.update(namespace=namespace, uid=str(uuid.uuid4()), creationTimestamp=now())
+            if "spec" in item:
+                metadata["generation"] = 1
             return self._put(key, item, "ADDED", None)
 
     def check_free(self, kind: str, namespace: str, item: Object) -> None:
@@ -120,20 +122,24 @@ class Store:
             if after == before:
                 return before
             metadata = after["metadata"]
+            if after.get("spec") != before.get("spec"):
+                metadata["generation"] = before["metadata"].get("generation", 1) + 1
             key = (kind, namespace, name)
-            if "deletionTimestamp" in metadata and not metadata.get("finalizers"):
+            if _is_over(metadata):
                 return self._remove(key, after)
             return self._put(key, after, "MODIFIED", before)
 
-    def delete(self, kind: str, namespace: str, name: str) -> Object:
-        """Remove an object, or mark it where finalizers want to see it first."""
+    def delete(self, kind: str, namespace: str, name: str, grace: int | None = None) -> Object:
+        """Remove an object, or mark it where finalizers want to see it first. A pod that runs gets its grace.
+
+        As the registry of pods does: none where no node has it, or where it has ended. The node asks for 0 at the end.
+        """
         with self.changed:
-            found = self.get(kind, namespace, name)
-            if found["metadata"].get("finalizers"):
-                return self.modify(
-                    kind, namespace, name, lambda item: item["metadata"].setdefault("deletionTimestamp", now())
-                )
-            return self._remove((kind, namespace, name), found)
+            item = self.get(kind, namespace, name)
+            seconds = _seconds_to_end(item, grace) if kind == "pods" else 0
+            if not seconds and not item["metadata"].get("finalizers"):
+                return self._remove((kind, namespace, name), item)
+            return self.modify(kind, namespace, name, lambda item: _mark_deleted(item["metadata"], seconds))
 
     def since(self, version: int) -> list[Change]:
         with self.changed:
@@ -183,6 +189,24 @@ class Store:
             self.oldest = self._history[0].version
         self._history.append(change)
         self.changed.notify_all()
+
+
+def _seconds_to_end(pod: Object, grace: int | None) -> int:
+    if not pod["spec"].get("nodeName") or pod["status"]["phase"] in ("Succeeded", "Failed"):
+        return 0
+    given: int = pod["spec"].get("terminationGracePeriodSeconds", 30) if grace is None else grace
+    return given
+
+
+def _mark_deleted(metadata: Object, seconds: int) -> None:
+    """Note when the object is to be gone; who asks again can only shorten that."""
+    if seconds < metadata.get("deletionGracePeriodSeconds", seconds + 1):
+        metadata["deletionTimestamp"] = now(seconds)
+        metadata["deletionGracePeriodSeconds"] = seconds
+
+
+def _is_over(metadata: Object) -> bool:
+    return not metadata.get("deletionGracePeriodSeconds", "none") and not metadata.get("finalizers")
 
 
 def wait_until(happened: Callable[[], bool], seconds: float = 60) -> None:
