@@ -16,8 +16,6 @@ from os import PathLike
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from lyftlearn._jobs.job import HANDLES, Job, Notebook, TuningJob
-from lyftlearn._jobs.listing import JobListing
-from lyftlearn._text.redaction import redact
 from lyftlearn.types import (
     JSON,
     Choice,
@@ -251,6 +249,7 @@ class Client:
         backend, its error is raised. Raises InvalidJob.
         """
         from lyftlearn._call.query import check_query  # noqa: PLC0415 - an import of lyftlearn does not pay for it
+        from lyftlearn._jobs.listing import JobListing  # noqa: PLC0415 - as above
 
         query, most = check_query(name=name, kind=kind, status=status, labels=labels, since=since, limit=limit)
         session = self._session
@@ -383,6 +382,8 @@ def _list_backend(registry: Registry, name: str, query: JobQuery, *, alone: bool
     except Exception as exc:
         if alone:
             raise
+        from lyftlearn._text.redaction import redact  # noqa: PLC0415 - an import of lyftlearn does not pay for it
+
         why = redact(str(exc)) or type(exc).__name__
         # Five frames up, through the listing and the merging generators, is the caller's line.
         warnings.warn(f"the jobs of backend {name} are missing here: {why}", stacklevel=6)

@@ -22,13 +22,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from lyftlearn._text.display import printable, printable_lines, telling_line
-from lyftlearn._text.redaction import redact
-
 if TYPE_CHECKING:
     from lyftlearn.types import JobState
 
 Job: TypeAlias = Any  # a `lyftlearn.Job`; errors stand below handles and only carry them
+
+
+def _redact(text: str) -> str:
+    from lyftlearn._text.redaction import redact  # noqa: PLC0415 - an import of lyftlearn does not pay for it
+
+    return redact(text)
 
 
 class LyftLearnError(Exception):
@@ -38,7 +41,7 @@ class LyftLearnError(Exception):
     """
 
     def __init__(self, *args: object) -> None:
-        super().__init__(*(redact(arg) if isinstance(arg, str) else arg for arg in args))
+        super().__init__(*(_redact(arg) if isinstance(arg, str) else arg for arg in args))
 
 
 class InvalidJob(LyftLearnError, ValueError):
@@ -48,7 +51,7 @@ class InvalidJob(LyftLearnError, ValueError):
     """Pairs of the path of a field, and what is wrong with it and what to do."""
 
     def __init__(self, faults: Sequence[tuple[str, str]]) -> None:
-        self.faults = [(redact(path), redact(problem)) for path, problem in faults]
+        self.faults = [(_redact(path), _redact(problem)) for path, problem in faults]
         super().__init__(self.faults)
 
     def __str__(self) -> str:
@@ -117,6 +120,8 @@ class _Ended(LyftLearnError):
 
     def __str__(self) -> str:
         """Return the end with the line that tells most, then the job's last words, harmless to a terminal."""
+        from lyftlearn._text.display import printable, printable_lines, telling_line  # noqa: PLC0415 - as above
+
         state, words = self.state, printable_lines(self.state.message)
         exit_code = "" if state.exit_code is None else f"exit code {state.exit_code}"
         facts = ", ".join(filter(None, (state.reason, exit_code)))

@@ -18,6 +18,7 @@ import lyftlearn
 from lyftlearn._jobs.job import Job
 from lyftlearn.backend import JobRecord
 from lyftlearn.events import JobEvent
+from tests import import_profile
 
 ROOT = Path(__file__).parents[1]
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -79,6 +80,11 @@ def _public_callables() -> Iterator[tuple[str, Any]]:
 def test_classes_show_their_public_name() -> None:
     """A traceback or a repr names what the user imported, not the file behind it."""
     assert lyftlearn.Client.__module__ == lyftlearn.Job.__module__ == "lyftlearn"
+
+
+def test_the_import_profile_is_the_committed_one() -> None:
+    """A module that every import of lyftlearn loads from now on is paid by everybody, so a reviewer is to see it."""
+    assert import_profile.measure() == import_profile.PROFILE.read_text(encoding="utf-8"), import_profile.__doc__
 
 
 def test_the_import_loads_no_vendor() -> None:

@@ -12,7 +12,9 @@ from typing import Any
 from lyftlearn._contract.fault import Fault
 from lyftlearn._text.display import quote
 from lyftlearn._text.quantities import duration
+from lyftlearn.backend import LogQuery
 from lyftlearn.errors import InvalidJob
+from lyftlearn.types import Duration
 
 
 def refuse(faults: list[Fault]) -> None:
@@ -74,6 +76,12 @@ def seconds(path: str, value: Any, faults: list[Fault]) -> float | None:
     return min(length, threading.TIMEOUT_MAX / 2)
 
 
+def one_of(path: str, value: Any, known: Iterable[str], faults: list[Fault]) -> None:
+    """Check a name."""
+    if not (isinstance(value, str) and value in known):
+        faults.append(Fault(path, f"is {quote(value)}: write one of {', '.join(known)}"))
+
+
 def callback(path: str, value: Any, faults: list[Fault]) -> Any:
     """Check a function, or None."""
     if value is not None and not callable(value):
@@ -115,3 +123,32 @@ def items(path: str, value: Any, kind: type, faults: list[Fault]) -> list[Any]:
         faults.extend(Fault(f"{path}[{index}]", f"is {quote(item)}: write a job") for index, item in wrong)
         return found
     return []
+
+
+def point_in_time(path: str, value: Duration | datetime | None) -> datetime | None:
+    """Return a point in time; a duration counts back from now. Raises InvalidJob."""
+    faults: list[Fault] = []
+    found = moment(path, value, faults)
+    refuse(faults)
+    return found
+
+
+def log_query(
+    follow: bool,
+    tail: int | None,
+    since: Duration | datetime | None,
+    node: int | None,
+    *,
+    timestamps: bool = False,
+) -> LogQuery:
+    """Return what `Job.logs` asks for. Raises InvalidJob, listing every fault."""
+    faults: list[Fault] = []
+    query = LogQuery(
+        follow=switch("follow", follow, faults),
+        tail=count_or_none("tail", tail, faults),
+        since=moment("since", since, faults),
+        node=count_or_none("node", node, faults),
+    )
+    switch("timestamps", timestamps, faults)
+    refuse(faults)
+    return query

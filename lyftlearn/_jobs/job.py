@@ -13,13 +13,11 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from lyftlearn._contract.fault import Fault
-from lyftlearn._jobs import arguments
-from lyftlearn._text.display import quote
 from lyftlearn.errors import InvalidJob, JobFailed, JobStopped, LyftLearnError
 from lyftlearn.types import JSON, Duration, JobKind, JobState, JobStatus
 
 if TYPE_CHECKING:
+    from lyftlearn._contract.fault import Fault
     from lyftlearn._jobs.watcher import SharedWatch
     from lyftlearn.backend import JobRecord, LogLine, LogQuery, NotebookAddress
     from lyftlearn.events import JobEvent, ObservedState
@@ -130,6 +128,8 @@ class Job:
         node: the rank of the one node whose lines to yield.
         timestamps: whether each line begins with its time, by RFC 3339 in UTC.
         """
+        from lyftlearn._jobs.arguments import log_query  # noqa: PLC0415 - an import of lyftlearn does not pay for it
+
         query = log_query(follow, tail, since, node, timestamps=timestamps)
         return (_stamp(line) if timestamps else line.text for line in self._log_lines(query))
 
@@ -138,9 +138,11 @@ class Job:
 
         wait: whether to return only when the job has finished.
         """
+        from lyftlearn._jobs.arguments import refuse, switch  # noqa: PLC0415 - an import of lyftlearn does not pay for it
+
         faults: list[Fault] = []
-        arguments.switch("wait", wait, faults)
-        arguments.refuse(faults)
+        switch("wait", wait, faults)
+        refuse(faults)
         self._shared_watch().backend.stop(self.id)
         if wait:
             self.wait(check=False, progress=False)
@@ -153,14 +155,15 @@ class Job:
 
         No half-written output is left behind. What was downloaded never becomes part of a source.
         """
+        from lyftlearn._jobs import arguments  # noqa: PLC0415 - an import of lyftlearn does not pay for it
         from lyftlearn._transfer.download import fetch_output  # noqa: PLC0415 - brings archives and S3
 
         faults: list[Fault] = []
         target = arguments.directory("dest", dest, faults)
         arguments.switch("overwrite", overwrite, faults)
         outputs = self.outputs
-        if outputs and output is not None and not (isinstance(output, str) and output in outputs):
-            faults.append(Fault("output", f"is {quote(output)}: write one of {', '.join(outputs)}"))
+        if outputs and output is not None:
+            arguments.one_of("output", output, outputs, faults)
         arguments.refuse(faults)
         self._check_succeeded()
         for name in [output] if output is not None else list(outputs):
@@ -298,41 +301,10 @@ def _no_outputs(state: JobState) -> str:
 HANDLES: dict[JobKind, type[Job]] = {JobKind.TUNE: TuningJob, JobKind.NOTEBOOK: Notebook}
 
 
-def moment(path: str, value: Duration | datetime | None) -> datetime | None:
-    """Return a point in time; a duration counts back from now. Raises InvalidJob."""
-    faults: list[Fault] = []
-    found = arguments.moment(path, value, faults)
-    arguments.refuse(faults)
-    return found
-
-
 def _advance(progress: ObservedState | None, event: JobEvent) -> ObservedState:
     from lyftlearn.events import advance  # noqa: PLC0415 - as above
 
     return advance(progress, event)
-
-
-def log_query(
-    follow: bool,
-    tail: int | None,
-    since: Duration | datetime | None,
-    node: int | None,
-    *,
-    timestamps: bool = False,
-) -> LogQuery:
-    """Return what `Job.logs` asks for. Raises InvalidJob, listing every fault."""
-    from lyftlearn.backend import LogQuery  # noqa: PLC0415 - an import of lyftlearn does not pay for it
-
-    faults: list[Fault] = []
-    query = LogQuery(
-        follow=arguments.switch("follow", follow, faults),
-        tail=arguments.count_or_none("tail", tail, faults),
-        since=arguments.moment("since", since, faults),
-        node=arguments.count_or_none("node", node, faults),
-    )
-    arguments.switch("timestamps", timestamps, faults)
-    arguments.refuse(faults)
-    return query
 
 
 def _stamp(line: LogLine) -> str:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 
 # The line of a Python traceback that names the error, and what other languages print in its place.
-_ERROR = re.compile(r"(?:[A-Za-z_]\w*\.)*[A-Z]\w*(?:Error|Exception|Interrupt|Exit|Failure)(?::|$)|panic: |Error: ")
-_USER = re.compile(r"(?<=://)[^/\s'\"]+(?=@)")
-_QUERY = re.compile(r"([?&][^=&#\s]+=)[^&#\s]+")
+# None of these is compiled before it is used: every import of lyftlearn would pay for it.
+_ERROR = r"(?:[A-Za-z_]\w*\.)*[A-Z]\w*(?:Error|Exception|Interrupt|Exit|Failure)(?::|$)|panic: |Error: "
+_USER = r"(?<=://)[^/\s'\"]+(?=@)"
+_QUERY = r"([?&][^=&#\s]+=)[^&#\s]+"
 _HIDDEN = "***"
 _TRACEBACK = "Traceback (most recent call last)"
 
@@ -24,7 +25,7 @@ def printable_lines(text: str) -> list[str]:
 
 def without_credentials(text: str) -> str:
     """Return a text whose URLs show neither user, password, nor the values of a query."""
-    return _QUERY.sub(rf"\1{_HIDDEN}", _USER.sub(_HIDDEN, text))
+    return re.sub(_QUERY, rf"\1{_HIDDEN}", re.sub(_USER, _HIDDEN, text))
 
 
 def telling_line(text: str) -> str:
@@ -34,7 +35,7 @@ def telling_line(text: str) -> str:
         return ""
     after = max((at for at, line in enumerate(lines) if _TRACEBACK in line), default=None)
     candidates = lines if after is None else lines[after:]
-    named = [line for line in candidates if _ERROR.match(line)]
+    named = [line for line in candidates if re.match(_ERROR, line)]
     return named[-1] if named else lines[-1]
 
 

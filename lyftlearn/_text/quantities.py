@@ -11,7 +11,7 @@ from lyftlearn.types import Duration
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 _PART = r"(\d+(?:\.\d+)?)([smhd])"
 # The grammar and the suffixes of k8s.io/apimachinery's resource.Quantity.
-_QUANTITY = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(?:([KMGTPE]i|[mkMGTPE])|[eE]([+-]?\d{1,2}))?")
+_QUANTITY = r"(\d+(?:\.\d*)?|\.\d+)(?:([KMGTPE]i|[mkMGTPE])|[eE]([+-]?\d{1,2}))?"
 _STEP = 1024
 _SUFFIXES = {"": 1.0, "m": 1e-3, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15, "E": 1e18} | {
     f"{letter}i": float(_STEP**power) for power, letter in enumerate("KMGTPE", start=1)
@@ -41,7 +41,7 @@ def _sum_of_parts(value: str) -> dict[str, float]:
 
 def quantity(value: str) -> int:
     """Return a Kubernetes quantity such as `"512Mi"` in bytes, rounded up. Raises ValueError, saying what to write."""
-    match = _QUANTITY.fullmatch(value) if isinstance(value, str) else None
+    match = re.fullmatch(_QUANTITY, value) if isinstance(value, str) else None
     if match is None:
         raise ValueError(f'{quote(value)} is no quantity: write a number and a unit as text, such as "512Mi" or "64Gi"')
     number, suffix, exponent = match.groups()

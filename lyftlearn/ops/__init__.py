@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from lyftlearn._client import Client
-from lyftlearn._jobs.job import moment
+from lyftlearn._jobs.arguments import point_in_time
 from lyftlearn._text.redaction import redact_causes
 from lyftlearn.backend import Capability
 from lyftlearn.errors import BackendUnavailable, InvalidJob, LyftLearnError
@@ -174,7 +174,7 @@ def _migration_scope(since: Duration | datetime | None, client: Client | None) -
     session = (client or Client())._session  # noqa: SLF001 - the client's other half
     if session.config.migration_to is None:
         raise InvalidJob([("[migration] to", "is not set, so nothing is migrated: name the old and the new backend")])
-    return moment("since", since), session
+    return point_in_time("since", since), session
 
 
 @contextmanager

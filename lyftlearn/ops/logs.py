@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime
 
-from lyftlearn._jobs.job import Job, log_query
+from lyftlearn._jobs.arguments import log_query
+from lyftlearn._jobs.job import Job
 from lyftlearn.backend import LogLine
 from lyftlearn.types import Duration
 
