@@ -10,7 +10,8 @@ Everything here is frozen: a name, a parameter, a default or a meaning does not 
 """
 
 from lyftlearn._client import Client, default_client
-from lyftlearn._jobs.job import Job, Notebook, Trial, TuningJob
+from lyftlearn._jobs.job import Job, Notebook
+from lyftlearn._jobs.tuning import Trial, TuningJob
 from lyftlearn.errors import (
     AccessDenied,
     BackendUnavailable,

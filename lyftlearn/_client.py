@@ -15,7 +15,9 @@ from itertools import islice
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Literal, cast
 
-from lyftlearn._jobs.job import HANDLES, Job, Notebook, TuningJob
+from lyftlearn._jobs.handles import HANDLES
+from lyftlearn._jobs.job import Job, Notebook
+from lyftlearn._jobs.tuning import TuningJob
 from lyftlearn.types import (
     JSON,
     Choice,

@@ -73,7 +73,7 @@ class Session:
         """Return the one watch of the backend `name`. Raises LyftLearnError if it is not installed or broken."""
         with self._lock:
             if name not in self._watches:
-                self._watches[name] = SharedWatch(self.registry.get(name))
+                self._watches[name] = SharedWatch(self.registry.get(name), lambda: self.builder.storage)
             return self._watches[name]
 
     def close(self) -> None:

@@ -39,6 +39,7 @@ __all__ = [
     "Capabilities",
     "Capability",
     "Check",
+    "DriverSettings",
     "Fault",
     "Following",
     "JobQuery",
@@ -168,6 +169,21 @@ class Plan:
     requests: tuple[Request, ...]
     faults: tuple[tuple[str, str], ...] = ()
     notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class DriverSettings:
+    """How a tuning job's driver, which is a job of this backend, submits trials to the same backend.
+
+    python: the command that starts Python where the driver runs. env: variables that it needs there. table: this
+    backend's configuration table as it holds there; None means as it is. home: where it keeps its state, if that is to
+    be this machine's.
+    """
+
+    python: str = "python3"
+    env: Mapping[str, str] = field(default_factory=dict)
+    table: Mapping[str, Any] | None = None
+    home: Path | None = None
 
 
 class Verdict(StrEnum):
@@ -305,6 +321,10 @@ class Backend(ABC):
     def link(self, job_id: str) -> str | None:  # noqa: ARG002 - for backends that have a page to show
         """Return the address of a page about the job in the substrate's own console, or None. Asks nobody."""
         return None
+
+    def driver_settings(self, model: str) -> DriverSettings:  # noqa: ARG002 - for backends where models differ
+        """Return how the driver of a search for `model` submits its trials, where TUNE is offered. Asks nobody."""
+        return DriverSettings()
 
     @abstractmethod
     def capabilities(self) -> Capabilities:

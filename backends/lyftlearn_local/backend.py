@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import time
 from typing import TYPE_CHECKING
 
-from lyftlearn.backend import Backend, Capabilities, Capability, Never, NotYet, runtime_archive
+from lyftlearn.backend import (
+    Backend,
+    Capabilities,
+    Capability,
+    DriverSettings,
+    Never,
+    NotYet,
+    runtime_archive,
+)
 from lyftlearn_local import cgroups, doctor, options
 from lyftlearn_local.logs import reader
+from lyftlearn_local.planning import interpreter
 from lyftlearn_local.planning.planner import WRITE_BUNDLE, WRITE_RECORD, Machine, Planner
 from lyftlearn_local.store import notebook, removal, watcher
 from lyftlearn_local.store.environment import clean_environment
@@ -41,6 +52,7 @@ _OFFERED = frozenset(
         Capability.TRAIN,
         Capability.PROCESS,
         Capability.PREDICT,
+        Capability.TUNE,
         Capability.NOTEBOOK,
         Capability.SEVERAL_NODES,
         Capability.LOCAL_PATHS,
@@ -48,7 +60,6 @@ _OFFERED = frozenset(
 )
 _NO_TOGETHER = NotYet("the nodes would not start anew together")
 _NO_REPLACEMENT = Never("a job here ends with its supervisor or this machine, and nobody starts it again")
-_ONLY_JOBS = NotYet("it runs commands to their end, and nothing that searches")
 
 
 class LocalBackend(Backend):
@@ -59,6 +70,7 @@ class LocalBackend(Backend):
         self._home = settings.home
         self._jobs = Jobs(settings.name, settings.home / settings.name)
         self._options = options.read(settings)
+        self._table = settings.table
         self._machine: Machine | None = None
         self._runtime: Path | None = None
 
@@ -72,7 +84,6 @@ class LocalBackend(Backend):
     def capabilities(self) -> Capabilities:
         """Return what can be had on this machine."""
         lacks: dict[Capability, str] = {
-            Capability.TUNE: _ONLY_JOBS,
             Capability.RETRIES_ON_SEVERAL_NODES: _NO_TOGETHER,
             Capability.REPLACEMENT: _NO_REPLACEMENT,
         }
@@ -82,6 +93,17 @@ class LocalBackend(Backend):
             lacks[Capability.MEMORY_LIMIT] = Never(f"no control group can be made here: {cgroups.REMEDY}")
         own = {Capability.CONTRACT_PATHS, Capability.MEMORY_LIMIT} - lacks.keys()
         return Capabilities(offers=_OFFERED | own, lacks=lacks)
+
+    def driver_settings(self, model: str) -> DriverSettings:
+        """Return the interpreter of this very process, with all that it finds, and this user's home."""
+        del model
+        secrets, python = str(self._options.secrets), self.machine.python
+        return DriverSettings(
+            python=interpreter.find(None) or python,
+            env={"PYTHONPATH": os.pathsep.join(os.path.abspath(path) for path in sys.path if path)},  # noqa: PTH100 - as Python has it
+            table={**self._table, "secrets": secrets, "python": python},
+            home=self._home.absolute(),
+        )
 
     def plan(self, spec: JobSpec) -> Plan:
         """Return what would be written and started."""

@@ -7,14 +7,13 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 from lyftlearn.errors import InvalidJob, JobFailed, JobStopped, LyftLearnError
-from lyftlearn.types import JSON, Duration, JobKind, JobState, JobStatus
+from lyftlearn.types import Duration, JobKind, JobState, JobStatus
 
 if TYPE_CHECKING:
     from lyftlearn._contract.fault import Fault
@@ -219,35 +218,6 @@ class Job:
 
         return self._shared_watch().listen(self.id, on_news)
 
-    def _refuse(self) -> NoReturn:
-        from lyftlearn.backend import Capability  # noqa: PLC0415 - as above
-
-        capability = Capability(self.kind)
-        backend = self._shared_watch().backend
-        raise InvalidJob([("kind", backend.cannot(capability))])
-
-
-@dataclass(frozen=True, kw_only=True)
-class Trial:
-    """One try of a tuning job."""
-
-    number: int
-    hyperparameters: Mapping[str, JSON]
-    objective: float | None
-    job: Job
-
-
-class TuningJob(Job):
-    """A handle on a search for the best hyperparameters."""
-
-    def trials(self) -> list[Trial]:
-        """Return every trial that was started, in order."""
-        self._refuse()
-
-    def best(self) -> Trial:
-        """Return the best finished trial. Raises JobFailed if no trial succeeded."""
-        self._refuse()
-
 
 class Notebook(Job):
     """A handle on a notebook. `stop()` keeps its files. `start()` opens a new run, because a final state ends a run."""
@@ -296,9 +266,6 @@ def _no_outputs(state: JobState) -> str:
     if state.status.finished:
         return "only a job that succeeds leaves outputs, so there are none"
     return "its outputs are there when it has succeeded (`job.wait()` tells)"
-
-
-HANDLES: dict[JobKind, type[Job]] = {JobKind.TUNE: TuningJob, JobKind.NOTEBOOK: Notebook}
 
 
 def _advance(progress: ObservedState | None, event: JobEvent) -> ObservedState:

@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
+from lyftlearn._storage import Storage
 from lyftlearn.backend import Backend, WatchSet
 from lyftlearn.errors import BackendUnavailable, JobNotFound, LyftLearnError
 from lyftlearn.events import JobEvent
@@ -45,15 +46,23 @@ class _Subscription:
 
 
 class SharedWatch:
-    """A backend, and who listens to what happens to its jobs."""
+    """A backend, and who listens to what happens to its jobs. storage: opens the platform's."""
 
-    def __init__(self, backend: Backend) -> None:
+    def __init__(self, backend: Backend, storage: Callable[[], Storage] | None = None) -> None:
         self.backend = backend
+        self._storage = storage
         self._following = WatchSet(self._dispatch)
         self._subscriptions: dict[str, _Subscription] = {}
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._refused_since: float | None = None
+
+    @property
+    def storage(self) -> Storage:
+        """The platform's storage, where searches keep their state."""
+        if self._storage is None:
+            raise LyftLearnError("this process follows jobs without a storage")
+        return self._storage()
 
     def listen(self, job_id: str, listener: Listener) -> Callable[[], None]:
         """Give every event of the job to `listener`, from now until the returned function is called.

@@ -107,6 +107,8 @@ class MigrationRecorder:
         if job.kind is JobKind.NOTEBOOK:
             return False  # nobody would open it
         shadow = self._config.shadow
+        if job.kind is JobKind.TUNE:  # its trials are jobs of their own, which nothing would mark as shadows
+            return False
         declared = job.name in shadow.models or shadow.labels.items() & job.labels.items()
         return bool(declared) and _lot(job.id) < shadow.share
 

@@ -60,6 +60,15 @@ class Storage(ABC):
     def replace(self, key: str, data: bytes, version: str) -> bool:
         """Write over a record that still has `version`. Return False, and change nothing, if it has not."""
 
+    def write(self, key: str, data: bytes, version: str | None) -> str | None:
+        """Create a record (`version` is None) or replace it, and return its new version; None where that is refused.
+
+        For whoever writes one record again and again, and would else read it back each time.
+        """
+        written = self.create(key, data) if version is None else self.replace(key, data, version)
+        stored = self.read(key) if written else None
+        return stored.version if stored else None
+
     @abstractmethod
     def upload(self, key: str, path: Path, sha256: str) -> str:
         """Keep the file at `path` under `key`, whole or not at all, and return its URI.

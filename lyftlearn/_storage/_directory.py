@@ -57,6 +57,10 @@ class DirectoryStorage(Storage):
             _sync(path.parent)
             return True
 
+    def write(self, key: str, data: bytes, version: str | None) -> str | None:
+        written = self.create(key, data) if version is None else self.replace(key, data, version)
+        return _version(data) if written else None
+
     def upload(self, key: str, path: Path, sha256: str) -> str:
         target = self._path(key)
         with self._writing(key):

@@ -67,7 +67,7 @@ class S3Storage(Storage):
         return self._clients[process]
 
     def create(self, key: str, data: bytes) -> bool:
-        return self._put(key, data, {"IfNoneMatch": "*"})
+        return self.write(key, data, None) is not None
 
     def read(self, key: str, largest: int = LARGEST_RECORD) -> Stored | None:
         with self._translate_errors("read", key):
@@ -84,7 +84,10 @@ class S3Storage(Storage):
         return Stored(data, answer["ETag"], modified, max(now - modified, timedelta()))
 
     def replace(self, key: str, data: bytes, version: str) -> bool:
-        return self._put(key, data, {"IfMatch": version})
+        return self.write(key, data, version) is not None
+
+    def write(self, key: str, data: bytes, version: str | None) -> str | None:
+        return self._put(key, data, {"IfNoneMatch": "*"} if version is None else {"IfMatch": version})
 
     def upload(self, key: str, path: Path, sha256: str) -> str:
         size = path.stat().st_size
@@ -125,26 +128,29 @@ class S3Storage(Storage):
             )
             return [item["Key"].removeprefix(self.prefix) for page in pages for item in page.get("Contents", ())]
 
-    def _put(self, key: str, data: bytes, condition: dict[str, str]) -> bool:
+    def _put(self, key: str, data: bytes, condition: dict[str, str]) -> str | None:
+        """Return the version that was written, or None if something else stands there."""
         write = os.urandom(16).hex()
         with self._translate_errors("write", key):
             for _ in range(_CONFLICTS):
                 try:
-                    self.client.put_object(**self._object(key), Body=data, Metadata={_WRITE: write}, **condition)
+                    answer = self.client.put_object(
+                        **self._object(key), Body=data, Metadata={_WRITE: write}, **condition
+                    )
                 except ClientError as error:
                     if _status(error) == 409:
                         continue
                     if _status(error) == 412 or _code(error) in _MISSING:
-                        return self._holds(key, write)
+                        return self._version_of(key, write)
                     raise
-                return True
+                return str(answer["ETag"])
         message = f"S3 found {self.uri(key)} busy {_CONFLICTS} times; try again"
         raise BackendUnavailable(message)
 
-    def _holds(self, key: str, write: str) -> bool:
-        """Whether `key` is what `write` left there: its answer was lost, and its repetition met the write itself."""
-        metadata: dict[str, str] = self._head(key).get("Metadata", {})
-        return metadata.get(_WRITE) == write
+    def _version_of(self, key: str, write: str) -> str | None:
+        """Return the version that `write` left there: its answer was lost, and its repetition met the write itself."""
+        head = self._head(key)
+        return str(head["ETag"]) if head.get("Metadata", {}).get(_WRITE) == write else None
 
     def _size(self, key: str) -> int | None:
         return self._head(key).get("ContentLength")

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from lyftlearn._storage import Storage
     from lyftlearn._submission.claims import Scope
     from lyftlearn._transfer import Packed
+    from lyftlearn.backend import Backend
     from lyftlearn.config import Config
     from lyftlearn.rollout import Decision
 
@@ -62,7 +63,7 @@ class LocalInput:
 class Content:
     """What a call says and brings, read once. Wherever it is sent, now or later, exactly this is sent.
 
-    local: path of the argument to the input on this machine.
+    local: path of the argument to the input on this machine. is_uploaded: whether all of it is in the storage already.
     """
 
     arguments: Arguments
@@ -70,6 +71,7 @@ class Content:
     source: Packed | None
     local: Mapping[str, LocalInput]
     digest: str
+    is_uploaded: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,13 +151,19 @@ class SubmissionBuilder:
             places={path: self._input_uri(found, uploads=uploads) for path, found in content.local.items()},
             decision=decision,
         )
+        plan = self._plan_search(content, spec, backend) if spec.kind is JobKind.TUNE else backend.plan(spec)
         return Submission(
             content=content,
             decision=decision,
-            spec=spec,
-            plan=_with_faults(backend.plan(spec), faults),
+            spec=plan.spec,
+            plan=_with_faults(plan, faults),
             uploads=tuple((one.path, one.sha256) for one in content.local.values() if uploads or one.stands_in),
         )
+
+    def _plan_search(self, content: Content, spec: JobSpec, backend: Backend) -> Plan:
+        from lyftlearn._submission import searches  # noqa: PLC0415 - only for tuning jobs
+
+        return searches.plan(self.config, content, spec, backend)
 
     def job_id(self, content: Content, backend: str) -> str:
         """Return an id for the job on `backend`: with a key always the same."""

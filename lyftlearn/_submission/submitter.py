@@ -59,7 +59,10 @@ class JobSubmitter:
 
     def submit(self, arguments: Arguments, decision: Decision) -> AcceptedJob:
         """Submit where the decision says; with a key, once, whoever else does."""
-        content = self._builder.read(arguments)
+        return self.submit_content(self._builder.read(arguments), decision)
+
+    def submit_content(self, content: Content, decision: Decision) -> AcceptedJob:
+        """Submit what was read before, as `submit` does."""
         if content.scope is None:
             return self._send_first_or_other(content, decision)
         return _KeyedCall(self, self._builder, content, content.scope, decision).run()
@@ -73,7 +76,7 @@ class JobSubmitter:
         """Put what the job brings into the storage, once."""
         self._builder.make_directories()
         source = submission.content.source
-        if source is None and not submission.uploads:
+        if submission.content.is_uploaded or (source is None and not submission.uploads):
             return
         from lyftlearn._transfer import upload_input, upload_source  # noqa: PLC0415 - only for jobs that bring files
 

@@ -121,6 +121,18 @@ class Config:
         named: str | None = self._values["jobs.image"]
         return named
 
+    @property
+    def tune_image(self) -> str | None:
+        """The image that drives searches, if it is not the platform's base image: `[tune] image`."""
+        named: str | None = self._values["tune.image"]
+        return named
+
+    @property
+    def tune_timeout(self) -> timedelta:
+        """How long a search may take: `[tune] timeout`."""
+        length: timedelta = self._values["tune.timeout"]
+        return length
+
     def image_on(self, backend: str, image: str | None) -> str | None:
         """Return what an image that a call names, or else the platform's base image, is called there: `[images]`."""
         named = image or self.image

@@ -110,6 +110,21 @@ JOBS = (
         example="s3://ml-outputs",
     ),
 )
+TUNE = (
+    Option(
+        key="image",
+        kind=TEXT,
+        doc="The image that drives searches, with `lyftlearn[tune]` in it. By default `[jobs] image`.",
+        example="registry.example/lyftlearn:1.1",
+    ),
+    Option(
+        key="timeout",
+        kind=POSITIVE_DURATION,
+        default="7d",
+        doc="How long a search may take, all its trials together. Then it stops those that run.",
+        example="2d",
+    ),
+)
 MIGRATION = (
     Option(key="from", kind=TEXT, doc="The old backend. By default `backend`.", example="kubernetes"),
     Option(key="to", kind=TEXT, doc="The new backend. Without it nothing is migrated.", example="sagemaker"),
@@ -175,4 +190,4 @@ BACKENDS = (
         example={"acme": "x"},
     ),
 )
-TABLES = {"storage": STORAGE, "jobs": JOBS, "migration": MIGRATION, "backends": BACKENDS}
+TABLES = {"storage": STORAGE, "jobs": JOBS, "tune": TUNE, "migration": MIGRATION, "backends": BACKENDS}

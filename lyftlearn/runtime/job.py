@@ -305,6 +305,7 @@ class JobRun:
             new_pump=self._pump,
             first_start=self._first_start(),
             capacity=environment.capacity,
+            ends_daemons=not (self._substrate == LOCAL and bundle["job.kind"] == "tune"),  # they run its trials
         )
         self._outcome = supervisor.outcome
         if self._checkpoints:

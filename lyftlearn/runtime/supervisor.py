@@ -78,6 +78,7 @@ class CommandSupervisor:
 
     first_start: when an earlier container of the job started it first, in seconds since 1970: the timeout goes on.
     capacity: reserved, where it is: the command is to end in time, its grace included.
+    ends_daemons: whether what the command leaves in sessions of its own ends with it, as in a container.
     """
 
     def __init__(
@@ -91,11 +92,13 @@ class CommandSupervisor:
         new_pump: Callable[[], Pump] = Pump,
         first_start: float | None = None,
         capacity: Capacity | None = None,
+        ends_daemons: bool = True,
     ) -> None:
         self._command_for = command_for
         self._new_pump = new_pump
         self._first_start = first_start
         self._capacity = capacity
+        self._ends_daemons = ends_daemons
         self._timeout = timeout
         self._grace = grace
         self._retries = retries
@@ -115,7 +118,8 @@ class CommandSupervisor:
         """Run every attempt; `on_start` gets each one's number and time."""
         self._signals.drop_forwarded()
         try:
-            adopt_orphans()
+            if self._ends_daemons:
+                adopt_orphans()
             self._attempts(on_start)
         finally:
             end_everything(self._pid)

@@ -21,6 +21,7 @@ from lyftlearn_local.layouts.layout import JOB_DIRECTORY
 from lyftlearn_local.planning import documents, interpreter
 from lyftlearn_local.store import leftovers
 from lyftlearn_local.store.environment import clean_environment
+from lyftlearn_local.store.files import DRIVERS
 from lyftlearn_local.supervisor import sandbox
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from lyftlearn_local.options import Options
 
 WRITE_RECORD, WRITE_BUNDLE, START = "write job.json", "write bundle.json", "start supervisor"
+DRIVER_LAYOUT = "local"
 _SWITCHED_OFF = 'switched off by namespaces = "never"'
 
 
@@ -43,8 +45,8 @@ class Planner:
 
     def plan(self, spec: JobSpec) -> Plan:
         """Return the requests, faults and notes for `spec`."""
-        in_image = self._engine(spec) is not None
-        document = documents.bundle_document(self.name, spec, self.options, self.jobs / spec.id, in_image=in_image)
+        in_image, job = self._engine(spec) is not None, self.jobs / spec.id
+        document = documents.bundle_document(self._layout(spec), spec, self.options, job, in_image=in_image)
         run = self._run(spec)
         requests = (
             Request(operation=WRITE_BUNDLE, body=document),
@@ -61,20 +63,33 @@ class Planner:
 
     def _engine(self, spec: JobSpec) -> Engine | None:
         """What runs the job's image, if it names one. A notebook has this machine's JupyterLab."""
-        engine = self.machine.engine if spec.image and not spec.notebook else None
+        engine = self.machine.engine if _runs_in_image(spec) else None
         return engine if isinstance(engine, Engine) else None
 
     def _run(self, spec: JobSpec) -> dict[str, Any]:
+        return {**self._placement(spec), **self._programs(spec)}
+
+    def _placement(self, spec: JobSpec) -> dict[str, Any]:
+        """A search's driver is no container: what it starts here outlives it, and waits for no slot of its own."""
+        drives, layout = spec.kind is JobKind.TUNE, self._layout(spec)
         return {
-            "layout": self.name,
+            "layout": layout,
+            "namespaces": None if drives else self.machine.namespaces,
+            "memory": spec.resources.memory if self._limits_memory(spec) and not drives else None,
+            **({"slots": DRIVERS} if drives else {}),
+            **documents.layout_settings(layout, spec, self.options, self.jobs / spec.id, self.machine.python),
+        }
+
+    def _layout(self, spec: JobSpec) -> str:
+        return DRIVER_LAYOUT if spec.kind is JobKind.TUNE else self.name
+
+    def _programs(self, spec: JobSpec) -> dict[str, Any]:
+        return {
             "nodes": spec.nodes,
             "grace": spec.grace.total_seconds(),
             "parallel": self.options.parallel,
-            "namespaces": self.machine.namespaces,
             "sets_modes": self.machine.sets_modes,
-            "memory": spec.resources.memory if self._limits_memory(spec) else None,
             "shared_memory": spec.resources.shared_memory,
-            **documents.layout_settings(self.name, spec, self.options, self.jobs / spec.id, self.machine.python),
             **({"notebook_files": str(self._notebook_files(spec.notebook))} if spec.notebook else {}),
             "runtime": self._runtime(spec, self.machine.python, str(self.jobs / spec.id / "runtime.pyz")),
             "supervisor": [*documents.entry_command(self.machine.python, "-I", "-S"), "supervise"],
@@ -105,13 +120,11 @@ class Planner:
         return [python, "-I", *quick, archive, "run"]
 
     def _faults(self, spec: JobSpec) -> Iterator[Fault]:
-        if spec.kind is JobKind.TUNE:
-            yield Fault("kind", f"backend {self.name} cannot run a {spec.kind} job: it runs train, process and predict")
         if spec.notebook and not self._has_jupyter():
             remedy = "pip install 'lyftlearn[notebook]'"
             yield Fault("kind", f"a notebook needs JupyterLab beside {self.machine.python}, which has none: {remedy}")
         in_image = self._engine(spec) is not None
-        if spec.image and self.options.image_required and not in_image:
+        if _runs_in_image(spec) and self.options.image_required and not in_image:
             required = f"{self.name}.image_required is set"
             yield Fault("image", f"{spec.image} cannot be run here, and {required}: {self.machine.engine}")
         must_have_them = self.name != "local" or self.options.namespaces == "always"
@@ -155,7 +168,7 @@ class Planner:
         if self._engine(spec):
             yield from self._user_notes()
             return
-        if spec.image:
+        if _runs_in_image(spec):
             without = f"the command runs with what this machine has ({spec.image} was asked for): {machine.engine}"
             yield f"image: not used, {without}"
         if machine.no_namespaces:
@@ -187,6 +200,11 @@ class Planner:
         if resources.disk * spec.nodes > free:
             amount, gib = resources.disk * spec.nodes, 1 << 30
             yield f"resources.disk: {amount / gib:.1f} GiB asked for, {free / gib:.1f} GiB are free"
+
+
+def _runs_in_image(spec: JobSpec) -> bool:
+    """Whether the job has an image to run in. Notebooks and drivers of searches run in what this machine has."""
+    return spec.image is not None and spec.kind not in (JobKind.TUNE, JobKind.NOTEBOOK)
 
 
 def free_bytes(path: Path) -> float:

@@ -28,6 +28,9 @@ NOT_STARTED = "its supervisor could not be started"
 NOT_STARTED_REMEDY = "submit the job again from an environment that stays"
 _LAST_BYTES = 700
 _LARGEST_RECORD = 64 << 20  # bytes
+DRIVERS = "drivers"
+"""The slots of jobs that submit others and wait for them."""
+_FIRST_DRIVER, _MOST_DRIVERS = 1_000_000, 64
 
 
 class BrokenRecord(Exception):
@@ -273,22 +276,29 @@ class Store:
                 with contextlib.suppress(OSError):
                     path.unlink()
 
-    def free_slots(self, slots: int) -> int:
-        """How many of `slots` nobody has."""
-        taken = [lock for number in range(slots) if (lock := self._try_slot(number))]
+    def free_slots(self, run: dict[str, Any]) -> int:
+        """How many of the slots nobody has in which such a job may run."""
+        taken = [lock for number in _slots(run) if (lock := self._try_slot(number))]
         for lock in taken:
             lock.release()
         return len(taken)
 
-    def take_slot(self, slots: int) -> Lock | None:
-        """Take one of `slots` places to run in, or None if all are taken."""
-        return next((lock for number in range(slots) if (lock := self._try_slot(number))), None)
+    def take_slot(self, run: dict[str, Any]) -> Lock | None:
+        """Take one of the places in which such a job may run, or None if all are taken."""
+        return next((lock for number in _slots(run) if (lock := self._try_slot(number))), None)
 
     def _try_slot(self, number: int) -> Lock | None:
         try:
             return Lock.take(self.slots / str(number))
         except IsADirectoryError:
             return None
+
+
+def _slots(run: dict[str, Any]) -> range:
+    """The slots of a job: one that waits for other jobs must not take the place in which they are to run."""
+    return (
+        range(_FIRST_DRIVER, _FIRST_DRIVER + _MOST_DRIVERS) if run.get("slots") == DRIVERS else range(run["parallel"])
+    )
 
 
 _RECORD: dict[str, Any] = {

@@ -141,7 +141,7 @@ class Jobs:
             for files in self.store.waiting_jobs():
                 record = files.record()
                 fresh = time.time() - record["created_at"] < _LOOK_AFTER_SECONDS
-                if fresh or len(startable) >= self.store.free_slots(record["run"]["parallel"]):
+                if fresh or len(startable) >= self.store.free_slots(record["run"]):
                     break
                 if claim := self.store.claim(files.path.name):
                     claim.release()
@@ -197,7 +197,7 @@ class Jobs:
 
     def wake(self, files: JobFiles, record: Mapping[str, Any]) -> None:
         """Start the job's supervisor if there is a slot; otherwise one that ends takes the job from the queue."""
-        slot = self.store.take_slot(record["run"]["parallel"])
+        slot = self.store.take_slot(record["run"])
         if slot is None:
             return
         slot.release()

@@ -17,9 +17,9 @@ def take_turn(store: Store, job: JobFiles, record: dict[str, Any], *, is_claimed
 
     Of several supervisors that start at once any may get the last slot; the oldest job is to have it.
     """
-    parallel = record["run"]["parallel"]
-    while slot := store.take_slot(parallel):
-        older = None if is_claimed or _another_is_free(store, parallel) else _older(store, job)
+    run = record["run"]
+    while slot := store.take_slot(run):
+        older = None if is_claimed or _another_is_free(store, run) else _older(store, job)
         if older is None:
             return slot
         _become_supervisor_of(older)
@@ -45,8 +45,8 @@ def hand_on(store: Store) -> None:
         store.forget(successor.path.name)
 
 
-def _another_is_free(store: Store, parallel: int) -> bool:
-    another = store.take_slot(parallel)
+def _another_is_free(store: Store, run: dict[str, Any]) -> bool:
+    another = store.take_slot(run)
     if another:
         another.release()
     return another is not None

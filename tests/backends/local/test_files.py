@@ -92,7 +92,7 @@ def test_slots_run_out(tmp_path: Path) -> None:
     """The machine is not to be shared by more jobs than were allowed."""
     store = Store(tmp_path)
     store.make()
-    taken = [store.take_slot(2) for _ in range(3)]
+    taken = [store.take_slot({"parallel": 2}) for _ in range(3)]
     assert [lock is not None for lock in taken] == [True, True, False]
     for lock in taken:
         if lock:

@@ -71,7 +71,7 @@ def _leave_waiting(tmp_path: Path, make_backend: MakeBackend, make_spec: MakeSpe
     backend = make_backend(parallel=1)
     store = Store(tmp_path / "home/local")
     store.make()
-    slot: Lock = eventually(lambda: store.take_slot(1), "a free slot")
+    slot: Lock = eventually(lambda: store.take_slot({"parallel": 1}), "a free slot")
     marks = [tmp_path / f"ran-{number}" for number in range(count)]
     for mark in marks:
         submit(backend, make_spec(f"touch {mark}"))
