@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import posixpath
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 _ARCHIVES = ("model.tar.gz", "output.tar.gz")
 _AT_ONCE = 8  # downloads in flight
+_log = logging.getLogger("lyftlearn")
 _LARGEST_EMPTY = 4096  # bytes of an archive that may hold nothing but directories
 
 
@@ -32,7 +34,7 @@ def fetch_output(uri: str, dest: Path, *, overwrite: bool = False, absent_is_emp
     there stands for an output with nothing in it, as it does once a job has succeeded.
 
     `dest` appears whole or not at all. Raises LyftLearnError for an output that does not exist, and for an archive with
-    members or links that lead out of it.
+    members that would be written outside of it. A link that leads out is left out, with a warning, as in a container.
     """
     target = Path(os.path.realpath(dest))
     location = Location.parse(uri)
@@ -161,15 +163,16 @@ def _unpack(archive: Path, location: Location, content: Path) -> int:
     from lyftlearn.runtime.archives import unpack  # noqa: PLC0415 - brings tarfile
     from lyftlearn.runtime.faults import RuntimeFailure  # noqa: PLC0415 - as above
 
-    left_out: list[str] = []
     only = location.member or None
     try:
-        count = unpack(str(archive), str(content), only, location.uri, keep_modes=True, warn=left_out.append)
+        return unpack(str(archive), str(content), only, location.uri, keep_modes=True, warn=_warner(location))
     except RuntimeFailure as failure:
         raise LyftLearnError(f"{location.uri} cannot be unpacked, and nothing was kept of it: {failure}") from failure
-    if left_out:
-        raise LyftLearnError(f"{location.uri} cannot be unpacked, and nothing was kept of it: {'; '.join(left_out)}")
-    return count
+
+
+def _warner(location: Location) -> Callable[[str], None]:
+    """Return what says that a link was left out: it leads nowhere here, and the rest of an output is worth more."""
+    return lambda text: _log.warning("%s: %s", location.uri, text)
 
 
 def _copy_tree(location: Location, content: Path) -> None:

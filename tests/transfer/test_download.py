@@ -118,13 +118,20 @@ def test_members_that_would_leave_the_destination_are_refused(storage: Storage, 
     assert list((tmp_path / "d").iterdir()) == []
 
 
-def test_links_out_of_an_archive_are_refused(storage: Storage, tmp_path: Path) -> None:
-    """The first half of the trick that writes through a link."""
-    link = tarfile.TarInfo("link")
-    link.type, link.linkname = tarfile.SYMTYPE, "/tmp"
-    with pytest.raises(LyftLearnError, match="nothing was kept"):
-        fetch_output(_pack(storage, "model.tar.gz", link), tmp_path / "model")
-    assert not (tmp_path / "model").exists()
+@pytest.mark.contract("C-ARCHIVE-2")
+@pytest.mark.parametrize("target", ["/tmp", "../../etc", "gone", "latest"])
+def test_a_link_out_of_an_archive_is_left_out_and_the_rest_is_kept(
+    storage: Storage, tmp_path: Path, target: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Another packer than ours keeps such links; a model must not be lost to everybody for one of them."""
+    link = tarfile.TarInfo("latest")
+    link.type, link.linkname = tarfile.SYMTYPE, target
+    fetch_output(_pack(storage, "model.tar.gz", link, ("weights", b"1")), tmp_path / "model")
+    assert _found(tmp_path / "model")["weights"] == b"1"
+    assert not (tmp_path / "model" / "latest").exists()
+    if target.startswith(("/", "..")):
+        assert not (tmp_path / "model" / "latest").is_symlink()
+        assert f"'latest' -> {target!r} leads out of the archive and is left out" in caplog.text
 
 
 def test_a_cut_archive_leaves_nothing(storage: Storage, tmp_path: Path) -> None:
