@@ -8,7 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -61,14 +61,25 @@ def printed_by(room: Path, command: str) -> str:
     return ran.stdout
 
 
-def follow(room: Path) -> Iterator[tuple[str, str]]:
+def follow(room: Path, commands: Sequence[str] = COMMANDS) -> Iterator[tuple[str, str]]:
     """Type the page's commands; give each with what it printed."""
     for name, content in FILES.items():
         (room / name).write_text(content)
-    for command in COMMANDS:
+    for command in commands:
         yield command, printed_by(room, command)
 
 
+@pytest.mark.skipif(shutil.which("bwrap") is None, reason="bubblewrap is not installed")
+def test_the_guide_begins(tmp_path: Path) -> None:
+    """A reader who types the first commands of the page sees the rehearsal of one job, as the page says."""
+    next_stage = next(index for index, command in enumerate(COMMANDS) if command.startswith("sed"))
+    printed = list(follow(tmp_path, COMMANDS[:next_stage]))
+    assert [ident.strip().rpartition("-")[2][1] for command, ident in printed if "lyftlearn train" in command] == ["c"]
+    assert re.search(r"rides/eta +eta +1 +0 +1 +1", dict(printed)["lyftlearn migration report"])
+    assert "<svg" in (tmp_path / "report.html").read_text()
+
+
+@pytest.mark.slow
 @pytest.mark.timeout(900)  # twenty commands, on a machine that may be busy
 @pytest.mark.skipif(shutil.which("bwrap") is None, reason="bubblewrap is not installed")
 def test_the_guide_works(tmp_path: Path) -> None:

@@ -65,28 +65,25 @@ def client(config: dict[str, Any], corpus: Corpus, everywhere: Platforms) -> Cli
     return Client(config=config)
 
 
-@pytest.mark.parametrize("role", REQUESTED)
-def test_jobs_that_are_under_way_go_on(
-    corpus: Corpus, backend: str, role: str, client: Client, config: dict[str, Any]
-) -> None:
+def test_jobs_that_are_under_way_go_on(corpus: Corpus, backend: str, client: Client, config: dict[str, Any]) -> None:
     """Jobs run for weeks: those that an old version sent, with its runtime, are followed by the new one."""
     send = {"kubernetes": _send_to_kubernetes, "sagemaker": _send_to_sagemaker}[backend]
-    job = client.job(send(corpus.document(backend, "requests", f"{role}.json"), config))
+    ids = {role: send(corpus.document(backend, "requests", f"{role}.json"), config) for role in REQUESTED}
+    for role, job_id in ids.items():
+        _goes_on(client, job_id, role, corpus.document(backend, f"{role}.json")["summary"], Path(config["home"]) / role)
+
+
+def _goes_on(client: Client, job_id: str, role: str, summary: Mapping[str, Any], out: Path) -> None:
+    job = client.job(job_id)
     if role == "stopped":
         assert next(iter(job.logs(follow=True))) == "waiting"
         job.stop()
     state = job.wait(PATIENCE, check=False, progress=False)
-    said = corpus.document(backend, f"{role}.json")["summary"]
-    assert (state.status, state.reason, state.exit_code, state.attempt) == (
-        said["status"],
-        said["reason"],
-        said["exit_code"],
-        said["attempt"],
-    )
-    assert [line.replace(job.id, said["id"]) for line in job.logs()] == said["log"]
+    end = (state.status, state.reason, state.exit_code, state.attempt)
+    assert end == tuple(summary[key] for key in ("status", "reason", "exit_code", "attempt")), role
+    assert [line.replace(job.id, summary["id"]) for line in job.logs()] == summary["log"], role
     if state.status == "succeeded" and role != "retried":
-        out = job.download(Path(config["home"]) / "out")
-        assert {path.name for path in out.iterdir()} == job.outputs.keys()
+        assert {path.name for path in job.download(out).iterdir()} == job.outputs.keys()
     again = client.jobs(name=job.name, status=state.status)
     assert job.id in {one.id for one in again}
 

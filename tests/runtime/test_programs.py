@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 SUBSTRATES = ["kubernetes", "sagemaker", "local"]
+ELSEWHERE = ["kubernetes", "local"]
 PROGRAMS = Path(__file__).parent / "programs"
 
 
@@ -19,7 +20,9 @@ def with_programs(container: Any) -> Any:
     return container
 
 
-@pytest.mark.parametrize("substrate", SUBSTRATES)
+@pytest.mark.parametrize(
+    "substrate", ["sagemaker", *(pytest.param(name, marks=pytest.mark.slow) for name in ELSEWHERE)]
+)
 def test_a_scikit_learn_script_with_argparse(containers: Any, substrate: str) -> None:
     """Hyperparameters on the command line by `$(NAME)`, data in, a pickle out: the same numbers everywhere."""
     command = [sys.executable, "/code/train_sklearn.py", "--alpha", "$(ALPHA)"]

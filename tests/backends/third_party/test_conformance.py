@@ -11,6 +11,9 @@ import pytest
 from lyftlearn.backend import Backend, BackendSettings
 from lyftlearn.testing import BackendConformance, ClientConformance
 
+# The tests on the page, of test_docs.py, and of broken backends, of test_teeth.py, run on it every time.
+pytestmark = pytest.mark.slow
+
 
 class TestBare(BackendConformance):
     @pytest.fixture
