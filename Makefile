@@ -2,6 +2,7 @@
 # make test    everything a change must pass; make test-all adds what is slow
 # make parity  puts every backend under the instrument, and writes docs/reference/parity.md; BACKENDS=a,b and WORKERS narrow it
 # make playground  starts a test cluster and a test service to try kubernetes and sagemaker with
+# make images  builds the base images with docker, podman or buildah; IMAGES="lyftlearn-dl" names others
 # make docs    builds the documentation's site in build/docs
 # make bench   measures, side by side with others, and writes benchmarks/results/
 PYTHON ?= python3
@@ -9,7 +10,7 @@ BIN := .venv/bin
 # Most tests wait for jobs.
 WORKERS ?= 8
 
-.PHONY: browser not-tested parity release-check playground test test-again test-all test-cluster test-sagemaker test-sdk tools lint types contracts api wheel docs docs-api requirements demo bench clean
+.PHONY: browser images not-tested parity release-check playground test test-again test-all test-cluster test-sagemaker test-sdk tools lint types contracts api wheel docs docs-api requirements demo bench clean
 
 test: not-tested browser .venv/ready lint types contracts api
 	@.ci/tests-ended $(BIN)/python -m pytest -q -n $(WORKERS) -m "not slow"
@@ -32,7 +33,7 @@ tools:
 	@.ci/tools $(PYTHON) bwrap
 
 browser: tools
-	@.ci/tools $(PYTHON) chromium
+	@.ci/tools $(PYTHON) chromium runc podman
 
 .venv/ready: requirements/test.txt pyproject.toml | tools
 	$(PYTHON) -m venv .venv
@@ -74,6 +75,12 @@ wheel: .venv/ready
 	$(BIN)/python -m build --no-isolation --wheel --outdir dist . > /dev/null
 	$(BIN)/python tests/wheel/try_wheel.py dist/*.whl
 
+# The base images, from the wheel of this checkout, by docker, podman or buildah: images/build says what can be set.
+images: .venv/ready
+	rm -rf dist
+	$(BIN)/python -m build --no-isolation --wheel --outdir dist . > /dev/null
+	images/build $(IMAGES)
+
 # With LYFTLEARN_TEST_CONFIG, on real platforms: docs/reference/parity.md.
 parity: browser .venv/ready
 	LYFTLEARN_TEST_BACKENDS=$(BACKENDS) $(BIN)/python -m tests.parity.matrix --workers $(WORKERS)
@@ -110,7 +117,7 @@ clean:
 
 # Pins, without the address of any registry. Needs uv.
 requirements:
-	for name in bench demo docs test; do \
+	for name in bench demo docs images test; do \
 	  uv pip compile -q --no-header --no-annotate --no-emit-index-url --python-version 3.11 \
 	    pyproject.toml requirements/$$name.in -o requirements/$$name.txt || exit 1; \
 	done

@@ -11,7 +11,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 SOURCES = [path for top in ("lyftlearn", "backends") for path in sorted((ROOT / top).rglob("*.py"))]
 # What the tests have beside a folder for each room.
-OTHERS = {"backends", "callsites", "docs", "doubles", "examples", "golden", "wheel"}
+OTHERS = {"backends", "callsites", "docs", "doubles", "examples", "golden", "images", "wheel"}
 # Participles of verbs that do not end in `ed`; as the whole name of a function they say nothing of what it returns.
 IRREGULAR = {
     "begun",

@@ -29,7 +29,7 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
     ),
     "backends": ("lyftlearn backends",),
     "config": ("lyftlearn config", "lyftlearn config --json --config platform.toml"),
-    "doctor": ("lyftlearn doctor",),
+    "doctor": ("lyftlearn doctor", "lyftlearn doctor --image team/eta:2"),
     "clean": ("lyftlearn clean --dry-run", "lyftlearn clean --older-than 7d --outputs"),
     "completion": (
         "lyftlearn completion bash > ~/.bash_completion.d/lyftlearn",

@@ -16,6 +16,8 @@ from lyftlearn.cli import _output, _submit_commands, _yaml
 from lyftlearn.cli._exit_codes import ExitCode
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from lyftlearn.backend import Check, Plan, Request
     from lyftlearn.cli._invocation import Invocation
     from lyftlearn.ops import Installed
@@ -81,7 +83,7 @@ def doctor(invocation: Invocation) -> ExitCode:
     """Run the checks, each shown when it is done."""
     checks = []
     with _output.transient_line() as show:
-        for check in ops.doctor(invocation.config, on_wait=lambda name: show(f"looking at {name} ...")):
+        for check in _checks(invocation, show):
             checks.append(check)
             show("")
             if not invocation.json:
@@ -89,6 +91,14 @@ def doctor(invocation: Invocation) -> ExitCode:
     if invocation.json:
         _output.document([dataclasses.asdict(check) for check in checks])
     return ExitCode.BACKEND if any(check.verdict is Verdict.FAILED for check in checks) else ExitCode.DONE
+
+
+def _checks(invocation: Invocation, show: Callable[[str], None]) -> Iterator[Check]:
+    image = invocation.arguments.get("image")
+    if image is None:
+        return ops.doctor(invocation.config, on_wait=lambda name: show(f"looking at {name} ..."))
+    show(f"looking at {printable(image)} ...")
+    return ops.image_checks(image, invocation.config)
 
 
 def _check_line(check: Check) -> str:

@@ -250,6 +250,11 @@ _MIGRATION: dict[str, tuple[str, Adder]] = {
 }
 
 
+def _doctor(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--image", metavar="IMAGE", help="look at this image alone: what a job would find in it")
+    _job_options.common(command)
+
+
 def _clean(command: argparse.ArgumentParser) -> None:
     command.add_argument("--older-than", metavar="TIME", help="that ended or were used longer ago: 2h, 7d (30d)")
     command.add_argument("--outputs", action="store_true", help="also what these jobs left in a storage here")
@@ -296,7 +301,7 @@ _COMMANDS: dict[str, tuple[str, Adder]] = {
     "parity": ("measure what would differ on another backend", _parity_options.add),
     "backends": ("list the installed backends and what they can do", _job_options.common),
     "config": ("show every setting that counts, and where it comes from", _job_options.common),
-    "doctor": ("check configuration, storage and backends", _job_options.common),
+    "doctor": ("check configuration, storage and backends, or an image", _doctor),
     "clean": ("remove old jobs and caches of this machine", _clean),
     "completion": ("print a completion script for a shell", _completion),
 }

@@ -20,6 +20,7 @@ from lyftlearn.errors import BackendUnavailable, InvalidJob, LyftLearnError
 from lyftlearn.ops.clean import Removed, clean
 from lyftlearn.ops.configuration import configuration
 from lyftlearn.ops.doctor import doctor
+from lyftlearn.ops.images import image_checks
 from lyftlearn.ops.logs import logs
 from lyftlearn.ops.placement import Placement, placement
 from lyftlearn.rollout import Decision, Stage
@@ -43,6 +44,7 @@ __all__ = [
     "configuration",
     "doctor",
     "explain",
+    "image_checks",
     "logs",
     "migration_guard",
     "migration_report",

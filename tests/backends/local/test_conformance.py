@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from lyftlearn.backend import Backend, BackendSettings
-from lyftlearn.testing import BackendConformance, ClientConformance
+from lyftlearn.testing import BackendConformance, ClientConformance, Harness
 from lyftlearn_local import create
+from tests import images
 
 
 class TestLocal(BackendConformance):
@@ -43,6 +44,50 @@ class TestLocalKubernetes(TestLocal):
 
 @pytest.mark.slow
 class TestLocalSageMaker(TestLocal):
+    name = "local-sagemaker"
+
+
+class InItsImage(TestLocal):
+    """Held to the same suite: what runs the job differs, and nothing else."""
+
+    __test__ = False
+
+    @pytest.fixture
+    def new_backend(self, tmp_path: Path, storage_url: str) -> Callable[[], Backend]:
+        images.require_engine()
+        table = {"image_required": True}
+        settings = BackendSettings(name=self.name, table=table, home=tmp_path, storage_url=storage_url)
+        return lambda: create(settings)
+
+    @pytest.fixture
+    def python(self) -> tuple[str, ...]:
+        return ("python3",)
+
+    @pytest.fixture
+    def image(self) -> str:
+        return images.python_image(images.require_engine())
+
+    @pytest.fixture(autouse=True)
+    def _every_job_names_an_image(self, request: pytest.FixtureRequest) -> None:
+        if "harness" in request.fixturenames:
+            harness: Harness = request.getfixturevalue("harness")
+            harness.defaults = {"image": request.getfixturevalue("image")}
+
+
+@pytest.mark.slow
+class TestLocalInItsImage(InItsImage):
+    __test__ = True
+
+
+@pytest.mark.slow
+class TestLocalKubernetesInItsImage(InItsImage):
+    __test__ = True
+    name = "local-kubernetes"
+
+
+@pytest.mark.slow
+class TestLocalSageMakerInItsImage(InItsImage):
+    __test__ = True
     name = "local-sagemaker"
 
 

@@ -177,7 +177,7 @@ def test_options_that_cannot_be(
 def test_the_doctor(backend: Backend) -> None:
     """Each thing that jobs depend on is looked at, and nothing is made."""
     checks = {check.name: check for check in backend.diagnose()}
-    assert checks.keys() == {"namespaces", "memory limit", "disk", "python"}
+    assert checks.keys() == {"containers", "namespaces", "memory limit", "disk", "python"}
     assert checks["python"].verdict is Verdict.OK
     assert "GiB free" in checks["disk"].detail
 

@@ -59,7 +59,10 @@ def engine() -> Engine | str:
     found = find_engine("auto")
     if isinstance(found, str):
         return found
-    name = python_image(found)
+    try:
+        name = python_image(found)
+    except subprocess.CalledProcessError as error:
+        return f"{found.kind} makes no image: {error.stderr.decode()[-300:]}"
     tried = subprocess.run(
         [found.program, "run", "--rm", "--network", "host", name, "true"], capture_output=True, check=False
     )
