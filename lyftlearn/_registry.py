@@ -1,4 +1,4 @@
-"""From the name of a backend to the backend. The only door: ours come through it like anybody's.
+"""Finds backends by their names. lyftlearn's own backends are found in the same way as everybody's.
 
 Plugins register a callable under the entry-point group `lyftlearn.backends`. Nothing of a plugin is imported until its
 name is used, so a broken one disturbs only those who ask for it.

@@ -10,7 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from typing import Any
 from lyftlearn._contract import options, words
 from lyftlearn._contract.backoff import Backoff
 from lyftlearn._contract.bundle import bundle
+from lyftlearn._contract.capabilities import Capabilities, Capability, Never, NotYet
 from lyftlearn._contract.fault import Fault
 from lyftlearn._contract.ids import new_id
 from lyftlearn._contract.options import Option, read_options
@@ -76,59 +77,13 @@ __all__ = [
 _POLL = 0.2  # seconds
 
 
-class Capability(StrEnum):
-    """What a backend may or may not be able to do. A job that needs what is missing is refused in its plan."""
-
-    TRAIN = "train"
-    PROCESS = "process"
-    PREDICT = "predict"
-    TUNE = "tune"
-    NOTEBOOK = "notebook"
-    SEVERAL_NODES = "several nodes"
-    RETRIES_ON_SEVERAL_NODES = "retries on several nodes"
-    LOCAL_PATHS = "local paths"  # reads `file://` inputs itself; else the client uploads them
-    MEMORY_LIMIT = "memory limit"  # kills what exceeds its memory, and says OUT_OF_MEMORY
-    REPLACEMENT = "replaced containers"  # starts a container again that its platform lost, with its checkpoints
-    CONTRACT_PATHS = "contract paths"  # `/lyftlearn/...` is real; else only the variables lead there
-
-
-class NotYet(str):
-    """The reason of a lack that may be mended, and is no promise."""
-
-    __slots__ = ()
-
-
-class Never(str):
-    """The reason of a lack that lies in the substrate, or in what the backend is for."""
-
-    __slots__ = ()
-
-
-@dataclass(frozen=True, kw_only=True)
-class Capabilities:
-    """What a backend offers, and why it lacks the rest. The reason of a lack is a `NotYet` or a `Never`.
-
-    retention: how long a finished job is kept and its id cannot be used again; None means for ever.
-    """
-
-    offers: frozenset[Capability]
-    lacks: Mapping[Capability, str] = field(default_factory=dict)
-    retention: timedelta | None = None
-
-    def why_not(self, capability: Capability) -> str | None:
-        """Return None if `capability` is offered, else the reason."""
-        if capability in self.offers:
-            return None
-        return self.lacks.get(capability, "it does not offer that")
-
-
 @dataclass(frozen=True, kw_only=True)
 class BackendSettings:
     """What a backend is made from.
 
     table: the configuration table named after the backend. home: a directory of this user for state and caches.
-    storage_url: where sources, bundles and outputs live, `file://` or `s3://`. folders: for each key of the table the
-    directory of the file that set it, where relative paths start; what is not there starts at the working directory.
+    storage_url: where sources, bundles and outputs are kept, `file://` or `s3://`. folders: for each key of the table,
+    the directory of the file that set it. A relative path starts there, or else at the working directory.
     """
 
     name: str
@@ -147,8 +102,8 @@ class BackendSettings:
 class Request:
     """One request that a plan would send: the operation, in the substrate's words, and its body as plain data.
 
-    upload: whether it puts something into the storage beforehand. The body of any other request is a document as the
-    substrate's own command-line tool takes it.
+    upload: whether the request writes to the storage before the job is created. The body of any other request is a
+    document that the substrate's own command-line tool accepts.
     """
 
     operation: str
@@ -158,7 +113,7 @@ class Request:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """The exact requests that would be sent, in order, and what stands against them.
+    """The exact requests that would be sent, in order, and the faults that keep them from being sent.
 
     faults: each a `Fault`, or a plain pair like one. A plan with faults is never submitted.
     notes: what a person should know, such as an argument that this backend has no use for.
@@ -187,7 +142,10 @@ class DriverSettings:
 
 
 class Verdict(StrEnum):
-    """How a check went. A warning costs something, which its detail names; a failure means that jobs cannot run."""
+    """How a check went.
+
+    After a warning, jobs run, but something is lost, which the check's detail names. After a failure, jobs cannot run.
+    """
 
     OK = "ok"
     WARNING = "warning"
@@ -196,7 +154,7 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that `lyftlearn doctor` looked at: its name, how it went, and what was seen or what to do."""
+    """One thing that `lyftlearn doctor` checked: its name, the verdict, and what was seen or what to do."""
 
     name: str
     verdict: Verdict
@@ -205,9 +163,9 @@ class Check:
 
 @dataclass(frozen=True, kw_only=True)
 class JobRecord:
-    """What the substrate itself keeps of a job, so that any process can find it.
+    """What the substrate keeps about a job, so that any process can find the job.
 
-    event: its newest observation. outputs: output name to URI, settled at submission; None in records of 1.0.
+    event: the newest observation. outputs: output name to URI, settled at submission; None in records of 1.0.
     """
 
     id: str
@@ -237,7 +195,7 @@ class JobRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class JobQuery:
-    """Which jobs to list: all conditions hold. None means any. `since` is about the time of creation."""
+    """Which jobs to list: those that fulfil every condition. None means any value. `since` is a time of creation."""
 
     name: str | None = None
     kind: JobKind | None = None
@@ -246,7 +204,7 @@ class JobQuery:
     since: datetime | None = None
 
     def matches(self, record: JobRecord) -> bool:
-        """Whether `record` fulfils every condition, for backends whose substrate cannot tell."""
+        """Whether `record` fulfils every condition. Backends whose substrate cannot select jobs call this."""
         created = record.event.created_at or record.event.at
         return (
             self.name in (None, record.name)
@@ -259,9 +217,10 @@ class JobQuery:
 
 @dataclass(frozen=True, kw_only=True)
 class LogQuery:
-    """Which lines to give.
+    """Which lines of a log to yield.
 
-    `tail` counts per node. `follow` ends when the job has finished and its last line was given.
+    `tail` is a number of lines for each node. With `follow`, the lines end once the job has finished and its last line
+    was yielded.
     """
 
     follow: bool = False
@@ -272,7 +231,7 @@ class LogQuery:
 
 @dataclass(frozen=True)
 class LogLine:
-    """One line of output without its newline; bytes that are not UTF-8 have become U+FFFD."""
+    """One line of output, without its newline. Bytes that are not UTF-8 have become U+FFFD."""
 
     node: int
     at: datetime
@@ -290,7 +249,7 @@ class NotebookAddress:
     forward: str | None = None
 
 
-# Their names in 1.0.
+# The names that version 1.0 gave to these classes.
 Following = WatchSet
 Quantities = ResourceRequest
 
@@ -298,13 +257,13 @@ Quantities = ResourceRequest
 class Backend(ABC):
     """Where jobs run. Methods may be called from several threads at once.
 
-    Every method may raise AccessDenied or BackendUnavailable; vendor errors are translated and stay the cause.
+    Every method may raise AccessDenied or BackendUnavailable. A vendor's error is translated, and remains the cause.
     """
 
     name: str
 
     def unmet(self, kind: JobKind, nodes: int = 1, retries: int = 0) -> list[tuple[str, str]]:
-        """Return what such a job needs and this backend lacks: path of the argument, and the reason."""
+        """Return the arguments for which such a job needs what this backend lacks, each with the reason."""
         wanted: dict[str, Capability] = {"kind": Capability(kind)}
         if nodes > 1:
             wanted["nodes"] = Capability.SEVERAL_NODES
@@ -319,7 +278,7 @@ class Backend(ABC):
         return f"backend {self.name} cannot do this ({capability}), because {why}"
 
     def link(self, job_id: str) -> str | None:  # noqa: ARG002 - for backends that have a page to show
-        """Return the address of a page about the job in the substrate's own console, or None. Asks nobody."""
+        """Return the address of the job's page in the substrate's own console, or None. Sends no request."""
         return None
 
     def driver_settings(self, model: str) -> DriverSettings:  # noqa: ARG002 - for backends where models differ
@@ -328,53 +287,54 @@ class Backend(ABC):
 
     @abstractmethod
     def capabilities(self) -> Capabilities:
-        """Say what this backend can do. Asks nobody; always the same answer."""
+        """Return what this backend can do. Sends no request, and always returns the same."""
 
     @abstractmethod
     def plan(self, spec: JobSpec) -> Plan:
-        """Say exactly what would be sent for `spec`, and every fault at once. Pure: no network, no file is written."""
+        """Return the exact requests for `spec`, and every fault at once. Uses no network and writes no file."""
 
     @abstractmethod
     def submit(self, plan: Plan) -> JobRecord:
-        """Send a plan without faults; one request is the commit point.
+        """Send a plan without faults. One request, the create, is the commit point.
 
-        May be repeated, in any process: if the job exists with the plan's digest, its record is returned. Raises
-        Conflict if it exists with another digest. AccessDenied, InvalidJob and QuotaExceeded (`DEFINITE_REFUSALS`) say
-        that it was certainly not accepted: only the first answer to the create can say so. After a request without an
-        answer, whatever the next one is told, and for every error that is no known refusal, raises BackendUnavailable
-        with `job_id` set: nobody can know. Without `job_id` the create was certainly never sent.
+        May be repeated, in any process. If the job exists with the plan's digest, returns its record. If it exists with
+        another digest, raises Conflict. AccessDenied, InvalidJob and QuotaExceeded (`DEFINITE_REFUSALS`) mean that the
+        job was certainly not accepted. Only the first answer to the create may raise them. If the create got no answer,
+        or an error that is no known refusal, the job may have been accepted. Then submit raises BackendUnavailable with
+        `job_id` set, whatever later requests are answered. Without `job_id`, the create was never sent.
         """
 
     @abstractmethod
     def describe(self, job_id: str) -> JobRecord:
-        """Return what is known of the job now. Raises JobNotFound. May be repeated."""
+        """Return what is known about the job now. Raises JobNotFound. May be repeated."""
 
     @abstractmethod
     def list(self, query: JobQuery) -> Iterator[JobRecord]:
-        """Yield the matching jobs, newest first, fetching pages as they are asked for. May be repeated."""
+        """Yield the matching jobs, newest first. Fetches each page only when it is needed. May be repeated."""
 
     @abstractmethod
     def logs(self, job_id: str, query: LogQuery) -> Iterator[LogLine]:
-        """Yield lines in order per node, each exactly once.
+        """Yield the lines of each node in their order, each exactly once.
 
-        Survives dropped connections; a stream's end is not the job's. Raises JobNotFound. May be repeated.
+        Connections that drop are opened again: the end of a stream is not the end of the job. Raises JobNotFound. May
+        be repeated.
         """
 
     @abstractmethod
     def stop(self, job_id: str) -> None:
-        """Ask the job to stop: SIGTERM, then SIGKILL after its grace. Returns when the wish is on record.
+        """Ask the job to stop: SIGTERM, then SIGKILL after its grace. Returns once the request is stored.
 
-        On a finished job nothing happens. Raises JobNotFound. May be repeated.
+        Does nothing to a finished job. Raises JobNotFound. May be repeated.
         """
 
     def watch(self, following: WatchSet) -> Iterator[JobEvent]:
-        """Yield an event soon for every followed job, and then for each change, until `following` is closed.
+        """Yield an event for every followed job soon, and another one for each change, until `following` is closed.
 
-        Events may come late, doubled and out of order. One call serves a whole process. A job that does not exist, or
-        was removed meanwhile, is given to `following.report_absence` within minutes: absence is no end, and whoever
-        waits for the job must hear of it. To report it again does no harm.
+        Events may come late, twice and out of order. One call serves a whole process. If a job does not exist, or was
+        removed meanwhile, call `following.report_absence` within minutes: the job has not ended, and whoever waits for
+        it must be told. An absence may be reported more than once.
 
-        As it stands here it describes each job a few times a second: enough where asking is cheap.
+        This default describes each job a few times a second, which is enough where a request is cheap.
         """
         said: dict[str, JobEvent] = {}
         while not following.closed:
@@ -391,7 +351,7 @@ class Backend(ABC):
             following.wait_for_change(_POLL, ids)
 
     def outputs(self, job_id: str) -> Mapping[str, str]:
-        """Return output name to URI, known from the start and filled when the job succeeds. Raises JobNotFound."""
+        """Return the URI of each output by name. It has content once the job has succeeded. Raises JobNotFound."""
         return self.describe(job_id).outputs or {}
 
     def notebook_address(self, job_id: str) -> NotebookAddress | None:
@@ -403,16 +363,18 @@ class Backend(ABC):
         raise InvalidJob([("kind", f"{job_id}: {self.cannot(Capability.NOTEBOOK)}")])
 
     def remove_finished(self, before: datetime, *, dry_run: bool = False) -> Iterator[tuple[str, int]]:
-        """Remove what this backend itself keeps of jobs that ended before then; yield the id and the bytes of each.
+        """Remove what this backend keeps about jobs that ended before that time. Yield each job's id and its bytes.
 
-        dry_run: remove nothing. May be repeated. By default: nothing, for a platform removes by its own rules.
+        dry_run: whether to remove nothing. May be repeated. The default does nothing, because a platform removes jobs
+        by its own rules.
         """
         del before, dry_run
         return iter(())
 
     def diagnose(self) -> Iterator[Check]:
-        """Yield what an operator should know of this place: what is reachable, what is missing, what to do.
+        """Yield checks for an operator: what can be reached, what is missing, and what to do.
 
-        Changes nothing that lasts; raises nothing that a check can say. May be repeated. By default: no checks.
+        Changes nothing that lasts, and raises no error that a check can report. May be repeated. The default has no
+        checks.
         """
         yield from ()

@@ -1,7 +1,7 @@
 """What backends report, and the one function that turns reports into a state.
 
-Watches, polls and queues deliver events late, twice and in any order. `advance` gives the same progress whatever the
-order, because it only ever takes the larger of two things.
+Watches, polls and queues deliver events late, twice and in any order. `advance` returns the same state for every order,
+because it always keeps the larger of two values.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ _BEGINNING = datetime.min.replace(tzinfo=UTC)
 class JobEvent:
     """One observation of one job. Every field says what was true at `at`, not what changed.
 
-    incarnation: a number that grows each time the infrastructure starts the job anew (a node was lost, a spot instance
-    reclaimed), the only way back from RUNNING to STARTING. A final event of a job carries all that will ever be known:
-    a backend reports it once it knows the exit code and the last words.
+    incarnation: a number that grows each time the infrastructure starts the job again, because a node was lost or a
+    spot instance was reclaimed. Only then can a job go back from RUNNING to STARTING. A final event holds everything
+    that will ever be known about the job, so a backend reports it only when it knows the exit code and the last output.
     """
 
     job_id: str
@@ -41,19 +41,19 @@ class JobEvent:
 
 @dataclass(frozen=True)
 class ObservedState:
-    """A job's state and the place in its history at which it was observed."""
+    """A job's state, and the position in the job's history at which it was observed."""
 
     state: JobState
     order: _Order
 
 
-Progress = ObservedState  # its name in 1.0; handles that were pickled then carry it
+Progress = ObservedState  # the name of version 1.0, which pickled handles of that version contain
 
 
 def advance(progress: ObservedState | None, event: JobEvent) -> ObservedState:
-    """Return what is known after `event`; pure, and indifferent to order and repetition.
+    """Return what is known after `event`. Neither the order nor the repetition of events changes the result.
 
-    A later status wins over an earlier one. Times and attempts keep their best value. A final state is never left.
+    A later status replaces an earlier one. Times and attempts keep their best value. A final state never changes.
     """
     known = progress or ObservedState(_unseen(event), (False, -1, -1, -1, _BEGINNING, "", "", -1))
     state, order = known.state, known.order

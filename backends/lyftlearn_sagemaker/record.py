@@ -1,4 +1,4 @@
-"""What SageMaker keeps of a job for us: in its Environment, which Describe returns, and in its tags, for Search.
+"""What lyftlearn stores with a training job: in its Environment, which Describe returns, and in its tags, for Search.
 
 The variables are hidden from the command by the runtime. A text longer than a variable may be is spread over several.
 """
@@ -27,7 +27,7 @@ OWN_TAGS = 4
 ATTEMPT_METRIC = "lyftlearn:attempt"
 """The metric that SageMaker reads the number of the last attempt from, out of the log."""
 SOURCE, ARTIFACT = "lyftlearn-source", "lyftlearn-artifact"
-"""Channels of ours that carry a field of the job."""
+"""The channels that lyftlearn adds for the source and the artifact of a job."""
 
 
 def environment(spec: JobSpec) -> dict[str, str]:
@@ -79,7 +79,7 @@ def label_tag(label: str) -> str:
 
 
 def record_of_job(job: Mapping[str, Any], event: JobEvent) -> JobRecord | None:
-    """Return the record of what Describe or Search gave, or None if the job is not one of ours."""
+    """Return the record of a job as Describe or Search returned it, or None if lyftlearn did not submit the job."""
     variables = job.get("Environment", {})
     if f"{_VARIABLE}KIND" not in variables:
         return None

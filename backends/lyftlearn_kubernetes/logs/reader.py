@@ -1,4 +1,4 @@
-"""Lines of a job's pods: followed while they run, each once, and from the storage when the pods are gone."""
+"""The lines of a job's pods, each once: from the pods while they are there, and from the storage afterwards."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class LogReader:
         self._storage_url = storage_url
 
     def lines(self, job_id: str, query: LogQuery) -> Iterator[LogLine]:
-        """Yield the lines of every node that is asked for."""
+        """Yield the lines of every node that the query selects."""
         job = observed.job(jobs.fetch(self._cluster, job_id))
         nodes = [node for node in range(job.nodes) if query.node in (None, node)]
         readers = [NodeLog(self._cluster, self._storage_url, job_id, node, query) for node in nodes]
@@ -38,7 +38,7 @@ class LogReader:
 
 
 def _merge(readers: list[NodeLog]) -> Iterator[LogLine]:
-    """Yield from all at once, as it comes: a silent node hides nobody."""
+    """Yield the lines of all nodes as they come, so that a node that prints nothing delays no other."""
     queue: SimpleQueue[LogLine | BaseException | None] = SimpleQueue()
 
     def read(reader: NodeLog) -> None:

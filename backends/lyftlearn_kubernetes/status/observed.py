@@ -214,13 +214,13 @@ def _seconds_to_suspension(status: Mapping[str, Any], created_at: datetime) -> i
 
 
 def texts(text: str | None) -> dict[str, str]:
-    """Return a table of texts that an annotation holds; nothing of one that is not."""
+    """Return the texts of the table that an annotation holds. Values that are no text are left out."""
     table = _table(text)
     return {key: value for key, value in table.items() if isinstance(value, str)}
 
 
 def _table(text: str | None) -> dict[str, Any]:
-    """Return what an annotation holds. Anybody may write there, and what is malformed is as good as absent."""
+    """Return the table that an annotation holds. Anybody may write there, so malformed text is an empty table."""
     try:
         value = json.loads(text or "{}")
     except (TypeError, ValueError):
@@ -229,7 +229,7 @@ def _table(text: str | None) -> dict[str, Any]:
 
 
 def _stop(text: str, created_at: datetime) -> datetime:
-    """Return when a stop was asked for; that it was asked for counts, even if nobody can read when."""
+    """Return when the stop was requested. A time that cannot be read is still a stop: then it is the job's creation."""
     try:
         return moment(text)
     except (TypeError, ValueError):

@@ -208,7 +208,7 @@ def _runs_in_image(spec: JobSpec) -> bool:
 
 
 def free_bytes(path: Path) -> float:
-    """How much is free on the disk of `path`, which need not exist yet; no end of it where nobody can tell."""
+    """Return the free bytes on the disk of `path`, which need not exist yet; infinity where the system does not say."""
     try:
         return shutil.disk_usage(next(part for part in (path, *path.parents) if os.path.exists(part))).free  # noqa: PTH110 - never raises
     except OSError:

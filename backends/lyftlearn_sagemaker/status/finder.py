@@ -1,4 +1,4 @@
-"""One job by its id, and many through Search, which alone finds by tags and gives whole jobs."""
+"""Finds one job by its id, and many through Search: no other operation selects by tags and returns whole jobs."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _PRIMARY = {
 
 
 class Finder:
-    """Finds jobs of ours."""
+    """Finds the training jobs that lyftlearn submitted."""
 
     def __init__(self, aws: AwsClient) -> None:
         self._aws = aws
@@ -42,7 +42,7 @@ class Finder:
         return self.job(job_id)[1]
 
     def job(self, job_id: str) -> tuple[Mapping[str, Any], JobRecord]:
-        """Return what SageMaker says of a job, and its record. Raises JobNotFound."""
+        """Return a job as SageMaker describes it, and its record. Raises JobNotFound."""
         try:
             job = self._aws.call("sagemaker", "describe_training_job", {"TrainingJobName": job_id})
         except AwsError as exc:
@@ -75,7 +75,7 @@ class Finder:
 
 
 def _record(job: Mapping[str, Any]) -> JobRecord | None:
-    """Return the record of a job, None if it is none of ours. One that cannot be read is named, and harms no other."""
+    """Return the record of a job, or None if lyftlearn did not submit it, or if it cannot be read, which is logged."""
     try:
         return record_of_job(job, event_of_job(job))
     except (ValueError, KeyError, TypeError, AttributeError) as exc:
