@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from lyftlearn.backend import Backend, runtime_archive
-from lyftlearn_kubernetes import doctor, options
+from lyftlearn.errors import LyftLearnError
+from lyftlearn_kubernetes import doctor, notebooks, options
 from lyftlearn_kubernetes.api.cluster import JOBS, Cluster
 from lyftlearn_kubernetes.api.errors import translate_errors
 from lyftlearn_kubernetes.logs.reader import LogReader
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
         JobSpec,
         LogLine,
         LogQuery,
+        NotebookAddress,
         Plan,
         WatchSet,
     )
@@ -66,6 +69,9 @@ class KubernetesBackend(Backend):
         """Create the shared objects that are missing, then the Job."""
         record = self._creator.submit(plan)
         self._known.add(record.id)
+        if plan.spec.notebook:
+            with suppress(LyftLearnError):  # the run is accepted; who asks for its address makes up for it, or is told
+                notebooks.ensure_token(self._cluster, jobs.fetch(self._cluster, record.id))
         return record
 
     def describe(self, job_id: str) -> JobRecord:
@@ -96,6 +102,10 @@ class KubernetesBackend(Backend):
     def watch(self, following: WatchSet) -> Iterator[JobEvent]:
         """One watch of Jobs and one of pods for every followed job."""
         return JobWatcher(self._cluster, self._observer, self._enforcer, self._known, self.silence).events(following)
+
+    def notebook_address(self, job_id: str) -> NotebookAddress | None:
+        """Read the run's Secret, and ask its pod's readiness."""
+        return notebooks.address(self._cluster, self._options, job_id)
 
     def diagnose(self) -> Iterator[Check]:
         """Version, namespace, permissions, quotas, storage."""

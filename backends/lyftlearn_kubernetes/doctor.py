@@ -6,7 +6,18 @@ from typing import TYPE_CHECKING, Any
 
 from lyftlearn.backend import Check, Verdict
 from lyftlearn.errors import AccessDenied, InvalidJob, LyftLearnError
-from lyftlearn_kubernetes.api.cluster import CONFIG_MAPS, EVENTS, JOBS, PODS, QUOTAS, SERVICES
+from lyftlearn_kubernetes.api.cluster import (
+    CLAIMS,
+    CONFIG_MAPS,
+    EVENTS,
+    INGRESSES,
+    JOBS,
+    NETWORK_POLICIES,
+    PODS,
+    QUOTAS,
+    SECRETS,
+    SERVICES,
+)
 from lyftlearn_kubernetes.api.errors import translate_errors
 from lyftlearn_kubernetes.options import is_visible
 
@@ -32,6 +43,15 @@ NEEDED = (
 )
 """Every verb that this backend uses."""
 USEFUL = (("list", QUOTAS),)
+FOR_NOTEBOOKS = (
+    ("get", SECRETS),
+    ("create", SECRETS),
+    ("create", CLAIMS),
+    ("create", NETWORK_POLICIES),
+    ("create", INGRESSES),
+)
+"""Beyond those: what notebooks need, and who opens none does without."""
+_GROUPS = {JOBS: "batch", NETWORK_POLICIES: "networking.k8s.io", INGRESSES: "networking.k8s.io"}
 
 
 def checks(cluster: Cluster, options: Options, storage_url: str) -> Iterator[Check]:
@@ -86,6 +106,9 @@ def _check_permissions(cluster: Cluster) -> Iterator[Check]:
         yield Check("permissions", Verdict.FAILED, detail)
     else:
         yield Check("permissions", Verdict.OK, f"all {len(NEEDED)} that are needed")
+    missing = [f"{verb} {resource}" for verb, resource in FOR_NOTEBOOKS if not _is_allowed(cluster, verb, resource)]
+    if missing:
+        yield Check("notebooks", Verdict.WARNING, f"none can be opened: {', '.join(missing)} is not granted")
 
 
 def _is_allowed(cluster: Cluster, verb: str, resource: str) -> bool:
@@ -93,7 +116,7 @@ def _is_allowed(cluster: Cluster, verb: str, resource: str) -> bool:
     attributes: dict[str, Any] = {
         "namespace": cluster.namespace,
         "verb": verb,
-        "group": "batch" if kind == JOBS else "",
+        "group": _GROUPS.get(kind, ""),
         "resource": kind,
         **({"subresource": subresource} if subresource else {}),
     }

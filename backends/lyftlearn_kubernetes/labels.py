@@ -17,6 +17,7 @@ JOB, KIND, NAME, MODEL, NODES = (f"lyftlearn/{word}" for word in ("job", "kind",
 DIGEST, DECISION, LABELS, OUTPUTS, BUNDLE = (
     f"lyftlearn/{word}" for word in ("digest", "decision", "labels", "outputs", "bundle")
 )
+NOTEBOOK = "lyftlearn/notebook"  # what names its files
 STOP = "lyftlearn/stop"  # when somebody asked for the end
 LIMITS = "lyftlearn/limits"  # how long the job may wait, in seconds: `pending` and `starting`
 VERDICT = "lyftlearn/verdict"  # why lyftlearn itself ended the job: reason and message
@@ -29,7 +30,8 @@ _CONTROLLERS_OWN = ("job-name", "controller-uid")
 
 def job_labels(spec: JobSpec) -> dict[str, str]:
     """Return the labels of the Job and its pods: the caller's that are free to take, and ours."""
-    model = {} if spec.kind is JobKind.PROCESS else {MODEL: spec.name}
+    model = {} if spec.kind in (JobKind.PROCESS, JobKind.NOTEBOOK) else {MODEL: spec.name}
+    model |= {NOTEBOOK: spec.notebook.files} if spec.notebook else {}
     own = {MANAGED_BY: OURS, JOB: spec.id, KIND: str(spec.kind), NAME: spec.name}
     return {**selectable_labels(spec.labels), **own, **model}
 

@@ -76,6 +76,40 @@ GPU_OPTIONS = (
         example=[{"key": "nvidia.com/gpu", "operator": "Exists"}],
     ),
 )
+_QUANTITY = options.matching(r"[1-9][0-9]*(Ki|Mi|Gi|Ti)", 'a size such as "20Gi"')
+_ADDRESS = options.matching(
+    r"https?://[A-Za-z0-9.-]+(/[A-Za-z0-9._~/-]*)?", 'a URL such as "https://notebooks.example.com"'
+)
+NOTEBOOK_OPTIONS = (
+    Option(
+        key="ingress",
+        kind=_ADDRESS,
+        doc="The URL of the ingress through which notebooks are opened. Without it their port is forwarded.",
+        example="https://notebooks.example.com",
+    ),
+    Option(
+        key="ingress_class",
+        kind=options.TEXT,
+        doc="The IngressClass of their Ingress; the cluster's default, where it is not set.",
+        example="nginx",
+    ),
+    Option(
+        key="ingress_namespace",
+        kind=_NAME,
+        default="ingress-nginx",
+        doc="The namespace of the ingress controller: pods there, and no others, may connect to notebooks.",
+        example="ingress-nginx",
+    ),
+    Option(
+        key="storage_class",
+        kind=options.TEXT,
+        doc="The StorageClass of the claim of a notebook's files; the cluster's default, where it is not set.",
+        example="gp3",
+    ),
+    Option(
+        key="size", kind=_QUANTITY, default="20Gi", doc="How much room the files of a notebook have.", example="100Gi"
+    ),
+)
 OPTIONS = (
     Option(
         key="kubeconfig",
@@ -173,6 +207,7 @@ OPTIONS = (
         doc="Volumes of every pod. `file://` URIs below a `mountPath` can be used.",
         example=[{"persistentVolumeClaim": "shared", "mountPath": "/data"}],
     ),
+    *(option._replace(key=f"notebook.{option.key}") for option in NOTEBOOK_OPTIONS),
     Option(
         key="restarts",
         kind=options.whole_number(0, 100),
@@ -214,6 +249,17 @@ class Gpu:
 
 
 @dataclass(frozen=True, kw_only=True)
+class NotebookOptions:
+    """`[kubernetes.notebook]`: how notebooks are reached, and where their files are."""
+
+    ingress: str | None = None
+    ingress_class: str | None = None
+    ingress_namespace: str = "ingress-nginx"
+    storage_class: str | None = None
+    size: str = "20Gi"
+
+
+@dataclass(frozen=True, kw_only=True)
 class Options:
     """`[kubernetes]` with every default filled in; `OPTIONS` says what each key means."""
 
@@ -238,6 +284,7 @@ class Options:
     keep: timedelta = timedelta(days=7)
     pending: timedelta = timedelta(hours=24)
     starting: timedelta = timedelta(minutes=10)
+    notebook: NotebookOptions = field(default_factory=NotebookOptions)
     faults: tuple[Fault, ...] = ()
 
     @property
@@ -253,6 +300,8 @@ def read(settings: BackendSettings) -> Options:
     """Return the options; what is wrong with them becomes a fault of every plan."""
     values, faults = read_options(settings.name, settings.table, OPTIONS)
     given = {key: value for key, value in values.items() if value is not None}
+    notebook = {key.partition(".")[2]: given.pop(key) for key in list(given) if key.startswith("notebook.")}
+    given["notebook"] = NotebookOptions(**notebook)
     if "gpus" in given:
         given["gpus"] = {name: Gpu(**table) for name, table in given["gpus"].items()}
     if "kubeconfig" in given:

@@ -23,6 +23,13 @@ if TYPE_CHECKING:
     from lyftlearn_kubernetes.options import Options
 
 JOBS, PODS, CONFIG_MAPS, SERVICES, EVENTS, QUOTAS = "jobs", "pods", "configmaps", "services", "events", "resourcequotas"
+SECRETS, CLAIMS = "secrets", "persistentvolumeclaims"
+NETWORK_POLICIES, INGRESSES = "networkpolicies", "ingresses"
+_GROUPS = {
+    JOBS: "/apis/batch/v1",
+    NETWORK_POLICIES: "/apis/networking.k8s.io/v1",
+    INGRESSES: "/apis/networking.k8s.io/v1",
+}
 PAGE = 250
 BACKOFF = Backoff(0.1, 5.0)
 RETRY_SECONDS = 2.0
@@ -101,7 +108,7 @@ class Cluster:
 
     def path(self, kind: str, *names: str) -> str:
         """Return the path of a collection or an object."""
-        group = "/apis/batch/v1" if kind == JOBS else "/api/v1"
+        group = _GROUPS.get(kind, "/api/v1")
         return "/".join((group, "namespaces", self.namespace, kind, *names))
 
     def ask(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from lyftlearn_kubernetes import labels
 from lyftlearn_kubernetes.status.events import REPLACED
+from lyftlearn_kubernetes.submission import notebook_objects
 
 if TYPE_CHECKING:
     from lyftlearn.backend import JobSpec
@@ -180,6 +181,7 @@ class JobManifest:
         return [{**container, "restartPolicy": "Always"} for container in (*statsd, *self._options.sidecars)]
 
     def _container(self) -> dict[str, Any]:
+        notebook = self._spec.notebook
         unprivileged = {"capabilities": {"drop": ["ALL"]}} if self._options.user else {}
         # The runtime makes the variables. These tell one that is missing; with a prefix no key PATH reaches anybody.
         secrets = [
@@ -197,6 +199,7 @@ class JobManifest:
             "volumeMounts": [mount for _, mount in self._volumes()],
             "terminationMessagePolicy": "FallbackToLogsOnError",
             "securityContext": {"allowPrivilegeEscalation": False, **unprivileged},
+            **(notebook_objects.container_fields(notebook.files, self._options) if notebook else {}),
         }
 
     def _variables(self) -> dict[str, str]:
@@ -230,8 +233,13 @@ class JobManifest:
             _volume("work", ROOT, {"emptyDir": {"sizeLimit": quantity(self._spec.resources.disk)}}),
             *self._shared_memory(),
             *self._secrets(),
+            *self._notebook_volumes(),
             *(_configured_volume(f"platform-{index}", table) for index, table in enumerate(self._options.volumes)),
         ]
+
+    def _notebook_volumes(self) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+        notebook = self._spec.notebook
+        return notebook_objects.volumes(self._spec.id, notebook.files) if notebook else []
 
     def _shared_memory(self) -> list[tuple[dict[str, Any], dict[str, Any]]]:
         size = self._spec.resources.shared_memory

@@ -11,7 +11,7 @@ from lyftlearn.backend import Capabilities, Capability, Fault, JobSpec, Never, N
 from lyftlearn.types import JobKind
 from lyftlearn_kubernetes.labels import log_directory
 from lyftlearn_kubernetes.options import is_visible
-from lyftlearn_kubernetes.submission import manifests
+from lyftlearn_kubernetes.submission import manifests, notebook_objects
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from lyftlearn_kubernetes.submission.runtime import RuntimeConfigMap
 
 STORE, CREATE_RUNTIME, CREATE_SERVICE, CREATE_JOB = "store", "create ConfigMap", "create Service", "create Job"
+CREATE_CLAIM, CREATE_POLICY = "create PersistentVolumeClaim", "create NetworkPolicy"
+CREATE_INGRESS = "create Ingress"
 # All annotations of an object may have 256 KiB together (apimachinery's validation.TotalAnnotationSizeLimitB).
 MOST_ANNOTATED = 200_000
 _MAY_REFER = ("hyperparameters", "env", "command")  # by the container contract
@@ -39,7 +41,6 @@ def capabilities(options: Options) -> Capabilities:
 
 _LACKS = {
     Capability.TUNE: NotYet("a Job runs one command; submit the trials as train jobs"),
-    Capability.NOTEBOOK: Never("a Job has no address to open it at"),
     Capability.RETRIES_ON_SEVERAL_NODES: _TOGETHER,
     Capability.LOCAL_PATHS: Never("pods do not see this machine's files; they travel through the storage"),
 }
@@ -76,7 +77,16 @@ class Planner:
         yield Request(operation=CREATE_RUNTIME, body=manifests.config_map(runtime, self._options))
         if spec.nodes > 1:
             yield Request(operation=CREATE_SERVICE, body=manifests.service(self._options))
+        if spec.notebook:
+            yield from self._notebook_creations(spec.notebook.files)
         yield Request(operation=CREATE_JOB, body=job.build(dict(spec.output_uris)))
+
+    def _notebook_creations(self, files: str) -> Iterator[Request]:
+        yield Request(operation=CREATE_CLAIM, body=notebook_objects.claim(files, self._options))
+        yield Request(operation=CREATE_POLICY, body=notebook_objects.network_policy(self._options))
+        if self._options.notebook.ingress:
+            yield Request(operation=CREATE_SERVICE, body=notebook_objects.service(files, self._options))
+            yield Request(operation=CREATE_INGRESS, body=notebook_objects.ingress(files, self._options))
 
     def _bundle(self, spec: JobSpec) -> tuple[str, list[Request]]:
         """Return the bundle as text, and what must be in the storage because an annotation cannot hold it."""
@@ -99,7 +109,8 @@ class Planner:
             provider={"type": "files", "path": manifests.SECRETS_DIRECTORY},
             metrics={"relay": relay, "gateway": self._options.metrics if relay else None, "socket": None},
             user={"uid": user[0], "gid": user[1]} if user else None,
-            checkpoints=self._checkpoints(spec),
+            checkpoints=None if spec.notebook else self._checkpoints(spec),
+            notebook=notebook_objects.bundle_fields(spec.notebook.files, self._options) if spec.notebook else {},
             log=f"{self._storage_url}/{log_directory(spec.id)}" if self._keeps_logs else None,
         )
 
@@ -119,7 +130,7 @@ class Planner:
         return Request(operation=STORE, body=body, upload=True)
 
     def _faults(self, spec: JobSpec) -> Iterator[Fault]:
-        if spec.kind in (JobKind.TUNE, JobKind.NOTEBOOK):
+        if spec.kind is JobKind.TUNE:
             yield Fault("kind", f"{self._name} cannot run a {spec.kind} job: {_LACKS[Capability(spec.kind)]}")
         if spec.nodes > 1 and spec.retries:
             yield Fault("retries", _TOGETHER)

@@ -7,10 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 from lyftlearn.backend import JobRecord, open_storage
 from lyftlearn.errors import BackendUnavailable, Conflict, LyftLearnError
-from lyftlearn_kubernetes.api.cluster import CONFIG_MAPS, JOBS, SERVICES
+from lyftlearn_kubernetes.api.cluster import CLAIMS, CONFIG_MAPS, INGRESSES, JOBS, NETWORK_POLICIES, SERVICES
 from lyftlearn_kubernetes.api.errors import ApiError, NoResponse, lyftlearn_error, translate_errors
 from lyftlearn_kubernetes.status import jobs, observed
-from lyftlearn_kubernetes.submission.planner import CREATE_JOB, CREATE_RUNTIME, CREATE_SERVICE, STORE
+from lyftlearn_kubernetes.submission.planner import (
+    CREATE_CLAIM,
+    CREATE_INGRESS,
+    CREATE_JOB,
+    CREATE_POLICY,
+    CREATE_RUNTIME,
+    CREATE_SERVICE,
+    STORE,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,7 +29,13 @@ if TYPE_CHECKING:
 
 BELIEVED_SECONDS = 600.0
 """Somebody may tidy up: after so long a shared object is created again, and found to exist."""
-SHARED = {CREATE_RUNTIME: CONFIG_MAPS, CREATE_SERVICE: SERVICES}
+SHARED = {
+    CREATE_RUNTIME: CONFIG_MAPS,
+    CREATE_SERVICE: SERVICES,
+    CREATE_CLAIM: CLAIMS,
+    CREATE_POLICY: NETWORK_POLICIES,
+    CREATE_INGRESS: INGRESSES,
+}
 
 
 class JobCreator:
@@ -65,7 +79,7 @@ class JobCreator:
     def _create_shared(self, kind: str, body: Mapping[str, Any]) -> None:
         """Create an object that every job of a namespace uses, once; that it exists is as good."""
         name = body["metadata"]["name"]
-        if time.monotonic() - self._there.get(name, float("-inf")) < BELIEVED_SECONDS:
+        if time.monotonic() - self._there.get(f"{kind}/{name}", float("-inf")) < BELIEVED_SECONDS:
             return
         try:
             with translate_errors(f"creating {kind}"):
@@ -73,7 +87,7 @@ class JobCreator:
         except LyftLearnError as exc:
             if not (isinstance(exc.__cause__, ApiError) and exc.__cause__.already_exists):
                 raise
-        self._there[name] = time.monotonic()
+        self._there[f"{kind}/{name}"] = time.monotonic()
 
     def _create(self, spec: JobSpec, body: Mapping[str, Any]) -> JobRecord:
         try:

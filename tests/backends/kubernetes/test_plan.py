@@ -237,7 +237,7 @@ def test_all_faults_at_once(new: Callable[..., KubernetesBackend]) -> None:
     assert "[storage] url" in faults["output"]
 
 
-@pytest.mark.parametrize("kind", [JobKind.TUNE, JobKind.NOTEBOOK])
+@pytest.mark.parametrize("kind", [JobKind.TUNE])
 def test_kinds_that_cannot_run(new: Callable[..., KubernetesBackend], kind: JobKind) -> None:
     """The reason is said in the plan, and not by a cluster at night."""
     backend = new()

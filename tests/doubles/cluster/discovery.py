@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.doubles.cluster.store import Object
 
-GROUPS = {"jobs": "batch"}
+GROUPS = {"jobs": "batch", "networkpolicies": "networking.k8s.io", "ingresses": "networking.k8s.io"}
 KINDS = {
     "jobs": "Job",
     "pods": "Pod",
@@ -13,8 +13,12 @@ KINDS = {
     "secrets": "Secret",
     "events": "Event",
     "resourcequotas": "ResourceQuota",
+    "persistentvolumeclaims": "PersistentVolumeClaim",
+    "networkpolicies": "NetworkPolicy",
+    "ingresses": "Ingress",
     "namespaces": "Namespace",
 }
+PATHS = ("api/v1", *(f"apis/{group}/v1" for group in sorted(set(GROUPS.values()))))
 VERBS = ["create", "delete", "get", "list", "patch", "watch"]
 WRITING = ("dryRun", "fieldManager", "fieldValidation")
 
@@ -26,9 +30,7 @@ def answer(words: list[str]) -> Object:
     if words == ["api"]:
         return {"kind": "APIVersions", "versions": ["v1"]}
     if words == ["apis"]:
-        version = {"groupVersion": "batch/v1", "version": "v1"}
-        group = {"name": "batch", "versions": [version], "preferredVersion": version}
-        return {"kind": "APIGroupList", "apiVersion": "v1", "groups": [group]}
+        return {"kind": "APIGroupList", "apiVersion": "v1", "groups": [_group(name) for name in set(GROUPS.values())]}
     resources = [
         {
             "name": kind,
@@ -42,6 +44,11 @@ def answer(words: list[str]) -> Object:
     return {"kind": "APIResourceList", "groupVersion": "/".join(words[1:]), "resources": resources}
 
 
+def _group(name: str) -> Object:
+    version = {"groupVersion": f"{name}/v1", "version": "v1"}
+    return {"name": name, "versions": [version], "preferredVersion": version}
+
+
 def _kinds(words: list[str]) -> list[str]:
     return [kind for kind in KINDS if GROUPS.get(kind, "") == (words[1] if words[0] == "apis" else "")]
 
@@ -49,7 +56,7 @@ def _kinds(words: list[str]) -> list[str]:
 def _openapi(words: list[str]) -> Object:
     """Which parameters a request that writes may have; kubectl looks for them before it leaves validation to us."""
     if not words:
-        return {"paths": {path: {"serverRelativeURL": f"/openapi/v3/{path}"} for path in ("api/v1", "apis/batch/v1")}}
+        return {"paths": {path: {"serverRelativeURL": f"/openapi/v3/{path}"} for path in PATHS}}
     *_, version = words
     group = words[1] if words[0] == "apis" else ""
     paths = {}

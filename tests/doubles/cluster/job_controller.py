@@ -49,6 +49,9 @@ class JobController(threading.Thread):
                 if _owner(pod) and _owner(pod) not in jobs:
                     self._let_go(pod)
                     self._end_pod(pod)
+            for secret in self._store.all("secrets"):  # the garbage collector
+                if _owner(secret) and _owner(secret) not in jobs:
+                    self._store.delete("secrets", secret["metadata"]["namespace"], secret["metadata"]["name"])
             self._store.wait(version, LONGEST_SLEEP)
 
     def _sync(self, job: Object, pods: list[Object]) -> None:

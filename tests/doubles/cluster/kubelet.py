@@ -9,6 +9,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -36,6 +37,7 @@ class Node:
     labels: dict[str, str] = field(default_factory=dict)
     gpus: dict[str, int] = field(default_factory=dict)
     environment: dict[str, str] = field(default_factory=dict)
+    claims_elsewhere: set[str] = field(default_factory=set)
     runs: bool = True
     name: str = "n1"
     log_rotated_at: int = ROTATED_AT
@@ -136,7 +138,7 @@ class PodRunner(threading.Thread):
         self._directory = kubelet.directory / pod["metadata"]["uid"]
         self._directory.mkdir()
         self.log = LogFile(self._directory / "main.log", kubelet.node.log_rotated_at)
-        self._volumes = sandbox.Volumes(pod, self._directory / "volumes", self._lookup)
+        self._volumes = sandbox.Volumes(pod, self._directory / "volumes", kubelet.directory / "claims", self._lookup)
         self._sidecars: list[tuple[subprocess.Popen[bytes], int]] = []
         self._child = 0
         self._killed = threading.Event()
@@ -145,6 +147,8 @@ class PodRunner(threading.Thread):
         self._silent = False
         self.has_started = False
         self.job_id = pod["metadata"]["labels"].get("lyftlearn/job")
+        self._ready = False
+        self._next_probe = 0.0
 
     @property
     def has_container(self) -> bool:
@@ -200,6 +204,12 @@ class PodRunner(threading.Thread):
         lacking = [name for name in limits if "/" in name and node.gpus.get(name, 0) < int(limits[name])]
         if not spec.get("nodeSelector", {}).items() <= node.labels.items():
             return self._not_placed("0/1 nodes are available: 1 node(s) didn't match Pod's node affinity/selector.")
+        claims = (volume.get("persistentVolumeClaim", {}).get("claimName") for volume in spec.get("volumes", ()))
+        for claim in filter(None, claims):
+            if self._lookup("persistentvolumeclaims", claim) is None:
+                return self._not_placed(f'0/1 nodes are available: persistentvolumeclaim "{claim}" not found.')
+            if claim in node.claims_elsewhere:
+                return self._not_placed("0/1 nodes are available: 1 node(s) had volume node affinity conflict.")
         if lacking:
             return self._not_placed(f"0/1 nodes are available: 1 Insufficient {lacking[0]}.")
         self._store.modify("pods", *self._key, lambda item: item["spec"].update(nodeName=node.name))
@@ -328,6 +338,7 @@ class PodRunner(threading.Thread):
                 self.signal(signal.SIGTERM)
             if kill_at is not None and time.monotonic() > kill_at:
                 self.signal(signal.SIGKILL)
+            self._probe()
             version = self._store.version
             try:
                 process.wait(0.05)
@@ -336,6 +347,20 @@ class PodRunner(threading.Thread):
         self._child = 0  # its number may be another's by now, whom nobody here may kill
         self.log.drain()
         return process.returncode if process.returncode >= 0 else 128 - process.returncode
+
+    def _probe(self) -> None:
+        """Ask the container's readiness probe from within the pod's network, until it was answered."""
+        probe = self._pod["spec"]["containers"][0].get("readinessProbe")
+        if not probe or self._ready or not self._child or time.monotonic() < self._next_probe:
+            return
+        self._next_probe = time.monotonic() + 1
+        target = probe["httpGet"]
+        url = f"http://127.0.0.1:{target['port']}{target['path']}"
+        asked = "import sys, urllib.request; urllib.request.urlopen(sys.argv[1], timeout=5)"
+        argv = sandbox.in_network(self._child, [sys.executable, "-c", asked, url])
+        self._ready = subprocess.run(argv, capture_output=True, check=False).returncode == 0
+        if self._ready:
+            self._status(lambda status: status["containerStatuses"][0].update(ready=True))
 
     def _run_hook(self, process: subprocess.Popen[bytes], kill_at: float) -> None:
         """The container's `preStop`: the kubelet signals once it has ended, or the grace period is over."""
@@ -394,6 +419,8 @@ class PodRunner(threading.Thread):
     def _main_state(self, state: Object, phase: str = "Pending") -> None:
         def change(status: Object) -> None:
             status.update(phase=phase, containerStatuses=[_container_status(state)])
+            if self._pod["spec"]["containers"][0].get("readinessProbe"):
+                status["containerStatuses"][0]["ready"] = False
 
         self._status(change)
 

@@ -34,7 +34,8 @@ def number(quantity: str) -> float:
 class Volumes:
     """A pod's volumes as directories of this machine."""
 
-    def __init__(self, pod: Object, directory: Path, lookup: Lookup) -> None:
+    def __init__(self, pod: Object, directory: Path, claims: Path, lookup: Lookup) -> None:
+        self._claims = claims
         self._pod = pod
         self._directory = directory
         self._lookup = lookup
@@ -58,11 +59,21 @@ class Volumes:
         path = self._directory / name
         if "hostPath" in volume:
             return Path(volume["hostPath"]["path"])
+        if "persistentVolumeClaim" in volume:
+            return self._claimed(volume["persistentVolumeClaim"]["claimName"])
         content = self._content(volume)
         path.mkdir(parents=True, exist_ok=True)
         path.chmod(0o777)
         for file, data in content.items():
             (path / file).write_bytes(data)
+        return path
+
+    def _claimed(self, name: str) -> Path:
+        """What a claim is bound to outlives every pod."""
+        claim = self._find("persistentvolumeclaims", name)
+        path: Path = self._claims / claim["metadata"]["uid"]
+        path.mkdir(parents=True, exist_ok=True)
+        path.chmod(0o777)
         return path
 
     def _content(self, volume: Object) -> dict[str, bytes]:
@@ -97,6 +108,8 @@ def command(container: Object, pod: Object, volumes: Volumes, files: dict[str, P
     """The command line that runs a container. files: from this machine's to the container's, such as /etc/hosts."""
     mounts = container.get("volumeMounts", ())
     argv = ["bwrap", "--die-with-parent", "--unshare-pid", "--unshare-ipc", "--unshare-uts", "--as-pid-1"]
+    if container.get("ports"):
+        argv.append("--unshare-net")  # a network of the pod's own, which leads nowhere: pods may all have one port
     argv += ["--hostname", pod["spec"].get("hostname") or pod["metadata"]["name"][:63], "--info-fd", str(info)]
     argv += ["--tmpfs", "/", *_machine(), "--dev", "/dev", "--proc", "/proc"]
     if not any(mount["mountPath"] == "/dev/shm" for mount in mounts):
@@ -122,6 +135,11 @@ def inside(pid: int, argv: list[str]) -> list[str]:
     """The command line that runs `argv` in the namespaces of the container whose first process is `pid`."""
     user = ["--user", "--preserve-credentials"] if _namespace(pid) != _namespace(os.getpid()) else []
     return ["nsenter", f"--target={pid}", *user, "--mount", "--pid", "--ipc", "--uts", "--", *argv]
+
+
+def in_network(pid: int, argv: list[str]) -> list[str]:
+    """The command line that runs `argv` in the network of the container whose first process is `pid`."""
+    return ["nsenter", f"--target={pid}", "--net", "--", *argv]
 
 
 def _namespace(pid: int) -> Path:

@@ -23,6 +23,9 @@ FILES = {
     "secrets": "secret-v1",
     "events": "event-v1",
     "resourcequotas": "resourcequota-v1",
+    "persistentvolumeclaims": "persistentvolumeclaim-v1",
+    "networkpolicies": "networkpolicy-networking-v1",
+    "ingresses": "ingress-networking-v1",
 }
 DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 LABEL_VALUE = re.compile(r"(([A-Za-z0-9][-A-Za-z0-9_.]{0,61})?[A-Za-z0-9])?")
@@ -54,6 +57,7 @@ def check(kind: str, item: Object, version: str) -> None:
     found = [*_metadata_faults(item), *(_job_faults(item) if kind == "jobs" else ()), *_size_faults(kind, item)]
     if kind == "secrets":
         found += [f"data[{key}]: a valid config key" for key in item.get("data") or {} if not SECRET_KEY.fullmatch(key)]
+    found += _RULES[kind](item) if kind in _RULES else []
     if found:
         name = item["metadata"].get("name", "")
         raise ApiError(422, "Invalid", f'{kind} "{name}" is invalid: {"; ".join(found)}')
@@ -94,6 +98,37 @@ def _job_faults(item: Object) -> list[str]:
     return found
 
 
+def _claim_faults(item: Object) -> list[str]:
+    spec = item["spec"]
+    found = [] if spec.get("accessModes") else ["spec.accessModes: Required value: at least 1 access mode is required"]
+    if not ((spec.get("resources") or {}).get("requests") or {}).get("storage"):
+        found.append("spec.resources[storage]: Required value")
+    return found
+
+
+def _service_faults(item: Object) -> list[str]:
+    """A Service is a DNS-1035 label; one with an address of its own has ports."""
+    spec, name = item["spec"], item["metadata"].get("name", "")
+    found = (
+        [] if re.fullmatch(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?", name) else [f"metadata.name: Invalid value: {name!r}"]
+    )
+    return found if spec.get("ports") or spec.get("clusterIP") == "None" else [*found, "spec.ports: Required value"]
+
+
+def _ingress_faults(item: Object) -> list[str]:
+    found = []
+    for rule in item["spec"].get("rules") or ():
+        host = rule.get("host", "")
+        if host and not all(map(DNS_LABEL.fullmatch, host.split("."))):
+            found.append(f"spec.rules[0].host: Invalid value: {host!r}: a lowercase RFC 1123 subdomain")
+        relative = [one for one in rule["http"]["paths"] if not one.get("path", "").startswith("/")]
+        found += ["spec.rules[0].http.paths[0].path: must be an absolute path" for _ in relative]
+    return found
+
+
+_RULES = {"persistentvolumeclaims": _claim_faults, "services": _service_faults, "ingresses": _ingress_faults}
+
+
 def _size_faults(kind: str, item: Object) -> list[str]:
     if kind == "configmaps" and len(json.dumps(item.get("binaryData") or {})) * 3 // 4 > MOST_IN_CONFIG_MAP:
         return ["Too long: may not be more than 1048576 bytes"]
@@ -107,5 +142,9 @@ def check_update(kind: str, before: Object, after: Object) -> None:
         changed = [name for name in frozen if before["spec"].get(name) != after["spec"].get(name)]
         if changed:
             raise ApiError(422, "Invalid", f"spec.{changed[0]}: Invalid value: field is immutable")
+    if kind == "persistentvolumeclaims" and before["spec"]["accessModes"] != after["spec"]["accessModes"]:
+        raise ApiError(422, "Invalid", "spec: Forbidden: spec is immutable after creation except resources.requests")
+    if kind == "secrets" and before.get("immutable") and before.get("data") != after.get("data"):
+        raise ApiError(422, "Invalid", "data: Forbidden: field is immutable when `immutable` is set")
     if kind == "configmaps" and before.get("immutable") and before.get("binaryData") != after.get("binaryData"):
         raise ApiError(422, "Invalid", "data: Forbidden: field is immutable when `immutable` is set")
