@@ -67,7 +67,9 @@ class CommandOutcome:
 
     @property
     def runtime_exit_code(self) -> int:
-        """What the container exits with."""
+        """What the container exits with. An idle end is as good as any: no platform is to start it again."""
+        if self.was_idle:
+            return 0
         if self.cause:
             return EXIT_TIMEOUT if self.cause == TIMEOUT else EXIT_STOPPED
         return self.status or 0

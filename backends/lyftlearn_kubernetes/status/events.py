@@ -102,7 +102,11 @@ def _event(
 
 
 def _success(job: ObservedJob, complete: Condition, pods: Sequence[ObservedPod]) -> JobEvent:
-    return _event(job, JobStatus.SUCCEEDED, job.completed_at or complete.at, pods, exit_code=0)
+    at = job.completed_at or complete.at
+    idle = next((report for pod in pods if pod.ending and (report := pod.ending.report) and report.idle), None)
+    if idle:
+        return _event(job, JobStatus.STOPPED, at, pods, message=idle.message)
+    return _event(job, JobStatus.SUCCEEDED, at, pods, exit_code=0)
 
 
 def _failure(job: ObservedJob, failure: Condition, pods: Sequence[ObservedPod]) -> JobEvent:
@@ -113,11 +117,6 @@ def _failure(job: ObservedJob, failure: Condition, pods: Sequence[ObservedPod]) 
         return _event(job, JobStatus.FAILED, failure.at, pods, reason=reason, message=message, exit_code=code)
     if job.stop and failure.reason == DEADLINE:
         return _event(job, JobStatus.STOPPED, failure.at, pods, message=words.STOP_REQUESTED)
-    idle = next(
-        (pod.ending.report for pod in pods if pod.ending and pod.ending.report and pod.ending.report.idle), None
-    )
-    if idle:
-        return _event(job, JobStatus.STOPPED, failure.at, pods, message=idle.message)
     if failure.reason == DEADLINE and not any(_ended_by_itself(pod) for pod in ends):
         explanation = "it ran into its deadline on the cluster, which lies behind its own timeout and all waiting"
         return _event(job, JobStatus.FAILED, failure.at, pods, reason=FailureReason.TIMEOUT, message=explanation)
@@ -146,8 +145,6 @@ def _explains_the_end(pod: ObservedPod) -> bool:
     if pod.ending is None:
         return pod.phase == "Failed"
     report = pod.ending.report
-    if report and report.idle:
-        return True
     was_ended = _was_stopped(report) if report else pod.deleted and pod.ending.reason != OOM_KILLED
     if was_ended and pod.deleted:
         return pod.disruption is not None

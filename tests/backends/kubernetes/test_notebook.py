@@ -60,7 +60,7 @@ def test_two_runs_of_a_notebook(cluster: Cluster, harness: Harness, backend: Kub
         assert lab.run(lab.kernel(), CELL) == "hunter2-hunter2 notebook {}\n"
         token = lab.token
     state = harness.wait(first.id)
-    assert (state.status, state.reason) == (JobStatus.STOPPED, None)
+    assert (state.status, state.reason) == (JobStatus.STOPPED, None), state
     assert state.message.startswith("idle for 3s, so it was stopped")
     kept = json.dumps([cluster.job(first.id), cluster.pods(first.id), *cluster.store.all("events")])
     assert token not in kept
