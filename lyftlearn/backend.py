@@ -22,7 +22,8 @@ from lyftlearn._contract.capabilities import Capabilities, Capability, Never, No
 from lyftlearn._contract.fault import Fault
 from lyftlearn._contract.ids import new_id
 from lyftlearn._contract.options import Option, read_options
-from lyftlearn._contract.report import Report, read_report
+from lyftlearn._contract.phases import Phase, PhaseName, Timings, consecutive_phases, timings_of
+from lyftlearn._contract.report import CommandTimes, Report, read_command_times, read_report
 from lyftlearn._contract.runtime_archive import runtime_archive
 from lyftlearn._contract.spec import JobSpec, NotebookSpec, ResourceRequest, Source
 from lyftlearn._contract.watch_set import WatchSet
@@ -40,6 +41,7 @@ __all__ = [
     "Capabilities",
     "Capability",
     "Check",
+    "CommandTimes",
     "DriverSettings",
     "Fault",
     "Following",
@@ -54,6 +56,8 @@ __all__ = [
     "NotebookAddress",
     "NotebookSpec",
     "Option",
+    "Phase",
+    "PhaseName",
     "Plan",
     "Quantities",
     "Report",
@@ -61,16 +65,20 @@ __all__ = [
     "ResourceRequest",
     "Source",
     "Storage",
+    "Timings",
     "Verdict",
     "WatchSet",
     "bundle",
+    "consecutive_phases",
     "new_id",
     "open_storage",
     "options",
+    "read_command_times",
     "read_options",
     "read_report",
     "redaction",
     "runtime_archive",
+    "timings_of",
     "words",
 ]
 
@@ -361,6 +369,13 @@ class Backend(ABC):
         event. Raises JobNotFound. Only for backends that offer notebooks.
         """
         raise InvalidJob([("kind", f"{job_id}: {self.cannot(Capability.NOTEBOOK)}")])
+
+    def timings(self, job_id: str) -> Timings:
+        """Return where the job's time went, its newest run if it was started anew. Raises JobNotFound.
+
+        By default: how long it waited and how long it ran, from `describe`.
+        """
+        return timings_of(self.describe(job_id).event)
 
     def remove_finished(self, before: datetime, *, dry_run: bool = False) -> Iterator[tuple[str, int]]:
         """Remove what this backend keeps about jobs that ended before that time. Yield each job's id and its bytes.

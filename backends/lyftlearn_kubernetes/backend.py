@@ -12,7 +12,7 @@ from lyftlearn_kubernetes import doctor, notebooks, options
 from lyftlearn_kubernetes.api.cluster import JOBS, Cluster
 from lyftlearn_kubernetes.api.errors import translate_errors
 from lyftlearn_kubernetes.logs.reader import LogReader
-from lyftlearn_kubernetes.status import jobs, listing, observed
+from lyftlearn_kubernetes.status import jobs, listing, observed, timings
 from lyftlearn_kubernetes.status.deadlines import DeadlineEnforcer
 from lyftlearn_kubernetes.status.informer import SILENCE
 from lyftlearn_kubernetes.status.jobs import JobObserver
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
         LogQuery,
         NotebookAddress,
         Plan,
+        Timings,
         WatchSet,
     )
     from lyftlearn.events import JobEvent
@@ -81,6 +82,12 @@ class KubernetesBackend(Backend):
         job = self._enforcer.end_if_overdue(observed.job(document), pods)
         self._known.add(job_id)
         return jobs.record(document, self._observer.event(job, pods))
+
+    def timings(self, job_id: str) -> Timings:
+        """Read the Job, its pods, and what the kubelet said of their image."""
+        job = observed.job(jobs.fetch(self._cluster, job_id))
+        pods = jobs.pods_of(self._cluster, job_id)
+        return timings.timings(self._cluster, self._observer.event(job, pods), pods)
 
     def list(self, query: JobQuery) -> Iterator[JobRecord]:
         """Two lists, whatever the number of jobs."""

@@ -24,7 +24,7 @@ from lyftlearn_local.store import notebook, removal, watcher
 from lyftlearn_local.store.environment import clean_environment
 from lyftlearn_local.store.files import BrokenRecord
 from lyftlearn_local.store.jobs import Jobs
-from lyftlearn_local.store.records import job_record
+from lyftlearn_local.store.records import job_record, job_timings
 from lyftlearn_local.store.submission import Submission, refusal
 
 if TYPE_CHECKING:
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
         LogQuery,
         NotebookAddress,
         Plan,
+        Timings,
         WatchSet,
     )
     from lyftlearn.events import JobEvent
@@ -131,6 +132,13 @@ class LocalBackend(Backend):
     def describe(self, job_id: str) -> JobRecord:
         """Read the job's files."""
         return self._record(self._jobs.find(job_id))
+
+    def timings(self, job_id: str) -> Timings:
+        """Read when the job's supervisor wrote its events."""
+        files = self._jobs.find(job_id)
+        record = files.record()
+        self._jobs.newest(files, record)  # settles one whose supervisor is gone
+        return job_timings(record, files.events())
 
     def list(self, query: JobQuery) -> Iterator[JobRecord]:
         """Yield the matching jobs, newest first."""

@@ -23,6 +23,7 @@ from lyftlearn.backend import (
     NotYet,
     Plan,
     Storage,
+    Timings,
     WatchSet,
     open_storage,
 )
@@ -95,6 +96,14 @@ class SageMakerBackend(Backend):
     def describe(self, job_id: str) -> JobRecord:
         with translate_errors(job_id):
             return self._finder.record(job_id)
+
+    @override
+    def timings(self, job_id: str) -> Timings:
+        from lyftlearn_sagemaker.status.timings import timings  # noqa: PLC0415
+
+        with translate_errors(job_id):
+            described, record = self._finder.job(job_id)
+            return timings(described, warm=self._finder.is_warm(described, record))
 
     @override
     def list(self, query: JobQuery) -> Iterator[JobRecord]:

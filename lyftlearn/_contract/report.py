@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Any
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
 
 from lyftlearn.types import FailureReason, JobStatus
 
@@ -26,6 +27,13 @@ class Report:
     idle: bool = False
 
 
+class CommandTimes(NamedTuple):
+    """When the command first started and when it last ended, as the runtime saw it."""
+
+    started_at: datetime
+    finished_at: datetime
+
+
 def read_report(text: str, *, within: bool = True) -> Report | None:
     """Return what `text` tells; None if the runtime left nothing that can be read.
 
@@ -37,7 +45,13 @@ def read_report(text: str, *, within: bool = True) -> Report | None:
     try:
         facts, end = json.JSONDecoder().raw_decode(rest)
         return _report(facts, rest[end:].strip())
-    except (ValueError, TypeError, AttributeError):  # a program may write there too, and whatever it likes
+    except (
+        ValueError,
+        TypeError,
+        AttributeError,
+        OverflowError,
+        OSError,
+    ):  # a program may write there too, and whatever it likes
         return None
 
 
@@ -53,3 +67,13 @@ def _report(facts: dict[str, Any], message: str) -> Report:
         message=message,
         idle=bool(facts.get("idle")),
     )
+
+
+def read_command_times(text: str) -> CommandTimes | None:
+    """Return the times in the report that `text` begins with; None if there is none, or if the command never ran."""
+    try:
+        facts, _ = json.JSONDecoder().raw_decode(text.removeprefix(_PREFIX))
+        times = (facts["started_at"], facts["finished_at"])
+        return CommandTimes(*(datetime.fromtimestamp(seconds, UTC) for seconds in times))
+    except (ArithmeticError, LookupError, OSError, TypeError, ValueError):
+        return None

@@ -18,7 +18,7 @@ from lyftlearn.types import Duration, JobKind, JobState, JobStatus
 if TYPE_CHECKING:
     from lyftlearn._contract.fault import Fault
     from lyftlearn._jobs.watcher import SharedWatch
-    from lyftlearn.backend import JobRecord, LogLine, LogQuery, NotebookAddress
+    from lyftlearn.backend import JobRecord, LogLine, LogQuery, NotebookAddress, Timings
     from lyftlearn.events import JobEvent, ObservedState
 
 _PACE = 1.0  # seconds between two questions about one job
@@ -187,7 +187,19 @@ class Job:
     def _repr_html_(self) -> str:
         from lyftlearn._jobs.views import job_html  # noqa: PLC0415 - only notebooks show it
 
-        return job_html(self, self._shared_watch().backend.link(self.id))
+        return job_html(self, self._shared_watch().backend.link(self.id), self._final_timings())
+
+    def _timings(self) -> Timings:
+        return self._shared_watch().backend.timings(self.id)
+
+    def _final_timings(self) -> Timings | None:
+        """Return where the time of a finished job went, None if it runs or if its backend cannot tell."""
+        if not self.state.status.finished:
+            return None
+        try:
+            return self._timings()
+        except LyftLearnError:
+            return None
 
     def _log_lines(self, query: LogQuery) -> Iterator[LogLine]:
         lines = self._shared_watch().backend.logs(self.id, query)

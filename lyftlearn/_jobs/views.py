@@ -1,6 +1,6 @@
 """How jobs look to a person: a card and a table in HTML for notebooks, a line of text for terminals.
 
-Nothing here asks a backend: a view shows what was last observed. The HTML carries its whole style in its elements,
+Nothing here asks a backend: a view shows what it is given. The HTML carries its whole style in its elements,
 takes text colour and background from the page, and so fits light and dark pages, and pages that forbid style sheets.
 """
 
@@ -15,6 +15,7 @@ from lyftlearn.types import JobState, JobStatus
 
 if TYPE_CHECKING:
     from lyftlearn._jobs.job import Job
+    from lyftlearn.backend import Timings
 
 COLUMNS = ("id", "name", "kind", "status", "created", "duration", "message")
 
@@ -27,6 +28,14 @@ _COLOURS = {
     JobStatus.SUCCEEDED: "#1a7f37",
     JobStatus.FAILED: "#cf222e",
     JobStatus.STOPPED: "#9a6700",
+}
+_PHASE_COLOURS = {
+    "waiting": "#6e7681",
+    "pulling": "#9a6700",
+    "starting": "#8250df",
+    "fetching": "#1b7c83",
+    "running": "#0969da",
+    "uploading": "#1a7f37",
 }
 STATUS_STYLES: Mapping[str, str] = {
     JobStatus.PENDING: "dim",
@@ -54,8 +63,8 @@ _ESCAPES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;",
 _STEPS = (("d", 86400, "h", 3600), ("h", 3600, "m", 60), ("m", 60, "s", 1))
 
 
-def job_html(job: Job, link: str | None = None) -> str:
-    """Return one job as a card. link: a page about it in its substrate's own console."""
+def job_html(job: Job, link: str | None = None, timings: Timings | None = None) -> str:
+    """Return one job as a card. link: a page about it in its substrate's own console. timings: where its time went."""
     state = job.state
     head = f'<b style="font-size:15px">{escape(job.name)}</b>&ensp;{_badge(state.status)}&ensp;{_faint(job.kind)}'
     facts = "".join(_fact(name, value) for name, value in _facts(job).items())
@@ -64,7 +73,35 @@ def job_html(job: Job, link: str | None = None) -> str:
         f'<div style="{_CARD}">'
         f'<div>{head}</div><div style="{_CODE};margin:.2em 0 .4em">{_link_to(job.id, link)}</div>'
         f'<div style="display:flex;flex-wrap:wrap;gap:.1em 1.6em">{facts}</div>'
+        f"{_timings_html(timings) if timings else ''}"
         f"{said if state.message else ''}</div>"
+    )
+
+
+def phase_texts(timings: Timings, now: datetime | None = None) -> dict[str, str]:
+    """Return the name and the length of each phase; a phase that came twice is told once, with its whole length."""
+    return {name: time_text(seconds) for name, seconds in _phase_seconds(timings, now or datetime.now(UTC)).items()}
+
+
+def _phase_seconds(timings: Timings, now: datetime) -> dict[str, float]:
+    seconds: dict[str, float] = {}
+    for phase in timings.phases:
+        length = ((phase.finished_at or now) - phase.started_at).total_seconds()
+        seconds[str(phase.name)] = seconds.get(phase.name, 0.0) + max(0.0, length)
+    return seconds
+
+
+def _timings_html(timings: Timings) -> str:
+    """Return a bar of phases with their lengths beside it, so that nothing depends on colour."""
+    seconds = _phase_seconds(timings, datetime.now(UTC))
+    parts = "".join(
+        f'<span style="flex:{length:.3f} 1 0;min-width:1px;background:{_PHASE_COLOURS[name]}"></span>'
+        for name, length in seconds.items()
+    )
+    facts = "".join(_fact(name, text) for name, text in phase_texts(timings).items())
+    return (
+        f'<div aria-hidden="true" style="display:flex;gap:1px;height:6px;margin:.5em 0 .2em">{parts}</div>'
+        f'<div style="display:flex;flex-wrap:wrap;gap:.1em 1.6em">{facts}</div>'
     )
 
 

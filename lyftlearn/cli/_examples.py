@@ -15,7 +15,7 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
         "lyftlearn predict eta --artifact s3://bucket/m.tar.gz --source . -- python x.py",
     ),
     "jobs": ("lyftlearn jobs --name eta --since 2d", "lyftlearn jobs --status failed --label team=eta --json"),
-    "status": ("lyftlearn status ID",),
+    "status": ("lyftlearn status ID", "lyftlearn status ID --timings"),
     "logs": ("lyftlearn logs --follow ID", "lyftlearn logs --tail 100 --timestamps ID"),
     "wait": ("lyftlearn wait ID && lyftlearn download ID results/", "lyftlearn wait --timeout 2h ID ID"),
     "stop": ("lyftlearn stop --wait ID",),

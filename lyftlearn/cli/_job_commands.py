@@ -19,6 +19,7 @@ from lyftlearn.types import JobKind, JobStatus
 
 if TYPE_CHECKING:
     from lyftlearn._jobs.job import Job
+    from lyftlearn.backend import Timings
     from lyftlearn.cli._invocation import Invocation
 
 
@@ -56,10 +57,12 @@ def _row(job: Job) -> dict[str, str]:
 def status(invocation: Invocation) -> ExitCode:
     """Show one job."""
     job = Client(config=invocation.config).job(**_by_id(invocation))
+    timings = ops.timings(job) if invocation.arguments.get("timings") else None
     if invocation.json:
-        _output.document({**_output.job_document(job), "outputs": job.outputs})
+        told = {"timings": _timings_document(timings)} if timings else {}
+        _output.document({**_output.job_document(job), "outputs": job.outputs, **told})
     else:
-        _output.facts(_job_facts(job))
+        _output.facts({**_job_facts(job), **(_timing_facts(timings) if timings else {})})
         _output.quote(job.state.message)
     return ExitCode.DONE
 
@@ -174,6 +177,18 @@ def _job_facts(job: Job) -> dict[str, str]:
         "labels": ", ".join(f"{name}={value}" for name, value in job.labels.items()),
         **_output_facts(job),
     }
+
+
+def _timing_facts(timings: Timings) -> dict[str, str]:
+    return {**views.phase_texts(timings), "warm machine": "yes" if timings.warm else ""}
+
+
+def _timings_document(timings: Timings) -> dict[str, Any]:
+    phases = [
+        {"name": phase.name, "started_at": phase.started_at, "finished_at": phase.finished_at}
+        for phase in timings.phases
+    ]
+    return {"phases": phases, "warm": timings.warm}
 
 
 def _output_facts(job: Job) -> dict[str, str]:

@@ -144,6 +144,7 @@ def _jobs(command: argparse.ArgumentParser) -> None:
 
 def _status(command: argparse.ArgumentParser) -> None:
     _id(command)
+    command.add_argument("--timings", action="store_true", help="tell how long it waited, started, ran and uploaded")
     _job_options.common(command)
 
 

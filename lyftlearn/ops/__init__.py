@@ -23,6 +23,7 @@ from lyftlearn.ops.doctor import doctor
 from lyftlearn.ops.images import image_checks
 from lyftlearn.ops.logs import logs
 from lyftlearn.ops.placement import Placement, placement
+from lyftlearn.ops.timings import timings
 from lyftlearn.rollout import Decision, Stage
 from lyftlearn.types import Duration, JobKind
 
@@ -52,6 +53,7 @@ __all__ = [
     "parity",
     "placement",
     "plan",
+    "timings",
 ]
 
 _MONTH = "30d"

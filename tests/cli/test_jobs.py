@@ -43,6 +43,10 @@ def test_a_job_trains_and_its_outputs_are_fetched(lyftlearn: CommandLine, tmp_pa
     shown = lyftlearn("status", ran.id, "--json").json
     assert (shown["status"], shown["exit_code"], shown["labels"]) == ("succeeded", 0, {"team": "eta"})
     assert {"model", "output"} <= set(shown["outputs"])
+    timings = lyftlearn("status", ran.id, "--timings", "--json").json["timings"]
+    assert [phase["name"] for phase in timings["phases"]] == ["waiting", "fetching", "running", "uploading"]
+    assert timings["warm"] is None
+    assert "uploading" in lyftlearn("status", ran.id, "--timings").out
 
     fetched = lyftlearn("download", ran.id, tmp_path / "results")
     assert fetched.code == 0, fetched.err

@@ -9,6 +9,7 @@ import pytest
 
 from lyftlearn import JobStatus
 from lyftlearn._jobs import views
+from lyftlearn.backend import Phase, PhaseName, Timings
 
 from .observed import BEGAN, job
 
@@ -53,6 +54,17 @@ def test_a_failed_jobs_card_says_why() -> None:
     """Reason, exit code and duration are the first three questions."""
     text = Page(views.job_html(job(JobStatus.FAILED))).text
     for fact in ("reason user-error", "exit code 3", "duration 2m 05s"):
+        assert fact in text
+
+
+def test_a_card_tells_where_the_time_went() -> None:
+    """In words beside the bar; and a job that was started anew waited twice, which is one length."""
+    seconds = [0, 3, 4, 40, 41, 161]
+    moments = [BEGAN + timedelta(seconds=number) for number in seconds]
+    names = [PhaseName.WAITING, PhaseName.FETCHING, PhaseName.WAITING, PhaseName.STARTING, PhaseName.RUNNING]
+    phases = tuple(Phase(*phase) for phase in zip(names, moments, moments[1:], strict=False))
+    text = Page(views.job_html(job(), timings=Timings(phases))).text
+    for fact in ("waiting 39s", "fetching 1.0s", "starting 1.0s", "running 2m 00s"):
         assert fact in text
 
 

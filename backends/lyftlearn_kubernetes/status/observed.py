@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from lyftlearn.backend import read_report
+from lyftlearn.backend import read_command_times, read_report
 from lyftlearn.errors import LyftLearnError
 from lyftlearn.types import FailureReason
 from lyftlearn_kubernetes import labels
@@ -16,7 +16,7 @@ from lyftlearn_kubernetes import labels
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
-    from lyftlearn.backend import Report
+    from lyftlearn.backend import CommandTimes, Report
 
 NOT_YET = "PodInitializing"
 _Item = TypeVar("_Item")
@@ -44,13 +44,14 @@ class Limits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ending:
-    """How a container ended. report: None if the runtime left none; text: what stands in its place."""
+    """How a container ended. report, times: None if the runtime left none; text: what stands in its place."""
 
     exit_code: int
     reason: str
     text: str
     at: datetime
     report: Report | None
+    times: CommandTimes | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -302,4 +303,5 @@ def _ending(terminated: Mapping[str, Any]) -> Ending:
         text=text.strip(),
         at=moment(terminated.get("finishedAt") or "1970-01-01T00:00:00Z"),
         report=read_report(text, within=False),
+        times=read_command_times(text),
     )

@@ -5,13 +5,13 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from lyftlearn.backend import JobRecord
+from lyftlearn.backend import JobRecord, PhaseName, Timings, consecutive_phases
 from lyftlearn.events import JobEvent
 from lyftlearn.types import FailureReason, JobKind, JobStatus
-from lyftlearn_local.store.files import BrokenRecord
+from lyftlearn_local.store.files import FINAL, BrokenRecord
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 
 def job_record(record: Mapping[str, Any], last: Mapping[str, Any] | None) -> JobRecord:
@@ -47,6 +47,22 @@ def job_event(record: Mapping[str, Any], last: Mapping[str, Any] | None) -> JobE
         created_at=_time(record["created_at"]),
         started_at=_time(started_at) if started_at else None,
     )
+
+
+def job_timings(record: Mapping[str, Any], events: Sequence[Mapping[str, Any]]) -> Timings:
+    """Return where the time went of a job with these events; the image of a local job is this machine."""
+    last = events[-1] if events else {}
+    begun, ran = next((event for event in events if event["status"] == "starting"), None), last.get("started_at")
+    command_ended_at = last.get("command_ended_at")
+    ends = [
+        (PhaseName.WAITING, _time(begun["at"]) if begun else None),
+        (PhaseName.FETCHING, _time(ran) if ran else None),
+        (PhaseName.RUNNING, _time(command_ended_at) if command_ended_at else None),
+    ]
+    current = PhaseName.RUNNING if ran else PhaseName.FETCHING if begun else PhaseName.WAITING
+    finished_at = _time(last["at"]) if last.get("status") in FINAL else None
+    last_phase = PhaseName.UPLOADING if command_ended_at else current
+    return Timings(consecutive_phases(_time(record["created_at"]), ends, last_phase, finished_at))
 
 
 def _reason(text: str | None) -> FailureReason | None:

@@ -27,6 +27,7 @@ class NodeOutcome:
         self.reason: str | None = content.get("reason")
         self.message: str = content.get("message", "")
         self.idle: bool = content.get("idle", False)
+        self.command_ended_at: float | None = content.get("finished_at") if content.get("started_at") else None
         if report is None and not ending:
             killed = _is_out_of_memory(node)
             self.reason, self.message = ("out-of-memory", MEMORY_WORDS) if killed else node.silent_end()
@@ -59,6 +60,12 @@ def final_event(
     if stop_requested and (interrupted or any(outcome.stopped for outcome in outcomes)):
         return {"status": "stopped", "message": ASKED_TO_STOP, "attempt": attempt}
     return {"status": "succeeded", "exit_code": 0, "attempt": attempt}
+
+
+def command_end(outcomes: Sequence[NodeOutcome]) -> dict[str, float]:
+    """Return when the last node's command ended, to be kept with the final event; nothing if no node tells."""
+    times = [outcome.command_ended_at for outcome in outcomes if outcome.command_ended_at]
+    return {"command_ended_at": max(times)} if times else {}
 
 
 def _is_out_of_memory(node: Node) -> bool:

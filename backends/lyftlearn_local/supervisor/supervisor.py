@@ -19,7 +19,7 @@ from lyftlearn_local.store.leftovers import remove_nodes, settle, sweep_containe
 from lyftlearn_local.supervisor.handover import hand_on, take_turn
 from lyftlearn_local.supervisor.launch import launch, take_environment
 from lyftlearn_local.supervisor.node import Node, free_port, read_report
-from lyftlearn_local.supervisor.outcome import NodeOutcome, final_event
+from lyftlearn_local.supervisor.outcome import NodeOutcome, command_end, final_event
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ class JobSupervisor:
         self._follow()
         final = self._finish(self._final_event())
         remove_nodes(self.job.path)
-        self._emit(**final)
+        self._emit(**(final | command_end(self.outcomes)))
 
     def _try(self, launch_nodes: Callable[[], None]) -> None:
         """Start what is to start; why it cannot be started becomes the job's trouble."""

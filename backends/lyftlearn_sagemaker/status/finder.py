@@ -54,15 +54,20 @@ class Finder:
             raise JobNotFound(f"{job_id}: SageMaker has no such job of lyftlearn")
         return job, record
 
+    def is_warm(self, job: Mapping[str, Any], record: JobRecord) -> bool | None:
+        """Return True if a job took over the instances of an earlier one of its name; None where nothing tells so.
+
+        SageMaker notes it with the earlier job: https://docs.aws.amazon.com/sagemaker/latest/dg/train-warm-pools.html
+        """
+        if "KeepAlivePeriodInSeconds" not in job["ResourceConfig"]:
+            return None
+        page = self._aws.call("sagemaker", "search", _newest_first(JobQuery(name=record.name)))
+        pools = [result["TrainingJob"].get("WarmPoolStatus") or {} for result in page.get("Results", [])]
+        return any(pool.get("ReusedByJob") == record.id for pool in pools) or None
+
     def search(self, query: JobQuery) -> Iterator[JobRecord]:
         """Yield the matching jobs, newest first."""
-        request: dict[str, Any] = {
-            "Resource": "TrainingJob",
-            "SearchExpression": _expression(query),
-            "SortBy": "CreationTime",
-            "SortOrder": "Descending",
-            "MaxResults": _PAGE,
-        }
+        request = _newest_first(query)
         while True:
             page = self._aws.call("sagemaker", "search", request)
             for result in page.get("Results", []):
@@ -72,6 +77,17 @@ class Finder:
             if not page.get("NextToken"):
                 return
             request["NextToken"] = page["NextToken"]
+
+
+def _newest_first(query: JobQuery) -> dict[str, Any]:
+    """Return the request for the first page of the matching jobs."""
+    return {
+        "Resource": "TrainingJob",
+        "SearchExpression": _expression(query),
+        "SortBy": "CreationTime",
+        "SortOrder": "Descending",
+        "MaxResults": _PAGE,
+    }
 
 
 def _record(job: Mapping[str, Any]) -> JobRecord | None:

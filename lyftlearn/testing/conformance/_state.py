@@ -10,7 +10,7 @@ from functools import reduce
 import pytest
 
 from lyftlearn._contract.ids import default_letter, new_id
-from lyftlearn.backend import Backend, Capability, WatchSet
+from lyftlearn.backend import Backend, Capability, PhaseName, WatchSet
 from lyftlearn.errors import JobNotFound
 from lyftlearn.events import JobEvent, ObservedState, advance
 from lyftlearn.testing.conformance._fixtures import Fixtures
@@ -18,6 +18,7 @@ from lyftlearn.testing.conformance._harness import Harness, Watcher, within
 from lyftlearn.types import FailureReason, JobKind, JobState, JobStatus
 
 ODD_EXIT_CODES = (1, 2, 37, 126, 127, 128, 130, 137, 143, 255)
+_CLOCKS = timedelta(seconds=2)  # platforms count whole seconds, each by its own clock
 SIGNALS = {"SIGKILL": 137, "SIGSEGV": 139, "SIGTERM": 143}
 
 
@@ -29,6 +30,19 @@ class StateConformance(Fixtures):
         state = harness.run(harness.spec())
         assert (state.status, state.reason, state.exit_code) == (JobStatus.SUCCEEDED, None, 0)
         assert state.attempt == 1
+
+    def test_where_the_time_went(self, harness: Harness) -> None:
+        """Whoever waits for a job wants to know for what; the phases follow each other, and none is told twice."""
+        spec = harness.succeed(harness.spec("import time; time.sleep(1.5)"))
+        event, phases = harness.backend.describe(spec.id).event, harness.backend.timings(spec.id).phases
+        assert phases[0].started_at == event.created_at
+        assert phases[-1].finished_at is not None
+        assert phases[-1].finished_at <= event.at + _CLOCKS
+        assert [phase.finished_at for phase in phases[:-1]] == [phase.started_at for phase in phases[1:]]
+        assert len({phase.name for phase in phases}) == len(phases)
+        running = next(phase for phase in phases if phase.name is PhaseName.RUNNING)
+        assert running.finished_at is not None
+        assert running.finished_at - running.started_at >= timedelta(seconds=1)
 
     def test_every_exit_code_is_the_commands_own(self, harness: Harness) -> None:
         """Schedulers branch on exit codes; one that becomes 1, or is read as a stop, misleads them."""

@@ -23,7 +23,7 @@ from tests.doubles.cluster.cluster import NAMESPACE, Cluster
 from tests.doubles.cluster.store import ApiError, Object
 
 DOCUMENTATION = Path(__file__).parents[3] / "docs" / "how-to" / "kubernetes.md"
-TOKEN, WEAK = "documented", "weak"
+TOKEN, WEAK, NO_EVENTS = "documented", "weak", "no-events"
 NewHarness = Callable[..., Harness]
 
 
@@ -37,9 +37,11 @@ def documented_rules() -> list[dict[str, Any]]:
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """A cluster that lets in the documented Role, and one that may only read jobs."""
+    """A cluster that lets in the documented Role, and two that may only read."""
     readers = [{"apiGroups": ["batch"], "resources": ["jobs"], "verbs": ["get"]}]
-    access = Access({TOKEN: Caller("ci", documented_rules()), WEAK: Caller("guest", readers)})
+    watchers = [{"apiGroups": ["batch", ""], "resources": ["jobs", "pods"], "verbs": ["get", "list"]}]
+    callers = {TOKEN: Caller("ci", documented_rules()), WEAK: Caller("guest", readers)}
+    access = Access({**callers, NO_EVENTS: Caller("watcher", watchers)})
     cluster = Cluster(tmp_path_factory.mktemp("cluster"), access)
     yield cluster
     cluster.close()
@@ -252,3 +254,10 @@ def test_a_pods_own_account(cluster: Cluster, tmp_path: Path, monkeypatch: pytes
     assert backend._cluster.access.server == "https://10.0.0.1:443"
     assert backend._cluster.namespace == NAMESPACE
     assert backend._cluster.access.user == {"tokenFile": str(account / "token")}
+
+
+def test_timings_where_events_may_not_be_read(harness: Harness, new_harness: NewHarness, cluster: Cluster) -> None:
+    """What a Role does not grant costs a detail, and no answer."""
+    spec = harness.succeed(harness.spec())
+    reader = new_harness(kubeconfig=str(cluster.kubeconfig(NO_EVENTS)))
+    assert reader.backend.timings(spec.id).phases[-1].finished_at is not None

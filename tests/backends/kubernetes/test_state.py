@@ -226,3 +226,14 @@ def test_a_user_that_is_not_root(new_harness: NewHarness, tmp_path: Path) -> Non
     spec = harness.succeed(harness.spec(code))
     assert harness.lines(spec.id) == ["1000 2000 True"]
     assert harness.fetch(spec.id, "model", tmp_path) == {"weights": b"x"}
+
+
+def test_a_pull_is_a_phase_of_its_own(cluster: Cluster, harness: Harness) -> None:
+    """A slow start is an image that was pulled, or it is not; an image that was there took no time."""
+    cluster.kubelet.pulled.clear()
+    names = [
+        [str(phase.name) for phase in harness.backend.timings(harness.succeed(harness.spec()).id).phases]
+        for _ in range(2)
+    ]
+    assert names[0] == ["waiting", "pulling", "starting", "fetching", "running", "uploading"]
+    assert names[1] == ["waiting", "starting", "fetching", "running", "uploading"]

@@ -211,15 +211,15 @@ class JobController(threading.Thread):
             )
 
 
-def tell(store: Store, item: Object, kind: str, reason: str, message: str) -> None:
-    """Write a warning about an object, once."""
+def tell(store: Store, item: Object, kind: str, reason: str, message: str, *, severity: str = "Warning") -> None:
+    """Write an Event about an object, once."""
     namespace, name = item["metadata"]["namespace"], item["metadata"]["name"]
     event = {
         "apiVersion": "v1",
         "kind": "Event",
         "metadata": {"name": f"{name}.{reason.lower()}"},
         "involvedObject": {"kind": kind, "namespace": namespace, "name": name},
-        "type": "Warning",
+        "type": severity,
         "reason": reason,
         "message": message,
         "lastTimestamp": now(),

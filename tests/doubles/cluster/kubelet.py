@@ -55,6 +55,7 @@ class Kubelet(threading.Thread):
         self.hosts = directory / "hosts"
         self._closed = threading.Event()
         self.pods: dict[str, PodRunner] = {}
+        self.pulled: set[str] = set()
         self.collected: set[str] = set()  # uids of pods whose containers, and so their logs, are gone from the node
         directory.mkdir(parents=True, exist_ok=True)
         self.write_hosts()
@@ -232,10 +233,18 @@ class PodRunner(threading.Thread):
             return self._waits("ContainerCreating", "")
         if container["image"] not in self._kubelet.node.images:
             return self._waits("ImagePullBackOff", f'Back-off pulling image "{container["image"]}"')
+        self._pull(container["image"])
         for source in container.get("envFrom", ()):
             if self._lookup("secrets", source["secretRef"]["name"]) is None:
                 return self._waits("CreateContainerConfigError", f'secret "{source["secretRef"]["name"]}" not found')
         return True
+
+    def _pull(self, image: str) -> None:
+        """The first pod pulls its image, the others find it there; the kubelet calls both Pulled."""
+        pulled = self._kubelet.pulled
+        words = f'Successfully pulled image "{image}" in 1s' if image not in pulled else "already present on machine"
+        pulled.add(image)
+        tell(self._store, self._pod, "Pod", "Pulled", words, severity="Normal")
 
     def _waits(self, reason: str, message: str) -> bool:
         self._main_state({"waiting": {"reason": reason, **({"message": message} if message else {})}})

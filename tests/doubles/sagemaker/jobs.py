@@ -92,6 +92,16 @@ class Job:
         held = [self._selected] if self._selected else types_of(self.request["ResourceConfig"])
         return self.status not in ENDS and kind in held
 
+    def hands_over_to(self, job: Job) -> bool:
+        """Whether the instances that this one has kept warm are taken over by `job`; if so, it says so itself."""
+        own, resources = self.request["ResourceConfig"], job.request["ResourceConfig"]
+        warm = self._told.get("WarmPoolStatus", {}).get("Status") == "Available"
+        age = _now() - self._told.get("TrainingEndTime", 0)
+        if not warm or own != resources or age > own["KeepAlivePeriodInSeconds"]:
+            return False
+        self._told["WarmPoolStatus"] = {"Status": "Reused", "ReusedByJob": job.name}
+        return True
+
     def stop(self) -> bool:
         """Begin to stop; False if the job has ended."""
         with self._lock:
@@ -255,6 +265,8 @@ class Job:
 
     def _end(self, status: str, secondary: str) -> None:
         self._told["TrainingEndTime"] = _now()
+        if "KeepAlivePeriodInSeconds" in self.request["ResourceConfig"]:
+            self._told["WarmPoolStatus"] = {"Status": "Available"}
         self.status = status
         self._enter(secondary)
 
@@ -282,6 +294,7 @@ class Jobs:
         """Accept a job."""
         name = request["TrainingJobName"]
         job = Job(request, arn, self._conduct, self._around, self._directory / name)
+        any(other.hands_over_to(job) for other in self.all())
         self._jobs[name] = job
         job.thread.start()
 
