@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 from typing_extensions import override
@@ -118,7 +118,8 @@ class SageMakerBackend(Backend):
             described, record = self._finder.job(job_id)
             nodes, writing = described["ResourceConfig"]["InstanceCount"], writing_of(described["Environment"])
             ends = self._ends
-            job = LoggedJob(job_id, nodes, writing, lambda soon: ends.end(job_id, soon=soon))
+            names = partial(self._finder.training_jobs, job_id)
+            job = LoggedJob(job_id, names, nodes, writing, lambda soon: ends.end(job_id, soon=soon))
             ends.add(record.event)
             try:
                 yield from LogReader(self.aws, job, query, self._options.log_settle).lines()
@@ -129,6 +130,9 @@ class SageMakerBackend(Backend):
     def stop(self, job_id: str) -> None:
         with translate_errors(job_id):
             self._finder.record(job_id)  # a job of somebody else is not stopped
+            if self._finder.service_jobs.queues_of(frozenset((job_id,))):
+                self._finder.service_jobs.terminate(job_id)
+                return
             try:
                 self.aws.call("sagemaker", "stop_training_job", {"TrainingJobName": job_id})
             except AwsError as exc:
@@ -174,8 +178,9 @@ class SageMakerBackend(Backend):
     @cached_property
     def _finder(self) -> Finder:
         from lyftlearn_sagemaker.status.finder import Finder  # noqa: PLC0415
+        from lyftlearn_sagemaker.status.service_jobs import ServiceJobs  # noqa: PLC0415
 
-        return Finder(self.aws)
+        return Finder(self.aws, ServiceJobs(self.aws, self._options.queues))
 
     @cached_property
     def _storage(self) -> Storage:
@@ -185,7 +190,14 @@ class SageMakerBackend(Backend):
     def _creator(self) -> JobCreator:
         from lyftlearn_sagemaker.submission.submitter import JobCreator  # noqa: PLC0415
 
-        return JobCreator(self.aws, self._planner, lambda: self._storage, self._finder.record)
+        finder = self._finder
+        return JobCreator(
+            self.aws,
+            self._planner,
+            lambda: self._storage,
+            describe=finder.record,
+            remember=finder.service_jobs.remember,
+        )
 
     @property
     def _ends(self) -> JobEnds:

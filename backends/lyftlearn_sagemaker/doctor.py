@@ -14,6 +14,7 @@ from lyftlearn_sagemaker.api.permissions import JOB_ACTIONS
 from lyftlearn_sagemaker.record import TAG
 from lyftlearn_sagemaker.submission.images import resolve
 from lyftlearn_sagemaker.submission.instances import first_instance
+from lyftlearn_sagemaker.submission.queueing import TYPE
 from lyftlearn_sagemaker.submission.regions import is_directory_bucket, partition_of_region
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ def checks(settings: BackendSettings, options: Options, aws: AwsClient) -> Itera
         "VPC endpoints": doctor.endpoints,
         "metrics gateway": doctor.gateway,
         "events queue": doctor.queue,
+        "job queues": doctor.job_queues,
     }
     for name, step in steps.items():
         yield _check(f"{settings.name}: {name}", step)
@@ -219,6 +221,17 @@ class _Doctor:
             return Verdict.FAILED, "its policy does not let events.amazonaws.com send: see docs/how-to/sagemaker.md"
         return Verdict.OK, f"{attributes.get('ApproximateNumberOfMessages', '?')} messages wait"
 
+    def job_queues(self) -> _Result:
+        names = self._options.queues
+        if not names:
+            return Verdict.OK, "train jobs go through no queue"
+        described = self._aws.call("batch", "describe_job_queues", {"jobQueues": list(names)})["jobQueues"]
+        known = {key: queue for queue in described for key in (queue["jobQueueName"], queue["jobQueueArn"])}
+        problems = [f"{name} {problem}" for name in names if (problem := _queue_problem(known.get(name)))]
+        if problems:
+            return Verdict.FAILED, f"{'; '.join(problems)}: see docs/how-to/sagemaker.md"
+        return Verdict.OK, f"{', '.join(names)}: enabled, for training jobs"
+
     def _denied_actions(self, actions: Any, resources: list[str]) -> list[str]:
         request = {"PolicySourceArn": self._job.role, "ActionNames": list(actions), "ResourceArns": resources}
         results = self._aws.call("iam", "simulate_principal_policy", request)["EvaluationResults"]
@@ -233,6 +246,15 @@ class _Doctor:
             if not page.get("NextToken"):
                 return quotas
             request["NextToken"] = page["NextToken"]
+
+
+def _queue_problem(queue: Any) -> str | None:
+    """Return what keeps train jobs from going through a queue of Batch."""
+    if queue is None:
+        return "is not there"
+    if queue.get("jobQueueType") != TYPE:
+        return f"is not of the type {TYPE}"
+    return None if queue["state"] == "ENABLED" else f"is {queue['state'].lower()}"
 
 
 def _trusts(policy: Any) -> bool:

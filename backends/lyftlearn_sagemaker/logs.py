@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -49,9 +49,14 @@ class _Stream:
 
 @dataclass(frozen=True)
 class LoggedJob:
-    """Whose log is read. end: asks how the job ended, None while it goes on; it is given whether that is near."""
+    """Whose log is read.
+
+    training_jobs: asks for the names that its log is kept under, which may become more. end: asks how the job ended,
+    None while it goes on; it is given whether that is near.
+    """
 
     id: str
+    training_jobs: Callable[[], Sequence[str]]
     nodes: int
     writing: Writing
     end: Callable[[bool], JobEvent | None]
@@ -72,6 +77,8 @@ class LogReader:
         self._settle = settle
         self._streams: dict[str, _Stream] = {}
         self._first_look = True
+        self._names: Sequence[str] = ()
+        self._names_at = 0.0
         self._patience = Patience()
 
     def lines(self) -> Iterator[LogLine]:
@@ -132,7 +139,19 @@ class LogReader:
         return nodes
 
     def _find_streams(self) -> None:
-        request: dict[str, Any] = {"logGroupName": GROUP, "logStreamNamePrefix": f"{self._job.id}/"}
+        for name in self._training_jobs():
+            self._find_streams_of(name)
+
+    def _training_jobs(self) -> Sequence[str]:
+        """Return the names as they are known: asked for as often as there are no lines to read."""
+        now = time.monotonic()
+        if not self._names or now > self._names_at + _LONGEST_PAUSE:
+            self._names = self._bear(self._job.training_jobs)
+            self._names_at = now
+        return self._names
+
+    def _find_streams_of(self, training_job: str) -> None:
+        request: dict[str, Any] = {"logGroupName": GROUP, "logStreamNamePrefix": f"{training_job}/"}
         while True:
             page = self._ask("describe_log_streams", request)
             for described in page.get("logStreams", []):

@@ -44,6 +44,9 @@ class JobOptions:
     spot_wait: int
     pending: int
     training_plan: str | None
+    queue: str | None
+    share: str | None
+    priority: int | None
     checkpoints: bool
     keep_alive: int
     infrastructure_retries: int
@@ -66,6 +69,11 @@ class Options:
     events: str | None
     log_settle: int
     faults: tuple[Fault, ...]
+
+    @property
+    def queues(self) -> tuple[str, ...]:
+        """Every queue that jobs of this configuration may be in."""
+        return tuple(dict.fromkeys(job.queue for job in (self.job, *self.models.values()) if job.queue))
 
     def of(self, model: str) -> JobOptions:
         """Return what jobs of `model` get."""
@@ -258,6 +266,24 @@ JOB_OPTIONS = (
         example="arn:aws:sagemaker:us-east-1:123456789012:training-plan/eta-nightly",
     ),
     Option(
+        key="queue",
+        kind=options.TEXT,
+        doc="The AWS Batch job queue, by name or ARN, through which train jobs go. Without it, they start at once.",
+        example="ml-training",
+    ),
+    Option(
+        key="share",
+        kind=options.TEXT,
+        doc="The share identifier of jobs in the queue, where the queue has a fair-share policy.",
+        example="rides",
+    ),
+    Option(
+        key="priority",
+        kind=options.whole_number(0, 9999),
+        doc="The scheduling priority of jobs within their share. Higher comes first.",
+        example=100,
+    ),
+    Option(
         key="keep_alive",
         kind=_SECONDS,
         default=0,
@@ -367,6 +393,9 @@ def _contradictions(where: str, job: JobOptions) -> Iterator[Fault]:
     if job.spot and job.instances_choices > 1:
         problem = "spot jobs run on one instance type: set choices to 1, or spot to false"
         yield Fault(f"{where}.instances.choices", problem)
+    for key, value in (("share", job.share), ("priority", job.priority)):
+        if value is not None and not job.queue:
+            yield Fault(f"{where}.{key}", "says nothing without a queue: set queue, or take it out")
     if job.spot and job.training_plan:
         problem = "reserved capacity is no spot capacity: set spot to false, or take the plan out"
         yield Fault(f"{where}.training_plan", problem)

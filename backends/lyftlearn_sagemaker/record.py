@@ -26,6 +26,8 @@ OWN_TAGS = 4
 """Tags of a job beside its labels and those of the configuration."""
 ATTEMPT_METRIC = "lyftlearn:attempt"
 """The metric that SageMaker reads the number of the last attempt from, out of the log."""
+FROM_SAGEMAKER = "Received status from SageMaker: "
+"""What AWS Batch writes before SageMaker's own words about a training job."""
 SOURCE, ARTIFACT = "lyftlearn-source", "lyftlearn-artifact"
 """The channels that lyftlearn adds for the source and the artifact of a job."""
 
@@ -33,6 +35,22 @@ SOURCE, ARTIFACT = "lyftlearn-source", "lyftlearn-artifact"
 def environment(spec: JobSpec) -> dict[str, str]:
     """Return the variables that say what job this is."""
     return {name: part for key, text in _texts(spec).items() for name, part in _spread(f"{_VARIABLE}{key}", text)}
+
+
+def of_queue(spec: JobSpec) -> dict[str, str]:
+    """Return the variable that says what job this is where AWS Batch names the training job."""
+    return {f"{_VARIABLE}ID": spec.id}
+
+
+def id_of(job: Mapping[str, Any]) -> str:
+    """Return the id of the job that a training job is, or is an attempt of."""
+    named: str = job["TrainingJobName"]
+    return str((job.get("Environment") or {}).get(f"{_VARIABLE}ID", named))
+
+
+def is_queued(job: Mapping[str, Any]) -> bool:
+    """Whether a training job is an attempt of a job in a queue, so that the queue alone knows whether it is over."""
+    return f"{_VARIABLE}ID" in (job.get("Environment") or {})
 
 
 def variables_by_field(spec: JobSpec) -> dict[str, int]:
@@ -84,7 +102,7 @@ def record_of_job(job: Mapping[str, Any], event: JobEvent) -> JobRecord | None:
     if f"{_VARIABLE}KIND" not in variables:
         return None
     return JobRecord(
-        id=job["TrainingJobName"],
+        id=id_of(job),
         kind=JobKind(_text(variables, "KIND")),
         name=_text(variables, "NAME"),
         labels=dict(json.loads(_text(variables, "LABELS"))),

@@ -12,3 +12,8 @@ OUT_OF_MEMORY = "killed by the kernel: the node needed more memory than resource
 def no_capacity(pending: timedelta) -> str:
     """Return what is said of a job for which no machine was free within `pending`."""
     return f"no machine was free within {pending}"
+
+
+def place_in_queue(place: int, queue: str) -> str:
+    """Return what is said of a job that waits in a queue; the first has place 1."""
+    return f"number {place} in queue {queue}"

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 KEPT = {"model": "model", "outputs": "output/data"}
 """What SageMaker packs, and where it looks for it."""
 LINKED = {**KEPT, "checkpoints": "checkpoints/files", "tmp": "lyftlearn/tmp"}
+APART = {"model": "lyftlearn/model", "outputs": "lyftlearn/outputs"}
+"""Where SageMaker does not look: of a job whose model and outputs the runtime packs itself."""
 STARTED = "checkpoints/started"
 """Beside the command's own checkpoints: when it started first. SageMaker brings it back with them."""
 DATA = "input/data"
@@ -30,7 +32,7 @@ INPUTS = "input/data/lyftlearn/inputs"
 
 def link(layout: Layout, bundle: Bundle) -> None:
     """Link the contract's directories into `/opt/ml`, and show the channels as inputs."""
-    for name, target in LINKED.items():
+    for name, target in {**LINKED, **(APART if bundle["pack"] == "runtime" else {})}.items():
         os.makedirs(os.path.join(layout.ml, target), exist_ok=True)
         _link(layout.at(name), os.path.join(layout.ml, target))
     _link_inputs(layout)

@@ -16,6 +16,8 @@ from lyftlearn.backend import Backoff
 from lyftlearn_sagemaker.api.errors import AwsError, Kind
 
 AGENT = "lyftlearn-sagemaker"
+_SOMETIMES_ABSENT = frozenset(("startedAt",))
+"""What Batch's model calls required of a job, and a job that has not started does not have."""
 _PAUSES = Backoff(0.3, 15.0)
 
 
@@ -113,7 +115,8 @@ def _send(client: Any, operation: str, request: dict[str, Any]) -> _Outcome:
 def _required_members(client: Any, operation: str) -> frozenset[str]:
     """Return what an answer of AWS always has: a captive portal's page is parsed as an answer without members."""
     model = client.meta.service_model.operation_model(client.meta.method_to_api_mapping[operation])
-    return frozenset(model.output_shape.required_members if model.output_shape else ())
+    required = frozenset(model.output_shape.required_members if model.output_shape else ())
+    return required - _SOMETIMES_ABSENT
 
 
 class _Attempts:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from enum import StrEnum
 
+from lyftlearn.backend import Fault
 from lyftlearn.errors import AccessDenied, BackendUnavailable, InvalidJob, JobNotFound, LyftLearnError, QuotaExceeded
 
 _DENIED = frozenset((
@@ -107,6 +108,10 @@ def _quota_exceeded(message: str) -> QuotaExceeded:
     return QuotaExceeded(f"{name} of this account is used up: {message}")
 
 
+def _refused_by_batch(message: str) -> InvalidJob:
+    return InvalidJob([Fault("sagemaker.queue", f"AWS Batch refuses the job: {message}")])
+
+
 def _invalid(message: str) -> InvalidJob:
     match = _CONSTRAINT.search(message)
     return InvalidJob([(f"sagemaker.{match[1]}" if match else "sagemaker", message)])
@@ -115,6 +120,7 @@ def _invalid(message: str) -> InvalidJob:
 _BY_CODE: Mapping[str, Callable[[str], LyftLearnError]] = {
     "ResourceLimitExceeded": _quota_exceeded,
     "ValidationException": _invalid,
+    "ClientException": _refused_by_batch,
     "NoRegion": LyftLearnError,
     "BadEndpoint": LyftLearnError,
 }

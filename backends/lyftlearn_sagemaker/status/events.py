@@ -12,7 +12,7 @@ from typing import Any
 from lyftlearn.backend import read_report, words
 from lyftlearn.events import JobEvent
 from lyftlearn.types import FailureReason, JobStatus
-from lyftlearn_sagemaker.record import ATTEMPT_METRIC, field_of
+from lyftlearn_sagemaker.record import ATTEMPT_METRIC, field_of, id_of
 
 RESTARTING = frozenset(("Interrupted", "Restarting"))
 """Secondary statuses that mean: the infrastructure starts the job again."""
@@ -56,7 +56,7 @@ def event_of_job(job: Mapping[str, Any]) -> JobEvent:
         return _final_event(job, incarnation)
     message = transitions[-1].get("StatusMessage", "") if transitions else ""
     return JobEvent(
-        job_id=job["TrainingJobName"],
+        job_id=id_of(job),
         status=status_of(job["TrainingJobStatus"], secondary, message, incarnation),
         at=_time(job, "LastModifiedTime", "CreationTime"),
         incarnation=incarnation,
@@ -130,7 +130,7 @@ class _Ending:
 def _final_event(job: Mapping[str, Any], incarnation: int) -> JobEvent:
     ending = _ending(job)
     return JobEvent(
-        job_id=job["TrainingJobName"],
+        job_id=id_of(job),
         status=ending.status,
         at=_time(job, "TrainingEndTime", "LastModifiedTime", "CreationTime"),
         incarnation=incarnation,

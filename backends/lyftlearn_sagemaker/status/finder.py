@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import json
 import logging
-from collections.abc import Iterator, Mapping
-from datetime import UTC
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from heapq import merge
 from typing import TYPE_CHECKING, Any
 
 from lyftlearn.backend import JobQuery, JobRecord
 from lyftlearn.errors import JobNotFound
 from lyftlearn.types import JobStatus
 from lyftlearn_sagemaker.api.errors import AwsError
-from lyftlearn_sagemaker.record import TAG, label_tag, record_of_job
+from lyftlearn_sagemaker.record import TAG, is_queued, label_tag, record_of_job
 from lyftlearn_sagemaker.status.events import event_of_job
+from lyftlearn_sagemaker.status.service_jobs import creation_time, training_jobs_of
 
 if TYPE_CHECKING:
     from lyftlearn_sagemaker.api.client import AwsClient
+    from lyftlearn_sagemaker.status.service_jobs import ServiceJobs
 
 _PAGE = 100
+_BEGINNING = datetime.fromtimestamp(0, UTC)
 _log = logging.getLogger("lyftlearn")
 _MOST_TAGS = 15  # of the 20 conditions that Search takes
 _PRIMARY = {
@@ -34,21 +40,24 @@ _PRIMARY = {
 class Finder:
     """Finds the training jobs that lyftlearn submitted."""
 
-    def __init__(self, aws: AwsClient) -> None:
+    def __init__(self, aws: AwsClient, service_jobs: ServiceJobs) -> None:
         self._aws = aws
+        self.service_jobs = service_jobs
 
     def record(self, job_id: str) -> JobRecord:
         """Return the record of a job. Raises JobNotFound."""
         return self.job(job_id)[1]
 
     def job(self, job_id: str) -> tuple[Mapping[str, Any], JobRecord]:
-        """Return a job as SageMaker describes it, and its record. Raises JobNotFound."""
+        """Return a job as it was sent to SageMaker or is to be, and its record. Raises JobNotFound."""
+        if self.service_jobs.queues_of(frozenset((job_id,))):
+            return self._in_queue(job_id)
         try:
             job = self._aws.call("sagemaker", "describe_training_job", {"TrainingJobName": job_id})
         except AwsError as exc:
             if not exc.is_missing:
                 raise
-            raise JobNotFound(f"{job_id}: SageMaker has no such job") from exc.__cause__
+            return self._in_queue(job_id)
         record = _record(job)
         if record is None or job["TrainingJobStatus"] == "Deleting":
             raise JobNotFound(f"{job_id}: SageMaker has no such job of lyftlearn")
@@ -65,18 +74,68 @@ class Finder:
         pools = [result["TrainingJob"].get("WarmPoolStatus") or {} for result in page.get("Results", [])]
         return any(pool.get("ReusedByJob") == record.id for pool in pools) or None
 
+    def training_jobs(self, job_id: str) -> Sequence[str]:
+        """Return the names of the training jobs that a job has had: one, or in a queue one for each attempt."""
+        if not self.service_jobs.queues_of(frozenset((job_id,))):
+            return (job_id,)
+        service_job = self.service_jobs.find(job_id)
+        return training_jobs_of(service_job) if service_job else ()
+
+    def _in_queue(self, job_id: str) -> tuple[Mapping[str, Any], JobRecord]:
+        """Return a job that is in a queue, or was: as it is to be sent, or as its latest attempt is; and its record."""
+        service_job = self.service_jobs.find(job_id)
+        if service_job is None:
+            raise JobNotFound(f"{job_id}: SageMaker has no such job")
+        training = self.service_jobs.training_job(service_job)
+        request = json.loads(service_job["serviceRequestPayload"])
+        job = {**request, **(training or {}), "CreationTime": creation_time(service_job)}
+        record = record_of_job(job, self.service_jobs.event(service_job, training))
+        if record is None:
+            raise JobNotFound(f"{job_id}: SageMaker has no such job of lyftlearn")
+        return job, record
+
     def search(self, query: JobQuery) -> Iterator[JobRecord]:
-        """Yield the matching jobs, newest first."""
+        """Yield the matching jobs, newest first: those in queues among those that SageMaker knows."""
+        seen: set[str] = set()
+        queued = sorted(self._search_queues(query), key=_creation_time, reverse=True)
+        for record in merge(queued, self._search_training_jobs(query), key=_creation_time, reverse=True):
+            if record.id not in seen:
+                seen.add(record.id)
+                yield record
+
+    def _search_queues(self, query: JobQuery) -> Iterator[JobRecord]:
+        """Yield the matching jobs of which no training job has come, nor may ever come."""
+        for queue in self.service_jobs.queues:
+            for summary in self.service_jobs.since(queue, query.since or _BEGINNING):
+                if "latestAttempt" not in summary:
+                    self.service_jobs.remember(summary["jobName"], queue, summary["jobId"])
+                    with suppress(JobNotFound):
+                        record = self._in_queue(summary["jobName"])[1]
+                        if query.matches(record):
+                            yield record
+
+    def _search_training_jobs(self, query: JobQuery) -> Iterator[JobRecord]:
         request = _newest_first(query)
         while True:
             page = self._aws.call("sagemaker", "search", request)
             for result in page.get("Results", []):
-                record = _matching(result["TrainingJob"], query)
+                record = self._matching(result["TrainingJob"], query)
                 if record:
                     yield record
             if not page.get("NextToken"):
                 return
             request["NextToken"] = page["NextToken"]
+
+    def _matching(self, job: Mapping[str, Any], query: JobQuery) -> JobRecord | None:
+        record = _record(job)
+        if record and is_queued(job) and record.event.status.finished:
+            with suppress(JobNotFound):
+                record = self._in_queue(record.id)[1]  # another attempt may follow
+        return record if record and query.matches(record) else None
+
+
+def _creation_time(record: JobRecord) -> datetime:
+    return record.event.created_at or record.event.at
 
 
 def _newest_first(query: JobQuery) -> dict[str, Any]:
@@ -97,11 +156,6 @@ def _record(job: Mapping[str, Any]) -> JobRecord | None:
     except (ValueError, KeyError, TypeError, AttributeError) as exc:
         _log.warning("%s: what SageMaker keeps of it cannot be read: %s", job.get("TrainingJobName"), exc)
         return None
-
-
-def _matching(job: Mapping[str, Any], query: JobQuery) -> JobRecord | None:
-    record = _record(job)
-    return record if record and query.matches(record) else None
 
 
 def _expression(query: JobQuery) -> dict[str, Any]:

@@ -57,13 +57,15 @@ class Poller:
         self._next_list = 0.0
         self._reconcile_at = time.monotonic() + RECONCILE_EVERY
         self._crowded = False
+        self._service_jobs = finder.service_jobs
+        self._summaries: dict[str, tuple[str, ...]] = {}
         self.pause = LIST_PAUSE
 
     def poll(self) -> Iterator[JobEvent]:
         """Yield what is new, once."""
         yield from self.newcomers()
         news = False
-        for event in self._changes():
+        for event in (*self._changes(), *self.changes_in_queues()):
             news = True
             yield event
         self.pause = LIST_PAUSE if news else min(self.pause * _GROWTH, _LONGEST_PAUSE)
@@ -74,6 +76,7 @@ class Poller:
         ids = self._known_ids = self._following.ids
         for gone in self._jobs.keys() - ids:
             del self._jobs[gone]
+            self._summaries.pop(gone, None)
         for job_id in ids - self._jobs.keys():
             self.pause = LIST_PAUSE
             event = self._recent.event(job_id, self._recent_age)
@@ -136,7 +139,39 @@ class Poller:
             self._jobs[job_id] = TrackedJob(None, gone=True)
             self._following.report_absence(job_id, error)
 
+    def changes_in_queues(self) -> Iterator[JobEvent]:
+        """Yield what is new of the jobs in queues of Batch: of those that wait, their places."""
+        queued = self._service_jobs.queues_of(self._open_jobs)
+        for queue in sorted(set(queued.values())):
+            followed = {job_id for job_id, its_queue in queued.items() if its_queue == queue}
+            events = [event for job_id in followed if (event := self._jobs[job_id].event)]
+            created = [event.created_at or event.at for event in events] or [datetime.now(UTC) - timedelta(days=1)]
+            summaries = list(self._service_jobs.since(queue, min(created) - CLOCKS))
+            waits = any(one["status"] == "RUNNABLE" and one["jobName"] in followed for one in summaries)
+            places = self._service_jobs.places(queue) if waits else {}
+            for summary in summaries:
+                if summary["jobName"] in followed:
+                    yield from self._of_service_job(summary, places)
+
+    def _of_service_job(self, summary: Mapping[str, Any], places: Mapping[str, int]) -> Iterator[JobEvent]:
+        """Yield the event of a line of ListServiceJobs, which is asked for where it may be another."""
+        job_id, status = summary["jobName"], summary["status"]
+        seen = (
+            status,
+            str(summary.get("latestAttempt")),
+            str(places.get(summary["jobArn"])),
+            str("isTerminated" in summary),
+        )
+        if self._summaries.get(job_id) == seen and status not in ("SCHEDULED", "STARTING"):
+            return
+        service_job = self._service_jobs.describe(summary["jobId"])
+        training = self._service_jobs.training_job(service_job)
+        yield from self.report(self._service_jobs.event(service_job, training, places))
+        self._summaries[job_id] = seen
+
     def _changes(self) -> Iterator[JobEvent]:
+        if not self._open_jobs - self._service_jobs.queues_of(self._open_jobs).keys():
+            return
         if self._crowded and len(self._open_jobs) <= _DESCRIBED_SINGLY:
             for job_id in self._open_jobs:
                 yield from self._describe(job_id)

@@ -15,6 +15,7 @@ from lyftlearn.events import JobEvent
 from lyftlearn_sagemaker.api.client import ONCE
 from lyftlearn_sagemaker.api.errors import AwsError
 from lyftlearn_sagemaker.api.patience import Patience
+from lyftlearn_sagemaker.record import is_queued
 from lyftlearn_sagemaker.status.events import event_of_job, from_event_bridge
 from lyftlearn_sagemaker.status.poller import Poller
 
@@ -57,6 +58,7 @@ def _from_queue(poller: Poller, queue: Queue) -> Iterator[JobEvent]:
         return
     for event in queue.receive():
         yield from poller.report(event)
+    yield from poller.changes_in_queues()
     yield from poller.reconcile()
 
 
@@ -136,7 +138,7 @@ def _events_of(message: Mapping[str, Any]) -> Iterator[JobEvent]:
     """Yield the event of a message; none if it is about something else, or cannot be read."""
     try:
         body = json.loads(message["Body"])
-        if body["detail-type"] == DETAIL_TYPE:
+        if body["detail-type"] == DETAIL_TYPE and not is_queued(body["detail"]):
             yield event_of_job(from_event_bridge(body["detail"]))
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as exc:
         _log.warning("a message in the queue cannot be read: %s", type(exc).__name__)

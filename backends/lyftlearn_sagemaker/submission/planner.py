@@ -14,6 +14,7 @@ from lyftlearn_sagemaker.submission import documented_rules, instances, service_
 from lyftlearn_sagemaker.submission.channels import plan_channels, uri_faults
 from lyftlearn_sagemaker.submission.fault_words import FaultTranslator
 from lyftlearn_sagemaker.submission.images import region_of, resolve
+from lyftlearn_sagemaker.submission.queueing import SUBMIT, goes_by_queue, submit_request
 from lyftlearn_sagemaker.submission.request import (
     LONGEST_GRACE,
     create_request,
@@ -75,7 +76,9 @@ class Planner:
             backend=self._name,
             requests=(
                 Request(operation=PUT, body={"Bucket": bucket, "Key": key, "Body": document}, upload=True),
-                Request(operation=CREATE, body=body),
+                Request(operation=SUBMIT, body=submit_request(spec, options, body))
+                if goes_by_queue(spec, options)
+                else Request(operation=CREATE, body=body),
             ),
             faults=tuple(dict.fromkeys(faults)),
             notes=tuple(_notes(spec, options, channels, choice.instances)),
@@ -110,7 +113,7 @@ class Planner:
             spec,
             provider={**({"region": region} if region else {}), **options.secrets},
             metrics={"relay": True, "gateway": options.metrics, "socket": None},
-            pack="substrate",
+            pack="runtime" if goes_by_queue(spec, options) else "substrate",
             user={"uid": options.user_uid, "gid": options.user_gid} if options.user_uid is not None else None,
             checkpoints={"mode": "mounted"} if wants_checkpoints(options) else None,
             inputs=channels.inputs,
@@ -175,6 +178,10 @@ def _notes(spec: JobSpec, options: JobOptions, channels: InputChannels, types: S
         yield f"keys.volume: the disk of {first} is its own, and encrypted by its hardware with no key of yours"
     if types:
         yield f"resources: {spec.nodes} x {', else '.join(types)}"
+    if goes_by_queue(spec, options):
+        yield f"queue: the job waits in {options.queue}; the image's boto3 uploads its model and outputs"
+    elif options.queue:
+        yield f"queue: {spec.kind} jobs do not go through {options.queue}, and start at once"
     if options.training_plan and not options.instances_pin:
         yield f"training_plan: {first} must be the plan's instance type; instances.pin would name it"
     hidden = len(json.loads(spec.hyperparameters)) - len(shown_hyperparameters(spec))

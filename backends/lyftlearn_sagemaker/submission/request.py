@@ -13,6 +13,7 @@ from lyftlearn_sagemaker.log_text import ATTEMPT_LINE, MARK, PROGRESS_VARIABLE
 from lyftlearn_sagemaker.submission.channels import RUNTIME_FILE
 from lyftlearn_sagemaker.submission.documented_rules import LONGEST_RUN, has_local_storage
 from lyftlearn_sagemaker.submission.instances import GB, is_accelerated
+from lyftlearn_sagemaker.submission.queueing import goes_by_queue
 
 if TYPE_CHECKING:
     from lyftlearn.backend import JobSpec
@@ -47,7 +48,7 @@ def create_request(
         "OutputDataConfig": {"S3OutputPath": output_path, **_without_none(KmsKeyId=options.keys_output)},
         "ResourceConfig": _resources(spec, options, instances),
         "StoppingCondition": _stopping(spec, options, instances),
-        "Environment": _environment(spec, region),
+        "Environment": _environment(spec, region) | (record.of_queue(spec) if goes_by_queue(spec, options) else {}),
         "Tags": [{"Key": key, "Value": value} for key, value in {**options.tags, **record.tags(spec)}.items()],
         "VpcConfig": _vpc(options),
         "CheckpointConfig": _checkpoints(spec, options, output_path),

@@ -12,6 +12,7 @@ from lyftlearn.errors import BackendUnavailable, Conflict, JobNotFound
 from lyftlearn_sagemaker.api.errors import AwsError, Kind
 from lyftlearn_sagemaker.submission.instances import on_first_instance
 from lyftlearn_sagemaker.submission.planner import encode
+from lyftlearn_sagemaker.submission.queueing import SUBMIT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,15 +25,25 @@ _TRIES = 3  # a name that was taken and is free again a moment later was deleted
 
 
 class JobCreator:
-    """Sends plans. A steady submission is two requests: one to S3, one to SageMaker."""
+    """Sends plans. A steady submission is two requests: one to S3, one to SageMaker.
+
+    describe: finds a job. remember: is told the queue of a job and its id there.
+    """
 
     def __init__(
-        self, aws: AwsClient, planner: Planner, storage: Callable[[], Storage], describe: Callable[[str], JobRecord]
+        self,
+        aws: AwsClient,
+        planner: Planner,
+        storage: Callable[[], Storage],
+        *,
+        describe: Callable[[str], JobRecord],
+        remember: Callable[[str, str, str], None],
     ) -> None:
         self._aws = aws
         self._planner = planner
         self._storage = storage
         self._describe = describe
+        self._remember = remember
         self._runtime_is_there = False
 
     def submit(self, plan: Plan) -> JobRecord:
@@ -41,7 +52,31 @@ class JobCreator:
         storage = self._storage()
         self._patiently(lambda: self._send_runtime(storage))
         self._patiently(lambda: storage.create(_relative(storage, put.body), encode(put.body["Body"])))
+        if create.operation == SUBMIT:
+            return self._enqueue(plan, dict(create.body))
         return self._create(plan, self._in_words_of_client(dict(create.body)))
+
+    def _enqueue(self, plan: Plan, body: dict[str, Any]) -> JobRecord:
+        """Submit to a queue, where a name may be taken twice: a job that is there already is looked for before.
+
+        Beside that, the client token makes repetitions one request, and Batch may refuse all but the first of them.
+        """
+        existing = self._settle(plan)
+        if existing:
+            return existing
+        try:
+            answer = self._aws.call("batch", "submit_service_job", body)
+        except AwsError as exc:
+            existing = self._settle(plan, exc) if exc.kind is Kind.REFUSED else None
+            if existing:
+                return existing
+            if not exc.maybe_applied:
+                raise
+            raise _doubt(plan, exc) from exc.__cause__
+        except Exception as exc:
+            raise _doubt(plan, exc) from exc
+        self._remember(plan.spec.id, body["jobQueue"], answer["jobId"])
+        return JobRecord.of(plan.spec, datetime.now(UTC))
 
     def _in_words_of_client(self, body: dict[str, Any]) -> dict[str, Any]:
         """Return the create as the installed boto3 can send it: one of before 2026 knows no list of instance types."""
@@ -99,14 +134,17 @@ class JobCreator:
         message = f"{plan.spec.id} is taken and free in turn: someone deletes it"
         raise BackendUnavailable(message, plan.spec.id)
 
-    def _settle(self, plan: Plan, created: AwsError) -> JobRecord | None:
+    def _settle(self, plan: Plan, *created: AwsError) -> JobRecord | None:
         """Return the job that has the name if it is this one; None if nothing is seen under the name."""
         try:
             record = self._describe(plan.spec.id)
         except JobNotFound:
             return None
         except AwsError as exc:
-            raise _doubt(plan, created, exc) from exc.__cause__
+            if not created:
+                exc.maybe_applied = False  # nothing but a look was asked for
+                raise
+            raise _doubt(plan, *created, exc) from exc.__cause__
         if record.digest != plan.spec.digest:
             message = f"{plan.spec.id} exists with other arguments (or other content of source or inputs)"
             raise Conflict(message, plan.spec.id)

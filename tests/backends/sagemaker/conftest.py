@@ -30,6 +30,7 @@ CREDENTIALS = {
     "AWS_DEFAULT_REGION": "us-east-1",
     "AWS_REGION": "us-east-1",
 }
+ENDPOINTS = ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_SAGEMAKER", "AWS_ENDPOINT_URL_BATCH")
 
 Make = Callable[..., SageMakerBackend]
 
@@ -49,7 +50,7 @@ def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    before = {name: os.environ.get(name) for name in (*CREDENTIALS, "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_SAGEMAKER")}
+    before = {name: os.environ.get(name) for name in (*CREDENTIALS, *ENDPOINTS)}
     os.environ.update(CREDENTIALS)
     server.start()
     host, port = server.get_host_and_port()
@@ -66,7 +67,7 @@ def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def sagemaker(aws: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """The test service of the whole session."""
     with serving(aws, tmp_path_factory.mktemp("sagemaker")) as service:
-        os.environ["AWS_ENDPOINT_URL_SAGEMAKER"] = service.url
+        os.environ["AWS_ENDPOINT_URL_SAGEMAKER"] = os.environ["AWS_ENDPOINT_URL_BATCH"] = service.url
         yield service
 
 

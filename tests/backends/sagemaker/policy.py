@@ -42,6 +42,7 @@ RESOURCES = {
     "s3": ["arn:aws:s3:::BUCKET", "arn:aws:s3:::BUCKET/*"],
     "logs": ["arn:aws:logs:*:ACCOUNT:log-group:/aws/sagemaker/TrainingJobs*"],
     "sqs": ["arn:aws:sqs:*:ACCOUNT:QUEUE"],
+    "batch": ["*"],
 }
 DOCTOR = ("ecr", "ec2", "servicequotas", "iam")
 

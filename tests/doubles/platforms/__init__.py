@@ -96,7 +96,11 @@ def platforms(directory: Path) -> Iterator[Platforms]:
         cluster.node.environment = environment
         _keep_secrets(directory / "secrets", cluster, aws)
         config = _write(directory, cluster, gateway)
-        yield Platforms(config, {**environment, "AWS_ENDPOINT_URL_SAGEMAKER": service.url}, gateway)
+        yield Platforms(
+            config,
+            {**environment, "AWS_ENDPOINT_URL_SAGEMAKER": service.url, "AWS_ENDPOINT_URL_BATCH": service.url},
+            gateway,
+        )
 
 
 @contextmanager

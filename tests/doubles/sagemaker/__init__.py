@@ -16,6 +16,7 @@ from pathlib import Path
 
 from tests.containers import require_containers
 
+from .batch import Batch
 from .faults import Faults
 from .jobs import Jobs
 from .operations import Operations
@@ -33,7 +34,8 @@ class Conduct:
     a job that is stopping is accepted; no source says what AWS does. scarce: the instance types that have no capacity.
     hurry: how much faster than the clock MaxPendingTimeInSeconds passes, and how its end is told: `Stopped` as AWS's
     guide has it, with or without having been `Stopping`, or `Failed`. block_expires: of reserved capacity, in seconds
-    since 1970.
+    since 1970. batch_queues: the queues of Batch, and for how many instances each has room; fair_queues: those with
+    shares. rejects_repeats: whether a second submission with one client token is refused.
     """
 
     containers: bool = True
@@ -52,6 +54,9 @@ class Conduct:
     hurry: float = 1.0
     pending_ends: str = "Stopped"
     block_expires: float | None = None
+    batch_queues: dict[str, int] = field(default_factory=dict)
+    fair_queues: frozenset[str] = frozenset()
+    rejects_repeats: bool = True
 
 
 class _Server(ThreadingHTTPServer):
@@ -69,7 +74,8 @@ class Service:
         self.surroundings = Surroundings(aws, self.conduct)
         self.jobs = Jobs(self.conduct, self.surroundings, directory)
         self.operations = Operations(self.jobs, self.conduct)
-        self.http = _Server(("127.0.0.1", port), handler(self.operations, self.faults))
+        self.batch = Batch(self.conduct, self.jobs, self.operations)
+        self.http = _Server(("127.0.0.1", port), handler(self.operations, self.batch, self.faults))
         self.url = f"http://127.0.0.1:{self.http.server_address[1]}"
 
     @property
@@ -83,12 +89,14 @@ class Service:
 
     def reset(self) -> None:
         """Behave well again, end every job and forget it, and forget what was asked."""
+        self.batch.clear()
         self.jobs.clear()
         self.faults.clear()
         vars(self.conduct).update(vars(Conduct()))
 
     def close(self) -> None:
         """End every job and the server."""
+        self.batch.close()
         self.jobs.clear()
         self.http.shutdown()
         self.http.server_close()

@@ -26,14 +26,18 @@ def model() -> dict[str, Any]:
 
 def check(operation: str, request: dict[str, Any]) -> None:
     """Raise ValidationException if `request` breaks a constraint."""
-    shapes = model()["shapes"]
-    found = list(_breaches(shapes, model()["operations"][operation]["input"]["shape"], "", request))
+    check_shape(model(), model()["operations"][operation]["input"]["shape"], request, "ValidationException")
+
+
+def check_shape(service: dict[str, Any], shape: str, request: dict[str, Any], code: str) -> None:
+    """Raise an error of this code if `request` breaks a constraint of a shape of a service's model."""
+    found = list(_breaches(service["shapes"], shape, "", request))
     if found:
         plural = "s" if len(found) > 1 else ""
         quoted = [
             f"Value '{_quoted(value)}' at '{path}' failed to satisfy constraint: {rule}" for path, value, rule in found
         ]
-        raise Refused("ValidationException", f"{len(found)} validation error{plural} detected: {'; '.join(quoted)}")
+        raise Refused(code, f"{len(found)} validation error{plural} detected: {'; '.join(quoted)}")
 
 
 def _breaches(shapes: Any, name: str, path: str, value: Any) -> Iterator[tuple[str, Any, str]]:

@@ -1,0 +1,189 @@
+"""Jobs in a queue of AWS Batch: service jobs, each of whose attempts is a training job with a name of Batch's own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from lyftlearn.backend import words
+from lyftlearn.events import JobEvent
+from lyftlearn.types import FailureReason, JobStatus
+from lyftlearn_sagemaker.record import FROM_SAGEMAKER
+from lyftlearn_sagemaker.status.events import classify, event_of_job
+
+if TYPE_CHECKING:
+    from lyftlearn_sagemaker.api.client import AwsClient
+
+WAITING = frozenset(("SUBMITTED", "PENDING", "RUNNABLE"))
+ENDS = frozenset(("SUCCEEDED", "FAILED"))
+_PAGE = 100
+_MOST_REMEMBERED = 20_000
+_ATTEMPT = 1000  # of the numbers of incarnations, each attempt has so many: its own restarts come within
+
+
+class ServiceJobs:
+    """Finds service jobs in the queues of the configuration. Batch's own ids are remembered."""
+
+    def __init__(self, aws: AwsClient, queues: Sequence[str]) -> None:
+        self._aws = aws
+        self.queues = queues
+        self._ids: dict[str, str] = {}
+        self._queues: dict[str, str] = {}
+
+    def remember(self, job_id: str, queue: str, batch_id: str) -> None:
+        """Note where a job is."""
+        if len(self._ids) >= _MOST_REMEMBERED:
+            self._ids.clear()
+            self._queues.clear()
+        self._ids[job_id], self._queues[job_id] = batch_id, queue
+
+    def queues_of(self, job_ids: frozenset[str]) -> Mapping[str, str]:
+        """Return those of the jobs that are known to be in a queue, each with its queue."""
+        return {job_id: queue for job_id, queue in self._queues.items() if job_id in job_ids}
+
+    def find(self, job_id: str) -> Mapping[str, Any] | None:
+        """Return what Batch says of a job, None if it is in no queue."""
+        if job_id not in self._ids:
+            for queue in self.queues:
+                for summary in self.summaries(queue, "JOB_NAME", job_id):
+                    if summary["jobName"] == job_id:  # the filter ignores case
+                        self.remember(job_id, queue, summary["jobId"])
+        return self.describe(self._ids[job_id]) if job_id in self._ids else None
+
+    def describe(self, batch_id: str) -> Mapping[str, Any]:
+        """Return what Batch says of one service job."""
+        described: Mapping[str, Any] = self._aws.call("batch", "describe_service_job", {"jobId": batch_id})
+        return described
+
+    def since(self, queue: str, moment: datetime) -> Iterator[Mapping[str, Any]]:
+        """Yield a line for each job that entered a queue after `moment`, newest first."""
+        return self.summaries(queue, "AFTER_CREATED_AT", str(int(moment.timestamp() * 1000)))
+
+    def summaries(self, queue: str, name: str, value: str) -> Iterator[Mapping[str, Any]]:
+        """Yield a line for each job of a queue that one filter selects, whatever its status."""
+        request = {"jobQueue": queue, "maxResults": _PAGE, "filters": [{"name": name, "values": [value]}]}
+        while True:
+            page = self._aws.call("batch", "list_service_jobs", request)
+            yield from page["jobSummaryList"]
+            if not page.get("nextToken"):
+                return
+            request["nextToken"] = page["nextToken"]
+
+    def places(self, queue: str) -> Mapping[str, int]:
+        """Return the place of each of the first hundred waiting jobs, by ARN; the first has place 1."""
+        snapshot = self._aws.call("batch", "get_job_queue_snapshot", {"jobQueue": queue})
+        front = snapshot.get("frontOfQueue", {}).get("jobs", [])
+        return {job["jobArn"]: place for place, job in enumerate(front, start=1)}
+
+    def training_job(self, service_job: Mapping[str, Any]) -> Mapping[str, Any] | None:
+        """Return what SageMaker says of the latest attempt, None while a job waits in its queue."""
+        name = None if service_job["status"] in WAITING else training_job_of(service_job)
+        if name is None:
+            return None
+        described: Mapping[str, Any] = self._aws.call("sagemaker", "describe_training_job", {"TrainingJobName": name})
+        return described
+
+    def event(
+        self,
+        service_job: Mapping[str, Any],
+        training: Mapping[str, Any] | None,
+        places: Mapping[str, int] | None = None,
+    ) -> JobEvent:
+        """Return the event of a service job: while it waits by its place, then by its training job."""
+        if places is None and service_job["status"] == "RUNNABLE":
+            places = self.places(_last(service_job["jobQueue"]))
+        return event_of(service_job, training, (places or {}).get(service_job.get("jobArn", "")))
+
+    def terminate(self, job_id: str) -> bool:
+        """Ask a job to stop, wherever in its queue it is; False if it is in none."""
+        service_job = self.find(job_id)
+        if service_job is None:
+            return False
+        if service_job["status"] not in ENDS:
+            request = {"jobId": service_job["jobId"], "reason": words.STOP_REQUESTED}
+            self._aws.call("batch", "terminate_service_job", request)
+        return True
+
+
+def training_job_of(service_job: Mapping[str, Any]) -> str | None:
+    """Return the name of the training job of the latest attempt, None before the first one."""
+    resource = service_job.get("latestAttempt", {}).get("serviceResourceId")
+    return _last(resource["value"]) if resource else None
+
+
+def training_jobs_of(service_job: Mapping[str, Any]) -> Sequence[str]:
+    """Return the names of the training jobs of every attempt, in their order."""
+    resources = (attempt.get("serviceResourceId") for attempt in service_job.get("attempts", []))
+    names = [_last(resource["value"]) for resource in resources if resource]
+    latest = training_job_of(service_job)
+    return tuple(dict.fromkeys([*names, *([latest] if latest else [])]))
+
+
+def event_of(service_job: Mapping[str, Any], training: Mapping[str, Any] | None, place: int | None) -> JobEvent:
+    """Return the event of a service job and the training job of its latest attempt."""
+    event = _queue_event(service_job, place) if training is None else _attempt_event(service_job, training)
+    ended = service_job["status"] == "FAILED" and training is None
+    return _ended_in_queue(service_job, event) if ended else event
+
+
+def _queue_event(service_job: Mapping[str, Any], place: int | None) -> JobEvent:
+    created, queue = _time(service_job["createdAt"]), _last(service_job["jobQueue"])
+    stopping = service_job.get("isTerminated")
+    message = words.place_in_queue(place, queue) if place else f"waits in queue {queue}"
+    return JobEvent(
+        job_id=service_job["jobName"],
+        status=JobStatus.STOPPING if stopping else JobStatus.PENDING,
+        at=max(created, *(_time(one["stoppedAt"]) for one in _ended_attempts(service_job)), created),
+        incarnation=_ATTEMPT * len(_ended_attempts(service_job)),
+        message=message,
+        created_at=created,
+    )
+
+
+def _attempt_event(service_job: Mapping[str, Any], training: Mapping[str, Any]) -> JobEvent:
+    """Return the training job's event. That an attempt failed is no end before Batch says that none follows."""
+    event = event_of_job(training)
+    latest = str(training["TrainingJobName"])
+    earlier = [name for name in training_jobs_of(service_job) if name != latest]
+    event = replace(
+        event,
+        job_id=service_job["jobName"],
+        incarnation=_ATTEMPT * len(earlier) + event.incarnation,
+        created_at=_time(service_job["createdAt"]),
+    )
+    over = service_job["status"] in ENDS or event.status is JobStatus.SUCCEEDED
+    if event.status.finished and not over:
+        status = JobStatus.STOPPING if service_job.get("isTerminated") else JobStatus.RUNNING
+        return replace(event, status=status, reason=None, message="", exit_code=None)
+    if event.status is JobStatus.FAILED and event.exit_code is None and service_job.get("isTerminated"):
+        return replace(event, status=JobStatus.STOPPED, reason=None, message=words.STOP_REQUESTED)
+    return event
+
+
+def _ended_in_queue(service_job: Mapping[str, Any], event: JobEvent) -> JobEvent:
+    """Return the end of a job of which no training job came."""
+    at = _time(service_job["stoppedAt"]) if service_job.get("stoppedAt") else event.at
+    if service_job.get("isTerminated"):
+        return replace(event, status=JobStatus.STOPPED, at=at, message=words.STOP_REQUESTED)
+    text = service_job.get("statusReason", "").removeprefix(FROM_SAGEMAKER)
+    reason = FailureReason.CONFIGURATION if "ValidationException" in text else classify(text)
+    return replace(event, status=JobStatus.FAILED, at=at, reason=reason, message=text)
+
+
+def _ended_attempts(service_job: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+    return [attempt for attempt in service_job.get("attempts", []) if attempt.get("stoppedAt")]
+
+
+def creation_time(service_job: Mapping[str, Any]) -> datetime:
+    """Return when a job entered its queue."""
+    return _time(service_job["createdAt"])
+
+
+def _time(milliseconds: int) -> datetime:
+    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=milliseconds)
+
+
+def _last(arn: str) -> str:
+    return arn.rpartition("/")[2]
