@@ -174,6 +174,7 @@ class JobRecord:
     """What the substrate keeps about a job, so that any process can find the job.
 
     event: the newest observation. outputs: output name to URI, settled at submission; None in records of 1.0.
+    nodes: how many nodes the job has; None where that is not known.
     """
 
     id: str
@@ -184,6 +185,7 @@ class JobRecord:
     decision: str
     event: JobEvent
     outputs: Mapping[str, str] | None = None
+    nodes: int | None = None
 
     @classmethod
     def of(cls, spec: JobSpec, at: datetime) -> JobRecord:
@@ -198,6 +200,7 @@ class JobRecord:
             decision=spec.decision,
             event=event,
             outputs=dict(spec.output_uris),
+            nodes=spec.nodes,
         )
 
 

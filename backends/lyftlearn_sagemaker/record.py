@@ -110,6 +110,7 @@ def record_of_job(job: Mapping[str, Any], event: JobEvent) -> JobRecord | None:
         decision=str(json.loads(_text(variables, "DECISION"))),
         event=event,
         outputs=dict(json.loads(_text(variables, "OUTPUTS"))),
+        nodes=job.get("ResourceConfig", {}).get("InstanceCount"),
     )
 
 

@@ -182,9 +182,16 @@ def _facts(job: Job) -> Mapping[str, str]:
         "duration": duration_text(state),
         "exit code": "" if state.exit_code is None else str(state.exit_code),
         "attempt": str(state.attempt) if state.attempt > 1 else "",
+        "nodes": nodes_text(job),
         "labels": ", ".join(f"{name}={value}" for name, value in job.labels.items()),
     }
     return {name: value for name, value in facts.items() if value}
+
+
+def nodes_text(job: Job) -> str:
+    """Return how many nodes a job has; nothing for a job of one, or where that is not known."""
+    nodes = job._record.nodes  # noqa: SLF001 - a friend of the handle
+    return str(nodes) if nodes is not None and nodes > 1 else ""
 
 
 def _fact(name: str, value: str) -> str:

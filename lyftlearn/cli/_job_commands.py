@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext, suppress
 from typing import TYPE_CHECKING, Any
 
 from lyftlearn import ops
 from lyftlearn._client import Client
 from lyftlearn._jobs import views
-from lyftlearn._jobs.job import NoOutputs
+from lyftlearn._jobs.job import NoOutputs, stamped
 from lyftlearn._text.display import printable
 from lyftlearn.cli import _output, _tables, _waiting
 from lyftlearn.cli._exit_codes import ExitCode
@@ -83,8 +83,17 @@ def print_logs(job: Job, query: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
         query.pop("timestamps", None)  # every object has its time
         _output.line_documents(ops.logs(job, **query), flush=flush)
+    elif query.get("node") is None and (job._record.nodes or 1) > 1:  # noqa: SLF001 - a friend of the handle
+        timestamps = query.pop("timestamps", False)
+        _output.lines(_lines_of_nodes(job, query, timestamps=timestamps), flush=flush)
     else:
         _output.lines(job.logs(**query), flush=flush)
+
+
+def _lines_of_nodes(job: Job, query: dict[str, Any], *, timestamps: bool) -> Iterator[str]:
+    """Yield the lines of several nodes, each after the node that wrote it."""
+    for line in ops.logs(job, **query):
+        yield f"[node {line.node}] {stamped(line) if timestamps else line.text}"
 
 
 def wait(invocation: Invocation) -> ExitCode:
@@ -166,6 +175,7 @@ def _job_facts(job: Job) -> dict[str, str]:
         "status": views.status_text(state),
         "exit code": "" if state.exit_code is None else str(state.exit_code),
         "attempt": str(state.attempt),
+        "nodes": views.nodes_text(job),
         **{
             name: time.astimezone().isoformat(sep=" ", timespec="seconds") if time else ""
             for name, time in times.items()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -231,8 +232,8 @@ def test_a_script_is_told_once_however_often_it_submits(lyftlearn: CommandLine) 
     assert ran.stderr.count("lyftlearn: note: image") == 1
 
 
-def test_each_line_as_json_has_its_node_and_its_time(lyftlearn: CommandLine) -> None:
-    """Of four nodes one hangs: whoever reads the lines by a program must see which."""
+def test_each_line_of_several_nodes_names_its_node(lyftlearn: CommandLine) -> None:
+    """Of four nodes one hangs: whoever reads the lines, a person or a program, must see which."""
     command = "echo from $LYFTLEARN_NODE_RANK"
     ran = lyftlearn("process", "eta", "--nodes", "2", "--follow", "--json", "--command", command)
     assert ran.code == 0, ran.err
@@ -240,6 +241,13 @@ def test_each_line_as_json_has_its_node_and_its_time(lyftlearn: CommandLine) -> 
     assert last["status"] == "succeeded"
     assert sorted((line["node"], line["line"]) for line in lines) == [(0, "from 0"), (1, "from 1")]
     assert all(datetime.fromisoformat(line["time"]).tzinfo for line in lines)
+
+    assert sorted(lyftlearn("logs", last["id"]).out.splitlines()) == ["[node 0] from 0", "[node 1] from 1"]
+    assert lyftlearn("logs", last["id"], "--node", "1").out == "from 1\n"
+    stamp = r"\d{4}-\d\d-\d\dT[\d:.]+Z"
+    times = sorted(lyftlearn("logs", last["id"], "--timestamps").out.splitlines())
+    assert all(re.fullmatch(rf"\[node {node}\] {stamp} from {node}", line) for node, line in enumerate(times))
+    assert re.search(r"^nodes +2$", lyftlearn("status", last["id"]).out, re.MULTILINE)
 
 
 def test_ctrl_c_in_a_script_says_how_to_come_back(lyftlearn: CommandLine) -> None:

@@ -77,6 +77,7 @@ def record(document: Mapping[str, Any], event: JobEvent) -> JobRecord:
         decision=annotations.get(labels.DECISION, ""),
         event=event,
         outputs=outputs(document),
+        nodes=document.get("spec", {}).get("completions"),
     )
 
 

@@ -29,6 +29,7 @@ def job_record(record: Mapping[str, Any], last: Mapping[str, Any] | None) -> Job
         decision=record["decision"],
         event=job_event(record, last),
         outputs=record["outputs"],
+        nodes=record.get("run", {}).get("nodes"),
     )
 
 
