@@ -36,6 +36,13 @@ IMAGES = {
 }
 
 
+MODELS = {
+    "description": "What jobs of one model get on every backend that has these keys, by the model's name.",
+    "type": "object",
+    "additionalProperties": json_schema(keys.MODEL),
+}
+
+
 def schema() -> dict[str, Any]:
     """Return the JSON Schema of the whole file. Backends of others may have tables of their own."""
     tables = {name: json_schema(options) for name, options in (*keys.TABLES.items(), *BACKENDS.items())}
@@ -43,7 +50,7 @@ def schema() -> dict[str, Any]:
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "lyftlearn.toml",
         "type": "object",
-        "properties": {**json_schema(keys.TOP)["properties"], **tables, "images": IMAGES},
+        "properties": {**json_schema(keys.TOP)["properties"], **tables, "images": IMAGES, "models": MODELS},
         "additionalProperties": {"type": "object"},
     }
 
@@ -54,6 +61,7 @@ def tables() -> str:
     parts = [
         ("### At the top of the file", keys.TOP),
         *((f"### `[{name}]`", options) for name, options in keys.TABLES.items()),
+        ("### `[models.<name>]`", keys.MODEL),
         (f"### {local}", BACKENDS["local"]),
         *((f"### `[{name}]`", options) for name, options in BACKENDS.items() if name not in LOCAL),
     ]

@@ -99,6 +99,7 @@ class Registry:
             home=self._config.home,
             storage_url=self._config.storage_url,
             folders=self._config.folders(name),
+            models=self._config.table("models"),
         )
         try:
             made = entry_point.load()(settings)

@@ -21,7 +21,7 @@ from lyftlearn._contract.bundle import bundle
 from lyftlearn._contract.capabilities import Capabilities, Capability, Never, NotYet
 from lyftlearn._contract.fault import Fault
 from lyftlearn._contract.ids import new_id
-from lyftlearn._contract.options import Option, read_options
+from lyftlearn._contract.options import Option, read_model_options, read_options
 from lyftlearn._contract.phases import Phase, PhaseName, Timings, consecutive_phases, timings_of
 from lyftlearn._contract.report import CommandTimes, Report, read_command_times, read_report
 from lyftlearn._contract.runtime_archive import runtime_archive
@@ -74,6 +74,7 @@ __all__ = [
     "open_storage",
     "options",
     "read_command_times",
+    "read_model_options",
     "read_options",
     "read_report",
     "redaction",
@@ -92,6 +93,7 @@ class BackendSettings:
     table: the configuration table named after the backend. home: a directory of this user for state and caches.
     storage_url: where sources, bundles and outputs are kept, `file://` or `s3://`. folders: for each key of the table,
     the directory of the file that set it. A relative path starts there, or else at the working directory.
+    models: the tables `[models.<name>]`, by model, with keys that backends have in common.
     """
 
     name: str
@@ -99,6 +101,7 @@ class BackendSettings:
     home: Path
     storage_url: str
     folders: Mapping[str, Path] = field(default_factory=dict)
+    models: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def path(self, key: str, written: str) -> Path:
         """Return the absolute path that `written`, the value of a key of the table, stands for."""

@@ -12,7 +12,7 @@ from lyftlearn_kubernetes import doctor, notebooks, options
 from lyftlearn_kubernetes.api.cluster import JOBS, Cluster
 from lyftlearn_kubernetes.api.errors import translate_errors
 from lyftlearn_kubernetes.logs.reader import LogReader
-from lyftlearn_kubernetes.status import jobs, listing, observed, timings
+from lyftlearn_kubernetes.status import jobs, listing, observed, queueing, timings
 from lyftlearn_kubernetes.status.deadlines import DeadlineEnforcer
 from lyftlearn_kubernetes.status.informer import SILENCE
 from lyftlearn_kubernetes.status.jobs import JobObserver
@@ -105,6 +105,8 @@ class KubernetesBackend(Backend):
         wish = jobs.stop_patch(job, self._cluster.now())
         with translate_errors("stopping jobs"):
             self._cluster.patch(JOBS, job_id, wish)
+        if job.elsewhere:
+            queueing.deactivate(self._cluster, job)
 
     def watch(self, following: WatchSet) -> Iterator[JobEvent]:
         """One watch of Jobs and one of pods for every followed job."""

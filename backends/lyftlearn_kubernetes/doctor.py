@@ -17,6 +17,7 @@ from lyftlearn_kubernetes.api.cluster import (
     QUOTAS,
     SECRETS,
     SERVICES,
+    WORKLOADS,
 )
 from lyftlearn_kubernetes.api.errors import translate_errors
 from lyftlearn_kubernetes.options import is_visible
@@ -51,7 +52,14 @@ FOR_NOTEBOOKS = (
     ("create", INGRESSES),
 )
 """Beyond those: what notebooks need, and who opens none does without."""
-_GROUPS = {JOBS: "batch", NETWORK_POLICIES: "networking.k8s.io", INGRESSES: "networking.k8s.io"}
+_GROUPS = {
+    JOBS: "batch",
+    NETWORK_POLICIES: "networking.k8s.io",
+    INGRESSES: "networking.k8s.io",
+    WORKLOADS: "kueue.x-k8s.io",
+}
+OF_KUEUE = (("list", WORKLOADS),)
+"""With these, a job that its queue holds back says what it waits for."""
 
 
 def checks(cluster: Cluster, options: Options, storage_url: str) -> Iterator[Check]:
@@ -62,6 +70,7 @@ def checks(cluster: Cluster, options: Options, storage_url: str) -> Iterator[Che
         yield _check_namespace(cluster)
         yield from _check_permissions(cluster)
         yield from _check_quotas(cluster)
+        yield from _check_queue(cluster, options)
     except LyftLearnError as exc:
         yield Check("cluster", Verdict.FAILED, str(exc))
     yield _check_storage(options, storage_url)
@@ -128,6 +137,16 @@ def _is_allowed(cluster: Cluster, verb: str, resource: str) -> bool:
     with translate_errors("asking for permissions"):
         answer = cluster.ask("POST", "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", body=review)
     return bool((answer.get("status") or {}).get("allowed"))
+
+
+def _check_queue(cluster: Cluster, options: Options) -> Iterator[Check]:
+    if options.queue is None:
+        return
+    if all(_is_allowed(cluster, verb, resource) for verb, resource in OF_KUEUE):
+        yield Check("queue", Verdict.OK, f"{options.queue}; jobs say what they wait for")
+        return
+    detail = f"{options.queue}: jobs cannot say what they wait for: `list workloads` (kueue.x-k8s.io) is not granted"
+    yield Check("queue", Verdict.WARNING, detail)
 
 
 def _check_quotas(cluster: Cluster) -> Iterator[Check]:

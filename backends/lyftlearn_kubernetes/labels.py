@@ -21,6 +21,8 @@ NOTEBOOK = "lyftlearn/notebook"  # what names its files
 STOP = "lyftlearn/stop"  # when somebody asked for the end
 LIMITS = "lyftlearn/limits"  # how long the job may wait, in seconds: `pending` and `starting`
 VERDICT = "lyftlearn/verdict"  # why lyftlearn itself ended the job: reason and message
+QUEUE, PRIORITY = "kueue.x-k8s.io/queue-name", "kueue.x-k8s.io/priority-class"
+MULTIKUEUE = "kueue.x-k8s.io/multikueue"
 SELECTOR = f"{MANAGED_BY}={OURS},{JOB}"
 SERVICE = "lyftlearn"
 MAIN = "main"

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from lyftlearn.backend import Fault, Location, Option, options, read_options
+from lyftlearn.backend import Fault, Location, Option, options, read_model_options, read_options
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from lyftlearn.backend import BackendSettings
 
 GPU_RESOURCE = "nvidia.com/gpu"
+ELASTIC = frozenset(
+    (
+        "kueue.x-k8s.io/job-min-parallelism",
+        "kueue.x-k8s.io/job-completions-equal-parallelism",
+        "kueue.x-k8s.io/elastic-job",
+    )
+)
 _DNS_LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
 _VOLUME_KEYS = ("hostPath", "persistentVolumeClaim", "mountPath", "readOnly")
 
@@ -54,6 +61,13 @@ _VOLUME = options.Kind(
     _volume,
     {"type": "object", "properties": {key: {} for key in _VOLUME_KEYS}, "required": ["mountPath"]},
 )
+GANGS = (
+    "scheduling.k8s.io/v1beta1",
+    "scheduling.k8s.io/v1alpha2",
+    "scheduling.x-k8s.io/v1alpha1",
+    "scheduling.volcano.sh/v1beta1",
+)
+"""PodGroups of Kubernetes 1.37 and 1.36, of the scheduler plugins (coscheduling), and of Volcano."""
 _USER = options.matching(r"[0-9]{1,9}:[0-9]{1,9}", '"<uid>:<gid>"')
 GPU_OPTIONS = (
     Option(
@@ -110,7 +124,7 @@ NOTEBOOK_OPTIONS = (
         key="size", kind=_QUANTITY, default="20Gi", doc="How much room the files of a notebook have.", example="100Gi"
     ),
 )
-OPTIONS = (
+_KEYS = (
     Option(
         key="kubeconfig",
         kind=options.PATH,
@@ -159,6 +173,31 @@ OPTIONS = (
         kind=options.TEXT,
         doc="A Kueue LocalQueue: the label `kueue.x-k8s.io/queue-name` of each Job.",
         example="research",
+    ),
+    Option(
+        key="priority",
+        kind=options.TEXT,
+        doc="A Kueue WorkloadPriorityClass: the label `kueue.x-k8s.io/priority-class` of each Job. Needs `queue`.",
+        example="nightly",
+    ),
+    Option(
+        key="multikueue",
+        kind=options.FLAG,
+        default=False,
+        doc="Whether MultiKueue runs the jobs of `queue` on other clusters. Logs then come from the storage.",
+        example=True,
+    ),
+    Option(
+        key="gang",
+        kind=options.one_of(*GANGS),
+        doc="The API of the PodGroup by which all nodes of a job start together, or none. Kueue's queues need none.",
+        example="scheduling.k8s.io/v1beta1",
+    ),
+    Option(
+        key="scheduler",
+        kind=options.TEXT,
+        doc="The scheduler of the pods (`schedulerName`), where it is not the default one.",
+        example="volcano",
     ),
     Option(
         key="labels", kind=options.TEXT_TABLE, doc="Further labels of every Job and pod.", example={"repository": "eta"}
@@ -237,6 +276,23 @@ OPTIONS = (
         example="10m",
     ),
 )
+_OF_THE_BACKEND = ("kubeconfig", "context", "namespace", "keep", "notebook")
+MODEL_OPTIONS = tuple(option for option in _KEYS if option.key.partition(".")[0] not in _OF_THE_BACKEND)
+"""What a table `[kubernetes.models.<name>]` may change. What it does not set stays what it is for every job."""
+OPTIONS = (
+    *_KEYS,
+    Option(
+        key="models",
+        kind=options.Kind(
+            "a table of tables, one for each model",
+            options.mapping_of(options.TABLE, "a table for each model").read,
+            {"type": "object", "additionalProperties": options.json_schema(MODEL_OPTIONS)},
+        ),
+        default={},
+        doc="What jobs of one model get instead, by the model's name.",
+        example={"eta": {"queue": "research", "priority": "nightly"}},
+    ),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -272,6 +328,10 @@ class Options:
     tolerations: tuple[Mapping[str, Any], ...] = ()
     priority_class: str | None = None
     queue: str | None = None
+    priority: str | None = None
+    multikueue: bool = False
+    gang: str | None = None
+    scheduler: str | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
     annotations: Mapping[str, str] = field(default_factory=dict)
     gpus: Mapping[str, Gpu] = field(default_factory=dict)
@@ -285,7 +345,12 @@ class Options:
     pending: timedelta = timedelta(hours=24)
     starting: timedelta = timedelta(minutes=10)
     notebook: NotebookOptions = field(default_factory=NotebookOptions)
+    models: Mapping[str, Options] = field(default_factory=dict)
     faults: tuple[Fault, ...] = ()
+
+    def of(self, model: str) -> Options:
+        """Return what jobs of `model` get."""
+        return self.models.get(model, self)
 
     @property
     def uid_gid(self) -> tuple[int, int] | None:
@@ -299,15 +364,42 @@ class Options:
 def read(settings: BackendSettings) -> Options:
     """Return the options; what is wrong with them becomes a fault of every plan."""
     values, faults = read_options(settings.name, settings.table, OPTIONS)
-    given = {key: value for key, value in values.items() if value is not None}
+    tables = values.pop("models")
+    given = _fields(values)
     notebook = {key.partition(".")[2]: given.pop(key) for key in list(given) if key.startswith("notebook.")}
     given["notebook"] = NotebookOptions(**notebook)
-    if "gpus" in given:
-        given["gpus"] = {name: Gpu(**table) for name, table in given["gpus"].items()}
     if "kubeconfig" in given:
         paths = given["kubeconfig"].split(os.pathsep)
         given["kubeconfig"] = os.pathsep.join(str(settings.path("kubeconfig", path)) for path in paths if path)
-    return Options(**given, faults=tuple(faults))
+    changes, model_faults = read_model_options(settings.name, tables, settings.models, MODEL_OPTIONS)
+    base = Options(**given)
+    models = {model: replace(base, **_fields(changed)) for model, changed in changes.items()}
+    faults += model_faults
+    for where, options_of in (
+        (settings.name, base),
+        *((f"{settings.name}.models.{name}", models[name]) for name in models),
+    ):
+        faults += _contradictions(where, options_of)
+    every = tuple(faults)
+    return replace(base, models={name: replace(of, faults=every) for name, of in models.items()}, faults=every)
+
+
+def _fields(values: Mapping[str, Any]) -> dict[str, Any]:
+    given = {key: value for key, value in values.items() if value is not None}
+    if "gpus" in given:
+        given["gpus"] = {name: Gpu(**table) for name, table in given["gpus"].items()}
+    return given
+
+
+def _contradictions(where: str, given: Options) -> Iterator[Fault]:
+    if given.queue is None:
+        for key in ("priority", "multikueue"):
+            if getattr(given, key):
+                yield Fault(f"{where}.{key}", "belongs to a queue of Kueue: name one as `queue`, or take this out")
+    for key in sorted(ELASTIC & {*given.labels, *given.annotations}):
+        yield Fault(
+            f"{where}.labels", f"{key} lets Kueue change a job's number of nodes, which its nodes rely on: take it out"
+        )
 
 
 def is_visible(options: Options, uri: str) -> bool:

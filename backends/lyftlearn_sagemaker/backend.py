@@ -72,7 +72,7 @@ class SageMakerBackend(Backend):
     def __init__(self, settings: BackendSettings) -> None:
         self.name = settings.name
         self._settings = settings
-        self._options = read_table(settings.name, settings.table)
+        self._options = read_table(settings.name, settings.table, settings.models)
         self._planner = Planner(settings, self._options, self.unmet)
         self._recent = RecentSubmissions()
         self._ends_by_process: dict[int, JobEnds] = {}

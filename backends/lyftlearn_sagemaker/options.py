@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any
 
-from lyftlearn.backend import Fault, Option, options, read_options
+from lyftlearn.backend import Fault, Option, options, read_model_options, read_options
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -368,18 +369,19 @@ OPTIONS = (
 _BACKEND_KEYS = ("region", "events", "log_settle", "models")
 
 
-def read_table(name: str, table: Mapping[str, Any]) -> Options:
-    """Return the options of the backend `name`. Never raises: faults are listed."""
+def read_table(
+    name: str, table: Mapping[str, Any], common: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
+) -> Options:
+    """Return the options of the backend `name`. Never raises: faults are listed. common: `[models.<name>]`, by name."""
     values, faults = read_options(name, table, OPTIONS)
     backend = {key: values.pop(key) for key in _BACKEND_KEYS}
     job = JobOptions(**_fields(values))
     faults += _contradictions(name, job)
-    models = {}
-    for model, changes in backend["models"].items():
-        where = f"{name}.models.{model}"
-        changed, model_faults = read_options(where, changes, MODEL_OPTIONS)
-        models[model] = replace(job, **_fields({key: value for key, value in changed.items() if value is not None}))
-        faults += [*model_faults, *_contradictions(where, models[model])]
+    changes, model_faults = read_model_options(name, backend["models"], common, JOB_OPTIONS)
+    models = {model: replace(job, **_fields(values)) for model, values in changes.items()}
+    faults += model_faults
+    for model, changed in models.items():
+        faults += _contradictions(f"{name}.models.{model}", changed)
     return Options(job=job, faults=tuple(faults), **{**backend, "models": models})
 
 

@@ -74,6 +74,25 @@ def read_options(where: str, table: Mapping[str, Any], options: Sequence[Option]
     return values, faults
 
 
+def read_model_options(
+    name: str, own: Mapping[str, Any], common: Mapping[str, Any], options: Sequence[Option]
+) -> tuple[dict[str, dict[str, Any]], list[Fault]]:
+    """Return, by model, what its tables set, and what is wrong with them.
+
+    own: the tables `[<name>.models.<model>]` of the backend `name`, which win over those of every backend that are in
+    common, `[models.<model>]`.
+    """
+    models: dict[str, dict[str, Any]] = {}
+    faults: list[Fault] = []
+    unset = [option._replace(default=None) for option in options]
+    for where, tables in (("models", common), (f"{name}.models", own)):
+        for model, table in tables.items():
+            values, wrong = read_options(f"{where}.{model}", table, unset)
+            models.setdefault(model, {}).update({key: value for key, value in values.items() if value is not None})
+            faults += wrong
+    return models, faults
+
+
 def json_schema(options: Sequence[Option]) -> dict[str, Any]:
     """Return the JSON Schema (draft 2020-12) of a table with these options."""
     root: dict[str, Any] = _empty_table()

@@ -7,6 +7,7 @@ from pathlib import Path
 from lyftlearn._contract.options import (
     DURATION,
     FLAG,
+    GATEWAY,
     PATH,
     POSITIVE_DURATION,
     TEXT,
@@ -190,4 +191,19 @@ BACKENDS = (
         example={"acme": "x"},
     ),
 )
+MODEL = (
+    Option(
+        key="pending",
+        kind=POSITIVE_DURATION,
+        doc="How long jobs of this model may wait for capacity, on every platform that limits it.",
+        example="12h",
+    ),
+    Option(
+        key="metrics",
+        kind=GATEWAY,
+        doc="The StatsD gateway that metrics of this model's jobs are passed on to.",
+        example="statsd.internal:8125",
+    ),
+)
+"""A table `[models.<name>]`: what jobs of one model get on every backend whose own table for the model is silent."""
 TABLES = {"storage": STORAGE, "jobs": JOBS, "tune": TUNE, "migration": MIGRATION, "backends": BACKENDS}

@@ -11,7 +11,7 @@ from lyftlearn._contract.fault import Fault
 from lyftlearn._contract.ids import OWN_LETTERS
 from lyftlearn._contract.options import Option, display_value, nearest, read_options
 from lyftlearn.config.images import image_faults
-from lyftlearn.config.keys import TABLES, TOP
+from lyftlearn.config.keys import MODEL, TABLES, TOP
 from lyftlearn.errors import InvalidJob
 
 FILE = "lyftlearn.toml"
@@ -135,10 +135,22 @@ def _faults(layer: Layer) -> Iterator[Fault]:
             yield Fault(where, _advice(name, value))
         elif name == "images":
             yield from image_faults(where, value)
+        elif name == "models":
+            yield from _model_faults(where, value)
         elif name in TABLES:
             yield from read_options(where, value, TABLES[name])[1]
         else:
             yield from _unknown_table(where, name)
+
+
+def _model_faults(where: str, models: Mapping[str, Any]) -> Iterator[Fault]:
+    """Yield what is wrong with the tables `[models.<name>]`."""
+    for model, table in models.items():
+        if isinstance(table, Mapping):
+            yield from read_options(f"{where}.{model}", table, MODEL)[1]
+        else:
+            problem = f"is {display_value(table)}: write the table [models.{model}]"
+            yield Fault(f"{where}.{model}", problem)
 
 
 def _advice(name: str, value: Any) -> str:
@@ -157,7 +169,7 @@ def _unknown_table(where: str, name: str) -> Iterator[Fault]:
         return
     from importlib.metadata import entry_points  # noqa: PLC0415 - only for tables of others
 
-    known = [*TABLES, "images", *OWN_LETTERS, *entry_points(group=_GROUP).names]
+    known = [*TABLES, "images", "models", *OWN_LETTERS, *entry_points(group=_GROUP).names]
     meant = nearest(name, known)
     if name not in known and meant is not None:
         yield Fault(where, f"is not known: did you mean [{meant}]?")

@@ -25,10 +25,12 @@ if TYPE_CHECKING:
 JOBS, PODS, CONFIG_MAPS, SERVICES, EVENTS, QUOTAS = "jobs", "pods", "configmaps", "services", "events", "resourcequotas"
 SECRETS, CLAIMS = "secrets", "persistentvolumeclaims"
 NETWORK_POLICIES, INGRESSES = "networkpolicies", "ingresses"
-_GROUPS = {
+WORKLOADS = "workloads"  # Kueue's
+GROUPS = {
     JOBS: "/apis/batch/v1",
     NETWORK_POLICIES: "/apis/networking.k8s.io/v1",
     INGRESSES: "/apis/networking.k8s.io/v1",
+    WORKLOADS: "/apis/kueue.x-k8s.io/v1beta2",
 }
 PAGE = 250
 BACKOFF = Backoff(0.1, 5.0)
@@ -76,7 +78,9 @@ class Cluster:
 
         Repeated until there is an answer, so one that exists may be this call's own.
         """
-        answer = self.ask("POST", f"{self.path(kind)}?{_STRICTLY}", body=body, accept=METADATA_ONLY)
+        group = "/api/v1" if body["apiVersion"] == "v1" else f"/apis/{body['apiVersion']}"
+        path = f"{group}/namespaces/{self.namespace}/{kind}"
+        answer = self.ask("POST", f"{path}?{_STRICTLY}", body=body, accept=METADATA_ONLY)
         return _about(body["metadata"]["name"], answer)
 
     def get(self, kind: str, name: str) -> dict[str, Any]:
@@ -108,8 +112,7 @@ class Cluster:
 
     def path(self, kind: str, *names: str) -> str:
         """Return the path of a collection or an object."""
-        group = _GROUPS.get(kind, "/api/v1")
-        return "/".join((group, "namespaces", self.namespace, kind, *names))
+        return "/".join((GROUPS.get(kind, "/api/v1"), "namespaces", self.namespace, kind, *names))
 
     def ask(
         self,

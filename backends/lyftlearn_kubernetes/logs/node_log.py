@@ -58,7 +58,7 @@ class NodeLog:
         for pod in filter(_has_begun, pods):
             texts[pod.name] = self._read(pod)
             self._note_late_beginning(pod, texts[pod.name])
-        if job.has_finished or job.incarnation or any(pod.has_ended for pod in pods):
+        if job.has_finished or job.incarnation or job.elsewhere or any(pod.has_ended for pod in pods):
             self._add_archived(texts)
         self._check(job, texts)
         in_order = sorted(filter(None, texts.values()), key=lambda lines: lines[0].stamp)

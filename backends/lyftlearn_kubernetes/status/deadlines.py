@@ -7,6 +7,7 @@ import re
 import time
 from typing import TYPE_CHECKING, Any
 
+from lyftlearn.backend import words
 from lyftlearn.errors import LyftLearnError
 from lyftlearn.types import FailureReason
 from lyftlearn_kubernetes import labels
@@ -115,7 +116,7 @@ def verdict_without_pods(refusal: str, waited: timedelta, limits: Limits) -> Ver
     if exceeds_hard_limit(refusal):
         return FailureReason.CAPACITY, f"more is asked for than the quota ever allows: {refusal}"
     late = waited > limits.pending
-    return (FailureReason.CAPACITY, f"the quota had no room within {limits.pending}: {refusal}") if late else None
+    return (FailureReason.CAPACITY, f"{words.no_capacity(limits.pending)}: {refusal}") if late else None
 
 
 def _missed_by_pod(pod: ObservedPod, limits: Limits, now: datetime) -> Verdict | None:
@@ -123,7 +124,7 @@ def _missed_by_pod(pod: ObservedPod, limits: Limits, now: datetime) -> Verdict |
         return None
     if pod.scheduled_at is None:
         late = now - pod.created_at > limits.pending
-        return (FailureReason.CAPACITY, f"no place within {limits.pending}: {pod.unscheduled}") if late else None
+        return (FailureReason.CAPACITY, f"{words.no_capacity(limits.pending)}: {pod.unscheduled}") if late else None
     reason, message = pod.waiting or ("", "")
     waited = now - pod.scheduled_at
     if reason in HOPELESS_IMAGE_ERRORS or (reason in IMAGE_ERRORS and waited > limits.starting):

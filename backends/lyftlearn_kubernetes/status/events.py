@@ -36,6 +36,15 @@ DISK = "it needed more disk than resources.disk"
 EVICTED = "Evicted"
 # The kubelet's eviction manager: a limit of the pod's own, not the pressure of a node.
 _OWN_LIMIT = re.compile(r"exceeds the (?:total )?limit|exceeded its local ephemeral storage limit")
+_NO_ADDRESS = "nodes: no address after"  # the runtime, of nodes that do not come to meet the others
+_EXIT_CODE = re.compile(r"failed with exit code (\d+)")  # the Job controller, of a pod that a FailJob rule matched
+# What the container contract says of the runtime's own exit codes.
+_REASON_BY_CODE = {
+    124: FailureReason.TIMEOUT,
+    78: FailureReason.CONFIGURATION,
+    70: FailureReason.PLATFORM,
+    127: FailureReason.IMAGE,
+}
 LATE = timedelta(seconds=30)
 
 
@@ -70,6 +79,8 @@ def lingers(job: ObservedJob, pods: Sequence[ObservedPod], now: datetime) -> boo
 
 def lacks_pods(job: ObservedJob, pods: Sequence[ObservedPod]) -> bool:
     """Whether the end of `job` cannot be told from `pods`, because the news of them came later or not at all."""
+    if job.elsewhere:
+        return False
     if job.complete is not None:
         return sum(pod.has_ended for pod in pods) < job.nodes
     told_by_job = job.verdict is not None or job.stop is not None
@@ -120,11 +131,22 @@ def _failure(job: ObservedJob, failure: Condition, pods: Sequence[ObservedPod]) 
     if failure.reason == DEADLINE and not any(_ended_by_itself(pod) for pod in ends):
         explanation = "it ran into its deadline on the cluster, which lies behind its own timeout and all waiting"
         return _event(job, JobStatus.FAILED, failure.at, pods, reason=FailureReason.TIMEOUT, message=explanation)
+    if job.elsewhere:
+        return _failure_elsewhere(job, failure)
     if not ends:
         explanation = POD_DELETED if any(pod.ending for pod in pods) else failure.message or failure.reason
         return _event(job, JobStatus.FAILED, failure.at, pods, reason=FailureReason.PLATFORM, message=explanation)
     reason_of_pod, message, exit_code = failure_of(ends[0])
     return _event(job, JobStatus.FAILED, failure.at, pods, reason=reason_of_pod, message=message, exit_code=exit_code)
+
+
+def _failure_elsewhere(job: ObservedJob, failure: Condition) -> JobEvent:
+    """Return the end of a job whose pods nobody sees here: the Job's controller tells the container's exit code."""
+    match = _EXIT_CODE.search(failure.message)
+    code = int(match[1]) if match else None
+    reason = _REASON_BY_CODE.get(code, FailureReason.USER_ERROR) if code is not None else FailureReason.PLATFORM
+    own = code if reason is FailureReason.USER_ERROR else None
+    return _event(job, JobStatus.FAILED, failure.at, (), reason=reason, message=failure.message, exit_code=own)
 
 
 def _explaining_pods(pods: Sequence[ObservedPod]) -> list[ObservedPod]:
@@ -195,6 +217,8 @@ def _container_failure(ending: Ending) -> tuple[FailureReason, str, int | None]:
     if ending.reason == OOM_KILLED:
         return FailureReason.OUT_OF_MEMORY, (ending.report and ending.report.message) or words.OUT_OF_MEMORY, KILLED
     report = ending.report
+    if report is not None and report.reason is FailureReason.PLATFORM and _NO_ADDRESS in report.message:
+        return FailureReason.CAPACITY, f"not all nodes of the job found a place: {report.message}", None
     if report is not None and report.reason is not None:
         return report.reason, report.message, report.exit_code
     if ending.reason in NEVER_STARTED or ending.exit_code in CANNOT_EXECUTE:
@@ -214,10 +238,21 @@ def _progress(job: ObservedJob, pods: Sequence[ObservedPod], now: datetime) -> t
     """Return the status of the node that is furthest behind."""
     if job.suspended:
         return JobStatus.PENDING, HELD_BACK
+    if job.elsewhere:
+        return _progress_elsewhere(job)
     current = [pod for pod in current_pods(pods) if not _gives_way(job, pod)]
     if len(current) < job.nodes:
         return JobStatus.PENDING, WAITS_FOR_PODS
     return min((_progress_of(pod, now) for pod in current), key=lambda progress: list(JobStatus).index(progress[0]))
+
+
+def _progress_elsewhere(job: ObservedJob) -> tuple[JobStatus, str]:
+    """Return the status of a job whose pods are on another cluster: MultiKueue copies the Job's status, and no pods."""
+    if job.ready >= job.nodes:
+        return JobStatus.RUNNING, ""
+    if job.active >= job.nodes:
+        return JobStatus.STARTING, "on another cluster"
+    return JobStatus.PENDING, f"{WAITS_FOR_PODS} on another cluster"
 
 
 def _gives_way(job: ObservedJob, pod: ObservedPod) -> bool:

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from lyftlearn.backend import JobRecord
 from lyftlearn.errors import BackendUnavailable, JobNotFound, LyftLearnError
-from lyftlearn.types import FailureReason, JobKind
+from lyftlearn.types import FailureReason, JobKind, JobStatus
 from lyftlearn_kubernetes import labels
 from lyftlearn_kubernetes.api.cluster import EVENTS, JOBS, PODS
 from lyftlearn_kubernetes.api.errors import NOT_FOUND, ApiError, NoResponse, translate_errors
 from lyftlearn_kubernetes.status import events, observed
+from lyftlearn_kubernetes.status.queueing import QueueReader
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -96,10 +97,14 @@ class JobObserver:
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
+        self._queues = QueueReader(cluster)
 
     def event(self, job: ObservedJob, pods: Sequence[ObservedPod]) -> JobEvent:
         """Return what is known."""
         event = events.event(job, pods, self._cluster.now())
+        if job.suspended and job.queue and event.status is JobStatus.PENDING:
+            explanation = self._queues.explanation(job)
+            return replace(event, message=": ".join(filter(None, (event.message, explanation))))
         if event.reason not in FROM_THE_CLUSTER or job.verdict is not None:
             return event
         warnings = warnings_about(self._cluster, [job.id, *(pod.name for pod in pods)])

@@ -94,7 +94,8 @@ class ObservedJob:
 
     active_since: when it was created, or resumed last. limits: None where it does not carry them. incarnation: grows
     each time it is started anew, because a pod was lost or its queue held it back meanwhile. was_suspended: whether its
-    controller has ever suspended it.
+    controller has ever suspended it. queue: Kueue's, or nothing. elsewhere: whether MultiKueue runs it on another
+    cluster. active and ready: how many pods it has, and how many of them run.
     """
 
     id: str
@@ -112,6 +113,10 @@ class ObservedJob:
     complete: Condition | None
     failure: Condition | None
     completed_at: datetime | None
+    queue: str
+    elsewhere: bool
+    active: int
+    ready: int
 
     @property
     def has_finished(self) -> bool:
@@ -153,6 +158,10 @@ def job(document: Mapping[str, Any]) -> ObservedJob:
         complete=conditions.get("Complete"),
         failure=conditions.get("Failed"),
         completed_at=moment(status["completionTime"]) if status.get("completionTime") else None,
+        queue=(metadata.get("labels") or {}).get(labels.QUEUE) or "",
+        elsewhere=spec.get("managedBy") == labels.MULTIKUEUE,
+        active=status.get("active") or 0,
+        ready=status.get("ready") or 0,
     )
 
 

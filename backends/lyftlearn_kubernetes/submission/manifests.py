@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from lyftlearn_kubernetes import labels
 from lyftlearn_kubernetes.status.events import REPLACED
 from lyftlearn_kubernetes.submission import notebook_objects
+from lyftlearn_kubernetes.submission.gangs import Gang
 
 if TYPE_CHECKING:
     from lyftlearn.backend import JobSpec
@@ -21,7 +22,6 @@ PREFIX_OF_SECRETS = "LYFTLEARN_SUBSTRATE_SECRET_"
 FILE = "runtime.pyz"
 ROOT = "/lyftlearn"
 STOP_FILE = f"{ROOT}/.stop-requested"
-QUEUE_LABEL = "kueue.x-k8s.io/queue-name"
 NOBODYS_GROUP = 65534  # owns the volumes where no user is configured, so that an image's own user can write
 REPORT_SECONDS = 60  # beyond the command's grace: for what is kept and reported after its end
 UPLOAD_SECONDS = 7200  # beyond everything else that the deadline counts: for inputs, and for model and outputs
@@ -80,14 +80,13 @@ class JobManifest:
 
     def build(self, outputs: dict[str, str]) -> dict[str, Any]:
         """Return the manifest; its creation is the whole submission."""
-        queue = {QUEUE_LABEL: self._options.queue} if self._options.queue else {}
         return {
             "apiVersion": "batch/v1",
             "kind": "Job",
             "metadata": {
                 "name": self._spec.id,
                 **_namespace(self._options),
-                "labels": {**self._labels(), **queue},
+                "labels": {**self._labels(), **self._queue_labels()},
                 "annotations": {
                     **self._options.annotations,
                     **labels.job_annotations(self._spec, outputs),
@@ -103,6 +102,11 @@ class JobManifest:
         limits = {"pending": options.pending.total_seconds(), "starting": options.starting.total_seconds()}
         return labels.compact_json(limits)
 
+    def _queue_labels(self) -> dict[str, str]:
+        options = self._options
+        queue = {labels.QUEUE: options.queue, labels.PRIORITY: options.priority}
+        return {key: value for key, value in queue.items() if value}
+
     def _labels(self) -> dict[str, str]:
         return {**self._options.labels, **labels.job_labels(self._spec)}
 
@@ -113,6 +117,7 @@ class JobManifest:
             "completions": self._spec.nodes,
             "parallelism": self._spec.nodes,
             **indexed,
+            **({"managedBy": labels.MULTIKUEUE} if self._options.multikueue else {}),
             # Nodes that meet at the start cannot take in a stranger later, so a job of several ends when it loses one.
             "backoffLimit": 0 if several else self._options.restarts,
             "podFailurePolicy": {"rules": [_DISRUPTED, _COMMAND_FAILED]},
@@ -128,12 +133,13 @@ class JobManifest:
 
     def _template(self) -> dict[str, Any]:
         several = {labels.NODES: "several"} if self._spec.nodes > 1 else {}
+        gang = Gang(self._spec, self._options)
         return {
             "metadata": {
-                "labels": {**self._labels(), **several},
-                "annotations": {**self._options.annotations, labels.BUNDLE: self._bundle},
+                "labels": {**self._labels(), **several, **gang.pod_labels},
+                "annotations": {**self._options.annotations, labels.BUNDLE: self._bundle, **gang.pod_annotations},
             },
-            "spec": {**self._placement(), **self._pod()},
+            "spec": {**self._placement(), **gang.pod_fields, **self._pod()},
         }
 
     def _placement(self) -> dict[str, Any]:
@@ -144,6 +150,7 @@ class JobManifest:
             "nodeSelector": selector,
             "tolerations": tolerations,
             "priorityClassName": options.priority_class,
+            "schedulerName": options.scheduler,
             "serviceAccountName": options.service_account,
             "imagePullSecrets": [{"name": name} for name in options.image_pull_secrets],
             "subdomain": labels.SERVICE if self._spec.nodes > 1 else None,

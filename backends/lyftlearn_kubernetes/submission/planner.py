@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from lyftlearn.backend import Capabilities, Capability, Fault, JobSpec, Never, NotYet, Plan, Request, bundle
 from lyftlearn.types import JobKind
-from lyftlearn_kubernetes.labels import log_directory
+from lyftlearn_kubernetes.labels import SERVICE, log_directory
 from lyftlearn_kubernetes.options import is_visible
 from lyftlearn_kubernetes.submission import manifests, notebook_objects
+from lyftlearn_kubernetes.submission.gangs import Gang
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -22,12 +23,17 @@ if TYPE_CHECKING:
 STORE, CREATE_RUNTIME, CREATE_SERVICE, CREATE_JOB = "store", "create ConfigMap", "create Service", "create Job"
 CREATE_CLAIM, CREATE_POLICY = "create PersistentVolumeClaim", "create NetworkPolicy"
 CREATE_INGRESS = "create Ingress"
+CREATE_GROUP = "create PodGroup"
 # All annotations of an object may have 256 KiB together (apimachinery's validation.TotalAnnotationSizeLimitB).
 MOST_ANNOTATED = 200_000
 _MAY_REFER = ("hyperparameters", "env", "command")  # by the container contract
 _SECRET_NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 _LONGEST_SECRET_NAME = 253
 _TOGETHER = Never("nodes of a job cannot start anew together on Kubernetes: leave `retries` at 0, or ask for one node")
+_NO_LOGS = (
+    "the pods are on another cluster, so logs can only come from the storage, which pods do not see: "
+    "set [storage] url to s3://<bucket>/<prefix>"
+)
 
 
 def capabilities(options: Options) -> Capabilities:
@@ -48,6 +54,21 @@ _LACKS = {
 
 class Planner:
     """Plans with one configuration. `runtime` is asked for when the first plan needs it."""
+
+    def __init__(self, name: str, options: Options, storage_url: str, runtime: Callable[[], RuntimeConfigMap]) -> None:
+        self._name = name
+        self._options = options
+        self._storage_url = storage_url
+        self._runtime = runtime
+
+    def plan(self, spec: JobSpec) -> Plan:
+        """Return the requests, faults and notes for `spec`, with what its model changes."""
+        options = self._options if spec.kind is JobKind.PROCESS else self._options.of(spec.name)
+        return ModelPlanner(self._name, options, self._storage_url, self._runtime).plan(spec)
+
+
+class ModelPlanner:
+    """Plans with what jobs of one model get."""
 
     def __init__(self, name: str, options: Options, storage_url: str, runtime: Callable[[], RuntimeConfigMap]) -> None:
         self._name = name
@@ -79,6 +100,9 @@ class Planner:
             yield Request(operation=CREATE_SERVICE, body=manifests.service(self._options))
         if spec.notebook:
             yield from self._notebook_creations(spec.notebook.files)
+        gang = Gang(spec, self._options)
+        if gang.exists:
+            yield Request(operation=CREATE_GROUP, body=gang.pod_group())
         yield Request(operation=CREATE_JOB, body=job.build(dict(spec.output_uris)))
 
     def _notebook_creations(self, files: str) -> Iterator[Request]:
@@ -136,6 +160,8 @@ class Planner:
             yield Fault("retries", _TOGETHER)
         if spec.image is None:
             yield Fault("image", "none is given: name one, or the platform's as `[jobs] image`")
+        if self._options.multikueue and not self._keeps_logs:
+            yield Fault(f"{self._name}.multikueue", _NO_LOGS)
         yield from self._gpu_faults(spec)
         yield from _secret_faults(spec)
         yield from (
@@ -170,6 +196,10 @@ class Planner:
     def _notes(self, spec: JobSpec) -> Iterator[str]:
         if not self._keeps_logs:
             yield f"logs end with their pod: {self._storage_url} is not seen from there, so nothing keeps them"
+        if self._options.multikueue:
+            objects = [f"ConfigMap {self._runtime().name}", *(f"Secret {name}" for name in spec.secrets)]
+            objects += [f"Service {SERVICE}"] if spec.nodes > 1 else []
+            yield f"MultiKueue copies only the Job: its clusters must have {', '.join(objects)} in this namespace"
         shared = spec.resources.shared_memory
         if shared and shared >= spec.resources.memory:
             yield "resources.shared_memory: what is written there counts as memory, and resources.memory is no more"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from lyftlearn_kubernetes.api.errors import ApiError, NoResponse, lyftlearn_erro
 from lyftlearn_kubernetes.status import jobs, observed
 from lyftlearn_kubernetes.submission.planner import (
     CREATE_CLAIM,
+    CREATE_GROUP,
     CREATE_INGRESS,
     CREATE_JOB,
     CREATE_POLICY,
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
     from lyftlearn_kubernetes.api.cluster import Cluster
     from lyftlearn_kubernetes.status.jobs import JobObserver
 
+POD_GROUPS = "podgroups"
+_log = logging.getLogger("lyftlearn")
 BELIEVED_SECONDS = 600.0
 """Somebody may tidy up: after so long a shared object is created again, and found to exist."""
 SHARED = {
@@ -67,10 +71,27 @@ class JobCreator:
         for request in plan.requests:
             if request.operation == STORE:
                 self._store(request.body)
+            elif request.operation == CREATE_GROUP:
+                self._create_shared(POD_GROUPS, request.body)
             elif request.operation in SHARED:
                 self._create_shared(SHARED[request.operation], request.body)
         (job,) = (request.body for request in plan.requests if request.operation == CREATE_JOB)
-        return self._create(plan.spec, job)
+        record = self._create(plan.spec, job)
+        for request in plan.requests:
+            if request.operation == CREATE_GROUP:
+                self._give_to_job(request.body)
+        return record
+
+    def _give_to_job(self, group: Mapping[str, Any]) -> None:
+        """Make a PodGroup go when its Job goes. Without that it stays, and is in nobody's way."""
+        name = group["metadata"]["name"]
+        try:
+            uid = self._cluster.get(JOBS, name)["metadata"]["uid"]
+            owner = {"apiVersion": "batch/v1", "kind": "Job", "name": name, "uid": uid}
+            path = f"/apis/{group['apiVersion']}/namespaces/{self._cluster.namespace}/{POD_GROUPS}/{name}"
+            self._cluster.ask("PATCH", path, body={"metadata": {"ownerReferences": [owner]}})
+        except (ApiError, NoResponse, LyftLearnError) as exc:
+            _log.info("the PodGroup of %s outlives its Job: %s", name, exc)
 
     def _store(self, body: Mapping[str, Any]) -> None:
         """Keep a part of a bundle under a name that follows from its content."""

@@ -19,6 +19,8 @@ KINDS = {
     "namespaces": "Namespace",
 }
 PATHS = ("api/v1", *(f"apis/{group}/v1" for group in sorted(set(GROUPS.values()))))
+EXTENSIONS = {"workloads": "Workload", "podgroups": "PodGroup"}
+"""Kinds of custom resources, and of APIs that are off by default: served where the server has them switched on."""
 VERBS = ["create", "delete", "get", "list", "patch", "watch"]
 WRITING = ("dryRun", "fieldManager", "fieldValidation")
 

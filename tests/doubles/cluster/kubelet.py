@@ -31,7 +31,10 @@ CORES, MEMORY = 4096, 1 << 50
 
 @dataclass
 class Node:
-    """What the one node has. images: name to PATH inside; others cannot be pulled. environment: of every pod."""
+    """What the one node has. images: name to PATH inside; others cannot be pulled. environment: of every pod.
+
+    room: how many pods of one job find a place; None is any number.
+    """
 
     images: dict[str, str]
     labels: dict[str, str] = field(default_factory=dict)
@@ -39,6 +42,7 @@ class Node:
     environment: dict[str, str] = field(default_factory=dict)
     claims_elsewhere: set[str] = field(default_factory=set)
     runs: bool = True
+    room: int | None = None
     name: str = "n1"
     log_rotated_at: int = ROTATED_AT
 
@@ -205,6 +209,8 @@ class PodRunner(threading.Thread):
         lacking = [name for name in limits if "/" in name and node.gpus.get(name, 0) < int(limits[name])]
         if not spec.get("nodeSelector", {}).items() <= node.labels.items():
             return self._not_placed("0/1 nodes are available: 1 node(s) didn't match Pod's node affinity/selector.")
+        if node.room is not None and self._peers_placed() >= node.room:
+            return self._not_placed("0/1 nodes are available: 1 Too many pods.")
         claims = (volume.get("persistentVolumeClaim", {}).get("claimName") for volume in spec.get("volumes", ()))
         for claim in filter(None, claims):
             if self._lookup("persistentvolumeclaims", claim) is None:
@@ -216,6 +222,11 @@ class PodRunner(threading.Thread):
         self._store.modify("pods", *self._key, lambda item: item["spec"].update(nodeName=node.name))
         self._status(lambda status: _condition(status, "PodScheduled", "True", "", ""))
         return True
+
+    def _peers_placed(self) -> int:
+        pods = self._store.all("pods", self._key[0])
+        peers = [pod for pod in pods if pod["metadata"]["labels"].get("lyftlearn/job") == self.job_id]
+        return sum(bool(pod["spec"].get("nodeName")) for pod in peers)
 
     def _not_placed(self, message: str) -> bool:
         if not self._told:

@@ -15,7 +15,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from tests.doubles.cluster import discovery, quota, validation
 from tests.doubles.cluster.access import Access, Caller
-from tests.doubles.cluster.discovery import GROUPS, KINDS
+from tests.doubles.cluster.discovery import EXTENSIONS, KINDS
 from tests.doubles.cluster.disturbances import Disturbance
 from tests.doubles.cluster.store import ApiError, Object, Store
 from tests.doubles.cluster.watching import Watch, matches
@@ -34,6 +34,8 @@ class ApiServer:
         self.access = access or Access()
         self.admission: list[Callable[[str, str, Object], None]] = []
         self.disturbances: list[Disturbance] = []
+        self.extensions: set[str] = set()  # group and version of APIs that not every cluster has
+        self.pending_workloads: Callable[[str, str], list[Object]] = lambda _, __: []
         self.calls: Counter[str] = Counter()
         self.port = 0
         self._http: Server | None = None
@@ -179,14 +181,27 @@ class Request:
         if len(words) <= 2:
             return self._namespaces(words[1] if len(words) == 2 else None)
         self.namespace, self.kind, *names = words[1:]
+        if "/".join(self.words[1:3]) in self.api.extensions:
+            return self._extension(names)
         if self.kind not in KINDS:
+            raise ApiError(404, "NotFound", "the server could not find the requested resource")
+        return self._object(names) if names else self._collection()
+
+    def _extension(self, names: list[str]) -> tuple[int, Object] | None:
+        if names[1:] == ["pendingworkloads"]:
+            self._check("get", "pendingworkloads")
+            items = self.api.pending_workloads(self.namespace, names[0])
+            api_version = "/".join(self.words[1:3])
+            return 200, {"kind": "PendingWorkloadsSummary", "apiVersion": api_version, "metadata": {}, "items": items}
+        if self.kind not in EXTENSIONS:
             raise ApiError(404, "NotFound", "the server could not find the requested resource")
         return self._object(names) if names else self._collection()
 
     def _check(self, verb: str, subresource: str = "") -> None:
         resource = f"{self.kind}/{subresource}" if subresource else self.kind
         self.api.calls[f"{verb} {resource}"] += 1
-        self.api.access.check(self.caller, verb, GROUPS.get(self.kind, ""), resource, self.namespace)
+        group = self.words[1] if self.words[0] == "apis" else ""
+        self.api.access.check(self.caller, verb, group, resource, self.namespace)
 
     def _namespaces(self, name: str | None) -> tuple[int, Object]:
         self.kind, self.namespace = "namespaces", name or ""
@@ -254,8 +269,9 @@ class Request:
         if limit and len(found) > limit:
             found = found[:limit]
             metadata["continue"] = _token(version, found[-1]["metadata"]["name"])
-        api_version = "batch/v1" if self.kind == "jobs" else "v1"
-        return {"kind": f"{KINDS[self.kind]}List", "apiVersion": api_version, "metadata": metadata, "items": found}
+        api_version = "/".join(self.words[1:3]) if self.words[0] == "apis" else "v1"
+        name = {**KINDS, **EXTENSIONS}[self.kind]
+        return {"kind": f"{name}List", "apiVersion": api_version, "metadata": metadata, "items": found}
 
     def _is_selected(self, item: Object) -> bool:
         return matches(self.params, item)
