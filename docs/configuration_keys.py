@@ -12,11 +12,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import lyftlearn_kubernetes.mounts
 import lyftlearn_kubernetes.options
 import lyftlearn_local.options
+import lyftlearn_sagemaker.mounts
 import lyftlearn_sagemaker.options
 from lyftlearn._contract.options import Option, json_schema
 from lyftlearn.config import keys
+from lyftlearn.config.mounts import MOUNT
 
 REFERENCE = Path(__file__).parent / "reference"
 PAGE, SCHEMA = REFERENCE / "configuration.md", REFERENCE / "lyftlearn.schema.json"
@@ -27,6 +30,11 @@ BACKENDS = {
     **dict.fromkeys(LOCAL, lyftlearn_local.options.OPTIONS),
     "kubernetes": lyftlearn_kubernetes.options.OPTIONS,
     "sagemaker": lyftlearn_sagemaker.options.OPTIONS,
+}
+MOUNTS = {
+    **dict.fromkeys(LOCAL, lyftlearn_local.options.MOUNT_OPTIONS),
+    "kubernetes": lyftlearn_kubernetes.mounts.MOUNT_OPTIONS,
+    "sagemaker": lyftlearn_sagemaker.mounts.MOUNT_OPTIONS,
 }
 IMAGES = {
     "description": "The name of an image on each backend, by the name that call sites write. A name may end in `*`.",
@@ -50,8 +58,26 @@ def schema() -> dict[str, Any]:
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "lyftlearn.toml",
         "type": "object",
-        "properties": {**json_schema(keys.TOP)["properties"], **tables, "images": IMAGES, "models": MODELS},
+        "properties": {
+            **json_schema(keys.TOP)["properties"],
+            **tables,
+            "mounts": _mounts(),
+            "images": IMAGES,
+            "models": MODELS,
+        },
         "additionalProperties": {"type": "object"},
+    }
+
+
+def _mounts() -> dict[str, Any]:
+    mount = json_schema(MOUNT)
+    mount["properties"] |= {name: json_schema(options) for name, options in MOUNTS.items()}
+    mount["additionalProperties"] = {"type": "object"}
+    return {
+        "description": "File systems that jobs see by themselves, by a name of yours.",
+        "type": "object",
+        "additionalProperties": mount,
+        "examples": [{"data": {"path": "/data", "kubernetes": {"persistentVolumeClaim": "shared"}}}],
     }
 
 
@@ -62,6 +88,8 @@ def tables() -> str:
         ("### At the top of the file", keys.TOP),
         *((f"### `[{name}]`", options) for name, options in keys.TABLES.items()),
         ("### `[models.<name>]`", keys.MODEL),
+        ("### `[mounts.<name>]`", MOUNT),
+        *((f"### `[mounts.<name>.{name}]`", options) for name, options in MOUNTS.items() if name not in LOCAL[1:]),
         (f"### {local}", BACKENDS["local"]),
         *((f"### `[{name}]`", options) for name, options in BACKENDS.items() if name not in LOCAL),
     ]

@@ -100,6 +100,7 @@ class Registry:
             storage_url=self._config.storage_url,
             folders=self._config.folders(name),
             models=self._config.table("models"),
+            mounts=self._config.mounts(name),
         )
         try:
             made = entry_point.load()(settings)

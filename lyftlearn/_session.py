@@ -5,9 +5,11 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, TypeAlias
 
 from lyftlearn._call.arguments import Arguments, check
+from lyftlearn._contract.mounts import mount_of
 from lyftlearn._jobs.watcher import SharedWatch
 from lyftlearn._migration.recorder import MigrationRecorder
 from lyftlearn._registry import Registry
@@ -16,6 +18,7 @@ from lyftlearn._submission.preparation import SubmissionBuilder
 from lyftlearn._submission.submitter import JobSubmitter
 from lyftlearn._text.redaction import redact, redact_causes
 from lyftlearn.config import Config
+from lyftlearn.errors import LyftLearnError
 from lyftlearn.rollout import Decision, Rollout, in_use, of_caller
 from lyftlearn.rollout.targeting import evaluation_context, repository_name
 from lyftlearn.types import JobKind
@@ -55,7 +58,21 @@ class Session:
 
     def check(self, kind: JobKind, given: Mapping[str, Any]) -> Arguments:
         """Return the arguments of a call, checked. Raises InvalidJob, listing every fault."""
-        return check(kind, given, self.config)
+        return check(kind, given, self.config, self._is_seen)
+
+    def _is_seen(self, path: str) -> bool:
+        """Whether jobs of some backend in use see what is at `path` by themselves, although it is not here.
+
+        Of a backend whose jobs see this machine's files, nothing is to be seen that is not here.
+        """
+        if mount_of(self.config.mounts(), path) is not None:
+            return True
+        for name in in_use(self.config):
+            with suppress(LyftLearnError):  # whoever sends a job there is told
+                capabilities = self.registry.get(name).capabilities()
+                if capabilities.sees_path(path) and not capabilities.sees_this_machine:
+                    return True
+        return False
 
     def in_use(self) -> Sequence[str]:
         """Return the backends whose jobs are listed."""

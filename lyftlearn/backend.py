@@ -21,6 +21,7 @@ from lyftlearn._contract.bundle import bundle
 from lyftlearn._contract.capabilities import Capabilities, Capability, Never, NotYet
 from lyftlearn._contract.fault import Fault
 from lyftlearn._contract.ids import new_id
+from lyftlearn._contract.mounts import Mount, is_below, mount_of, plain_path, relative_path, uri_in
 from lyftlearn._contract.options import Option, read_model_options, read_options
 from lyftlearn._contract.phases import Phase, PhaseName, Timings, consecutive_phases, timings_of
 from lyftlearn._contract.report import CommandTimes, Report, read_command_times, read_report
@@ -51,6 +52,7 @@ __all__ = [
     "Location",
     "LogLine",
     "LogQuery",
+    "Mount",
     "Never",
     "NotYet",
     "NotebookAddress",
@@ -70,16 +72,21 @@ __all__ = [
     "WatchSet",
     "bundle",
     "consecutive_phases",
+    "is_below",
+    "mount_of",
     "new_id",
     "open_storage",
     "options",
+    "plain_path",
     "read_command_times",
     "read_model_options",
     "read_options",
     "read_report",
     "redaction",
+    "relative_path",
     "runtime_archive",
     "timings_of",
+    "uri_in",
     "words",
 ]
 
@@ -93,7 +100,8 @@ class BackendSettings:
     table: the configuration table named after the backend. home: a directory of this user for state and caches.
     storage_url: where sources, bundles and outputs are kept, `file://` or `s3://`. folders: for each key of the table,
     the directory of the file that set it. A relative path starts there, or else at the working directory.
-    models: the tables `[models.<name>]`, by model, with keys that backends have in common.
+    models: the tables `[models.<name>]`, by model, with keys that backends have in common. mounts: the file systems of
+    `[mounts]`, each with the table that this backend reads for it.
     """
 
     name: str
@@ -102,6 +110,7 @@ class BackendSettings:
     storage_url: str
     folders: Mapping[str, Path] = field(default_factory=dict)
     models: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    mounts: tuple[Mount, ...] = ()
 
     def path(self, key: str, written: str) -> Path:
         """Return the absolute path that `written`, the value of a key of the table, stands for."""

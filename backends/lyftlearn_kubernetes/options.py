@@ -7,7 +7,8 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from lyftlearn.backend import Fault, Location, Option, options, read_model_options, read_options
+from lyftlearn.backend import Fault, Location, Option, mount_of, options, read_model_options, read_options
+from lyftlearn_kubernetes.mounts import Volume, platform_volumes, read_mounts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -340,6 +341,7 @@ class Options:
     statsd: Mapping[str, Any] | None = None
     sidecars: tuple[Mapping[str, Any], ...] = ()
     volumes: tuple[Mapping[str, Any], ...] = ()
+    mounts: tuple[Volume, ...] = ()
     restarts: int = 3
     keep: timedelta = timedelta(days=7)
     pending: timedelta = timedelta(hours=24)
@@ -351,6 +353,11 @@ class Options:
     def of(self, model: str) -> Options:
         """Return what jobs of `model` get."""
         return self.models.get(model, self)
+
+    @property
+    def file_systems(self) -> tuple[Volume, ...]:
+        """Every file system that pods can see."""
+        return (*self.mounts, *platform_volumes(self.volumes))
 
     @property
     def uid_gid(self) -> tuple[int, int] | None:
@@ -372,7 +379,9 @@ def read(settings: BackendSettings) -> Options:
         paths = given["kubeconfig"].split(os.pathsep)
         given["kubeconfig"] = os.pathsep.join(str(settings.path("kubeconfig", path)) for path in paths if path)
     changes, model_faults = read_model_options(settings.name, tables, settings.models, MODEL_OPTIONS)
-    base = Options(**given)
+    mounts, mount_faults = read_mounts(settings.name, settings.mounts)
+    faults += mount_faults
+    base = Options(**given, mounts=tuple(mounts))
     models = {model: replace(base, **_fields(changed)) for model, changed in changes.items()}
     faults += model_faults
     for where, options_of in (
@@ -403,11 +412,9 @@ def _contradictions(where: str, given: Options) -> Iterator[Fault]:
 
 
 def is_visible(options: Options, uri: str) -> bool:
-    """Whether pods can reach `uri`: S3 always, files where a volume of every pod holds them."""
+    """Whether pods can reach `uri`: S3 always, files where a file system that they can mount holds them."""
     try:
         location = Location.parse(uri)
     except ValueError:
         return False
-    path = f"{location.path}/"
-    mounted = (str(volume["mountPath"]).rstrip("/") for volume in options.volumes)
-    return not location.is_file or any(path.startswith(f"{top}/") for top in mounted)
+    return not location.is_file or mount_of(options.file_systems, uri) is not None

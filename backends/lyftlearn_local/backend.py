@@ -59,6 +59,7 @@ _OFFERED = frozenset(
         Capability.LOCAL_PATHS,
     )
 )
+_THIS_MACHINE = ("/",)
 _NO_TOGETHER = NotYet("the nodes would not start anew together")
 _NO_REPLACEMENT = Never("a job here ends with its supervisor or this machine, and nobody starts it again")
 
@@ -93,7 +94,7 @@ class LocalBackend(Backend):
         if not self.machine.limits_memory:
             lacks[Capability.MEMORY_LIMIT] = Never(f"no control group can be made here: {cgroups.REMEDY}")
         own = {Capability.CONTRACT_PATHS, Capability.MEMORY_LIMIT} - lacks.keys()
-        return Capabilities(offers=_OFFERED | own, lacks=lacks)
+        return Capabilities(offers=_OFFERED | own, lacks=lacks, sees=_THIS_MACHINE)
 
     def driver_settings(self, model: str) -> DriverSettings:
         """Return the interpreter of this very process, with all that it finds, and this user's home."""

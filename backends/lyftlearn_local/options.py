@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lyftlearn.backend import Fault, Option, options, read_options
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from lyftlearn.backend import BackendSettings
 
 OPTIONS = (
@@ -62,6 +61,33 @@ OPTIONS = (
 )
 
 
+MOUNT_OPTIONS = (
+    Option(
+        key="directory",
+        kind=options.PATH,
+        doc="The directory of this machine that stands for the mount. By default the one at its path.",
+        example="~/rides",
+    ),
+    Option(
+        key="read_only",
+        kind=options.FLAG,
+        doc="Whether outputs may not be written there. By default as the mount itself says.",
+        example=True,
+    ),
+)
+"""What `[mounts.<name>.local]` has; the other local backends have tables of their own names."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Directory:
+    """The directory of this machine that stands for a mount. path: where people name its files."""
+
+    name: str
+    path: str
+    directory: Path
+    read_only: bool
+
+
 @dataclass(frozen=True, kw_only=True)
 class Options:
     """`[local]` with every default filled in; `faults` is what is wrong with it, told by every plan."""
@@ -73,6 +99,7 @@ class Options:
     secrets: Path
     metrics: str | None = None
     python: str | None = None
+    mounts: tuple[Directory, ...] = ()
     faults: tuple[Fault, ...] = field(default=())
 
 
@@ -80,6 +107,7 @@ def read(settings: BackendSettings) -> Options:
     """Return the options of the table; what is faulty has its default."""
     values, faults = read_options(settings.name, settings.table, OPTIONS)
     secrets, python = values["secrets"], values["python"]
+    mounts, mount_faults = _read_mounts(settings)
     return Options(
         parallel=values["parallel"],
         namespaces=values["namespaces"],
@@ -88,5 +116,25 @@ def read(settings: BackendSettings) -> Options:
         secrets=settings.path("secrets", secrets) if secrets else settings.home.absolute() / "secrets",
         metrics=values["metrics"],
         python=str(settings.path("python", python)) if python else None,
-        faults=tuple(faults),
+        mounts=tuple(mounts),
+        faults=(*faults, *mount_faults),
     )
+
+
+def _read_mounts(settings: BackendSettings) -> tuple[list[Directory], list[Fault]]:
+    """Return the mounts as directories of this machine, and what is wrong with their tables."""
+    directories: list[Directory] = []
+    faults: list[Fault] = []
+    for mount in settings.mounts:
+        values, found = read_options(f"mounts.{mount.name}.{settings.name}", mount.table or {}, MOUNT_OPTIONS)
+        faults += found
+        directory = Path(values["directory"] or mount.path).expanduser()
+        directories.append(
+            Directory(
+                name=mount.name,
+                path=mount.path,
+                directory=(mount.folder / directory).absolute(),
+                read_only=mount.read_only if values["read_only"] is None else values["read_only"],
+            )
+        )
+    return directories, faults

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
@@ -72,14 +73,15 @@ class SageMakerBackend(Backend):
     def __init__(self, settings: BackendSettings) -> None:
         self.name = settings.name
         self._settings = settings
-        self._options = read_table(settings.name, settings.table, settings.models)
+        self._options = read_table(settings.name, settings.table, settings.models, settings.mounts)
+        self._capabilities = replace(CAPABILITIES, sees=tuple(mount.path for mount in self._options.mounts))
         self._planner = Planner(settings, self._options, self.unmet)
         self._recent = RecentSubmissions()
         self._ends_by_process: dict[int, JobEnds] = {}
 
     @override
     def capabilities(self) -> Capabilities:
-        return CAPABILITIES
+        return self._capabilities
 
     @override
     def plan(self, spec: JobSpec) -> Plan:

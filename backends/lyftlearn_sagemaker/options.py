@@ -6,12 +6,13 @@ Everything that a job can be given stands in `[sagemaker]`, and again, where a m
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
-from lyftlearn.backend import Fault, Option, options, read_model_options, read_options
+from lyftlearn.backend import Fault, Mount, Option, options, read_model_options, read_options
+from lyftlearn_sagemaker.mounts import FileSystem, read_mounts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +70,7 @@ class Options:
     region: str | None
     events: str | None
     log_settle: int
+    mounts: tuple[FileSystem, ...] = ()
     faults: tuple[Fault, ...]
 
     @property
@@ -370,10 +372,15 @@ _BACKEND_KEYS = ("region", "events", "log_settle", "models")
 
 
 def read_table(
-    name: str, table: Mapping[str, Any], common: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
+    name: str,
+    table: Mapping[str, Any],
+    common: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
+    mounts: Sequence[Mount] = (),
 ) -> Options:
     """Return the options of the backend `name`. Never raises: faults are listed. common: `[models.<name>]`, by name."""
     values, faults = read_options(name, table, OPTIONS)
+    systems, mount_faults = read_mounts(name, mounts)
+    faults += mount_faults
     backend = {key: values.pop(key) for key in _BACKEND_KEYS}
     job = JobOptions(**_fields(values))
     faults += _contradictions(name, job)
@@ -382,7 +389,7 @@ def read_table(
     faults += model_faults
     for model, changed in models.items():
         faults += _contradictions(f"{name}.models.{model}", changed)
-    return Options(job=job, faults=tuple(faults), **{**backend, "models": models})
+    return Options(job=job, mounts=tuple(systems), faults=tuple(faults), **{**backend, "models": models})
 
 
 def _fields(values: Mapping[str, Any]) -> dict[str, Any]:

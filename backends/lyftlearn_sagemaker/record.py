@@ -30,6 +30,8 @@ FROM_SAGEMAKER = "Received status from SageMaker: "
 """What AWS Batch writes before SageMaker's own words about a training job."""
 SOURCE, ARTIFACT = "lyftlearn-source", "lyftlearn-artifact"
 """The channels that lyftlearn adds for the source and the artifact of a job."""
+MOUNT_CHANNEL = "lyftlearn-mount-"
+"""How the names of channels begin that lyftlearn adds to mount a file system."""
 
 
 def environment(spec: JobSpec) -> dict[str, str]:

@@ -6,13 +6,15 @@ Every fault is found before the first is reported. Limits have their source besi
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lyftlearn._call import checks, locations
+from lyftlearn._call import checks
+from lyftlearn._call.locations import artifact
 from lyftlearn._call.search_space import search
 from lyftlearn._contract.fault import Fault
 from lyftlearn._contract.spec import ResourceRequest
@@ -95,16 +97,26 @@ def _resources_as_written(resources: ResourceRequest) -> dict[str, Any]:
     return written
 
 
-def check(kind: JobKind, given: Mapping[str, Any], config: Config | None = None) -> Arguments:
+def check(
+    kind: JobKind,
+    given: Mapping[str, Any],
+    config: Config | None = None,
+    is_seen: Callable[[str], bool] = lambda _: False,
+) -> Arguments:
     """Return `given`, the keyword arguments of a call, as Arguments. Raises InvalidJob with every fault.
 
-    config: says what is never part of a source.
+    config: says what is never part of a source. is_seen: whether jobs see a path by themselves that is not here.
     """
     faults: list[Fault] = []
     name_field = "model" if "model" in given else "name"
     resolved: dict[str, Any] = {"kind": kind, "name": checks.name(name_field, given[name_field], faults)}
+    checkers: dict[str, Callable[..., Any]] = {
+        **_CHECKERS,
+        "inputs": partial(checks.inputs, is_seen=is_seen),
+        "artifact": partial(artifact, is_seen=is_seen),
+    }
     for argument, value in given.items():
-        checker = _CHECKERS.get(argument)
+        checker = checkers.get(argument)
         if checker is not None:
             resolved[argument] = checker(argument, value, faults)
     if "source" in given:
@@ -125,9 +137,7 @@ _CHECKERS = {
     "command": checks.command,
     "image": checks.image,
     "hyperparameters": checks.hyperparameters,
-    "inputs": checks.inputs,
     "outputs": checks.outputs,
-    "artifact": locations.artifact,
     "env": checks.env,
     "secrets": checks.secrets,
     "resources": _resources,

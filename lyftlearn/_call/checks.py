@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from types import MappingProxyType
@@ -130,11 +130,11 @@ def hyperparameters(path: str, value: Any, faults: list[Fault]) -> str:
     return json_text(path, dict(value), faults)
 
 
-def inputs(path: str, value: Any, faults: list[Fault]) -> Mapping[str, Location]:
-    """Check channels and where they come from."""
+def inputs(path: str, value: Any, faults: list[Fault], *, is_seen: Callable[[str], bool]) -> Mapping[str, Location]:
+    """Check channels and where they come from. is_seen: whether jobs see a path by themselves that is not here."""
     return MappingProxyType(
         {
-            _channel(f"{path}.{channel}", channel, faults): parse_location(f"{path}.{channel}", where, faults)
+            _channel(f"{path}.{channel}", channel, faults): parse_location(f"{path}.{channel}", where, faults, is_seen)
             for channel, where in _items(path, value, faults)
         }
     )

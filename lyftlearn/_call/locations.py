@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,11 @@ _NOWHERE = Location("s3", "", "")
 _UNUSABLE = (TypeError, ValueError, OSError, RuntimeError)  # `~nobody`; a working directory that was deleted
 
 
-def parse_location(path: str, value: Any, faults: list[Fault]) -> Location:
-    """Check a place to read from. What is on this machine must exist, unless a job may have left it out."""
+def parse_location(path: str, value: Any, faults: list[Fault], is_seen: Callable[[str], bool]) -> Location:
+    """Check a place to read from. A path must exist on this machine, unless jobs see it, or one may have left it out.
+
+    is_seen: whether jobs see a path by themselves that is not here.
+    """
     try:
         text = os.fspath(value)
         location = _parse(text, is_path=not isinstance(value, str))
@@ -30,7 +34,7 @@ def parse_location(path: str, value: Any, faults: list[Fault]) -> Location:
         return _NOWHERE
     if not location.is_file:
         _check_bucket(path, text, location, faults)
-    elif not (text and _is_there(location.path)) and job_of_output(location) is None:
+    elif not (text and (_is_there(location.path) or job_of_output(location) or is_seen(location.path))):
         faults.append(Fault(path, f"{quote(text)} is not there: write a path that exists"))
     return location
 
@@ -42,7 +46,8 @@ def _parse(text: str, *, is_path: bool) -> Location:
         return location
     literal = Path(text).expanduser().absolute()
     if is_path or not location.member or _is_there(literal):
-        return Location.of_path(str(literal))
+        found = Location.of_path(str(literal))
+        return found._replace(path=f"{found.path}/") if text.endswith("/") and found.path != "/" else found
     return location._replace(path=str(Path(location.path).expanduser().absolute()))
 
 
@@ -58,11 +63,11 @@ def _check_bucket(path: str, text: str, location: Location, faults: list[Fault])
         faults.append(Fault(path, f"is {quote(text)}: write s3://<bucket>/<key>"))
 
 
-def artifact(path: str, value: Any, faults: list[Fault]) -> Location:
+def artifact(path: str, value: Any, faults: list[Fault], *, is_seen: Callable[[str], bool]) -> Location:
     """Check the model of a predict job: a URI, or a finished train job."""
     outputs_of_job = getattr(value, "outputs", None)
     if outputs_of_job is None:
-        return parse_location(path, value, faults)
+        return parse_location(path, value, faults, is_seen)
     if value.kind is not JobKind.TRAIN:
         faults.append(Fault(path, f"is {value.id}, a {value.kind} job: give a train job, or the URI of its model"))
         return _NOWHERE
@@ -71,7 +76,7 @@ def artifact(path: str, value: Any, faults: list[Fault]) -> Location:
         faults.append(
             Fault(path, f"{value.id} is {state.status}: give a train job that succeeded (`job.wait()` tells)")
         )
-    return parse_location(path, outputs_of_job["model"], [])
+    return parse_location(path, outputs_of_job["model"], [], is_seen)
 
 
 def destination(path: str, value: Any, faults: list[Fault]) -> str | None:

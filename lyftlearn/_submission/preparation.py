@@ -14,8 +14,10 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from lyftlearn._contract import ids
+from lyftlearn._contract.mounts import Mount, mount_of, plain_path
 from lyftlearn._contract.spec import JobSpec, NotebookSpec, Source
-from lyftlearn.backend import Capability, Plan
+from lyftlearn._submission.routes import InputRoutes, LocalInput
+from lyftlearn.backend import Plan
 from lyftlearn.errors import InvalidJob, LyftLearnError
 from lyftlearn.runtime.location import Location
 from lyftlearn.types import JobKind, JobStatus
@@ -37,26 +39,6 @@ _LONGEST = timedelta(days=365)
 
 EMPTY = "empty"
 """The directory with nothing in it, in the archive that stands for one."""
-
-
-@dataclass(frozen=True)
-class LocalInput:
-    """An input on this machine.
-
-    member: the directory of the archive at `path` that is meant, or empty. stands_in: whether it stands for an archive
-    that a job did not leave, because there was nothing to put into it.
-    """
-
-    path: Path
-    member: str = ""
-    stands_in: bool = False
-
-    @cached_property
-    def sha256(self) -> str:
-        """Of its content, read once, when somebody first needs to know."""
-        from lyftlearn._transfer import hash_input  # noqa: PLC0415 - only for local inputs
-
-        return hash_input(self.path)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,7 +106,7 @@ class SubmissionBuilder:
             scope=scope,
             source=packed,
             local=local,
-            digest=_digest(arguments, packed, local if scope is not None else {}),
+            digest=_digest(arguments, packed, _compared_texts(local) if scope is not None else {}),
         )
 
     def build_valid(self, content: Content, decision: Decision, job_id: str | None = None) -> Submission:
@@ -143,21 +125,23 @@ class SubmissionBuilder:
         faults = backend.unmet(arguments.kind, arguments.nodes, arguments.retries)
         if faults and arguments.kind in (JobKind.TUNE, JobKind.NOTEBOOK):
             raise InvalidJob(faults)
-        uploads = backend.capabilities().why_not(Capability.LOCAL_PATHS) is not None
+        routes = InputRoutes(arguments, content.local, backend, self.config.mounts(backend.name))
+        uploads = routes.uploads()
         spec = self._spec(
             content,
             backend=backend.name,
             job_id=job_id or self.job_id(content, backend.name),
-            places={path: self._input_uri(found, uploads=uploads) for path, found in content.local.items()},
+            places={path: self._uri(local, uploads.get(path)) for path, local in content.local.items()},
             decision=decision,
         )
         plan = self._plan_search(content, spec, backend) if spec.kind is JobKind.TUNE else backend.plan(spec)
+        plan = _with_faults(plan, [*faults, *routes.faults()])
         return Submission(
             content=content,
             decision=decision,
             spec=plan.spec,
-            plan=_with_faults(plan, faults),
-            uploads=tuple((one.path, one.sha256) for one in content.local.values() if uploads or one.stands_in),
+            plan=replace(plan, notes=(*plan.notes, *routes.notes())),
+            uploads=tuple((local.path, local.sha256) for local in uploads.values()),
         )
 
     def _plan_search(self, content: Content, spec: JobSpec, backend: Backend) -> Plan:
@@ -231,21 +215,29 @@ class SubmissionBuilder:
 
     def _local_inputs(self, arguments: Arguments) -> dict[str, LocalInput]:
         """Return path of the argument to what is on this machine, or stands in for what a job did not leave."""
+        mounts = self.config.mounts()
         found: dict[str, LocalInput] = {}
         for path, location in _locations(arguments).items():
-            if self._was_left_empty(path, location):
-                found[path] = LocalInput(self._empty_archive(), EMPTY, stands_in=True)
+            mount = mount_of(mounts, location.uri)
+            if self._was_left_empty(path, location, mount):
+                found[path] = LocalInput(self._empty_archive(), member=EMPTY, stands_in=True)
+            elif mount is not None:
+                place = plain_path(location.path) + ("/" if location.path.endswith("/") else "")
+                uri = location._replace(path=place).uri
+                found[path] = LocalInput(Path(place), uri, location.member, mount=mount.name)
             elif location.is_file:
-                found[path] = LocalInput(Path(location.path), location.member)
+                uri = Location.of_path(location.path)._replace(member=location.member).uri
+                found[path] = LocalInput(Path(location.path), uri, location.member)
         return found
 
-    def _was_left_empty(self, path: str, location: Location) -> bool:
+    def _was_left_empty(self, path: str, location: Location, mount: Mount | None) -> bool:
         """Whether an archive is absent because its job, which succeeded, had nothing to put into it.
 
-        Not every substrate makes an archive of nothing. Raises InvalidJob for what is not on this machine otherwise.
+        Not every substrate makes an archive of nothing. Nobody can tell of a mount that is not on this machine. Raises
+        InvalidJob for what is not on this machine otherwise.
         """
         job_id = ids.job_of_output(location)
-        if job_id is None or self._exists(location):
+        if job_id is None or (mount is not None and not Path(mount.path).is_dir()) or self._exists(location):
             return False
         if self._has_succeeded(job_id):
             return True
@@ -274,9 +266,9 @@ class SubmissionBuilder:
 
         return empty_archive(self.config.home / "cache" / "empty", EMPTY)
 
-    def _input_uri(self, local: LocalInput, *, uploads: bool) -> str:
-        if not (uploads or local.stands_in):
-            return Location.of_path(str(local.path))._replace(member=local.member).uri
+    def _uri(self, local: LocalInput, uploaded: LocalInput | None) -> str:
+        if uploaded is None:
+            return local.uri
         from lyftlearn._transfer import input_uri  # noqa: PLC0415 - only for inputs that travel
 
         uri = input_uri(self.storage, local.path, local.sha256)
@@ -298,16 +290,22 @@ def _locations(arguments: Arguments) -> dict[str, Location]:
     return locations | ({"artifact": arguments.artifact} if arguments.artifact else {})
 
 
-def _digest(arguments: Arguments, packed: Packed | None, hashed: Mapping[str, LocalInput]) -> str:
+def _compared_texts(local: Mapping[str, LocalInput]) -> dict[str, str]:
+    """Return what a key compares of each input: its content; of what is under a mount, its name alone."""
+    compared = {}
+    for path, one in local.items():
+        if one.mount is not None:
+            compared[path] = one.uri.rstrip("/")
+        elif one.path.exists() and not one.stands_in:
+            compared[path] = f"sha256:{one.sha256}" + (f"#{one.member}" if one.member else "")
+    return compared
+
+
+def _digest(arguments: Arguments, packed: Packed | None, compared: Mapping[str, str]) -> str:
     places = {path: location.uri for path, location in _locations(arguments).items()}
-    contents = {
-        path: f"sha256:{local.sha256}" + (f"#{local.member}" if local.member else "")
-        for path, local in hashed.items()
-        if not local.stands_in
-    }
     written = {
         **arguments.as_written(),
         "source": packed.content if packed else None,
-        "places": {"artifact": "None"} | places | contents,
+        "places": {"artifact": "None", **places, **compared},
     }
     return hashlib.sha256(json.dumps(written, sort_keys=True).encode()).hexdigest()

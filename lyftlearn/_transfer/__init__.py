@@ -5,6 +5,7 @@ Everything here is named by its content, so that it is sent once and equal conte
 
 from lyftlearn._transfer.inputs import hash_input as hash_input
 from lyftlearn._transfer.inputs import input_faults as input_faults
+from lyftlearn._transfer.inputs import input_size as input_size
 from lyftlearn._transfer.inputs import input_uri as input_uri
 from lyftlearn._transfer.inputs import upload_input as upload_input
 from lyftlearn._transfer.packing import Packed as Packed

@@ -36,6 +36,12 @@ def hash_input(path: Path) -> str:
     return _content_digest(path, _hashes(_sendable(path)))
 
 
+def input_size(path: Path) -> tuple[int, int]:
+    """Return how many files `upload_input` would send, and their bytes. Raises LyftLearnError with every fault."""
+    sizes = [file.stat().st_size for file in _sendable(path).values()]
+    return len(sizes), sum(sizes)
+
+
 def input_uri(storage: Storage, path: Path, sha256: str) -> str:
     """Return where `upload_input` keeps the file or directory at `path`, whose `hash_input` is `sha256`."""
     uri = storage.uri(f"inputs/{sha256}")

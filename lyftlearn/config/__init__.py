@@ -20,12 +20,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from lyftlearn._contract.mounts import Mount
 from lyftlearn._contract.options import read_options
 from lyftlearn._text.redaction import remember_url
 from lyftlearn.config.images import image_on
 from lyftlearn.config.keys import TABLES, TOP
 from lyftlearn.config.layers import FILE as FILE
-from lyftlearn.config.layers import Layer, merge, read_layers
+from lyftlearn.config.layers import MOUNTS, Layer, merge, read_layers
+from lyftlearn.config.mounts import mounts_on
 from lyftlearn.errors import InvalidJob
 
 DEFAULT = "default"
@@ -237,6 +239,12 @@ class Config:
         commands: Mapping[str, str] = self._values["migration.compare"]
         return commands
 
+    def mounts(self, backend: str = "") -> tuple[Mount, ...]:
+        """Return the file systems that jobs see by themselves, as `backend` mounts them: `[mounts]`."""
+        table = self.table(MOUNTS)
+        folders = {name: self.folders(f"{MOUNTS}.{name}.{backend}") for name in table}
+        return mounts_on(backend, table, {name: next(iter(of.values())) for name, of in folders.items() if of})
+
     def table(self, name: str) -> Mapping[str, Any]:
         """Return the table of one backend; empty if it has none."""
         table: Mapping[str, Any] = self.tables.get(name, {})
@@ -245,7 +253,7 @@ class Config:
     def folders(self, name: str) -> dict[str, Path]:
         """Return, for each key of a backend's table, the directory where its relative paths start."""
         return {
-            key.split(".")[1]: layer.folder
+            key.removeprefix(f"{name}.").split(".")[0]: layer.folder
             for key, layer in self.layers.items()
             if key.startswith(f"{name}.") and layer.folder is not None
         }

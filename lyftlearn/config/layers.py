@@ -12,9 +12,11 @@ from lyftlearn._contract.ids import OWN_LETTERS
 from lyftlearn._contract.options import Option, display_value, nearest, read_options
 from lyftlearn.config.images import image_faults
 from lyftlearn.config.keys import MODEL, TABLES, TOP
+from lyftlearn.config.mounts import contradictions, mount_faults
 from lyftlearn.errors import InvalidJob
 
 FILE = "lyftlearn.toml"
+IMAGES, MOUNTS = "images", "mounts"
 _DEEPEST = 20  # tables in tables
 PLATFORM_FILE = "/etc/lyftlearn/lyftlearn.toml"
 _GROUP = "lyftlearn.backends"
@@ -66,6 +68,8 @@ def merge(layers: Sequence[Layer]) -> tuple[dict[str, Any], dict[str, Layer]]:
     for layer in layers:
         merged = _over(merged, _with_absolute_paths(layer))
         origins |= dict.fromkeys(_keys(layer.tables), layer)
+    if faults := list(contradictions(merged.get(MOUNTS, {}))):
+        raise InvalidJob(faults)
     return merged, origins
 
 
@@ -133,10 +137,12 @@ def _faults(layer: Layer) -> Iterator[Fault]:
             continue
         if not isinstance(value, Mapping):
             yield Fault(where, _advice(name, value))
-        elif name == "images":
+        elif name == IMAGES:
             yield from image_faults(where, value)
         elif name == "models":
             yield from _model_faults(where, value)
+        elif name == MOUNTS:
+            yield from mount_faults(where, value)
         elif name in TABLES:
             yield from read_options(where, value, TABLES[name])[1]
         else:
@@ -169,7 +175,7 @@ def _unknown_table(where: str, name: str) -> Iterator[Fault]:
         return
     from importlib.metadata import entry_points  # noqa: PLC0415 - only for tables of others
 
-    known = [*TABLES, "images", "models", *OWN_LETTERS, *entry_points(group=_GROUP).names]
+    known = [*TABLES, IMAGES, "models", MOUNTS, *OWN_LETTERS, *entry_points(group=_GROUP).names]
     meant = nearest(name, known)
     if name not in known and meant is not None:
         yield Fault(where, f"is not known: did you mean [{meant}]?")

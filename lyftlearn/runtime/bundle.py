@@ -262,15 +262,27 @@ def _secrets_rule(document: dict[str, Any]) -> list[str]:
 
 def _members_rule(document: dict[str, Any]) -> list[str]:
     faults = [
-        f"inputs.{name}: expected an object with mode 'mounted', or 'fetch' and a uri"
+        f"inputs.{name}: expected an object with mode 'mounted', 'linked' with a path and within, or 'fetch' and a uri"
         for name, entry in document["inputs"].items()
-        if not isinstance(entry, dict) or not (entry.get("mode") == "mounted" or _is_text(entry.get("uri")))
+        if not isinstance(entry, dict) or not _is_input(entry)
     ]
     return faults + [
-        f"outputs.{name}: expected an object, its uri text or null"
+        f"outputs.{name}: expected an object, its uri text or null, and within a path"
         for name, entry in document["outputs"].items()
-        if not isinstance(entry, dict) or not (entry.get("uri") is None or _is_text(entry["uri"]))
+        if not isinstance(entry, dict)
+        or not (entry.get("uri") is None or _is_text(entry["uri"]))
+        or not _is_path(entry.get("within", "/"))
     ]
+
+
+def _is_input(entry: dict[str, Any]) -> bool:
+    if entry.get("mode") == "linked":
+        return _is_path(entry.get("path")) and _is_path(entry.get("within"))
+    return entry.get("mode") == "mounted" or _is_text(entry.get("uri"))
+
+
+def _is_path(value: object) -> bool:
+    return _is_text(value) and str(value).startswith("/")
 
 
 def _moved_rule(document: dict[str, Any]) -> list[str]:

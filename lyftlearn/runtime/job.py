@@ -188,6 +188,7 @@ class JobRun:
         self._open_log(bundle, nodes)
         layouts.check_user(bundle)
         layouts.check_shared_memory(bundle["resources.shared_memory"])
+        self._check_outputs(bundle)
         layouts.build(layout, bundle, self._substrate)
         environment = Environment(bundle, layout, nodes, self._environ, self._substrate)
         self._write_hyperparameters(bundle)
@@ -211,6 +212,12 @@ class JobRun:
         environment.directory = self._jupyter.directory
         environment.notebook = {"LYFTLEARN_NOTEBOOK_DIR": self._jupyter.directory}
         self._jupyter.check_program(bundle["command"], environment.variables(1))
+
+    def _check_outputs(self, bundle: Bundle) -> None:
+        if any("within" in entry for entry in bundle["outputs"].values()):
+            from .mounts import check_outputs
+
+            check_outputs(bundle)
 
     def _files_at_hand(self, bundle: Bundle, environment: Environment) -> set[str]:
         """Files of the working directory, if that goes with the container; of one of the image, those at the top."""

@@ -65,8 +65,9 @@ def build(layout: Layout, bundle: Bundle, substrate: str) -> None:
         if bundle["notebook"]:
             _make(layout.at(NOTEBOOK))
         for part in ("inputs", "outputs"):
-            for name in bundle[part]:
-                _make(layout.at(part, name))
+            for name, entry in bundle[part].items():
+                if entry.get("mode") != "linked":
+                    _make(layout.at(part, name))
     except OSError as error:
         raise configuration_failure(
             f"{error.filename or layout.root} cannot be made: {error.strerror}. "

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from .faults import PLATFORM, RuntimeFailure, configuration_failure
+from .mounts import LINKED, link_channel
 from .storage import disk_failure, join, locate, part_path, put, store_for
 
 TYPE_CHECKING = False
@@ -23,12 +24,18 @@ def fetch_inputs(bundle: Bundle, layout: Layout) -> None:
     faults: list[str] = []
     for channel, entry in bundle["inputs"].items():
         directory = layout.at("inputs", channel)
-        mounted = entry.get("mode") == "mounted"
-        there = _has_files(directory) if mounted else _fetch_channel(entry["uri"], directory)
-        if not there and not entry.get("optional"):
+        if not _bring(entry, directory) and not entry.get("optional"):
             faults.append(f"inputs.{channel}: nothing is at {entry.get('uri') or directory}")
     if faults:
         raise configuration_failure(*faults)
+
+
+def _bring(entry: dict[str, str], directory: str) -> bool:
+    """Whether there are files in the channel's directory, which this brings there unless the substrate has."""
+    mode = entry.get("mode")
+    if mode == LINKED:
+        return link_channel(entry, directory) and _has_files(directory)
+    return _has_files(directory) if mode == "mounted" else _fetch_channel(entry["uri"], directory)
 
 
 def _fetch_channel(uri: str, directory: str) -> bool:

@@ -22,6 +22,7 @@ NAMES = [path.stem for path in SCRIPTS]
 ARGUMENTS = {
     "find_jobs": ("{run}",),
     "missing_things": ("{address}",),
+    "mounted_files": ("{run}",),
     "nightly_cron": ("{run}",),
     "process_outputs": ("{address}",),
 }

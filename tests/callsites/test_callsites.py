@@ -5,13 +5,16 @@ from __future__ import annotations
 import ast
 import os
 import re
+import runpy
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 import lyftlearn
+from lyftlearn import ops
 from tests.callsites.masks import masked
 from tests.callsites.running import ARGUMENTS, EXCEPTIONS, HERE, NAMES, PATIENCE, SCRIPTS, CallSite
 from tests.doubles.platforms import BACKENDS, Platforms, platforms
@@ -53,6 +56,33 @@ def test_the_same_comes_of_it(name: str, backend: str, everywhere: Platforms, tm
         kept.write_text(seen)
     wanted = kept.read_text() if everywhere.gateway else re.sub(r"== metrics\n[^=]*", "", kept.read_text())
     assert seen == wanted, f"{kept.name} is how it was; if it is to change: {UPDATE}=1 and the reference"
+
+
+@pytest.mark.parametrize("backend", ["kubernetes", "sagemaker"])
+def test_mounted_files_move_without_an_upload(backend: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The call site that reads a shared file system: both plans name the files, and neither sends one."""
+    plans = []
+    mount = {"path": "/data", "kubernetes": {"hostPath": "/mnt"}, "sagemaker": {"file_system": "fs-01234567"}}
+    role = {"role": "arn:aws:iam::123456789012:role/jobs", "region": "us-east-1"}
+    client = lyftlearn.Client(
+        config={
+            "home": str(tmp_path),
+            "storage": {"url": "s3://bucket/lyftlearn"},
+            "jobs": {"image": "123456789012.dkr.ecr.us-east-1.amazonaws.com/base:1"},
+            "sagemaker": {**role, "vpc": {"subnets": ["subnet-1"], "security_groups": ["sg-1"]}},
+            "mounts": {"data": mount},
+        }
+    )
+
+    def process(name: str, **arguments: Any) -> Any:
+        plans.append(ops.plan("process", client=client, backend=backend, name=name, **arguments))
+        done = SimpleNamespace(status="succeeded")
+        return SimpleNamespace(wait=lambda: done, outputs=arguments.get("outputs"), logs=list)
+
+    monkeypatch.setattr(lyftlearn, "process", process)
+    monkeypatch.setattr("sys.argv", ["mounted_files.py", "run"])
+    runpy.run_path(str(HERE / "scripts" / "mounted_files.py"))
+    assert [(plan.plan.faults, plan.uploads) for plan in plans] == [((), ()), ((), ())]
 
 
 def words(path: Path) -> set[str]:

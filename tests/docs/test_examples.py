@@ -17,7 +17,13 @@ from lyftlearn import Client, ops
 from .site import DOCS
 
 PAGES = {path.stem: path.read_text(encoding="utf-8") for path in DOCS.glob("*/*.md")}
-BACKENDS = {"local": "local", "kubernetes": "kubernetes", "sagemaker": "sagemaker", "configuration": "kubernetes"}
+BACKENDS = {
+    "local": "local",
+    "kubernetes": "kubernetes",
+    "sagemaker": "sagemaker",
+    "configuration": "kubernetes",
+    "mounts": "kubernetes",
+}
 
 
 def examples(page: str) -> list[dict[str, Any]]:

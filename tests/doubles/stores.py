@@ -48,7 +48,7 @@ class FileBackend(Backend):
 
     def capabilities(self) -> Capabilities:
         kinds = {Capability(kind) for kind in self._table.get("kinds", ["train"])}
-        return Capabilities(offers=frozenset({Capability.LOCAL_PATHS, *kinds}))
+        return Capabilities(offers=frozenset(kinds), sees=("/",))
 
     def plan(self, spec: JobSpec) -> Plan:
         faults = (("image", "is not allowed here: take another"),) if self._refuses_plans else ()

@@ -33,6 +33,7 @@ _log = logging.getLogger("lyftlearn")
 IMAGE_ERRORS = frozenset(("ErrImagePull", "ImagePullBackOff", "ImageInspectError", "RegistryUnavailable"))
 HOPELESS_IMAGE_ERRORS = frozenset(("InvalidImageName", "ErrImageNeverPull"))
 CONFIGURATION_ERRORS = frozenset(("CreateContainerConfigError", "CreateContainerError", "RunContainerError"))
+_NO_CLAIM = re.compile(r'persistentvolumeclaim "([^"]+)" not found')  # scheduler, of a volume of the pod
 _NO_SECRET = re.compile(r'secret "([^"]+)" not found')  # kubelet, of an `envFrom` that is not there
 Verdict = tuple[FailureReason, str]
 
@@ -123,8 +124,7 @@ def _missed_by_pod(pod: ObservedPod, limits: Limits, now: datetime) -> Verdict |
     if pod.started_at is not None or pod.has_ended or pod.deleted:
         return None
     if pod.scheduled_at is None:
-        late = now - pod.created_at > limits.pending
-        return (FailureReason.CAPACITY, f"{words.no_capacity(limits.pending)}: {pod.unscheduled}") if late else None
+        return _missed_place(pod, limits, now - pod.created_at)
     reason, message = pod.waiting or ("", "")
     waited = now - pod.scheduled_at
     if reason in HOPELESS_IMAGE_ERRORS or (reason in IMAGE_ERRORS and waited > limits.starting):
@@ -134,6 +134,14 @@ def _missed_by_pod(pod: ObservedPod, limits: Limits, now: datetime) -> Verdict |
     if waited > limits.pending:
         return FailureReason.CONFIGURATION, f"its container did not start within {limits.pending}: {reason} {message}"
     return None
+
+
+def _missed_place(pod: ObservedPod, limits: Limits, waited: timedelta) -> Verdict | None:
+    missing = _NO_CLAIM.search(pod.unscheduled or "")
+    if missing and waited > limits.starting:
+        return FailureReason.CONFIGURATION, f"there is no PersistentVolumeClaim {missing[1]} in this namespace"
+    late = waited > limits.pending
+    return (FailureReason.CAPACITY, f"{words.no_capacity(limits.pending)}: {pod.unscheduled}") if late else None
 
 
 def _translate_failure(reason: str, message: str) -> str:

@@ -11,7 +11,10 @@ from lyftlearn_kubernetes.submission import notebook_objects
 from lyftlearn_kubernetes.submission.gangs import Gang
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from lyftlearn.backend import JobSpec
+    from lyftlearn_kubernetes.mounts import Volume
     from lyftlearn_kubernetes.options import Options
     from lyftlearn_kubernetes.submission.runtime import RuntimeConfigMap
 
@@ -72,8 +75,16 @@ def _namespace(options: Options) -> dict[str, str]:
 class JobManifest:
     """A batch/v1 Job for one spec."""
 
-    def __init__(self, spec: JobSpec, options: Options, runtime: RuntimeConfigMap, bundle: str) -> None:
+    def __init__(
+        self,
+        spec: JobSpec,
+        options: Options,
+        runtime: RuntimeConfigMap,
+        bundle: str,
+        file_systems: Sequence[tuple[dict[str, Any], list[dict[str, Any]]]] = (),
+    ) -> None:
         self._spec = spec
+        self._file_systems = file_systems
         self._options = options
         self._runtime = runtime
         self._bundle = bundle
@@ -165,7 +176,7 @@ class JobManifest:
             "securityContext": self._security(),
             **({"initContainers": sidecars} if sidecars else {}),
             "containers": [self._container()],
-            "volumes": [volume for volume, _ in self._volumes()],
+            "volumes": [*(volume for volume, _ in self._volumes()), *(volume for volume, _ in self._file_systems)],
         }
 
     def _security(self) -> dict[str, Any]:
@@ -203,7 +214,10 @@ class JobManifest:
             **({"envFrom": secrets} if secrets else {}),
             "lifecycle": {"preStop": {"exec": {"command": _NOTE_STOP}}},
             "resources": {"requests": self._resources(), "limits": self._resources()},
-            "volumeMounts": [mount for _, mount in self._volumes()],
+            "volumeMounts": [
+                *(mount for _, mount in self._volumes()),
+                *(mount for _, mounts in self._file_systems for mount in mounts),
+            ],
             "terminationMessagePolicy": "FallbackToLogsOnError",
             "securityContext": {"allowPrivilegeEscalation": False, **unprivileged},
             **(notebook_objects.container_fields(notebook.files, self._options) if notebook else {}),
@@ -241,7 +255,7 @@ class JobManifest:
             *self._shared_memory(),
             *self._secrets(),
             *self._notebook_volumes(),
-            *(_configured_volume(f"platform-{index}", table) for index, table in enumerate(self._options.volumes)),
+            *(_platform_volume(volume) for volume in self._options.file_systems if volume.everywhere),
         ]
 
     def _notebook_volumes(self) -> list[tuple[dict[str, Any], dict[str, Any]]]:
@@ -287,9 +301,5 @@ def _volume(
     return {"name": name, **source}, mount
 
 
-def _configured_volume(name: str, table: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-    if "hostPath" in table:
-        source = {"hostPath": {"path": table["hostPath"]}}
-    else:
-        source = {"persistentVolumeClaim": {"claimName": table["persistentVolumeClaim"]}}
-    return _volume(name, table["mountPath"], source, read_only=table.get("readOnly", False))
+def _platform_volume(volume: Volume) -> tuple[dict[str, Any], dict[str, Any]]:
+    return {"name": volume.name, **volume.source}, volume.mount(to_write=not volume.read_only)

@@ -13,6 +13,7 @@ from lyftlearn_kubernetes.labels import SERVICE, log_directory
 from lyftlearn_kubernetes.options import is_visible
 from lyftlearn_kubernetes.submission import manifests, notebook_objects
 from lyftlearn_kubernetes.submission.gangs import Gang
+from lyftlearn_kubernetes.submission.places import PodPlaces
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -42,6 +43,7 @@ def capabilities(options: Options) -> Capabilities:
         offers=frozenset(Capability) - _LACKS.keys(),
         lacks=_LACKS,
         retention=options.keep,
+        sees=tuple(volume.path for volume in options.file_systems),
     )
 
 
@@ -78,8 +80,9 @@ class ModelPlanner:
 
     def plan(self, spec: JobSpec) -> Plan:
         """Return the requests, faults and notes for `spec`."""
-        text, stored = self._bundle(spec)
-        faults = [*self._options.faults, *self._faults(spec)]
+        places = PodPlaces(spec, self._options, self._storage_url)
+        text, stored = self._bundle(spec, places)
+        faults = [*self._options.faults, *self._faults(spec), *places.faults()]
         if len(text) > MOST_ANNOTATED:
             faults.append(
                 Fault("inputs", f"the job has {len(text)} bytes to say, a Job carries {MOST_ANNOTATED}: shorten it")
@@ -87,14 +90,14 @@ class ModelPlanner:
         return Plan(
             spec=spec,
             backend=self._name,
-            requests=(*stored, *self._creations(spec, text)),
+            requests=(*stored, *self._creations(spec, text, places)),
             faults=tuple(faults),
             notes=tuple(self._notes(spec)),
         )
 
-    def _creations(self, spec: JobSpec, text: str) -> Iterator[Request]:
+    def _creations(self, spec: JobSpec, text: str, places: PodPlaces) -> Iterator[Request]:
         runtime = self._runtime()
-        job = manifests.JobManifest(spec, self._options, runtime, text)
+        job = manifests.JobManifest(spec, self._options, runtime, text, places.volumes())
         yield Request(operation=CREATE_RUNTIME, body=manifests.config_map(runtime, self._options))
         if spec.nodes > 1:
             yield Request(operation=CREATE_SERVICE, body=manifests.service(self._options))
@@ -112,36 +115,43 @@ class ModelPlanner:
             yield Request(operation=CREATE_SERVICE, body=notebook_objects.service(files, self._options))
             yield Request(operation=CREATE_INGRESS, body=notebook_objects.ingress(files, self._options))
 
-    def _bundle(self, spec: JobSpec) -> tuple[str, list[Request]]:
+    def _bundle(self, spec: JobSpec, places: PodPlaces) -> tuple[str, list[Request]]:
         """Return the bundle as text, and what must be in the storage because an annotation cannot hold it."""
-        document = self._document(spec)
+        document = self._document(spec, places)
         stored: list[Request] = []
         text = _text(document)
         while len(text) > MOST_ANNOTATED and len(stored) < len(_MAY_REFER):
             largest = max(_MAY_REFER, key=lambda field: len(_text(document[field])))
             request = self._store_request(_text(document[largest]))
             stored.append(request)
-            document[largest] = {"$ref": request.body["uri"], "sha256": request.body["sha256"]}
+            document[largest] = {"$ref": places.uri(request.body["uri"]), "sha256": request.body["sha256"]}
             text = _text(document)
         return text, stored
 
-    def _document(self, spec: JobSpec) -> dict[str, Any]:
+    def _document(self, spec: JobSpec, places: PodPlaces) -> dict[str, Any]:
         user = self._options.uid_gid
         relay = self._options.statsd is None
-        return bundle(
-            spec,
+        document = bundle(
+            places.spec(),
             provider={"type": "files", "path": manifests.SECRETS_DIRECTORY},
             metrics={"relay": relay, "gateway": self._options.metrics if relay else None, "socket": None},
             user={"uid": user[0], "gid": user[1]} if user else None,
-            checkpoints=None if spec.notebook else self._checkpoints(spec),
+            checkpoints=None if spec.notebook else self._checkpoints(spec, places),
             notebook=notebook_objects.bundle_fields(spec.notebook.files, self._options) if spec.notebook else {},
-            log=f"{self._storage_url}/{log_directory(spec.id)}" if self._keeps_logs else None,
+            log=self._log(spec, places),
         )
+        document["inputs"] |= places.linked_inputs()
+        document["outputs"] |= places.placed_outputs()
+        return document
 
-    def _checkpoints(self, spec: JobSpec) -> dict[str, str] | None:
+    def _log(self, spec: JobSpec, places: PodPlaces) -> str | None:
+        directory = f"{self._storage_url}/{log_directory(spec.id)}"
+        return places.uri(directory, to_write=True) if self._keeps_logs else None
+
+    def _checkpoints(self, spec: JobSpec, places: PodPlaces) -> dict[str, str] | None:
         """Return where checkpoints outlive a pod: beside the job's outputs."""
         base = spec.output_uri.rpartition("/")[0]
-        return {"uri": f"{base}/checkpoints"} if is_visible(self._options, base) else None
+        return {"uri": places.uri(f"{base}/checkpoints", to_write=True)} if is_visible(self._options, base) else None
 
     @property
     def _keeps_logs(self) -> bool:
@@ -180,7 +190,7 @@ class ModelPlanner:
             setting = "[jobs] output and [storage] url" if path == "output" else "[storage] url"
             yield (
                 f"{uri} is not seen from a pod: set {setting} to s3://<bucket>/<prefix>, "
-                f"or mount a volume that holds it with [[{self._name}.volumes]]"
+                f"or mount what holds it with [mounts]"
             )
 
     def _locations(self, spec: JobSpec) -> Iterator[tuple[str, str]]:

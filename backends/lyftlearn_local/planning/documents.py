@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from lyftlearn_local.containers.engine import Engine
     from lyftlearn_local.options import Options
+    from lyftlearn_local.planning.places import LocalPlaces
 
 KUBERNETES_SECRETS = "/var/run/lyftlearn/secrets"
 CONTAINER_SECRETS = f"{JOB_DIRECTORY}-secrets"
@@ -38,8 +39,17 @@ def entry_command(python: str, *options: str, extra: Path | None = None) -> list
     return [python, *options, "-c", begin]
 
 
-def bundle_document(layout: str, spec: JobSpec, options: Options, job: Path, *, in_image: bool) -> dict[str, Any]:
+def bundle_document(
+    layout: str, spec: JobSpec, options: Options, job: Path, *, places: LocalPlaces, in_image: bool
+) -> dict[str, Any]:
     """Return the bundle. in_image: the job runs in its image, which shows nothing of this machine by itself."""
+    document = _bundle(layout, spec, options, job, in_image=in_image)
+    document["inputs"] |= places.linked_inputs
+    document["outputs"] |= places.placed_outputs()
+    return document
+
+
+def _bundle(layout: str, spec: JobSpec, options: Options, job: Path, *, in_image: bool) -> dict[str, Any]:
     common: dict[str, Any] = {
         "metrics": {"relay": True, "gateway": options.metrics, "socket": None},
         "hide": HIDDEN,
@@ -77,13 +87,16 @@ def _files(spec: JobSpec) -> Iterator[tuple[str, str]]:
         yield from ((place.path, access) for place in places)
 
 
-def layout_settings(layout: str, spec: JobSpec, options: Options, job: Path, python: str) -> dict[str, Any]:
+def layout_settings(
+    layout: str, spec: JobSpec, options: Options, places: LocalPlaces, *, job: Path, python: str
+) -> dict[str, Any]:
     """Return what the supervisor must know to lay a node out."""
     if layout == "local-kubernetes":
         return mounted_secrets(spec, options, KUBERNETES_SECRETS)
     if layout == "local-sagemaker":
         platform = entry_command(python, "-I", extra=job / "runtime.pyz")
-        return {"channels": channels(spec), "output_uri": spec.output_uri, "packs": _packs(spec), "platform": platform}
+        fetched = {channel: uri for channel, uri in channels(spec).items() if channel not in places.linked_inputs}
+        return {"channels": fetched, "output_uri": spec.output_uri, "packs": _packs(spec), "platform": platform}
     return {}
 
 

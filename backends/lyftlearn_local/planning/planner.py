@@ -19,6 +19,7 @@ from lyftlearn_local.containers.container import PYTHON
 from lyftlearn_local.containers.engine import Engine, find_engine
 from lyftlearn_local.layouts.layout import JOB_DIRECTORY
 from lyftlearn_local.planning import documents, interpreter
+from lyftlearn_local.planning.places import LocalPlaces
 from lyftlearn_local.store import leftovers
 from lyftlearn_local.store.environment import clean_environment
 from lyftlearn_local.store.files import DRIVERS
@@ -45,9 +46,11 @@ class Planner:
 
     def plan(self, spec: JobSpec) -> Plan:
         """Return the requests, faults and notes for `spec`."""
-        in_image, job = self._engine(spec) is not None, self.jobs / spec.id
-        document = documents.bundle_document(self._layout(spec), spec, self.options, job, in_image=in_image)
-        run = self._run(spec)
+        in_image, job, places = self._engine(spec) is not None, self.jobs / spec.id, self._places(spec)
+        document = documents.bundle_document(
+            self._layout(spec), places.spec(), self.options, job, places=places, in_image=in_image
+        )
+        run = self._run(spec, places)
         requests = (
             Request(operation=WRITE_BUNDLE, body=document),
             Request(operation=WRITE_RECORD, body={**_record(spec), "run": run}),
@@ -57,33 +60,39 @@ class Planner:
             spec=spec,
             backend=self.name,
             requests=requests,
-            faults=(*self.options.faults, *self._faults(spec)),
+            faults=(*self.options.faults, *self._faults(spec), *places.faults()),
             notes=tuple(self._notes(spec)),
         )
+
+    def _places(self, spec: JobSpec) -> LocalPlaces:
+        has_mounts = self._engine(spec) is not None or (self.machine.namespaces and spec.kind is not JobKind.TUNE)
+        return LocalPlaces(self._layout(spec), spec, self.options, has_mounts=bool(has_mounts))
 
     def _engine(self, spec: JobSpec) -> Engine | None:
         """What runs the job's image, if it names one. A notebook has this machine's JupyterLab."""
         engine = self.machine.engine if _runs_in_image(spec) else None
         return engine if isinstance(engine, Engine) else None
 
-    def _run(self, spec: JobSpec) -> dict[str, Any]:
-        return {**self._placement(spec), **self._programs(spec)}
+    def _run(self, spec: JobSpec, places: LocalPlaces) -> dict[str, Any]:
+        return {**self._placement(spec, places), **self._programs(spec, places)}
 
-    def _placement(self, spec: JobSpec) -> dict[str, Any]:
+    def _placement(self, spec: JobSpec, places: LocalPlaces) -> dict[str, Any]:
         """A search's driver is no container: what it starts here outlives it, and waits for no slot of its own."""
-        drives, layout = spec.kind is JobKind.TUNE, self._layout(spec)
+        drives, layout, binds = spec.kind is JobKind.TUNE, self._layout(spec), places.binds()
+        job, python = self.jobs / spec.id, self.machine.python
         return {
             "layout": layout,
             "namespaces": None if drives else self.machine.namespaces,
             "memory": spec.resources.memory if self._limits_memory(spec) and not drives else None,
             **({"slots": DRIVERS} if drives else {}),
-            **documents.layout_settings(layout, spec, self.options, self.jobs / spec.id, self.machine.python),
+            **({"mounts": binds} if binds else {}),
+            **documents.layout_settings(layout, places.spec(), self.options, places, job=job, python=python),
         }
 
     def _layout(self, spec: JobSpec) -> str:
         return DRIVER_LAYOUT if spec.kind is JobKind.TUNE else self.name
 
-    def _programs(self, spec: JobSpec) -> dict[str, Any]:
+    def _programs(self, spec: JobSpec, places: LocalPlaces) -> dict[str, Any]:
         return {
             "nodes": spec.nodes,
             "grace": spec.grace.total_seconds(),
@@ -93,19 +102,19 @@ class Planner:
             **({"notebook_files": str(self._notebook_files(spec.notebook))} if spec.notebook else {}),
             "runtime": self._runtime(spec, self.machine.python, str(self.jobs / spec.id / "runtime.pyz")),
             "supervisor": [*documents.entry_command(self.machine.python, "-I", "-S"), "supervise"],
-            **self._container(spec),
+            **self._container(spec, places),
         }
 
     def _notebook_files(self, notebook: NotebookSpec) -> Path:
         return self.jobs.parent / "notebooks" / notebook.files
 
-    def _container(self, spec: JobSpec) -> dict[str, Any]:
+    def _container(self, spec: JobSpec, places: LocalPlaces) -> dict[str, Any]:
         """What differs for a job that runs in its image."""
         engine = self._engine(spec)
         if engine is None:
             return {}
         gpu = spec.resources.gpu if self.machine.has_gpu else 0
-        settings = documents.container_settings(self.name, spec, engine, cpus=self.machine.cpus, gpu=gpu)
+        settings = documents.container_settings(self.name, places.spec(), engine, cpus=self.machine.cpus, gpu=gpu)
         secrets = documents.mounted_secrets(spec, self.options, documents.secrets_inside(self.name))
         runtime = self._runtime(spec, PYTHON, f"{JOB_DIRECTORY}/runtime.pyz")
         return {"container": settings, **secrets, "namespaces": None, "runtime": runtime}

@@ -79,6 +79,7 @@ def _launch_in_image(context: NodeContext) -> tuple[Node, ContainerLayout]:
 
 def _layout(context: NodeContext) -> ContainerLayout:
     layout = LAYOUTS[context.run["layout"]](context)
+    layout.readonly += [(outside, inside) for inside, outside in context.run.get("mounts", {}).items()]
     progress = context.directory / "progress"
     layout.report_progress(progress, context.inside(progress))
     layout.variables[STOP_VARIABLE] = context.inside(context.job.stop_path)

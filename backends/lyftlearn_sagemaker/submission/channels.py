@@ -8,21 +8,21 @@ unless `inputs = "directories"` says what they all are.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from lyftlearn.backend import Fault, Location
+from lyftlearn.backend import Fault, Location, mount_of
 from lyftlearn_sagemaker.record import ARTIFACT, SOURCE
+from lyftlearn_sagemaker.submission.file_systems import DATA, MOST_CHANNELS, FileSystemChannels
 
 if TYPE_CHECKING:
     from lyftlearn.backend import JobSpec
+    from lyftlearn_sagemaker.mounts import FileSystem
     from lyftlearn_sagemaker.options import JobOptions
 
-DATA = "/opt/ml/input/data"
 BUNDLE, RUNTIME = "lyftlearn", "lyftlearn-runtime"
 RUNTIME_FILE = f"{DATA}/{RUNTIME}/runtime.pyz"
-_MOST = 20  # of the API; a test holds it against the service model
 _ARCHIVES = (".tar.gz", ".tgz", ".tar")
 
 
@@ -36,6 +36,7 @@ class InputChannels:
 
     config: list[dict[str, Any]] = field(default_factory=list)
     inputs: dict[str, dict[str, str]] = field(default_factory=dict)
+    outputs: dict[str, dict[str, Any]] = field(default_factory=dict)
     source: dict[str, str] | None = None
     artifact: str | None = None
     via_runtime: list[str] = field(default_factory=list)
@@ -51,29 +52,40 @@ class InputChannels:
         self.config[0]["DataSource"]["S3DataSource"]["S3Uri"] = uri
 
 
-def plan_channels(spec: JobSpec, options: JobOptions, storage_url: str, runtime_uri: str) -> InputChannels:
+def plan_channels(
+    spec: JobSpec, options: JobOptions, mounts: Sequence[FileSystem], storage_url: str, runtime_uri: str
+) -> InputChannels:
     """Return how every file of the job but the bundle reaches it."""
     channels = InputChannels()
     channels.config += [_channel(BUNDLE, ""), _channel(RUNTIME, runtime_uri)]
     if spec.source:
         channels.config.append(_channel(SOURCE, spec.source.uri))
         channels.source = {"uri": f"{DATA}/{SOURCE}/{_last(spec.source.uri)}", "sha256": spec.source.sha256}
+    file_systems = FileSystemChannels(mounts, channels.config)
+    channels.outputs = {name: file_systems.output(uri) for name, uri in spec.outputs.items()}
     if spec.artifact:
-        channels.artifact = _plan_artifact(spec.artifact, channels)
+        mounted = file_systems.artifact(spec.artifact)
+        channels.artifact = mounted or _plan_artifact(spec.artifact, channels)
+    linked = {name: file_systems.input(name, uri) for name, uri in spec.inputs.items()}
     for name, uri in spec.inputs.items():
-        channels.inputs[name] = _plan_input(name, uri, options, storage_url, channels)
+        channels.inputs[name] = linked[name] or _plan_input(name, uri, options, storage_url, channels)
     return channels
 
 
-def uri_faults(spec: JobSpec, storage_url: str) -> Iterator[Fault]:
-    """Yield every place that is not in S3, but for those in a storage that is not: that is a fault of its own."""
+def uri_faults(spec: JobSpec, storage_url: str, mounts: Sequence[FileSystem]) -> Iterator[Fault]:
+    """Yield every place that is neither in S3 nor on a file system that jobs mount.
+
+    Those in a storage that is not in S3 are left out: that is a fault of its own.
+    """
     places = {f"inputs.{name}": uri for name, uri in spec.inputs.items()}
     places |= {f"outputs.{name}": uri for name, uri in spec.outputs.items() if uri}
     places |= {"artifact": spec.artifact} if spec.artifact else {}
     places |= {"source": spec.source.uri} if spec.source else {}
     for path, uri in places.items():
-        if not uri.startswith(("s3://", f"{storage_url}/")):
-            yield Fault(path, f"is at {uri}, which SageMaker cannot reach: give an s3:// URI")
+        is_mounted = path != "source" and mount_of(mounts, uri) is not None
+        if not (is_mounted or uri.startswith(("s3://", f"{storage_url}/"))):
+            remedy = "give an s3:// URI, or mount what holds it with [mounts]"
+            yield Fault(path, f"is at {uri}, which SageMaker cannot reach: {remedy}")
 
 
 def _plan_artifact(uri: str, channels: InputChannels) -> str:
@@ -91,7 +103,7 @@ def _plan_artifact(uri: str, channels: InputChannels) -> str:
 def _plan_input(name: str, uri: str, options: JobOptions, storage_url: str, channels: InputChannels) -> dict[str, str]:
     location = Location.parse(uri)
     prefix = location.archive.uri if location.member else _as_prefix(uri, options, storage_url)
-    if prefix is None or name.startswith("lyftlearn") or len(channels.config) == _MOST:
+    if prefix is None or name.startswith("lyftlearn") or len(channels.config) == MOST_CHANNELS:
         channels.via_runtime.append(f"inputs.{name}")
         return {"uri": uri, "mode": "fetch"}
     channels.config.append(_channel(name, prefix, options.input_mode))

@@ -37,6 +37,7 @@ _FIELDS = (
     ("RetryStrategy", "{backend}.infrastructure_retries"),
     ("CheckpointConfig", "jobs.output"),
     ("HyperParameters", "hyperparameters"),
+    ("InputDataConfig", "inputs"),
 )
 """Where a member of the request comes from; the first prefix that fits."""
 _MOST_VARIABLES = 100  # of Environment; a test holds it against the model
@@ -101,6 +102,8 @@ class FaultTranslator:
         return f"{self.backend}.tags" if key in self.options.tags else "labels"
 
     def _field_of_channel(self, channel: str) -> str:
+        if channel.startswith(record.MOUNT_CHANNEL):
+            return "mounts"
         ours = channel in (BUNDLE, RUNTIME) or (channel == record.SOURCE and self._source_is_stored())
         return "storage.url" if ours else record.field_of(channel)
 
@@ -111,5 +114,6 @@ class FaultTranslator:
         match = _INDEX.match(path)
         if match is None:
             return "s3://"
-        uri: str = self.body["InputDataConfig"][int(match[2])]["DataSource"]["S3DataSource"]["S3Uri"]
+        source = self.body["InputDataConfig"][int(match[2])]["DataSource"].get("S3DataSource", {})
+        uri: str = source.get("S3Uri", "s3://")
         return uri

@@ -13,6 +13,7 @@ from lyftlearn.backend import Fault, Plan, Request, bundle, runtime_archive
 from lyftlearn_sagemaker.submission import documented_rules, instances, service_limits
 from lyftlearn_sagemaker.submission.channels import plan_channels, uri_faults
 from lyftlearn_sagemaker.submission.fault_words import FaultTranslator
+from lyftlearn_sagemaker.submission.file_systems import mount_faults
 from lyftlearn_sagemaker.submission.images import region_of, resolve
 from lyftlearn_sagemaker.submission.queueing import SUBMIT, goes_by_queue, submit_request
 from lyftlearn_sagemaker.submission.request import (
@@ -66,6 +67,7 @@ class Planner:
             *self._place_faults(spec),
             *([("resources", choice.fault)] if choice.fault else []),
             *([("image", image.fault)] if image.fault else []),
+            *mount_faults(self._name, spec, options, self._options.mounts),
             *_isolation_faults(self._name, spec, options, channels),
             *_time_faults(spec),
             *self._request_faults(body, spec, options, region),
@@ -108,7 +110,8 @@ class Planner:
 
     def _bundle(self, spec: JobSpec, options: JobOptions, region: str | None) -> tuple[dict[str, Any], InputChannels]:
         """Return the bundle and how files travel. The bundle's own place follows from the rest of it."""
-        channels = plan_channels(spec, options, self._storage_url, f"{self._storage_url}/{self.runtime_key}")
+        runtime_uri = f"{self._storage_url}/{self.runtime_key}"
+        channels = plan_channels(spec, options, self._options.mounts, self._storage_url, runtime_uri)
         document = bundle(
             spec,
             provider={**({"region": region} if region else {}), **options.secrets},
@@ -117,6 +120,7 @@ class Planner:
             user={"uid": options.user_uid, "gid": options.user_gid} if options.user_uid is not None else None,
             checkpoints={"mode": "mounted"} if wants_checkpoints(options) else None,
             inputs=channels.inputs,
+            outputs=channels.outputs,
             source=channels.source,
             artifact=channels.artifact,
             grace=min(spec.grace.total_seconds(), LONGEST_GRACE),
@@ -129,7 +133,7 @@ class Planner:
         return f"{self._storage_url}/bundles/{spec.id}/{digest}/bundle.json"
 
     def _place_faults(self, spec: JobSpec) -> Iterator[Fault]:
-        yield from uri_faults(spec, self._storage_url)
+        yield from uri_faults(spec, self._storage_url, self._options.mounts)
         if not self._storage_url.startswith("s3://"):
             yield Fault(
                 "storage.url",
@@ -158,7 +162,8 @@ def _isolation_faults(
         return
     lost = {f"secret {name}": True for name in spec.secrets}
     lost |= {f"metrics to {options.metrics}": True} if options.metrics else {}
-    lost |= {f"output {name} at {uri}": True for name, uri in spec.outputs.items() if uri}
+    placed = {name: uri for name, uri in spec.outputs.items() if uri and "within" not in channels.outputs[name]}
+    lost |= {f"output {name} at {uri}": True for name, uri in placed.items()}
     lost |= {f"{path}, which the job would fetch by itself": True for path in channels.via_runtime}
     if lost:
         yield Fault(

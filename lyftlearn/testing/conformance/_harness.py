@@ -163,6 +163,11 @@ class Harness:
         if reason is not None:
             self.mark(pytest.mark.xfail(strict=True, reason=f"lacks {capability}: {reason}"))
 
+    def expect_seen(self, path: Path) -> None:
+        """Expect the test to fail if the backend says that jobs do not see `path` by themselves."""
+        if not self.capabilities.sees_path(str(path)):
+            self.mark(pytest.mark.xfail(strict=True, reason=f"jobs see {self.capabilities.sees} only"))
+
     def python(self, code: str, *arguments: str) -> tuple[str, ...]:
         """Return the command that runs `code`, which may be indented, with `arguments` in `sys.argv`."""
         return (*self._python, "-c", textwrap.dedent(code), *arguments)

@@ -67,7 +67,7 @@ class InputsConformance(Fixtures):
 
     def test_a_directory_of_this_machine(self, harness: Harness, tmp_path: Path) -> None:
         """The first job of a newcomer reads files that lie beside the script."""
-        harness.expect(Capability.LOCAL_PATHS)
+        harness.expect_seen(tmp_path)
         folder = tmp_path / "odd name é"
         folder.mkdir()
         (folder / "a.csv").write_text("1")

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from lyftlearn_sagemaker import record
-from lyftlearn_sagemaker.submission import channels, fault_words, instances, request, service_limits
+from lyftlearn_sagemaker.submission import fault_words, file_systems, instances, request, service_limits
 from tests.backends.sagemaker import generate_tables
 
 
@@ -33,7 +33,7 @@ def test_every_instance_type_exists() -> None:
 def test_numbers_in_the_code_are_the_models() -> None:
     """Limits that steer what is sent stand beside the code; here is where they come from."""
     shapes = generate_tables.service_model()["shapes"]
-    assert shapes["InputDataConfig"]["max"] == channels._MOST
+    assert shapes["InputDataConfig"]["max"] == file_systems.MOST_CHANNELS
     assert shapes["HyperParameters"]["max"] == request._MOST_SHOWN
     assert shapes["HyperParameterKey"]["max"] == request._LONGEST_KEY
     assert shapes["HyperParameterValue"]["max"] == request._LONGEST_VALUE

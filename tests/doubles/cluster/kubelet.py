@@ -34,6 +34,7 @@ class Node:
     """What the one node has. images: name to PATH inside; others cannot be pulled. environment: of every pod.
 
     room: how many pods of one job find a place; None is any number.
+    claims: directories behind claims that no test made by the API. exports: of NFS servers, by server and path.
     """
 
     images: dict[str, str]
@@ -41,6 +42,8 @@ class Node:
     gpus: dict[str, int] = field(default_factory=dict)
     environment: dict[str, str] = field(default_factory=dict)
     claims_elsewhere: set[str] = field(default_factory=set)
+    claims: dict[str, Path] = field(default_factory=dict)
+    exports: dict[tuple[str, str], Path] = field(default_factory=dict)
     runs: bool = True
     room: int | None = None
     name: str = "n1"
@@ -143,7 +146,8 @@ class PodRunner(threading.Thread):
         self._directory = kubelet.directory / pod["metadata"]["uid"]
         self._directory.mkdir()
         self.log = LogFile(self._directory / "main.log", kubelet.node.log_rotated_at)
-        self._volumes = sandbox.Volumes(pod, self._directory / "volumes", kubelet.directory / "claims", self._lookup)
+        claims = kubelet.directory / "claims"
+        self._volumes = sandbox.Volumes(pod, self._directory / "volumes", claims, self._lookup, kubelet.node)
         self._sidecars: list[tuple[subprocess.Popen[bytes], int]] = []
         self._child = 0
         self._killed = threading.Event()
@@ -213,7 +217,7 @@ class PodRunner(threading.Thread):
             return self._not_placed("0/1 nodes are available: 1 Too many pods.")
         claims = (volume.get("persistentVolumeClaim", {}).get("claimName") for volume in spec.get("volumes", ()))
         for claim in filter(None, claims):
-            if self._lookup("persistentvolumeclaims", claim) is None:
+            if claim not in node.claims and self._lookup("persistentvolumeclaims", claim) is None:
                 return self._not_placed(f'0/1 nodes are available: persistentvolumeclaim "{claim}" not found.')
             if claim in node.claims_elsewhere:
                 return self._not_placed("0/1 nodes are available: 1 node(s) had volume node affinity conflict.")

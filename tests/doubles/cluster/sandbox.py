@@ -11,8 +11,12 @@ import secrets
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tests.doubles.cluster.store import Object
+
+if TYPE_CHECKING:
+    from tests.doubles.cluster.kubelet import Node
 
 OWN = ("/dev", "/proc", "/lyftlearn")
 EMPTY = ("/root", "/run", "/tmp", "/var")
@@ -34,9 +38,10 @@ def number(quantity: str) -> float:
 class Volumes:
     """A pod's volumes as directories of this machine."""
 
-    def __init__(self, pod: Object, directory: Path, claims: Path, lookup: Lookup) -> None:
+    def __init__(self, pod: Object, directory: Path, claims: Path, lookup: Lookup, node: Node) -> None:
         self._claims = claims
         self._pod = pod
+        self._node = node
         self._directory = directory
         self._lookup = lookup
         self._sources = {volume["name"]: volume for volume in pod["spec"].get("volumes", ())}
@@ -53,14 +58,18 @@ class Volumes:
         if (volume.get("emptyDir") or {}).get("medium") == "Memory":
             size = volume["emptyDir"].get("sizeLimit")
             return [*(["--size", str(int(number(size)))] if size else []), "--perms", "1777", "--tmpfs", path]
-        return ["--ro-bind" if mount.get("readOnly") else "--bind", str(self._made[mount["name"]]), path]
+        shown = self._made[mount["name"]] / mount.get("subPath", "")
+        shown.mkdir(parents=True, exist_ok=True) if mount.get("subPath") else None  # as the kubelet does
+        return ["--ro-bind" if mount.get("readOnly") else "--bind", str(shown), path]
 
     def _make(self, name: str, volume: Object) -> Path:
         path = self._directory / name
         if "hostPath" in volume:
-            return Path(volume["hostPath"]["path"])
+            return _on_node(name, volume["hostPath"])
         if "persistentVolumeClaim" in volume:
             return self._claimed(volume["persistentVolumeClaim"]["claimName"])
+        if "nfs" in volume:
+            return self._exported(name, volume["nfs"])
         content = self._content(volume)
         path.mkdir(parents=True, exist_ok=True)
         path.chmod(0o777)
@@ -70,11 +79,20 @@ class Volumes:
 
     def _claimed(self, name: str) -> Path:
         """What a claim is bound to outlives every pod."""
+        if name in self._node.claims:
+            return self._node.claims[name]
         claim = self._find("persistentvolumeclaims", name)
         path: Path = self._claims / claim["metadata"]["uid"]
         path.mkdir(parents=True, exist_ok=True)
         path.chmod(0o777)
         return path
+
+    def _exported(self, name: str, source: Object) -> Path:
+        found = self._node.exports.get((source["server"], source["path"]))
+        if found is None:
+            words = f"mount.nfs: access denied by server while mounting {source['server']}:{source['path']}"
+            raise NotMounted(f'MountVolume.SetUp failed for volume "{name}" : mount failed: exit status 32 {words}')
+        return found
 
     def _content(self, volume: Object) -> dict[str, bytes]:
         if "configMap" in volume:
@@ -102,6 +120,16 @@ class Volumes:
         assert match, path
         value: str = self._pod["metadata"]["annotations"][match[1]]
         return value
+
+
+def _on_node(name: str, source: Object) -> Path:
+    """A directory of the node: looked at where the pod says what it is, else made where it is missing."""
+    path = Path(source["path"])
+    if source.get("type") == "Directory" and not path.is_dir():
+        words = f"hostPath type check failed: {path} is not a directory"
+        raise NotMounted(f'MountVolume.SetUp failed for volume "{name}" : {words}')
+    path.mkdir(parents=True, exist_ok=True)
+    return path
 
 
 def command(container: Object, pod: Object, volumes: Volumes, files: dict[str, Path], info: int) -> list[str]:

@@ -91,6 +91,17 @@ def _job_faults(item: Object) -> list[str]:
     mounted = [mount["name"] for container in containers for mount in container.get("volumeMounts") or ()]
     found += [f"spec.template.spec.volumes: {name} twice" for name in set(volumes) if volumes.count(name) > 1]
     found += [f"volumeMounts: Not found: {name}" for name in mounted if name not in volumes]
+    mounts = [mount for container in containers for mount in container.get("volumeMounts") or ()]
+    found += [
+        f"volumeMounts.subPath: {mount['subPath']!r}: must be a relative path and must not contain '..'"
+        for mount in mounts
+        if mount.get("subPath", "").startswith("/") or ".." in mount.get("subPath", "").split("/")
+    ]
+    found += [
+        f"mountPath: {mount['mountPath']!r}: must not contain ':'" for mount in mounts if ":" in mount["mountPath"]
+    ]
+    kinds = [[key for key in volume if key != "name"] for volume in pod.get("volumes") or ()]
+    found += ["volumes: may not specify more than 1 volume type" for named in kinds if len(named) > 1]
     paths = [mount["mountPath"] for mount in pod["containers"][0].get("volumeMounts") or ()]
     found += [f"mountPath: {path} must be unique" for path in set(paths) if paths.count(path) > 1]
     if not pod["containers"][0].get("image"):

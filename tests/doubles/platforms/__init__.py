@@ -26,6 +26,7 @@ from tests.backends.sagemaker.conftest import IMAGE as TRAINING_IMAGE
 from tests.doubles.cluster.cluster import IMAGE as POD_IMAGE
 from tests.doubles.cluster.cluster import Cluster
 from tests.doubles.sagemaker import serving
+from tests.doubles.sagemaker.surroundings import FileSystem
 
 ALL = ("local", "local-kubernetes", "local-sagemaker", "kubernetes", "sagemaker")
 BACKENDS = tuple((os.environ.get("LYFTLEARN_TEST_BACKENDS") or ",".join(ALL)).split(","))
@@ -35,6 +36,7 @@ _OF_THIS_MACHINE = {
     *("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "AWS_CA_BUNDLE"),
     *(name for upper in _PROXIES for name in (upper, upper.lower())),
 }
+FILE_SYSTEM = "fs-0123456789abcdef0"
 SECRETS: Mapping[str, Mapping[str, str]] = {
     "warehouse": {"WAREHOUSE_PASSWORD": "correct horse battery staple", "WAREHOUSE_USER": "eta"},
     "maps": {"MAPS_TOKEN": "tk-4a1f0c", "1st-a-file": "a file only"},
@@ -95,6 +97,10 @@ def platforms(directory: Path) -> Iterator[Platforms]:
         stack.callback(cluster.close)
         cluster.node.environment = environment
         _keep_secrets(directory / "secrets", cluster, aws)
+        mounted = _made(directory / "mounted")
+        _keep_rides(mounted)
+        cluster.node.claims["rides"] = mounted
+        service.conduct.file_systems[FILE_SYSTEM] = FileSystem("EFS", mounted)
         config = _write(directory, cluster, gateway)
         yield Platforms(
             config,
@@ -137,6 +143,12 @@ def _keep_secrets(directory: Path, cluster: Cluster, aws: str) -> None:
             path.write_text(value)
 
 
+def _keep_rides(mounted: Path) -> None:
+    """Put files on the file system that every platform mounts, and this machine has elsewhere."""
+    for month, rides in {"jan": "1\n2\n", "feb": "3\n"}.items():
+        (_made(mounted / "rides") / f"{month}.txt").write_text(rides)
+
+
 def _write(directory: Path, cluster: Cluster, gateway: Gateway) -> Path:
     path = directory / "lyftlearn.toml"
     # The image is a name that the test cluster and the test service know; no engine of this machine does.
@@ -170,6 +182,15 @@ role = "{ROLE}"
 region = "us-east-1"
 metrics = "{gateway.address}"
 log_settle = "1s"
+vpc = {{ subnets = ["subnet-0a1b2c3d"], security_groups = ["sg-0a1b2c3d"] }}
+
+[mounts.data]
+path = "/data"
+local.directory = "{directory / "mounted"}"
+local-kubernetes.directory = "{directory / "mounted"}"
+local-sagemaker.directory = "{directory / "mounted"}"
+kubernetes.persistentVolumeClaim = "rides"
+sagemaker.file_system = "{FILE_SYSTEM}"
 
 [images."{POD_IMAGE}"]
 sagemaker = "{TRAINING_IMAGE}"

@@ -21,7 +21,7 @@ from .faults import Faults
 from .jobs import Jobs
 from .operations import Operations
 from .protocol import handler
-from .surroundings import Surroundings
+from .surroundings import FileSystem, Surroundings
 
 
 @dataclass
@@ -35,7 +35,8 @@ class Conduct:
     hurry: how much faster than the clock MaxPendingTimeInSeconds passes, and how its end is told: `Stopped` as AWS's
     guide has it, with or without having been `Stopping`, or `Failed`. block_expires: of reserved capacity, in seconds
     since 1970. batch_queues: the queues of Batch, and for how many instances each has room; fair_queues: those with
-    shares. rejects_repeats: whether a second submission with one client token is refused.
+    shares. rejects_repeats: whether a second submission with one client token is refused. file_systems: of the account,
+    by id.
     """
 
     containers: bool = True
@@ -48,6 +49,7 @@ class Conduct:
     shuffled_events: bool = False
     roles: frozenset[str] | None = None
     quotas: dict[str, int] = field(default_factory=dict)
+    file_systems: dict[str, FileSystem] = field(default_factory=dict)
     lists_per_second: float | None = None
     stops_twice: bool = False
     scarce: set[str] = field(default_factory=set)

@@ -134,8 +134,9 @@ class Containers:
         for name, content in configuration.items():
             (home / "input" / "config" / f"{name}.json").write_text(json.dumps(content))
         for channel in self._request.get("InputDataConfig", []):
-            place = channel["DataSource"]["S3DataSource"]["S3Uri"]
-            self._around.download(place, home / "input" / "data" / channel["ChannelName"])
+            if "S3DataSource" in channel["DataSource"]:
+                place = channel["DataSource"]["S3DataSource"]["S3Uri"]
+                self._around.download(place, home / "input" / "data" / channel["ChannelName"])
         self._around.restore_checkpoints(self._request, home)
         return home
 
@@ -145,7 +146,7 @@ class Containers:
         hosts.write_text(f"127.0.0.1 localhost\n{named}")
         told, telling = os.pipe()
         command = [
-            *_sandbox(host, home, hosts, telling),
+            *_sandbox(host, home, hosts, telling, self._mounted_channels()),
             *("sh", "-c", 'exec "$@"', "sh"),  # which ends with 126 or 127, as a container does that cannot start
             *self._request["AlgorithmSpecification"]["ContainerEntrypoint"],
         ]
@@ -164,6 +165,16 @@ class Containers:
         node.reader = threading.Thread(target=self._read, args=(node, process.stdout), daemon=True)
         node.reader.start()
         return node
+
+    def _mounted_channels(self) -> list[str]:
+        """Bubblewrap's arguments for the channels that are directories of file systems."""
+        argv: list[str] = []
+        for channel in self._request.get("InputDataConfig", []):
+            source = channel["DataSource"].get("FileSystemDataSource")
+            if source:
+                option = "--bind" if source["FileSystemAccessMode"] == "rw" else "--ro-bind"
+                argv += [option, str(self._around.mounted(source)), f"/opt/ml/input/data/{channel['ChannelName']}"]
+        return argv
 
     def _variables(self) -> dict[str, str]:
         name = self._request["TrainingJobName"]
@@ -197,7 +208,7 @@ def _escape(line: bytes) -> bytes:
     return _CONTROL.sub(lambda match: b"#%03o" % match[0][0], line)
 
 
-def _sandbox(host: str, home: Path, hosts: Path, telling: int) -> list[str]:
+def _sandbox(host: str, home: Path, hosts: Path, telling: int, channels: list[str]) -> list[str]:
     """Return bubblewrap's arguments: this machine's files, and the job's own where a container has its own."""
     binds = []
     for path in sorted(Path("/").iterdir()):
@@ -210,7 +221,7 @@ def _sandbox(host: str, home: Path, hosts: Path, telling: int) -> list[str]:
         "bwrap", "--die-with-parent", "--unshare-pid", "--unshare-ipc", "--unshare-uts", "--hostname", host, *user,
         "--as-pid-1", "--info-fd", str(telling), "--tmpfs", "/", *binds, "--dev-bind", "/dev", "/dev",
         "--perms", "1777", "--tmpfs", "/dev/shm", "--proc", "/proc", "--tmpfs", "/tmp",
-        *python, "--bind", str(home), "/opt/ml",
+        *python, "--bind", str(home), "/opt/ml", *channels,
         "--ro-bind", str(hosts), "/etc/hosts", "--chdir", "/", "--",
     ]  # fmt: skip
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from .containers import Containers, Ended
 from .resources import count_of, types_of
-from .surroundings import MissingInput
+from .surroundings import MissingInput, NotMounted
 
 if TYPE_CHECKING:
     from . import Conduct
@@ -139,6 +139,8 @@ class Job:
                 pass
         except MissingInput as error:
             self._fail(f"ClientError: Data download failed:{error}")
+        except NotMounted as error:
+            self._fail(f"ClientError: {error}")
         except Exception as error:  # noqa: BLE001 - a job must end
             self._fail(f"InternalServerError: {type(error).__name__}: {error}")
         finally:

@@ -57,6 +57,7 @@ class Operations:
         check_resources(request)
         self._check_meaning(request)
         self._check_prose(request)
+        self._check_channels(request)
         with self._lock:
             if self._jobs.find(name):
                 raise Refused("ResourceInUse", _DUPLICATE.format(_arn(name)))
@@ -138,6 +139,14 @@ class Operations:
                 "ResourceLimitExceeded",
                 "The account-level service limit 'Longest run time for a training job' is 2419200 Seconds",
             )
+
+    def _check_channels(self, request: dict[str, Any]) -> None:
+        """A channel has one source, and a file system is only reached from a VPC."""
+        sources = [channel["DataSource"] for channel in request.get("InputDataConfig", [])]
+        if any(len(source) != 1 for source in sources):
+            raise Refused("ValidationException", "Exactly one data source must be specified for each channel")
+        if any("FileSystemDataSource" in source for source in sources) and "VpcConfig" not in request:
+            raise Refused("ValidationException", "VpcConfig must be specified when a file system data source is used")
 
     def _check_prose(self, request: dict[str, Any]) -> None:
         """Refuse what only the prose of AWS's documentation forbids."""

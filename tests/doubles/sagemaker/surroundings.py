@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -31,8 +32,27 @@ _TIMES = ("CreationTime", "TrainingStartTime", "TrainingEndTime", "LastModifiedT
 _MOST_LINES, _MOST_BYTES = 1000, 900_000
 
 
+_NO_DIRECTORY = (
+    "Unable to mount file system: {FileSystemId} directory path: {DirectoryPath}. Incorrect mount path. Please ensure "
+    "the mount path specified exists on the filesystem."
+)
+
+
 class MissingInput(Exception):
     """A channel with nothing in it."""
+
+
+class NotMounted(Exception):
+    """A channel whose file system cannot be mounted."""
+
+
+@dataclass(frozen=True)
+class FileSystem:
+    """What an account has. mount_name: begins every path of FSx for Lustre, and none of EFS."""
+
+    kind: str
+    directory: Path
+    mount_name: str = ""
 
 
 class Surroundings:
@@ -89,6 +109,21 @@ class Surroundings:
             path = place / key.removeprefix(directory)
             path.parent.mkdir(parents=True, exist_ok=True)
             self.s3.download_file(bucket, key, str(path))
+
+    def mounted(self, source: dict[str, Any]) -> Path:
+        """The directory of a file system that a channel names."""
+        system = self._conduct.file_systems.get(source["FileSystemId"])
+        top, _, below = source["DirectoryPath"].lstrip("/").partition("/")
+        if (
+            system is None
+            or system.kind != source["FileSystemType"]
+            or (system.mount_name and system.mount_name != top)
+        ):
+            raise NotMounted(_NO_DIRECTORY.format(**source))
+        path: Path = system.directory / (below if system.mount_name else source["DirectoryPath"].lstrip("/"))
+        if not path.is_dir():
+            raise NotMounted(_NO_DIRECTORY.format(**source))
+        return path
 
     def upload(self, request: dict[str, Any], home: Path, *, model: bool) -> None:
         """Pack the first node's model and outputs, as SageMaker does at a job's end; where there is nothing, nothing.

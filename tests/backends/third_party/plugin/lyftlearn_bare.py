@@ -21,7 +21,7 @@ from lyftlearn import backend as api
 from lyftlearn.errors import Conflict, JobNotFound
 from lyftlearn.types import FailureReason, JobStatus
 
-OFFERS = frozenset({api.Capability.TRAIN, api.Capability.PROCESS, api.Capability.PREDICT, api.Capability.LOCAL_PATHS})
+OFFERS = frozenset({api.Capability.TRAIN, api.Capability.PROCESS, api.Capability.PREDICT})
 LACKS = {lacking: f"one plain process offers no {lacking}" for lacking in set(api.Capability) - OFFERS}
 
 
@@ -31,7 +31,7 @@ class BareBackend(api.Backend):
         self.home.mkdir(parents=True, exist_ok=True)
 
     def capabilities(self) -> api.Capabilities:
-        return api.Capabilities(offers=OFFERS, lacks=LACKS)
+        return api.Capabilities(offers=OFFERS, lacks=LACKS, sees=("/",))
 
     def plan(self, spec: api.JobSpec) -> api.Plan:
         faults = tuple(self.unmet(spec.kind, spec.nodes, spec.retries))
