@@ -38,10 +38,13 @@ from lyftlearn_sagemaker.submission.planner import Planner
 from lyftlearn_sagemaker.submission.regions import console_link
 
 if TYPE_CHECKING:
+    from datetime import timedelta
+
     from lyftlearn.backend import JobSpec
     from lyftlearn_sagemaker.api.client import AwsClient
     from lyftlearn_sagemaker.status.ends import JobEnds
     from lyftlearn_sagemaker.status.finder import Finder
+    from lyftlearn_sagemaker.status.poller import Poller
     from lyftlearn_sagemaker.submission.submitter import JobCreator
 
 CAPABILITIES = Capabilities(
@@ -143,7 +146,6 @@ class SageMakerBackend(Backend):
 
     @override
     def watch(self, following: WatchSet) -> Iterator[JobEvent]:
-        from lyftlearn_sagemaker.status.poller import Poller  # noqa: PLC0415
         from lyftlearn_sagemaker.status.watcher import (  # noqa: PLC0415
             SHARED_FOR,
             Queue,
@@ -153,10 +155,10 @@ class SageMakerBackend(Backend):
 
         with translate_errors():
             if self._options.events:
-                poller = Poller(self.aws, self._finder, self._recent, following, recent_age=SHARED_FOR / 2)
+                poller = self._poller(following, recent_age=SHARED_FOR / 2)
                 yield from watch_by_queue(poller, following, Queue(self.aws, self._options.events))
             else:
-                yield from watch_by_polling(Poller(self.aws, self._finder, self._recent, following), following)
+                yield from watch_by_polling(self._poller(following), following)
 
     @override
     def link(self, job_id: str) -> str | None:
@@ -184,6 +186,15 @@ class SageMakerBackend(Backend):
 
         return Finder(self.aws, ServiceJobs(self.aws, self._options.queues))
 
+    def _poller(self, following: WatchSet, recent_age: timedelta | None = None) -> Poller:
+        from lyftlearn_sagemaker.status.poller import Poller  # noqa: PLC0415
+        from lyftlearn_sagemaker.status.shared_lists import SharedLists  # noqa: PLC0415
+        from lyftlearn_sagemaker.status.tracked import RECENT  # noqa: PLC0415
+
+        rate = self._options.lists_per_second
+        shared = SharedLists(lambda: self._storage, rate) if rate else None
+        return Poller(self.aws, self._finder, self._recent, following, recent_age=recent_age or RECENT, shared=shared)
+
     @cached_property
     def _storage(self) -> Storage:
         return open_storage(self._settings.storage_url)
@@ -205,11 +216,10 @@ class SageMakerBackend(Backend):
     def _ends(self) -> JobEnds:
         """Of this process: a child must not wait for a lock that its parent held."""
         from lyftlearn_sagemaker.status.ends import JobEnds  # noqa: PLC0415
-        from lyftlearn_sagemaker.status.poller import Poller  # noqa: PLC0415
 
         if os.getpid() not in self._ends_by_process:
             watched = WatchSet()
-            ends = JobEnds(Poller(self.aws, self._finder, self._recent, watched), watched)
+            ends = JobEnds(self._poller(watched), watched)
             self._ends_by_process = {os.getpid(): ends}
         return self._ends_by_process[os.getpid()]
 

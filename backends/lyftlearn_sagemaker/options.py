@@ -69,6 +69,7 @@ class Options:
     models: Mapping[str, JobOptions]
     region: str | None
     events: str | None
+    lists_per_second: float | None
     log_settle: int
     mounts: tuple[FileSystem, ...] = ()
     faults: tuple[Fault, ...]
@@ -349,6 +350,12 @@ OPTIONS = (
         example="https://sqs.us-east-1.amazonaws.com/123456789012/lyftlearn-jobs",
     ),
     Option(
+        key="lists_per_second",
+        kind=options.number(0.05, 2),
+        doc="How many lists a second all processes with this storage may send together. Without it, each may send 2.",
+        example=0.5,
+    ),
+    Option(
         key="log_settle",
         kind=_SECONDS,
         default="5s",
@@ -368,7 +375,7 @@ OPTIONS = (
     ),
 )
 """The whole table."""
-_BACKEND_KEYS = ("region", "events", "log_settle", "models")
+_BACKEND_KEYS = ("region", "events", "lists_per_second", "log_settle", "models")
 
 
 def read_table(

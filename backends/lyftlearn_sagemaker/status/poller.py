@@ -19,6 +19,7 @@ from lyftlearn.backend import WatchSet
 from lyftlearn.errors import JobNotFound
 from lyftlearn.events import JobEvent
 from lyftlearn_sagemaker.status.events import has_ended
+from lyftlearn_sagemaker.status.shared_lists import Listed, SharedLists, pages_of
 from lyftlearn_sagemaker.status.tracked import CLOCKS, RECENT, RecentSubmissions, TrackedJob
 
 if TYPE_CHECKING:
@@ -44,7 +45,9 @@ class Poller:
         finder: Finder,
         recent: RecentSubmissions,
         following: WatchSet,
+        *,
         recent_age: timedelta = RECENT,
+        shared: SharedLists | None = None,
     ) -> None:
         self._aws = aws
         self._finder = finder
@@ -58,8 +61,10 @@ class Poller:
         self._reconcile_at = time.monotonic() + RECONCILE_EVERY
         self._crowded = False
         self._service_jobs = finder.service_jobs
+        self._shared = shared
+        self._list_pause = 1 / shared.rate if shared else LIST_PAUSE
         self._summaries: dict[str, tuple[str, ...]] = {}
-        self.pause = LIST_PAUSE
+        self.pause = self._list_pause
 
     def poll(self) -> Iterator[JobEvent]:
         """Yield what is new, once."""
@@ -68,7 +73,7 @@ class Poller:
         for event in (*self._changes(), *self.changes_in_queues()):
             news = True
             yield event
-        self.pause = LIST_PAUSE if news else min(self.pause * _GROWTH, _LONGEST_PAUSE)
+        self.pause = self._list_pause if news else min(self.pause * _GROWTH, _LONGEST_PAUSE)
         yield from self.reconcile()
 
     def newcomers(self) -> Iterator[JobEvent]:
@@ -78,7 +83,7 @@ class Poller:
             del self._jobs[gone]
             self._summaries.pop(gone, None)
         for job_id in ids - self._jobs.keys():
-            self.pause = LIST_PAUSE
+            self.pause = self._list_pause
             event = self._recent.event(job_id, self._recent_age)
             self._jobs[job_id] = job = TrackedJob(event)
             if event is not None:
@@ -99,7 +104,7 @@ class Poller:
             return
         self._reconcile_at = time.monotonic() + RECONCILE_EVERY * random.uniform(0.8, 1.2)  # noqa: S311 - jitter
         unseen = set(self._open_jobs)
-        if unseen:
+        if unseen and not self._shared:
             yield from self._read(self._not_older(), until=unseen)
         for job_id in unseen & self._following.ids:
             yield from self._describe(job_id)
@@ -125,7 +130,7 @@ class Poller:
 
     def _find_unknown(self, unknown: list[str]) -> Iterator[JobEvent]:
         """Yield the events of jobs that another process submitted: from the list where they are many."""
-        if len(unknown) > _DESCRIBED_SINGLY:
+        if len(unknown) > _DESCRIBED_SINGLY and not self._shared:
             yield from self._read({}, until=set(unknown))
         for job_id in unknown:
             if self._jobs.get(job_id, TrackedJob(None, gone=True)) == TrackedJob(None):
@@ -172,13 +177,39 @@ class Poller:
     def _changes(self) -> Iterator[JobEvent]:
         if not self._open_jobs - self._service_jobs.queues_of(self._open_jobs).keys():
             return
+        if self._shared:
+            yield from self._shared_changes(self._shared)
+            return
         if self._crowded and len(self._open_jobs) <= _DESCRIBED_SINGLY:
-            for job_id in self._open_jobs:
-                yield from self._describe(job_id)
+            yield from self._describe_open()
             return
         if self._open_jobs:
             since = {"LastModifiedTimeAfter": self._horizon} if self._horizon else {}
             yield from self._read({**self._not_older(), **since}, of_changes=True)
+
+    def _describe_open(self) -> Iterator[JobEvent]:
+        for job_id in self._open_jobs:
+            yield from self._describe(job_id)
+
+    def _shared_changes(self, shared: SharedLists) -> Iterator[JobEvent]:
+        """Yield what is new in the list that all processes share. Without it, a few jobs are described, seldom."""
+        created = self._not_older()["CreationTimeAfter"] if self._not_older() else datetime.now(UTC) - CLOCKS
+        summaries = shared.changes(created, self._list_for_all)
+        if summaries is None:
+            self.pause = _LONGEST_PAUSE
+            if len(self._open_jobs) <= _DESCRIBED_SINGLY:
+                yield from self._describe_open()
+            return
+        for summary in summaries:
+            yield from self._of_summary(summary)
+
+    def _list_for_all(self, since: datetime, created: datetime) -> Listed:
+        """List what changed since a moment, whoever follows it."""
+        conditions = {"LastModifiedTimeAfter": since - _OVERLAP, "CreationTimeAfter": created}
+        request = {"MaxResults": _PAGE, "SortBy": "CreationTime", "SortOrder": "Descending", **conditions}
+        pages = list(pages_of(self._list, request))
+        summaries = [summary for page in pages for summary in page["TrainingJobSummaries"]]
+        return Listed(summaries, _server_time(pages[0]), len(pages))
 
     @property
     def _open_jobs(self) -> frozenset[str]:
@@ -241,7 +272,7 @@ class Poller:
         try:
             page: Mapping[str, Any] = self._aws.call("sagemaker", "list_training_jobs", request)
         finally:
-            self._next_list = time.monotonic() + LIST_PAUSE
+            self._next_list = time.monotonic() + self._list_pause
         return page
 
 
