@@ -85,9 +85,19 @@ class Notebooks:
                     raise
                 continue
             if accepted.new or not self._has_ended(accepted):
+                self._write(replace(notebook, backend=self._builder.registry.of_job(accepted.record.id)), stored)
                 return self._with_notes(accepted, notebook, arguments)
             self._write(self._next(notebook, accepted.record, arguments), stored)
         raise BackendUnavailable(f"the notebook {arguments.name} changed {_RACES} times while it was opened; try again")
+
+    def find(self, name: str) -> str | None:
+        """Return the id of the last run of the notebook `name`; None where there was none."""
+        stored = self._read(name)
+        if stored is None or stored.notebook.backend is None:
+            return None
+        arguments = self._keyed_arguments(stored.notebook.arguments, stored.notebook.run)
+        letter = self._builder.registry.letter(stored.notebook.backend)
+        return ids.new_id(name, JobKind.NOTEBOOK, letter, json.dumps(self._builder.scope(arguments)))
 
     def start(self, name: str, job_id: str) -> AcceptedJob:
         """Return the open run of the notebook that the job is a run of, with the arguments of its last one."""

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 _MODULES = {
     "_submit_commands": ("train", "process", "predict"),
     "_job_commands": ("jobs", "status", "logs", "wait", "stop", "download"),
+    "_notebook_commands": ("notebook",),
     "_operator_commands": ("plan", "explain", "backends", "config", "doctor", "clean", "completion"),
     "_migration_commands": ("migration",),
     "_parity_commands": ("parity",),

@@ -14,6 +14,7 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
         "lyftlearn predict eta --artifact ID --input rides=rides/ -- python predict.py",
         "lyftlearn predict eta --artifact s3://bucket/m.tar.gz --source . -- python x.py",
     ),
+    "notebook": ("lyftlearn notebook explore --cpu 4 --memory 16Gi --secret db", "lyftlearn notebook stop explore"),
     "jobs": ("lyftlearn jobs --name eta --since 2d", "lyftlearn jobs --status failed --label team=eta --json"),
     "status": ("lyftlearn status ID", "lyftlearn status ID --timings"),
     "logs": ("lyftlearn logs --follow ID", "lyftlearn logs --tail 100 --timestamps ID"),

@@ -80,7 +80,13 @@ def environment(command: argparse.ArgumentParser) -> None:
 
 
 def resources(command: argparse.ArgumentParser) -> None:
-    """Add what each node needs."""
+    """Add what each node needs, and how many there are."""
+    group = node(command)
+    group.add_argument("--nodes", metavar="COUNT", type=int, help="containers that run the command together (1)")
+
+
+def node(command: argparse.ArgumentParser) -> Any:
+    """Add what each node needs, and return the group of these options."""
     group = command.add_argument_group("what each node needs")
     group.add_argument("--cpu", metavar="CORES", type=_values.number, dest="_cpu", help="cores (1)")
     group.add_argument("--memory", metavar="SIZE", dest="_memory", help="such as 512Mi or 64Gi (2Gi)")
@@ -88,7 +94,7 @@ def resources(command: argparse.ArgumentParser) -> None:
     group.add_argument("--gpu-type", metavar="TYPE", dest="_gpu_type", help="such as A10G or H100")
     group.add_argument("--disk", metavar="SIZE", dest="_disk", help="scratch space (30Gi)")
     group.add_argument("--shared-memory", metavar="SIZE", dest="_shared_memory", help="size of /dev/shm")
-    group.add_argument("--nodes", metavar="COUNT", type=int, help="containers that run the command together (1)")
+    return group
 
 
 def policy(command: argparse.ArgumentParser) -> None:

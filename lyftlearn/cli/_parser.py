@@ -31,7 +31,7 @@ examples:
     lyftlearn plan train eta --source . -- python train.py
 """
 _GROUPS = {
-    "run jobs": ("train", "process", "predict"),
+    "run jobs": ("train", "process", "predict", "notebook"),
     "find and follow jobs": ("jobs", "status", "logs", "wait", "stop", "download"),
     "for operators": ("plan", "explain", "migration", "parity", "backends", "config", "doctor", "clean", "completion"),
 }
@@ -130,6 +130,23 @@ def _afterwards(command: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--follow", action="store_true", default=False, dest="_follow", help="as --wait, and print the job's output"
     )
+
+
+def _notebook(command: argparse.ArgumentParser) -> None:
+    command.usage = f"{command.prog} [open|start|stop] NAME [options]"
+    command.add_argument(
+        "words", metavar="NAME", nargs="+", help="its name, after open, start or stop; by default open"
+    )
+    group = command.add_argument_group("what it runs in, where none is open")
+    group.add_argument("--image", metavar="IMAGE", help="container image with JupyterLab; by default the platform's")
+    group.add_argument(
+        "--idle-timeout", metavar="TIME", type=_values.duration_or_never, help="such as 90m, or never (4h)"
+    )
+    _job_options.pairs(group, "--label", "NAME=VALUE", "labels", "a label to find it by; repeatable")
+    _job_options.environment(command)
+    _job_options.node(command)
+    command.add_argument("--no-browser", action="store_true", help="print the address, and open nothing")
+    _job_options.common(command)
 
 
 def _jobs(command: argparse.ArgumentParser) -> None:
@@ -290,6 +307,7 @@ _COMMANDS: dict[str, tuple[str, Adder]] = {
     "train": ("train a model", _submission(JobKind.TRAIN)),
     "process": ("run a data-processing job", _submission(JobKind.PROCESS)),
     "predict": ("run batch prediction with a model", _submission(JobKind.PREDICT)),
+    "notebook": ("open a notebook in the browser, start it or stop it", _notebook),
     "jobs": ("list jobs of every backend, newest first", _jobs),
     "status": ("show one job: state and outputs", _status),
     "logs": ("print the output of a job, line by line", _logs),

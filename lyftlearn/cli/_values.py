@@ -31,6 +31,11 @@ def hyperparameter(text: str) -> tuple[str, JSON]:
     return name[:-1], _parse_json(value, f"the value of {name[:-1]!r}")
 
 
+def duration_or_never(text: str) -> str | None:
+    """Read a duration as the API does; `never` is None."""
+    return None if text == "never" else text
+
+
 def document(text: str) -> dict[str, JSON]:
     """Read a file that holds one JSON object."""
     try:
