@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from functools import cache
+from pathlib import Path
 
 import pytest
 
+import lyftlearn
+import lyftlearn_local
 from lyftlearn_local.supervisor import sandbox
 
 
@@ -13,6 +16,11 @@ from lyftlearn_local.supervisor import sandbox
 def why_none() -> str | None:
     """Why no container can be run here, or None if one can."""
     return sandbox.unusable(sandbox.AS_POD)
+
+
+def lyftlearn_roots() -> list[Path]:
+    """Where this lyftlearn lies, as the image of searches' drivers has one."""
+    return [Path(str(package.__file__)).parents[1] for package in (lyftlearn, lyftlearn_local)]
 
 
 def require_containers() -> None:

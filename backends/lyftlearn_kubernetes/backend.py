@@ -6,7 +6,7 @@ from contextlib import suppress
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from lyftlearn.backend import Backend, runtime_archive
+from lyftlearn.backend import Backend, DriverSettings, runtime_archive
 from lyftlearn.errors import LyftLearnError
 from lyftlearn_kubernetes import doctor, notebooks, options
 from lyftlearn_kubernetes.api.cluster import JOBS, Cluster
@@ -61,6 +61,12 @@ class KubernetesBackend(Backend):
     def capabilities(self) -> Capabilities:
         """What Jobs can do."""
         return self._capabilities
+
+    def driver_settings(self, model: str) -> DriverSettings:
+        """The driver is a pod, and asks the API server as its own service account."""
+        del model
+        outside = ("kubeconfig", "context")
+        return DriverSettings(table={key: value for key, value in self._settings.table.items() if key not in outside})
 
     def plan(self, spec: JobSpec) -> Plan:
         """The objects of a submission; the Job carries its own bundle."""

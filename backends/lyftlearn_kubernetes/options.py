@@ -151,6 +151,12 @@ _KEYS = (
         example="trainer",
     ),
     Option(
+        key="tune.service_account",
+        kind=options.TEXT,
+        doc="The service account of searches' drivers, which submit Jobs. By default `service_account`.",
+        example="tuner",
+    ),
+    Option(
         key="image_pull_secrets",
         kind=options.TEXTS,
         doc="Secrets with which images are pulled.",
@@ -324,6 +330,7 @@ class Options:
     context: str | None = None
     namespace: str | None = None
     service_account: str | None = None
+    tune_service_account: str | None = None
     image_pull_secrets: tuple[str, ...] = ()
     node_selector: Mapping[str, str] = field(default_factory=dict)
     tolerations: tuple[Mapping[str, Any], ...] = ()
@@ -374,6 +381,7 @@ def read(settings: BackendSettings) -> Options:
     tables = values.pop("models")
     given = _fields(values)
     notebook = {key.partition(".")[2]: given.pop(key) for key in list(given) if key.startswith("notebook.")}
+    given = {key.replace(".", "_"): value for key, value in given.items()}
     given["notebook"] = NotebookOptions(**notebook)
     if "kubeconfig" in given:
         paths = given["kubeconfig"].split(os.pathsep)

@@ -16,6 +16,7 @@ from lyftlearn.backend import (
     Capabilities,
     Capability,
     Check,
+    DriverSettings,
     JobQuery,
     JobRecord,
     LogLine,
@@ -53,13 +54,13 @@ CAPABILITIES = Capabilities(
             Capability.TRAIN,
             Capability.PROCESS,
             Capability.PREDICT,
+            Capability.TUNE,
             Capability.SEVERAL_NODES,
             Capability.REPLACEMENT,
             Capability.CONTRACT_PATHS,
         )
     ),
     lacks={
-        Capability.TUNE: NotYet("tuning jobs are not built yet"),
         Capability.NOTEBOOK: NotYet("notebooks are not built yet"),
         Capability.RETRIES_ON_SEVERAL_NODES: Never("the nodes of a training job cannot be started anew together"),
         Capability.LOCAL_PATHS: Never("its machines do not see this one's files"),
@@ -85,6 +86,10 @@ class SageMakerBackend(Backend):
     @override
     def capabilities(self) -> Capabilities:
         return self._capabilities
+
+    @override
+    def driver_settings(self, model: str) -> DriverSettings:
+        return DriverSettings(python=self._options.of(model).python)
 
     @override
     def plan(self, spec: JobSpec) -> Plan:

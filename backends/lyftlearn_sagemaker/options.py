@@ -27,6 +27,7 @@ class JobOptions:
     """
 
     role: str | None
+    tune_role: str | None
     image: str | None
     python: str
     instances_pin: str | None
@@ -133,6 +134,12 @@ JOB_OPTIONS = (
         kind=options.TEXT,
         doc="The role of the jobs.",
         example="arn:aws:iam::123456789012:role/lyftlearn-jobs",
+    ),
+    Option(
+        key="tune.role",
+        kind=options.TEXT,
+        doc="The role of searches' drivers, which submit jobs. By default `role`.",
+        example="arn:aws:iam::123456789012:role/lyftlearn-searches",
     ),
     Option(
         key="image",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
+from lyftlearn.types import JobKind
 from lyftlearn_kubernetes import labels
 from lyftlearn_kubernetes.status.events import REPLACED
 from lyftlearn_kubernetes.submission import notebook_objects
@@ -157,12 +158,14 @@ class JobManifest:
         options, gpu = self._options, self._options.gpus.get(self._spec.resources.gpu_type or "")
         selector = {**options.node_selector, **(gpu.selector if gpu else {})}
         tolerations = [*options.tolerations, *(gpu.tolerations if gpu else ())]
+        drives = self._spec.kind is JobKind.TUNE  # and so submits Jobs with its account
         fields = {
             "nodeSelector": selector,
             "tolerations": tolerations,
             "priorityClassName": options.priority_class,
             "schedulerName": options.scheduler,
-            "serviceAccountName": options.service_account,
+            "serviceAccountName": (options.tune_service_account if drives else None) or options.service_account,
+            "automountServiceAccountToken": drives,
             "imagePullSecrets": [{"name": name} for name in options.image_pull_secrets],
             "subdomain": labels.SERVICE if self._spec.nodes > 1 else None,
         }

@@ -7,7 +7,7 @@ import json
 import re
 from typing import TYPE_CHECKING, Any
 
-from lyftlearn.backend import Capabilities, Capability, Fault, JobSpec, Never, NotYet, Plan, Request, bundle
+from lyftlearn.backend import Capabilities, Capability, Fault, JobSpec, Never, Plan, Request, bundle
 from lyftlearn.types import JobKind
 from lyftlearn_kubernetes.labels import SERVICE, log_directory
 from lyftlearn_kubernetes.options import is_visible
@@ -48,7 +48,6 @@ def capabilities(options: Options) -> Capabilities:
 
 
 _LACKS = {
-    Capability.TUNE: NotYet("a Job runs one command; submit the trials as train jobs"),
     Capability.RETRIES_ON_SEVERAL_NODES: _TOGETHER,
     Capability.LOCAL_PATHS: Never("pods do not see this machine's files; they travel through the storage"),
 }
@@ -165,7 +164,7 @@ class ModelPlanner:
 
     def _faults(self, spec: JobSpec) -> Iterator[Fault]:
         if spec.kind is JobKind.TUNE:
-            yield Fault("kind", f"{self._name} cannot run a {spec.kind} job: {_LACKS[Capability(spec.kind)]}")
+            yield from (Fault("storage.url", text) for text in self._location_faults("storage.url", self._storage_url))
         if spec.nodes > 1 and spec.retries:
             yield Fault("retries", _TOGETHER)
         if spec.image is None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from lyftlearn.backend import Fault, Plan, Request, bundle, runtime_archive
+from lyftlearn.types import JobKind
 from lyftlearn_sagemaker.submission import documented_rules, instances, service_limits
 from lyftlearn_sagemaker.submission.channels import plan_channels, uri_faults
 from lyftlearn_sagemaker.submission.fault_words import FaultTranslator
@@ -25,7 +26,6 @@ from lyftlearn_sagemaker.submission.request import (
 
 if TYPE_CHECKING:
     from lyftlearn.backend import BackendSettings, JobSpec
-    from lyftlearn.types import JobKind
     from lyftlearn_sagemaker.options import JobOptions, Options
     from lyftlearn_sagemaker.submission.channels import InputChannels
 
@@ -164,6 +164,7 @@ def _isolation_faults(
     lost |= {f"metrics to {options.metrics}": True} if options.metrics else {}
     placed = {name: uri for name, uri in spec.outputs.items() if uri and "within" not in channels.outputs[name]}
     lost |= {f"output {name} at {uri}": True for name, uri in placed.items()}
+    lost |= {"the service, to which it is to submit its trials": True} if spec.kind is JobKind.TUNE else {}
     lost |= {f"{path}, which the job would fetch by itself": True for path in channels.via_runtime}
     if lost:
         yield Fault(

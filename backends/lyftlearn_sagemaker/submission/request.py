@@ -8,6 +8,7 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from lyftlearn.types import JobKind
 from lyftlearn_sagemaker import record
 from lyftlearn_sagemaker.log_text import ATTEMPT_LINE, MARK, PROGRESS_VARIABLE
 from lyftlearn_sagemaker.submission.channels import RUNTIME_FILE
@@ -41,7 +42,7 @@ def create_request(
     """Return the request; what is None or empty is left out."""
     body = {
         "TrainingJobName": spec.id,
-        "RoleArn": options.role,
+        "RoleArn": (options.tune_role if spec.kind is JobKind.TUNE else None) or options.role,
         "AlgorithmSpecification": _algorithm(spec, options, image),
         "HyperParameters": shown_hyperparameters(spec),
         "InputDataConfig": channels.config,

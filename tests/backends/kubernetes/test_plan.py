@@ -237,11 +237,16 @@ def test_all_faults_at_once(new: Callable[..., KubernetesBackend]) -> None:
     assert "[storage] url" in faults["output"]
 
 
-@pytest.mark.parametrize("kind", [JobKind.TUNE])
-def test_kinds_that_cannot_run(new: Callable[..., KubernetesBackend], kind: JobKind) -> None:
-    """The reason is said in the plan, and not by a cluster at night."""
-    backend = new()
-    assert "kind" in dict(backend.plan(spec(backend, kind=kind)).faults)
+def test_a_driver_has_an_account_of_its_own(new: Callable[..., KubernetesBackend]) -> None:
+    """Only what submits Jobs has the token of an account that may; its storage must be one that pods see."""
+    table = {"service_account": "trainer", "tune": {"service_account": "tuner"}}
+    backend = new(table)
+    manifests = [backend.plan(spec(backend, kind=kind)).requests[-1].body for kind in (JobKind.TRAIN, JobKind.TUNE)]
+    pods = [manifest["spec"]["template"]["spec"] for manifest in manifests]
+    accounts = [(pod["serviceAccountName"], pod.get("automountServiceAccountToken")) for pod in pods]
+    assert accounts == [("trainer", None), ("tuner", True)]
+    unseen = new(table, "file:///here/storage")
+    assert "storage.url" in dict(unseen.plan(spec(unseen, kind=JobKind.TUNE)).faults)
 
 
 def test_a_mounted_volume_makes_its_files_usable(new: Callable[..., KubernetesBackend]) -> None:

@@ -227,6 +227,15 @@ def test_network_isolation_lists_what_the_job_would_lose(make: Make) -> None:
     assert _create(make(network_isolation=True).plan(plain))["EnableNetworkIsolation"] is True
 
 
+def test_a_driver_has_a_role_of_its_own_and_a_network(make: Make) -> None:
+    """Only what submits jobs may submit jobs, and without a network it cannot."""
+    tune = {"role": "arn:aws:iam::123456789012:role/searches"}
+    plans = [make(tune=tune).plan(spec(STORAGE, kind=kind)) for kind in (JobKind.TRAIN, JobKind.TUNE)]
+    assert [_create(plan)["RoleArn"] for plan in plans] == [ROLE, tune["role"]]
+    ((path, problem),) = make(network_isolation=True).plan(spec(STORAGE, kind=JobKind.TUNE)).faults
+    assert (path, "submit its trials" in problem) == ("sagemaker.network_isolation", True)
+
+
 def test_conflicting_contents_have_places_of_their_own(make: Make) -> None:
     """A second call with the same key and other arguments must not overwrite the bundle of the job that runs."""
     one = spec(STORAGE)

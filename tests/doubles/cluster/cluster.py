@@ -13,6 +13,7 @@ from tests.doubles.cluster.access import Access
 from tests.doubles.cluster.job_controller import JobController
 from tests.doubles.cluster.kubelet import Kubelet, Node
 from tests.doubles.cluster.server import ApiServer, admit
+from tests.doubles.cluster.service_accounts import make_certificate
 from tests.doubles.cluster.store import Object, Store, now
 
 NAMESPACE = "ml"
@@ -30,9 +31,12 @@ class Cluster:
         self.store.create("namespaces", "", {"metadata": {"name": NAMESPACE}})
         search = f"{Path(sys.executable).parent}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
         self.node = Node(images={IMAGE: search, NO_PYTHON: str(directory)})
-        self.api = ApiServer(self.store, self._log, version, access)
+        certificate = make_certificate(directory / "pki")
+        self.api = ApiServer(self.store, self._log, version, access, certificate)
         self.api.start()
-        self.kubelet = Kubelet(self.store, directory / "kubelet", self.node, self.api.url)
+        self.kubelet = Kubelet(
+            self.store, directory / "kubelet", self.node, self.api.secure_port, certificate.certificate
+        )
         self.controller = JobController(self.api)
         self.kubelet.start()
         self.controller.start()

@@ -20,6 +20,7 @@ from typing import Any
 from tests.doubles.cluster import sandbox
 from tests.doubles.cluster.job_controller import tell
 from tests.doubles.cluster.log_file import ROTATED_AT, LogFile
+from tests.doubles.cluster.service_accounts import MOUNTED_AT, write_account
 from tests.doubles.cluster.store import ApiError, Object, Store, now
 
 RETRY = 0.2
@@ -53,12 +54,13 @@ class Node:
 class Kubelet(threading.Thread):
     """Runs every pod of the store, each in a thread of its own."""
 
-    def __init__(self, store: Store, directory: Path, node: Node, url: str) -> None:
+    def __init__(self, store: Store, directory: Path, node: Node, api_port: int, authority: Path) -> None:
         super().__init__(daemon=True, name="kubelet")
         self.store = store
         self.directory = directory
         self.node = node
-        self.url = url
+        self.api_port = api_port
+        self.authority = authority
         self.hosts = directory / "hosts"
         self._closed = threading.Event()
         self.pods: dict[str, PodRunner] = {}
@@ -297,6 +299,8 @@ class PodRunner(threading.Thread):
         resolver = self._directory / "resolv.conf"
         resolver.write_text("nameserver 127.0.0.1\noptions timeout:1 attempts:1\n")
         files = {"/dev/termination-log": said, "/etc/hosts": self._hosts(), "/etc/resolv.conf": resolver}
+        account = write_account(self._pod, self._directory / "account", self._kubelet.authority)
+        files |= {MOUNTED_AT: account} if account else {}
         reading, writing = os.pipe()
         argv = sandbox.command(container, self._pod, self._volumes, files, writing)
         process = subprocess.Popen(
@@ -328,7 +332,7 @@ class PodRunner(threading.Thread):
             "HOME": "/root",
             **self._kubelet.node.environment,
         }
-        found.update(KUBERNETES_SERVICE_HOST="127.0.0.1", KUBERNETES_SERVICE_PORT=self._kubelet.url.rpartition(":")[2])
+        found.update(KUBERNETES_SERVICE_HOST="127.0.0.1", KUBERNETES_SERVICE_PORT=str(self._kubelet.api_port))
         for source in container.get("envFrom", ()):
             secret, prefix = self._lookup("secrets", source["secretRef"]["name"]) or {}, source.get("prefix", "")
             # From 1.32 on every key becomes a variable (RelaxedEnvironmentVariableValidation).

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tests.containers import lyftlearn_roots
 from tests.doubles.cluster.store import Object
 
 if TYPE_CHECKING:
@@ -183,8 +184,8 @@ def _machine() -> list[str]:
             argv += ["--ro-bind-try", str(path), str(path)]
     for empty in EMPTY:
         argv += ["--perms", "1777", "--tmpfs", empty]
-    for python in (sys.base_prefix, sys.prefix):  # wherever the checkout is
-        argv += ["--ro-bind", python, python]
+    for shown in (sys.base_prefix, sys.prefix, *map(str, lyftlearn_roots())):  # wherever the checkout is
+        argv += ["--ro-bind", shown, shown]
     return argv
 
 

@@ -17,6 +17,7 @@ from tests.doubles.cluster import discovery, quota, validation
 from tests.doubles.cluster.access import Access, Caller
 from tests.doubles.cluster.discovery import EXTENSIONS, KINDS
 from tests.doubles.cluster.disturbances import Disturbance
+from tests.doubles.cluster.service_accounts import Certificate
 from tests.doubles.cluster.store import ApiError, Object, Store
 from tests.doubles.cluster.watching import Watch, matches
 
@@ -27,7 +28,8 @@ LogSource = Callable[[Object, str, dict[str, str]], Iterator[bytes]]
 class ApiServer:
     """Serves until it is closed; the same port is served again by `start`."""
 
-    def __init__(self, store: Store, logs: LogSource, version: str = "1.36", access: Access | None = None) -> None:
+    def __init__(self, store: Store, logs: LogSource, version: str = "1.36", access: Access | None = None,
+                 certificate: Certificate | None = None) -> None:  # fmt: skip
         self.store = store
         self.logs = logs
         self.version = version
@@ -38,25 +40,38 @@ class ApiServer:
         self.pending_workloads: Callable[[str, str], list[Object]] = lambda _, __: []
         self.calls: Counter[str] = Counter()
         self.port = 0
-        self._http: Server | None = None
+        self.secure_port = 0
+        self._certificate = certificate
+        self._servers: list[Server] = []
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
     def start(self) -> None:
-        self._http = Server(("127.0.0.1", self.port), Handler)
-        self._http.api = self
-        self.port = self._http.server_address[1]
-        threading.Thread(target=self._http.serve_forever, args=(0.05,), daemon=True, name="api-server").start()
+        self.port = self._serve(self.port, None)
+        if self._certificate is not None:  # where pods ask
+            self.secure_port = self._serve(self.secure_port, self._certificate)
+
+    def _serve(self, port: int, certificate: Certificate | None) -> int:
+        server = Server(("127.0.0.1", port), Handler)
+        server.api = self
+        if certificate is not None:
+            # The handshake is the connection's thread's: one that is slow must not keep the others waiting.
+            server.socket = certificate.context().wrap_socket(
+                server.socket, server_side=True, do_handshake_on_connect=False
+            )
+        self._servers.append(server)
+        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True, name="api-server").start()
+        return int(server.server_address[1])
 
     def stop(self) -> None:
         """End, and cut every connection, as a server that is restarted does."""
-        if self._http is not None:
-            self._http.shutdown()
-            self._http.server_close()
-            self._http.cut_all()
-            self._http = None
+        for server in self._servers:
+            server.shutdown()
+            server.server_close()
+            server.cut_all()
+        self._servers.clear()
 
 
 class Server(ThreadingHTTPServer):

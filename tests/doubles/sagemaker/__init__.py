@@ -78,7 +78,7 @@ class Service:
         self.operations = Operations(self.jobs, self.conduct)
         self.batch = Batch(self.conduct, self.jobs, self.operations)
         self.http = _Server(("127.0.0.1", port), handler(self.operations, self.batch, self.faults))
-        self.url = f"http://127.0.0.1:{self.http.server_address[1]}"
+        self.url = self.surroundings.sagemaker = f"http://127.0.0.1:{self.http.server_address[1]}"
 
     @property
     def requests(self) -> list[tuple[float, str]]:

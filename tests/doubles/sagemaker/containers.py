@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+from tests.containers import lyftlearn_roots
+
 from .resources import has_plan
 
 if TYPE_CHECKING:
@@ -186,6 +188,8 @@ class Containers:
             "AWS_ACCESS_KEY_ID": "AKIAIOSFODNN7EXAMPLE",
             "AWS_SECRET_ACCESS_KEY": "the-secret-key-of-nobody",
             "AWS_ENDPOINT_URL": self._around.aws,
+            "AWS_ENDPOINT_URL_SAGEMAKER": self._around.sagemaker,
+            "AWS_ENDPOINT_URL_BATCH": self._around.sagemaker,
         }
         if self._block_expires is not None and has_plan(self._request["ResourceConfig"]):
             own["SAGEMAKER_CURRENT_CAPACITY_BLOCK_EXPIRATION_TIMESTAMP"] = str(int(self._block_expires * 1000))
@@ -215,7 +219,8 @@ def _sandbox(host: str, home: Path, hosts: Path, telling: int, channels: list[st
         if path.name not in _HIDDEN:
             same = ["--bind-try", str(path)]
             binds += [*(["--symlink", str(path.readlink())] if path.is_symlink() else same), str(path)]
-    python = [word for path in (sys.base_prefix, sys.prefix) for word in ("--ro-bind", path, path)]
+    shown = (sys.base_prefix, sys.prefix, *map(str, lyftlearn_roots()))
+    python = [word for path in shown for word in ("--ro-bind", path, path)]
     user = [] if os.geteuid() == 0 else ["--unshare-user", "--uid", "0", "--gid", "0"]
     return [
         "bwrap", "--die-with-parent", "--unshare-pid", "--unshare-ipc", "--unshare-uts", "--hostname", host, *user,

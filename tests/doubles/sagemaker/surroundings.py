@@ -56,10 +56,11 @@ class FileSystem:
 
 
 class Surroundings:
-    """The services that a job meets."""
+    """The services that a job meets. sagemaker: the address of the service that runs it."""
 
     def __init__(self, aws: str, conduct: Conduct) -> None:
         self.aws = aws
+        self.sagemaker = ""
         self._conduct = conduct
         self._lock = threading.Lock()
         self._held: list[dict[str, Any]] = []
