@@ -59,6 +59,8 @@ class TestKubernetes(BackendConformance):
         return remove
 
 
+# Every run holds clients to this platform by tests/golden, and all that clients do to `local`.
+@pytest.mark.slow
 @pytest.mark.skipif(bool(real("KUBECONFIG")), reason="one suite is enough to wait for")
 class TestKubernetesThroughTheClient(ClientConformance):
     """Call sites as users write them."""

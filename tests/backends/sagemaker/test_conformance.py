@@ -75,6 +75,8 @@ class TestSageMaker(BackendConformance):
         return remove
 
 
+# Every run holds clients to this platform by tests/golden, and all that clients do to `local`.
+@pytest.mark.slow
 @pytest.mark.skipif(bool(REAL["role"]), reason="one suite is enough to pay for")
 class TestSageMakerThroughTheClient(ClientConformance):
     """Call sites as users write them."""

@@ -127,8 +127,10 @@ def _aws() -> Iterator[str]:
 
 def _create_role(iam: Any) -> None:
     """Make the role that jobs run as, which moto may have from an earlier run in this process."""
+    statement = {"Effect": "Allow", "Principal": {"Service": "sagemaker.amazonaws.com"}, "Action": "sts:AssumeRole"}
+    trust = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
     with suppress(iam.exceptions.EntityAlreadyExistsException):
-        iam.create_role(RoleName=ROLE.rpartition("/")[2], AssumeRolePolicyDocument="{}")
+        iam.create_role(RoleName=ROLE.rpartition("/")[2], AssumeRolePolicyDocument=trust)
 
 
 def _keep_secrets(directory: Path, cluster: Cluster, aws: str) -> None:
