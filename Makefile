@@ -28,12 +28,12 @@ test-again: .venv/ready lint types contracts api
 not-tested:
 	@rm -f .venv/tests-ended
 
-# What Python cannot install: of the shells only the completion is tested. Where this user may not either, it is done without.
+# What Python cannot install. Where this user may not either, it is done without.
 tools:
 	@.ci/tools $(PYTHON) bwrap
 
 browser: tools
-	@.ci/tools $(PYTHON) chromium runc podman
+	@.ci/tools $(PYTHON) chromium runc podman zsh tcsh
 
 .venv/ready: requirements/test.txt pyproject.toml | tools
 	$(PYTHON) -m venv .venv
