@@ -232,7 +232,7 @@ class Client:
 
         Raises JobNotFound when its backend does not keep the job any more.
         """
-        return self._handle(self._watch_of(job_id).backend.describe(job_id))
+        return self._handle(self._watch_of(job_id).describe(job_id))
 
     def jobs(
         self,

@@ -13,6 +13,7 @@ from lyftlearn._contract.mounts import mount_of
 from lyftlearn._jobs.watcher import SharedWatch
 from lyftlearn._migration.recorder import MigrationRecorder
 from lyftlearn._registry import Registry
+from lyftlearn._storage import set_default_region
 from lyftlearn._submission.notebooks import Notebooks
 from lyftlearn._submission.preparation import SubmissionBuilder
 from lyftlearn._submission.submitter import JobSubmitter
@@ -34,6 +35,15 @@ def _redact_record(record: logging.LogRecord) -> bool:
     return True
 
 
+def _set_region_of_storage(config: Config) -> None:
+    """Find buckets where the backends are, if the default AWS chain names no region and the configuration names one."""
+    regions = {
+        str(table["region"]) for table in config.tables.values() if isinstance(table, Mapping) and table.get("region")
+    }
+    if len(regions) == 1:
+        set_default_region(*regions)
+
+
 logging.getLogger("lyftlearn").addFilter(_redact_record)
 
 
@@ -45,6 +55,7 @@ class Session:
 
     def __init__(self, config: Config, *, decider: Decider | None = None) -> None:
         self.config = config
+        _set_region_of_storage(config)
         self.registry = Registry(config)
         self.builder = SubmissionBuilder(config, self.registry)
         self.submitter = JobSubmitter(self.builder)

@@ -15,7 +15,7 @@ from lyftlearn_kubernetes.logs.reader import LogReader
 from lyftlearn_kubernetes.status import jobs, listing, observed, queueing, timings
 from lyftlearn_kubernetes.status.deadlines import DeadlineEnforcer
 from lyftlearn_kubernetes.status.informer import SILENCE
-from lyftlearn_kubernetes.status.jobs import JobObserver
+from lyftlearn_kubernetes.status.jobs import JobObserver, RefusedPods
 from lyftlearn_kubernetes.status.watcher import JobWatcher
 from lyftlearn_kubernetes.submission import planner, runtime
 from lyftlearn_kubernetes.submission.submitter import JobCreator
@@ -51,8 +51,9 @@ class KubernetesBackend(Backend):
         self._capabilities = planner.capabilities(self._options)
         self._planner = planner.Planner(settings.name, self._options, settings.storage_url, self._runtime_config_map)
         self._cluster = Cluster(self._options)
-        self._observer = JobObserver(self._cluster)
-        self._enforcer = DeadlineEnforcer(self._cluster, self._options)
+        refused = RefusedPods(self._cluster)
+        self._observer = JobObserver(self._cluster, refused)
+        self._enforcer = DeadlineEnforcer(self._cluster, self._options, refused)
         self._creator = JobCreator(self._cluster, self._observer, settings.storage_url)
         self._known: set[str] = set()
         self.silence = SILENCE

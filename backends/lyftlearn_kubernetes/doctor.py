@@ -20,6 +20,7 @@ from lyftlearn_kubernetes.api.cluster import (
     WORKLOADS,
 )
 from lyftlearn_kubernetes.api.errors import translate_errors
+from lyftlearn_kubernetes.mounts import host_path_note
 from lyftlearn_kubernetes.options import is_visible
 
 if TYPE_CHECKING:
@@ -179,10 +180,5 @@ def _check_storage(options: Options, url: str) -> Check:
 
 def _check_volumes(options: Options) -> Iterator[Check]:
     """Warn of volumes whose files keep their owner: Kubernetes gives no group to what lies on a node."""
-    paths = ", ".join(str(volume["hostPath"]) for volume in options.volumes if "hostPath" in volume)
-    if options.user and paths:
-        detail = (
-            f"{paths}: user {options.user} must be able to read and write there: fsGroup does not reach these files; "
-            "what lyftlearn makes below a storage's directory has the permissions of that directory"
-        )
+    if detail := host_path_note(options.volumes, options.user):
         yield Check("volumes", Verdict.WARNING, detail)

@@ -151,3 +151,14 @@ def _source(table: Mapping[str, Any], check: str | None = None) -> dict[str, Any
     if table.get("nfs"):
         return {"nfs": dict(table["nfs"])}
     return {"persistentVolumeClaim": {"claimName": table.get("persistentVolumeClaim")}}
+
+
+def host_path_note(volumes: Sequence[Mapping[str, Any]], user: str | None) -> str | None:
+    """Return what a job with a user of its own needs of the directories of its node: they keep their owners."""
+    paths = ", ".join(str(volume["hostPath"]) for volume in volumes if "hostPath" in volume)
+    if not (user and paths):
+        return None
+    return (
+        f"{paths}: user {user} must be able to read and write there: fsGroup does not reach these files; "
+        "what lyftlearn makes below a storage's directory has the permissions of that directory"
+    )

@@ -175,7 +175,7 @@ class SageMakerBackend(Backend):
     def diagnose(self) -> Iterator[Check]:
         from lyftlearn_sagemaker.doctor import checks  # noqa: PLC0415
 
-        return checks(self._settings, self._options, self.aws)
+        return checks(self._settings, self._options, self.aws.impatient())
 
     @cached_property
     def aws(self) -> AwsClient:
@@ -202,7 +202,7 @@ class SageMakerBackend(Backend):
 
     @cached_property
     def _storage(self) -> Storage:
-        return open_storage(self._settings.storage_url)
+        return open_storage(self._settings.storage_url, self._options.region)
 
     @cached_property
     def _creator(self) -> JobCreator:

@@ -94,7 +94,7 @@ class Job:
     def refresh(self) -> JobState:
         """Ask the backend now, and return the state. Raises JobNotFound when the backend keeps the job no more."""
         self._asked = time.monotonic()
-        self._observe(self._shared_watch().backend.describe(self.id).event)
+        self._observe(self._shared_watch().describe(self.id).event)
         self._kept = True
         return self.state
 

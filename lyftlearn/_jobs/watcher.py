@@ -11,14 +11,15 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from lyftlearn._storage import Storage
-from lyftlearn.backend import Backend, WatchSet
-from lyftlearn.errors import BackendUnavailable, JobNotFound, LyftLearnError
+from lyftlearn.backend import Backend, JobRecord, WatchSet
+from lyftlearn.errors import AccessDenied, BackendUnavailable, JobNotFound, LyftLearnError
 from lyftlearn.events import JobEvent
 
 Listener: TypeAlias = Callable[[JobEvent | LyftLearnError], None]
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0
 _SECONDS_UNTIL_FINAL = 60.0  # for which nothing but refusals is heard
+_NEW_GRANTS = "What was granted just now, or by a server that has just started, may be refused for a minute: ask again"
 _MOST_REMEMBERED = 10_000  # jobs that nobody waits for any more
 _log = logging.getLogger("lyftlearn")
 
@@ -80,6 +81,13 @@ class SharedWatch:
                 listener(news)
             self._following.add(job_id)
         return lambda: self._unlisten(job_id, listener)
+
+    def describe(self, job_id: str) -> JobRecord:
+        """Return what is known of a job now. Raises what `Backend.describe` raises; of a refusal, that it may pass."""
+        try:
+            return self.backend.describe(job_id)
+        except AccessDenied as exc:
+            raise AccessDenied(f"{exc}. {_NEW_GRANTS}") from exc
 
     def close(self) -> None:
         """End the watcher."""

@@ -8,8 +8,8 @@ import os
 import threading
 import weakref
 from collections import deque
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from functools import cache
 
 _MOST_WAITING = 1000
@@ -39,6 +39,15 @@ class Background:
             if not self._runs:
                 self._start()
 
+    def attempt(self, task: Callable[[], None]) -> bool:
+        """Do `task` at once, and return whether that went well. An error is logged, once as long as it stays so."""
+        try:
+            task()
+        except Exception as exc:  # noqa: BLE001 - the journal's trouble is nobody's failed submission
+            self._complain(f"beside a submission: {type(exc).__name__}: {exc}")
+            return False
+        return True
+
     def drain(self, timeout: float | None = None) -> bool:
         """Wait until nothing is left to do, or for `timeout` seconds, by default 5. Return whether nothing is left."""
         with self._idle:
@@ -47,7 +56,7 @@ class Background:
     def finish(self) -> None:
         """Wait as `drain` does, and say what was not done: the process ends."""
         if not self.drain():
-            _log.warning("beside submissions: %d records of a migration were not written in time", self._pending)
+            _log.warning("beside submissions: %d records of a migration wait for the next process", self._pending)
 
     def _begin(self) -> None:
         self._waiting: deque[Callable[[], None]] = deque()
@@ -68,11 +77,8 @@ class Background:
 
     def _run(self) -> None:
         while task := self._next():
-            try:
-                task()
+            if self.attempt(task):
                 self._said = ""
-            except Exception as exc:  # noqa: BLE001 - the journal's trouble is nobody's failed submission
-                self._complain(f"beside a submission: {type(exc).__name__}: {exc}")
             with self._idle:
                 self._pending -= 1
                 self._idle.notify_all()
@@ -88,6 +94,33 @@ class Background:
         if text != self._said:
             _log.warning("%s", text)
         self._said = text
+
+
+_journalling = threading.RLock()
+_SECONDS_UNTIL_FORK = 10.0
+
+
+@contextmanager
+def holding_forks_up() -> Iterator[None]:
+    """Let a fork of this process wait, for seconds at most, while this thread imports SQLAlchemy or uses a database.
+
+    The child has neither this thread nor its locks' owners: it could import nothing and open no database any more.
+    """
+    with _journalling:
+        yield
+
+
+class _Fork:
+    held = False
+
+    @classmethod
+    def begin(cls) -> None:
+        cls.held = _journalling.acquire(timeout=_SECONDS_UNTIL_FORK)
+
+    @classmethod
+    def end(cls) -> None:
+        if cls.held:
+            _journalling.release()
 
 
 _all: weakref.WeakSet[Background] = weakref.WeakSet()
@@ -117,3 +150,4 @@ def _begin_all() -> None:
 
 
 os.register_at_fork(after_in_child=_begin_all)
+os.register_at_fork(before=_Fork.begin, after_in_parent=_Fork.end, after_in_child=_Fork.end)

@@ -8,14 +8,16 @@ need memory that is shared, and homes are often on a network file system.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+
+from lyftlearn._migration.rows import ComparisonRow, OutcomeRow, RehearsalRow, Row, SubmissionRow
 
 if TYPE_CHECKING:
     from lyftlearn.config import Config
@@ -84,57 +86,6 @@ slots = sa.Table(
 )
 
 
-@dataclass(frozen=True, kw_only=True)
-class SubmissionRow:
-    """One job that was accepted. stage: None where the operator's override decided. shadow_of: the job it doubles."""
-
-    job_id: str
-    at: datetime
-    repository: str
-    model: str
-    kind: str
-    stage: str | None
-    source: str
-    backend: str
-    fell_back: bool
-    shadow_of: str | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class RehearsalRow:
-    """What stood against a job on the other backend: pairs of path and problem; none means that it would have run."""
-
-    job_id: str
-    backend: str
-    faults: Sequence[tuple[str, str]]
-
-
-@dataclass(frozen=True, kw_only=True)
-class OutcomeRow:
-    """How a job ended.
-
-    status: `succeeded`, `failed`, `stopped`; `refused` for a shadow that was never accepted; `unknown` where the
-    backend does not keep the job any more.
-    """
-
-    job_id: str
-    status: str
-    reason: str | None
-    exit_code: int | None
-    created_at: datetime | None
-    started_at: datetime | None
-    finished_at: datetime | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class ComparisonRow:
-    """In what a shadow differed from its job: a sentence each; none means in nothing."""
-
-    job_id: str
-    shadow_id: str
-    differences: Sequence[str]
-
-
 _TABLES: Mapping[type, sa.Table] = {
     SubmissionRow: submissions,
     RehearsalRow: rehearsals,
@@ -152,7 +103,7 @@ class Journal:
         )
         self._prepared = False
 
-    def record(self, *entries: SubmissionRow | RehearsalRow | OutcomeRow | ComparisonRow) -> None:
+    def record(self, *entries: Row) -> None:
         """Write entries in one transaction. Of two about the same job, the first stays."""
         try:
             self._write(*entries)
@@ -182,7 +133,7 @@ class Journal:
         with self._connection() as connection:
             return [dict(row) for row in connection.execute(statement).mappings()]
 
-    def _write(self, *entries: SubmissionRow | RehearsalRow | OutcomeRow | ComparisonRow) -> None:
+    def _write(self, *entries: Row) -> None:
         with self._connection() as connection:
             for entry in entries:
                 table = _TABLES[type(entry)]

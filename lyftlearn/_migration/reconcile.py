@@ -22,7 +22,8 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from lyftlearn._contract import ids
-from lyftlearn._migration.journal import ComparisonRow, Journal, OutcomeRow, comparisons, outcomes, submissions
+from lyftlearn._migration.journal import Journal, comparisons, outcomes, submissions
+from lyftlearn._migration.rows import ComparisonRow, OutcomeRow
 from lyftlearn._transfer.download import fetch_output
 from lyftlearn.errors import BackendUnavailable, JobNotFound, LyftLearnError
 from lyftlearn.events import advance

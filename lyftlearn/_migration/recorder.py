@@ -14,7 +14,9 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from lyftlearn._contract import ids
-from lyftlearn._migration.background import Background
+from lyftlearn._migration.background import Background, holding_forks_up
+from lyftlearn._migration.rows import RehearsalRow, Row, SubmissionRow
+from lyftlearn._migration.spool import Spool
 from lyftlearn._submission.preparation import SubmissionBuilder
 from lyftlearn.backend import JobRecord
 from lyftlearn.errors import DEFINITE_REFUSALS, InvalidJob, LyftLearnError
@@ -22,7 +24,7 @@ from lyftlearn.rollout.stage import Stage
 from lyftlearn.types import JobKind
 
 if TYPE_CHECKING:
-    from lyftlearn._migration.journal import Journal, RehearsalRow, SubmissionRow
+    from lyftlearn._migration.journal import Journal
     from lyftlearn._submission.preparation import Content, Submission
     from lyftlearn._submission.submitter import AcceptedJob, JobSubmitter
     from lyftlearn.rollout import Decision
@@ -40,10 +42,12 @@ class MigrationRecorder:
         self._background = Background()
         self._opening = threading.Lock()
         self._opened: Journal | None = None
+        self._spool: Spool | None = None
 
     def record_submission(self, accepted: AcceptedJob) -> None:
         """Take note of an accepted job. Returns at once, whatever follows."""
         if self._config.migration_to is not None and accepted.kept:
+            self._background.attempt(lambda: self._open_spool().put(accepted.record.id, self._rows(accepted)))
             self._background.do(lambda: self._follow_up(accepted))
 
     def drain(self) -> bool:
@@ -51,29 +55,54 @@ class MigrationRecorder:
         return self._background.drain()
 
     def journal(self) -> Journal:
-        """Return the journal; its library is loaded only here, in the background."""
-        from lyftlearn._migration.journal import open_journal  # noqa: PLC0415 - brings SQLAlchemy
+        """Return the journal, for whoever reads it, with what other processes could not write."""
+        journal = self._open_journal()
+        self._open_spool().take_up(journal.record, older=0)
+        return journal
 
+    def _open_journal(self) -> Journal:
+        """Return the journal; its library is loaded only here, in the background."""
         with self._opening:
             if self._opened is None:
+                from lyftlearn._migration.journal import open_journal  # noqa: PLC0415 - brings SQLAlchemy
+
                 self._opened = open_journal(self._config)
             return self._opened
 
-    def _follow_up(self, accepted: AcceptedJob) -> None:
-        """Go by the decision that the job carries: a keyed call may have found it long after another call made it.
+    def _open_spool(self) -> Spool:
+        if self._spool is None:
+            self._spool = Spool(self._config.home, self._config.journal_url)
+        return self._spool
 
-        Only the call that sent the job starts its shadow: whoever repeats it adds nothing that costs.
+    def _rows(self, accepted: AcceptedJob) -> list[Row]:
+        """Return what is known of a job at once. It goes by the decision that the job carries.
+
+        A keyed call may have found the job long after another call made it.
         """
         job = accepted.record
         carried = _decision_fields(job.decision)
         here = self._backend_of(job.id) or accepted.decision.backend
-        self.journal().record(_submission_row(job, accepted.decision, carried, here))
-        if carried.get("fell_back"):
-            self.journal().record(self._refusal_row(job.id, accepted.decision, carried))
+        submitted = _submission_row(job, accepted.decision, carried, here)
+        if not carried.get("fell_back"):
+            return [submitted]
+        return [submitted, self._refusal_row(job.id, accepted.decision, carried)]
+
+    def _follow_up(self, accepted: AcceptedJob) -> None:
+        """Write the rows, then rehearse and shadow.
+
+        Only the call that sent the job starts its shadow: whoever repeats it adds nothing that costs.
+        """
+        job = accepted.record
+        with holding_forks_up():
+            self._open_journal().record(*self._rows(accepted))
+            self._open_spool().remove(job.id)
+            self._open_spool().take_up(self._open_journal().record)
+        carried = _decision_fields(job.decision)
         if carried.get("stage") in (Stage.REHEARSE, Stage.SHADOW):
+            here = self._backend_of(job.id) or accepted.decision.backend
             other = replace(accepted.decision, backend=str(self._config.migration_to), other=here)
             rehearsed, there = self._rehearse(job.id, accepted.content, other)
-            self.journal().record(rehearsed)
+            self._open_journal().record(rehearsed)
             shadowed = carried["stage"] == Stage.SHADOW and accepted.new and self._is_shadow_eligible(job)
             if shadowed and there is not None:
                 self._shadow(job, there)
@@ -84,16 +113,12 @@ class MigrationRecorder:
 
     def _refusal_row(self, job_id: str, decision: Decision, carried: dict[str, Any]) -> RehearsalRow:
         """Return what the new backend refused the job for: as this call heard it, else as the job carries it."""
-        from lyftlearn._migration.journal import RehearsalRow  # noqa: PLC0415
-
         told = str(carried.get("reason")).rpartition(" refused: ")[2]
         faults = decision.refusal or (("backend", told),)
         return RehearsalRow(job_id=job_id, backend=str(self._config.migration_to), faults=faults)
 
     def _rehearse(self, job_id: str, content: Content, decision: Decision) -> tuple[RehearsalRow, Submission | None]:
         """Return what stands against the job on the other backend, and how it would be sent there if nothing does."""
-        from lyftlearn._migration.journal import RehearsalRow  # noqa: PLC0415
-
         try:
             there = self._builder.build_valid(content, decision)
         except InvalidJob as refusal:
@@ -125,15 +150,15 @@ class MigrationRecorder:
         shadow = self._shadow_submission(job.id, shadow_id, there, decision)
         record = JobRecord.of(shadow.spec, datetime.now(UTC))
         row = _submission_row(record, decision, json.loads(decision.as_json()), decision.backend, shadow_of=job.id)
-        reconcile.reconcile_outcomes(self.journal(), self._builder.registry, only_shadows=True)
-        if not self.journal().record_in_slot(row, self._config.shadow.at_most):
+        reconcile.reconcile_outcomes(self._open_journal(), self._builder.registry, only_shadows=True)
+        if not self._open_journal().record_in_slot(row, self._config.shadow.at_most):
             return
         try:
             if shadow.plan.faults:
                 raise InvalidJob(shadow.plan.faults)
             self._submitter.send(shadow)
         except DEFINITE_REFUSALS as refusal:
-            self.journal().record(reconcile.refusal_row(shadow_id))
+            self._open_journal().record(reconcile.refusal_row(shadow_id))
             raise LyftLearnError(f"the shadow of {job.id} was refused: {refusal}") from refusal
 
     def _shadow_submission(self, job_id: str, shadow_id: str, there: Submission, decision: Decision) -> Submission:
@@ -170,8 +195,6 @@ def _shadow_id(job_id: str, there: Submission, letter: str) -> str:
 def _submission_row(
     job: JobRecord, decision: Decision, carried: dict[str, Any], backend: str, shadow_of: str | None = None
 ) -> SubmissionRow:
-    from lyftlearn._migration.journal import SubmissionRow  # noqa: PLC0415
-
     attributes = decision.attributes
     return SubmissionRow(
         job_id=job.id,

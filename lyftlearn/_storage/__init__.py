@@ -82,12 +82,28 @@ class Storage(ABC):
         """Return the URI of `key`, whether or not something is there."""
 
 
-def open_storage(url: str) -> Storage:
-    """Return the store at `file:///directory`, a plain path or `s3://bucket/prefix`. Nothing is contacted yet."""
+_default_regions: list[str] = []
+
+
+def set_default_region(region: str) -> None:
+    """Let clients of S3 in this process use `region` where the default AWS chain names none."""
+    _default_regions[:] = [region]
+
+
+def default_region() -> str | None:
+    """Return what was set last, or None."""
+    return _default_regions[0] if _default_regions else None
+
+
+def open_storage(url: str, region: str | None = None) -> Storage:
+    """Return the store at `file:///directory`, a plain path or `s3://bucket/prefix`. Nothing is contacted yet.
+
+    region: of the bucket; by default the one of the default AWS chain.
+    """
     if url.startswith("s3://"):
         from lyftlearn._storage._s3 import S3Storage  # noqa: PLC0415  # loads boto3
 
-        return S3Storage(url)
+        return S3Storage(url, region)
     from lyftlearn._storage._directory import DirectoryStorage  # noqa: PLC0415
 
     return DirectoryStorage(local_path(url))

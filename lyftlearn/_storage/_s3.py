@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from email.utils import parsedate_to_datetime
 from hashlib import sha256 as new_sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import boto3
 from boto3.exceptions import Boto3Error
@@ -26,7 +26,8 @@ from botocore.exceptions import (
     PartialCredentialsError,
 )
 
-from lyftlearn._storage import LARGEST_RECORD, Storage, Stored, change_error, check_size, locate
+from lyftlearn._contract.backoff import Backoff
+from lyftlearn._storage import LARGEST_RECORD, Storage, Stored, change_error, check_size, default_region, locate
 from lyftlearn._text.redaction import redact_causes, redact_output
 from lyftlearn.errors import AccessDenied, BackendUnavailable, LyftLearnError
 
@@ -41,14 +42,23 @@ _DENIED = (
     "SignatureDoesNotMatch",
 )  # fmt: skip
 _BUSY = ("RequestTimeout", "RequestTimeTooSkewed", "SlowDown", "Throttling", "TooManyRequestsException")
+_PAUSES = Backoff(0.5, 10.0)
+SECONDS_OF_PATIENCE, SECONDS_OF_SILENCE = 90.0, 15.0
+"""For which a request is repeated that S3 answers with being busy, and one that it does not answer."""
+_T = TypeVar("_T")
 _SECONDS_KEPT = 3600  # for which nobody is asked again whether an upload is still there
 _MOST_KEPT = 10_000  # uploads of which that is remembered
 
 
 class S3Storage(Storage):
-    """Objects named by their keys under a prefix."""
+    """Objects named by their keys under a prefix.
 
-    def __init__(self, url: str) -> None:
+    region: of the bucket, for whoever knows it: a bucket of another partition, such as GovCloud or China, is only found
+    by a region of that partition.
+    """
+
+    def __init__(self, url: str, region: str | None = None) -> None:
+        self._region = region
         location = locate(url)
         self.bucket, prefix = location.bucket, location.archive.key.strip("/")
         self.prefix = f"{prefix}/" if prefix else ""
@@ -63,7 +73,9 @@ class S3Storage(Storage):
         process = os.getpid()
         if process not in self._clients:
             with self._translate_errors("open", ""):
-                self._clients[process] = boto3.Session().client("s3", config=_CONFIG)
+                session = boto3.Session()
+                region = self._region or session.region_name or default_region()
+                self._clients[process] = session.client("s3", region_name=region, config=_CONFIG)
         return self._clients[process]
 
     def create(self, key: str, data: bytes) -> bool:
@@ -72,9 +84,7 @@ class S3Storage(Storage):
     def read(self, key: str, largest: int = LARGEST_RECORD) -> Stored | None:
         with self._translate_errors("read", key):
             try:
-                answer = self.client.get_object(**self._object(key))
-                check_size(self.uri(key), answer["ContentLength"], largest)
-                data = answer["Body"].read()
+                answer, data = self._send(lambda: self._read(key, largest))
             except ClientError as error:
                 if _code(error) in _MISSING:
                     return None
@@ -94,8 +104,7 @@ class S3Storage(Storage):
         if time.monotonic() > self._kept_until.get((key, size), 0):
             with self._translate_errors("write", key):
                 if self._size(key) != size:
-                    with path.open("rb") as file:
-                        self.client.upload_fileobj(_Checked(path, file, size, sha256), self.bucket, self.prefix + key)
+                    self._send(lambda: self._upload(key, path, size, sha256))
             if len(self._kept_until) >= _MOST_KEPT:
                 self._kept_until.clear()
             self._kept_until[key, size] = time.monotonic() + _SECONDS_KEPT
@@ -108,7 +117,7 @@ class S3Storage(Storage):
         """Write the object at `key` to `path`; return False if there is none."""
         with self._translate_errors("read", key):
             try:
-                self.client.download_file(self.bucket, self.prefix + key, str(path))
+                self._send(lambda: self.client.download_file(self.bucket, self.prefix + key, str(path)))
             except ClientError as error:
                 if _code(error) in _MISSING:
                     return False
@@ -123,20 +132,16 @@ class S3Storage(Storage):
     def keys(self, prefix: str) -> list[str]:
         """Return every key that starts with `prefix`."""
         with self._translate_errors("list", prefix):
-            pages = self.client.get_paginator("list_objects_v2").paginate(
-                Bucket=self.bucket, Prefix=self.prefix + prefix
-            )
-            return [item["Key"].removeprefix(self.prefix) for page in pages for item in page.get("Contents", ())]
+            return self._send(lambda: self._list(prefix))
 
     def _put(self, key: str, data: bytes, condition: dict[str, str]) -> str | None:
         """Return the version that was written, or None if something else stands there."""
         write = os.urandom(16).hex()
+        request = {**self._object(key), "Body": data, "Metadata": {_WRITE: write}, **condition}
         with self._translate_errors("write", key):
             for _ in range(_CONFLICTS):
                 try:
-                    answer = self.client.put_object(
-                        **self._object(key), Body=data, Metadata={_WRITE: write}, **condition
-                    )
+                    answer = self._send(lambda: self.client.put_object(**request))
                 except ClientError as error:
                     if _status(error) == 409:
                         continue
@@ -157,12 +162,37 @@ class S3Storage(Storage):
 
     def _head(self, key: str) -> dict[str, Any]:
         try:
-            answer: dict[str, Any] = self.client.head_object(**self._object(key))
+            answer: dict[str, Any] = self._send(lambda: self.client.head_object(**self._object(key)))
         except ClientError as error:
             if _code(error) in _MISSING:
                 return {}
             raise
         return answer
+
+    def _read(self, key: str, largest: int) -> tuple[dict[str, Any], bytes]:
+        answer = self.client.get_object(**self._object(key))
+        check_size(self.uri(key), answer["ContentLength"], largest)
+        return answer, answer["Body"].read()
+
+    def _upload(self, key: str, path: Path, size: int, sha256: str) -> None:
+        with path.open("rb") as file:
+            self.client.upload_fileobj(_Checked(path, file, size, sha256), self.bucket, self.prefix + key)
+
+    def _list(self, prefix: str) -> list[str]:
+        pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=self.prefix + prefix)
+        return [item["Key"].removeprefix(self.prefix) for page in pages for item in page.get("Contents", ())]
+
+    def _send(self, request: Callable[[], _T]) -> _T:
+        """Return what `request` returns. It is repeated while S3 is busy or silent, as requests to SageMaker are."""
+        began = time.monotonic()
+        for pause in _PAUSES:
+            try:
+                return request()
+            except (ClientError, Boto3Error, BotoCoreError, OSError) as error:
+                if time.monotonic() + pause > began + _seconds_of_patience(error):
+                    raise
+            time.sleep(pause)
+        raise AssertionError
 
     def _object(self, key: str) -> dict[str, str]:
         return {"Bucket": self.bucket, "Key": self.prefix + key}
@@ -203,6 +233,13 @@ def _code(error: ClientError) -> str:
 
 def _status(error: ClientError) -> int:
     return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+
+
+def _seconds_of_patience(error: Exception) -> float:
+    if isinstance(error, LyftLearnError) or not isinstance(_translate("", error), BackendUnavailable):
+        return 0.0
+    cause = error.__context__ if isinstance(error, Boto3Error) else error
+    return SECONDS_OF_PATIENCE if isinstance(cause, ClientError) else SECONDS_OF_SILENCE
 
 
 def _translate(what: str, error: Exception) -> LyftLearnError:

@@ -133,13 +133,23 @@ class _KeyedCall:
         if not self._is_the_same_call(standing):
             raise Conflict(self._other_arguments(standing), standing.claim.id)
         try:
-            backend = self._builder.registry.get(standing.claim.backend)
+            backend = self._backend_of_claim(standing)
             if standing.is_settled(backend.capabilities().retention):
                 return self._existing_job(backend, standing)
         except LyftLearnError:
             self._withdraw(standing)
             raise
         return self._send(self._decision_of_claim(standing), standing)
+
+    def _backend_of_claim(self, standing: Standing) -> Backend:
+        claim, registry = standing.claim, self._builder.registry
+        if claim.backend not in registry.names():
+            raise LyftLearnError(
+                f"the key {self._scope[3]!r} belongs to {claim.id} on the backend {claim.backend!r}, which is not "
+                f"installed here, so nothing was sent: install it and call again, or take another key. If that job "
+                f"never ran, delete {self._storage.uri(self._claims.claim_key(self._scope))}"
+            )
+        return registry.get(claim.backend)
 
     def _is_the_same_call(self, standing: Standing) -> bool:
         """Whether the key was claimed by this call.

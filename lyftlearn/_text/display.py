@@ -9,6 +9,8 @@ import re
 _ERROR = r"(?:[A-Za-z_]\w*\.)*[A-Z]\w*(?:Error|Exception|Interrupt|Exit|Failure)(?::|$)|panic: |Error: "
 _USER = r"(?<=://)[^/\s'\"]+(?=@)"
 _QUERY = r"([?&][^=&#\s]+=)[^&#\s]+"
+_COLOUR = r"(\x1b\[[0-9;:]*m)"
+_UNSAFE = "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]"
 _HIDDEN = "***"
 _TRACEBACK = "Traceback (most recent call last)"
 
@@ -16,6 +18,22 @@ _TRACEBACK = "Traceback (most recent call last)"
 def printable(text: str) -> str:
     """Return `text` on one line and without what a terminal would obey, or would turn around."""
     return "".join(letter if letter.isprintable() else " " for letter in text)
+
+
+def terminal_text(text: str) -> str:
+    """Return a line of a program's output as a terminal may have it: colours, tabs and returns work, nothing else does.
+
+    Other control characters are shown, such as `^[` for ESC, and those that turn text around as their numbers. Git does
+    the same with what a server says (`sideband.allowControlCharacters`).
+    """
+    parts = re.split(_COLOUR, text)
+    shown = "".join(part if at % 2 else re.sub(_UNSAFE, _caret, part) for at, part in enumerate(parts))
+    return f"{shown}\x1b[m" if len(parts) > 1 else shown
+
+
+def _caret(match: re.Match[str]) -> str:
+    letter = match[0]
+    return f"^{chr(ord(letter) ^ 64)}" if ord(letter) < 128 else f"<U+{ord(letter):04X}>"
 
 
 def printable_lines(text: str) -> list[str]:

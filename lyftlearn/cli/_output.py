@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from lyftlearn._jobs import views
-from lyftlearn._text.display import printable
+from lyftlearn._text.display import printable, terminal_text
 from lyftlearn.cli._exit_codes import exit_code
 from lyftlearn.errors import BackendUnavailable, Conflict, InvalidJob, JobFailed, JobStopped, WaitTimeout
 from lyftlearn.ops.placement import placement
@@ -84,9 +84,10 @@ def fault_documents(faults: Iterable[tuple[str, str]]) -> list[dict[str, str]]:
 
 
 def lines(texts: Iterable[str], *, flush: bool) -> None:
-    """Print lines of a job's output as they are. `flush`: show each at once."""
+    """Print lines of a job's output: as they are, but for what a terminal would obey. `flush`: show each at once."""
+    shown = terminal_text if sys.stdout.isatty() else str
     for text in texts:
-        print(text, flush=flush)
+        print(shown(text), flush=flush)
 
 
 def line_documents(lines: Iterable[LogLine], *, flush: bool) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import requests
+from urllib3.exceptions import HTTPError
 
 _MOST_BYTES = 64 * 1024  # an answer to one flag has a few hundred
-_CHUNK = 1  # a read of more waits until that much has dripped in
 
 
 class BoundedSession(requests.Session):
@@ -34,10 +35,22 @@ class BoundedSession(requests.Session):
 
 def _read(response: requests.Response, until: float) -> bytes:
     content = bytearray()
-    for chunk in response.iter_content(_CHUNK):
+    for chunk in _chunks(response):
         content += chunk
         if len(content) > _MOST_BYTES:
             raise requests.RequestException(f"its answer has more than {_MOST_BYTES} bytes")
         if time.monotonic() > until:
             raise requests.Timeout("its answer takes too long")
     return bytes(content)
+
+
+def _chunks(response: requests.Response) -> Iterator[bytes]:
+    """Yield what has come, without waiting for more. urllib3 before 2.1 can do so only byte by byte."""
+    read = getattr(response.raw, "read1", None)
+    if read is None:
+        yield from response.iter_content(1)
+        return
+    try:
+        yield from iter(lambda: read(_MOST_BYTES, decode_content=True), b"")
+    except HTTPError as error:
+        raise requests.ConnectionError(error) from error

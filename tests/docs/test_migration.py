@@ -52,7 +52,7 @@ def typed(room: Path, command: str) -> subprocess.CompletedProcess[str]:
 def printed_by(room: Path, command: str) -> str:
     """Type a command, again where the machine was too busy to journal it, and wait for the shadow of its job."""
     ran = typed(room, command)
-    while "were not written in time" in ran.stderr:
+    while "wait for the next process" in ran.stderr:
         ran = typed(room, command)
     if command.startswith("lyftlearn train"):
         shadows = json.loads(typed(room, f"lyftlearn jobs --json --label lyftlearn/shadow={ran.stdout}").stdout)

@@ -20,11 +20,13 @@ BUCKET = "bucket"
 class Bucket:
     """S3 in this process. It answers one request after the other: S3's conditions hold among threads, moto's do not.
 
-    lost: how many of the next answers are never given, though the request is carried out. seen: method and path.
+    lost: how many of the next answers are never given, though the request is carried out. busy: how many of the next
+    requests are told to slow down. seen: method and path.
     """
 
     def __init__(self) -> None:
         self.lost = 0
+        self.busy = 0
         self.seen: list[tuple[str, str]] = []
         self.refuse: tuple[str, str] | None = None  # status line and code
         self._lock = threading.Lock()
@@ -45,8 +47,9 @@ class Bucket:
     def _answer(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         with self._lock:
             self.seen.append((environ["REQUEST_METHOD"], environ["PATH_INFO"]))
-            if self.refuse:
-                status, code = self.refuse
+            if self.refuse or self.busy:
+                self.busy -= not self.refuse
+                status, code = self.refuse or ("503 Slow Down", "SlowDown")
                 start_response(status, [("Content-Type", "application/xml")])
                 return [f"<Error><Code>{code}</Code><Message>no</Message></Error>".encode()]
             body = list(self._app(environ, start_response))
@@ -79,6 +82,10 @@ def bucket(s3_server: Bucket, monkeypatch: pytest.MonkeyPatch) -> Bucket:
     monkeypatch.delenv("AWS_PROFILE", raising=False)
     import boto3
 
+    from lyftlearn._storage import _s3
+
+    monkeypatch.setattr(_s3, "SECONDS_OF_PATIENCE", 1.0)
+    monkeypatch.setattr(_s3, "SECONDS_OF_SILENCE", 1.0)
     s3_server.lost, s3_server.refuse = 0, None
     empty = boto3.resource("s3").Bucket(BUCKET)  # other doubles of this process keep their own buckets in moto, too
     empty.create()

@@ -204,6 +204,17 @@ class Polled(Scripted):
         return self.jobs[job_id]
 
 
+def test_a_refusal_that_may_pass_says_so(watch: SharedWatch, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever asks once cannot tell a grant that is on its way from one that nobody gave: the error tells of both."""
+
+    def refuse(_: str) -> JobRecord:
+        raise AccessDenied("reading jobs is not allowed")
+
+    monkeypatch.setattr(watch.backend, "describe", refuse)
+    with pytest.raises(AccessDenied, match=r"^reading jobs is not allowed\. What was granted just now"):
+        handle(watch, "job-a").refresh()
+
+
 def test_a_job_that_is_removed_ends_its_wait() -> None:
     """A job that somebody deleted while it is waited for must not be waited for without end."""
     backend = Polled()

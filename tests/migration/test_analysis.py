@@ -17,7 +17,8 @@ import pytest
 
 from lyftlearn import Client, ops
 from lyftlearn._migration import statistics
-from lyftlearn._migration.journal import Journal, OutcomeRow, RehearsalRow, SubmissionRow
+from lyftlearn._migration.journal import Journal
+from lyftlearn._migration.rows import OutcomeRow, RehearsalRow, SubmissionRow
 from lyftlearn.errors import InvalidJob
 
 NOW = datetime.now(UTC)

@@ -18,7 +18,8 @@ import sqlalchemy as sa
 
 from lyftlearn import Client, ops
 from lyftlearn._migration.background import Background
-from lyftlearn._migration.journal import Journal, OutcomeRow, RehearsalRow, SubmissionRow, submissions
+from lyftlearn._migration.journal import Journal, submissions
+from lyftlearn._migration.rows import OutcomeRow, RehearsalRow, SubmissionRow
 from lyftlearn.errors import BackendUnavailable
 from tests.doubles.old_and_new import Make
 
@@ -47,7 +48,8 @@ def ids(journal: Journal) -> list[str]:
 WRITER = """
 import sys
 from datetime import UTC, datetime
-from lyftlearn._migration.journal import Journal, RehearsalRow, SubmissionRow
+from lyftlearn._migration.journal import Journal
+from lyftlearn._migration.rows import RehearsalRow, SubmissionRow
 journal = Journal(sys.argv[1])
 for number in range(int(sys.argv[3])):
     for job_id in (f"{sys.argv[2]}-{number}", f"shared-{number}"):

@@ -162,6 +162,39 @@ def test_an_answer_that_drips_ends(decide: Callable[..., Any]) -> None:
         assert ended.wait(60)
 
 
+def test_an_answer_in_pieces_and_a_long_one_are_read(decide: Callable[..., Any]) -> None:
+    """What comes in pieces is put together, and a long answer is not read byte by byte, which takes longer than it."""
+    fields = {"key": "f", "value": "complete", "variant": "on", "reason": "TARGETING_MATCH"}
+    answer = json.dumps({**fields, "metadata": {"x": "y" * 60_000}})
+
+    def pieces(handler: BaseHTTPRequestHandler, _: Any) -> None:
+        handler.send_response(200)
+        handler.send_header("Content-Type", "application/json")
+        handler.send_header("Content-Length", str(len(answer)))
+        handler.end_headers()
+        for start in range(0, len(answer), 10_000):
+            handler.wfile.write(answer[start : start + 10_000].encode())
+            handler.wfile.flush()
+
+    with service(pieces) as address:
+        assert decide(f"http://{address}", stage="rehearse", budget="20s")("eta").stage is Stage.COMPLETE
+
+
+def test_an_answer_that_is_cut_is_none(decide: Callable[..., Any]) -> None:
+    """Half of an answer must not decide where a job goes."""
+
+    def cut(handler: BaseHTTPRequestHandler, _: Any) -> None:
+        handler.send_response(200)
+        handler.send_header("Content-Length", "1000")
+        handler.end_headers()
+        handler.wfile.write(b'{"key": "f", "value": "complete", "variant": "on", "reason": "TARGETING_MATCH"}')
+        handler.close_connection = True
+
+    with service(cut) as address:
+        decision = decide(f"http://{address}", stage="rehearse", budget="20s")("eta")
+    assert decision.stage is Stage.REHEARSE
+
+
 class Provider(AbstractProvider):
     """A host's provider that answers by model."""
 

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from lyftlearn._storage import LARGEST_RECORD, Storage, local_path, open_storage
+from lyftlearn import Client
+from lyftlearn._storage import LARGEST_RECORD, Storage, _s3, local_path, open_storage
 from lyftlearn.errors import AccessDenied, BackendUnavailable, LyftLearnError
 
 if TYPE_CHECKING:
@@ -105,7 +106,7 @@ def test_an_upload_keeps_the_file_and_gives_its_uri(storage: Storage, url: str, 
     path, digest = _file(tmp_path / "file", os.urandom(20 << 20))  # more than one part of a multipart upload
     assert storage.upload("files/a", path, digest) == f"{url}/files/a" == storage.uri("files/a")
     assert storage.upload("files/a", path, digest) == f"{url}/files/a"
-    stored = storage.read("files/a")
+    stored = storage.read("files/a", 20 << 20)
     assert stored is not None
     assert sha256(stored.data).hexdigest() == digest
 
@@ -207,6 +208,34 @@ def test_s3_errors_are_translated(bucket: Bucket, status: str, code: str, error:
         open_storage("s3://bucket").create(KEY, b"")
     assert type(caught.value) is error
     assert KEY in str(caught.value)
+
+
+def test_a_storm_in_s3_is_ridden_out(bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Uploads and claims have the patience that a backend has: botocore's own ends after seconds."""
+    monkeypatch.setattr(_s3, "SECONDS_OF_PATIENCE", 120.0)
+    storage = open_storage("s3://bucket")
+    path, digest = _file(tmp_path / "file", b"content")
+    for send in (
+        lambda: storage.create(KEY, b"one"),
+        lambda: storage.read(KEY),
+        lambda: storage.upload("files/a", path, digest),
+    ):
+        bucket.busy = 7
+        assert send()
+        assert bucket.busy == 0
+
+
+def test_a_bucket_of_another_partition(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The endpoint of a bucket in China or GovCloud follows from its region, which the configuration may name alone."""
+    for name in ("AWS_REGION", "AWS_DEFAULT_REGION", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
+    monkeypatch.setattr("lyftlearn._storage._default_regions", [])
+    tables = {"home": str(tmp_path), "storage": {"url": "s3://bucket/ml"}, "sagemaker": {"region": "cn-north-1"}}
+    client: Any = Client(config=tables)._session.builder.storage
+    assert client.client.meta.endpoint_url.endswith(".amazonaws.com.cn")
+    explicit: Any = open_storage("s3://bucket/ml", "us-gov-west-1")
+    assert (explicit.client.meta.region_name, explicit.client.meta.partition) == ("us-gov-west-1", "aws-us-gov")
 
 
 def test_a_credential_process_that_fails(bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -228,6 +228,20 @@ def age(home: Path, seconds: float) -> None:
         os.utime(path, (then, then))
 
 
+def test_a_key_on_a_backend_that_is_not_installed_any_more(plugins: Path, make: Make) -> None:
+    """Its job may have run there: nothing is sent elsewhere, and whoever calls learns what can be done."""
+    job = make("complete").train("eta", command="true", key="nightly")
+    points = plugins.parent / "site" / "stores-1.0.dist-info" / "entry_points.txt"
+    points.write_text(points.read_text().replace("new = stores:create", "other = stores:create"))
+    config = {"home": str(plugins), "project": "tests", "backend": "old"}
+    for _ in range(2):
+        with pytest.raises(lyftlearn.LyftLearnError) as caught:
+            lyftlearn.Client(config=config).train("eta", command="true", key="nightly")
+        for part in ("'nightly'", job.id, "'new'", "not installed", "take another key", "claims/tests/"):
+            assert part in str(caught.value)
+    assert jobs_of(plugins, "old") == {}
+
+
 @pytest.mark.parametrize("stage", ["off", "live", "complete"])
 def test_a_key_of_the_dead_is_freed_in_time(plugins: Path, make: Make, stage: str) -> None:
     """Its caller died before the create, and the new side refuses: after a while this is no doubt any more."""

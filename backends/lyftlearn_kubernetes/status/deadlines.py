@@ -24,10 +24,9 @@ if TYPE_CHECKING:
     from datetime import datetime, timedelta
 
     from lyftlearn_kubernetes.api.cluster import Cluster
+    from lyftlearn_kubernetes.status.jobs import RefusedPods
     from lyftlearn_kubernetes.status.observed import ObservedJob, ObservedPod
 
-REFUSALS_KEPT_SECONDS = 30.0
-"""How old a list of refused pods may be: many jobs may wait for one quota, and none of them is in a hurry."""
 RETRY_SECONDS = 60.0
 _log = logging.getLogger("lyftlearn")
 IMAGE_ERRORS = frozenset(("ErrImagePull", "ImagePullBackOff", "ImageInspectError", "RegistryUnavailable"))
@@ -44,14 +43,13 @@ class DeadlineEnforcer:
     It also ends those that would fail again: Kubernetes knows exit codes only, and replaces some pods that failed.
     """
 
-    def __init__(self, cluster: Cluster, options: Options) -> None:
+    def __init__(self, cluster: Cluster, options: Options, refused: RefusedPods) -> None:
         self._cluster = cluster
+        self._refused = refused
         self._fallback = Limits(
             pending=max(options.pending, Options().pending), starting=max(options.starting, Options().starting)
         )
         """For jobs of version 1.0, which do not carry their limits."""
-        self._refusals: dict[str, str] = {}
-        self._refusals_read_at = float("-inf")
         self._left_alone: dict[str, float] = {}
 
     def end_if_overdue(self, job: ObservedJob, pods: Sequence[ObservedPod]) -> ObservedJob:
@@ -75,14 +73,7 @@ class DeadlineEnforcer:
         limits, now = job.limits or self._fallback, self._cluster.now()
         if pods or now - job.active_since <= limits.starting:
             return missed_deadline(job, pods, limits, now)
-        return verdict_without_pods(self._refusal_of_pods(job.id), now - job.active_since, limits)
-
-    def _refusal_of_pods(self, job_id: str) -> str:
-        """Return why the job's pods are not made, as its controller said last. One list tells it of every job."""
-        if time.monotonic() - self._refusals_read_at > REFUSALS_KEPT_SECONDS:
-            self._refusals = jobs.refusals_of_pods(self._cluster)
-            self._refusals_read_at = time.monotonic()
-        return self._refusals.get(job_id, "")
+        return verdict_without_pods(self._refused.refusal(job.id), now - job.active_since, limits)
 
 
 def _end_patch(verdict: Verdict, version: int) -> dict[str, Any]:

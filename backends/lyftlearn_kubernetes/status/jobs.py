@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import time
 from dataclasses import replace
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from lyftlearn.backend import JobRecord
@@ -25,6 +27,10 @@ if TYPE_CHECKING:
 
 FROM_THE_CLUSTER = frozenset((FailureReason.PLATFORM, FailureReason.PREEMPTED, FailureReason.CAPACITY))
 _MOST_EVENTS = 3
+SOON = timedelta(seconds=5)
+"""For which a job may have no pods without anything being wrong."""
+REFUSALS_KEPT_SECONDS = 30.0
+"""How old a list of refused pods may be: many jobs may wait for one quota, and none of them is in a hurry."""
 _log = logging.getLogger("lyftlearn")
 
 
@@ -92,19 +98,40 @@ def outputs(document: Mapping[str, Any]) -> dict[str, str]:
     return observed.texts((document["metadata"].get("annotations") or {}).get(labels.OUTPUTS))
 
 
-class JobObserver:
-    """Tells events; on failures that are not the command's, with what the cluster's own Events say."""
+class RefusedPods:
+    """Why pods are not made, as the Jobs' controller said last. One list tells it of every job."""
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
+        self._refusals: dict[str, str] = {}
+        self._read_at = float("-inf")
+
+    def refusal(self, job_id: str) -> str:
+        """Return why the job's pods are not made, by a list that may be half a minute old."""
+        if time.monotonic() - self._read_at > REFUSALS_KEPT_SECONDS:
+            self._refusals = refusals_of_pods(self._cluster)
+            self._read_at = time.monotonic()
+        return self._refusals.get(job_id, "")
+
+
+class JobObserver:
+    """Tells events; with what the cluster's own Events say of failures that are not the command's, and of waiting."""
+
+    def __init__(self, cluster: Cluster, refused: RefusedPods) -> None:
+        self._cluster = cluster
         self._queues = QueueReader(cluster)
+        self._refused = refused
 
     def event(self, job: ObservedJob, pods: Sequence[ObservedPod]) -> JobEvent:
         """Return what is known."""
-        event = events.event(job, pods, self._cluster.now())
+        now = self._cluster.now()
+        event = events.event(job, pods, now)
         if job.suspended and job.queue and event.status is JobStatus.PENDING:
             explanation = self._queues.explanation(job)
             return replace(event, message=": ".join(filter(None, (event.message, explanation))))
+        if event.message == events.WAITS_FOR_PODS and now - job.active_since > SOON:
+            refusal = self._refused.refusal(job.id)
+            return replace(event, message=f"{event.message}: {refusal}") if refusal else event
         if event.reason not in FROM_THE_CLUSTER or job.verdict is not None:
             return event
         warnings = warnings_about(self._cluster, [job.id, *(pod.name for pod in pods)])

@@ -171,7 +171,7 @@ class JobWatcher:
         """End a job that has waited for too long, and look anew at one to which time itself happens."""
         pods = self._pods_of(job_id)
         job = self._enforcer.end_if_overdue(self._jobs[job_id], pods)
-        changes = job.failure is not None or (job.suspended and job.queue) or any(pod.deleted for pod in pods)
+        changes = job.failure or (job.suspended and job.queue) or not pods or any(pod.deleted for pod in pods)
         if job is not self._jobs[job_id] or changes:
             self._jobs[job_id] = job
             self._touched.add(job_id)

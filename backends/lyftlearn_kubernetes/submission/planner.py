@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from lyftlearn.backend import Capabilities, Capability, Fault, JobSpec, Never, Plan, Request, bundle
 from lyftlearn.types import JobKind
 from lyftlearn_kubernetes.labels import SERVICE, log_directory
+from lyftlearn_kubernetes.mounts import host_path_note
 from lyftlearn_kubernetes.options import is_visible
 from lyftlearn_kubernetes.submission import manifests, notebook_objects
 from lyftlearn_kubernetes.submission.gangs import Gang
@@ -209,6 +210,8 @@ class ModelPlanner:
             objects = [f"ConfigMap {self._runtime().name}", *(f"Secret {name}" for name in spec.secrets)]
             objects += [f"Service {SERVICE}"] if spec.nodes > 1 else []
             yield f"MultiKueue copies only the Job: its clusters must have {', '.join(objects)} in this namespace"
+        if note := host_path_note(self._options.volumes, self._options.user):
+            yield note
         shared = spec.resources.shared_memory
         if shared and shared >= spec.resources.memory:
             yield "resources.shared_memory: what is written there counts as memory, and resources.memory is no more"

@@ -21,9 +21,11 @@ def fetch(uri: str, directory: str) -> None:
 
 
 def pack(ml: str, output_uri: str, *names: str) -> None:
-    """Write `model` and `output` as archives under `output_uri`."""
+    """Write `model` and `output` as archives under `output_uri`; none where there is nothing in it, as SageMaker."""
     archives = importlib.import_module(f"{RUNTIME}.archives")
     for name in names:
+        if _holds_nothing(Path(ml, _DIRECTORIES[name])):
+            continue
         uri = f"{output_uri}/{name}.tar.gz"
         sink = importlib.import_module(f"{RUNTIME}.storage").store_for(uri).sink(uri)
         try:
@@ -32,6 +34,11 @@ def pack(ml: str, output_uri: str, *names: str) -> None:
         except BaseException:
             sink.abort()
             raise
+
+
+def _holds_nothing(directory: Path) -> bool:
+    is_one = directory.is_dir() or not directory.exists()
+    return is_one and all(path.is_dir() and not path.is_symlink() for path in directory.rglob("*"))
 
 
 def transfer(verb: str, *arguments: str) -> None:

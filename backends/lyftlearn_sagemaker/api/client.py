@@ -5,6 +5,7 @@ botocore's own repetition is switched off, so that one budget holds and a repeat
 
 from __future__ import annotations
 
+import copy
 import os
 import threading
 import time
@@ -53,6 +54,12 @@ class AwsClient:
             if service not in self._clients:
                 self._clients[service] = _client(service, self._region)
             return self._clients[service]
+
+    def impatient(self) -> AwsClient:
+        """Return one over the same clients that sends each request once."""
+        other = copy.copy(self)
+        other.retry_budget = ONCE
+        return other
 
     @property
     def region(self) -> str:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import logging
-import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from lyftlearn.backend import Backoff, JobRecord, Plan, Storage
+from lyftlearn.backend import JobRecord, Plan, Storage
 from lyftlearn.errors import BackendUnavailable, Conflict, JobNotFound
 from lyftlearn_sagemaker.api.errors import AwsError, Kind
 from lyftlearn_sagemaker.submission.instances import on_first_instance
@@ -50,8 +49,8 @@ class JobCreator:
         """Send the plan, or find what was sent before."""
         put, create = plan.requests
         storage = self._storage()
-        self._patiently(lambda: self._send_runtime(storage))
-        self._patiently(lambda: storage.create(_relative(storage, put.body), encode(put.body["Body"])))
+        self._send_runtime(storage)
+        storage.create(_relative(storage, put.body), encode(put.body["Body"]))
         if create.operation == SUBMIT:
             return self._enqueue(plan, dict(create.body))
         return self._create(plan, self._in_words_of_client(dict(create.body)))
@@ -96,21 +95,6 @@ class JobCreator:
         if not self._runtime_is_there:
             storage.upload(self._planner.runtime_key, self._planner.runtime, self._planner.runtime_sha256)
             self._runtime_is_there = True
-
-    def _patiently(self, send: Callable[[], Any]) -> None:
-        """Send to S3 as long as a request to SageMaker would be repeated: nothing is committed yet."""
-        began = time.monotonic()
-        for pause in Backoff(0.5, 10.0):
-            try:
-                send()
-            except BackendUnavailable as exc:
-                answered = hasattr(exc.__cause__, "response")
-                budget = self._aws.retry_budget.throttled if answered else self._aws.retry_budget.unanswered
-                if time.monotonic() + pause > began + budget:
-                    raise
-            else:
-                return
-            time.sleep(pause)
 
     def _create(self, plan: Plan, body: dict[str, Any]) -> JobRecord:
         """Send the create until it is settled. Once an answer may have been lost, nothing counts as a refusal."""

@@ -174,15 +174,21 @@ def set_quota(cluster: Cluster, hard: dict[str, str]) -> None:
     cluster.store.create("resourcequotas", NAMESPACE, quota)
 
 
-def test_a_quota_that_is_full_is_a_queue(new_harness: NewHarness, cluster: Cluster) -> None:
-    """That is how jobs queue in such a namespace: the second runs when the first has ended."""
+def test_a_quota_that_is_full_is_a_queue(new_harness: NewHarness, cluster: Cluster, tmp_path: Path) -> None:
+    """That is how jobs queue in such a namespace: the second says what it waits for, and runs after the first."""
     harness = new_harness(starting="1s")
-    first, second = harness.spec("import time; time.sleep(6)"), harness.spec()
+    go = tmp_path / "go"
+    code = f"import os, time\nwhile not os.path.exists({str(go)!r}): time.sleep(0.1)"
+    first, second = harness.spec(code), harness.spec()
     set_quota(cluster, {"pods": "1"})
     try:
         harness.submit(first)
         wait_until(lambda: bool(cluster.pods(first.id)))
         harness.submit(second)
+        state = harness.watcher.until(120, second.id, lambda state: "exceeded quota: compute" in state.message)
+        assert (state.status, state.message.partition(": ")[0]) == (JobStatus.PENDING, "waiting for its pods")
+        assert "exceeded quota: compute" in harness.backend.describe(second.id).event.message
+        go.touch()
         assert harness.wait(second.id).status is JobStatus.SUCCEEDED
     finally:
         cluster.store.delete("resourcequotas", NAMESPACE, "compute")

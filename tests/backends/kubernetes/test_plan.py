@@ -149,6 +149,16 @@ def test_the_deadline_lies_behind_everything_else(new: Callable[..., KubernetesB
     assert job(plan)["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] > 90
 
 
+def test_a_directory_of_the_node_keeps_its_owner(new: Callable[..., KubernetesBackend]) -> None:
+    """No group of the pod reaches it, so a job with a user of its own may fail there: that is said before it runs."""
+    volume = {"hostPath": "/data", "mountPath": "/data"}
+    for table, expected in (({}, False), ({"user": "1000:1000"}, True)):
+        backend = new({"volumes": [volume], **table})
+        notes = [note for note in backend.plan(spec(backend)).notes if "fsGroup" in note]
+        assert bool(notes) is expected
+        assert all("/data: user 1000:1000 must be able" in note for note in notes)
+
+
 def test_a_configured_user_gets_no_privileges(new: Callable[..., KubernetesBackend]) -> None:
     """Namespaces with the restricted pod security standard admit nothing else."""
     backend = new({"user": "1000:2000"})

@@ -196,6 +196,15 @@ def test_artifacts_have_the_same_bytes(make_backend: MakeBackend, make_spec: Mak
     assert digests["local"] == digests["local-kubernetes"] == digests["local-sagemaker"]
 
 
+def test_nothing_is_packed_where_sagemaker_packs_nothing(make_backend: MakeBackend, make_spec: MakeSpec) -> None:
+    """A caller that copes with an absent archive here copes with it there; directories alone are nothing, too."""
+    backend = make_backend("local-sagemaker")
+    left = make_spec("mkdir $LYFTLEARN_MODEL_DIR/empty; echo m > $LYFTLEARN_OUTPUTS_DIR/output/metrics")
+    assert run(backend, left).event.status is JobStatus.SUCCEEDED, lines(backend, left.id)
+    outputs = {name: Path(uri[7:].partition("#")[0]) for name, uri in backend.outputs(left.id).items()}
+    assert {name: path.exists() for name, path in outputs.items()} == {"model": False, "output": True}
+
+
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_an_output_with_a_place_of_its_own(
     make_backend: MakeBackend, make_spec: MakeSpec, tmp_path: Path, layout: str

@@ -15,6 +15,7 @@ from typing import Any
 import boto3
 import pytest
 
+from lyftlearn._storage import _s3
 from lyftlearn.backend import BackendSettings
 from lyftlearn_sagemaker import create
 from lyftlearn_sagemaker.backend import SageMakerBackend
@@ -86,8 +87,10 @@ def storage_url(tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def make(tmp_path: Path, storage_url: str) -> Make:
+def make(tmp_path: Path, storage_url: str, monkeypatch: pytest.MonkeyPatch) -> Make:
     """Make a backend; keyword arguments change the table `[sagemaker]`."""
+    monkeypatch.setattr(_s3, "SECONDS_OF_PATIENCE", 10.0)
+    monkeypatch.setattr(_s3, "SECONDS_OF_SILENCE", 5.0)
 
     def made(**table: Any) -> SageMakerBackend:
         whole = {"role": ROLE, "image": IMAGE, "region": "us-east-1", "log_settle": "1s", **table}

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import socket
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import boto3
@@ -183,3 +186,32 @@ def test_nothing_configured_breaks_no_check(service: Service, make: Make, name: 
     """The first thing that a newcomer runs, before anything is set up."""
     check = _checks(make(role=None, image=None))[name]
     assert check.detail
+
+
+def test_without_credentials_nothing_more_is_asked(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, service: Service
+) -> None:
+    """Each question would wait for the metadata service of a machine that has none, and nobody waits for eleven."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # takes connections, and never says a word
+        host, port = silent.getsockname()
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE"):
+            monkeypatch.delenv(name, raising=False)
+        for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
+            monkeypatch.setenv(name, str(tmp_path / "none"))
+        monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "false")
+        monkeypatch.setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", f"http://{host}:{port}")
+        before = len(service.requests)
+        found = _checks(make())
+        silent.setblocking(False)
+        connections = 0
+        with suppress(BlockingIOError):
+            while True:
+                silent.accept()[0].close()
+                connections += 1
+    assert found["identity"].verdict is Verdict.FAILED
+    assert "AWS credentials" in found["identity"].detail
+    rest = [check for name, check in found.items() if name not in ("configuration", "identity", "metrics gateway")]
+    assert {check.verdict for check in rest} == {Verdict.WARNING}
+    assert all("see identity" in check.detail for check in rest)
+    assert 0 < connections <= 3
+    assert len(service.requests) == before

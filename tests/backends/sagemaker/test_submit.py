@@ -15,6 +15,7 @@ from typing import Any
 import boto3
 import pytest
 
+from lyftlearn._storage import _s3
 from lyftlearn.errors import AccessDenied, BackendUnavailable, Conflict, InvalidJob, JobNotFound, QuotaExceeded
 from lyftlearn.types import JobStatus
 from tests.backends.sagemaker.conftest import BUCKET, IMAGE, ROLE, Make
@@ -225,6 +226,7 @@ sys.path[:0] = {path!r}
 from tests.backends.sagemaker import specs
 from dataclasses import replace
 from pathlib import Path
+from lyftlearn._storage import _s3
 from lyftlearn.backend import BackendSettings
 from lyftlearn_sagemaker import create
 import botocore.httpsession
@@ -265,10 +267,10 @@ def test_a_process_that_dies_at_a_request(  # noqa: PLR0917 - fixtures
     assert len(created) == 1
 
 
-def test_a_storm_in_s3_is_ridden_out(service: Service, make: Make, storage_url: str) -> None:
+def test_a_storm_in_s3_is_ridden_out(make: Make, storage_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """S3 throttles as SageMaker does: it gets the same patience, since nothing is committed before."""
     backend, job = make(), spec(storage_url)
     backend.submit(backend.plan(spec(storage_url)))
-    backend.aws.retry_budget.throttled = 120
+    monkeypatch.setattr(_s3, "SECONDS_OF_PATIENCE", 120.0)
     backend._storage.client.meta.events.register("before-send.s3.PutObject", _failing(12))  # type: ignore[attr-defined]
     assert backend.submit(backend.plan(job)).id == job.id
