@@ -24,11 +24,12 @@ class ReplacementConformance(Fixtures):
     """What a node, an instance or a process takes with it when it goes is not the checkpoints."""
 
     def test_checkpoints_outlive_a_container(self, harness: Harness, lose_container: Callable[[str], None]) -> None:
-        """A training that begins at nothing each time a machine goes may never end."""
+        """A training that begins at nothing each time a machine goes may never end. How it ends tells of no loss."""
         spec = harness.spec(_RESUMES)
         harness.submit(spec)
         harness.until_line(spec.id, "saved")
         lose_container(spec.id)
         state = harness.wait(spec.id)
-        assert state.status is JobStatus.SUCCEEDED, state
+        end = (state.status, state.reason, state.message, state.exit_code, state.attempt)
+        assert end == (JobStatus.SUCCEEDED, None, "", 0, 1), state
         assert harness.lines(spec.id)[-1] == "from 7"

@@ -34,16 +34,24 @@ class TestKubernetes(BackendConformance):
         yield harness
         harness.close()
 
-    @pytest.fixture(params=["drained", pytest.param("lost", marks=pytest.mark.slow)])
+    @pytest.fixture(params=["drained", *(pytest.param(how, marks=pytest.mark.slow) for how in ("lost", "suspended"))])
     def lose_container(
         self, cluster: Cluster, storage_url: str, request: pytest.FixtureRequest
     ) -> Callable[[str], None]:
-        """The pod's node is drained, or dies without a word once the runtime has looked at the checkpoints."""
+        """The pod's node is drained, or dies without a word once the runtime has looked at the checkpoints.
+
+        Or the job's queue suspends it, and lets it go on.
+        """
 
         def lose(job_id: str) -> None:
             (pod,) = cluster.pods(job_id)
             if request.param == "drained":
                 cluster.drain(pod)
+                return
+            if request.param == "suspended":
+                cluster.suspend(job_id, wish=True)
+                wait_until(lambda: not cluster.pods(job_id))
+                cluster.suspend(job_id, wish=False)
                 return
             kept = Path(storage_url.removeprefix("file://"), "jobs", job_id, "checkpoints")
             wait_until(lambda: (kept / "fold 1" / "epoch").exists() and (kept / NOTES).exists(), 120)

@@ -32,11 +32,6 @@ def storage(storage_url: str) -> None:
     Path(storage_url.removeprefix("file://")).mkdir(exist_ok=True)
 
 
-def suspend(cluster: Cluster, job_id: str, *, wish: bool) -> None:
-    """What Kueue does to preempt a job, and to admit it again."""
-    cluster.store.modify("jobs", NAMESPACE, job_id, lambda item: item["spec"].update(suspend=wish))
-
-
 def pod_name(cluster: Cluster, job_id: str) -> str:
     pods = [pod for pod in cluster.pods(job_id) if pod["status"]["phase"] == "Running"]
     assert len(pods) == 1, [(pod["metadata"]["name"], pod["status"]) for pod in cluster.pods(job_id)]
@@ -65,14 +60,14 @@ def suspensions(harness: Harness, cluster: Cluster, times: int) -> None:
     """Suspend and resume a running job, and follow its log meanwhile."""
 
     def how(job_id: str) -> None:
-        suspend(cluster, job_id, wish=True)
+        cluster.suspend(job_id, wish=True)
         state = harness.watcher.until(60, job_id, lambda state: state.status is JobStatus.PENDING)
         assert state.message == "held back by its queue"
         assert harness.backend.describe(job_id).event.status is JobStatus.PENDING
         (listed,) = [record for record in harness.backend.list(JobQuery()) if record.id == job_id]
         assert listed.event.status is JobStatus.PENDING
         wait_until(lambda: all("deletionTimestamp" in pod["metadata"] for pod in cluster.pods(job_id)))
-        suspend(cluster, job_id, wish=False)
+        cluster.suspend(job_id, wish=False)
 
     check(harness, *interrupt(harness, cluster, times, how), times)
 
@@ -109,11 +104,11 @@ def test_a_suspension_before_the_start(new_harness: NewHarness, cluster: Cluster
     spec = harness.spec("print('ran')", image="example.com/slow:1")
     harness.submit(spec)
     harness.watcher.until(60, spec.id, lambda state: "ImagePullBackOff" in state.message)
-    suspend(cluster, spec.id, wish=True)
+    cluster.suspend(spec.id, wish=True)
     harness.watcher.until(60, spec.id, lambda state: "queue" in state.message)
     wait_until(lambda: not cluster.pods(spec.id))
     cluster.node.images["example.com/slow:1"] = cluster.node.images[spec_image(harness)]
-    suspend(cluster, spec.id, wish=False)
+    cluster.suspend(spec.id, wish=False)
     assert harness.wait(spec.id).status is JobStatus.SUCCEEDED
 
 
@@ -131,7 +126,7 @@ def test_a_stop_while_its_queue_holds_it_back(harness: Harness, cluster: Cluster
     harness.backend.stop(spec.id)
     assert harness.wait(spec.id).status is JobStatus.STOPPED
     assert harness.lines(spec.id, follow=True) == []
-    suspend(cluster, spec.id, wish=False)
+    cluster.suspend(spec.id, wish=False)
     wait_until(lambda: any(entry["type"] == "Failed" for entry in cluster.job(spec.id)["status"]["conditions"]))
     assert cluster.kubelet.started(spec.id) == 0
     assert harness.backend.describe(spec.id).event.status is JobStatus.STOPPED

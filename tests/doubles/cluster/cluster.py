@@ -107,6 +107,10 @@ class Cluster:
         )
         self.store.delete("pods", NAMESPACE, pod)
 
+    def suspend(self, job_id: str, *, wish: bool) -> None:
+        """What Kueue does to preempt a job, and to admit it again."""
+        self.store.modify("jobs", NAMESPACE, job_id, lambda item: item["spec"].update(suspend=wish))
+
     def lose_node_of(self, pod: Object) -> None:
         """The node dies: its processes at once, and the control plane notices."""
         runner = self.kubelet.runner(pod)
