@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 # A command imports its own module only: what the others need stays unread.
 _MODULES = {
     "_submit_commands": ("train", "process", "predict"),
+    "_tuning_commands": ("tune", "trials"),
     "_job_commands": ("jobs", "status", "logs", "wait", "stop", "download"),
     "_notebook_commands": ("notebook",),
     "_operator_commands": ("plan", "explain", "backends", "config", "doctor", "clean", "completion"),

@@ -14,6 +14,8 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
         "lyftlearn predict eta --artifact ID --input rides=rides/ -- python predict.py",
         "lyftlearn predict eta --artifact s3://bucket/m.tar.gz --source . -- python x.py",
     ),
+    "tune": ("lyftlearn tune eta --space 'd=int(2,8)' --minimize rmse --trials 9 -- ./train",),
+    "trials": ("lyftlearn trials ID", "lyftlearn trials ID --json"),
     "notebook": ("lyftlearn notebook explore --cpu 4 --memory 16Gi --secret db", "lyftlearn notebook stop explore"),
     "jobs": ("lyftlearn jobs --name eta --since 2d", "lyftlearn jobs --status failed --label team=eta --json"),
     "status": ("lyftlearn status ID", "lyftlearn status ID --timings"),

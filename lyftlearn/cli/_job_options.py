@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from lyftlearn.cli import _values
+from lyftlearn.cli import _search_values, _values
 from lyftlearn.types import JobKind
 
 COMMAND_HELP = """\
@@ -37,7 +37,7 @@ def what(command: argparse.ArgumentParser, kind: JobKind) -> None:
     code(group)
     if kind is JobKind.PREDICT:
         group.add_argument("--artifact", metavar="URI|ID", required=True, help="URI of a model, or id of a train job")
-    if kind is not JobKind.TRAIN:
+    if kind in (JobKind.PROCESS, JobKind.PREDICT):
         group.add_argument(
             "--output",
             metavar="NAME[=URI]",
@@ -46,6 +46,29 @@ def what(command: argparse.ArgumentParser, kind: JobKind) -> None:
             dest="outputs",
             help="an output that is kept, under the job's own location or at URI; repeatable",
         )
+
+
+def search(command: argparse.ArgumentParser) -> None:
+    """Add what is searched."""
+    group = command.add_argument_group("what is searched")
+    group.add_argument(
+        "--space",
+        metavar="NAME=DOMAIN",
+        type=_search_values.domain,
+        action=_values.Collect,
+        required=True,
+        help="what to search: uniform(0,1), log(1e-4,0.1), int(2,8), int-log(1,1024) or "
+        'choice("a",3,null), whose values are JSON; repeatable',
+    )
+    goal = group.add_mutually_exclusive_group(required=True)
+    goal.add_argument("--minimize", metavar="NAME", help="the objective, of which the least is the best")
+    goal.add_argument("--maximize", metavar="NAME", help="the objective, of which the most is the best")
+    group.add_argument(
+        "--pattern", metavar="REGEX", help="its one group captures the objective in a line; by default NAME=NUMBER"
+    )
+    group.add_argument("--trials", metavar="COUNT", type=int, required=True, help="how many trials there are")
+    group.add_argument("--parallel", metavar="COUNT", type=int, help="how many of them make a batch (1)")
+    group.add_argument("--strategy", choices=["bayesian", "random", "grid"], help="how values are drawn (bayesian)")
 
 
 def code(group: Any) -> None:

@@ -31,8 +31,8 @@ examples:
     lyftlearn plan train eta --source . -- python train.py
 """
 _GROUPS = {
-    "run jobs": ("train", "process", "predict", "notebook"),
-    "find and follow jobs": ("jobs", "status", "logs", "wait", "stop", "download"),
+    "run jobs": ("train", "process", "predict", "tune", "notebook"),
+    "find and follow jobs": ("jobs", "status", "logs", "wait", "stop", "download", "trials"),
     "for operators": ("plan", "explain", "migration", "parity", "backends", "config", "doctor", "clean", "completion"),
 }
 Adder = Callable[[argparse.ArgumentParser], None]
@@ -114,6 +114,8 @@ def _submission(kind: JobKind, *, act: bool = True) -> Adder:
         if kind is JobKind.TRAIN:
             command.description = f"{command.description}\n\n{_MODEL}"
         _job_options.what(command, kind)
+        if kind is JobKind.TUNE:
+            _job_options.search(command)
         _job_options.environment(command)
         _job_options.resources(command)
         _job_options.policy(command)
@@ -130,6 +132,11 @@ def _afterwards(command: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--follow", action="store_true", default=False, dest="_follow", help="as --wait, and print the job's output"
     )
+
+
+def _trials(command: argparse.ArgumentParser) -> None:
+    _id(command)
+    _job_options.common(command)
 
 
 def _notebook(command: argparse.ArgumentParser) -> None:
@@ -307,6 +314,7 @@ _COMMANDS: dict[str, tuple[str, Adder]] = {
     "train": ("train a model", _submission(JobKind.TRAIN)),
     "process": ("run a data-processing job", _submission(JobKind.PROCESS)),
     "predict": ("run batch prediction with a model", _submission(JobKind.PREDICT)),
+    "tune": ("search the best hyperparameters of a model", _submission(JobKind.TUNE)),
     "notebook": ("open a notebook in the browser, start it or stop it", _notebook),
     "jobs": ("list jobs of every backend, newest first", _jobs),
     "status": ("show one job: state and outputs", _status),
@@ -314,6 +322,7 @@ _COMMANDS: dict[str, tuple[str, Adder]] = {
     "wait": ("wait until jobs have finished", _wait),
     "stop": ("ask jobs to stop", _stop),
     "download": ("fetch the outputs of a job", _download),
+    "trials": ("list the trials of a search", _trials),
     "plan": ("show what would be sent for a job, and what stands against it", _plan),
     "explain": ("say where a job would run, and why", _explain),
     "migration": ("see how a migration to another backend goes", _migration),
