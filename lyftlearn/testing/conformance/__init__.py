@@ -9,6 +9,7 @@ from lyftlearn.testing.conformance._harness import Harness
 from lyftlearn.testing.conformance._inputs_outputs import InputsConformance, OutputsConformance
 from lyftlearn.testing.conformance._logs import LogsConformance
 from lyftlearn.testing.conformance._nodes import NodesConformance
+from lyftlearn.testing.conformance._notebooks import NotebooksConformance
 from lyftlearn.testing.conformance._plans import PlanConformance
 from lyftlearn.testing.conformance._replacement import ReplacementConformance
 from lyftlearn.testing.conformance._state import (
@@ -35,6 +36,7 @@ __all__ = [
     "KeyConformance",
     "LogsConformance",
     "NodesConformance",
+    "NotebooksConformance",
     "OutputsConformance",
     "PlanConformance",
     "ReplacementConformance",
@@ -63,6 +65,7 @@ class BackendConformance(
     InputsConformance,
     OutputsConformance,
     NodesConformance,
+    NotebooksConformance,
     ErrorsConformance,
 ):
     """The whole contract. A subclass gives the fixture `new_backend`."""
