@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
-from itertools import count
+from itertools import chain, count
 from typing import TYPE_CHECKING, Any
 
 from lyftlearn.backend import WatchSet
@@ -70,7 +70,7 @@ class Poller:
         """Yield what is new, once."""
         yield from self.newcomers()
         news = False
-        for event in (*self._changes(), *self.changes_in_queues()):
+        for event in chain(self._changes(), self.changes_in_queues()):
             news = True
             yield event
         self.pause = self._list_pause if news else min(self.pause * _GROWTH, _LONGEST_PAUSE)
