@@ -130,7 +130,7 @@ class Job:
         from lyftlearn._jobs.arguments import log_query  # noqa: PLC0415 - an import of lyftlearn does not pay for it
 
         query = log_query(follow, tail, since, node, timestamps=timestamps)
-        return (stamped(line) if timestamps else line.text for line in self._log_lines(query))
+        return (stamp_line(line) if timestamps else line.text for line in self._log_lines(query))
 
     def stop(self, *, wait: bool = False) -> None:
         """Ask the job to stop. It gets SIGTERM, and SIGKILL after its grace. A finished job stays as it is.
@@ -286,6 +286,6 @@ def _advance(progress: ObservedState | None, event: JobEvent) -> ObservedState:
     return advance(progress, event)
 
 
-def stamped(line: LogLine) -> str:
-    """Return a line after its time, by RFC 3339 in UTC."""
+def stamp_line(line: LogLine) -> str:
+    """Return the text of a line after its time, by RFC 3339 in UTC."""
     return f"{line.at.astimezone(UTC).isoformat(timespec='milliseconds').replace('+00:00', 'Z')} {line.text}"

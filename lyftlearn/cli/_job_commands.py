@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from lyftlearn import ops
 from lyftlearn._client import Client
 from lyftlearn._jobs import views
-from lyftlearn._jobs.job import NoOutputs, stamped
+from lyftlearn._jobs.job import NoOutputs, stamp_line
 from lyftlearn._text.display import printable
 from lyftlearn.cli import _output, _tables, _waiting
 from lyftlearn.cli._exit_codes import ExitCode
@@ -93,7 +93,7 @@ def print_logs(job: Job, query: dict[str, Any], *, as_json: bool) -> None:
 def _lines_of_nodes(job: Job, query: dict[str, Any], *, timestamps: bool) -> Iterator[str]:
     """Yield the lines of several nodes, each after the node that wrote it."""
     for line in ops.logs(job, **query):
-        yield f"[node {line.node}] {stamped(line) if timestamps else line.text}"
+        yield f"[node {line.node}] {stamp_line(line) if timestamps else line.text}"
 
 
 def wait(invocation: Invocation) -> ExitCode:
