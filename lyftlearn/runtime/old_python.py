@@ -1,24 +1,25 @@
-"""What the runtime says where the image's Python is too old for it. Every Python 3 can read this file."""
+"""What the runtime says where the image's Python cannot run it: too old, or without its own library.
 
-import json
+Every Python 3 can read this file, and it needs nothing that such a Python may lack.
+"""
+
 import os
 import sys
 import time
 
 EXIT_IMAGE = 127
 TERMINATION_LOG, SAGEMAKER_OUTPUT = "/dev/termination-log", "/opt/ml/output"
+TOO_OLD = "the image has Python {}.{}.{}, and the runtime needs 3.8 or newer"
+INCOMPLETE = "the image's Python lacks a part of its library ({}): install all of it, such as Debian's `python3`"
+MARK = 'lyftlearn/1 {{"exit_code":null,"reason":"image","attempt":0,"started_at":null,"finished_at":{:.3f}}}\n'
 
 
-def refuse():  # type: () -> int
+def refuse(text):  # type: (str) -> int
     """Report that the image cannot run this job, and return the exit code."""
-    version = ".".join(str(number) for number in sys.version_info[:3])
-    text = "the image has Python {}, and the runtime needs 3.8 or newer".format(version)
     sys.stderr.write("lyftlearn: {}\n".format(text))
-    now = time.time()
-    facts = {"exit_code": None, "reason": "image", "attempt": 0, "started_at": None, "finished_at": now}
     try:
         with open(_report_path(os.environ), "w") as report:
-            report.write("lyftlearn/1 {}\n{}".format(json.dumps(facts, separators=(",", ":")), text))
+            report.write(MARK.format(time.time()) + text)
     except (IOError, OSError) as error:
         sys.stderr.write("lyftlearn: the report cannot be written: {}\n".format(error))
     return EXIT_IMAGE

@@ -11,10 +11,15 @@ for stopping in (_signal.SIGTERM, _signal.SIGINT):
     _signal.signal(stopping, lambda number, _: received.append(number))
 
 if sys.version_info < (3, 8):
-    from lyftlearn_runtime.old_python import refuse
+    from lyftlearn_runtime.old_python import TOO_OLD, refuse
 
-    sys.exit(refuse())
+    sys.exit(refuse(TOO_OLD.format(*sys.version_info[:3])))
 
-from lyftlearn_runtime.__main__ import main  # type: ignore[import-not-found] # noqa: E402 - signals come first
+try:
+    from lyftlearn_runtime.__main__ import main  # type: ignore[import-not-found]
 
-sys.exit(main(received))
+    sys.exit(main(received))
+except ImportError as error:  # before the job began: later it reports by itself
+    from lyftlearn_runtime.old_python import INCOMPLETE, refuse  # type: ignore[import-not-found]
+
+    sys.exit(refuse(INCOMPLETE.format(error)))

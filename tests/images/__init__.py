@@ -27,7 +27,10 @@ import pytest
 from lyftlearn_local.containers.engine import Engine, find_engine
 
 NAME = "localhost/lyftlearn-test/python"
-PROGRAMS = ("sh", "env", "id", "ls", "cat", "sleep", "hostname", "true", "kill", "df")
+PROGRAMS = (
+    *("sh", "env", "id", "ls", "cat", "sleep", "hostname", "true", "false", "kill", "df", "mkdir", "rm", "cp", "mv"),
+    *("wc", "head", "tail", "sort", "grep", "tr", "sed", "cut", "date", "touch", "seq", "stat", "chmod", "find", "ln"),
+)
 PACKAGES = ("boto3", "botocore", "s3transfer", "jmespath", "dateutil", "six.py", "urllib3")
 SERVICES = ("s3", "sts", "secretsmanager", "sagemaker", "iam")
 _LEFT_OUT = re.compile(
@@ -130,7 +133,11 @@ def files() -> dict[str, Path | bytes | str]:
         "/etc/passwd": _PASSWD.encode(),
         "/etc/group": b"root:x:0:\napp:x:1234:\n",
     }
-    return made | {path: str(python) for path in ("/usr/bin/python3", f"/usr/bin/{version}") if path != str(python)}
+    return made | {
+        path: str(python)
+        for path in ("/usr/bin/python", "/usr/bin/python3", f"/usr/bin/{version}")
+        if path != str(python)
+    }
 
 
 def _packages_name() -> str:

@@ -17,7 +17,6 @@ from lyftlearn.backend import Backend, BackendSettings
 from lyftlearn_local import create
 from tests.backends.local.test_conformance import InItsImage
 from tests.callsites.running import HERE, CallSite
-from tests.doubles.cluster.cluster import IMAGE as POD_IMAGE
 from tests.doubles.platforms import Platforms, platforms
 from tests.images import building
 
@@ -125,13 +124,16 @@ BUNDLE: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("user", ["1000:1000", "4321:0"])
-def test_a_read_only_file_system_and_a_user_of_no_name(either: str, user: str) -> None:
+def test_a_read_only_file_system_and_a_user_of_no_name(either: str, user: str, tmp_path: Path) -> None:
     """A cluster's policy may allow nothing else. /lyftlearn is a volume there."""
-    volume = ("--mount", "type=tmpfs,target=/lyftlearn,tmpfs-mode=2777")
+    directory = tmp_path / "volume"
+    directory.mkdir()
+    directory.chmod(0o2777)
+    volume = ("--volume", f"{directory}:/lyftlearn")
     variables = ("--env", f"LYFTLEARN_BUNDLE={json.dumps(BUNDLE)}", "--env", "LYFTLEARN_SUBSTRATE=local")
     ran = run("--read-only", "--user", user, *volume, *variables, either, check=False)
     assert ran.returncode == 0, ran.stderr
-    uid, home, last = ran.stdout.splitlines()
+    uid, home, *_, last = ran.stdout.splitlines()
     assert (uid, last) == (user.partition(":")[0], "read-only")
     assert home in ("/lyftlearn/home", "/home/lyftlearn")
 
@@ -183,9 +185,7 @@ def test_spark_runs(distributed: str) -> None:
 def in_the_base_image(base: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platforms]:
     """The platforms of the call sites, on which this machine's jobs run in the base image."""
     with platforms(tmp_path_factory.mktemp("platforms")) as running:
-        text = running.config.read_text().replace('containers = "never"', "image_required = true")
-        running.config.write_text(text.replace(f'image = "{POD_IMAGE}"', f'image = "{base}"'))
-        yield replace(running, config=running.config)
+        yield replace(running, config=running.config_in_image(base))
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)

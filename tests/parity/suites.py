@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 from xml.etree.ElementTree import Element, parse
 
 from lyftlearn.testing import BackendConformance, ClientConformance
-from tests.doubles.platforms import BACKENDS
+from tests.doubles.platforms import BACKENDS, IN_IMAGE
 
 ROOT = Path(__file__).parents[2]
 PASSED, LACKING, IDLE, FAILED = "passed", "lacking", "idle", "failed"
@@ -23,6 +23,7 @@ CLASSES = {
     "local": ("tests/backends/local", "TestLocal", "TestLocalThroughTheClient"),
     "local-kubernetes": ("tests/backends/local", "TestLocalKubernetes", "TestLocalKubernetesThroughTheClient"),
     "local-sagemaker": ("tests/backends/local", "TestLocalSageMaker", "TestLocalSageMakerThroughTheClient"),
+    IN_IMAGE: ("tests/backends/local", "TestLocalInItsImage", "TestLocalInItsImageThroughTheClient"),
     "kubernetes": ("tests/backends/kubernetes", "TestKubernetes", "TestKubernetesThroughTheClient"),
     "sagemaker": ("tests/backends/sagemaker", "TestSageMaker", "TestSageMakerThroughTheClient"),
 }

@@ -517,3 +517,21 @@ def test_boto3_of_a_user_or_of_a_path(archive: Path, tmp_path: Path) -> None:
         assert answer.returncode == 78
         assert b"no boto3" not in answer.stderr
         assert b"the endpoint cannot be sent" in answer.stderr
+
+
+def test_a_container_finds_files_below_its_own_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A URI stays what the caller wrote, in the container's place for files and in messages."""
+    outside = tmp_path / "data"
+    inside = tmp_path / f"files{outside}"
+    inside.mkdir(parents=True)
+    (inside / "a.csv").write_text("1")
+    monkeypatch.setenv(storage.FILES, str(tmp_path / "files"))
+    assert transfer.fetch(outside.as_uri(), str(tmp_path / "fetched")) == 1
+    storage.put(str(inside / "a.csv"), f"{outside.as_uri()}/copy/b.csv")
+    assert (inside / "copy/b.csv").read_text() == "1"
+    assert not outside.exists()
+    (inside / "file").write_text("")
+    with pytest.raises(RuntimeFailure) as caught:
+        storage.put(str(inside / "a.csv"), f"{outside.as_uri()}/file/b.csv")
+    assert f"writing {outside}/file/b.csv" in str(caught.value)
+    assert str(tmp_path / "files") not in str(caught.value)

@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -121,3 +122,27 @@ def test_a_python_that_is_too_old_is_said_so(containers: Any, python: Path, subs
     assert (result.exit_code, result.facts["reason"]) == (127, "image")
     assert result.last_words.startswith(f"the image has Python {python.parts[-3]}")
     assert b"SyntaxError" not in result.output
+
+
+WITHOUT_JSON = """#!{python}
+import runpy, sys
+sys.modules["json"] = None
+sys.argv = [word for word in sys.argv[1:] if not word.startswith("-")]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+@pytest.mark.contract("C-RUN-1")
+@pytest.mark.parametrize("substrate", ["kubernetes", "sagemaker", "local"])
+def test_a_python_without_its_library_is_said_so(containers: Any, substrate: str) -> None:
+    """Debian's python3-minimal is a Python without json: the image is to blame, and the words say what to install."""
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as directory:
+        Path(directory).chmod(0o755)
+        python = Path(directory, "python3")
+        python.write_text(WITHOUT_JSON.format(python=sys.executable))
+        python.chmod(0o755)
+        result = containers.make(substrate, ["true"], str(python)).run()
+    assert (result.exit_code, result.facts["reason"]) == (127, "image"), result.output
+    assert "json" in result.last_words
+    assert "Debian's `python3`" in result.last_words
+    assert b"Traceback" not in result.output

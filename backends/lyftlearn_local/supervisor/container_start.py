@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     from lyftlearn_local.logs.capture import Capture
 
 NO_PYTHON = "the image cannot start `python3`, which the runtime needs: use an image with Python 3.8 or newer"
-_CANNOT_EXECUTE = (126, 127)
-_ENGINE_FAILED = 125
+_NOT_STARTED = (125, 126, 127)
+"""Exit codes of an engine that has not started the runtime; the last two are the program's fault, or the engine's."""
+_OTHER_ARCHITECTURE = "exec format error"
 ROOT = (0, 0)
 
 
@@ -49,12 +50,14 @@ class ContainerNode(Node):
 
     def silent_end(self) -> tuple[str, str]:
         """Return reason and words for a runtime that left no report."""
-        code, words = self.process.returncode, self.last_words()
-        if code in _CANNOT_EXECUTE:
+        words = self.last_words()
+        if _OTHER_ARCHITECTURE in words:
+            return "image", f"{self._container.image} is built for another architecture than this machine's: {words}"
+        if self.process.returncode not in _NOT_STARTED:
+            return super().silent_end()
+        if PYTHON in words:
             return "image", f"{NO_PYTHON} ({words})"
-        if code == _ENGINE_FAILED:
-            return "platform", f"the container engine cannot start {self._container.image}: {words}"
-        return super().silent_end()
+        return "platform", f"the container engine cannot start {self._container.image}: {words}"
 
 
 class Start:

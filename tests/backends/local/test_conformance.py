@@ -6,6 +6,7 @@ import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -95,7 +96,7 @@ class TestLocalThroughTheClient(ClientConformance):
     name = "local"
 
     @pytest.fixture
-    def config(self, tmp_path: Path) -> dict[str, str]:
+    def config(self, tmp_path: Path) -> dict[str, Any]:
         return {"backend": self.name, "home": str(tmp_path)}
 
     @pytest.fixture
@@ -111,3 +112,16 @@ class TestLocalKubernetesThroughTheClient(TestLocalThroughTheClient):
 @pytest.mark.slow
 class TestLocalSageMakerThroughTheClient(TestLocalThroughTheClient):
     name = "local-sagemaker"
+
+
+@pytest.mark.slow
+class TestLocalInItsImageThroughTheClient(TestLocalThroughTheClient):
+    @pytest.fixture
+    def config(self, tmp_path: Path) -> dict[str, Any]:
+        image = images.python_image(images.require_engine())
+        local = {"image_required": True}
+        return {"backend": self.name, "home": str(tmp_path), "jobs": {"image": image}, self.name: local}
+
+    @pytest.fixture
+    def python(self) -> tuple[str, ...]:
+        return ("python3",)

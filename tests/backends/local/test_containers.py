@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import textwrap
 from collections.abc import Callable, Iterator
@@ -193,6 +194,47 @@ def test_a_killed_supervisor_leaves_no_container(
     event = finish(backend, spec.id).event
     assert (event.status, event.reason) == (JobStatus.FAILED, FailureReason.PLATFORM)
     assert not (job / "nodes").exists()
+
+
+@pytest.mark.slow
+def test_a_stop_while_the_image_is_fetched(make_backend: MakeBackend, make_spec: MakeSpec, engine: Engine) -> None:
+    """A registry that never answers holds nobody up who has changed their mind."""
+    backend = make_backend()
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        spec = make_spec("true", image=f"127.0.0.1:{silent.getsockname()[1]}/team/image:1")
+        submit(backend, spec)
+        with silent.accept()[0]:
+            backend.stop(spec.id)
+            assert finish(backend, spec.id).event.status is JobStatus.STOPPED
+
+
+@pytest.mark.slow
+def test_a_container_whose_client_was_killed(
+    make_backend: MakeBackend, make_spec: MakeSpec, image: str, engine: Engine
+) -> None:
+    """The engine's client is a process like any other; without it the container would run for ever."""
+    backend = make_backend()
+    spec = make_spec("echo up; sleep 600", image=image)
+    submit(backend, spec)
+    eventually(lambda: "up" in lines(backend, spec.id), "the command runs")
+    processes = [path for path in Path("/proc").iterdir() if path.name.isdigit() and spec.id.encode() in _words(path)]
+    start = [engine.program.encode(), b"run"]
+    (client,) = [path for path in processes if _words(path).split(b"\0")[:2] == start]
+    os.kill(int(client.name), signal.SIGKILL)
+    event = finish(backend, spec.id).event
+    assert (event.status, event.reason) == (JobStatus.FAILED, FailureReason.PLATFORM)
+
+
+@pytest.mark.slow
+def test_what_an_engine_made_too_late_is_swept(
+    make_backend: MakeBackend, make_spec: MakeSpec, image: str, engine: Engine, tmp_path: Path
+) -> None:
+    """A daemon may create a container after its client, and the job, are gone: the next job that ends removes it."""
+    label = f"lyftlearn.store={tmp_path / 'home/local'}"
+    name = "lyftlearn-eta-tlaaaaaaaaaaa-0-00000000"
+    podman(engine, "create", "--name", name, "--label", label, "--network", "host", image, "true")
+    assert run(make_backend(), make_spec("true", image=image)).event.status is JobStatus.SUCCEEDED
+    eventually(partial(_has_none, engine, f"label={label}"), "no container is left")
 
 
 @pytest.mark.slow

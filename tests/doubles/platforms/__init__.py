@@ -3,7 +3,8 @@
 The three local layouts, the tests' own Kubernetes cluster, and the tests' own SageMaker service over moto. They share
 one bucket, one StatsD gateway, and one set of secrets, each platform keeping those where it keeps secrets. Real
 platforms come instead where `LYFTLEARN_TEST_CONFIG` names a `lyftlearn.toml`, which then must have all of that itself.
-`LYFTLEARN_TEST_BACKENDS` names those that are to be used, with commas between.
+`LYFTLEARN_TEST_BACKENDS` names those that are to be used, with commas between. `local-in-image` is the backend `local`
+whose jobs run in an image, by podman or docker: a column of its own wherever backends are compared.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from typing import Any
 
 import boto3
 
+from tests import images
 from tests.backends.sagemaker.conftest import BUCKET, CREDENTIALS, ROLE
 from tests.backends.sagemaker.conftest import IMAGE as TRAINING_IMAGE
 from tests.doubles.cluster.cluster import IMAGE as POD_IMAGE
@@ -28,7 +30,8 @@ from tests.doubles.cluster.cluster import Cluster
 from tests.doubles.sagemaker import serving
 from tests.doubles.sagemaker.surroundings import FileSystem
 
-ALL = ("local", "local-kubernetes", "local-sagemaker", "kubernetes", "sagemaker")
+IN_IMAGE = "local-in-image"
+ALL = ("local", "local-kubernetes", "local-sagemaker", IN_IMAGE, "kubernetes", "sagemaker")
 BACKENDS = tuple((os.environ.get("LYFTLEARN_TEST_BACKENDS") or ",".join(ALL)).split(","))
 # How this machine reaches the network, which jobs of the local backends are told: nobody is reached here.
 _PROXIES = [f"{kind}_PROXY" for kind in ("HTTP", "HTTPS", "NO", "ALL")]
@@ -37,6 +40,7 @@ _OF_THIS_MACHINE = {
     *(name for upper in _PROXIES for name in (upper, upper.lower())),
 }
 FILE_SYSTEM = "fs-0123456789abcdef0"
+NEVER = 'containers = "never"'
 SECRETS: Mapping[str, Mapping[str, str]] = {
     "warehouse": {"WAREHOUSE_PASSWORD": "correct horse battery staple", "WAREHOUSE_USER": "eta"},
     "maps": {"MAPS_TOKEN": "tk-4a1f0c", "1st-a-file": "a file only"},
@@ -76,8 +80,17 @@ class Platforms:
 
     def variables(self, backend: str) -> dict[str, str]:
         """The environment of a program whose jobs go to `backend`."""
+        config, name = (self.config_in_image(), "local") if backend == IN_IMAGE else (self.config, backend)
         ours = {name: value for name, value in os.environ.items() if name not in _OF_THIS_MACHINE}
-        return {**ours, **self.environment, "LYFTLEARN_CONFIG": str(self.config), "LYFTLEARN_BACKEND": backend}
+        return {**ours, **self.environment, "LYFTLEARN_CONFIG": str(config), "LYFTLEARN_BACKEND": name}
+
+    def config_in_image(self, image: str | None = None) -> Path:
+        """Return the configuration under which this machine runs jobs in `image`, by default one that tests make."""
+        image = image or images.python_image(images.require_engine())
+        text = self.config.read_text().replace(NEVER, "image_required = true")
+        path = self.config.with_name("in-image.toml")
+        path.write_text(text + "".join(f'{name} = "{image}"\n' for name in ALL if name.startswith("local")))
+        return path
 
 
 @contextmanager
@@ -154,7 +167,7 @@ def _keep_rides(mounted: Path) -> None:
 def _write(directory: Path, cluster: Cluster, gateway: Gateway) -> Path:
     path = directory / "lyftlearn.toml"
     # The image is a name that the test cluster and the test service know; no engine of this machine does.
-    local = f'secrets = "{directory / "secrets"}"\nmetrics = "{gateway.address}"\ncontainers = "never"'
+    local = f'secrets = "{directory / "secrets"}"\nmetrics = "{gateway.address}"\n{NEVER}'
     path.write_text(f"""
 project = "parity"
 home = "{directory / "home"}"
