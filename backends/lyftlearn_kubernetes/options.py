@@ -17,11 +17,7 @@ if TYPE_CHECKING:
 
 GPU_RESOURCE = "nvidia.com/gpu"
 ELASTIC = frozenset(
-    (
-        "kueue.x-k8s.io/job-min-parallelism",
-        "kueue.x-k8s.io/job-completions-equal-parallelism",
-        "kueue.x-k8s.io/elastic-job",
-    )
+    f"kueue.x-k8s.io/{name}" for name in ("job-min-parallelism", "job-completions-equal-parallelism", "elastic-job")
 )
 _DNS_LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
 _VOLUME_KEYS = ("hostPath", "persistentVolumeClaim", "mountPath", "readOnly")
@@ -63,10 +59,8 @@ _VOLUME = options.Kind(
     {"type": "object", "properties": {key: {} for key in _VOLUME_KEYS}, "required": ["mountPath"]},
 )
 GANGS = (
-    "scheduling.k8s.io/v1beta1",
-    "scheduling.k8s.io/v1alpha2",
-    "scheduling.x-k8s.io/v1alpha1",
-    "scheduling.volcano.sh/v1beta1",
+    *("scheduling.k8s.io/v1beta1", "scheduling.k8s.io/v1alpha2"),
+    *("scheduling.x-k8s.io/v1alpha1", "scheduling.volcano.sh/v1beta1"),
 )
 """PodGroups of Kubernetes 1.37 and 1.36, of the scheduler plugins (coscheduling), and of Volcano."""
 _USER = options.matching(r"[0-9]{1,9}:[0-9]{1,9}", '"<uid>:<gid>"')
@@ -381,7 +375,6 @@ def read(settings: BackendSettings) -> Options:
     tables = values.pop("models")
     given = _fields(values)
     notebook = {key.partition(".")[2]: given.pop(key) for key in list(given) if key.startswith("notebook.")}
-    given = {key.replace(".", "_"): value for key, value in given.items()}
     given["notebook"] = NotebookOptions(**notebook)
     if "kubeconfig" in given:
         paths = given["kubeconfig"].split(os.pathsep)
@@ -392,17 +385,15 @@ def read(settings: BackendSettings) -> Options:
     base = Options(**given, mounts=tuple(mounts))
     models = {model: replace(base, **_fields(changed)) for model, changed in changes.items()}
     faults += model_faults
-    for where, options_of in (
-        (settings.name, base),
-        *((f"{settings.name}.models.{name}", models[name]) for name in models),
-    ):
+    named = {settings.name: base, **{f"{settings.name}.models.{name}": of for name, of in models.items()}}
+    for where, options_of in named.items():
         faults += _contradictions(where, options_of)
     every = tuple(faults)
     return replace(base, models={name: replace(of, faults=every) for name, of in models.items()}, faults=every)
 
 
 def _fields(values: Mapping[str, Any]) -> dict[str, Any]:
-    given = {key: value for key, value in values.items() if value is not None}
+    given = {key.replace("tune.", "tune_"): value for key, value in values.items() if value is not None}
     if "gpus" in given:
         given["gpus"] = {name: Gpu(**table) for name, table in given["gpus"].items()}
     return given

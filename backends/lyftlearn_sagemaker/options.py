@@ -222,12 +222,7 @@ JOB_OPTIONS = (
         doc="The KMS key of the volumes. The disks of instance types that have their own are encrypted by hardware.",
         example="arn:aws:kms:us-east-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab",
     ),
-    Option(
-        key="keys.output",
-        kind=options.TEXT,
-        doc="The KMS key of the artifacts.",
-        example="alias/lyftlearn",
-    ),
+    Option(key="keys.output", kind=options.TEXT, doc="The KMS key of the artifacts.", example="alias/lyftlearn"),
     Option(
         key="network_isolation",
         kind=options.FLAG,
@@ -242,13 +237,7 @@ JOB_OPTIONS = (
         doc="Whether traffic between the nodes of a job is encrypted.",
         example=True,
     ),
-    Option(
-        key="spot",
-        kind=options.FLAG,
-        default=False,
-        doc="Whether jobs use managed spot instances.",
-        example=True,
-    ),
+    Option(key="spot", kind=options.FLAG, default=False, doc="Whether jobs use managed spot instances.", example=True),
     Option(
         key="spot_wait",
         kind=_SECONDS,

@@ -46,7 +46,7 @@ _NOT_RUN = """\
 - **Reasons `capacity`, `preempted` and `platform`, and AccessDenied, QuotaExceeded and BackendUnavailable.** No call
   site can cause them on every platform. Each backend's own tests do, with faults of their test service.
 - **GPUs.** There was none.
-- **`tune` and `notebook`.** No backend offers them.
+- **`tune` and `notebook`.** They have tests of their own: one search runs on every backend and must find the same.
 
 ## Run it on your platforms
     LYFTLEARN_TEST_CONFIG=lyftlearn.toml make parity BACKENDS=kubernetes,sagemaker

@@ -255,6 +255,9 @@ def test_a_driver_has_an_account_of_its_own(new: Callable[..., KubernetesBackend
     pods = [manifest["spec"]["template"]["spec"] for manifest in manifests]
     accounts = [(pod["serviceAccountName"], pod.get("automountServiceAccountToken")) for pod in pods]
     assert accounts == [("trainer", None), ("tuner", True)]
+    backend = new({"models": {"eta": {"tune": {"service_account": "of-eta"}}}})
+    job = backend.plan(spec(backend, kind=JobKind.TUNE)).requests[-1].body
+    assert job["spec"]["template"]["spec"]["serviceAccountName"] == "of-eta"
     unseen = new(table, "file:///here/storage")
     assert "storage.url" in dict(unseen.plan(spec(unseen, kind=JobKind.TUNE)).faults)
 
