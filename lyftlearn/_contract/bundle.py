@@ -45,7 +45,8 @@ def bundle(spec: JobSpec, **substrate: Any) -> dict[str, Any]:
     }
     if spec.shadow_of is not None:
         substrate["metrics"] = {"relay": True, "gateway": None, "socket": None}
-    return document | notebook | substrate
+    packages = {"packages": {"uri": spec.packages.uri, "index": spec.packages.index}} if spec.packages else {}
+    return document | notebook | packages | substrate
 
 
 def _notebook(spec: JobSpec, reached: dict[str, Any]) -> dict[str, Any]:

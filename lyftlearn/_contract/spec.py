@@ -42,6 +42,14 @@ class NotebookSpec:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Packages:
+    """Where what a source requires is kept once it was installed, and the index that it comes from."""
+
+    uri: str
+    index: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class JobSpec:
     """One job, validated and immutable. No default is left open; mappings are read-only.
 
@@ -49,7 +57,8 @@ class JobSpec:
     or `file://`. outputs: name to a URI of its own, or None for the job's output location, `output_uri`. artifact: the
     URI of the model that a predict job reads. digest: SHA-256 over what the caller wrote, so equal calls have equal
     digests whatever the defaults of this version. decision: why this backend was chosen, as one line of JSON.
-    shadow_of: the job that this one doubles; its metrics go nowhere. notebook: of a notebook's run,
+    packages: set where what the source requires is to be installed. shadow_of: the job that this one doubles; its
+    metrics go nowhere. notebook: of a notebook's run,
     which has no timeout.
     """
 
@@ -75,6 +84,7 @@ class JobSpec:
     digest: str
     decision: str
     shadow_of: str | None = None
+    packages: Packages | None = None
     notebook: NotebookSpec | None = None
 
     @property

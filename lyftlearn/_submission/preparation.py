@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from lyftlearn._contract import ids
 from lyftlearn._contract.mounts import Mount, mount_of, plain_path
-from lyftlearn._contract.spec import JobSpec, NotebookSpec, Source
+from lyftlearn._contract.spec import JobSpec, NotebookSpec, Packages, Source
 from lyftlearn._submission.routes import InputRoutes, LocalInput
 from lyftlearn.backend import Plan
 from lyftlearn.errors import InvalidJob, LyftLearnError
@@ -168,6 +168,7 @@ class SubmissionBuilder:
             command=JUPYTER if notebook else arguments.command,
             image=self.config.image_on(backend, arguments.image),
             source=self._source(content.source),
+            packages=self._packages() if content.source else None,
             hyperparameters=arguments.hyperparameters,
             inputs=MappingProxyType(inputs),
             outputs=arguments.outputs,
@@ -190,6 +191,11 @@ class SubmissionBuilder:
         if arguments.kind is not JobKind.NOTEBOOK:
             return None
         return NotebookSpec(files=notebook_files(self.config, arguments.name), idle_timeout=arguments.idle_timeout)
+
+    def _packages(self) -> Packages | None:
+        if not self.config.installs_requirements:
+            return None
+        return Packages(uri=f"{self.config.storage_url}/packages", index=self.config.package_index)
 
     def _source(self, packed: Packed | None) -> Source | None:
         if packed is None:

@@ -141,6 +141,17 @@ class Config:
         return image_on(backend, named, self.table("images")) if named else None
 
     @property
+    def installs_requirements(self) -> bool:
+        """Whether what a source requires is installed before its command starts: `[jobs] requirements`."""
+        return bool(self._values["jobs.requirements"] == "auto")
+
+    @property
+    def package_index(self) -> str | None:
+        """The index that packages come from: `[jobs] index`."""
+        url: str | None = self._values["jobs.index"]
+        return url
+
+    @property
     def gitignore(self) -> bool:
         """Whether what `.gitignore` files name is left out of sources: `[jobs] gitignore`, true by default."""
         return bool(self._values["jobs.gitignore"])

@@ -17,6 +17,7 @@ from lyftlearn._contract.options import (
     Kind,
     Option,
     mapping_of,
+    matching,
     number,
     one_of,
     whole_number,
@@ -95,6 +96,20 @@ JOBS = (
         default="30s",
         doc="The time between SIGTERM and SIGKILL when a job is stopped or times out.",
         example="2m",
+    ),
+    Option(
+        key="requirements",
+        kind=one_of("auto", "never"),
+        default="never",
+        doc="Whether what the source's `pylock.toml`, `uv.lock` or `requirements.txt` names is installed before the "
+        "command starts.",
+        example="auto",
+    ),
+    Option(
+        key="index",
+        kind=matching(r"https?://[^@\s]+", "the URL of a package index, without a user and a password"),
+        doc="The index that packages come from. A secret with the key `PIP_INDEX_URL` may name one with a password.",
+        example="https://packages.example/simple",
     ),
     Option(
         key="gitignore",

@@ -59,6 +59,7 @@ FIELDS: tuple[tuple[str, tuple[type, ...], object], ...] = (
     ("inputs", (dict,), {}),
     ("artifact", (str, NOTHING), None),
     ("source", (dict, NOTHING), None),
+    ("packages", (dict, NOTHING), None),
     ("outputs", (dict,), {}),
     ("model", (bool,), False),
     ("output_uri", (str, NOTHING), None),
@@ -285,6 +286,13 @@ def _is_path(value: object) -> bool:
     return _is_text(value) and str(value).startswith("/")
 
 
+def _packages_rule(document: dict[str, Any]) -> list[str]:
+    packages = document["packages"]
+    if packages is None or (_is_text(packages.get("uri")) and _is_text(packages.get("index") or "")):
+        return []
+    return ["packages: expected a uri, and an index that is text or null"]
+
+
 def _moved_rule(document: dict[str, Any]) -> list[str]:
     """`source` and `checkpoints` say where they are, unless they are mounted."""
     faults = [
@@ -365,6 +373,7 @@ RULES = (
     _names_rule,
     _secrets_rule,
     _members_rule,
+    _packages_rule,
     _moved_rule,
     _numbers_rule,
     _texts_rule,

@@ -64,6 +64,7 @@ class Environment:
         self.secrets: dict[str, str] = {}
         self.statsd_port: str | None = None
         self.notebook: dict[str, str] = {}
+        self.packages: str | None = None
 
     def variables(self, attempt: int) -> dict[str, str]:
         """What the command sees: defaults, inherited, secrets, contract, the job's own, LYFTLEARN_*; later wins."""
@@ -73,7 +74,15 @@ class Environment:
         own = expand_in_order(self.bundle["env"], known)
         ours = {name: value for name, value in contract.items() if name.startswith("LYFTLEARN_")}
         here = {"PWD": self.directory}
-        return {**self._defaults(), **self.inherited, **here, **self.secrets, **contract, **own, **ours}
+        every = {**self._defaults(), **self.inherited, **here, **self.secrets, **contract, **own, **ours}
+        return {**every, **self._package_paths(every)}
+
+    def _package_paths(self, variables: Mapping[str, str]) -> dict[str, str]:
+        """What the source requires comes before what the image has."""
+        if self.packages is None:
+            return {}
+        first = {"PYTHONPATH": self.packages, "PATH": os.path.join(self.packages, "bin")}
+        return {name: os.pathsep.join(filter(None, (path, variables.get(name)))) for name, path in first.items()}
 
     def command(self, variables: Mapping[str, str]) -> list[str]:
         """The command with `$(NAME)` expanded."""

@@ -196,6 +196,7 @@ class JobRun:
         self._fetch_files(bundle, nodes)
         layouts.give_to_user(layout, bundle)
         environment.choose_home()
+        self._install_packages(bundle, environment)
         all_nodes.wait_for(nodes)
         self._start_relay(bundle, environment)
         self._prepare_notebook(bundle, environment)
@@ -212,6 +213,13 @@ class JobRun:
         environment.directory = self._jupyter.directory
         environment.notebook = {"LYFTLEARN_NOTEBOOK_DIR": self._jupyter.directory}
         self._jupyter.check_program(bundle["command"], environment.variables(1))
+
+    def _install_packages(self, bundle: Bundle, environment: Environment) -> None:
+        if not bundle["packages"]:
+            return
+        from .packages import install
+
+        environment.packages = install(bundle, self._layout, environment.variables(1))
 
     def _check_outputs(self, bundle: Bundle) -> None:
         if any("within" in entry for entry in bundle["outputs"].values()):

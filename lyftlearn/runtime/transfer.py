@@ -99,11 +99,11 @@ def _fetch_member(location: Location, directory: str) -> bool:
     from .archives import unpack
 
     archive = location.archive.uri
-    with _LocalCopy(archive, directory) as path:
+    with LocalCopy(archive, directory) as path:
         return path is not None and unpack(path, directory, only=location.member, called=archive) > 0
 
 
-class _LocalCopy:
+class LocalCopy:
     """One object as a local file for as long as it is needed."""
 
     def __init__(self, uri: str, near: str) -> None:
@@ -146,7 +146,7 @@ def _unpack_at(uri: str, directory: str) -> bool:
     """Whether there is an archive; it may be empty, as the model of a job is that left none."""
     from .archives import unpack
 
-    with _LocalCopy(uri, directory) as path:
+    with LocalCopy(uri, directory) as path:
         if path is not None:
             unpack(path, directory, called=uri)
         return path is not None
@@ -160,7 +160,7 @@ def fetch_source(bundle: Bundle, layout: Layout) -> None:
     from .archives import unpack
 
     directory = os.path.realpath(layout.at("source"))
-    with _LocalCopy(source["uri"], directory) as path:
+    with LocalCopy(source["uri"], directory) as path:
         if path is None:
             raise configuration_failure(f"source: nothing is at {source['uri']}")
         _check_digest(path, source)

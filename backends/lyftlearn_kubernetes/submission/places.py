@@ -40,6 +40,7 @@ class PodPlaces:
             inputs={channel: self.uri(uri) for channel, uri in spec.inputs.items()},
             outputs={name: uri and self.uri(uri, to_write=True) for name, uri in spec.outputs.items()},
             output_uri=self.uri(spec.output_uri, to_write=True),
+            packages=spec.packages and replace(spec.packages, uri=self.uri(spec.packages.uri, to_write=True)),
             artifact=spec.artifact and self.uri(spec.artifact),
             source=source and replace(source, uri=self.uri(source.uri)),
         )

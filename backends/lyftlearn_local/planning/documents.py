@@ -81,7 +81,7 @@ def container_settings(layout: str, spec: JobSpec, engine: Engine, *, cpus: int,
 
 def _files(spec: JobSpec) -> Iterator[tuple[str, str]]:
     read = [*spec.inputs.values(), spec.artifact, spec.source and spec.source.uri]
-    written = [*spec.outputs.values(), spec.output_uri]
+    written = [*spec.outputs.values(), spec.output_uri, spec.packages and spec.packages.uri]
     for access, uris in (("read", read), ("write", written)):
         places = [Location.parse(uri) for uri in uris if uri and uri.startswith("file://")]
         yield from ((place.path, access) for place in places)

@@ -36,6 +36,7 @@ class LocalPlaces:
             inputs={channel: self._uri(uri) for channel, uri in spec.inputs.items()},
             outputs={name: uri and self._uri(uri) for name, uri in spec.outputs.items()},
             output_uri=self._uri(spec.output_uri),
+            packages=spec.packages and replace(spec.packages, uri=self._uri(spec.packages.uri)),
             artifact=spec.artifact and self._uri(spec.artifact),
             source=source and replace(source, uri=self._uri(source.uri)),
         )

@@ -165,6 +165,7 @@ def _isolation_faults(
     placed = {name: uri for name, uri in spec.outputs.items() if uri and "within" not in channels.outputs[name]}
     lost |= {f"output {name} at {uri}": True for name, uri in placed.items()}
     lost |= {"the service, to which it is to submit its trials": True} if spec.kind is JobKind.TUNE else {}
+    lost |= {"packages that its source requires": True} if spec.packages else {}
     lost |= {f"{path}, which the job would fetch by itself": True for path in channels.via_runtime}
     if lost:
         yield Fault(
