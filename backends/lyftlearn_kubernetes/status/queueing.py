@@ -95,8 +95,8 @@ def _reasons(workload: Mapping[str, Any]) -> Iterator[str]:
         return
     for check in (workload.get("status") or {}).get("admissionChecks") or ():
         if check.get("state") != "Ready":
-            said = ": ".join(filter(None, (check.get("state"), check.get("message"))))
-            yield f"admission check {check['name']}: {said}"
+            state = ": ".join(filter(None, (check.get("state"), check.get("message"))))
+            yield f"admission check {check['name']}: {state}"
 
 
 def _condition(workload: Mapping[str, Any], kind: str) -> dict[str, Any] | None:
