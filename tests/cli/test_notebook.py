@@ -68,6 +68,7 @@ def test_a_notebook_in_a_browser(tmp_path: Path) -> None:
         view = browser.new_page(viewport=screenshots.SIZE)
         view.goto(url.replace("/lab?", "/lab/tree/eta.ipynb?"), timeout=1000 * PATIENCE)
         view.locator(".jp-Notebook .jp-CodeCell .cm-content").first.click(timeout=1000 * PATIENCE)
+        view.get_by_text("Python 3 (ipykernel) | Idle").wait_for(timeout=1000 * PATIENCE)  # else the cell is not run
         view.keyboard.press("Shift+Enter")
         view.get_by_text("{} 15 succeeded").wait_for(timeout=1000 * PATIENCE)
         view.screenshot(path=os.environ.get("LYFTLEARN_SCREENSHOT") or tmp_path / "notebook.png")
