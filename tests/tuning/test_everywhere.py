@@ -9,6 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.doubles.platforms import BACKENDS, Platforms
 
 SEARCH = """
@@ -60,16 +62,22 @@ def search(everywhere: Platforms, backend: str, directory: Path) -> dict[str, An
     return found
 
 
-def test_a_search_is_the_same_on_every_backend(everywhere: Platforms, tmp_path: Path) -> None:
+QUICK = tuple(backend for backend in BACKENDS if backend in ("local", "kubernetes", "sagemaker"))
+
+
+@pytest.mark.parametrize("backends", [QUICK, pytest.param(BACKENDS, marks=pytest.mark.slow)])
+def test_a_search_is_the_same_on_every_backend(
+    everywhere: Platforms, tmp_path: Path, backends: tuple[str, ...]
+) -> None:
     """Whoever moves a search by a flag gets the same trials and the same best model."""
-    with ThreadPoolExecutor(len(BACKENDS)) as pool:
-        results = pool.map(lambda backend: search(everywhere, backend, tmp_path), BACKENDS)
-        found = dict(zip(BACKENDS, results, strict=True))
+    with ThreadPoolExecutor(len(backends)) as pool:
+        results = pool.map(lambda backend: search(everywhere, backend, tmp_path), backends)
+        found = dict(zip(backends, results, strict=True))
     letters = {backend: result.pop("backend") for backend, result in found.items()}
-    assert len(set(letters.values())) == len(BACKENDS), "a trial left the backend of its search"
-    first = found[BACKENDS[0]]
+    assert len(set(letters.values())) == len(backends), "a trial left the backend of its search"
+    first = found[backends[0]]
     assert first["status"] == "succeeded"
     assert [len(trial) for trial in first["trials"]] == [3, 3]
-    assert found == dict.fromkeys(BACKENDS, first)
-    models = {(tmp_path / f"out-{backend}" / "model" / "model.json").read_text() for backend in BACKENDS}
+    assert found == dict.fromkeys(backends, first)
+    models = {(tmp_path / f"out-{backend}" / "model" / "model.json").read_text() for backend in backends}
     assert models == {json.dumps(first["trials"][first["best"]][1], sort_keys=True)}
