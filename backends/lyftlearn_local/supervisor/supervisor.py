@@ -68,9 +68,9 @@ class JobSupervisor:
         self.job.append(event("starting", supervisor=identity))
         self._try(self._launch)
         self._follow()
-        final = self._finish(self._final_event())
+        final: dict[str, Any] = {**self._finish(self._final_event()), **command_end(self.outcomes)}
         remove_nodes(self.job.path)
-        self._emit(**(final | command_end(self.outcomes)))
+        self._emit(**final)
 
     def _try(self, launch_nodes: Callable[[], None]) -> None:
         """Start what is to start; why it cannot be started becomes the job's trouble."""
