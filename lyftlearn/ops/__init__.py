@@ -67,7 +67,10 @@ _LEAST: Mapping[str, Mapping[str, Any]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Installed:
-    """A backend that is installed. `problem`: why it cannot be used, or None. `lacks`: capability to reason."""
+    """A backend that is installed.
+
+    problem: why it cannot be used, or None. lacks: for each capability that the backend lacks, the reason.
+    """
 
     name: str
     problem: str | None
@@ -78,8 +81,8 @@ class Installed:
 def plan(function: str, /, *, client: Client | None = None, backend: str | None = None, **arguments: Any) -> Submission:
     """Return what `function` ("train", ...) would send for `arguments`, with every fault in `.plan.faults`.
 
-    backend: to plan for, by default the one that the flag gives now. Nothing is sent or uploaded. Raises InvalidJob for
-    what is wrong on every backend, LyftLearnError if the backend is not installed.
+    It sends and uploads nothing. backend: the backend to plan for; by default the one that the flag chooses now. Raises
+    InvalidJob for arguments that no backend takes, and LyftLearnError if the backend is not installed.
     """
     asker = client or Client()
     given = _complete(asker, function, arguments)
@@ -94,10 +97,11 @@ def explain(
     client: Client | None = None,
     **others: Any,
 ) -> Decision:
-    """Return where a job of `function` called `name` would run now, and why, also where its backend is broken.
+    """Return where a job of `function` with this `name` would run now, and why.
 
-    A live job is planned: where its plan has faults, the decision is the one it falls back to, with them as the reason.
-    others: the other arguments of the call. Nothing is sent. Raises InvalidJob for what is wrong on every backend.
+    It sends nothing, and it answers also if that backend is broken. It plans a job of the stage `live`. If the plan has
+    faults, it returns the decision to which the job would fall back, with the faults as the reason. others: the other
+    arguments of the call. Raises InvalidJob for arguments that no backend takes.
     """
     asker = client or Client()
     subject = "name" if function == "process" else "model"
@@ -133,9 +137,9 @@ def _complete(client: Client, function: str, arguments: Mapping[str, Any]) -> di
 
 
 def migration_report(since: Duration | datetime | None = _MONTH, *, client: Client | None = None) -> ReadinessReport:
-    """Return which jobs would have run on the new backend, and what stands against the others.
+    """Return which jobs would have run on the new backend, and what keeps the others from it.
 
-    Raises InvalidJob without a `[migration] to`, BackendUnavailable where the journal cannot be read.
+    Raises InvalidJob if `[migration] to` is not set, and BackendUnavailable if the journal cannot be read.
     """
     from lyftlearn._migration import analysis  # noqa: PLC0415 - brings SQLAlchemy
 
@@ -145,9 +149,9 @@ def migration_report(since: Duration | datetime | None = _MONTH, *, client: Clie
 
 
 def migration_status(since: Duration | datetime | None = _MONTH, *, client: Client | None = None) -> MigrationStatus:
-    """Return how far the migration is and how jobs fare on either side. Asks the backends for ends, half a minute long.
+    """Return how far the migration is, and how jobs fare on either side.
 
-    Raises as `migration_report` does.
+    It asks the backends how jobs ended, for half a minute at most. Raises what `migration_report` raises.
     """
     from lyftlearn._migration import analysis, reconcile  # noqa: PLC0415 - brings SQLAlchemy
 
@@ -160,9 +164,10 @@ def migration_status(since: Duration | datetime | None = _MONTH, *, client: Clie
 def migration_guard(
     since: Duration | datetime | None = _MONTH, *, level: float = 0.01, client: Client | None = None
 ) -> Guard:
-    """Return whether the new side fails significantly more often. Asks the backends for ends, half a minute long.
+    """Return whether jobs fail significantly more often on the new side.
 
-    level: the probability, of 0 to 1, of calling it worse if both sides are alike. Raises as `migration_report` does.
+    It asks the backends how jobs ended, for half a minute at most. level: how probable it may be, between 0 and 1, that
+    the guard calls the new side worse although both are alike. Raises what `migration_report` raises.
     """
     from lyftlearn._migration import analysis, reconcile  # noqa: PLC0415 - brings SQLAlchemy
 
@@ -213,13 +218,14 @@ def parity(
 ) -> Parity:
     """Run jobs on every backend in `on`, twice on the first, and return what differs, with a verdict on each fact.
 
-    command, job: the user's own, arguments of `train`; without a command only the probe's facts are compared.
-    only: subjects, by default all. parallel: jobs at once on each backend. patience: in which a job should have
-    started. python: what starts Python 3.8 or newer in the image. counted: says how often a StatsD counter has come to
-    the gateway. on_update: told of every job that ended.
+    command, job: the user's own command, and further arguments of `train`. Without a command, only the facts of the
+    probe are compared. only: the subjects to compare, by default all. parallel: how many jobs run at once on each
+    backend. patience: how long a job may take to start. python: the command that starts Python 3.8 or newer in the
+    image. counted: a function that returns how often a StatsD counter has come to the gateway. on_update: is called for
+    every job that ended.
 
-    A backend that refuses or fails is part of the answer. Raises InvalidJob, listing every fault, before anything is
-    sent. On KeyboardInterrupt what was started is stopped.
+    A backend that refuses a job, or fails, is part of the answer. Raises InvalidJob with every fault before anything is
+    sent. A KeyboardInterrupt stops every job that was started.
     """
     from lyftlearn.parity import _observe  # noqa: PLC0415 - only for those who compare
 
@@ -238,7 +244,7 @@ def parity(
 
 
 def backends(client: Client | None = None) -> list[Installed]:
-    """Return every installed backend, broken ones too, by name."""
+    """Return every installed backend, sorted by name; one that cannot be loaded with its problem."""
     registry = (client or Client())._registry  # noqa: SLF001
     return [_installation(registry, name) for name in registry.names()]
 

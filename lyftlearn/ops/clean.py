@@ -18,7 +18,7 @@ from lyftlearn.types import Duration
 
 @dataclass(frozen=True, kw_only=True)
 class Removed:
-    """One thing that was removed, or would be. kind: `job`, `outputs` or `cache`. size: in bytes."""
+    """One thing that was removed, or that would be. kind: `job`, `outputs` or `cache`. size: its bytes."""
 
     kind: str
     name: str
@@ -28,10 +28,11 @@ class Removed:
 def clean(
     older_than: Duration = "30d", *, outputs: bool = False, dry_run: bool = False, client: Client | None = None
 ) -> Iterator[Removed]:
-    """Remove jobs on this machine that ended so long ago, and caches that nobody used since; yield each.
+    """Remove old jobs and unused caches of this machine, and yield each of them.
 
-    outputs: also what these jobs left in a storage on this machine. dry_run: remove nothing. A job of a key that is
-    removed does not run again: its claim stays. Raises InvalidJob for a wrong duration.
+    older_than: how long ago a job ended, or a cache was last used. outputs: remove also what these jobs left in a
+    storage on this machine. dry_run: yield the same, and remove nothing. The claim of a key stays, so a removed job
+    does not run again under its key. Raises InvalidJob if `older_than` is no duration.
     """
     try:
         age: timedelta = duration(older_than)

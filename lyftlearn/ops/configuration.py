@@ -16,8 +16,8 @@ _SECRET = re.compile(r"passw|token|credential|api_?key|access_?key|private_?key|
 def configuration(config: str | os.PathLike[str] | Mapping[str, Any] | None = None) -> list[Setting]:
     """Return every setting with its value and its origin: a file, a variable, `config`, or `default`.
 
-    No value shows a credential: neither users, passwords and queries of URLs, nor what a key calls one.
-    Raises InvalidJob, listing every fault of the files.
+    Credentials are masked: user names, passwords and queries of URLs, and the values of keys that name a credential.
+    Raises InvalidJob with every fault of the files.
     """
     return [setting._replace(value=_open(setting.key, setting.value)) for setting in load(config).settings()]
 

@@ -1,4 +1,4 @@
-"""What `doctor` looks at: one check at a time, and no answer that does not come holds up the others for long."""
+"""The checks of `doctor`. One that gets no answer holds up the others for a bounded time only."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from lyftlearn.ops import flag_file
 from lyftlearn.rollout import in_use
 
 SECONDS = 20.0
-"""What everything that is asked has together: all of it is asked at once."""
+"""Seconds for all checks together. They run at once."""
 _PROBE = "doctor/probe"
 _Checks: TypeAlias = Callable[[], Iterator[Check]]
 
@@ -34,9 +34,10 @@ def doctor(
     seconds: float = SECONDS,
     on_wait: Callable[[str], None] | None = None,
 ) -> Iterator[Check]:
-    """Yield a check at a time: configuration, Python, storage, flag, journal, and each backend in use.
+    """Yield the checks of Python, configuration, storage, flag and journal, and those of each backend in use.
 
-    seconds: after which what has not answered is a failed check. on_wait: told what is waited for.
+    seconds: how long all of them may take together; a check that has not answered by then has failed. on_wait: is
+    called with the names of the checks that have not answered yet.
     """
     yield Check("python", Verdict.OK, f"{platform.python_version()} at {sys.executable}")
     client = Client(config=config)
@@ -56,7 +57,7 @@ def doctor(
 
 @dataclass
 class _Section:
-    """Checks that are made in a thread of their own: some ask a network that may never answer."""
+    """Checks that run in a thread of their own, because some ask a network that may never answer."""
 
     name: str
     checks: _Checks
@@ -66,7 +67,7 @@ class _Section:
         threading.Thread(target=self._run, daemon=True, name=f"doctor-{self.name}").start()
 
     def results(self, until: float, seconds: float) -> Iterator[Check]:
-        """Yield each check when it is there, and what was not said in time as a failure."""
+        """Yield each check as soon as it is there. A check that is not there in time has failed."""
         while True:
             try:
                 check = self._found.get(timeout=max(0.0, until - time.monotonic()))
@@ -112,7 +113,7 @@ def _storage(url: str) -> Iterator[Check]:
 
 
 def _probe(storage: Storage) -> str | None:
-    """Write one record, the same for every doctor, and return what the store did wrong, if anything."""
+    """Write one record, the same for every doctor, and return what the storage did wrong, or None."""
     wrote = os.urandom(16).hex().encode()
     storage.create(_PROBE, b"")
     before = storage.read(_PROBE)
@@ -128,7 +129,7 @@ def _probe(storage: Storage) -> str | None:
 
 
 def _journal(client: Client) -> Iterator[Check]:
-    """Make what is missing of the journal, and read it."""
+    """Make the journal's tables where they are missing, and read the journal."""
     import sqlalchemy as sa  # noqa: PLC0415 - only for the journal
     from sqlalchemy.exc import SQLAlchemyError  # noqa: PLC0415
 
