@@ -251,9 +251,8 @@ def test_a_job_that_is_deleted_meanwhile(service: Service, make: Make, storage_u
     boto3.client("sagemaker").delete_training_job(TrainingJobName=gone)
     with following(make(), gone, other) as follower:
         _job(service, other).finish()
-        follower.until(lambda: follower.ended(other))
+        follower.until(lambda: follower.ended(other) and follower.absent == {gone})
         assert follower.state(gone) is None
-        assert follower.absent == {gone}
 
 
 @pytest.mark.parametrize(
