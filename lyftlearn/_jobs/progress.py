@@ -9,12 +9,13 @@ from __future__ import annotations
 import os
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from lyftlearn._jobs import views
+from lyftlearn._jobs.search_progress import search_standings
 from lyftlearn._text.display import printable, telling_line
 from lyftlearn.types import JobState, JobStatus
 
@@ -56,18 +57,38 @@ def _notebook() -> bool:
 
 @contextmanager
 def _as_lines(jobs: Sequence[Job]) -> Iterator[OnUpdate]:
-    said: dict[str, str] = {}
-
-    def say(job: Job, state: JobState) -> None:
-        text = f"{views.status_text(state)}{_attempt(state)}"
-        if said.get(job.id) != text:
-            said[job.id] = text
-            detail = f": {_message(state)}" if state.status.finished and state.message else ""
-            print(f"{job.id} {text}{detail}", file=sys.stderr, flush=True)
-
+    lines = _Lines()
     for job in jobs:
-        say(job, job.state)
-    yield say
+        lines.print_state(job, job.state)
+    standings: dict[str, str] = {}
+    with search_standings(jobs, standings):
+
+        def update(job: Job, state: JobState) -> None:
+            lines.print_state(job, state)
+            lines.print_standings(standings)
+
+        yield update
+    lines.print_standings(standings)
+
+
+class _Lines:
+    """Prints what changed, and nothing twice."""
+
+    def __init__(self) -> None:
+        self._last: dict[tuple[str, str], str] = {}
+
+    def print_state(self, job: Job, state: JobState) -> None:
+        detail = f": {_message(state)}" if state.status.finished and state.message else ""
+        self._print(job.id, "state", f"{views.status_text(state)}{_attempt(state)}", detail)
+
+    def print_standings(self, standings: Mapping[str, str]) -> None:
+        for job_id, text in list(standings.items()):
+            self._print(job_id, "standing", text)
+
+    def _print(self, job_id: str, topic: str, text: str, detail: str = "") -> None:
+        if self._last.get((job_id, topic), "") != text:
+            self._last[job_id, topic] = text
+            print(f"{job_id} {text}{detail}", file=sys.stderr, flush=True)
 
 
 @contextmanager
@@ -76,16 +97,17 @@ def _on_terminal(jobs: Sequence[Job]) -> Iterator[OnUpdate]:
     from rich.live import Live  # noqa: PLC0415
 
     states = _states(jobs)
+    standings: dict[str, str] = {}
     spinner = _Spinner()
     console = Console(stderr=True)
     live = Live(
         console=console,
-        get_renderable=lambda: _renderable(jobs, states, spinner),
+        get_renderable=lambda: _renderable(jobs, states, standings, spinner),
         refresh_per_second=8,
         redirect_stdout=False,  # else what the caller prints would go to standard error
         redirect_stderr=False,
     )
-    with live:
+    with live, search_standings(jobs, standings):
         yield lambda job, state: states.update({job.id: state})
 
 
@@ -94,10 +116,12 @@ def _in_notebook(jobs: Sequence[Job]) -> Iterator[OnUpdate]:
     ipython = import_module("IPython.display")  # whoever runs in a notebook has it
 
     def html() -> Any:
-        return ipython.HTML(views.jobs_html(jobs))
+        return ipython.HTML(views.jobs_html(jobs, standings))
 
+    standings: dict[str, str] = {}
     handle = ipython.display(html(), display_id=True)
-    yield lambda job, state: handle.update(html())  # noqa: ARG005 - a job holds its state
+    with search_standings(jobs, standings):
+        yield lambda job, state: handle.update(html())  # noqa: ARG005 - a job holds its state
     handle.update(html())
 
 
@@ -118,7 +142,9 @@ def _states(jobs: Sequence[Job]) -> dict[str, JobState]:
     return {job.id: job.state for job in jobs}
 
 
-def _renderable(jobs: Sequence[Job], states: dict[str, JobState], spinner: _Spinner) -> RenderableType:
+def _renderable(
+    jobs: Sequence[Job], states: dict[str, JobState], standings: Mapping[str, str], spinner: _Spinner
+) -> RenderableType:
     from rich.table import Table  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
 
@@ -128,19 +154,19 @@ def _renderable(jobs: Sequence[Job], states: dict[str, JobState], spinner: _Spin
     sign = spinner.turn()
     shown = _most_telling(jobs, states)
     for job in shown:
-        grid.add_row(*(Text(text, style) for text, style in _line(job, states[job.id], sign)))
+        grid.add_row(*(Text(text, style) for text, style in _line(job, states[job.id], standings, sign)))
     if len(shown) < len(jobs):
         grid.add_row("", Text(_count(states), "dim"))
     return grid
 
 
-def _line(job: Job, state: JobState, sign: str) -> list[tuple[str, str]]:
+def _line(job: Job, state: JobState, standings: Mapping[str, str], sign: str) -> list[tuple[str, str]]:
     style = views.STATUS_STYLES[state.status]
     return [
         (f"{_SIGNS.get(state.status, sign)} {job.id}", style),
         (f"{views.status_text(state)}{_attempt(state)}", style),
         (views.duration_text(state), ""),
-        (_message(state), "dim"),
+        ("; ".join(filter(None, (standings.get(job.id), _message(state)))), "dim"),
     ]
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lyftlearn._jobs.job import Job, NoOutputs
-from lyftlearn.errors import JobFailed, JobNotFound
+from lyftlearn.errors import JobFailed, JobNotFound, LyftLearnError
 from lyftlearn.types import JSON, FailureReason, JobKind, JobStatus
 
 if TYPE_CHECKING:
@@ -87,6 +87,24 @@ class TuningJob(Job):
                     backend.stop(record.job_id)
                     stopped.append(self._job(None, record))
         return stopped
+
+    def _repr_html_(self) -> str:
+        from lyftlearn._jobs.search_views import search_html  # noqa: PLC0415 - only notebooks show it
+        from lyftlearn._jobs.views import note_html  # noqa: PLC0415 - as above
+
+        try:
+            study = self._study.study()
+            trials = search_html(study, self._study.records()) if study else note_html("no trials yet")
+        except LyftLearnError as exc:
+            trials = note_html(f"the trials cannot be read: {exc}")
+        return super()._repr_html_() + trials
+
+    def _standing(self) -> str:
+        """Return how far the search is, in a line; nothing before the driver has begun."""
+        from lyftlearn._jobs.search_views import search_text  # noqa: PLC0415 - only a wait shows it
+
+        study = self._study.study()
+        return search_text(study, self._study.records()) if study else ""
 
     @property
     def _study(self) -> StudyReader:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 COLUMNS = ("id", "name", "kind", "status", "created", "duration", "message")
 
 # White text on each has a contrast of at least 4.5 (WCAG 2.2, 1.4.3), and each stands out from black and white pages.
-_COLOURS = {
+COLOURS = {
     JobStatus.PENDING: "#6e7681",
     JobStatus.STARTING: "#8250df",
     JobStatus.RUNNING: "#0969da",
@@ -47,14 +47,14 @@ STATUS_STYLES: Mapping[str, str] = {
     JobStatus.STOPPED: "yellow",
 }
 """What a terminal shows each status in, in the words of rich."""
-_FONT = "font-family:system-ui,sans-serif;font-size:13px;line-height:1.5"
+FONT = "font-family:system-ui,sans-serif;font-size:13px;line-height:1.5"
 _LINE = "1px solid rgba(128,128,128,.35)"
-_CARD = f"{_FONT};display:inline-block;max-width:44rem;padding:.7em 1em;border:{_LINE};border-radius:8px"
+_CARD = f"{FONT};display:inline-block;max-width:44rem;padding:.7em 1em;border:{_LINE};border-radius:8px"
 _BADGE = "color:#fff;border-radius:1em;padding:.1em .7em;font-weight:600;font-size:12px;white-space:nowrap"
-_CODE = "font-family:ui-monospace,monospace;font-size:12px"
-_QUOTE = f"{_CODE};margin:.5em 0 0;padding:.5em .7em;border-left:3px solid;white-space:pre-wrap;overflow-wrap:anywhere"
+CODE = "font-family:ui-monospace,monospace;font-size:12px"
+_QUOTE = f"{CODE};margin:.5em 0 0;padding:.5em .7em;border-left:3px solid;white-space:pre-wrap;overflow-wrap:anywhere"
 _CELL = f"text-align:left;vertical-align:top;padding:.3em .8em;border-bottom:{_LINE}"
-_FAINT = "opacity:.7"
+FAINT = "opacity:.7"
 _KEPT = "white-space:nowrap"
 _FOLDED = "min-width:16em;overflow-wrap:anywhere"
 
@@ -66,12 +66,12 @@ _STEPS = (("d", 86400, "h", 3600), ("h", 3600, "m", 60), ("m", 60, "s", 1))
 def job_html(job: Job, link: str | None = None, timings: Timings | None = None) -> str:
     """Return one job as a card. link: a page about it in its substrate's own console. timings: where its time went."""
     state = job.state
-    head = f'<b style="font-size:15px">{escape(job.name)}</b>&ensp;{_badge(state.status)}&ensp;{_faint(job.kind)}'
+    head = f'<b style="font-size:15px">{escape(job.name)}</b>&ensp;{badge(state.status)}&ensp;{faint(job.kind)}'
     facts = "".join(_fact(name, value) for name, value in _facts(job).items())
-    said = f'<div style="{_QUOTE};border-color:{_COLOURS[state.status]}">{escape(state.message)}</div>'
+    said = f'<div style="{_QUOTE};border-color:{COLOURS[state.status]}">{escape(state.message)}</div>'
     return (
         f'<div style="{_CARD}">'
-        f'<div>{head}</div><div style="{_CODE};margin:.2em 0 .4em">{_link_to(job.id, link)}</div>'
+        f'<div>{head}</div><div style="{CODE};margin:.2em 0 .4em">{_link_to(job.id, link)}</div>'
         f'<div style="display:flex;flex-wrap:wrap;gap:.1em 1.6em">{facts}</div>'
         f"{_timings_html(timings) if timings else ''}"
         f"{said if state.message else ''}</div>"
@@ -109,15 +109,24 @@ def _link_to(job_id: str, link: str | None) -> str:
     return f'<a href="{escape(link)}">{escape(job_id)}</a>' if link else escape(job_id)
 
 
-def jobs_html(jobs: Iterable[Job]) -> str:
-    """Return jobs as a table, a row each."""
-    rows = [_row_html(job) for job in jobs]
-    if not rows:
-        return f'<div style="{_FONT};{_FAINT}">no jobs</div>'
-    heads = "".join(f'<th scope="col" style="{_CELL};{_FAINT}">{column}</th>' for column in COLUMNS)
+def jobs_html(jobs: Iterable[Job], notes: Mapping[str, str] | None = None) -> str:
+    """Return jobs as a table, a row each. notes: by the id of a job, what its message begins with."""
+    rows = [_cells(job, (notes or {}).get(job.id, "")) for job in jobs]
+    return table_html(COLUMNS, rows) if rows else note_html("no jobs")
+
+
+def note_html(text: str) -> str:
+    """Return a line of text that stands where a view has nothing to show."""
+    return f'<div style="{FONT};{FAINT}">{escape(text)}</div>'
+
+
+def table_html(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a table of cells that are HTML already, under heads that are not. Lines break under "message" alone."""
+    styles = [f"{_CELL};{_FOLDED if head == 'message' else _KEPT}" for head in heads]
+    head = "".join(f'<th scope="col" style="{_CELL};{FAINT}">{escape(text)}</th>' for text in heads)
     return (
-        f'<div style="overflow-x:auto"><table style="{_FONT};border-collapse:collapse">'
-        f"<thead><tr>{heads}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
+        f'<div style="overflow-x:auto"><table style="{FONT};border-collapse:collapse">'
+        f"<thead><tr>{head}</tr></thead><tbody>{''.join(_row_html(row, styles) for row in rows)}</tbody></table></div>"
     )
 
 
@@ -195,22 +204,27 @@ def nodes_text(job: Job) -> str:
 
 
 def _fact(name: str, value: str) -> str:
-    return f"<span>{_faint(name)} {escape(value)}</span>"
+    return f"<span>{faint(name)} {escape(value)}</span>"
 
 
-def _faint(text: str) -> str:
-    return f'<span style="{_FAINT}">{escape(text)}</span>'
+def faint(text: str) -> str:
+    """Return `text` as HTML that steps back."""
+    return f'<span style="{FAINT}">{escape(text)}</span>'
 
 
-def _badge(status: JobStatus) -> str:
-    return f'<span style="{_BADGE};background:{_COLOURS[status]}">{escape(status)}</span>'
+def badge(status: JobStatus) -> str:
+    """Return a status on its colour."""
+    return f'<span style="{_BADGE};background:{COLOURS[status]}">{escape(status)}</span>'
 
 
-def _row_html(job: Job) -> str:
+def _cells(job: Job, note: str) -> list[str]:
     texts = dict(zip(COLUMNS, map(escape, row(job)), strict=True))
-    texts["id"] = f'<span style="{_CODE}">{texts["id"]}</span>'
-    texts["status"] = _badge(job.state.status)
-    cells = "".join(
-        f'<td style="{_CELL};{_KEPT if name != "message" else _FOLDED}">{text}</td>' for name, text in texts.items()
-    )
-    return f"<tr>{cells}</tr>"
+    texts["id"] = f'<span style="{CODE}">{texts["id"]}</span>'
+    texts["status"] = badge(job.state.status)
+    texts["message"] = "; ".join(filter(None, (escape(note), texts["message"])))
+    return list(texts.values())
+
+
+def _row_html(cells: Sequence[str], styles: Sequence[str]) -> str:
+    row = "".join(f'<td style="{style}">{cell}</td>' for style, cell in zip(styles, cells, strict=True))
+    return f"<tr>{row}</tr>"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import cast
 
 from lyftlearn import FailureReason, Job, JobKind, JobState, JobStatus
@@ -20,6 +21,7 @@ class Seen:
     name: str = "eta"
     kind: JobKind = JobKind.TRAIN
     labels: dict[str, str] = field(default_factory=dict)
+    _record: SimpleNamespace = field(default_factory=lambda: SimpleNamespace(nodes=None))
 
 
 def job(status: JobStatus = JobStatus.RUNNING, message: str = "", **seen: object) -> Job:

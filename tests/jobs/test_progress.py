@@ -137,7 +137,7 @@ def test_many_jobs_are_counted_and_the_troubled_ones_shown() -> None:
     jobs = [job(JobStatus.SUCCEEDED, id=f"good-{number}") for number in range(20)]
     jobs += [job(JobStatus.FAILED, id="bad"), job(JobStatus.RUNNING, id="busy")]
     text = io.StringIO()
-    Console(file=text, width=100).print(progress._renderable(jobs, progress._states(jobs), progress._Spinner()))
+    Console(file=text, width=100).print(progress._renderable(jobs, progress._states(jobs), {}, progress._Spinner()))
     lines = text.getvalue().splitlines()
     assert len(lines) == 11
     assert "bad" in text.getvalue()
