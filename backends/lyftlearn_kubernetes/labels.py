@@ -81,7 +81,10 @@ def hosts(job_id: str, nodes: int) -> list[str]:
 
 
 def log_directory(job_id: str) -> str:
-    """Return where in the storage a job's logs are kept: `<node>-<how many pods it had before>.log`."""
+    """Return where in the storage a job's logs are kept: `<node>-<how many pods it had before>.log`.
+
+    Beside them stands `<pod>.beginning` for each pod that printed much.
+    """
     return f"logs/{job_id}"
 
 

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 CONTAINER = "LYFTLEARN_SUBSTRATE_CONTAINER"
 MOST_CONTAINERS = 1000
 """Of one node: a substrate replaces what its own infrastructure broke."""
+BEGINNING = 128 << 10
+"""Bytes: more than a pipe holds, so the container runtime has their first line; and less than any kubelet rotates."""
 
 
 def open_log(directory: str, node: int, root: str, environ: Mapping[str, str]) -> Log | None:
@@ -45,6 +47,7 @@ class Log:
         self._container = container
         self._lock = threading.Lock()
         self._within = False
+        self._until_noted = BEGINNING
         self._broken: OSError | None = None
         path = os.path.join(root, f".log.{os.urandom(4).hex()}")
         self._file = open(path, "w+b", buffering=0)  # noqa: SIM115 - until the end
@@ -53,6 +56,7 @@ class Log:
     def write(self, chunk: bytes) -> None:
         """Append what is printed just now. A full disk ends the copy, and not the job."""
         with self._lock:
+            self._note_beginning(len(chunk))
             if self._broken or self._file.closed:
                 return
             rest = memoryview(self._with_times(chunk))
@@ -61,6 +65,27 @@ class Log:
                     rest = rest[self._file.write(rest) :]
             except OSError as error:
                 self._broken = error
+
+    def _note_beginning(self, size: int) -> None:
+        """Count what is printed; a log that gets long has a note in the storage, for those who read it meanwhile."""
+        if self._until_noted > 0 >= self._until_noted - size and self._container:
+            at = timestamp(time.time_ns())
+            threading.Thread(target=self._put_beginning, args=(at,), daemon=True, name="log").start()
+        self._until_noted -= size
+
+    def _put_beginning(self, at: bytes) -> None:
+        """Note when the beginning was complete: a log whose first line is younger has lost it."""
+        try:
+            uri = join(self._directory, f"{self._container}.beginning")
+            sink = store_for(uri).sink(uri)
+            try:
+                sink.write(at + b"\n")
+                sink.commit()
+            except BaseException:
+                sink.abort()
+                raise
+        except Exception:  # noqa: BLE001 - a storage that refuses is told at the end, when the log itself is kept
+            return
 
     def _with_times(self, chunk: bytes) -> bytes:
         """The chunk with a time before each line that begins in it."""

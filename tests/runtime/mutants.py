@@ -153,4 +153,5 @@ MUTANTS: dict[str, tuple[str, str, str]] = {
     "C-LOG-2": ("log.py", 'begins = b"" if self._within else', 'begins = b"" if not self._within else'),
     "C-LOG-3": ("job.py", "            self._log.keep()\n", "            pass\n"),
     "C-LOG-4": ("log.py", "        except Exception as error:", "        except ValueError as error:"),
+    "C-LOG-5": ("log.py", "if self._until_noted > 0 >= self._until_noted - size and", "if size > BEGINNING and"),
 }

@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lyftlearn.runtime.log import Log, TeeStream
+from lyftlearn.runtime.log import BEGINNING, Log, TeeStream
 from lyftlearn.runtime.output import BlankLines
 from lyftlearn_sagemaker.log_text import as_printed
 
@@ -107,6 +108,30 @@ def test_the_whole_output_of_a_container(containers: Any, substrate: str) -> Non
     assert output == b"out\nerr\nout\nerr\nbye\n"
     assert kept(logs) == (b"pod-a", output)
     assert container.result(process.returncode, output).facts["stopped"] is True
+
+
+@pytest.mark.contract("C-LOG-5")
+def test_when_the_beginning_of_a_long_log_was_complete(tmp_path: Path) -> None:
+    """A node drops what is old of a log, and nobody else could say whether the first line that is left is the first."""
+    log = Log(str(tmp_path), 0, str(tmp_path), "pod-a")
+    log.write(b"x" * (BEGINNING - 1))
+    assert not finished_notes(tmp_path)
+    log.write(b"\n")
+    (at,) = finished_notes(tmp_path)
+    log.write(b"x" * BEGINNING)
+    assert finished_notes(tmp_path) == [at]
+    log.keep()
+    (line, _) = (tmp_path / "0-0.log").read_bytes().splitlines()[1:]
+    assert re.fullmatch(LINE, at + b" ")
+    assert line[: len(at)] < at
+
+
+def finished_notes(directory: Path) -> list[bytes]:
+    """The notes in a storage, once nobody writes one."""
+    for thread in threading.enumerate():
+        if thread.name == "log":
+            thread.join()
+    return [path.read_bytes().strip() for path in directory.glob("*.beginning")]
 
 
 def test_why_a_job_did_not_start_is_kept(containers: Any) -> None:

@@ -29,3 +29,13 @@ def pod_logs(storage_url: str, job_id: str, node: int) -> Iterator[tuple[str, li
             return
         name, _, lines = record.data.partition(b"\n")
         yield name.decode(), [line for line in map(parse, lines.split(b"\n")) if line]
+
+
+def has_lost_its_beginning(storage_url: str, job_id: str, pod: str, first: StampedLine) -> bool:
+    """Return whether `first`, the first line that a node still has of a pod, comes after what the pod printed first.
+
+    The runtime notes when the first part of a long log was complete: too little for a node to drop it before.
+    """
+    record = open_storage(storage_url).read(f"{log_directory(job_id)}/{pod}.beginning")
+    complete = parse(record.data.strip()) if record else None
+    return complete is not None and first.stamp > complete.stamp

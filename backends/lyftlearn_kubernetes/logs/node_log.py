@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
-from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from lyftlearn.backend import Backoff, LogLine
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
     from lyftlearn_kubernetes.status.observed import ObservedJob, ObservedPod
 
 BACKOFF = Backoff(0.1, 2.0, jitter=0.25)
-LATE_BEGINNING = timedelta(seconds=30)
 _log = logging.getLogger("lyftlearn")
 
 
@@ -57,7 +55,8 @@ class NodeLog:
         texts: dict[str, list[StampedLine]] = {}
         for pod in filter(_has_begun, pods):
             texts[pod.name] = self._read(pod)
-            self._note_late_beginning(pod, texts[pod.name])
+            if not pod.has_ended:
+                self._check_beginning(pod, texts[pod.name][:1])
         if job.has_finished or job.incarnation or job.elsewhere or any(pod.has_ended for pod in pods):
             self._add_archived(texts)
         self._check(job, texts)
@@ -100,7 +99,7 @@ class NodeLog:
     def _follow_pod(self, pod: ObservedPod) -> Generator[LogLine, None, bool]:
         """Yield the lines of one request; return whether there will be no more of this pod."""
         was_over = pod.has_ended
-        outcome = yield from self._lines(self._log_of(pod).lines(pod, follow=not was_over))
+        outcome = yield from self._lines(pod, self._log_of(pod).lines(pod, follow=not was_over))
         if outcome is Outcome.BROKEN:
             self._pause(self._log_of(pod))
         else:
@@ -109,7 +108,10 @@ class NodeLog:
             self._lost.add(pod.name)
         return outcome is Outcome.UNREADABLE or (was_over and outcome is Outcome.COMPLETE)
 
-    def _lines(self, reading: Generator[StampedLine, None, Outcome]) -> Generator[LogLine, None, Outcome]:
+    def _lines(
+        self, pod: ObservedPod, reading: Generator[StampedLine, None, Outcome]
+    ) -> Generator[LogLine, None, Outcome]:
+        is_first = not self._log_of(pod).cursor.last
         while True:
             try:
                 line = next(reading)
@@ -117,6 +119,9 @@ class NodeLog:
                 outcome: Outcome = end.value
                 return outcome
             self._patience.reset()
+            if is_first:
+                self._check_beginning(pod, [line])
+                is_first = False
             yield self._line(line)
 
     def _last_lines(self, pods: Iterable[ObservedPod]) -> Iterator[LogLine]:
@@ -195,16 +200,22 @@ class NodeLog:
         if lost:
             _log.warning("the log of %s lacks what was printed in %s: nothing kept it", self._job_id, ", ".join(lost))
 
-    def _note_late_beginning(self, pod: ObservedPod, lines: list[StampedLine]) -> None:
-        """Say that a running pod's first lines may be gone: a node keeps the newest file of a log, of 10 MiB or so."""
-        if pod.has_ended or pod.started_at is None or self._query.tail is not None or self._query.since:
+    def _check_beginning(self, pod: ObservedPod, first: list[StampedLine]) -> None:
+        """Say that a pod's first lines are gone, if they are: a node keeps the newest file of a log."""
+        if not first or self._query.tail is not None or self._query.since:
             return
-        gap = (lines[0].at if lines else self._cluster.now()) - pod.started_at
-        if gap > LATE_BEGINNING:
+        try:
+            is_late = archived.has_lost_its_beginning(self._storage_url, self._job_id, pod.name, first[0])
+        except LyftLearnError as exc:
+            _log.debug("whether the log of %s is whole cannot be read: %s", pod.name, exc)
+            return
+        if is_late:
+            self._log_of(pod).cursor.whole = False
             _log.warning(
-                "the log of %s begins %d s after its start: if it printed anything before, its node has dropped that",
+                "the log of %s begins at %s: its node has dropped what was printed before. "
+                "The whole log can be read once the job has ended",
                 pod.name,
-                gap.total_seconds(),
+                f"{first[0].at:%H:%M:%S} UTC",
             )
 
     def _log_of(self, pod: ObservedPod) -> PodLog:
