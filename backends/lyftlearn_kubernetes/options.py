@@ -238,7 +238,7 @@ _KEYS = (
     Option(
         key="sidecars",
         kind=options.list_of(_SIDECAR, 'a list of containers with name (not "main") and image'),
-        doc="Further containers. They end with the job and cannot make it fail.",
+        doc="Further containers. They cannot fail the job. After it they get SIGTERM, then SIGKILL in `grace` + 60 s.",
         example=[{"name": "proxy", "image": "example.com/proxy:1"}],
     ),
     Option(

@@ -282,7 +282,10 @@ def _progress_of(pod: ObservedPod, now: datetime) -> tuple[JobStatus, str]:
 
 
 def _what_keeps_it(pod: ObservedPod, now: datetime) -> str:
-    """Return what a person should know of a pod that seems to run: a node that is silent, sidecars that do not end."""
+    """Return what a person should know of a pod that seems to run: a node that is silent, sidecars that do not end.
+
+    A kubelet kills sidecars when the pod's grace is over, counted from the end of the main container.
+    """
     if pod.phase in ("Succeeded", "Failed"):
         return ""
     if pod.ending is not None:

@@ -13,6 +13,7 @@ from lyftlearn.errors import JobNotFound
 from lyftlearn.testing import Harness
 from lyftlearn.types import FailureReason, JobStatus
 from lyftlearn_kubernetes.backend import KubernetesBackend
+from lyftlearn_kubernetes.submission import manifests
 from tests.doubles.cluster.cluster import NAMESPACE, NO_PYTHON, Cluster
 from tests.doubles.cluster.store import ApiError, Object, wait_until
 
@@ -159,9 +160,21 @@ def test_a_sidecar_never_fails_the_job(new_harness: NewHarness) -> None:
     """A metrics agent that crashes, or never ends, used to decide how a training ended."""
     image = new_harness().defaults["image"]
     crashing = {"name": "crashing", "image": image, "command": ["sh", "-c", "exit 1"]}
-    lasting = {"name": "lasting", "image": image, "command": ["sleep", "3600"]}
+    lasting = {"name": "lasting", "image": image, "command": ["sh", "-c", "trap 'exit 1' TERM; sleep 3600 & wait"]}
     harness = new_harness(sidecars=[crashing, lasting])
     assert end_of(harness)[0] is JobStatus.SUCCEEDED
+
+
+def test_a_sidecar_that_ignores_sigterm(new_harness: NewHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It holds a job for the grace of its pod, and no longer; meanwhile the job says what it waits for."""
+    monkeypatch.setattr(manifests, "REPORT_SECONDS", 3)
+    image = new_harness().defaults["image"]
+    deaf = {"name": "deaf", "image": image, "command": ["sh", "-c", "trap '' TERM; sleep 3600"]}
+    harness = new_harness(sidecars=[deaf])
+    spec = harness.spec(grace=timedelta(seconds=1))
+    harness.submit(spec)
+    harness.watcher.until(60, spec.id, lambda state: "waits for its sidecars" in state.message)
+    assert harness.wait(spec.id).status is JobStatus.SUCCEEDED
 
 
 def test_the_cluster_forbids_pods(harness: Harness, cluster: Cluster) -> None:

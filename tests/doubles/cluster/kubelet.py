@@ -151,6 +151,7 @@ class PodRunner(threading.Thread):
         claims = kubelet.directory / "claims"
         self._volumes = sandbox.Volumes(pod, self._directory / "volumes", claims, self._lookup, kubelet.node)
         self._sidecars: list[tuple[subprocess.Popen[bytes], int]] = []
+        self._kill_at: float | None = None  # when the grace of a pod that is to end is over
         self._child = 0
         self._killed = threading.Event()
         self._told = False
@@ -357,14 +358,13 @@ class PodRunner(threading.Thread):
 
     def _watch(self, process: subprocess.Popen[bytes]) -> int:
         """Wait for the end; on deletion SIGTERM, the grace period, SIGKILL."""
-        kill_at: float | None = None
         version = 0
         while process.poll() is None:
-            if kill_at is None and (self._eviction or self._is_to_end()):
-                kill_at = time.monotonic() + self._pod["spec"].get("terminationGracePeriodSeconds", 30)
-                self._run_hook(process, kill_at)
+            if self._kill_at is None and (self._eviction or self._is_to_end()):
+                self._kill_at = time.monotonic() + self._grace
+                self._run_hook(process, self._kill_at)
                 self.signal(signal.SIGTERM)
-            if kill_at is not None and time.monotonic() > kill_at:
+            if self._kill_at is not None and time.monotonic() > self._kill_at:
                 self.signal(signal.SIGKILL)
             self._probe()
             version = self._store.version
@@ -414,12 +414,32 @@ class PodRunner(threading.Thread):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self._child, number)
 
-    def _end(self, terminated: Object | None) -> None:
+    @property
+    def _grace(self) -> float:
+        seconds: float = self._pod["spec"].get("terminationGracePeriodSeconds", 30)
+        return seconds
+
+    def _end_sidecars(self, terminated: Object | None) -> None:
+        """Once the main container has ended: SIGTERM, the pod's grace or what is left of it, SIGKILL."""
+        if terminated is not None and any(process.poll() is None for process, _ in self._sidecars):
+            self._main_state({"terminated": terminated}, phase="Running")
+        self._signal_sidecars(signal.SIGTERM)
+        kill_at = self._kill_at or time.monotonic() + self._grace
+        while time.monotonic() < kill_at and any(process.poll() is None for process, _ in self._sidecars):
+            if self._killed.wait(0.02):
+                break
+        self._signal_sidecars(signal.SIGKILL)
+        for process, _ in self._sidecars:
+            process.wait()
+
+    def _signal_sidecars(self, number: int) -> None:
         for process, child in self._sidecars:
             if process.poll() is None and child:
                 with contextlib.suppress(ProcessLookupError):
-                    os.kill(child, signal.SIGKILL)
-            process.wait()
+                    os.kill(child, number)
+
+    def _end(self, terminated: Object | None) -> None:
+        self._end_sidecars(terminated)
         if self._killed.is_set():
             return
         self.log.end()
