@@ -12,8 +12,8 @@ import stat
 import tarfile
 import zlib
 
-from .faults import RuntimeFailure, configuration_failure
-from .storage import disk_failure
+from .faults import CONFIGURATION, RuntimeFailure
+from .storage import disk_failure, store_for
 from .tree import DIRECTORY, LINK, Tree, make_readable, warn_on_stderr
 
 TYPE_CHECKING = False
@@ -33,6 +33,13 @@ OWNER, NO_WRITE_FOR_OTHERS = 0o600, 0o755
 MOST_LINKS = 40
 """Links on the way to a target, as in the kernel."""
 CHUNK = 1 << 20
+
+
+class BadArchive(RuntimeFailure):
+    """The archive cannot be read, or has what no archive may have. The disk has nothing to do with it."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(CONFIGURATION, message)
 
 
 class _Gzip:
@@ -66,6 +73,19 @@ def pack(
     compressed.finish()
 
 
+def pack_to(
+    uri: str, directory: str, without: Collection[str] = (), apart: bool = False, *, only_new: bool = False
+) -> None:
+    """Write what `pack` writes to a URI, whole or not at all. only_new: leave an object that is there already."""
+    sink = store_for(uri).sink(uri)
+    try:
+        pack(directory, sink, without, apart)
+        sink.commit(only_new=only_new)
+    except BaseException:
+        sink.abort()
+        raise
+
+
 def _add(archive: tarfile.TarFile, entry: Entry) -> None:
     member = tarfile.TarInfo(entry.name)
     if entry.kind == LINK:
@@ -95,7 +115,8 @@ def unpack(
 
     only: take what is under that directory of the archive. called: its name in messages. keep_modes: keep the modes of
     files, but for what others may write; else everyone may read. A link that leads out is left out with a warning.
-    Raises RuntimeFailure if the archive cannot be read, or a member would leave the destination or is no file.
+    Raises BadArchive if it cannot be read, or a member would leave the destination or is no file, and RuntimeFailure if
+    the disk does not take it.
     """
     os.makedirs(destination, exist_ok=True)
     unpacking = _Unpacking(os.path.realpath(destination), only, keep_modes, warn)
@@ -115,8 +136,8 @@ def unpack(
     return unpacking.count
 
 
-def _unreadable(name: str, error: Exception) -> RuntimeFailure:
-    return configuration_failure(f"{name} is not a tar archive that can be read: {error}")
+def _unreadable(name: str, error: Exception) -> BadArchive:
+    return BadArchive(f"{name} is not a tar archive that can be read: {error}")
 
 
 class _Unpacking:
@@ -265,8 +286,8 @@ def _write(source: IO[bytes] | None, target: str, mode: int) -> None:
     os.chmod(target, mode)
 
 
-def _refusal(member: tarfile.TarInfo, why: str) -> RuntimeFailure:
-    return configuration_failure(f"{_member_name(member)} {why}: the archive is refused")
+def _refusal(member: tarfile.TarInfo, why: str) -> BadArchive:
+    return BadArchive(f"{_member_name(member)} {why}: the archive is refused")
 
 
 def _member_name(member: tarfile.TarInfo) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from .faults import USER_ERROR, RuntimeFailure
-from .storage import FULL, disk_failure, join, store_for
+from .storage import FULL, disk_failure, join
 from .tree import FILE, Tree, warn_on_stderr
 
 TYPE_CHECKING = False
@@ -70,15 +70,9 @@ def _pack_all(bundle: Bundle, layout: Layout, placed: dict[str, str]) -> None:
 
 
 def _pack(directory: str, uri: str, without: set[str] | None = None, apart: bool = False) -> None:
-    from .archives import pack
+    from .archives import pack_to
 
-    sink = store_for(uri).sink(uri)
-    try:
-        pack(directory, sink, without or (), apart)
-        sink.commit()
-    except BaseException:
-        sink.abort()
-        raise
+    pack_to(uri, directory, without or (), apart)
 
 
 def report_nothing_kept(bundle: Bundle, layout: Layout, lost: Collection[str]) -> None:

@@ -273,22 +273,29 @@ class S3Sink:
         self._parts.append({"PartNumber": number, "ETag": answer["ETag"], **declared})
         self._buffer.clear()
 
-    def commit(self) -> None:
-        """Complete the upload and compare sizes."""
+    def commit(self, *, only_new: bool = False) -> None:
+        """Complete the upload and compare sizes. only_new: leave an object that is there already."""
+        condition = {"IfNoneMatch": "*"} if only_new and _knows_conditions(self._client) else {}
+        try:
+            self._complete(condition)
+        except RuntimeFailure as failure:
+            if not _is_taken(failure):
+                raise
+            self.abort()
+            return
+        self._verify()
+
+    def _complete(self, condition: dict[str, str]) -> None:
         if self._upload is None:
             body = bytes(self._buffer)
             with translate_errors(f"uploading {self._uri}"):
-                self._client.put_object(**self._where, **self._checksum(body), Body=body)
-        else:
-            self._complete()
-        self._verify()
-
-    def _complete(self) -> None:
+                self._client.put_object(**self._where, **self._checksum(body), **condition, Body=body)
+            return
         if self._buffer:
             self._send_part()
         with translate_errors(f"completing {self._uri}"):
             self._client.complete_multipart_upload(
-                **self._where, UploadId=self._upload, MultipartUpload={"Parts": self._parts}
+                **self._where, **condition, UploadId=self._upload, MultipartUpload={"Parts": self._parts}
             )
         self._upload = None
 
@@ -310,8 +317,23 @@ class S3Sink:
 
 def _declares_checksums(client: Any) -> bool:
     """Whether this boto3 knows S3's additional checksums, of 2022: directory buckets take no other."""
-    members = client.meta.service_model.operation_model("CreateMultipartUpload").input_shape.members
-    return "ChecksumAlgorithm" in members
+    return _has_argument(client, "CreateMultipartUpload", "ChecksumAlgorithm")
+
+
+def _knows_conditions(client: Any) -> bool:
+    """Whether this boto3 can leave an object that is there: since 2024. An older one writes over it."""
+    operations = ("PutObject", "CompleteMultipartUpload")
+    return all(_has_argument(client, operation, "IfNoneMatch") for operation in operations)
+
+
+def _has_argument(client: Any, operation: str, name: str) -> bool:
+    return name in client.meta.service_model.operation_model(operation).input_shape.members
+
+
+def _is_taken(failure: RuntimeFailure) -> bool:
+    """Whether an object was there, so that the condition of a write was not met."""
+    response = getattr(failure.__cause__, "response", {})
+    return bool(response.get("Error", {}).get("Code") == "PreconditionFailed")
 
 
 def _crc32(body: bytes) -> str:

@@ -73,7 +73,7 @@ def _become(command: Command, output: int, mask: set[Any], failures: int, libc: 
         _detach(output)
         _restore_signals(mask)
         step = "user"
-        _change_user(command.user)
+        change_user(command.user)
         if libc:
             libc.prctl(PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
         step = "directory"
@@ -123,7 +123,8 @@ def _restore_signals(mask: set[Any]) -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
-def _change_user(user: dict[str, int] | None) -> None:
+def change_user(user: dict[str, int] | None) -> None:
+    """Become the user, for good; nothing where there is none."""
     if user:
         os.setgroups([user["gid"]])
         os.setgid(user["gid"])

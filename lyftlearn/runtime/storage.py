@@ -17,8 +17,8 @@ if TYPE_CHECKING:
         def write(self, data: bytes) -> None:
             """Append."""
 
-        def commit(self) -> None:
-            """Make it appear, and check that all of it did."""
+        def commit(self, *, only_new: bool = False) -> None:
+            """Make it appear, and check that all of it did. only_new: leave an object that is there already."""
 
         def abort(self) -> None:
             """Leave nothing."""
@@ -49,6 +49,7 @@ COPY_CHUNK = 1 << 20
 PART = ".lyftlearn-part-"
 """Begins the name of a file that is being written. What follows is random: processes of several containers share it."""
 FULL = 28  # ENOSPC
+NO_LINKS = (1, 38, 45, 95)  # EPERM, ENOSYS, and EOPNOTSUPP of macOS and Linux: file systems without hard links
 FILES = "LYFTLEARN_SUBSTRATE_FILES"
 """Names the directory below which a container has the files of its machine, each at its own path."""
 LARGEST_DOCUMENT = 64 << 20
@@ -227,15 +228,30 @@ class FileSink:
         except OSError as error:
             raise disk_failure(error, f"writing {shown_path(self._path)}") from error
 
-    def commit(self) -> None:
-        """Flush to the disk and move into place."""
+    def commit(self, *, only_new: bool = False) -> None:
+        """Flush to the disk and move into place. only_new: leave a file that is there already."""
         try:
             self._file.flush()
             os.fsync(self._file.fileno())
             self._file.close()
-            os.replace(self._temporary, self._path)
+            self._move(only_new)
         except OSError as error:
             raise disk_failure(error, f"writing {shown_path(self._path)}") from error
+
+    def _move(self, only_new: bool) -> None:
+        if not only_new:
+            os.replace(self._temporary, self._path)
+            return
+        try:
+            os.link(self._temporary, self._path)
+        except FileExistsError:
+            pass
+        except OSError as error:
+            if error.errno not in NO_LINKS:
+                raise
+            os.replace(self._temporary, self._path)
+            return
+        os.unlink(self._temporary)
 
     def abort(self) -> None:
         """Remove what was written."""

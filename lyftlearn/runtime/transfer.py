@@ -139,10 +139,10 @@ def _fetch_artifact(uri: str, directory: str) -> bool:
     location = locate(uri)
     if location.member:
         return _fetch_member(location, directory)
-    return _unpack_at(uri, directory) if uri.endswith(ARCHIVES) else fetch(uri, directory) > 0
+    return unpack_at(uri, directory) if uri.endswith(ARCHIVES) else fetch(uri, directory) > 0
 
 
-def _unpack_at(uri: str, directory: str) -> bool:
+def unpack_at(uri: str, directory: str) -> bool:
     """Whether there is an archive; it may be empty, as the model of a job is that left none."""
     from .archives import unpack
 

@@ -1,5 +1,6 @@
 """Inputs, artifacts and checkpoints, on S3 (a moto server) and on disk."""
 
+import errno
 import io
 import json
 import os
@@ -8,6 +9,7 @@ import sys
 import tarfile
 import time
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -127,6 +129,39 @@ def test_large_objects_go_up_in_parts_and_are_verified(bucket: Any, monkeypatch:
     stored = bucket.Object("model").get()
     assert stored["Body"].read() == body
     assert stored["ETag"].endswith('-3"')
+
+
+@pytest.mark.parametrize("parts", [1, 2])
+def test_the_first_writer_wins(bucket: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, parts: int) -> None:
+    """Of jobs that keep the same at once, and none of the parts of the others stay."""
+    monkeypatch.setattr(s3, "SMALL_PART", 5 << 20)
+    for uri in (f"s3://{bucket.name}/kept", str(tmp_path / "kept")):
+        sinks = [storage.store_for(uri).sink(uri) for _ in range(2)]
+        for number, sink in enumerate(sinks):
+            for _ in range(parts):
+                sink.write(bytes([number]) * (5 << 20 if parts > 1 else 5))
+        for sink in sinks:
+            sink.commit(only_new=True)
+        assert storage.read_bytes(uri)[:1] == b"\0"
+    assert list(bucket.multipart_uploads.all()) == []
+    assert [path.name for path in tmp_path.iterdir()] == ["kept"]
+
+
+@pytest.mark.parametrize(("number", "is_kept"), [(errno.EPERM, True), (errno.EOPNOTSUPP, True), (errno.EIO, False)])
+def test_a_file_system_without_hard_links(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, is_kept: bool
+) -> None:
+    """Network file systems and FUSE may have none: then the last writer wins."""
+
+    def link(*_: Any) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "link", link)
+    sink = storage.store_for("/").sink(str(tmp_path / "kept"))
+    with nullcontext() if is_kept else pytest.raises(RuntimeFailure):
+        sink.commit(only_new=True)
+    sink.abort()
+    assert [path.name for path in tmp_path.iterdir()] == (["kept"] if is_kept else [])
 
 
 @pytest.fixture
