@@ -90,15 +90,17 @@ class Jupyter:
         self._tell_ready()
         active = time.time()
         while limit is not None and not ended.wait(pause):
-            active = max(active, self._last_activity() or time.time())
+            seen = self._last_activity()
+            active = max(active, time.time() if seen is None else seen)
             if time.time() - active >= limit:
                 stop(f"idle for {readable(limit)}, so it was stopped; its files are kept, and `start()` opens it again")
                 return
 
     def _last_activity(self) -> float | None:
-        """Seconds since 1970; None where it is active now, or does not answer: then nobody knows that it rests.
+        """Seconds since 1970, 0.0 where no kernel ever ran; None where it is active now, or does not answer.
 
-        A running cell, an open terminal and a busy kernel are activity. An open page of a browser is none.
+        Nobody knows whether one that does not answer rests. A running cell, an open terminal and a busy kernel are
+        activity. An open page of a browser is none.
         """
         kernels, terminals = self._ask("api/kernels"), self._ask("api/terminals")
         if kernels is None or terminals or any(one.get("execution_state") not in RESTING for one in kernels):

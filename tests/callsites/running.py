@@ -12,6 +12,9 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import lyftlearn
+from lyftlearn import ops
+from lyftlearn.backend import Capability
 from lyftlearn.config import load
 from tests.callsites.masks import ID, NOTES, masked
 from tests.doubles.platforms import Platforms
@@ -24,7 +27,11 @@ ARGUMENTS = {
     "missing_things": ("{address}",),
     "mounted_files": ("{run}",),
     "nightly_cron": ("{run}",),
+    "notebook_by_name": ("{run}",),
+    "notebook_files": ("{run}",),
+    "notebook_idle": ("{run}",),
     "process_outputs": ("{address}",),
+    "search_by_samples": ("{run}",),
 }
 """run: a word of this run's own. address: a place of its own in the platform's storage, with nothing there."""
 EXCEPTIONS = {
@@ -33,7 +40,13 @@ EXCEPTIONS = {
         "asked for, so it is not ended where it takes more"
     ),
 }
-"""What is not run on a backend, and why."""
+"""What is not run on a backend that offers what it needs, and why."""
+NEEDS = {name: Capability.NOTEBOOK for name in NAMES if name.startswith("notebook_")}
+"""What a backend must offer for a call site; where it does not, its reason stands in the matrix."""
+EXCEPTIONS |= {
+    (name, "kubernetes"): "the tests' cluster has no ingress, and without one a notebook's port must be forwarded"
+    for name in NEEDS
+}
 PATIENCE = 600
 SHORT = 400
 """Bytes up to which a text file stands whole in a transcript."""
@@ -47,6 +60,15 @@ class CallSite:
     name: str
     platforms: Platforms
     backend: str
+
+    def why_not(self) -> str | None:
+        """Return why it is not run on this backend; None where it is."""
+        capability = NEEDS.get(self.name)
+        if capability is not None:
+            for installed in ops.backends(lyftlearn.Client(config=self.platforms.config)):
+                if installed.name == self.backend and capability in installed.lacks:
+                    return f"lacks {capability}: {installed.lacks[capability]}"
+        return EXCEPTIONS.get((self.name, self.backend))
 
     def transcript(self, directory: Path) -> str:
         """Run the script in a fresh copy of the workspace under `directory`."""

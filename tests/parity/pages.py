@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from tests.parity.suites import FAILED, LACKING, PASSED
+from tests.parity.suites import FAILED, LACKING, PASSED, parts_of_the_suite
 
 ROOT = Path(__file__).parents[2]
 SCRIPTS = ROOT / "tests" / "callsites" / "scripts"
@@ -46,7 +46,6 @@ _NOT_RUN = """\
 - **Reasons `capacity`, `preempted` and `platform`, and AccessDenied, QuotaExceeded and BackendUnavailable.** No call
   site can cause them on every platform. Each backend's own tests do, with faults of their test service.
 - **GPUs.** There was none.
-- **`tune` and `notebook`.** They have tests of their own: one search runs on every backend and must find the same.
 
 ## Run it on your platforms
     LYFTLEARN_TEST_CONFIG=lyftlearn.toml make parity BACKENDS=kubernetes,sagemaker
@@ -114,7 +113,8 @@ def _probed(probe: Document, name: str) -> str:
 
 def _conformance(document: Document) -> str:
     results = document["conformance"]
-    parts = sorted({test.partition(".")[0] for tests in results.values() for test in tests})
+    measured = {test.partition(".")[0] for tests in results.values() for test in tests}
+    parts = sorted(measured | set(parts_of_the_suite().values()))
     purposes = _docstrings(SUITE, ast.ClassDef)
     rows = [
         [
@@ -149,7 +149,9 @@ def _reasons(results: Document, title: str) -> Iterator[str]:
 
 def _call_sites(document: Document) -> str:
     results = document["call sites"]
-    names = sorted({name for tests in results.values() for name in tests})
+    names = sorted(
+        {name for tests in results.values() for name in tests} | {path.stem for path in SCRIPTS.glob("*.py")}
+    )
     purposes = {path.stem: _first_words(_docstring(path)) for path in SCRIPTS.glob("*.py")}
     rows = [
         [

@@ -10,6 +10,7 @@ import pytest
 from tests.parity import code_digest, matrix
 from tests.parity.matrix import bad
 from tests.parity.pages import render
+from tests.parity.suites import parts_of_the_suite
 
 DOCS = Path(__file__).parents[2] / "docs" / "reference"
 DOCUMENT = json.loads((DOCS / "parity.json").read_text(encoding="utf-8"))
@@ -41,6 +42,15 @@ def test_the_page_says_what_came_of_it() -> None:
     assert (DOCS / "parity.md").read_text(encoding="utf-8") == render(DOCUMENT), (
         "run `python -m tests.parity.matrix --render`"
     )
+
+
+def test_the_page_has_a_row_for_everything_that_is_there() -> None:
+    """What was added after the measurement is on the page as not run, and not left out of it."""
+    page = render(DOCUMENT)
+    scripts = [path.stem for path in (Path(__file__).parents[1] / "callsites" / "scripts").glob("*.py")]
+    parts = [name.removesuffix("Conformance") for name in parts_of_the_suite().values()]
+    heads = [*(f"| [{name}](" for name in scripts), *(f"| {part}: " for part in parts)]
+    assert [head for head in heads if head not in page] == []
 
 
 def test_nothing_is_broken_or_unclassed() -> None:
