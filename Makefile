@@ -1,4 +1,4 @@
-# make demo    trains three real models through the API, prints a table, and moves one of them by a flag
+# make demo    trains three real models through the API, moves one of them by a flag, and tunes one
 # make test    everything a change must pass; make test-all adds what is slow
 # make parity  puts every backend under the instrument, and writes docs/reference/parity.md; BACKENDS=a,b and WORKERS narrow it
 # make playground  starts a test cluster and a test service to try kubernetes and sagemaker with
@@ -95,6 +95,7 @@ playground: tools .venv/ready
 demo: tools .demo/ready
 	.demo/bin/python examples/eta/submit.py --results .demo/results
 	.demo/bin/python examples/eta/flip.py --results .demo/results
+	.demo/bin/python examples/eta/search.py
 
 .demo/ready: requirements/demo.txt pyproject.toml | tools
 	$(PYTHON) -m venv .demo

@@ -18,7 +18,7 @@ pd = pytest.importorskip("pandas", reason="the example needs requirements/demo.t
 
 ETA = Path(__file__).parents[2] / "examples" / "eta"
 IN_THE_JOB = ("train.py", "predict.py", "flights.py", "plot.py")
-CALL_SITES = ("submit.py", "submit_prediction.py")
+CALL_SITES = ("submit.py", "submit_prediction.py", "search.py")
 
 
 def run(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
@@ -135,3 +135,15 @@ def test_three_jobs_then_a_prediction(tmp_path: Path) -> None:
     assert set(rows["origin"]) == {"JFK"}
     assert len(rows) == (planned["origin"] == "JFK").sum()
     assert rows["minutes"].between(20, 720).all()
+
+
+@pytest.mark.slow
+def test_a_search_prints_the_best_of_six_trials(tmp_path: Path) -> None:
+    """What the demonstration ends with: six trials, of which one is the best, and the command that lists them."""
+    done = run(str(ETA / "search.py"), LYFTLEARN_HOME=str(tmp_path / "home"))
+    assert done.returncode == 0, done.stderr
+    lines = re.findall(r"│ trial (\d) \(.*holdout_mae=([0-9.]+)(?:,|;)", done.stdout)
+    assert sorted(number for number, _ in lines) == list("012345")
+    objectives = {number: float(objective) for number, objective in lines}
+    (best,) = re.findall(r"The best of 6 trials is trial (\d): ([0-9.]+) minutes", done.stdout)
+    assert float(best[1]) == objectives[best[0]] == min(objectives.values())
