@@ -29,7 +29,7 @@ def main() -> None:
     console.print(f"\nAll trials:  {beside_python('lyftlearn')} trials {job.id}")
 
 
-def search(origin: str) -> lyftlearn.TuningJob:
+def search(origin: str, *, trials: int = 6, parallel: int = 3) -> lyftlearn.TuningJob:
     return lyftlearn.tune(
         f"eta-{origin.lower()}",
         command=["python", "train.py"],
@@ -40,8 +40,8 @@ def search(origin: str) -> lyftlearn.TuningJob:
             "iterations": IntUniform(low=20, high=60),
         },
         objective=Objective(name="holdout_mae", goal="minimize", pattern=r"holdout_mae=([0-9.]+)"),
-        trials=6,
-        parallel=3,
+        trials=trials,
+        parallel=parallel,
         resources=lyftlearn.Resources(cpu=1, memory="2Gi"),
         timeout="10m",
         labels={"example": "eta", "origin": origin},

@@ -145,6 +145,15 @@ def test_many_jobs_are_counted_and_the_troubled_ones_shown() -> None:
     assert lines[-1].strip() == "22 jobs: 1 running, 20 succeeded, 1 failed"
 
 
+def test_the_line_of_a_search_says_how_far_it_is() -> None:
+    """In a terminal and in a notebook; where there is a message, it comes behind."""
+    search = job(JobStatus.FAILED, "no trial has succeeded")
+    standings = {search.id: "3 of 3 trials, 3 failed"}
+    text = "3 of 3 trials, 3 failed; no trial has succeeded"
+    assert progress._line(search, search.state, standings, "x")[-1][0] == text
+    assert "3 of 3 trials, 3 failed; user-error: no trial has succeeded" in views.jobs_html([search], standings)
+
+
 def test_a_notebook_shows_one_output_that_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
     """A notebook keeps every output for ever: a wait must leave one table, with the end in it."""
     shown: list[str] = []

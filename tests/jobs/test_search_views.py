@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from pathlib import Path
+from threading import Event
 
 import pytest
 
 import lyftlearn
 from lyftlearn import Choice, JobStatus, Objective, TuningJob
+from lyftlearn._jobs import search_progress
 from lyftlearn._jobs.search_views import search_html, search_text
 from lyftlearn._studies.study import Study
 from lyftlearn._studies.trial_record import TrialRecord
@@ -136,8 +138,8 @@ def test_a_wait_tells_how_far_the_search_is(search: TuningJob, capsys: pytest.Ca
     assert lines[-1].startswith(f"{search.id} 2 of 2 trials, best loss=")
 
 
-def test_a_card_of_a_search_has_its_trials(search: TuningJob, tmp_path: Path) -> None:
-    """It shows what `trials()` shows, also to whoever only has the id; and a card remains if the storage is broken."""
+def test_a_card_of_a_search_has_its_trials(search: TuningJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever has the id sees what `trials()` has; a storage that is broken or hangs spoils neither card nor wait."""
     search.wait("4m")
     page = Page(lyftlearn.Client(config={"home": str(tmp_path / "home")}).job(search.id)._repr_html_())
     for text in (search.id, *(trial.job.id for trial in search.trials()), "2 of 2 trials", "(best)"):
@@ -147,3 +149,8 @@ def test_a_card_of_a_search_has_its_trials(search: TuningJob, tmp_path: Path) ->
     other = lyftlearn.Client(config={"home": str(tmp_path / "home")}).job(search.id)
     assert "the trials cannot be read" in Page(other._repr_html_()).text
     assert other.wait(progress=True).status is JobStatus.SUCCEEDED
+    free = Event()
+    monkeypatch.setattr(TuningJob, "_standing", lambda _: str(free.wait()))
+    monkeypatch.setattr(search_progress, "_PATIENCE", 0.1)
+    assert other.wait(progress=True).status is JobStatus.SUCCEEDED
+    free.set()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 from typing import Any
 
 import pytest
@@ -106,3 +108,38 @@ def test_a_search_that_is_stopped(client: lyftlearn.Client, tmp_path: Path) -> N
     [trial] = job.trials()
     assert trial.job.refresh().status is JobStatus.STOPPED
     assert [found.id for found in client.jobs(labels={"lyftlearn/tuning": job.id})] == [trial.job.id]
+
+
+def test_a_stop_reaches_the_trials_of_a_dead_driver(client: lyftlearn.Client, tmp_path: Path) -> None:
+    """A platform may end a driver for good while its trials go on: nobody else would ever stop them."""
+    running = tmp_path / "running"
+    job = tune(client, None, command=f"touch {running}; sleep 600", parallel=1)
+    while not running.exists():
+        job.refresh()
+    lyftlearn.Job.stop(job, wait=True)  # the driver alone
+    [trial] = job.trials()
+    assert job.refresh().status is JobStatus.STOPPED
+    assert trial.job.refresh().status is JobStatus.RUNNING
+    job.stop(wait=True)
+    assert trial.job.refresh().status is JobStatus.STOPPED
+
+
+def test_clients_that_call_at_once_with_one_key_share_a_search(tmp_path: Path) -> None:
+    """A schedule that fires twice must not pay for two searches; each client has its own connection and no lock."""
+    clients = [lyftlearn.Client(config={"home": str(tmp_path / "home")}) for _ in range(4)]
+    start = Barrier(len(clients))
+
+    def call(client: lyftlearn.Client) -> TuningJob:
+        start.wait()
+        space = {"kind": Choice([1, "1"])}
+        return tune(client, None, key="nightly", command="echo loss=1", space=space, trials=2, parallel=2)
+
+    with ThreadPoolExecutor(len(clients)) as pool:
+        jobs = list(pool.map(call, clients))
+    assert len({job.id for job in jobs}) == 1
+    assert jobs[0].wait("4m").status is JobStatus.SUCCEEDED
+    trials = [[(trial.number, trial.job.id, trial.objective) for trial in job.trials()] for job in jobs]
+    assert trials == [trials[0]] * len(jobs)
+    labels = {"lyftlearn/tuning": jobs[0].id}
+    assert {job.id for job in clients[0].jobs(labels=labels)} == {job_id for _, job_id, _ in trials[0]}
+    assert list(clients[0].jobs(kind="tune")) == [jobs[0]]
