@@ -22,7 +22,7 @@ from lyftlearn.backend import (
     LogLine,
     LogQuery,
     Never,
-    NotYet,
+    NotebookAddress,
     Plan,
     Storage,
     Timings,
@@ -55,13 +55,13 @@ CAPABILITIES = Capabilities(
             Capability.PROCESS,
             Capability.PREDICT,
             Capability.TUNE,
+            Capability.NOTEBOOK,
             Capability.SEVERAL_NODES,
             Capability.REPLACEMENT,
             Capability.CONTRACT_PATHS,
         )
     ),
     lacks={
-        Capability.NOTEBOOK: NotYet("notebooks are not built yet"),
         Capability.RETRIES_ON_SEVERAL_NODES: Never("the nodes of a training job cannot be started anew together"),
         Capability.LOCAL_PATHS: Never("its machines do not see this one's files"),
         Capability.MEMORY_LIMIT: Never(
@@ -164,6 +164,14 @@ class SageMakerBackend(Backend):
                 yield from watch_by_queue(poller, following, Queue(self.aws, self._options.events))
             else:
                 yield from watch_by_polling(self._poller(following), following)
+
+    @override
+    def notebook_address(self, job_id: str) -> NotebookAddress | None:
+        from lyftlearn_sagemaker import notebooks  # noqa: PLC0415
+
+        with translate_errors(job_id):
+            described, record = self._finder.job(job_id)
+            return notebooks.address(self.aws.region, described, record)
 
     @override
     def link(self, job_id: str) -> str | None:

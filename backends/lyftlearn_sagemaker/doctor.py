@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from lyftlearn.backend import Check, Verdict
 from lyftlearn.errors import LyftLearnError
 from lyftlearn_sagemaker.api.errors import AwsError, translate
-from lyftlearn_sagemaker.api.permissions import JOB_ACTIONS
+from lyftlearn_sagemaker.api.permissions import JOB_ACTIONS, NOTEBOOK_ACTIONS
 from lyftlearn_sagemaker.record import TAG
 from lyftlearn_sagemaker.submission.images import resolve
 from lyftlearn_sagemaker.submission.instances import first_instance
@@ -145,7 +145,9 @@ class _Doctor:
         denied += self._denied_actions([action for action in JOB_ACTIONS if not action.startswith("s3:")], ["*"])
         if denied:
             return Verdict.FAILED, f"{self._job.role} may not {', '.join(denied)}: allow it"
-        return Verdict.OK, "the role may read and write its storage, write its logs and pull images"
+        closed = ", ".join(self._denied_actions(NOTEBOOK_ACTIONS, ["*"]))
+        notebooks = f"; nobody can open its notebooks, for it may not {closed}" if closed else ""
+        return Verdict.OK, f"the role may read and write its storage, write its logs and pull images{notebooks}"
 
     def bucket(self) -> _Result:
         if not self._settings.storage_url.startswith("s3://"):

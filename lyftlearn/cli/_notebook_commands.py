@@ -99,10 +99,12 @@ def _show(url: str, *, browses: bool) -> None:
 @contextmanager
 def _forwarding(command: str, url: str) -> Iterator[subprocess.Popen[bytes]]:
     """Run the command until what it forwards was left. Raises BackendUnavailable where it ends before."""
+    arguments = shlex.split(command)
     try:
-        process = subprocess.Popen(shlex.split(command), stdout=subprocess.DEVNULL)
+        process = subprocess.Popen(arguments, stdout=subprocess.DEVNULL)
     except OSError as exc:
-        raise BackendUnavailable(f"the port cannot be forwarded ({exc}): install kubectl, or run: {command}") from exc
+        remedy = f"install {arguments[0]}, or run: {command}"
+        raise BackendUnavailable(f"the port cannot be forwarded ({exc}): {remedy}") from exc
     try:
         while not _answers(url):
             if process.poll() is not None:

@@ -146,7 +146,12 @@ class JobRun:
         return self._container_exit_code(outcome), facts, outcome.message
 
     def _container_exit_code(self, outcome: CommandOutcome) -> int:
-        """Kubernetes takes some codes for its own doing, and runs the job again: a command's own are told apart."""
+        """Kubernetes takes some codes for its own doing, and runs the job again: a command's own are told apart.
+
+        SageMaker reads the report of nothing but a failure, so an idle end looks like one to it.
+        """
+        if self._substrate == TRAINING and outcome.was_idle:
+            return EXIT_STOPPED
         if self._substrate == KUBERNETES and outcome.exit_code in ENDED_BY_PLATFORM:
             return EXIT_CODES[USER_ERROR]
         return outcome.runtime_exit_code

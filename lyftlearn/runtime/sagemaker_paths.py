@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 
 from .faults import configuration_failure
+from .layout import NOTEBOOK
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,6 +36,8 @@ def link(layout: Layout, bundle: Bundle) -> None:
     for name, target in {**LINKED, **(APART if bundle["pack"] == "runtime" else {})}.items():
         os.makedirs(os.path.join(layout.ml, target), exist_ok=True)
         _link(layout.at(name), os.path.join(layout.ml, target))
+    if bundle["notebook"] and bundle["checkpoints"]:
+        _link(layout.at(NOTEBOOK), os.path.join(layout.ml, LINKED["checkpoints"]))
     _link_inputs(layout)
     for channel, entry in bundle["inputs"].items():
         if entry.get("mode") == "mounted":

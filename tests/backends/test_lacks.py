@@ -29,7 +29,7 @@ def of(name: str, home: Path) -> Capabilities:
 
 
 def kubernetes() -> Capabilities:
-    options: Any = SimpleNamespace(keep=timedelta(days=7))
+    options: Any = SimpleNamespace(keep=timedelta(days=7), file_systems=())
     return planner.capabilities(options)
 
 

@@ -18,3 +18,10 @@ JOB_ACTIONS = (
     "ecr:BatchGetImage",
 )
 """For channels, artifacts, logs, metrics and images; what a job's own code does comes on top."""
+NOTEBOOK_ACTIONS = (
+    "ssmmessages:CreateControlChannel",
+    "ssmmessages:CreateDataChannel",
+    "ssmmessages:OpenControlChannel",
+    "ssmmessages:OpenDataChannel",
+)
+"""For the session that forwards a notebook's port; from the guide to remote debugging of training jobs."""

@@ -209,6 +209,8 @@ def _failure(job: Mapping[str, Any]) -> _Ending:
     report = read_report(text)
     if report is None:
         return _unreported_failure(job, text)
+    if report.idle:
+        return _Ending(JobStatus.STOPPED, message=_EXIT_CODE.sub("", report.message).strip(), attempt=report.attempt)
     if report.status is JobStatus.STOPPED and _is_stopping(job):
         return _Ending(JobStatus.STOPPED, message=words.STOP_REQUESTED, attempt=report.attempt)
     if report.status is JobStatus.STOPPED:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from lyftlearn.backend import Fault, Plan, Request, bundle, runtime_archive
 from lyftlearn.types import JobKind
-from lyftlearn_sagemaker.submission import documented_rules, instances, service_limits
+from lyftlearn_sagemaker.submission import documented_rules, instances, notebooks, service_limits
 from lyftlearn_sagemaker.submission.channels import plan_channels, uri_faults
 from lyftlearn_sagemaker.submission.fault_words import FaultTranslator
 from lyftlearn_sagemaker.submission.file_systems import mount_faults
@@ -19,9 +19,9 @@ from lyftlearn_sagemaker.submission.images import region_of, resolve
 from lyftlearn_sagemaker.submission.queueing import SUBMIT, goes_by_queue, submit_request
 from lyftlearn_sagemaker.submission.request import (
     LONGEST_GRACE,
+    checkpoints_uri,
     create_request,
     shown_hyperparameters,
-    wants_checkpoints,
 )
 
 if TYPE_CHECKING:
@@ -59,6 +59,7 @@ class Planner:
             instances=choice.instances,
             channels=channels,
             output_path=output_path,
+            checkpoints=checkpoints_uri(spec, options, self._storage_url),
             region=region,
         )
         faults = [
@@ -118,7 +119,8 @@ class Planner:
             metrics={"relay": True, "gateway": options.metrics, "socket": None},
             pack="runtime" if goes_by_queue(spec, options) else "substrate",
             user={"uid": options.user_uid, "gid": options.user_gid} if options.user_uid is not None else None,
-            checkpoints={"mode": "mounted"} if wants_checkpoints(options) else None,
+            checkpoints={"mode": "mounted"} if checkpoints_uri(spec, options, self._storage_url) else None,
+            notebook=notebooks.bundle_fields(spec.id),
             inputs=channels.inputs,
             outputs=channels.outputs,
             source=channels.source,
@@ -165,6 +167,7 @@ def _isolation_faults(
     placed = {name: uri for name, uri in spec.outputs.items() if uri and "within" not in channels.outputs[name]}
     lost |= {f"output {name} at {uri}": True for name, uri in placed.items()}
     lost |= {"the service, to which it is to submit its trials": True} if spec.kind is JobKind.TUNE else {}
+    lost |= {"the session that forwards its port": True} if spec.notebook else {}
     lost |= {"packages that its source requires": True} if spec.packages else {}
     lost |= {f"{path}, which the job would fetch by itself": True for path in channels.via_runtime}
     if lost:
@@ -175,7 +178,7 @@ def _isolation_faults(
 
 
 def _time_faults(spec: JobSpec) -> Iterator[Fault]:
-    if (spec.timeout + spec.grace).total_seconds() > documented_rules.LONGEST_RUN:
+    if not spec.notebook and (spec.timeout + spec.grace).total_seconds() > documented_rules.LONGEST_RUN:
         yield Fault("timeout", f"is {spec.timeout}, and SageMaker ends every training job after 28 days: ask for less")
 
 

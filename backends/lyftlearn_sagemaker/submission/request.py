@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from lyftlearn.types import JobKind
 from lyftlearn_sagemaker import record
 from lyftlearn_sagemaker.log_text import ATTEMPT_LINE, MARK, PROGRESS_VARIABLE
+from lyftlearn_sagemaker.submission import notebooks
 from lyftlearn_sagemaker.submission.channels import RUNTIME_FILE
 from lyftlearn_sagemaker.submission.documented_rules import LONGEST_RUN, has_local_storage
 from lyftlearn_sagemaker.submission.instances import GB, is_accelerated
@@ -37,6 +38,7 @@ def create_request(
     instances: Sequence[str],
     channels: InputChannels,
     output_path: str,
+    checkpoints: str | None,
     region: str | None,
 ) -> dict[str, Any]:
     """Return the request; what is None or empty is left out."""
@@ -52,13 +54,14 @@ def create_request(
         "Environment": _environment(spec, region) | (record.of_queue(spec) if goes_by_queue(spec, options) else {}),
         "Tags": [{"Key": key, "Value": value} for key, value in {**options.tags, **record.tags(spec)}.items()],
         "VpcConfig": _vpc(options),
-        "CheckpointConfig": _checkpoints(spec, options, output_path),
+        "CheckpointConfig": _without_none(S3Uri=checkpoints),
         "RetryStrategy": {"MaximumRetryAttempts": options.infrastructure_retries}
         if options.infrastructure_retries
         else None,
         "EnableNetworkIsolation": options.network_isolation or None,
         "EnableInterContainerTrafficEncryption": options.encrypt_traffic or None,
         "EnableManagedSpotTraining": options.spot or None,
+        "RemoteDebugConfig": notebooks.PORT_FORWARDING if spec.notebook else None,
     }
     return {name: value for name, value in body.items() if value}
 
@@ -75,10 +78,15 @@ def shown_hyperparameters(spec: JobSpec) -> dict[str, str]:
     return dict(list(fitting.items())[:_MOST_SHOWN])
 
 
-def wants_checkpoints(options: JobOptions) -> bool:
-    """Whether the job's checkpoints are kept: where asked for, and where another machine may take one's place."""
+def checkpoints_uri(spec: JobSpec, options: JobOptions, storage_url: str) -> str | None:
+    """Return where the job's checkpoints are kept, None if nowhere.
+
+    They are kept where that is asked for, and where another machine may take one's place. A notebook's are its files.
+    """
+    if spec.notebook:
+        return notebooks.files_uri(spec.notebook, storage_url)
     may_move = options.spot or options.infrastructure_retries > 0 or options.training_plan is not None
-    return options.checkpoints or may_move
+    return f"{spec.output_uri.removesuffix('/output')}/checkpoints" if options.checkpoints or may_move else None
 
 
 def _algorithm(spec: JobSpec, options: JobOptions, image: str | None) -> dict[str, Any]:
@@ -140,10 +148,6 @@ def _vpc(options: JobOptions) -> dict[str, Any] | None:
     if not options.vpc_subnets:
         return None
     return {"Subnets": list(options.vpc_subnets), "SecurityGroupIds": list(options.vpc_security_groups)}
-
-
-def _checkpoints(spec: JobSpec, options: JobOptions, output_path: str) -> dict[str, str] | None:
-    return {"S3Uri": f"{output_path}/{spec.id}/checkpoints"} if wants_checkpoints(options) else None
 
 
 def _without_none(**members: str | None) -> dict[str, str]:

@@ -28,7 +28,7 @@ SENT = (
     "TrainingJobName", "HyperParameters", "AlgorithmSpecification", "RoleArn", "InputDataConfig", "OutputDataConfig",
     "ResourceConfig", "VpcConfig", "StoppingCondition", "Tags", "EnableNetworkIsolation",
     "EnableInterContainerTrafficEncryption", "EnableManagedSpotTraining", "CheckpointConfig", "Environment",
-    "RetryStrategy",
+    "RetryStrategy", "RemoteDebugConfig",
 )  # fmt: skip
 KEPT = ("type", "min", "max", "pattern", "enum", "required")
 GIB = 1024

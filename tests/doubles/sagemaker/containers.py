@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 _PATH = f"{Path(sys.executable).parent}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 """As in the image of the tests' cluster."""
+_SYNC_EVERY = 0.5
+"""Seconds between two copies of new checkpoints to S3."""
 _LONGEST_LINE = 250_000  # bytes; CloudWatch takes 256 KiB with its own 26
 _CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
 _HIDDEN = ("dev", "proc", "opt", "lyftlearn", "tmp")
@@ -75,7 +77,8 @@ class Containers:
         with self._lock:
             if not self._killed:
                 self._nodes = [self._start(host, home) for host, home in homes.items()]
-        stopped, timed_out = self._wait(stopping, deadline)
+        with self._around.copied_checkpoints(self._request, homes[self._hosts[0]], _SYNC_EVERY):
+            stopped, timed_out = self._wait(stopping, deadline)
         self._close()
         self._around.save_checkpoints(self._request, homes[self._hosts[0]])
         node = self._failed or (self._nodes[0] if self._nodes else None)

@@ -9,7 +9,7 @@ import tarfile
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -142,11 +142,35 @@ class Surroundings:
 
     def save_checkpoints(self, request: dict[str, Any], ml: Path) -> None:
         """Copy the checkpoints to S3, where the job has a place for them."""
+        for path in (ml / "checkpoints").rglob("*"):
+            if path.is_file():
+                self._save_checkpoint(request, ml, path)
+
+    @contextmanager
+    def copied_checkpoints(self, request: dict[str, Any], ml: Path, every: float) -> Iterator[None]:
+        """Copy new checkpoints while the job runs, as SageMaker does where the job has a place for them."""
+        ended, copied = threading.Event(), dict[Path, tuple[int, int]]()
+
+        def copy() -> None:
+            while not ended.wait(every):
+                for path in (ml / "checkpoints").rglob("*"):
+                    with suppress(OSError):  # it has gone meanwhile
+                        state = path.stat()
+                        if path.is_file() and copied.get(path) != (state.st_mtime_ns, state.st_size):
+                            copied[path] = (state.st_mtime_ns, state.st_size)
+                            self._save_checkpoint(request, ml, path)
+
+        thread = threading.Thread(target=copy, daemon=True, name="checkpoints")
+        if _checkpoint_places(request):
+            thread.start()
+        yield
+        ended.set()
+        if thread.ident:
+            thread.join()
+
+    def _save_checkpoint(self, request: dict[str, Any], ml: Path, path: Path) -> None:
         for bucket, prefix in _checkpoint_places(request):
-            for path in (ml / "checkpoints").rglob("*"):
-                if path.is_file():
-                    key = f"{prefix}/{path.relative_to(ml / 'checkpoints')}"
-                    self.s3.upload_file(str(path), bucket, key)
+            self.s3.upload_file(str(path), bucket, f"{prefix}/{path.relative_to(ml / 'checkpoints')}")
 
     def restore_checkpoints(self, request: dict[str, Any], ml: Path) -> None:
         """Bring back what an earlier start of the job kept."""
