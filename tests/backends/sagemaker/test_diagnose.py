@@ -12,6 +12,7 @@ import boto3
 import pytest
 
 from lyftlearn.backend import Check, Verdict
+from lyftlearn_sagemaker.api.client import AwsClient
 from lyftlearn_sagemaker.backend import SageMakerBackend
 from tests.backends.sagemaker.conftest import Make
 from tests.backends.sagemaker.specs import spec
@@ -215,3 +216,20 @@ def test_without_credentials_nothing_more_is_asked(
     assert all("see identity" in check.detail for check in rest)
     assert 0 < connections <= 3
     assert len(service.requests) == before
+
+
+def test_a_role_that_lets_nobody_into_notebooks(service: Service, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Jobs run with it, so it is no failure; but whoever opens a notebook would wait for nothing."""
+    call = AwsClient.call
+
+    def simulated(self: AwsClient, service: str, method: str, request: Any) -> Any:
+        if method != "simulate_principal_policy":
+            return call(self, service, method, request)
+        decisions = {name: "implicitDeny" if "DataChannel" in name else "allowed" for name in request["ActionNames"]}
+        results = [{"EvalActionName": name, "EvalDecision": decision} for name, decision in decisions.items()]
+        return {"EvaluationResults": results}
+
+    monkeypatch.setattr(AwsClient, "call", simulated)
+    check = _checks(make(role=_role("shut", "sagemaker.amazonaws.com")))["role's permissions"]
+    assert check.verdict is Verdict.OK
+    assert "may not ssmmessages:CreateDataChannel, ssmmessages:OpenDataChannel" in check.detail

@@ -92,6 +92,12 @@ def test_a_timeout_of_the_runtime() -> None:
     assert _reported(exit_code=None, reason="timeout", attempt=1).reason is FailureReason.TIMEOUT
 
 
+def test_an_idle_notebook_was_stopped() -> None:
+    """SageMaker calls it a failure, since it reads no report of a success; nobody else may."""
+    event = _reported("idle for 4h", exit_code=None, reason=None, stopped=True, idle=True, attempt=1)
+    assert (event.status, event.reason, event.message) == (JobStatus.STOPPED, None, "idle for 4h")
+
+
 def test_a_report_that_was_cut_short() -> None:
     """SageMaker keeps 1024 characters; what is left of long words is still words."""
     event = _reported("x" * 2000, exit_code=1, reason="user-error", attempt=1)
