@@ -24,6 +24,7 @@ from lyftlearn.testing.conformance._submission import (
     KeyConformance,
     SubmissionConformance,
 )
+from lyftlearn.testing.conformance._tuning import TuningConformance
 
 __all__ = [
     "BackendConformance",
@@ -45,6 +46,7 @@ __all__ = [
     "StopConformance",
     "SubmissionConformance",
     "TimeoutConformance",
+    "TuningConformance",
     "WatchConformance",
 ]
 
