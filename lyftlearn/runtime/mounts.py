@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from .faults import configuration_failure
-from .storage import local_path
+from .storage import FILES, local_path, shown_path
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def check_outputs(bundle: Bundle) -> None:
         fault
         for name, entry in bundle["outputs"].items()
         if entry.get("uri") and entry.get("within")
-        for fault in _output_faults(name, local_path(entry["uri"]), entry["within"])
+        for fault in _output_faults(name, local_path(entry["uri"]), os.environ.get(FILES, "") + entry["within"])
     ]
     if faults:
         raise configuration_failure(*faults)
@@ -57,10 +57,11 @@ def _output_faults(name: str, path: str, within: str) -> list[str]:
     there = path
     while not os.path.lexists(there):
         there = os.path.dirname(there)
+    shown = f"outputs.{name}: {shown_path(there)}"
     if not os.path.isdir(there):
-        return [f"outputs.{name}: {there} is not a directory: write to another place"]
+        return [f"{shown} is not a directory: write to another place"]
     if not os.access(there, os.W_OK | os.X_OK):
-        return [f"outputs.{name}: {there} may not be written to: change its permissions, or write to another place"]
+        return [f"{shown} may not be written to: change its permissions, or write to another place"]
     return []
 
 
@@ -69,7 +70,8 @@ def _ways_out(path: str, top: str, called: str) -> list[str]:
     real, real_top = os.path.realpath(path), os.path.realpath(top)
     if (real + "/").startswith(real_top.rstrip("/") + "/"):
         return []
-    return [f"{called} leads out of its mount, to {real}: name a place below the mount, and no link away from it"]
+    problem = f"leads out of its mount, to {shown_path(real)}"
+    return [f"{called} {problem}: name a place below the mount, and no link away from it"]
 
 
 def _link(target: str, path: str) -> None:

@@ -41,6 +41,19 @@ def client(tmp_path: Path) -> Client:
     return Client(config=config(tmp_path))
 
 
+def test_a_rehearsal_names_a_mount_that_the_other_backend_lacks(tmp_path: Path) -> None:
+    """Found while jobs still run where they ran, and not on the day of the move."""
+    data = {"path": "/data", "local": {"directory": str(tmp_path)}, "kubernetes": KUBERNETES}
+    rehearse = {"stage": "rehearse", "from": "local", "to": "sagemaker"}
+    tables = {"storage": {"url": (tmp_path / "storage").as_uri()}, "local": {"containers": "never"}}
+    client = Client(config=config(tmp_path / "home", mounts={"data": data}, migration=rehearse, **tables))
+    job = client.process("count", command="true", outputs={"counts": "file:///data/counts/"})
+    assert client._session.recorder.drain()
+    job.wait(check=False)
+    problems = {reason.path: reason.problem for reason in ops.migration_report(client=client).reasons}
+    assert "[mounts.data.sagemaker]" in problems["outputs.counts"]
+
+
 def bundle_of(submission: Any) -> Any:
     bodies = [request.body for request in submission.plan.requests]
     for body in bodies:

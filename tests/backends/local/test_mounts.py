@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from lyftlearn.backend import Backend, BackendSettings, JobSpec, Mount
 from lyftlearn.types import FailureReason, JobKind
 from lyftlearn_local import create
+from tests import images
 from tests.backends.local.conftest import finish, lines, run
 from tests.containers import require_containers
 
@@ -49,6 +51,17 @@ def test_jobs_find_the_directory(tmp_path: Path, files: Path, make_spec: Callabl
     """At the path of every input, and read-only; outputs lie there under their names."""
     backend = make(tmp_path, name, {"directory": str(files)})
     spec = reading(make_spec)
+    run(backend, spec)
+    assert lines(backend, spec.id) == ["1", "1"]
+    assert (files / "copies" / "mar.txt").read_text() == "3\n"
+    assert [path.name for path in (files / "rides").iterdir()] == ["jan.txt"]
+
+
+def test_a_job_in_an_image_finds_the_directory(tmp_path: Path, files: Path, make_spec: Callable[..., JobSpec]) -> None:
+    """The engine mounts it: read-only for inputs, and writable where an output goes."""
+    engine = images.require_engine()
+    backend = make(tmp_path, "local", {"directory": str(files)}, containers="auto")
+    spec = replace(reading(make_spec), image=images.python_image(engine))
     run(backend, spec)
     assert lines(backend, spec.id) == ["1", "1"]
     assert (files / "copies" / "mar.txt").read_text() == "3\n"
