@@ -6,6 +6,7 @@ import hashlib
 import os
 import sys
 from collections.abc import Iterator, Mapping
+from functools import cache
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +22,7 @@ UNSEALED = b"0" * 64
 SEAL = slice(len(SHEBANG) + 1, len(SHEBANG) + 1 + len(UNSEALED))
 EPOCH = (1980, 1, 1, 0, 0, 0)
 READABLE = 0o100644 << 16
+_UNCHECKED_HASH = (1).to_bytes(4, "little")  # the flags of PEP 552
 
 
 def runtime_archive(cache_dir: Path, *, compiled: bool = True) -> Path:
@@ -80,17 +82,14 @@ def _with_byte_code(sources: Mapping[str, bytes]) -> dict[str, bytes]:
     return {**sources, **{f"{name}c": _byte_code(name, content) for name, content in sources.items()}}
 
 
+@cache
 def _byte_code(name: str, content: bytes) -> bytes:
     """Byte code that is not held against its source's time (PEP 552): the archive has one time for all."""
-    import py_compile  # noqa: PLC0415 - as above
-    import tempfile  # noqa: PLC0415
+    import importlib.util  # noqa: PLC0415 - as above
+    import marshal  # noqa: PLC0415
 
-    with tempfile.TemporaryDirectory() as directory:
-        source = Path(directory, "source.py")
-        source.write_bytes(content)
-        mode = py_compile.PycInvalidationMode.UNCHECKED_HASH
-        py_compile.compile(str(source), f"{source}c", name, doraise=True, invalidation_mode=mode)
-        return Path(f"{source}c").read_bytes()
+    code = compile(content, name, "exec", dont_inherit=True)
+    return importlib.util.MAGIC_NUMBER + _UNCHECKED_HASH + importlib.util.source_hash(content) + marshal.dumps(code)
 
 
 def _sources(directory: Path, prefix: str) -> Iterator[tuple[str, bytes]]:

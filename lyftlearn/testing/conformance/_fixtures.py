@@ -14,6 +14,9 @@ from lyftlearn.testing.conformance._harness import Harness
 class Fixtures:
     """What every class of the suite stands on."""
 
+    room_for_gangs = True
+    """Whether several jobs of several nodes have room at once. Set it to False for a platform that is nearly full."""
+
     @pytest.fixture
     def new_backend(self) -> Callable[[], Backend]:
         """Return a callable that makes the backend, each time as a new process would: over the same jobs."""

@@ -28,6 +28,9 @@ class NodesConformance(Fixtures):
 
         On a platform that is nearly full two such jobs can each hold what the other one waits for.
         """
+        if self.room_for_gangs:
+            yield
+            return
         path = Path(tempfile.gettempdir()) / f"lyftlearn-conformance-{os.getuid()}.lock"
         with path.open("w", encoding="utf-8") as file:
             fcntl.flock(file, fcntl.LOCK_EX)

@@ -22,6 +22,8 @@ REAL = {name: os.environ.get(f"LYFTLEARN_TEST_SAGEMAKER_{name.upper()}") for nam
 class TestSageMaker(BackendConformance):
     """The whole contract."""
 
+    room_for_gangs = REAL["role"] is None
+
     @pytest.fixture
     def storage_url(self, tmp_path: Path) -> str:
         """In S3, apart from every other test."""
