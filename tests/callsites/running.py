@@ -46,7 +46,7 @@ NEEDS = {name: Capability.NOTEBOOK for name in NAMES if name.startswith("noteboo
 EXCEPTIONS |= {
     (name, "kubernetes"): "the tests' cluster has no ingress, and without one a notebook's port must be forwarded"
     for name in NEEDS
-}
+} | {(name, "sagemaker"): "a session of AWS Systems Manager must forward a notebook's port" for name in NEEDS}
 PATIENCE = 600
 SHORT = 400
 """Bytes up to which a text file stands whole in a transcript."""
