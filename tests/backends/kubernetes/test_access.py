@@ -30,7 +30,8 @@ NewHarness = Callable[..., Harness]
 def documented_rules() -> list[dict[str, Any]]:
     """The Role that the documentation gives."""
     blocks = re.findall(r"```yaml\n(.*?)```", DOCUMENTATION.read_text(), re.DOTALL)
-    (role,) = (document for document in map(yaml.safe_load, blocks) if document["kind"] == "Role")
+    documents = [one for block in blocks for one in yaml.safe_load_all(block) if isinstance(one, dict)]
+    (role,) = (document for document in documents if document.get("kind") == "Role")
     rules: list[dict[str, Any]] = role["rules"]
     return rules
 
