@@ -60,7 +60,7 @@ def test_faults() -> None:
 
 def test_a_plan_shows_it_and_a_digest_does_not(tmp_path: Path) -> None:
     """The backend plans with its own name; a mapping that changes does not make another job of the same call."""
-    config = {"home": str(tmp_path), "backend": "local"}
+    config = {"home": str(tmp_path), "backend": "local", "local": {"containers": "never"}}
     plain, mapped = (lyftlearn.Client(config=config | more) for more in ({}, {"images": IMAGES}))
     made = [ops.plan("train", model="eta", command="true", image="base:1", client=each) for each in (plain, mapped)]
     assert [one.spec.image for one in made] == ["base:1", "base@sha256:0"]
