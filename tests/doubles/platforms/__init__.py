@@ -114,7 +114,7 @@ def platforms(directory: Path) -> Iterator[Platforms]:
         _keep_rides(mounted)
         cluster.node.claims["rides"] = mounted
         service.conduct.file_systems[FILE_SYSTEM] = FileSystem("EFS", mounted)
-        config = _write(directory, cluster, gateway)
+        config = _write(directory, cluster, gateway, _vpc(_client("ec2", aws)))
         yield Platforms(
             config,
             {**environment, "AWS_ENDPOINT_URL_SAGEMAKER": service.url, "AWS_ENDPOINT_URL_BATCH": service.url},
@@ -164,7 +164,15 @@ def _keep_rides(mounted: Path) -> None:
         (_made(mounted / "rides") / f"{month}.txt").write_text(rides)
 
 
-def _write(directory: Path, cluster: Cluster, gateway: Gateway) -> Path:
+def _vpc(ec2: Any) -> str:
+    """What `[sagemaker] vpc` says of the default VPC that every account has."""
+    subnet = ec2.describe_subnets()["Subnets"][0]
+    of_vpc = [{"Name": "vpc-id", "Values": [subnet["VpcId"]]}]
+    group = ec2.describe_security_groups(Filters=of_vpc)["SecurityGroups"][0]
+    return f'{{ subnets = ["{subnet["SubnetId"]}"], security_groups = ["{group["GroupId"]}"] }}'
+
+
+def _write(directory: Path, cluster: Cluster, gateway: Gateway, vpc: str) -> Path:
     path = directory / "lyftlearn.toml"
     # The image is a name that the test cluster and the test service know; no engine of this machine does.
     local = f'secrets = "{directory / "secrets"}"\nmetrics = "{gateway.address}"\n{NEVER}'
@@ -197,7 +205,7 @@ role = "{ROLE}"
 region = "us-east-1"
 metrics = "{gateway.address}"
 log_settle = "1s"
-vpc = {{ subnets = ["subnet-0a1b2c3d"], security_groups = ["sg-0a1b2c3d"] }}
+vpc = {vpc}
 
 [mounts.data]
 path = "/data"
