@@ -24,7 +24,7 @@ from lyftlearn._contract.ids import new_id
 from lyftlearn._contract.mounts import Mount, is_below, mount_of, plain_path, relative_path, uri_in
 from lyftlearn._contract.options import Option, read_model_options, read_options
 from lyftlearn._contract.phases import Phase, PhaseName, Timings, consecutive_phases, timings_of
-from lyftlearn._contract.report import CommandTimes, Report, read_command_times, read_report
+from lyftlearn._contract.report import CommandTimes, Report, read_command_times, read_idle, read_report
 from lyftlearn._contract.runtime_archive import runtime_archive
 from lyftlearn._contract.spec import JobSpec, NotebookSpec, ResourceRequest, Source
 from lyftlearn._contract.watch_set import WatchSet
@@ -79,6 +79,7 @@ __all__ = [
     "options",
     "plain_path",
     "read_command_times",
+    "read_idle",
     "read_model_options",
     "read_options",
     "read_report",

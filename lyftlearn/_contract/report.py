@@ -16,7 +16,7 @@ _PREFIX = "lyftlearn/1 "
 class Report:
     """How the command ended. exit_code: its own, None where it never ran or was stopped. message: its last words.
 
-    idle: whether the runtime itself stopped it, a notebook that nobody used; the message says so.
+    Its fields are fields of `JobEvent`, and no others: backends spread a report into an event.
     """
 
     status: JobStatus
@@ -24,7 +24,6 @@ class Report:
     exit_code: int | None
     attempt: int
     message: str
-    idle: bool = False
 
 
 class CommandTimes(NamedTuple):
@@ -65,8 +64,16 @@ def _report(facts: dict[str, Any], message: str) -> Report:
         exit_code=None if code is None else int(code),
         attempt=max(1, int(facts.get("attempt") or 1)),
         message=message,
-        idle=bool(facts.get("idle")),
     )
+
+
+def read_idle(text: str) -> bool:
+    """Return whether the report in `text` is of a notebook that the runtime stopped because nobody used it."""
+    try:
+        facts, _ = json.JSONDecoder().raw_decode(text.partition(_PREFIX)[2])
+        return facts.get("idle") is True
+    except (AttributeError, RecursionError, ValueError):
+        return False
 
 
 def read_command_times(text: str) -> CommandTimes | None:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict, fields
+from datetime import UTC, datetime
+
 import pytest
 
-from lyftlearn.backend import Report, read_report
+from lyftlearn.backend import Report, read_idle, read_report
+from lyftlearn.events import JobEvent
 from lyftlearn.types import FailureReason, JobStatus
 
 FAILED = 'lyftlearn/1 {"exit_code":3,"reason":"user-error","attempt":2,"started_at":1.0}\nlast words\n'
@@ -40,3 +44,28 @@ def test_what_is_no_report(facts: str) -> None:
     """A program may write into the same file; whoever follows all jobs must not stumble over it."""
     assert read_report(f"lyftlearn/1 {facts}") is None
     assert read_report(f"something else {facts}") is None
+
+
+def test_it_is_spread_into_an_event() -> None:
+    """Backends of others write `replace(event, **asdict(report))`: a field of a report alone would break every one."""
+    assert {field.name for field in fields(Report)} <= {field.name for field in fields(JobEvent)}
+    found = read_report('lyftlearn/1 {"exit_code":null,"reason":null,"stopped":true,"idle":true}\nidle for 4 hours')
+    assert found is not None
+    assert JobEvent(job_id="eta-x", at=datetime.now(UTC), **asdict(found)).message == "idle for 4 hours"
+
+
+@pytest.mark.parametrize(
+    ("text", "idle"),
+    [
+        ('lyftlearn/1 {"stopped":true,"idle":true}\nwords', True),
+        ('AlgorithmError: lyftlearn/1 {"stopped":true,"idle":true}\nwords, exit code: 1', True),
+        ('lyftlearn/1 {"stopped":true}\nwords', False),
+        ('lyftlearn/1 {"stopped":true}\n{"idle":true}', False),
+        ("lyftlearn/1 [true]", False),
+        ('{"idle":true}', False),
+        ("", False),
+    ],
+)
+def test_an_idle_notebook(text: str, idle: bool) -> None:
+    """The runtime's stop is no failure and nobody's request; only the report itself says so."""
+    assert read_idle(text) is idle

@@ -114,7 +114,7 @@ def _event(
 
 def _success(job: ObservedJob, complete: Condition, pods: Sequence[ObservedPod]) -> JobEvent:
     at = job.completed_at or complete.at
-    idle = next((report for pod in pods if pod.ending and (report := pod.ending.report) and report.idle), None)
+    idle = next((pod.ending.report for pod in pods if pod.ending and pod.ending.idle), None)
     if idle:
         return _event(job, JobStatus.STOPPED, at, pods, message=idle.message)
     return _event(job, JobStatus.SUCCEEDED, at, pods, exit_code=0)

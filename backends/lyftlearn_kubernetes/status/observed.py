@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from lyftlearn.backend import read_command_times, read_report
+from lyftlearn.backend import read_command_times, read_idle, read_report
 from lyftlearn.errors import LyftLearnError
 from lyftlearn.types import FailureReason
 from lyftlearn_kubernetes import labels
@@ -44,7 +44,10 @@ class Limits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ending:
-    """How a container ended. report, times: None if the runtime left none; text: what stands in its place."""
+    """How a container ended. report, times: None if the runtime left none; text: what stands in its place.
+
+    idle: whether the runtime stopped it because nobody used the notebook.
+    """
 
     exit_code: int
     reason: str
@@ -52,6 +55,7 @@ class Ending:
     at: datetime
     report: Report | None
     times: CommandTimes | None
+    idle: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -313,4 +317,5 @@ def _ending(terminated: Mapping[str, Any]) -> Ending:
         at=moment(terminated.get("finishedAt") or "1970-01-01T00:00:00Z"),
         report=read_report(text, within=False),
         times=read_command_times(text),
+        idle=read_idle(text),
     )

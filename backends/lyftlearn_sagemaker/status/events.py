@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Any
 
-from lyftlearn.backend import read_report, words
+from lyftlearn.backend import read_idle, read_report, words
 from lyftlearn.events import JobEvent
 from lyftlearn.types import FailureReason, JobStatus
 from lyftlearn_sagemaker.record import ATTEMPT_METRIC, field_of, id_of
@@ -209,7 +209,7 @@ def _failure(job: Mapping[str, Any]) -> _Ending:
     report = read_report(text)
     if report is None:
         return _unreported_failure(job, text)
-    if report.idle:
+    if read_idle(text):
         return _Ending(JobStatus.STOPPED, message=_EXIT_CODE.sub("", report.message).strip(), attempt=report.attempt)
     if report.status is JobStatus.STOPPED and _is_stopping(job):
         return _Ending(JobStatus.STOPPED, message=words.STOP_REQUESTED, attempt=report.attempt)

@@ -220,8 +220,9 @@ def test_what_the_command_broke_is_not(queue: Service, backend: SageMakerBackend
 def test_no_capacity_and_no_quota_are_waiting(queue: Service, backend: SageMakerBackend, storage_url: str) -> None:
     """Without a queue the first fails a job, and the second refuses it."""
     job = _submit(backend, storage_url)
+    first = _attempt(queue, job)
     queue.conduct.quotas = {"ml.c7i.large": 0}
-    _attempt(queue, job).finish("Failed", "CapacityError: Unable to provision requested ML compute capacity.")
+    first.finish("Failed", "CapacityError: Unable to provision requested ML compute capacity.")
     _until(lambda: _status(backend, job) is JobStatus.PENDING)
     queue.conduct.quotas = {}
     _attempt(queue, job, number=2).finish("Completed")
