@@ -6,21 +6,20 @@ As in `views`, nothing here asks anybody, and the HTML fits light and dark pages
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from lyftlearn import _pages
 from lyftlearn._jobs import views
 from lyftlearn._studies.space import drawn_values
 from lyftlearn._studies.study import Study
 from lyftlearn._studies.trial_record import TrialRecord, best_record
 from lyftlearn._text.display import printable, telling_line
-from lyftlearn.types import JobStatus
 
 _MOST_ROWS = 50
 _MOST_LETTERS = 60  # of a hyperparameter, which may be of any size
 _WIDTH, _HEIGHT = 560, 140  # pixels of the chart
 _LEFT, _EDGE = 84, 10  # pixels beside the drawing: for the labels, and for half a dot
-_BEST, _FAILED = views.COLOURS[JobStatus.SUCCEEDED], views.COLOURS[JobStatus.FAILED]
 
 
 def search_text(study: Study, records: Sequence[TrialRecord]) -> str:
@@ -41,10 +40,14 @@ def search_html(study: Study, records: Sequence[TrialRecord]) -> str:
     best = best_record(study, records)
     shown = _most_telling(records, best)
     rest = f"; the table shows {len(shown)}" if len(shown) < len(records) else ""
-    caption = f'<div style="{views.FONT};margin-top:.6em">{views.escape(search_text(study, records) + rest)}</div>'
-    heads = ["trial", _name(study), *map(printable, study.space), "status", "id", "message"]
-    table = views.table_html(heads, [_cells(study, record, is_best=record is best) for record in shown])
-    return caption + _chart(study, records) + (table if shown else "")
+    return _pages.render(
+        "search.html",
+        colours=views.COLOURS,
+        caption=search_text(study, records) + rest,
+        heads=["trial", study.objective_name, *study.space, "status", "id", "message"],
+        trials=[_trial(study, record, is_best=record is best) for record in shown],
+        chart=_chart(study, records),
+    )
 
 
 def _most_telling(records: Sequence[TrialRecord], best: TrialRecord | None) -> list[TrialRecord]:
@@ -54,22 +57,18 @@ def _most_telling(records: Sequence[TrialRecord], best: TrialRecord | None) -> l
     return list(latest if best is None or best in latest else [best, *latest[1:]])
 
 
-def _cells(study: Study, record: TrialRecord, *, is_best: bool) -> list[str]:
-    objective = "-" if record.objective is None else f"{record.objective:.6g}"
+def _trial(study: Study, record: TrialRecord, *, is_best: bool) -> Mapping[str, object]:
     values = drawn_values(study.space, record.draw)
-    code = [json.dumps(values.get(name), ensure_ascii=False) for name in study.space]
-    return [
-        str(record.number),
-        f'<b style="border-bottom:2px solid {_BEST}">{objective} (best)</b>' if is_best else objective,
-        *(_code(text if len(text) <= _MOST_LETTERS else f"{text[:_MOST_LETTERS]}…") for text in code),
-        views.badge(record.end.status) if record.end else views.faint("unfinished"),
-        _code(record.job_id),
-        views.escape(printable(telling_line(record.message))),
-    ]
-
-
-def _code(text: str) -> str:
-    return f'<span style="{views.CODE}">{views.escape(printable(text))}</span>'
+    draw = [json.dumps(values.get(name), ensure_ascii=False) for name in study.space]
+    return {
+        "number": record.number,
+        "objective": "-" if record.objective is None else f"{record.objective:.6g}",
+        "best": is_best,
+        "draw": [text if len(text) <= _MOST_LETTERS else f"{text[:_MOST_LETTERS]}…" for text in draw],
+        "status": record.end.status if record.end else None,
+        "id": record.job_id,
+        "message": telling_line(record.message),
+    }
 
 
 def _objective_text(study: Study, record: TrialRecord) -> str:
@@ -97,35 +96,25 @@ class _Scale:
         return round(_HEIGHT - 2 * _EDGE - (_HEIGHT - 3 * _EDGE) * part)
 
 
-def _chart(study: Study, records: Sequence[TrialRecord]) -> str:
+def _chart(study: Study, records: Sequence[TrialRecord]) -> Mapping[str, object] | None:
     """Return a dot for each trial, a line through the best so far, and a mark at the foot for each that failed."""
     points = [(record.number, record.objective) for record in records if record.objective is not None]
     if not points:
-        return ""
+        return None
     objectives = [objective for _, objective in points]
     scale = _Scale(max(record.number for record in records), min(objectives), max(objectives))
     failures = [record.number for record in records if record.end is not None and record.objective is None]
-    return (
-        f'<svg role="img" aria-label="{_label(study, scale)}" viewBox="0 0 {_WIDTH} {_HEIGHT}"'
-        f' style="display:block;width:100%;max-width:{_WIDTH}px;margin:.4em 0" xmlns="http://www.w3.org/2000/svg">'
-        f"{_labels(scale)}"
-        f'<path d="{_dots(scale, points)}" style="stroke:currentColor;stroke-width:6;stroke-linecap:round;opacity:.5"/>'
-        f'<path d="{_marks(scale, failures)}" style="stroke:{_FAILED};stroke-width:2"/>'
-        f'<path d="{_steps(study, scale, points)}" style="stroke:{_BEST};stroke-width:2;fill:none"/></svg>'
-    )
-
-
-def _label(study: Study, scale: _Scale) -> str:
-    text = f"{_name(study)} of each trial, from {scale.low:.6g} to {scale.high:.6g}; the line is the best so far"
-    return views.escape(text)
-
-
-def _labels(scale: _Scale) -> str:
-    style = "font:11px system-ui,sans-serif;fill:currentColor;text-anchor:end;opacity:.7"
-    return "".join(
-        f'<text x="{_LEFT - _EDGE}" y="{scale.y(value) + 4}" style="{style}">{value:.4g}</text>'
-        for value in dict.fromkeys((scale.high, scale.low))
-    )
+    ends = f"from {scale.low:.6g} to {scale.high:.6g}"
+    return {
+        "label": f"{study.objective_name} of each trial, {ends}; the line is the best so far",
+        "width": _WIDTH,
+        "height": _HEIGHT,
+        "left": _LEFT - _EDGE,
+        "labels": [(f"{value:.4g}", scale.y(value) + 4) for value in dict.fromkeys((scale.high, scale.low))],
+        "dots": _dots(scale, points),
+        "marks": _marks(scale, failures),
+        "steps": _steps(study, scale, points),
+    }
 
 
 def _dots(scale: _Scale, points: Iterable[tuple[int, float]]) -> str:

@@ -1,7 +1,6 @@
 """How jobs look to a person: a card and a table in HTML for notebooks, a line of text for terminals.
 
-Nothing here asks a backend: a view shows what it is given. The HTML carries its whole style in its elements,
-takes text colour and background from the page, and so fits light and dark pages, and pages that forbid style sheets.
+Nothing here asks a backend: a view shows what it is given.
 """
 
 from __future__ import annotations
@@ -10,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
+from lyftlearn import _pages
 from lyftlearn._text.display import printable, telling_line
 from lyftlearn.types import JobState, JobStatus
 
@@ -47,34 +47,25 @@ STATUS_STYLES: Mapping[str, str] = {
     JobStatus.STOPPED: "yellow",
 }
 """What a terminal shows each status in, in the words of rich."""
-FONT = "font-family:system-ui,sans-serif;font-size:13px;line-height:1.5"
-_LINE = "1px solid rgba(128,128,128,.35)"
-_CARD = f"{FONT};display:inline-block;max-width:44rem;padding:.7em 1em;border:{_LINE};border-radius:8px"
-_BADGE = "color:#fff;border-radius:1em;padding:.1em .7em;font-weight:600;font-size:12px;white-space:nowrap"
-CODE = "font-family:ui-monospace,monospace;font-size:12px"
-_QUOTE = f"{CODE};margin:.5em 0 0;padding:.5em .7em;border-left:3px solid;white-space:pre-wrap;overflow-wrap:anywhere"
-_CELL = f"text-align:left;vertical-align:top;padding:.3em .8em;border-bottom:{_LINE}"
-FAINT = "opacity:.7"
-_KEPT = "white-space:nowrap"
-_FOLDED = "min-width:16em;overflow-wrap:anywhere"
-
-# What html.escape does, without the table of 2231 entities that is loaded with it.
-_ESCAPES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#x27;"})
 _STEPS = (("d", 86400, "h", 3600), ("h", 3600, "m", 60), ("m", 60, "s", 1))
 
 
 def job_html(job: Job, link: str | None = None, timings: Timings | None = None) -> str:
     """Return one job as a card. link: a page about it in its substrate's own console. timings: where its time went."""
     state = job.state
-    head = f'<b style="font-size:15px">{escape(job.name)}</b>&ensp;{badge(state.status)}&ensp;{faint(job.kind)}'
-    facts = "".join(_fact(name, value) for name, value in _facts(job).items())
-    said = f'<div style="{_QUOTE};border-color:{COLOURS[state.status]}">{escape(state.message)}</div>'
-    return (
-        f'<div style="{_CARD}">'
-        f'<div>{head}</div><div style="{CODE};margin:.2em 0 .4em">{_link_to(job.id, link)}</div>'
-        f'<div style="display:flex;flex-wrap:wrap;gap:.1em 1.6em">{facts}</div>'
-        f"{_timings_html(timings) if timings else ''}"
-        f"{said if state.message else ''}</div>"
+    lengths = _phase_seconds(timings, datetime.now(UTC)) if timings else {}
+    return _pages.render(
+        "job_card.html",
+        colours=COLOURS,
+        id=job.id,
+        name=job.name,
+        kind=job.kind,
+        status=state.status,
+        link=link,
+        named=facts(job),
+        phases=[{"length": f"{length:.3f}", "colour": _PHASE_COLOURS[name]} for name, length in lengths.items()],
+        phase_texts={name: time_text(length) for name, length in lengths.items()},
+        message=state.message,
     )
 
 
@@ -91,43 +82,22 @@ def _phase_seconds(timings: Timings, now: datetime) -> dict[str, float]:
     return seconds
 
 
-def _timings_html(timings: Timings) -> str:
-    """Return a bar of phases with their lengths beside it, so that nothing depends on colour."""
-    seconds = _phase_seconds(timings, datetime.now(UTC))
-    parts = "".join(
-        f'<span style="flex:{length:.3f} 1 0;min-width:1px;background:{_PHASE_COLOURS[name]}"></span>'
-        for name, length in seconds.items()
-    )
-    facts = "".join(_fact(name, text) for name, text in phase_texts(timings).items())
-    return (
-        f'<div aria-hidden="true" style="display:flex;gap:1px;height:6px;margin:.5em 0 .2em">{parts}</div>'
-        f'<div style="display:flex;flex-wrap:wrap;gap:.1em 1.6em">{facts}</div>'
-    )
-
-
-def _link_to(job_id: str, link: str | None) -> str:
-    return f'<a href="{escape(link)}">{escape(job_id)}</a>' if link else escape(job_id)
-
-
 def jobs_html(jobs: Iterable[Job], notes: Mapping[str, str] | None = None) -> str:
     """Return jobs as a table, a row each. notes: by the id of a job, what its message begins with."""
-    rows = [_cells(job, (notes or {}).get(job.id, "")) for job in jobs]
-    return table_html(COLUMNS, rows) if rows else note_html("no jobs")
+    shown = [{"status": job.state.status, "texts": _texts(job, (notes or {}).get(job.id, ""))} for job in jobs]
+    return (
+        _pages.render("jobs_table.html", colours=COLOURS, heads=COLUMNS, jobs=shown) if shown else note_html("no jobs")
+    )
+
+
+def _texts(job: Job, note: str) -> Sequence[str]:
+    *texts, message = row(job)
+    return [*texts, "; ".join(filter(None, (note, message)))]
 
 
 def note_html(text: str) -> str:
     """Return a line of text that stands where a view has nothing to show."""
-    return f'<div style="{FONT};{FAINT}">{escape(text)}</div>'
-
-
-def table_html(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return a table of cells that are HTML already, under heads that are not. Lines break under "message" alone."""
-    styles = [f"{_CELL};{_FOLDED if head == 'message' else _KEPT}" for head in heads]
-    head = "".join(f'<th scope="col" style="{_CELL};{FAINT}">{escape(text)}</th>' for text in heads)
-    return (
-        f'<div style="overflow-x:auto"><table style="{FONT};border-collapse:collapse">'
-        f"<thead><tr>{head}</tr></thead><tbody>{''.join(_row_html(row, styles) for row in rows)}</tbody></table></div>"
-    )
+    return _pages.render("note.html", colours=COLOURS, text=text)
 
 
 def row(job: Job, now: datetime | None = None) -> tuple[str, ...]:
@@ -178,14 +148,10 @@ def time_text(seconds: float) -> str:
     return f"{seconds:.1f}s" if seconds < 9.95 else duration_words(timedelta(seconds=seconds))
 
 
-def escape(text: str) -> str:
-    """Return `text` as HTML that shows it."""
-    return text.translate(_ESCAPES)
-
-
-def _facts(job: Job) -> Mapping[str, str]:
+def facts(job: Job) -> Mapping[str, str]:
+    """Return what a card says of a job beside its name and status, without what is not known."""
     state = job.state
-    facts = {
+    named = {
         "reason": str(state.reason or ""),
         "created": state.created_at.strftime("%Y-%m-%d %H:%M:%S UTC"),
         "duration": duration_text(state),
@@ -194,37 +160,10 @@ def _facts(job: Job) -> Mapping[str, str]:
         "nodes": nodes_text(job),
         "labels": ", ".join(f"{name}={value}" for name, value in job.labels.items()),
     }
-    return {name: value for name, value in facts.items() if value}
+    return {name: value for name, value in named.items() if value}
 
 
 def nodes_text(job: Job) -> str:
     """Return how many nodes a job has; nothing for a job of one, or where that is not known."""
     nodes = job._record.nodes  # noqa: SLF001 - a friend of the handle
     return str(nodes) if nodes is not None and nodes > 1 else ""
-
-
-def _fact(name: str, value: str) -> str:
-    return f"<span>{faint(name)} {escape(value)}</span>"
-
-
-def faint(text: str) -> str:
-    """Return `text` as HTML that steps back."""
-    return f'<span style="{FAINT}">{escape(text)}</span>'
-
-
-def badge(status: JobStatus) -> str:
-    """Return a status on its colour."""
-    return f'<span style="{_BADGE};background:{COLOURS[status]}">{escape(status)}</span>'
-
-
-def _cells(job: Job, note: str) -> list[str]:
-    texts = dict(zip(COLUMNS, map(escape, row(job)), strict=True))
-    texts["id"] = f'<span style="{CODE}">{texts["id"]}</span>'
-    texts["status"] = badge(job.state.status)
-    texts["message"] = "; ".join(filter(None, (escape(note), texts["message"])))
-    return list(texts.values())
-
-
-def _row_html(cells: Sequence[str], styles: Sequence[str]) -> str:
-    row = "".join(f'<td style="{style}">{cell}</td>' for style, cell in zip(styles, cells, strict=True))
-    return f"<tr>{row}</tr>"

@@ -1,17 +1,13 @@
-"""A migration as one page of HTML: numbers, charts in SVG, tables. It needs no script, no network and no other file.
-
-Colours come in pairs, for light and dark pages; each fill has a contrast of at least 3 to its page (WCAG 2.2, 1.4.11),
-and nothing is said by colour alone.
-"""
+"""A migration as one page of HTML: numbers, charts in SVG, tables. It needs no script, no network and no other file."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from lyftlearn._jobs.views import escape, time_text
-from lyftlearn._text.display import printable
+from lyftlearn import _pages
+from lyftlearn._jobs.views import time_text
 
 if TYPE_CHECKING:
     from lyftlearn._migration.results import (
@@ -24,91 +20,66 @@ if TYPE_CHECKING:
     )
     from lyftlearn._migration.statistics import Interval
 
-_STYLE = """
-:root { color-scheme: light dark; --page: #fff; --text: #1f2328; --faint: #59636e; --line: #d1d9e0;
-  --there: #1a7f37; --would: #54a24b; --not: #bc4c00; --unknown: #818b98; --old: #6639ba; --card: #f6f8fa; }
-@media (prefers-color-scheme: dark) { :root { --page: #0d1117; --text: #e6edf3; --faint: #9198a1; --line: #3d444d;
-  --there: #3fb950; --would: #2f8f46; --not: #f0883e; --unknown: #7d8590; --old: #b392f0; --card: #151b23; } }
-body { background: var(--page); color: var(--text); font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto;
-  max-width: 64rem; padding: 0 1rem; }
-h1 { font-size: 1.6rem; margin: 0; } h2 { font-size: 1.15rem; margin: 2.2rem 0 .6rem; }
-.faint, th { color: var(--faint); font-weight: normal; }
-.cards { display: flex; flex-wrap: wrap; gap: 1rem; margin: 1.4rem 0; }
-.card { background: var(--card); border: 1px solid var(--line); border-radius: 8px; flex: 1 1 11rem;
-  padding: .8rem 1rem; }
-.card b { display: block; font-size: 1.9rem; line-height: 1.2; }
-table { border-collapse: collapse; width: 100%; }
-th, td { border-bottom: 1px solid var(--line); padding: .35rem .6rem .35rem 0; text-align: left; vertical-align: top; }
-td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
-td { white-space: nowrap; } td.said { white-space: normal; overflow-wrap: anywhere; }
-.key { display: inline-block; margin-right: 1.2rem; }
-.swatch { border-radius: 2px; display: inline-block; height: .8em; margin-right: .4em; width: .8em; }
-svg { display: block; height: auto; width: 100%; } svg text { fill: var(--text); font: 12px system-ui, sans-serif; }
-svg .faint { fill: var(--faint); } svg .axis { stroke: var(--line); }
-.scroll { overflow-x: auto; }
-"""
 _FILLS = {
     "there": "ran on {new}",
     "would": "would have run",
     "not": "would not have run, or was refused",
     "unknown": "not rehearsed",
 }
-_NO_REASONS = "<h2>What stands against jobs</h2><p>Nothing that a rehearsal found.</p>"
 _MOST_BARS = 40
-_WIDTH, _LABEL, _BAR = 960, 280, 22
+_WIDTH, _LABEL, _STEP = 960, 280, 22  # of a chart, of the names at its left, of a line
+
+_BLOCKER_HEADS = (("jobs", "number"), ("field", ""), ("problem and remedy", "said"), ("models", "said"), ("still", ""))
+_NAMES = ("repository", "model", "stage")
+_NUMBERS = ("on the new side", "old: succeeded", "new: succeeded", "old: duration", "new: duration", "fell back")
+_PROGRESS_HEADS = (*((name, "") for name in _NAMES), *((name, "number") for name in _NUMBERS))
 
 
 def page(report: ReadinessReport, status: MigrationStatus) -> str:
     """Return the page."""
-    title = f"Migration from {report.old} to {report.new}"
-    parts = (
-        f"<h1>{_visible(title)}</h1>",
-        f'<div class="faint">{_window(report.since)}</div>',
-        _cards(report, status),
-        _readiness(report),
-        _reasons("What stands against jobs", report.reasons) or _NO_REASONS,
-        _reasons(f"Why {report.new} refused jobs, which ran on {report.old} instead", report.fall_backs),
-        _sides(status),
-        _progress(status),
-        _comparisons(status),
+    busiest = sorted(report.models, key=lambda of: -of.submissions)[:_MOST_BARS]
+    compared = status.total.comparisons
+    refused = f"Why {report.new} refused jobs, which ran on {report.old} instead"
+    return _pages.render(
+        "migration.html",
+        title=f"Migration from {report.old} to {report.new}",
+        window=_window(report.since),
+        cards=_cards(report, status),
+        keys={fill: text.format(new=report.new) for fill, text in _FILLS.items()},
+        width=_WIDTH,
+        label=_LABEL,
+        step=_STEP,
+        bars=list(_bars(busiest)),
+        more=len(report.models) - len(busiest),
+        blockers=_table("What stands against jobs", _BLOCKER_HEADS, map(_blocker_row, report.reasons)),
+        fall_backs=_table(refused, _BLOCKER_HEADS, map(_blocker_row, report.fall_backs)),
+        charts=list(_charts(status)),
+        progress=_table("Progress of each model", _PROGRESS_HEADS, map(_progress_row, status.models)),
+        compared=len(compared),
+        shadows=_table(
+            "Shadows that differ from their jobs",
+            (("job", ""), ("shadow", ""), ("in what", "said")),
+            ((one.job_id, one.shadow_id, "; ".join(one.differences)) for one in compared if one.differences),
+        ),
     )
-    return (
-        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        f'<meta name="viewport" content="width=device-width, initial-scale=1"><title>{_visible(title)}</title>'
-        f"<style>{_STYLE}</style></head><body>{''.join(parts)}</body></html>\n"
-    )
-
-
-def _visible(text: str) -> str:
-    """Return a text as HTML that shows it, without what would turn it around."""
-    return escape(printable(text))
 
 
 def _window(since: datetime | None) -> str:
-    now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
-    return (
-        f"jobs submitted since {since.strftime('%Y-%m-%d %H:%M %Z')}, as of {now}"
-        if since
-        else f"all jobs, as of {now}"
-    )
+    jobs = f"jobs submitted since {since:%Y-%m-%d %H:%M %Z}" if since else "all jobs"
+    return f"{jobs}, as of {datetime.now(UTC):%Y-%m-%d %H:%M UTC}"
 
 
-def _cards(report: ReadinessReport, status: MigrationStatus) -> str:
+def _cards(report: ReadinessReport, status: MigrationStatus) -> Sequence[tuple[str, str]]:
     rehearsed = sum(of.rehearsed for of in report.models)
     would = sum(of.would_have_run for of in report.models)
     standing = sum(reason.standing for reason in report.reasons)
     submitted = sum(of.submissions for of in report.models)
-    cards = (
+    return (
         (_percent(status.total.share if submitted else None), f"of {submitted} jobs ran on {report.new}"),
         (_percent(would / rehearsed if rehearsed else None), f"of {rehearsed} rehearsed jobs would have run there"),
         (str(standing), "reasons still stand against others"),
         (_alike(status), "shadows were like their jobs"),
     )
-    return f'<div class="cards">{"".join(_card(*card) for card in cards)}</div>'
-
-
-def _card(number: str, text: str) -> str:
-    return f'<div class="card"><b>{_visible(number)}</b>{_visible(text)}</div>'
 
 
 def _alike(status: MigrationStatus) -> str:
@@ -120,61 +91,41 @@ def _percent(share: float | None) -> str:
     return "-" if share is None else f"{share:.0%}"
 
 
-def _readiness(report: ReadinessReport) -> str:
-    keys = "".join(
-        f'<span class="key"><span class="swatch" style="background:var(--{name})"></span>'
-        f"{_visible(text.format(new=report.new))}</span>"
-        for name, text in _FILLS.items()
-    )
-    busiest = sorted(report.models, key=lambda of: -of.submissions)
-    shown = busiest[:_MOST_BARS]
-    more = len(busiest) - len(shown)
-    note = f'<p class="faint">and {more} models with fewer jobs</p>' if more else ""
-    return f"<h2>Jobs of each model</h2><div>{keys}</div>{_bars(shown)}{note}"
-
-
-def _bars(models: Sequence[ModelReadiness]) -> str:
+def _bars(models: Sequence[ModelReadiness]) -> Iterator[Mapping[str, object]]:
     most = max((of.submissions for of in models), default=1)
-    height = _BAR * len(models) + 4
-    drawn = "".join(_bar(of, row, (_WIDTH - _LABEL - 60) / most) for row, of in enumerate(models))
-    return _svg(height, "jobs of each model by what became of them", drawn)
+    scale = (_WIDTH - _LABEL - 60) / most
+    for of in models:
+        name, parts, left = f"{of.repository} · {of.model}", list[Mapping[str, object]](), float(_LABEL)
+        for fill, jobs in _became(of).items():
+            width = jobs * scale
+            tip = f"{name}: {jobs} {_FILLS[fill].format(new='the new side')}"
+            parts.append({"left": f"{left:.1f}", "width": f"{width:.1f}", "fill": fill, "tip": tip})
+            left += width
+        yield {"name": name, "parts": parts, "end": f"{left + 6:.1f}", "jobs": of.submissions}
 
 
-def _bar(of: ModelReadiness, row: int, scale: float) -> str:
-    parts = {
+def _became(of: ModelReadiness) -> Mapping[str, int]:
+    """Return how many jobs of a model became what, in the order in which they are drawn."""
+    became = {
         "there": of.ran_there,
         "would": of.would_have_run,
         "not": of.rehearsed - of.would_have_run + of.fell_back,
-        "unknown": max(0, of.submissions - of.ran_there - of.rehearsed - of.fell_back),
+        "unknown": of.submissions - of.ran_there - of.rehearsed - of.fell_back,
     }
-    name, top = f"{of.repository} · {of.model}", row * _BAR + 4
-    shapes, left = [_text(0, top + 12, name[-44:])], float(_LABEL)
-    for fill, jobs in parts.items():
-        if jobs:
-            tip = f"<title>{_visible(name)}: {jobs} {_visible(_FILLS[fill].format(new='the new side'))}</title>"
-            shapes.append(
-                f'<rect x="{left:.1f}" y="{top}" width="{jobs * scale:.1f}" height="{_BAR - 6}" '
-                f'style="fill:var(--{fill})">{tip}</rect>'
-            )
-            left += jobs * scale
-    return "".join([*shapes, _text(left + 6, top + 12, str(of.submissions), faint=True)])
+    return {fill: jobs for fill, jobs in became.items() if jobs > 0}
 
 
-def _reasons(title: str, reasons: Sequence[Blocker]) -> str:
-    rows = [
-        (
-            (str(reason.count), "number"),
-            (reason.path, ""),
-            (f"{reason.problem} (such as: {reason.example})" if reason.example else reason.problem, "said"),
-            (", ".join(reason.models), "said"),
-            ("yes" if reason.standing else "no longer", ""),
-        )
-        for reason in reasons
-    ]
-    return _table(title, ("jobs", "field", "problem and remedy", "models", "still"), rows) if rows else ""
+def _table(title: str, heads: object, rows: Iterator[Sequence[str]]) -> Mapping[str, object]:
+    return {"title": title, "heads": heads, "rows": list(rows)}
 
 
-def _sides(status: MigrationStatus) -> str:
+def _blocker_row(reason: Blocker) -> Sequence[str]:
+    problem = f"{reason.problem} (such as: {reason.example})" if reason.example else reason.problem
+    still = "yes" if reason.standing else "no longer"
+    return str(reason.count), reason.path, problem, ", ".join(reason.models), still
+
+
+def _charts(status: MigrationStatus) -> Iterator[Mapping[str, object]]:
     sides = [(status.old, "old", status.total.old), (status.new, "there", status.total.new)]
     sides += [("shadows", "would", status.total.shadow)]
     present = [side for side in sides if side[2].jobs]
@@ -183,90 +134,44 @@ def _sides(status: MigrationStatus) -> str:
         ("Start-up: created to started, median", lambda side: side.start_up, time_text, None),
         ("Duration of those that succeeded, median", lambda side: side.duration, time_text, None),
     )
-    drawn = "".join(_ranges(title, present, of, written, most) for title, of, written, most in charts)
-    note = "A line is the 95 % confidence interval. Different models may be on the two sides: compare them below."
-    return f'<h2>How jobs fare on either side</h2><p class="faint">{note}</p>{drawn}'
+    for title, of, written, most in charts:
+        ranges = _ranges(present, of, written, most)
+        if ranges:
+            yield {"title": title, "ranges": ranges}
 
 
 def _ranges(
-    title: str,
     sides: Sequence[tuple[str, str, BackendStats]],
     of: Callable[[BackendStats], Interval | None],
     written: Callable[[float], str],
     most: float | None,
-) -> str:
-    found = [(name, colour, interval) for name, colour, side in sides if (interval := of(side)) is not None]
-    if not found:
-        return ""
-    top = most or max(max(one.value, one.high or 0.0) for _, _, one in found) or 1.0
+) -> Sequence[Mapping[str, object]]:
+    found = [(name, fill, interval) for name, fill, side in sides if (interval := of(side)) is not None]
+    top = most or max((max(one.value, one.high or 0.0) for _, _, one in found), default=0.0) or 1.0
     scale = (_WIDTH - _LABEL - 220) / top
-    rows = [_range(row * _BAR + 12, one, scale, written) for row, one in enumerate(found)]
-    axis = f'<line class="axis" x1="{_LABEL}" x2="{_LABEL}" y1="0" y2="{_BAR * len(found)}"/>'
-    return f"<h3 class='faint'>{_visible(title)}</h3>{_svg(_BAR * len(found) + 4, title, axis + ''.join(rows))}"
+    return [{"name": name, "fill": fill, **_range(one, scale, written)} for name, fill, one in found]
 
 
-def _range(y: int, of: tuple[str, str, Interval], scale: float, written: Callable[[float], str]) -> str:
-    name, colour, one = of
-    x, text = _LABEL + one.value * scale, written(one.value)
-    line = ""
-    end = x
-    if one.low is not None and one.high is not None:
-        start, end = _LABEL + one.low * scale, _LABEL + one.high * scale
-        line = (
-            f'<line x1="{start:.1f}" x2="{end:.1f}" y1="{y}" y2="{y}" '
-            f'style="stroke:var(--{colour});stroke-width:4;opacity:.55"/>'
-        )
-        text = f"{text} ({written(one.low)} to {written(one.high)})"
-    dot = f'<circle cx="{x:.1f}" cy="{y}" r="6" style="fill:var(--{colour})"/>'
-    return _text(0, y + 4, name) + line + dot + _text(max(x, end) + 12, y + 4, text)
+def _range(one: Interval, scale: float, written: Callable[[float], str]) -> Mapping[str, object]:
+    at, text = _LABEL + one.value * scale, written(one.value)
+    if one.low is None or one.high is None:
+        return {"at": f"{at:.1f}", "line": None, "end": f"{at + 12:.1f}", "text": text}
+    start, end = _LABEL + one.low * scale, _LABEL + one.high * scale
+    return {
+        "at": f"{at:.1f}",
+        "line": (f"{start:.1f}", f"{end:.1f}"),
+        "end": f"{max(at, end) + 12:.1f}",
+        "text": f"{text} ({written(one.low)} to {written(one.high)})",
+    }
 
 
-def _progress(status: MigrationStatus) -> str:
-    rows = [_progress_row(of) for of in status.models]
-    heads = ("repository", "model", "stage", "on the new side", "old: succeeded", "new: succeeded", "old: duration")
-    return _table("ModelProgress of each model", (*heads, "new: duration", "fell back"), rows) if rows else ""
-
-
-def _progress_row(of: ModelProgress) -> list[tuple[str, str]]:
+def _progress_row(of: ModelProgress) -> Sequence[str]:
     def succeeded(side: BackendStats) -> str:
         return f"{side.succeeded} of {side.succeeded + side.failed}" if side.jobs else "-"
 
     def duration(side: BackendStats) -> str:
         return time_text(side.duration.value) if side.duration else "-"
 
-    names = [(of.repository or "", ""), (of.model or "", ""), (of.stage or "override", "")]
-    numbers = [_percent(of.share), succeeded(of.old), succeeded(of.new), duration(of.old), duration(of.new)]
-    return [*names, *((number, "number") for number in (*numbers, str(of.fell_back)))]
-
-
-def _comparisons(status: MigrationStatus) -> str:
-    compared = status.total.comparisons
-    if not compared:
-        return ""
-    rows = [
-        ((one.job_id, ""), (one.shadow_id, ""), ("; ".join(one.differences), "said"))
-        for one in compared
-        if one.differences
-    ]
-    if not rows:
-        return f"<h2>Shadows and their jobs</h2><p>All {len(compared)} that were compared are alike.</p>"
-    return _table("Shadows that differ from their jobs", ("job", "shadow", "in what"), rows)
-
-
-def _table(title: str, heads: Sequence[str], rows: Iterable[Sequence[tuple[str, str]]]) -> str:
-    body = list(rows)
-    kinds = [kind for _, kind in body[0]]
-    top = "".join(f'<th class="{kind}">{_visible(head)}</th>' for head, kind in zip(heads, kinds, strict=True))
-    lines = "".join(
-        f"<tr>{''.join(f'<td class={kind or chr(34) * 2}>{_visible(text)}</td>' for text, kind in row)}</tr>"
-        for row in body
-    )
-    return f'<h2>{_visible(title)}</h2><div class="scroll"><table><tr>{top}</tr>{lines}</table></div>'
-
-
-def _text(x: float, y: float, text: str, *, faint: bool = False) -> str:
-    return f'<text x="{x:.1f}" y="{y}"{" class=faint" if faint else ""}>{_visible(text)}</text>'
-
-
-def _svg(height: int, label: str, inside: str) -> str:
-    return f'<svg viewBox="0 0 {_WIDTH} {height}" role="img" aria-label="{_visible(label)}">{inside}</svg>'
+    names = (of.repository or "", of.model or "", of.stage or "override")
+    sides = (succeeded(of.old), succeeded(of.new), duration(of.old), duration(of.new))
+    return *names, _percent(of.share), *sides, str(of.fell_back)

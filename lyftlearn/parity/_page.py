@@ -1,17 +1,14 @@
 """A comparison as one page of HTML: a matrix of facts and backends, in which every cell opens to both values.
 
-It needs no script, no network and no other file. What is said by colour is said by a sign and a word as well, and
-every text has a contrast of at least 4.5 to what is behind it, on light and on dark pages (WCAG 2.2, 1.4.1 and 1.4.3).
+It needs no script, no network and no other file. What is said by colour is said by a sign and a word as well.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from importlib.resources import files
 
+from lyftlearn import _pages
 from lyftlearn._jobs import views
-from lyftlearn._text.display import printable
 from lyftlearn.parity import _tally
 from lyftlearn.parity._model import HOLDING, SEVERITY, Cell, Parity, Row, Verdict
 from lyftlearn.parity._values import difference, excerpt
@@ -44,32 +41,26 @@ _PATH_CUT = 160
 
 def page(parity: Parity) -> str:
     """Return the page."""
-    title = f"Environmental parity with {parity.reference}"
-    style = files("lyftlearn.parity").joinpath("page.css").read_text(encoding="utf-8")
-    body = "".join((_top(parity, title), _cards(parity), _key(parity), _matrix(parity), _reasons(parity), _rot(parity)))
-    return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{_text(title)}</title><style>{style}</style></head><body>{body}</body></html>\n"
-    )
-
-
-def _text(text: str) -> str:
-    return views.escape(printable(text))
-
-
-def _top(parity: Parity, title: str) -> str:
-    kind = Verdict.EQUAL if parity.holds else max(_worst(parity.rows), Verdict.UNKNOWN, key=SEVERITY.index)
-    conclusion, failed = _tally.conclusion(parity), _tally.failures(parity)
-    command = f"<p>The command was <code>{_text(parity.command)}</code></p>" if parity.command is not None else ""
-    when = parity.started_at.strftime("%Y-%m-%d %H:%M %Z")
-    banner = f"<strong>{_SIGNS[kind]} {conclusion.capitalize()}</strong>{_text(_tally.sentence(parity))}"
-    failure = f"<p>{_text(failed[0].upper())}{_text(failed[1:])}.</p>" if failed else ""
-    return (
-        f'<h1>{_text(title)}</h1><div class="banner {_css(kind)}">{banner}{failure}</div>'
-        f"<p>The same jobs ran on every backend. What their programs saw is held, fact by fact, against what "
-        f"they see on <b>{_text(parity.reference)}</b>.</p>{command}"
-        f'<p class="faint">{_text(when)}, {views.time_text(parity.seconds)}, lyftlearn {_text(parity.version)}</p>'
+    failed = _tally.failures(parity)
+    return _pages.render(
+        "parity.html",
+        css=_css,
+        signs=_SIGNS,
+        title=f"Environmental parity with {parity.reference}",
+        reference=parity.reference,
+        backends=list(parity.backends),
+        banner=Verdict.EQUAL if parity.holds else max(_worst(parity.rows), Verdict.UNKNOWN, key=SEVERITY.index),
+        conclusion=_tally.conclusion(parity).capitalize(),
+        sentence=_tally.sentence(parity),
+        failed=f"{failed[0].upper()}{failed[1:]}." if failed else "",
+        command=parity.command,
+        when=f"{parity.started_at:%Y-%m-%d %H:%M %Z}, {views.time_text(parity.seconds)}, lyftlearn {parity.version}",
+        cards=list(_cards(parity)),
+        meanings=[(of, meaning.format(reference=parity.reference)) for of, meaning in _MEANINGS.items()],
+        subjects=list(_subjects(parity)),
+        reasons=[(reason, f"{count:,}") for reason, count in _tally.reasons(parity).most_common()],
+        unmatched=parity.unmatched,
+        unmatched_size=_tally.count_text(len(parity.unmatched), "pattern"),
     )
 
 
@@ -81,181 +72,102 @@ def _worst(rows: Iterable[Row]) -> Verdict:
     return max((row.worst for row in rows), key=SEVERITY.index, default=Verdict.EQUAL)
 
 
-def _cards(parity: Parity) -> str:
+def _cards(parity: Parity) -> Iterator[Mapping[str, object]]:
     silent = _tally.silent_backends(parity)
     good = "agrees" if parity.failures else "holds"
-    cards = (_card(name, counts, name in silent, good) for name, counts in _tally.by_backend(parity).items())
-    return f'<ul class="cards">{"".join(cards)}</ul>'
+    for name, counts in _tally.by_backend(parity).items():
+        worst = max(counts, key=SEVERITY.index, default=Verdict.EQUAL)
+        bad = "differs" if worst in _tally.BAD else "not observed" if name in silent else "partly observed"
+        yield {
+            "name": name,
+            "verdict": Verdict.EQUAL if worst in HOLDING else worst,
+            "word": good if worst in HOLDING else bad,
+            "counts": [(of, counts[of]) for of in reversed(SEVERITY) if counts[of]],
+            "said": "nothing was observed here" if name in silent else _tally.in_words(counts),
+        }
 
 
-def _card(name: str, counts: Counter[Verdict], silent: bool, good: str) -> str:
-    worst = max(counts, key=SEVERITY.index, default=Verdict.EQUAL)
-    word = "differs" if worst in _tally.BAD else "not observed" if silent else "partly observed"
-    mark = _mark(Verdict.EQUAL, good) if worst in HOLDING else _mark(worst, word)
-    said = "nothing was observed here" if silent else _tally.in_words(counts)
-    parts = "".join(
-        f'<span class="{_css(of)}" style="flex:{counts[of]}"></span>' for of in reversed(SEVERITY) if counts[of]
-    )
-    bar = f'<div class="bar" aria-hidden="true">{parts}</div>'
-    return f'<li><span class="name">{_text(name)}</span>{mark}{bar}<span class="faint">{said}</span></li>'
-
-
-def _mark(verdict: Verdict, word: str) -> str:
-    return f'<span class="mark {_css(verdict)}">{_SIGNS[verdict]} {word}</span>'
-
-
-def _key(parity: Parity) -> str:
-    meanings = (
-        f'<li>{_mark(of, of)} <span class="faint">{_text(meaning.format(reference=parity.reference))}</span></li>'
-        for of, meaning in _MEANINGS.items()
-    )
-    return f'<ul class="key" aria-label="Signs">{"".join(meanings)}</ul>'
-
-
-def _matrix(parity: Parity) -> str:
+def _subjects(parity: Parity) -> Iterator[Mapping[str, object]]:
+    """Yield each subject with its facts, the gravest first."""
     subjects: dict[str, list[tuple[int, Row]]] = {}
     for number, row in enumerate(parity.rows):
         subjects.setdefault(row.subject, []).append((number, row))
     ordered = sorted(subjects.items(), key=lambda item: -SEVERITY.index(_worst(row for _, row in item[1])))
-    columns = f"minmax(0, 2fr) minmax(0, 1.4fr) repeat({max(1, len(parity.backends))}, minmax(0, 1fr))"
-    heads = "".join(f"<div>{_text(name)}</div>" for name in ("", f"{parity.reference} (reference)", *parity.backends))
-    blocks = "".join(_subject(parity, name, rows) for name, rows in ordered)
-    return (
-        f'<h2>Every fact</h2><p class="faint">A subject opens to its facts, and each cell to both values.</p>'
-        f'<div class="matrix" style="--columns:{columns}"><div class="grid head" aria-hidden="true">{heads}</div>'
-        f"{blocks}</div>"
-    )
+    for name, rows in ordered:
+        worst = _worst(row for _, row in rows)
+        yield {
+            "name": name,
+            "worst": worst,
+            "open": worst in _tally.BAD,
+            "size": _tally.count_text(len(rows), "fact"),
+            "verdicts": [_summary(of, [row.cells[of].verdict for _, row in rows]) for of in parity.backends],
+            "parts": list(_parts(parity, rows)),
+        }
 
 
-def _subject(parity: Parity, name: str, rows: Sequence[tuple[int, Row]]) -> str:
-    worst = _worst(row for _, row in rows)
-    verdicts = "".join(_summary(of, [row.cells[of].verdict for _, row in rows]) for of in parity.backends)
-    size = _tally.count_text(len(rows), "fact")
-    opened = " open" if worst in _tally.BAD else ""
-    return (
-        f'<details class="subject"{opened} data-worst="{_css(worst)}"><summary class="grid">'
-        f'<span class="name">{_text(name)}</span><span class="faint facts" data-of="">{size}</span>{verdicts}</summary>'
-        f"{''.join(_parts(parity, name, rows))}</details>"
-    )
-
-
-def _summary(name: str, verdicts: Sequence[Verdict]) -> str:
+def _summary(name: str, verdicts: Sequence[Verdict]) -> Mapping[str, object]:
     worst = max(verdicts, key=SEVERITY.index)
-    count = verdicts.count(worst)
-    word = "equal" if worst is Verdict.EQUAL else f"{count:,} {worst}"
-    return f'<span class="{_css(worst)}" data-of="{_text(name)}">{_mark(worst, word)}</span>'
+    word = "equal" if worst is Verdict.EQUAL else f"{verdicts.count(worst):,} {worst}"
+    return {"backend": name, "worst": worst, "word": word}
 
 
-def _parts(parity: Parity, name: str, rows: Sequence[tuple[int, Row]]) -> Iterator[str]:
-    """Yield the facts of one subject, the gravest open, what is better than those folded."""
-    parts = {said: [one for one in rows if one[1].worst in verdicts] for said, verdicts in _FOLDS.items()}
-    for place, (said, members) in enumerate((said, members) for said, members in parts.items() if members):
-        ordered = sorted(members, key=lambda one: -SEVERITY.index(one[1].worst))
-        table = _table(parity, name, ordered)
-        summary = f"{_tally.count_text(len(members), 'fact')} {said}"
-        yield f'<details class="more"><summary>{summary}</summary>{table}</details>' if place else table
+def _parts(parity: Parity, rows: Sequence[tuple[int, Row]]) -> Iterator[Mapping[str, object]]:
+    """Yield the facts of one subject in parts, the gravest first."""
+    for said, verdicts in _FOLDS.items():
+        members = [one for one in rows if one[1].worst in verdicts]
+        if members:
+            ordered = sorted(members, key=lambda one: -SEVERITY.index(one[1].worst))
+            yield {
+                "summary": f"{_tally.count_text(len(members), 'fact')} {said}",
+                "rows": [_row(parity, number, row) for number, row in ordered],
+            }
 
 
-def _table(parity: Parity, name: str, rows: Sequence[tuple[int, Row]]) -> str:
-    if not rows:
-        return ""
-    heads = "".join(
-        f'<th role="columnheader">{_text(one)}</th>' for one in ("fact", parity.reference, *parity.backends)
-    )
-    lines = "".join(_row(parity, number, row) for number, row in rows)
-    return (
-        f'<table role="table" aria-label="{_text(name)}"><thead class="hidden"><tr role="row">{heads}</tr></thead>'
-        f'<tbody role="rowgroup">{lines}</tbody></table>'
-    )
-
-
-def _row(parity: Parity, number: int, row: Row) -> str:
-    cards = _cards_of(parity, number, row)
-    cells = "".join(_cell(name, row, cards) for name in parity.backends)
-    path = _text(excerpt(row.path.partition(" ")[2] or row.path, "", _PATH_CUT))
+def _row(parity: Parity, number: int, row: Row) -> Mapping[str, object]:
     against = next((cell.value for cell in row.cells.values() if cell.verdict is row.worst), row.reference)
-    return (
-        f'<tr role="row" class="grid" data-worst="{_css(row.worst)}"><th role="rowheader"><code>{path}</code></th>'
-        f'<td role="cell" data-of="{_text(parity.reference)}">{_short_value(row.reference, against)}</td>{cells}</tr>'
-    )
+    return {
+        "path": row.path,
+        "name": excerpt(row.path.partition(" ")[2] or row.path, "", _PATH_CUT),
+        "worst": row.worst,
+        "reference": _short(row.reference, against),
+        "cells": list(_cells(parity, number, row)),
+    }
 
 
-def _short_value(value: str | None, against: str | None) -> str:
-    if value is None:
-        return '<span class="absent">absent</span>'
-    return f"<code>{_text(excerpt(value, against or '', _CUT))}</code>"
-
-
-class _Cards:
-    """What the cells of one row open to. Cells that say the same share a card, which stands in the first of them."""
-
-    def __init__(self, html: Mapping[Cell, str], ids: Mapping[Cell, str]) -> None:
-        self._html = dict(html)
-        self._ids = ids
-
-    def id(self, cell: Cell) -> str:
-        return self._ids[cell]
-
-    def take(self, cell: Cell) -> str:
-        return self._html.pop(cell, "")
-
-
-def _cards_of(parity: Parity, number: int, row: Row) -> _Cards:
+def _cells(parity: Parity, number: int, row: Row) -> Iterator[Mapping[str, object]]:
+    """Yield the cells of a row. Those that say the same share the card that they open to, which the first one has."""
     sharing: dict[Cell, list[str]] = {}
     for name in parity.backends:
         sharing.setdefault(row.cells[name], []).append(name)
-    ids = {cell: f"f{number}-{place}" for place, cell in enumerate(sharing)}
-    return _Cards({cell: _card_of(parity, row, cell, names, ids[cell]) for cell, names in sharing.items()}, ids)
+    cards = {cell: f"f{number}-{place}" for place, cell in enumerate(sharing)}
+    for name in parity.backends:
+        cell = row.cells[name]
+        yield {
+            "backend": name,
+            "verdict": cell.verdict,
+            "short": _short(cell.value, row.reference),
+            "id": cards[cell],
+            "card": _card(row, cell, sharing[cell]) if sharing[cell][0] == name else None,
+        }
 
 
-def _cell(name: str, row: Row, cards: _Cards) -> str:
-    cell = row.cells[name]
-    equal = cell.verdict is Verdict.EQUAL
-    word = f'<span class="hidden">{cell.verdict}</span>' if equal else cell.verdict
-    value = "" if equal else _short_value(cell.value, row.reference)
-    return (
-        f'<td role="cell" class="{_css(cell.verdict)}" data-of="{_text(name)}">'
-        f'<button class="cell" type="button" popovertarget="{cards.id(cell)}">'
-        f'<span class="what">{_SIGNS[cell.verdict]} {word}</span>{value}</button>{cards.take(cell)}</td>'
-    )
+def _card(row: Row, cell: Cell, names: Sequence[str]) -> Mapping[str, object]:
+    return {
+        "reason": cell.reason,
+        "names": ", ".join(names),
+        "expected": _whole(row.reference, cell.value),
+        "found": _whole(cell.value, row.reference),
+    }
 
 
-def _card_of(parity: Parity, row: Row, cell: Cell, names: Sequence[str], card: str) -> str:
-    theirs = "".join(_values(parity.reference, ", ".join(names), row.reference, cell.value))
-    reason = f"<p>{_text(cell.reason)}</p>" if cell.reason else ""
-    return (
-        f'<div popover id="{card}" role="dialog" aria-label="{_text(row.path)}">'
-        f'<button class="close" type="button" popovertarget="{card}" popovertargetaction="hide">close</button>'
-        f"<h3><code>{_text(row.path)}</code></h3>{_mark(cell.verdict, cell.verdict)}{reason}"
-        f'<div class="both">{theirs}</div></div>'
-    )
+def _short(value: str | None, against: str | None) -> str | None:
+    return None if value is None else excerpt(value, against or "", _CUT)
 
 
-def _values(reference: str, others: str, expected: str | None, found: str | None) -> Iterator[str]:
-    for name, value, against in ((reference, expected, found), (others, found, expected)):
-        yield f"<div><b>{_text(name)}</b>{_whole(value, against)}</div>"
-
-
-def _whole(value: str | None, against: str | None) -> str:
+def _whole(value: str | None, against: str | None) -> Mapping[str, str] | None:
+    """Return a value in three parts, the middle one being where it differs."""
     if value is None:
-        return '<p class="absent">absent</p>'
+        return None
     start, end = (len(value), 0) if against is None else difference(value, against)
-    parts = (value[:start], value[start : len(value) - end], value[len(value) - end :] if end else "")
-    before, between, after = map(_text, parts)
-    return f'<pre tabindex="0">{before}{f"<mark>{between}</mark>" if between else ""}{after}</pre>'
-
-
-def _reasons(parity: Parity) -> str:
-    reasons = _tally.reasons(parity).most_common()
-    if not reasons:
-        return ""
-    lines = "".join(f"<li><b>{count:,}</b><span>{_text(reason)}</span></li>" for reason, count in reasons)
-    return f'<h2>Why facts may differ</h2><ul class="reasons">{lines}</ul>'
-
-
-def _rot(parity: Parity) -> str:
-    if not parity.unmatched:
-        return ""
-    patterns = "".join(f"<li><code>{_text(pattern)}</code></li>" for pattern in parity.unmatched)
-    count = _tally.count_text(len(parity.unmatched), "pattern")
-    return f"<h2>Rules that name no fact</h2><details><summary>{count}</summary><ul>{patterns}</ul></details>"
+    stop = len(value) - end
+    return {"before": value[:start], "between": value[start:stop], "after": value[stop:] if end else ""}
