@@ -82,7 +82,7 @@ def _above(root: str) -> Iterator[tuple[str, GitIgnoreSpec]]:
 def _read(path: str) -> GitIgnoreSpec | None:
     """Return the rules in a file; None if it is not there, or holds none. Raises ValueError, which names the file."""
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        text = Path(path).read_text(encoding="utf-8-sig")
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
         return None
     except ValueError as error:

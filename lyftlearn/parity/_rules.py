@@ -106,7 +106,7 @@ def shipped_rules() -> Rules:
 
 def load(path: str | os.PathLike[str]) -> Rules:
     """Return the rules of a file. Raises InvalidJob, which lists every fault; OSError for what cannot be read."""
-    return _parse(str(path), Path(path).read_text(encoding="utf-8"))
+    return _parse(str(path), Path(path).read_text(encoding="utf-8-sig"))
 
 
 def _parse(origin: str, text: str) -> Rules:

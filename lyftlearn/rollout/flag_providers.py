@@ -92,7 +92,7 @@ class _File(FlagProvider):
             signature = (found.st_mtime_ns, found.st_size, found.st_ino)
             if signature == self._read_at:
                 return
-            self._core.set_flags(self._path.read_text(encoding="utf-8"))
+            self._core.set_flags(self._path.read_text(encoding="utf-8-sig"))
         except Exception as exc:
             if self._read_at is None:
                 raise

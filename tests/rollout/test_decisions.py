@@ -224,6 +224,13 @@ def test_a_file_is_read_again_when_it_changes_and_a_broken_one_is_not(alone: Pat
     assert "the file is broken" in dict(decision.sources)["flag lyftlearn-migration"]
 
 
+def test_a_byte_order_mark_is_no_part_of_a_flag(alone: Path) -> None:
+    """Windows' editors write one; the doctor reads such a file, so the decision must."""
+    path = Path(flag_saying(alone, "live"))
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert rollout(alone, flags=str(path)).decide(attributes()).stage is Stage.LIVE
+
+
 def test_a_full_disk_does_not_matter(alone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The last known answer is a convenience: that it cannot be written costs nothing."""
     (alone / "flags").write_text("a file where the directory should be")

@@ -187,6 +187,13 @@ def test_an_ignore_file_that_is_no_text_is_a_fault(source: Path, tmp_path: Path)
         pack_source(source, tmp_path / "cache")
 
 
+def test_a_byte_order_mark_is_no_part_of_a_pattern(source: Path, packed: Names) -> None:
+    """Git skips it, and the first pattern of a file is not to be lost."""
+    (source / ".gitignore").write_bytes(b"\xef\xbb\xbfgenerated.py\n")
+    write(source, "generated.py")
+    assert "generated.py" not in packed()
+
+
 def test_configuration_can_do_without_git(source: Path, packed: Names) -> None:
     """A repository whose code is generated and ignored sends it all the same."""
     write(source, "generated.py")
