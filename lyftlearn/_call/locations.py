@@ -10,12 +10,12 @@ from typing import Any
 
 from lyftlearn._contract.fault import Fault
 from lyftlearn._contract.ids import job_of_output
+from lyftlearn._contract.options import BUCKET_PATTERN
 from lyftlearn._text.display import quote
 from lyftlearn.runtime.location import Location
 from lyftlearn.types import JobKind, JobStatus
 
-# Amazon S3 user guide, "General purpose bucket naming rules".
-_BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
+_BUCKET = re.compile(BUCKET_PATTERN)
 _UNREADABLE = (TypeError, ValueError, RuntimeError)  # the last one is for `~user` of a user who does not exist
 _NOWHERE = Location("s3", "", "")
 _UNUSABLE = (TypeError, ValueError, OSError, RuntimeError)  # `~nobody`; a working directory that was deleted

@@ -17,10 +17,13 @@ from lyftlearn._contract.fault import Fault
 from lyftlearn._text import display
 from lyftlearn._text.display import without_credentials
 from lyftlearn._text.quantities import duration
+from lyftlearn.runtime.location import Location
 
 Schema: TypeAlias = Mapping[str, Any]
 
 _DURATION_PATTERN = r"^(\d+(\.\d+)?[smhd])+$"
+BUCKET_PATTERN = "[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]"
+"""Of a bucket's name: docs.aws.amazon.com/AmazonS3, "General purpose bucket naming rules"."""
 _GATEWAY_PATTERN = r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]):([0-9]{1,5})"
 _LONGEST_SHOWN = 80  # characters of a value that a message repeats
 
@@ -202,7 +205,24 @@ def from_folder(written: str, folder: Path) -> str:
 
 
 def _text(value: Any) -> str:
-    return str(_require(isinstance(value, str) and value != "" and "\0" not in value, value))
+    return str(_require(_any_text(value) != "" and "\0" not in value, value))
+
+
+def _any_text(value: Any) -> str:
+    """Return a text of whole characters; half a surrogate pair is none, and could not be sent."""
+    return str(_require(isinstance(value, str) and not any("\ud800" <= letter <= "\udfff" for letter in value), value))
+
+
+def _path(value: Any) -> str:
+    """Return a path, which may have bytes that are no UTF-8, as Python writes them (PEP 383)."""
+    without = re.sub("[\udc80-\udcff]", "x", value) if isinstance(value, str) else value
+    return _text(without) and value
+
+
+def _storage_url(value: Any) -> str:
+    location = Location.parse(_path(value))
+    is_bucket = re.fullmatch(BUCKET_PATTERN, location.bucket) is not None
+    return str(_require((location.is_file or is_bucket) and not location.member, value))
 
 
 def _flag(value: Any) -> bool:
@@ -277,14 +297,18 @@ def _empty_table() -> dict[str, Any]:
 _DURATION_SCHEMA = {"type": "string", "pattern": _DURATION_PATTERN}
 TEXT = Kind("a text", _text, {"type": "string", "minLength": 1})
 FLAG = Kind("true or false", _flag, {"type": "boolean"})
-PATH = Kind("a path", _text, {"type": "string", "minLength": 1}, resolve=from_folder)
-URL_OR_PATH = Kind("a URL, or a path", _text, {"type": "string", "minLength": 1}, resolve=from_folder)
+PATH = Kind("a path", _path, {"type": "string", "minLength": 1}, resolve=from_folder)
+URL_OR_PATH = Kind("a URL, or a path", _path, {"type": "string", "minLength": 1}, resolve=from_folder)
+STORAGE_URL = Kind(
+    "s3://<bucket>/<prefix>, file:///<path> or a path",
+    _in_words("", _storage_url),
+    {"type": "string", "minLength": 1},
+    resolve=from_folder,
+)
 DURATION = Kind('a duration such as "90s", "1h30m" or "7d"', _duration, {"anyOf": [_DURATION_SCHEMA, {"const": 0}]})
 POSITIVE_DURATION = Kind('a duration above 0 such as "90s", "1h30m" or "7d"', _positive_duration, _DURATION_SCHEMA)
 GATEWAY = Kind('a StatsD gateway, "host:port"', _gateway, {"type": "string", "pattern": f"^{_GATEWAY_PATTERN}$"})
 TABLE = Kind("a table", _any_table, {"type": "object"})
 TEXTS = list_of(TEXT, "a list of texts")
-TEXT_TABLE = mapping_of(
-    Kind("a text", lambda value: str(_require(isinstance(value, str), value)), {"type": "string"}), "a table of texts"
-)
+TEXT_TABLE = mapping_of(Kind("a text", _any_text, {"type": "string"}), "a table of texts")
 TABLES = list_of(TABLE, "a list of tables")

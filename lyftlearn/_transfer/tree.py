@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from lyftlearn.config import Config
 
 LIMIT = 2 << 30  # bytes
+MOST_ENTRIES = 500_000
+"""Of a source: a walk through more, such as a whole machine's, would take minutes before anybody is told."""
 LEFT_OUT = frozenset((
     ".git", ".hg", ".hypothesis", ".ipynb_checkpoints", ".mypy_cache", ".nox", ".pytest_cache", ".pytype",
     ".ruff_cache", ".svn", ".tox", "__pycache__",
@@ -89,12 +92,15 @@ def scan(root: Path, rules: SourceRules = SourceRules()) -> Tree:
     """Return what is under the directory `root`, sorted by name."""
     real = os.path.realpath(root)
     tree = Tree()
+    if real == os.path.dirname(real):  # noqa: PTH120
+        tree.faults.append(f"{root} is this whole machine: write the directory that holds the code")
+        return tree
     try:
         walk = _Walk(real, rules, Ignored(real, rules.by_git), tree.faults)
         for entry, name in walk.entries():
             _add(tree, real, entry, name)
     except OSError as error:
-        tree.faults.append(f"{root} cannot be read: {error.strerror}")
+        tree.faults.append(f"{printable(str(error.filename or root))} cannot be read: {error.strerror}")
     except ValueError as error:
         tree.faults.append(str(error))
     tree.entries.sort(key=lambda entry: os.fsencode(entry.name))
@@ -139,6 +145,8 @@ class _Walk:
         while directories:
             for entry, name in self._entries_in(directories.pop()):
                 entries.append((entry, name))
+                if len(entries) > MOST_ENTRIES:
+                    raise ValueError(_too_many(entries))
                 if entry.is_dir(follow_symlinks=False):
                     directories.append(name)
         return _without_empty_containers(entries) if self.rules.by_mark else entries
@@ -204,6 +212,16 @@ def _add_link(tree: Tree, root: str, link: Entry) -> None:
     # Rewritten, because an absolute link, or one that leaves and comes back, would lead elsewhere in the container.
     relative = os.path.relpath(target, os.path.dirname(link.path))  # noqa: PTH120
     tree.entries.append(Entry(link.name, link.path, link.stat, relative))
+
+
+def _too_many(entries: list[tuple[os.DirEntry[str], str]]) -> str:
+    """Say that the walk was ended, and where most of what it met lies."""
+    branches = Counter(name.partition("/")[0] for _, name in entries)
+    shown = ", ".join(f"{printable(name)} ({count:,})" for name, count in branches.most_common(5))
+    return (
+        f"holds more than {MOST_ENTRIES:,} files and directories; most of those that were looked at are in {shown}. "
+        f"Write the directory that holds the code, or name what it does not need in {IGNORE_FILE}"
+    )
 
 
 def _unreadable(name: str) -> str:

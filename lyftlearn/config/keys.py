@@ -10,6 +10,7 @@ from lyftlearn._contract.options import (
     GATEWAY,
     PATH,
     POSITIVE_DURATION,
+    STORAGE_URL,
     TEXT,
     TEXT_TABLE,
     TEXTS,
@@ -77,7 +78,7 @@ TOP = (
 STORAGE = (
     Option(
         key="url",
-        kind=URL_OR_PATH,
+        kind=STORAGE_URL,
         doc="Where sources, claims and outputs live: `s3://` or a directory. By default a directory in `home`.",
         example="s3://ml-jobs/lyftlearn",
     ),
@@ -121,7 +122,7 @@ JOBS = (
     Option(key="image", kind=TEXT, doc="The image of jobs that name none.", example="registry.example/lyftlearn:1.1"),
     Option(
         key="output",
-        kind=URL_OR_PATH,
+        kind=STORAGE_URL,
         doc="Where outputs of jobs go, a directory for each job. By default `jobs` in the storage.",
         example="s3://ml-outputs",
     ),

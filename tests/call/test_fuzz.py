@@ -16,7 +16,7 @@ import lyftlearn
 from lyftlearn import Choice, IntUniform, Objective, Resources, Uniform, ops
 from lyftlearn.cli import main
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 CALLS = 20_000
 HUGE = 10**5000
 _LONGEST = 50_000  # characters of a message

@@ -12,7 +12,7 @@ from .conftest import PATIENCE, CommandLine
 from .terminal import Terminal
 
 # What xterm obeys (its "Control Sequences"): a title, the clipboard, a cleared screen, the other screen, a question
-# whose answer would be typed, a device control string, the same in C1, steps back, and text that runs from right to left.
+# whose answer would be typed, a device control string, the same in C1, steps back, and text from right to left.
 HOSTILE = (
     "\x1b]0;OWNED\x07", "\x1b]52;c;T1dORUQ=\x07", "\x1b[2J\x1b[H", "\x1b[?1049h", "\x1b[6n", "\x1bP+q436f\x1b\\",
     "\x9b2J", "\x9d0;OWNED\x9c", "\x08\x08\x08", "\x1bc", "\x1b(0", "\u202egnp.exe", "\x0e", "\x07", "\x7f",

@@ -160,6 +160,14 @@ def test_what_is_no_relative_path_stays(alone: Path, written: str) -> None:
         ("migration.shadow.models", "eta"),
         ("storage.url", 5),
         ("project", ""),
+        ("project", "half a pair: \ud800"),
+        ("storage.url", "\ud800"),
+        ("storage.url", "file://host/x"),
+        ("storage.url", "http://host/x"),
+        ("storage.url", "s3:///x"),
+        ("jobs.output", "s3://Upper/x"),
+        ("jobs.output", "file://"),
+        ("migration.flags", "flags\udfff.json"),
     ],
 )
 def test_a_value_of_the_wrong_kind_is_named_with_what_to_write(key: str, value: Any) -> None:
@@ -176,6 +184,12 @@ def test_a_value_of_the_wrong_kind_is_named_with_what_to_write(key: str, value: 
     assert path == f"config: {key}"
     assert repr(value) in problem
     assert "write" in problem
+
+
+def test_a_path_may_have_any_bytes(tmp_path: Path) -> None:
+    """A directory whose name is no UTF-8 is a directory all the same, and its URI can be read back."""
+    url = load({"home": str(tmp_path), "storage": {"url": f"{tmp_path}/\udcff"}}).storage_url
+    assert url == f"{tmp_path.as_uri()}/%FF"
 
 
 def test_a_byte_order_mark_is_no_part_of_a_file(alone: Path) -> None:

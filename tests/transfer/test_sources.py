@@ -199,6 +199,19 @@ def test_the_limit_names_what_weighs_most(source: Path, size: int, refused: bool
         assert ".lyftlearnignore" in faults[0]
 
 
+def test_a_whole_machine_is_no_source(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A walk through all there is takes minutes, and ends with whatever it could not read."""
+    assert source_faults(Path("/")) == ["/ is this whole machine: write the directory that holds the code"]
+    assert source_faults(Path("/tmp/..")) != []
+    monkeypatch.setattr("lyftlearn._transfer.tree.MOST_ENTRIES", 20)
+    _write(source, {f"data/{number}": "" for number in range(40)})
+    (fault,) = source_faults(source)
+    assert "holds more than 20 files and directories" in fault
+    assert "data (1" in fault
+    (source / ".lyftlearnignore").write_text("data\n")
+    assert source_faults(source) == []
+
+
 def test_names_that_are_not_text_are_packed(source: Path, cache: Path) -> None:
     """Old file names are bytes; they travel as they are."""
     name = os.fsdecode(b"caf\xe9.py")
