@@ -9,6 +9,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 # Most tests wait for jobs.
 WORKERS ?= 8
+# Thousands of short processes import the checkout; without byte code each would compile it.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: browser images not-tested parity release-check playground test test-again test-all test-cluster test-sagemaker test-sdk tools lint types contracts api wheel docs docs-api requirements demo bench clean
 

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,8 @@ import pytest
 
 from tests.doubles.platforms import BACKENDS, IN_IMAGE, Platforms
 
-pytest.importorskip("sklearn", reason="the example needs requirements/demo.txt")
+if find_spec("sklearn") is None:  # it takes seconds to import
+    pytest.skip("the example needs requirements/demo.txt", allow_module_level=True)
 ETA = Path(__file__).parents[2] / "examples" / "eta"
 SEARCH = """
 import json, sys
