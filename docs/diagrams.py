@@ -42,6 +42,7 @@ ROOMS = {
     "events": "observations, and the state they add up to",
     "errors": "every error",
     "_text": "durations, quantities, safe text",
+    "_telemetry": "traces and metrics of lyftlearn itself",
     "_pages": "pages, cards and tables in HTML",
     "types": "the public values",
     "runtime": "runs inside the container, and imports nothing else",

@@ -308,11 +308,15 @@ class Client:
         return session.builder.build(session.builder.read(arguments), decision)
 
     def _submit(self, kind: JobKind, **given: Any) -> Job:
+        from lyftlearn import _telemetry  # noqa: PLC0415 - an import of lyftlearn does not pay for it
+
         session = self._session
-        arguments = session.check(kind, given)
-        if kind is JobKind.NOTEBOOK:
-            return self._handle_accepted(session.notebooks.open(arguments))
-        accepted = session.submitter.submit(arguments, session.decide(arguments))
+        with _telemetry.submission(str(kind)):
+            arguments = session.check(kind, given)
+            if kind is JobKind.NOTEBOOK:
+                return self._handle_accepted(session.notebooks.open(arguments))
+            accepted = session.submitter.submit(arguments, session.decide(arguments))
+            _telemetry.remember_job(accepted.record.id)
         return self._handle_accepted(accepted if accepted.new else replace(accepted, notes=()))
 
     def _handle_accepted(self, accepted: AcceptedJob) -> Job:

@@ -29,6 +29,7 @@ from lyftlearn._contract.runtime_archive import runtime_archive
 from lyftlearn._contract.spec import JobSpec, NotebookSpec, ResourceRequest, Source
 from lyftlearn._contract.watch_set import WatchSet
 from lyftlearn._storage import Storage, open_storage
+from lyftlearn._telemetry import timed_request
 from lyftlearn._text import redaction
 from lyftlearn.errors import InvalidJob, JobNotFound
 from lyftlearn.events import JobEvent
@@ -86,6 +87,7 @@ __all__ = [
     "redaction",
     "relative_path",
     "runtime_archive",
+    "timed_request",
     "timings_of",
     "uri_in",
     "words",

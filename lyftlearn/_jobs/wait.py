@@ -8,6 +8,7 @@ from contextlib import ExitStack, contextmanager
 from queue import Empty, SimpleQueue
 from typing import TypeAlias
 
+from lyftlearn import _telemetry
 from lyftlearn._contract.fault import Fault
 from lyftlearn._jobs import arguments
 from lyftlearn._jobs.interruption import advising
@@ -49,9 +50,19 @@ def wait(
             for callback in (draw, on_update if is_changed else None):
                 if callback is not None:
                     callback(job, job.state)
+    _trace_phases(jobs)
     if check:
         _raise_for_first(jobs)
     return [job.state for job in jobs]
+
+
+def _trace_phases(jobs: Sequence[Job]) -> None:
+    """Trace where the time of jobs went that this process submitted, if somebody traces it."""
+    for job in jobs:
+        if _telemetry.awaits(job.id):
+            timings = job._final_timings()  # noqa: SLF001 - a friend of the handle
+            phases = [(p.name, p.started_at, p.finished_at) for p in timings.phases if p.finished_at] if timings else []
+            _telemetry.trace_job(job.id, phases, status=str(job.state.status))
 
 
 @contextmanager

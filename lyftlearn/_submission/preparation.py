@@ -13,6 +13,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from lyftlearn import _telemetry
 from lyftlearn._contract import ids
 from lyftlearn._contract.mounts import Mount, mount_of, plain_path
 from lyftlearn._contract.spec import JobSpec, NotebookSpec, Packages, Source
@@ -111,7 +112,8 @@ class SubmissionBuilder:
 
     def build_valid(self, content: Content, decision: Decision, job_id: str | None = None) -> Submission:
         """Return the job on the backend that was decided. Raises InvalidJob with every fault."""
-        submission = self.build(content, decision, job_id)
+        with _telemetry.span("plan", backend=decision.backend):
+            submission = self.build(content, decision, job_id)
         if submission.plan.faults:
             raise InvalidJob(submission.plan.faults)
         return submission
@@ -174,7 +176,7 @@ class SubmissionBuilder:
             outputs=arguments.outputs,
             output_uri=f"{self.config.output_url}/{job_id}/output",
             artifact=places.get("artifact") or (arguments.artifact.uri if arguments.artifact else None),
-            env=arguments.env,
+            env=MappingProxyType({**_telemetry.environment(), **arguments.env}),
             secrets=arguments.secrets,
             resources=arguments.resources,
             nodes=arguments.nodes,

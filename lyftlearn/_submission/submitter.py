@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from lyftlearn import _telemetry
 from lyftlearn._submission.preparation import Content, Submission, SubmissionBuilder
 from lyftlearn._text.redaction import redact_causes
 from lyftlearn.backend import Backend, JobRecord, Plan
@@ -80,14 +81,17 @@ class JobSubmitter:
             return
         from lyftlearn._transfer import upload_input, upload_source  # noqa: PLC0415 - only for jobs that bring files
 
-        if source is not None:
-            upload_source(self._builder.storage, source)
-        for path, sha256 in submission.uploads:
-            upload_input(self._builder.storage, path, sha256)
+        with _telemetry.span("upload"):
+            if source is not None:
+                upload_source(self._builder.storage, source)
+            for path, sha256 in submission.uploads:
+                upload_input(self._builder.storage, path, sha256)
 
     def create(self, submission: Submission) -> JobRecord:
         """Send the one request that commits. Raises BackendUnavailable with the id where nobody can know."""
-        record = _create(self._builder.registry.get(submission.plan.backend), submission.plan)
+        backend = submission.plan.backend
+        with _telemetry.span("create", backend=backend, job_id=submission.spec.id):
+            record = _create(self._builder.registry.get(backend), submission.plan)
         _compare_digests(record, submission.spec.digest)
         return record
 
@@ -99,6 +103,7 @@ class JobSubmitter:
             other = decision.after_refusal(refusal)
             if other is None:
                 raise
+            _telemetry.count("fallbacks", refused_by=decision.backend, sent_to=other.backend)
             return self._send_first_or_other(content, other)
 
 
@@ -234,6 +239,7 @@ class _KeyedCall:
         job_id = self._builder.job_id(self._content, other.backend)
         moved = self._claims.move(self._storage, self._scope, standing, other.backend, job_id, dead=dead)
         if moved is not None:
+            _telemetry.count("fallbacks", refused_by=standing.claim.backend, sent_to=other.backend)
             return self._send(other, moved)
         now = self._claims.take(self._storage, self._scope, standing.claim)
         self._withdraw(now)

@@ -13,6 +13,7 @@ from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from lyftlearn import _telemetry
 from lyftlearn._text.display import printable, quote
 from lyftlearn._text.redaction import redact
 from lyftlearn.rollout.flag_cache import PersistentFlagCache
@@ -34,8 +35,8 @@ _NO_SOURCE = "no provider, and neither LYFTLEARN_FLAGS nor [migration] flags is 
 class FlagEvaluation:
     """What the flag said. stage: None where it did not really answer. detail: in words, for whoever asks why.
 
-    unset: whether it was asked and has no opinion (any more), so that what it said before no longer counts. amiss:
-    whether it did not answer as it should, which every job's decision then tells.
+    unset: whether it was asked and has no opinion (any more), so that what it said before no longer counts. degraded:
+    whether it did not answer as it should, which every job's decision then tells. reason: OpenFeature's, of the value.
     """
 
     stage: Stage | None
@@ -43,6 +44,8 @@ class FlagEvaluation:
     variant: str | None = None
     unset: bool = False
     degraded: bool = False
+    reason: str = "error"
+    provider: str = ""
 
 
 class Flags:
@@ -63,12 +66,25 @@ class Flags:
         now = time.monotonic()
         kept = self._kept.get(key)
         if kept is not None and now < kept[0]:
+            self._trace(kept[1], "cached")
             return kept[1]
         answer = self._ask(attributes, now)
+        self._trace(answer, answer.reason)
         if len(self._kept) >= _MOST_KEPT:
             self._kept.clear()
         self._kept[key] = (now + self._config.migration_cache, answer)
         return answer
+
+    def _trace(self, answer: FlagEvaluation, reason: str) -> None:
+        """Tell whoever traces the submission, by the semantic conventions of feature flags."""
+        told = {
+            "feature_flag.key": self._config.migration_flag,
+            "feature_flag.provider.name": answer.provider,
+            "feature_flag.result.reason": reason,
+            "feature_flag.result.value": str(answer.stage or ""),
+            "feature_flag.result.variant": answer.variant or "",
+        }
+        _telemetry.add_event("feature_flag.evaluation", {name: text for name, text in told.items() if text})
 
     def _ask(self, attributes: Mapping[str, Any], now: float) -> FlagEvaluation:
         try:
@@ -134,7 +150,7 @@ class Flags:
         stage = self._last_known.find(self._config.migration_flag, attributes)
         if stage is None:
             return FlagEvaluation(None, f"no earlier answer is known; {trouble}", degraded=True)
-        return FlagEvaluation(stage, f"last known answer: {stage}; {trouble}", degraded=True)
+        return FlagEvaluation(stage, f"last known answer: {stage}; {trouble}", degraded=True, reason="stale")
 
 
 def _evaluate(source: FlagProvider, flag: str, attributes: Mapping[str, Any]) -> tuple[FlagEvaluation, str | None]:
@@ -145,7 +161,7 @@ def _evaluate(source: FlagProvider, flag: str, attributes: Mapping[str, Any]) ->
         trouble = f"{source.name}: {_describe(exc)}"
         return FlagEvaluation(None, trouble), trouble
     note = f"{source.name}{source.note()}: {answer.detail}"
-    return replace(answer, detail=note), None
+    return replace(answer, detail=note, reason=_shorten(str(resolution.reason)).lower(), provider=source.name), None
 
 
 def _describe(exc: Exception) -> str:

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from lyftlearn.backend import Backoff
+from lyftlearn.backend import Backoff, timed_request
 from lyftlearn.errors import LyftLearnError
 from lyftlearn_kubernetes.api.errors import BUSY, CONFLICT, ApiError, NoResponse, error_of_answer
 from lyftlearn_kubernetes.api.process_lock import ProcessLock
@@ -177,7 +177,8 @@ class Cluster:
         return RETRY_SECONDS if error.retryable else 0.0
 
     def _ask_once(self, method: str, path: str, **request: Any) -> dict[str, Any]:
-        answer = self._transport().send(method, path, **request)
+        with timed_request("kubernetes", " ".join(_purpose(method, path)).rstrip("/")):
+            answer = self._transport().send(method, path, **request)
         document = _parse(answer.data)
         if answer.status not in _SUCCESS:
             error = error_of_answer(answer.status, document, answer.data.decode(errors="replace"))

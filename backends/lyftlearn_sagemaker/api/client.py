@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from lyftlearn.backend import Backoff
+from lyftlearn.backend import Backoff, timed_request
 from lyftlearn_sagemaker.api.errors import AwsError, Kind
 
 AGENT = "lyftlearn-sagemaker"
@@ -108,7 +108,8 @@ def _send(client: Any, operation: str, request: dict[str, Any]) -> _Outcome:
     from lyftlearn_sagemaker.api.botocore_errors import error_of, is_about_request  # noqa: PLC0415 - loads botocore
 
     try:
-        answer = getattr(client, operation)(**request)
+        with timed_request("sagemaker", operation):
+            answer = getattr(client, operation)(**request)
     except Exception as exc:
         if not is_about_request(exc):
             raise
