@@ -54,7 +54,7 @@ class KubernetesBackend(Backend):
         refused = RefusedPods(self._cluster)
         self._observer = JobObserver(self._cluster, refused)
         self._enforcer = DeadlineEnforcer(self._cluster, self._options, refused)
-        self._creator = JobCreator(self._cluster, self._observer, settings.storage_url)
+        self._creator = JobCreator(self._cluster, self._observer, settings.storage_url, self._planner.gang)
         self._known: set[str] = set()
         self.silence = SILENCE
         """Seconds without a byte after which a watch counts as dead."""

@@ -21,14 +21,15 @@ from lyftlearn_kubernetes.api.cluster import (
 )
 from lyftlearn_kubernetes.api.errors import translate_errors
 from lyftlearn_kubernetes.mounts import host_path_note
-from lyftlearn_kubernetes.options import is_visible
+from lyftlearn_kubernetes.options import GANGS, NO_GANG, OWN_GANGS, is_visible
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
     from lyftlearn_kubernetes.api.cluster import Cluster
     from lyftlearn_kubernetes.options import Options
 
+KUEUE = "kueue.x-k8s.io"
 OLDEST = (1, 29)  # the first with native sidecars switched on
 NEEDED = (
     ("create", JOBS),
@@ -57,7 +58,7 @@ _GROUPS = {
     JOBS: "batch",
     NETWORK_POLICIES: "networking.k8s.io",
     INGRESSES: "networking.k8s.io",
-    WORKLOADS: "kueue.x-k8s.io",
+    WORKLOADS: KUEUE,
 }
 OF_KUEUE = (("list", WORKLOADS),)
 """With these, a job that its queue holds back says what it waits for."""
@@ -71,7 +72,7 @@ def checks(cluster: Cluster, options: Options, storage_url: str) -> Iterator[Che
         yield _check_namespace(cluster)
         yield from _check_permissions(cluster)
         yield from _check_quotas(cluster)
-        yield from _check_queue(cluster, options)
+        yield from _check_starts(cluster, options)
     except LyftLearnError as exc:
         yield Check("cluster", Verdict.FAILED, str(exc))
     yield _check_storage(options, storage_url)
@@ -138,6 +139,36 @@ def _is_allowed(cluster: Cluster, verb: str, resource: str) -> bool:
     with translate_errors("asking for permissions"):
         answer = cluster.ask("POST", "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", body=review)
     return bool((answer.get("status") or {}).get("allowed"))
+
+
+def _check_starts(cluster: Cluster, options: Options) -> Iterator[Check]:
+    """Look at what holds jobs back, and what lets their nodes start together: queues and PodGroups."""
+    every = (options, *options.models.values())
+    with translate_errors("asking for the cluster's APIs"):
+        served = cluster.served_apis()
+    kueue = any(api.startswith(KUEUE) for api in served)
+    if any(one.queue for one in every) and not kueue:
+        yield Check("queue", Verdict.FAILED, f"the cluster has no Kueue ({KUEUE}): install it, or take out `queue`")
+    else:
+        yield from _check_queue(cluster, options)
+    configured = {one.gang for one in every if one.gang and one.gang != NO_GANG}
+    if missing := sorted(configured - served):
+        has = ", ".join(api for api in GANGS if api in served) or "no PodGroups at all"
+        yield Check("gang", Verdict.FAILED, f"the cluster does not have {', '.join(missing)}; it has {has}")
+    elif options.gang is None and options.queue is None:
+        yield from _advise_gang(served, kueue=kueue)
+
+
+def _advise_gang(served: Collection[str], *, kueue: bool) -> Iterator[Check]:
+    """Say by what nodes could start together. Only Kubernetes' own groups need no configuration."""
+    if own := next((api for api in OWN_GANGS if api in served), None):
+        yield Check("gang", Verdict.OK, f"the nodes of a job start together, by {own}")
+        return
+    ways = [f'`gang = "{api}"` and the name of its scheduler as `scheduler`' for api in GANGS if api in served]
+    ways += ["`queue`, which names a LocalQueue of Kueue"] if kueue else []
+    if ways:
+        detail = f"the nodes of a job start one by one; the cluster could start them together: set {', or '.join(ways)}"
+        yield Check("gang", Verdict.WARNING, f'{detail}; `gang = "{NO_GANG}"` if that is not wanted')
 
 
 def _check_queue(cluster: Cluster, options: Options) -> Iterator[Check]:

@@ -58,11 +58,11 @@ _VOLUME = options.Kind(
     _volume,
     {"type": "object", "properties": {key: {} for key in _VOLUME_KEYS}, "required": ["mountPath"]},
 )
-GANGS = (
-    *("scheduling.k8s.io/v1beta1", "scheduling.k8s.io/v1alpha2"),
-    *("scheduling.x-k8s.io/v1alpha1", "scheduling.volcano.sh/v1beta1"),
-)
-"""PodGroups of Kubernetes 1.37 and 1.36, of the scheduler plugins (coscheduling), and of Volcano."""
+OWN_GANGS = ("scheduling.k8s.io/v1beta1", "scheduling.k8s.io/v1alpha2")
+"""PodGroups of Kubernetes 1.37 and 1.36, the newest first."""
+GANGS = (*OWN_GANGS, "scheduling.x-k8s.io/v1alpha1", "scheduling.volcano.sh/v1beta1")
+"""All PodGroups: Kubernetes' own, those of the scheduler plugins (coscheduling), and those of Volcano."""
+NO_GANG = "none"
 _USER = options.matching(r"[0-9]{1,9}:[0-9]{1,9}", '"<uid>:<gid>"')
 GPU_OPTIONS = (
     Option(
@@ -190,8 +190,8 @@ _KEYS = (
     ),
     Option(
         key="gang",
-        kind=options.one_of(*GANGS),
-        doc="The API of the PodGroup by which all nodes of a job start together, or none. Kueue's queues need none.",
+        kind=options.one_of(*GANGS, NO_GANG),
+        doc="The API of the PodGroup by which all nodes of a job start together. Without it Kubernetes' own, if there.",
         example="scheduling.k8s.io/v1beta1",
     ),
     Option(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from lyftlearn.backend import Check, Verdict
 from lyftlearn.errors import LyftLearnError
+from lyftlearn_sagemaker import warm_pools
 from lyftlearn_sagemaker.api.errors import AwsError, translate
 from lyftlearn_sagemaker.api.permissions import JOB_ACTIONS, NOTEBOOK_ACTIONS
 from lyftlearn_sagemaker.record import TAG
@@ -53,6 +54,7 @@ def checks(settings: BackendSettings, options: Options, aws: AwsClient) -> Itera
         "bucket": doctor.bucket,
         "image": doctor.image,
         "quotas": doctor.quotas,
+        "warm pools": doctor.warm_pools,
         "VPC endpoints": doctor.endpoints,
         "metrics gateway": doctor.gateway,
         "events queue": doctor.queue,
@@ -181,6 +183,12 @@ class _Doctor:
         if missing:
             return Verdict.FAILED, f"{', '.join(missing)}: the quota is 0; ask for more in Service Quotas"
         return Verdict.OK, ", ".join(f"{quotas[name]:g} x {name}" for name in sorted(names))
+
+    def warm_pools(self) -> _Result:
+        found = list(warm_pools.advice([result["TrainingJob"] for result in self._last_jobs()]))
+        if found:
+            return Verdict.WARNING, "; ".join(found)
+        return Verdict.OK, f"no model of the last {_LAST_JOBS} jobs would gain by `keep_alive`"
 
     def _used_quotas(self) -> set[str]:
         """The quotas of pinned types, and of those that the last jobs had."""

@@ -110,6 +110,11 @@ class Cluster:
             if not params["continue"]:
                 return
 
+    def served_apis(self) -> frozenset[str]:
+        """Return the group and version of every API beyond the core, such as "batch/v1"."""
+        groups = self.ask("GET", "/apis").get("groups") or ()
+        return frozenset(version["groupVersion"] for group in groups for version in group["versions"])
+
     def path(self, kind: str, *names: str) -> str:
         """Return the path of a collection or an object."""
         return "/".join((GROUPS.get(kind, "/api/v1"), "namespaces", self.namespace, kind, *names))

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from lyftlearn_kubernetes import labels
+from lyftlearn_kubernetes.options import NO_GANG, OWN_GANGS
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
     from lyftlearn.backend import JobSpec
     from lyftlearn_kubernetes.options import Options
 
 COSCHEDULING, VOLCANO = "scheduling.x-k8s.io", "scheduling.volcano.sh"
 COSCHEDULING_LABEL = "scheduling.x-k8s.io/pod-group"
+"""scheduler-plugins, apis/scheduling/v1alpha1/types.go: PodGroupLabel."""
 VOLCANO_ANNOTATION = "scheduling.k8s.io/group-name"
+"""volcano.sh/apis, pkg/apis/scheduling/v1beta1/labels.go: KubeGroupNameAnnotationKey."""
 
 
 class Gang:
@@ -21,11 +27,15 @@ class Gang:
     def __init__(self, spec: JobSpec, options: Options) -> None:
         self._spec = spec
         self._options = options
-        self._group = (options.gang or "").partition("/")[0] if spec.nodes > 1 else ""
+        several = spec.nodes > 1
+        self._api = options.gang if several and options.gang and options.gang != NO_GANG else ""
+        self._group = self._api.partition("/")[0]
+        self.is_looked_for = several and options.gang is None and options.queue is None
+        """Whether the submission takes Kubernetes' own PodGroups if the cluster has them. Kueue needs none."""
 
     @property
     def exists(self) -> bool:
-        """Whether the job has a PodGroup of its own."""
+        """Whether the job has a PodGroup of its own, whatever the cluster has."""
         return bool(self._group)
 
     @property
@@ -47,16 +57,32 @@ class Gang:
 
     def pod_group(self) -> dict[str, Any]:
         """Return the PodGroup. It has the job's name, and is created before it."""
-        nodes, namespace = self._spec.nodes, self._options.namespace
-        others = self._group in (COSCHEDULING, VOLCANO)
-        spec = {"minMember": nodes} if others else {"schedulingPolicy": {"gang": {"minCount": nodes}}}
+        namespace = self._options.namespace
         return {
-            "apiVersion": self._options.gang,
+            "apiVersion": self._api,
             "kind": "PodGroup",
             "metadata": {
                 "name": self._spec.id,
                 **({"namespace": namespace} if namespace else {}),
                 "labels": {labels.MANAGED_BY: labels.OURS, labels.JOB: self._spec.id},
             },
-            "spec": spec,
+            "spec": self._spec_of_group(),
         }
+
+    def _spec_of_group(self) -> dict[str, Any]:
+        if self._group not in (COSCHEDULING, VOLCANO):
+            return {"schedulingPolicy": {"gang": {"minCount": self._spec.nodes}}}
+        # Volcano orders groups by a priority of their own.
+        priority = self._options.priority_class if self._group == VOLCANO else None
+        return {"minMember": self._spec.nodes, **({"priorityClassName": priority} if priority else {})}
+
+    def on(self, served: Collection[str]) -> Gang:
+        """Return the gang on a cluster that serves these APIs: the newest of Kubernetes' own, or none."""
+        own = next((api for api in OWN_GANGS if api in served), NO_GANG)
+        return Gang(self._spec, replace(self._options, gang=own))
+
+    def with_group(self, job: Mapping[str, Any]) -> dict[str, Any]:
+        """Return a planned Job whose pods belong to the group."""
+        template = job["spec"]["template"]
+        pods = {**template, "spec": {**template["spec"], **self.pod_fields}}
+        return {**job, "spec": {**job["spec"], "template": pods}}

@@ -11,7 +11,7 @@ from lyftlearn.backend import Capabilities, Capability, Fault, JobSpec, Never, P
 from lyftlearn.types import JobKind
 from lyftlearn_kubernetes.labels import SERVICE, log_directory
 from lyftlearn_kubernetes.mounts import host_path_note
-from lyftlearn_kubernetes.options import is_visible
+from lyftlearn_kubernetes.options import OWN_GANGS, is_visible
 from lyftlearn_kubernetes.submission import manifests, notebook_objects
 from lyftlearn_kubernetes.submission.gangs import Gang
 from lyftlearn_kubernetes.submission.places import PodPlaces
@@ -65,8 +65,14 @@ class Planner:
 
     def plan(self, spec: JobSpec) -> Plan:
         """Return the requests, faults and notes for `spec`, with what its model changes."""
-        options = self._options if spec.kind is JobKind.PROCESS else self._options.of(spec.name)
-        return ModelPlanner(self._name, options, self._storage_url, self._runtime).plan(spec)
+        return ModelPlanner(self._name, self._options_of(spec), self._storage_url, self._runtime).plan(spec)
+
+    def gang(self, spec: JobSpec) -> Gang:
+        """Return how the nodes of `spec` start together."""
+        return Gang(spec, self._options_of(spec))
+
+    def _options_of(self, spec: JobSpec) -> Options:
+        return self._options if spec.kind is JobKind.PROCESS else self._options.of(spec.name)
 
 
 class ModelPlanner:
@@ -210,6 +216,8 @@ class ModelPlanner:
             objects = [f"ConfigMap {self._runtime().name}", *(f"Secret {name}" for name in spec.secrets)]
             objects += [f"Service {SERVICE}"] if spec.nodes > 1 else []
             yield f"MultiKueue copies only the Job: its clusters must have {', '.join(objects)} in this namespace"
+        if Gang(spec, self._options).is_looked_for:
+            yield f"nodes start together by a PodGroup, if the cluster has {' or '.join(OWN_GANGS)}; it is asked then"
         if note := host_path_note(self._options.volumes, self._options.user):
             yield note
         shared = spec.resources.shared_memory

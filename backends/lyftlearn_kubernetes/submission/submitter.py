@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from lyftlearn.backend import JobRecord, open_storage
-from lyftlearn.errors import BackendUnavailable, Conflict, LyftLearnError
+from lyftlearn.errors import BackendUnavailable, Conflict, InvalidJob, LyftLearnError
 from lyftlearn_kubernetes.api.cluster import CLAIMS, CONFIG_MAPS, INGRESSES, JOBS, NETWORK_POLICIES, SERVICES
 from lyftlearn_kubernetes.api.errors import ApiError, NoResponse, lyftlearn_error, translate_errors
 from lyftlearn_kubernetes.status import jobs, observed
@@ -23,13 +23,14 @@ from lyftlearn_kubernetes.submission.planner import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from lyftlearn.backend import JobSpec, Plan
     from lyftlearn_kubernetes.api.cluster import Cluster
     from lyftlearn_kubernetes.status.jobs import JobObserver
+    from lyftlearn_kubernetes.submission.gangs import Gang
 
-POD_GROUPS = "podgroups"
+POD_GROUPS, APIS = "podgroups", "/apis"
 _log = logging.getLogger("lyftlearn")
 BELIEVED_SECONDS = 600.0
 """Somebody may tidy up: after so long a shared object is created again, and found to exist."""
@@ -45,10 +46,14 @@ SHARED = {
 class JobCreator:
     """Sends plans to one cluster."""
 
-    def __init__(self, cluster: Cluster, observer: JobObserver, storage_url: str) -> None:
+    def __init__(
+        self, cluster: Cluster, observer: JobObserver, storage_url: str, gang: Callable[[JobSpec], Gang]
+    ) -> None:
         self._cluster = cluster
         self._observer = observer
         self._storage_url = storage_url
+        self._gang = gang
+        self._apis: frozenset[str] = frozenset()
         self._there: dict[str, float] = {}  # shared objects, and when this process last knew them to exist
         self._doubtful: set[str] = set()  # jobs whose creation was not answered
 
@@ -68,19 +73,60 @@ class JobCreator:
         return record
 
     def _send(self, plan: Plan) -> JobRecord:
+        groups: list[Mapping[str, Any]] = []
         for request in plan.requests:
             if request.operation == STORE:
                 self._store(request.body)
             elif request.operation == CREATE_GROUP:
-                self._create_shared(POD_GROUPS, request.body)
+                self._create_configured_group(request.body)
+                groups.append(request.body)
             elif request.operation in SHARED:
                 self._create_shared(SHARED[request.operation], request.body)
         (job,) = (request.body for request in plan.requests if request.operation == CREATE_JOB)
+        if gang := self._found_gang(plan.spec):
+            groups.append(gang.pod_group())
+            job = gang.with_group(job)
         record = self._create(plan.spec, job)
-        for request in plan.requests:
-            if request.operation == CREATE_GROUP:
-                self._give_to_job(request.body)
+        for group in groups:
+            self._give_to_job(group)
         return record
+
+    def _create_configured_group(self, group: Mapping[str, Any]) -> None:
+        """Create the PodGroup that the configuration demands; a cluster without such groups refuses the job."""
+        try:
+            self._create_once(POD_GROUPS, group)
+        except BackendUnavailable as exc:
+            api = group["apiVersion"]
+            with translate_errors("asking for the cluster's APIs"):
+                served = self._cluster.served_apis()
+            if api in served:
+                raise
+            raise InvalidJob(
+                [("gang", f"the cluster does not have {api}; `lyftlearn doctor` says what it has")]
+            ) from exc
+
+    def _found_gang(self, spec: JobSpec) -> Gang | None:
+        """Return the gang of a job for which a PodGroup was created, because the cluster has them and nobody said no.
+
+        A cluster that does not tell, or does not grant it, lets nodes start one by one, as one without PodGroups does.
+        """
+        gang = self._gang(spec)
+        if not gang.is_looked_for:
+            return None
+        try:
+            found = gang.on(self._served_apis())
+            if found.exists:
+                self._create_once(POD_GROUPS, found.pod_group())
+        except (ApiError, NoResponse, LyftLearnError) as exc:
+            _log.warning("%s has no PodGroup, so its nodes start one by one: %s", spec.id, exc)
+            return None
+        return found if found.exists else None
+
+    def _served_apis(self) -> frozenset[str]:
+        if time.monotonic() - self._there.get(APIS, float("-inf")) >= BELIEVED_SECONDS:
+            self._apis = self._cluster.served_apis()
+            self._there[APIS] = time.monotonic()
+        return self._apis
 
     def _give_to_job(self, group: Mapping[str, Any]) -> None:
         """Make a PodGroup go when its Job goes. Without that it stays, and is in nobody's way."""
@@ -102,13 +148,17 @@ class JobCreator:
         name = body["metadata"]["name"]
         if time.monotonic() - self._there.get(f"{kind}/{name}", float("-inf")) < BELIEVED_SECONDS:
             return
+        self._create_once(kind, body)
+        self._there[f"{kind}/{name}"] = time.monotonic()
+
+    def _create_once(self, kind: str, body: Mapping[str, Any]) -> None:
+        """Create an object, or find that an earlier try did."""
         try:
             with translate_errors(f"creating {kind}"):
                 self._cluster.create(kind, body)
         except LyftLearnError as exc:
             if not (isinstance(exc.__cause__, ApiError) and exc.__cause__.already_exists):
                 raise
-        self._there[f"{kind}/{name}"] = time.monotonic()
 
     def _create(self, spec: JobSpec, body: Mapping[str, Any]) -> JobRecord:
         try:

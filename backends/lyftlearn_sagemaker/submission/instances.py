@@ -28,6 +28,7 @@ _SHARED_MEMORY_SHARE = 0.5
 """Of a machine's memory: Linux gives a tmpfs, as /dev/shm is, half of it (kernel documentation, filesystems/tmpfs)."""
 _MOST_GPUS_FOR_ONE = 2  # of an instance, for each that was asked for; more is an error that costs thousands
 _GPU_MEMORY_TOLERANCE = 0.15  # names say 24 GB where a driver sees 22.4 GiB
+_TYPE = re.compile(r"ml\.[a-z0-9-]+\.[a-z0-9-]+")
 _LEAST_SYSTEM_MEMORY = GIB  # what the operating system and SageMaker's agents are given at least
 
 
@@ -110,6 +111,23 @@ def on_first_instance(resources: Mapping[str, Any]) -> dict[str, Any]:
     plan = {"TrainingPlanArn": first["TrainingPlanArns"][0]} if "TrainingPlanArns" in first else {}
     rest = {key: value for key, value in resources.items() if key != "InstancePreferences"}
     return {"InstanceType": first["InstanceType"], **plan, **rest}
+
+
+def without_refused(resources: Mapping[str, Any], message: str) -> dict[str, Any] | None:
+    """Return the same resources without the types that a refusal of the create is about; None if it is about no list.
+
+    Each type of a list needs a quota of its own, and one quota that is used up refuses the whole list. Where the list
+    itself is refused, the first type is what remains.
+    """
+    preferences = resources.get("InstancePreferences", ())
+    if "InstancePreferences" in message and preferences:
+        return on_first_instance(resources)
+    named = set(_TYPE.findall(message))
+    left = [one for one in preferences if one["InstanceType"] not in named]
+    if not left or len(left) == len(preferences):
+        return None
+    fewer = {**resources, "InstancePreferences": left}
+    return fewer if len(left) > 1 else on_first_instance(fewer)
 
 
 def _first_preference(resources: Mapping[str, Any]) -> Mapping[str, Any]:

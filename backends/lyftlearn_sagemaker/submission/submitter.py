@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from lyftlearn.backend import JobRecord, Plan, Storage
 from lyftlearn.errors import BackendUnavailable, Conflict, JobNotFound
 from lyftlearn_sagemaker.api.errors import AwsError, Kind
-from lyftlearn_sagemaker.submission.instances import on_first_instance
+from lyftlearn_sagemaker.submission.instances import on_first_instance, without_refused
 from lyftlearn_sagemaker.submission.planner import encode
 from lyftlearn_sagemaker.submission.queueing import SUBMIT
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from lyftlearn_sagemaker.submission.planner import Planner
 
 _log = logging.getLogger("lyftlearn")
+_ABOUT_TYPES = ("ResourceLimitExceeded", "ValidationException")
 _TRIES = 3  # a name that was taken and is free again a moment later was deleted in between
 
 
@@ -53,7 +54,7 @@ class JobCreator:
         storage.create(_relative(storage, put.body), encode(put.body["Body"]))
         if create.operation == SUBMIT:
             return self._enqueue(plan, dict(create.body))
-        return self._create(plan, self._in_words_of_client(dict(create.body)))
+        return self._create_on_any(plan, self._in_words_of_client(dict(create.body)))
 
     def _enqueue(self, plan: Plan, body: dict[str, Any]) -> JobRecord:
         """Submit to a queue, where a name may be taken twice: a job that is there already is looked for before.
@@ -95,6 +96,18 @@ class JobCreator:
         if not self._runtime_is_there:
             storage.upload(self._planner.runtime_key, self._planner.runtime, self._planner.runtime_sha256)
             self._runtime_is_there = True
+
+    def _create_on_any(self, plan: Plan, body: dict[str, Any]) -> JobRecord:
+        """Create the job on the instance types that the account has: a refusal that names some leaves the others."""
+        while True:
+            try:
+                return self._create(plan, body)
+            except AwsError as exc:
+                resources = None if exc.maybe_applied else without_refused(body["ResourceConfig"], exc.message)
+                if exc.code not in _ABOUT_TYPES or resources is None:
+                    raise
+                _log.warning("%s is asked for on fewer instance types, because AWS says: %s", plan.spec.id, exc.message)
+                body = {**body, "ResourceConfig": resources}
 
     def _create(self, plan: Plan, body: dict[str, Any]) -> JobRecord:
         """Send the create until it is settled. Once an answer may have been lost, nothing counts as a refusal."""

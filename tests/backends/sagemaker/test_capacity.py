@@ -12,6 +12,7 @@ import boto3
 import pytest
 
 from lyftlearn.backend import JobSpec, LogQuery, words
+from lyftlearn.errors import QuotaExceeded
 from lyftlearn.runtime import capacity
 from lyftlearn.types import FailureReason, JobStatus
 from lyftlearn_sagemaker import doctor
@@ -145,6 +146,53 @@ def test_the_first_type_with_capacity_runs_the_job(service: Service, make: Make,
     described = boto3.client("sagemaker").describe_training_job(TrainingJobName=job.id)
     assert described["ResourceConfig"]["SelectedInstanceType"] == FIRST[1]
     assert doctor._use(described)[0] == FIRST[1]
+
+
+@pytest.mark.parametrize(
+    ("quotas", "left"),
+    [
+        ({FIRST[0]: 0}, FIRST[1:]),
+        ({FIRST[1]: 0}, [FIRST[0], FIRST[2]]),
+        ({FIRST[0]: 0, FIRST[2]: 0}, FIRST[1:2]),
+        ({FIRST[1]: 0, FIRST[2]: 0}, FIRST[:1]),
+    ],
+)
+def test_a_list_without_the_types_that_the_account_lacks(
+    service: Service, make: Make, storage_url: str, quotas: dict[str, int], left: list[str]
+) -> None:
+    """One quota of 0 refuses the whole list, and a list is there to run where there is room."""
+    service.conduct.containers = False
+    service.conduct.quotas = quotas
+    backend = make(instances={"choices": 3})
+    job = spec(storage_url, resources=GPU)
+    backend.submit(backend.plan(job))
+    described = boto3.client("sagemaker").describe_training_job(TrainingJobName=job.id)["ResourceConfig"]
+    types = [one["InstanceType"] for one in described.get("InstancePreferences", ())]
+    assert (types or [described["InstanceType"]]) == left
+
+
+def test_an_account_that_has_none_of_the_types(service: Service, make: Make, storage_url: str) -> None:
+    """Then the refusal is the job's, and a migration may fall back."""
+    service.conduct.quotas = dict.fromkeys(FIRST, 0)
+    backend = make(instances={"choices": 3})
+    with pytest.raises(QuotaExceeded, match=FIRST[2]):
+        backend.submit(backend.plan(spec(storage_url, resources=GPU)))
+    assert service.count("CreateTrainingJob") == 3
+
+
+def test_an_account_that_takes_no_list(
+    service: Service, make: Make, storage_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A region that does not have the feature yet runs the job on its first type."""
+    service.conduct.containers = False
+    service.conduct.lists_of_types = False
+    backend = make(instances={"choices": 3}, training_plan=PLAN)
+    job = spec(storage_url, resources=GPU)
+    with caplog.at_level(logging.WARNING, "lyftlearn"):
+        backend.submit(backend.plan(job))
+    assert "because AWS says: InstancePreferences is not available" in caplog.text
+    described = boto3.client("sagemaker").describe_training_job(TrainingJobName=job.id)["ResourceConfig"]
+    assert (described["InstanceType"], described["TrainingPlanArn"]) == (FIRST[0], PLAN)
 
 
 @pytest.mark.parametrize("told", ["Stopped", "Stopping", "Failed"])

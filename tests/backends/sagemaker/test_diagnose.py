@@ -21,7 +21,7 @@ from tests.doubles.sagemaker.faults import DENIED
 
 NAMES = [
     "configuration", "identity", "sagemaker", "role", "role's permissions", "bucket", "image", "quotas",
-    "VPC endpoints", "metrics gateway", "events queue", "job queues",
+    "warm pools", "VPC endpoints", "metrics gateway", "events queue", "job queues",
 ]  # fmt: skip
 
 

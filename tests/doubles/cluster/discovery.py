@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from tests.doubles.cluster.store import Object
 
 GROUPS = {"jobs": "batch", "networkpolicies": "networking.k8s.io", "ingresses": "networking.k8s.io"}
@@ -25,14 +27,14 @@ VERBS = ["create", "delete", "get", "list", "patch", "watch"]
 WRITING = ("dryRun", "fieldManager", "fieldValidation")
 
 
-def answer(words: list[str]) -> Object:
+def answer(words: list[str], extensions: Collection[str] = ()) -> Object:
     """The answer to `/api`, `/apis`, one of their versions, or `/openapi/v3...`."""
     if words[0] == "openapi":
         return _openapi(words[2:])
     if words == ["api"]:
         return {"kind": "APIVersions", "versions": ["v1"]}
     if words == ["apis"]:
-        return {"kind": "APIGroupList", "apiVersion": "v1", "groups": [_group(name) for name in set(GROUPS.values())]}
+        return {"kind": "APIGroupList", "apiVersion": "v1", "groups": _groups(extensions)}
     resources = [
         {
             "name": kind,
@@ -46,9 +48,17 @@ def answer(words: list[str]) -> Object:
     return {"kind": "APIResourceList", "groupVersion": "/".join(words[1:]), "resources": resources}
 
 
-def _group(name: str) -> Object:
-    version = {"groupVersion": f"{name}/v1", "version": "v1"}
-    return {"name": name, "versions": [version], "preferredVersion": version}
+def _groups(extensions: Collection[str]) -> list[Object]:
+    """Every group once, with all its versions. `scheduling.k8s.io/v1` has PriorityClasses on each cluster."""
+    versions: dict[str, list[str]] = {}
+    for name in (*(f"{name}/v1" for name in (*set(GROUPS.values()), "scheduling.k8s.io")), *extensions):
+        versions.setdefault(name.partition("/")[0], []).append(name)
+    return [_group(group, names) for group, names in versions.items()]
+
+
+def _group(group: str, names: list[str]) -> Object:
+    versions = [{"groupVersion": name, "version": name.partition("/")[2]} for name in names]
+    return {"name": group, "versions": versions, "preferredVersion": versions[0]}
 
 
 def _kinds(words: list[str]) -> list[str]:

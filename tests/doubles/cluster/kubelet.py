@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.doubles.cluster import sandbox
+from tests.doubles.cluster import pod_groups, sandbox
 from tests.doubles.cluster.job_controller import tell
 from tests.doubles.cluster.log_file import ROTATED_AT, LogFile
 from tests.doubles.cluster.service_accounts import MOUNTED_AT, write_account
@@ -216,8 +216,8 @@ class PodRunner(threading.Thread):
         lacking = [name for name in limits if "/" in name and node.gpus.get(name, 0) < int(limits[name])]
         if not spec.get("nodeSelector", {}).items() <= node.labels.items():
             return self._not_placed("0/1 nodes are available: 1 node(s) didn't match Pod's node affinity/selector.")
-        if node.room is not None and self._peers_placed() >= node.room:
-            return self._not_placed("0/1 nodes are available: 1 Too many pods.")
+        if waits := self._no_room():
+            return self._not_placed(waits)
         claims = (volume.get("persistentVolumeClaim", {}).get("claimName") for volume in spec.get("volumes", ()))
         for claim in filter(None, claims):
             if claim not in node.claims and self._lookup("persistentvolumeclaims", claim) is None:
@@ -229,6 +229,12 @@ class PodRunner(threading.Thread):
         self._store.modify("pods", *self._key, lambda item: item["spec"].update(nodeName=node.name))
         self._status(lambda status: _condition(status, "PodScheduled", "True", "", ""))
         return True
+
+    def _no_room(self) -> str:
+        room = self._kubelet.node.room
+        full = room is not None and self._peers_placed() >= room
+        alone = "0/1 nodes are available: 1 Too many pods." if full else ""
+        return pod_groups.lacks_peers(self._store, self._pod, room) or alone
 
     def _peers_placed(self) -> int:
         pods = self._store.all("pods", self._key[0])

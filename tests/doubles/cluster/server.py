@@ -190,7 +190,7 @@ class Request:
             return self._review()
         words = self.words[2:] if self.words[:1] == ["api"] else self.words[3:]
         if self.words[:1] == ["openapi"] or not words:
-            return 200, discovery.answer(self.words)
+            return 200, discovery.answer(self.words, self.api.extensions)
         if words[0] != "namespaces":
             raise ApiError(404, "NotFound", "the server could not find the requested resource")
         if len(words) <= 2:

@@ -12,6 +12,7 @@ import jsonschema  # type: ignore[import-untyped]
 from referencing import Registry
 from referencing.jsonschema import DRAFT202012
 
+from tests.doubles.cluster import pod_groups
 from tests.doubles.cluster.store import ApiError, Object
 
 SCHEMAS = files("kubernetes_validate") / "kubernetes-json-schema"
@@ -37,8 +38,20 @@ MOST_IN_CONFIG_MAP = 1 << 20
 @cache
 def validator(kind: str, version: str) -> Any:
     """The strict schema of one kind of object in one version of Kubernetes, such as "1.36"."""
+    return _validator(FILES[kind], version)
+
+
+@cache
+def pod_group_validator(api_version: str) -> Any:
+    """The strict schema of a PodGroup."""
+    if api_version in pod_groups.SCHEMA_FILES:
+        return _validator(*pod_groups.SCHEMA_FILES[api_version])
+    return jsonschema.Draft202012Validator(pod_groups.custom_resource_schema(api_version))
+
+
+def _validator(name: str, version: str) -> Any:
     directory = SCHEMAS / f"v{version}.0-local-strict"
-    schema = json.loads((directory / f"{FILES[kind]}.json").read_text())
+    schema = json.loads((directory / f"{name}.json").read_text())
     definitions = json.loads((directory / "_definitions.json").read_text())
     resource = DRAFT202012.create_resource(definitions)
     return jsonschema.Draft202012Validator(schema, registry=Registry().with_resource("_definitions.json", resource))
@@ -46,12 +59,18 @@ def validator(kind: str, version: str) -> Any:
 
 def faults(kind: str, item: Object, version: str) -> list[str]:
     """Everything in `item` that the schema does not allow."""
-    return [f"{error.json_path}: {error.message[:300]}" for error in validator(kind, version).iter_errors(item)]
+    return _told(validator(kind, version), item)
+
+
+def _told(validator: Any, item: Object) -> list[str]:
+    return [f"{error.json_path}: {error.message[:300]}" for error in validator.iter_errors(item)]
 
 
 def check(kind: str, item: Object, version: str) -> None:
     """Refuse what is not valid, as the API server words it."""
     found = faults(kind, item, version) if kind in FILES else []
+    if kind == "podgroups":
+        found = _told(pod_group_validator(item["apiVersion"]), item)
     if found:
         raise ApiError(400, "BadRequest", f"strict decoding error: {'; '.join(found[:5])}")
     found = [*_metadata_faults(item), *(_job_faults(item) if kind == "jobs" else ()), *_size_faults(kind, item)]

@@ -29,14 +29,14 @@ class Conduct:
     """How the service behaves; tests change it.
 
     containers: whether jobs run for real; else they stay in Training until `Jobs.finish`. step: seconds that each
-    secondary status takes. grace: between SIGTERM and SIGKILL. log_delay: seconds by which log lines come late.
-    roles: the roles that exist, None for any. quotas: instance type to how many may run. stops_twice: whether a stop of
-    a job that is stopping is accepted; no source says what AWS does. scarce: the instance types that have no capacity.
-    hurry: how much faster than the clock MaxPendingTimeInSeconds passes, and how its end is told: `Stopped` as AWS's
-    guide has it, with or without having been `Stopping`, or `Failed`. block_expires: of reserved capacity, in seconds
-    since 1970. batch_queues: the queues of Batch, and for how many instances each has room; fair_queues: those with
-    shares. rejects_repeats: whether a second submission with one client token is refused. file_systems: of the account,
-    by id.
+    secondary status takes. grace: between SIGTERM and SIGKILL. log_delay: seconds by which log lines come late. roles:
+    the roles that exist, None for any. quotas: instance type to how many may run. stops_twice: whether a stop of a job
+    that is stopping is accepted; no source says what AWS does. scarce: the instance types that have no capacity. hurry:
+    how much faster than the clock MaxPendingTimeInSeconds passes, and how its end is told: `Stopped` as AWS's guide has
+    it, with or without having been `Stopping`, or `Failed`. block_expires: of reserved capacity, in seconds since 1970.
+    lists_of_types: whether the account may name several instance types. batch_queues: the queues of Batch, and for how
+    many instances each has room; fair_queues: those with shares. rejects_repeats: whether a second submission with one
+    client token is refused. file_systems: of the account, by id.
     """
 
     containers: bool = True
@@ -52,6 +52,7 @@ class Conduct:
     file_systems: dict[str, FileSystem] = field(default_factory=dict)
     lists_per_second: float | None = None
     stops_twice: bool = False
+    lists_of_types: bool = True
     scarce: set[str] = field(default_factory=set)
     hurry: float = 1.0
     pending_ends: str = "Stopped"

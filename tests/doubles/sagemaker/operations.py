@@ -55,6 +55,8 @@ class Operations:
     def _CreateTrainingJob(self, request: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
         name = request["TrainingJobName"]
         check_resources(request)
+        if "InstancePreferences" in request["ResourceConfig"] and not self._conduct.lists_of_types:
+            raise Refused("ValidationException", "InstancePreferences is not available for this account")
         self._check_meaning(request)
         self._check_prose(request)
         self._check_channels(request)
