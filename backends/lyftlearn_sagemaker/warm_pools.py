@@ -72,11 +72,11 @@ def _pause(neighbours: tuple[Mapping[str, Any], Mapping[str, Any]]) -> timedelta
 
 def _differing(jobs: Sequence[Mapping[str, Any]]) -> set[str]:
     """Return in what the jobs differ that a warm pool must have alike; what only one job has had is no pattern."""
-    facts = [_matched(job) for job in jobs]
+    facts = [_matching_facts(job) for job in jobs]
     return {name for name in facts[0] if len({str(fact[name]) for fact in facts}) > len(facts) // 2}
 
 
-def _matched(job: Mapping[str, Any]) -> dict[str, Any]:
+def _matching_facts(job: Mapping[str, Any]) -> dict[str, Any]:
     resources = job["ResourceConfig"]
     kind = resources.get("SelectedInstanceType") or first_instance(resources)
     return {

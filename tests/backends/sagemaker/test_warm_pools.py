@@ -42,7 +42,7 @@ def test_a_model_that_retrains_every_few_minutes() -> None:
     """The setting, what it gains and what it costs: nobody turns on what is paid for without knowing that."""
     (text,) = advice(jobs(5, 7 * MINUTE))
     assert text == (
-        'eta trains 7 min after its last job: `keep_alive = "15m"` in [sagemaker.models.eta] would spare it 180 s of '
+        'eta trains 7 min after its last job: `keep_alive = "15m"` in [sagemaker.models.eta] spares 180 s of waiting '
         "for ml.m5.large, for up to 7 min more of paid time a job"
     )
 
