@@ -34,9 +34,11 @@ def advice(jobs: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     for model, own in sorted(_by_model(jobs).items()):
         ended = sorted((job for job in own if job.get("TrainingEndTime")), key=lambda job: job["CreationTime"])
         pauses = [pause for pause in map(_pause, pairwise(ended)) if pause > timedelta()]
-        if len(ended) < LEAST_JOBS or not pauses or median(pauses) > LONGEST_PAUSE:
+        if len(ended) < LEAST_JOBS or not pauses:
             continue
-        yield from _of_model(model, ended, median(pauses))
+        usual = timedelta(seconds=median(pause.total_seconds() for pause in pauses))
+        if usual <= LONGEST_PAUSE:
+            yield from _of_model(model, ended, usual)
 
 
 def _of_model(model: str, jobs: Sequence[Mapping[str, Any]], pause: timedelta) -> Iterator[str]:
