@@ -232,7 +232,9 @@ class Client:
 
         Raises JobNotFound when its backend does not keep the job any more.
         """
-        return self._handle(self._watch_of(job_id).describe(job_id))
+        job = self._handle(self._watch_of(job_id).describe(job_id))
+        job._note_end()  # noqa: SLF001 - a friend of its handles
+        return job
 
     def jobs(
         self,

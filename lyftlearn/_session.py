@@ -20,6 +20,7 @@ from lyftlearn._submission.submitter import JobSubmitter
 from lyftlearn._text.redaction import redact, redact_causes
 from lyftlearn.config import Config
 from lyftlearn.errors import LyftLearnError
+from lyftlearn.history.recorder import HistoryRecorder
 from lyftlearn.rollout import Decision, Rollout, in_use, of_caller
 from lyftlearn.rollout.targeting import evaluation_context, repository_name
 from lyftlearn.types import JobKind
@@ -60,7 +61,8 @@ class Session:
         self.builder = SubmissionBuilder(config, self.registry)
         self.submitter = JobSubmitter(self.builder)
         self.notebooks = Notebooks(self.builder, self.submitter, self.decide)
-        self.recorder = MigrationRecorder(self.builder, self.submitter)
+        self.history = HistoryRecorder(config, self.registry)
+        self.recorder = MigrationRecorder(self.builder, self.submitter, self.history)
         self._rollout = Rollout(config, self.registry.names)
         self._repository = repository_name(config) if config.migration_to else None
         self._decide = decider or self._decide_by_rollout
@@ -101,7 +103,9 @@ class Session:
         """Return the one watch of the backend `name`. Raises LyftLearnError if it is not installed or broken."""
         with self._lock:
             if name not in self._watches:
-                self._watches[name] = SharedWatch(self.registry.get(name), lambda: self.builder.storage)
+                self._watches[name] = SharedWatch(
+                    self.registry.get(name), lambda: self.builder.storage, self.history.record_end
+                )
             return self._watches[name]
 
     def close(self) -> None:

@@ -216,7 +216,14 @@ class Job:
 
     def _observe(self, event: JobEvent) -> None:
         with _observing:
-            self._observed = _advance(self._observed, event)
+            before, self._observed = self._observed, _advance(self._observed, event)
+        if not before.state.status.finished:
+            self._note_end()
+
+    def _note_end(self) -> None:
+        """Tell the history how the job ended, if it did."""
+        if self.state.status.finished:
+            self._shared_watch().on_end(self._record, self.state)
 
     def _listen(self, told: Callable[[LyftLearnError | None], None]) -> Callable[[], None]:
         """Observe every event from now on, and call `told` after each; with an error that no patience mends."""

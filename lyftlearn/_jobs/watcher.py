@@ -14,6 +14,7 @@ from lyftlearn._storage import Storage
 from lyftlearn.backend import Backend, JobRecord, WatchSet
 from lyftlearn.errors import AccessDenied, BackendUnavailable, JobNotFound, LyftLearnError
 from lyftlearn.events import JobEvent
+from lyftlearn.types import JobState
 
 Listener: TypeAlias = Callable[[JobEvent | LyftLearnError], None]
 
@@ -47,10 +48,19 @@ class _Subscription:
 
 
 class SharedWatch:
-    """A backend, and who listens to what happens to its jobs. storage: opens the platform's."""
+    """A backend, and who listens to what happens to its jobs.
 
-    def __init__(self, backend: Backend, storage: Callable[[], Storage] | None = None) -> None:
+    storage: opens the platform's. on_end: is told how a job ended by each handle that learns of it.
+    """
+
+    def __init__(
+        self,
+        backend: Backend,
+        storage: Callable[[], Storage] | None = None,
+        on_end: Callable[[JobRecord, JobState], None] = lambda *_: None,
+    ) -> None:
         self.backend = backend
+        self.on_end = on_end
         self._storage = storage
         self._following = WatchSet(self._dispatch)
         self._subscriptions: dict[str, _Subscription] = {}

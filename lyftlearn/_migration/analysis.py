@@ -1,22 +1,23 @@
-"""From the journal of a migration to what a person decides by: report, status and guard, as plain values."""
+"""From the history to what a person decides a migration by: report, status and guard, as plain values.
+
+The database counts, and only counts come here.
+"""
 
 from __future__ import annotations
 
-import re
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
+from statistics import median
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import sqlalchemy as sa
 
-from lyftlearn._contract.ids import PATTERN
 from lyftlearn._migration import statistics
-from lyftlearn._migration.journal import Journal, comparisons, outcomes, rehearsals, submissions
+from lyftlearn._migration.blockers import blockers
 from lyftlearn._migration.results import (
     BackendStats,
-    Blocker,
     Guard,
     MigrationStatus,
     ModelProgress,
@@ -24,80 +25,134 @@ from lyftlearn._migration.results import (
     ReadinessReport,
     ShadowComparison,
 )
-from lyftlearn.types import FailureReason
+from lyftlearn.history.queries import Tally, count_if, ordered_values, tally
+from lyftlearn.history.tables import comparisons, jobs
+from lyftlearn.rollout.decision import OVERRIDE
 
 if TYPE_CHECKING:
     from lyftlearn.config import Config
+    from lyftlearn.history.store import History
 
-_Row: TypeAlias = Mapping[str, Any]
-_ID = re.compile(rf"(?<![a-z0-9-]){PATTERN.pattern}(?![a-z0-9-])")
-# Addresses, quoted texts and digests: what differs from job to job where the problem is the same.
-_OWN = re.compile(r"[a-z][a-z0-9+.-]*://[^\s'\",;)]+|'[^']*'|\"[^\"]*\"|\b[0-9a-f]{12,}\b")
-_OF_THE_PLATFORM = frozenset(
-    (
-        FailureReason.CAPACITY,
-        FailureReason.CONFIGURATION,
-        FailureReason.IMAGE,
-        FailureReason.PLATFORM,
-        FailureReason.PREEMPTED,
-    )
-)
 LEAST_JOBS = 20
 """Finished jobs that the new side needs before a guard judges it."""
+_MOST_COMPARISONS = 1000
+_Condition: TypeAlias = sa.ColumnElement[bool]
+_Model: TypeAlias = tuple[str, str]
 
 
-def report(journal: Journal, config: Config, since: datetime | None) -> ReadinessReport:
+@dataclass(frozen=True)
+class _View:
+    """The jobs of a migration that were submitted in a window."""
+
+    history: History
+    old: str
+    new: str
+    since: datetime | None
+
+    @property
+    def conditions(self) -> list[_Condition]:
+        """A history knows other jobs, too: those count that a migration decided, or that ran on one of its sides."""
+        is_ours = jobs.c.backend.in_((self.old, self.new)) | jobs.c.stage.is_not(None) | (jobs.c.source == OVERRIDE)
+        return [is_ours, *([jobs.c.at >= self.since] if self.since else [])]
+
+
+def report(history: History, config: Config, since: datetime | None) -> ReadinessReport:
     """Return what rehearsals found of the jobs submitted since then."""
-    rows = [row for row in _rows(journal, since) if row["shadow_of"] is None]
-    fell_back = [row for row in rows if row["fell_back"]]
+    view = _view(history, config, since)
+    models = _readiness_rows(view)
+    found = blockers(history, view.new, since, fell_back=False)
+    unrecorded = {of["model"]: of["unrecorded"] for of in models if of["unrecorded"]}
+    refused = blockers(history, view.new, since, fell_back=True, unrecorded=unrecorded)
     return ReadinessReport(
-        old=config.migration_from,
-        new=str(config.migration_to),
+        old=view.old,
+        new=view.new,
         since=since,
-        models=tuple(_rehearsal(config, *where, rows=of) for where, of in _by_model(rows)),
-        reasons=_blockers(_rehearsals_of(config, rows)),
-        fall_backs=_blockers(fell_back),
-        fell_back=len(fell_back),
+        models=tuple(
+            ModelReadiness(
+                repository=of["repository"],
+                model=of["model"],
+                submissions=of["submissions"],
+                ran_there=of["ran_there"],
+                rehearsed=of["rehearsed"],
+                would_have_run=of["would_have_run"],
+                reasons=found.of_model(of["repository"], of["model"]),
+                fell_back=of["fell_back"],
+            )
+            for of in models
+        ),
+        reasons=found.of_all(),
+        fall_backs=refused.of_all(),
+        fell_back=sum(of["fell_back"] for of in models),
     )
 
 
-def status(journal: Journal, config: Config, since: datetime | None, unsettled: int) -> MigrationStatus:
+def _readiness_rows(view: _View) -> list[Mapping[str, Any]]:
+    rehearsed = (jobs.c.rehearsed_on == view.new) & ~jobs.c.fell_back
+    counts = {
+        "ran_there": jobs.c.backend == view.new,
+        "rehearsed": rehearsed,
+        "would_have_run": rehearsed & (jobs.c.obstacles == 0),
+        "fell_back": jobs.c.fell_back,
+        "unrecorded": jobs.c.fell_back & (sa.func.coalesce(jobs.c.obstacles, 0) == 0),
+    }
+    keys = (_repository(), jobs.c.model)
+    query = sa.select(*keys, sa.func.count().label("submissions"))
+    query = query.add_columns(*(count_if(condition).label(name) for name, condition in counts.items()))
+    query = query.where(*view.conditions, jobs.c.shadow_of.is_(None))
+    return view.history.select(query.group_by(jobs.c.repository, jobs.c.model).order_by(*keys))
+
+
+def status(history: History, config: Config, since: datetime | None, unsettled: int) -> MigrationStatus:
     """Return how the jobs submitted since then fared on either side."""
-    rows = _rows(journal, since)
-    compared = _comparisons_of(journal, rows)
+    view = _view(history, config, since)
+    tallies: dict[_Model, list[Tally]] = defaultdict(list)
+    for one in tally(history, ("repository", "model", "backend", "is_shadow", "stage"), where=view.conditions):
+        tallies[one.key[0] or "unknown", one.key[1]].append(one)
+    compared = _comparisons_of(view)
+    everything = [one for of in tallies.values() for one in of]
     return MigrationStatus(
-        old=config.migration_from,
-        new=str(config.migration_to),
+        old=view.old,
+        new=view.new,
         since=since,
         unsettled=unsettled,
-        total=_progress(config, rows, compared),
-        models=tuple(_model(config, *where, rows=of, compared=compared) for where, of in _by_model(rows)),
+        total=_progress(view, None, everything, compared),
+        models=tuple(_model(view, name, tallies[name], compared) for name in sorted(tallies)),
     )
 
 
-def guard(journal: Journal, config: Config, since: datetime | None, level: float) -> Guard:
+def guard(history: History, config: Config, since: datetime | None, level: float) -> Guard:
     """Compare failures within each model, so that a side is not blamed for the models that are on it.
 
     All failures are compared, because a difference between the sides may well look like the user's error; and those of
     the platform apart, because many user errors on both sides would hide them. Two tests are made, so each is held to
     half of `level` (Bonferroni). Jobs that somebody stopped, and those without a known end, are left out.
     """
-    pairs = [_pair(config, rows) for _, rows in _by_model(_rows(journal, since))]
-    both = [(old, new) for old, new in pairs if old and new]
-    p_all, p_platform = (statistics.fails_more(_strata(both, failed)) for failed in (_failed, _by_platform))
-    old, new = ([row for pair in both for row in pair[side]] for side in (0, 1))
+    view = _view(history, config, since)
+    sides: dict[_Model, dict[str, Tally]] = defaultdict(dict)
+    on_a_side = jobs.c.backend.in_((view.old, view.new))
+    for one in tally(history, ("repository", "model", "backend"), since=since, where=[on_a_side]):
+        if one.succeeded + one.failed:
+            sides[one.key[0], one.key[1]][one.key[2]] = one
+    both = [(of[view.old], of[view.new]) for of in sides.values() if len(of) == 2]
+    p_all, p_platform = (
+        statistics.fails_more(
+            (_ended(old), getattr(old, failed), _ended(new), getattr(new, failed)) for old, new in both
+        )
+        for failed in ("failed", "failed_by_platform")
+    )
+    new_jobs = sum(_ended(new) for _, new in both)
     return Guard(
-        verdict=_verdict(len(new), min(p_all, p_platform), level),
+        verdict=_verdict(new_jobs, min(p_all, p_platform), level),
         level=level,
         p_all=p_all,
         p_platform=p_platform,
         models=len(both),
-        old_jobs=len(old),
-        old_failed=sum(map(_failed, old)),
-        new_jobs=len(new),
-        new_failed=sum(map(_failed, new)),
-        old_failed_by_platform=sum(map(_by_platform, old)),
-        new_failed_by_platform=sum(map(_by_platform, new)),
+        old_jobs=sum(_ended(old) for old, _ in both),
+        old_failed=sum(old.failed for old, _ in both),
+        new_jobs=new_jobs,
+        new_failed=sum(new.failed for _, new in both),
+        old_failed_by_platform=sum(old.failed_by_platform for old, _ in both),
+        new_failed_by_platform=sum(new.failed_by_platform for _, new in both),
     )
 
 
@@ -107,173 +162,105 @@ def _verdict(new_jobs: int, p: float, level: float) -> str:
     return "worse" if p < level / 2 else "not worse"
 
 
-def _pair(config: Config, rows: Iterable[_Row]) -> tuple[list[_Row], list[_Row]]:
-    ended = [row for row in rows if row["status"] in ("succeeded", "failed")]
-    return (
-        [row for row in ended if row["backend"] == config.migration_from],
-        [row for row in ended if row["backend"] == config.migration_to],
-    )
+def _ended(one: Tally) -> int:
+    return one.succeeded + one.failed
 
 
-def _strata(
-    pairs: Iterable[tuple[list[_Row], list[_Row]]], failed: Callable[[_Row], bool]
-) -> list[tuple[int, int, int, int]]:
-    return [(len(old), sum(map(failed, old)), len(new), sum(map(failed, new))) for old, new in pairs]
+def _view(history: History, config: Config, since: datetime | None) -> _View:
+    return _View(history, config.migration_from, str(config.migration_to), since)
 
 
-def _failed(row: _Row) -> bool:
-    return bool(row["status"] == "failed")
-
-
-def _by_platform(row: _Row) -> bool:
-    return _failed(row) and row["reason"] in _OF_THE_PLATFORM
-
-
-def _rows(journal: Journal, since: datetime | None) -> list[_Row]:
-    """Return a row for each submission, with its rehearsal and its outcome, oldest first."""
-    joined = submissions.outerjoin(rehearsals, rehearsals.c.job_id == submissions.c.job_id).outerjoin(
-        outcomes, outcomes.c.job_id == submissions.c.job_id
-    )
-    told = (column for column in outcomes.c if column.name != "job_id")
-    rehearsed = (rehearsals.c.backend.label("rehearsed_on"), rehearsals.c.faults)
-    query = sa.select(submissions, *told, *rehearsed).select_from(joined)
-    query = query.order_by(submissions.c.at, submissions.c.job_id)
-    return journal.select(query.where(submissions.c.at >= since) if since else query)
-
-
-def _by_model(rows: Iterable[_Row]) -> list[tuple[tuple[str, str], list[_Row]]]:
-    found: dict[tuple[str, str], list[_Row]] = defaultdict(list)
-    for row in rows:
-        found[row["repository"], row["model"]].append(row)
-    return sorted(found.items())
-
-
-def _rehearsal(config: Config, repository: str, model: str, rows: list[_Row]) -> ModelReadiness:
-    rehearsed = _rehearsals_of(config, rows)
-    return ModelReadiness(
-        repository=repository,
-        model=model,
-        submissions=len(rows),
-        ran_there=sum(row["backend"] == config.migration_to for row in rows),
-        rehearsed=len(rehearsed),
-        would_have_run=sum(not row["faults"] for row in rehearsed),
-        reasons=_blockers(rehearsed),
-        fell_back=sum(row["fell_back"] for row in rows),
-    )
-
-
-def _rehearsals_of(config: Config, rows: Iterable[_Row]) -> list[_Row]:
-    """Return the rows of jobs that were planned for the new backend, and not sent there."""
-    return [row for row in rows if row["rehearsed_on"] == config.migration_to and not row["fell_back"]]
-
-
-def _blockers(rows: Sequence[_Row]) -> tuple[Blocker, ...]:
-    """Return what stood against the jobs, commonest first: one for each kind of problem, however many jobs name it."""
-    newest = {(row["repository"], row["model"]): row for row in rows}
-    standing = {_kind(fault) for row in newest.values() for fault in _faults(row)}
-    texts: dict[tuple[str, str], list[str]] = defaultdict(list)
-    models: dict[tuple[str, str], set[str]] = defaultdict(set)
-    for row in rows:
-        for kind, problem in {_kind(fault): fault[1] for fault in _faults(row)}.items():
-            texts[kind].append(problem)
-            models[kind].add(row["model"])
-    ordered = sorted(texts, key=lambda kind: -len(texts[kind]))
-    return tuple(_blocker(kind, texts[kind], models[kind], standing=kind in standing) for kind in ordered)
-
-
-def _blocker(kind: tuple[str, str], texts: Sequence[str], models: Iterable[str], *, standing: bool) -> Blocker:
-    path, problem = kind
-    alike = len(set(texts)) == 1
-    return Blocker(
-        path=path,
-        problem=texts[0] if alike else problem,
-        count=len(texts),
-        models=tuple(sorted(models)),
-        standing=standing,
-        example=None if alike else texts[-1],
-    )
-
-
-def _faults(row: _Row) -> list[tuple[str, str]]:
-    """Return what stood against a job. A job's id in it is that one job's; numbers stay: they may be the reason."""
-    if row["faults"] is None:
-        return [("backend", "the reason was not recorded")]
-    return [(path, _ID.sub("ID", problem)) for path, problem in row["faults"]]
-
-
-def _kind(fault: tuple[str, str]) -> tuple[str, str]:
-    """Return a problem without what names one job's own things."""
-    path, problem = fault
-    return path, _OWN.sub("\u2026", problem)
-
-
-def _comparisons_of(journal: Journal, rows: Iterable[_Row]) -> list[tuple[_Row, ShadowComparison]]:
-    of = {row["job_id"]: row for row in rows}
-    found = journal.select(sa.select(comparisons))
-    return [(of[one["job_id"]], _comparison(one, of)) for one in found if one["job_id"] in of]
-
-
-def _comparison(one: _Row, of: Mapping[str, _Row]) -> ShadowComparison:
-    shadow = of.get(one["shadow_id"])
-    return ShadowComparison(
-        job_id=one["job_id"],
-        shadow_id=one["shadow_id"],
-        differences=tuple(one["differences"]),
-        duration=_seconds(of[one["job_id"]], "started_at", "finished_at"),
-        shadow_duration=_seconds(shadow, "started_at", "finished_at") if shadow else None,
-    )
+def _repository() -> sa.Label[str]:
+    return sa.func.coalesce(jobs.c.repository, "unknown").label("repository")
 
 
 def _model(
-    config: Config, repository: str, model: str, rows: list[_Row], compared: Iterable[tuple[_Row, ShadowComparison]]
+    view: _View, name: _Model, tallies: Sequence[Tally], compared: Iterable[tuple[_Model, ShadowComparison]]
 ) -> ModelProgress:
-    newest = next((row for row in reversed(rows) if row["shadow_of"] is None), None)
-    found = _progress(config, rows, compared)
-    return replace(found, repository=repository, model=model, stage=newest["stage"] if newest else None)
+    submitted = [one for one in tallies if not one.key[3]]
+    newest = max(submitted, key=lambda one: one.newest, default=None)
+    found = _progress(view, name, tallies, [one for one in compared if one[0] == name])
+    return replace(found, repository=name[0], model=name[1], stage=newest.key[4] if newest else None)
 
 
-def _progress(config: Config, rows: list[_Row], compared: Iterable[tuple[_Row, ShadowComparison]]) -> ModelProgress:
-    submitted = [row for row in rows if row["shadow_of"] is None]
-    old = [row for row in submitted if row["backend"] == config.migration_from]
-    new = [row for row in submitted if row["backend"] == config.migration_to]
-    ours = {row["job_id"] for row in submitted}
+def _progress(
+    view: _View, name: _Model | None, tallies: Sequence[Tally], compared: Sequence[tuple[_Model, ShadowComparison]]
+) -> ModelProgress:
+    submitted = [one for one in tallies if not one.key[3]]
+    old, new = ([one for one in submitted if one.key[2] == side] for side in (view.old, view.new))
+    shadow = [one for one in tallies if one.key[3] and one.key[2] == view.new]
+    numbers = [sum(one.jobs for one in of) for of in (submitted, old, new)]
     return ModelProgress(
-        share=len(new) / len(submitted) if submitted else 0.0,
-        fell_back=sum(row["fell_back"] for row in submitted),
-        elsewhere=len(submitted) - len(old) - len(new),
-        old=_side(old),
-        new=_side(new),
-        shadow=_side([row for row in rows if row["shadow_of"] is not None]),
-        comparisons=tuple(one for row, one in compared if row["job_id"] in ours),
+        share=numbers[2] / numbers[0] if numbers[0] else 0.0,
+        fell_back=sum(one.fell_back for one in submitted),
+        elsewhere=numbers[0] - numbers[1] - numbers[2],
+        old=_side(view, old, [*_of_model(name), _is_shadow(no=True), jobs.c.backend == view.old]),
+        new=_side(view, new, [*_of_model(name), _is_shadow(no=True), jobs.c.backend == view.new]),
+        shadow=_side(view, shadow, [*_of_model(name), _is_shadow(no=False), jobs.c.backend == view.new]),
+        comparisons=tuple(one for _, one in compared),
     )
 
 
-def _side(rows: Sequence[_Row]) -> BackendStats:
-    ends = Counter(row["status"] for row in rows)
-    finished = ends["succeeded"] + ends["failed"]
-    succeeded = [row for row in rows if row["status"] == "succeeded"]
+def _of_model(name: _Model | None) -> list[_Condition]:
+    if name is None:
+        return []
+    repository = jobs.c.repository.is_(None) if name[0] == "unknown" else jobs.c.repository == name[0]
+    return [repository, jobs.c.model == name[1]]
+
+
+def _is_shadow(*, no: bool) -> _Condition:
+    return jobs.c.shadow_of.is_(None) if no else jobs.c.shadow_of.is_not(None)
+
+
+def _side(view: _View, tallies: Sequence[Tally], conditions: Sequence[_Condition]) -> BackendStats:
+    succeeded, failed = (sum(getattr(one, name) for one in tallies) for name in ("succeeded", "failed"))
+    where = [*([jobs.c.at >= view.since] if view.since else []), *conditions]
+    started, timed = (sum(getattr(one, name) for one in tallies) for name in ("started", "timed"))
     return BackendStats(
-        jobs=len(rows),
-        succeeded=ends["succeeded"],
-        failed=ends["failed"],
-        failed_by_platform=sum(map(_by_platform, rows)),
-        stopped=ends["stopped"],
-        refused=ends["refused"],
-        open=ends[None] + ends["unknown"],
-        success_rate=statistics.rate(ends["succeeded"], finished),
-        start_up=statistics.middle(_spans(rows, "created_at", "started_at")),
-        duration=statistics.middle(_spans(succeeded, "started_at", "finished_at")),
+        jobs=sum(one.jobs for one in tallies),
+        succeeded=succeeded,
+        failed=failed,
+        failed_by_platform=sum(one.failed_by_platform for one in tallies),
+        stopped=sum(one.stopped for one in tallies),
+        refused=sum(one.refused for one in tallies),
+        open=sum(one.open for one in tallies),
+        success_rate=statistics.rate(succeeded, succeeded + failed),
+        start_up=_middle(view, jobs.c.start_up, where, started),
+        duration=_middle(view, jobs.c.duration, [*where, jobs.c.status == "succeeded"], timed),
     )
 
 
-def _spans(rows: Iterable[_Row], start: str, end: str) -> list[float]:
-    seconds = (_seconds(row, start, end) for row in rows)
-    return [span for span in seconds if span is not None]
-
-
-def _seconds(row: _Row, start: str, end: str) -> float | None:
-    """Return the seconds between two times; None where one is missing, or where clocks that differ make it negative."""
-    if row[start] is None or row[end] is None:
+def _middle(
+    view: _View, column: sa.Column[float], where: Sequence[_Condition], count: int
+) -> statistics.Interval | None:
+    """Return the median of `count` values with its interval: the few around it are all that is read."""
+    rank = statistics.median_rank(count)
+    first = max(rank - 1, 0)
+    values = ordered_values(view.history, column, where, first, count - 2 * first) if count else []
+    if not values:
         return None
-    seconds: float = (row[end] - row[start]).total_seconds()
-    return seconds if seconds >= 0 else None
+    return statistics.Interval(median(values), values[0] if rank else None, values[-1] if rank else None)
+
+
+def _comparisons_of(view: _View) -> list[tuple[_Model, ShadowComparison]]:
+    """Return what became of the newest shadows, with the model of each."""
+    shadow = jobs.alias("shadow")
+    query = (
+        sa.select(comparisons, _repository(), jobs.c.model, jobs.c.duration, shadow.c.duration.label("shadow_duration"))
+        .join(jobs, jobs.c.job_id == comparisons.c.job_id)
+        .outerjoin(shadow, shadow.c.job_id == comparisons.c.shadow_id)
+        .where(*view.conditions)
+        .order_by(jobs.c.at.desc(), jobs.c.job_id)
+        .limit(_MOST_COMPARISONS)
+    )
+    return [((row["repository"], row["model"]), _comparison(row)) for row in view.history.select(query)]
+
+
+def _comparison(row: Mapping[str, Any]) -> ShadowComparison:
+    return ShadowComparison(
+        job_id=row["job_id"],
+        shadow_id=row["shadow_id"],
+        differences=tuple(row["differences"]),
+        duration=row["duration"],
+        shadow_duration=row["shadow_duration"],
+    )

@@ -44,12 +44,19 @@ def middle(values: Sequence[float]) -> Interval | None:
     """
     if not values:
         return None
-    ordered, count = sorted(values), len(values)
-    tail, rank = 0.0, 0
+    ordered, rank = sorted(values), median_rank(len(values))
+    low, high = (ordered[rank - 1], ordered[-rank]) if rank else (None, None)
+    return Interval(median(ordered), low, high)
+
+
+def median_rank(count: int) -> int:
+    """Return the k of `middle` for so many values; 0 where there are too few."""
+    # Below ten standard deviations under the mean, the binomial distribution weighs less than 1e-22.
+    rank = max(0, int(count / 2 - 5 * math.sqrt(count)))
+    tail = 0.0
     while rank < count and (tail := tail + _binomial_half(rank, count)) <= (1 - _CONFIDENCE) / 2:
         rank += 1
-    low, high = (ordered[rank - 1], ordered[count - rank]) if rank else (None, None)
-    return Interval(median(ordered), low, high)
+    return rank
 
 
 def fails_more(strata: Iterable[tuple[int, int, int, int]]) -> float:

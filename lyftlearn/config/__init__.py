@@ -230,8 +230,19 @@ class Config:
         return float(self._values["migration.budget"].total_seconds())
 
     @property
+    def history_url(self) -> str:
+        """Where submissions and ends go: `[history] url`, else `[migration] journal`, else a file in `home`."""
+        written = self._values["history.url"] or self._values["migration.journal"]
+        return str(written or f"sqlite:///{self.home / 'history.sqlite'}")
+
+    @property
+    def records_history(self) -> bool:
+        """Whether submissions and ends are written down: `[history] record`, true by default."""
+        return bool(self._values["history.record"])
+
+    @property
     def journal_url(self) -> str:
-        """Where rehearsals and outcomes go, an SQLAlchemy URL: `[migration] journal`, else a file in `home`."""
+        """Where version 1.0 wrote rehearsals and outcomes: `[migration] journal`, else a file in `home`."""
         return str(self._values["migration.journal"] or f"sqlite:///{self.home / 'journal.sqlite'}")
 
     @property
@@ -289,7 +300,7 @@ class Config:
             "jobs.output": self.output_url,
             "migration.from": self.migration_from,
             "migration.flags": self.flag_source,
-            "migration.journal": self.journal_url,
+            "history.url": self.history_url,
         }
         declared = [*TOP_KEYS, *(f"{name}.{option.key}" for name, options in TABLES.items() for option in options)]
         rest = [key for key in self.layers if not any(key == one or key.startswith(f"{one}.") for one in declared)]
@@ -313,7 +324,7 @@ def load(config: str | os.PathLike[str] | Mapping[str, Any] | None = None) -> Co
     source, layers = read_layers(config)
     tables, origins = merge(layers)
     found = Config(source, tables, origins)
-    for url in (found.flag_source, found.journal_url, found.storage_url):
+    for url in (found.flag_source, found.history_url, found.journal_url, found.storage_url):
         remember_url(url)
     return found
 

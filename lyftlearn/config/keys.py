@@ -142,6 +142,22 @@ TUNE = (
         example="2d",
     ),
 )
+HISTORY = (
+    Option(
+        key="url",
+        kind=_JOURNAL,
+        doc="Where submissions and ends of jobs are written: an SQLAlchemy URL of SQLite or PostgreSQL. By default the "
+        "file `history.sqlite` in `home`.",
+        example="postgresql+psycopg://ml@db.example/lyftlearn",
+    ),
+    Option(
+        key="record",
+        kind=FLAG,
+        default=True,
+        doc="Whether this client writes there. Without it, a migration is not journalled either.",
+        example=False,
+    ),
+)
 MIGRATION = (
     Option(key="from", kind=TEXT, doc="The old backend. By default `backend`.", example="kubernetes"),
     Option(key="to", kind=TEXT, doc="The new backend. Without it nothing is migrated.", example="sagemaker"),
@@ -169,7 +185,8 @@ MIGRATION = (
     Option(
         key="journal",
         kind=_JOURNAL,
-        doc="Where submissions, rehearsals and outcomes are written: an SQLAlchemy URL. By default a file in `home`.",
+        doc="Where version 1.0 wrote submissions, rehearsals and outcomes: an SQLAlchemy URL. What is there is carried "
+        "over into the history, which is there, too, unless `[history] url` names another place.",
         example="postgresql+psycopg://ml@db.example/journal",
     ),
     Option(
@@ -222,4 +239,11 @@ MODEL = (
     ),
 )
 """A table `[models.<name>]`: what jobs of one model get on every backend whose own table for the model is silent."""
-TABLES = {"storage": STORAGE, "jobs": JOBS, "tune": TUNE, "migration": MIGRATION, "backends": BACKENDS}
+TABLES = {
+    "storage": STORAGE,
+    "jobs": JOBS,
+    "tune": TUNE,
+    "history": HISTORY,
+    "migration": MIGRATION,
+    "backends": BACKENDS,
+}

@@ -29,10 +29,10 @@ from lyftlearn.types import Duration, JobKind
 
 if TYPE_CHECKING:
     from lyftlearn._call.arguments import Arguments
-    from lyftlearn._migration.journal import Journal
     from lyftlearn._migration.results import Guard, MigrationStatus, ReadinessReport
     from lyftlearn._session import Session
     from lyftlearn._submission.preparation import Submission
+    from lyftlearn.history.store import History
     from lyftlearn.parity import _run as parity_run
     from lyftlearn.parity._model import Parity
 
@@ -139,7 +139,7 @@ def _complete(client: Client, function: str, arguments: Mapping[str, Any]) -> di
 def migration_report(since: Duration | datetime | None = _MONTH, *, client: Client | None = None) -> ReadinessReport:
     """Return which jobs would have run on the new backend, and what keeps the others from it.
 
-    Raises InvalidJob if `[migration] to` is not set, and BackendUnavailable if the journal cannot be read.
+    Raises InvalidJob if `[migration] to` is not set, and BackendUnavailable if the history cannot be read.
     """
     from lyftlearn._migration import analysis  # noqa: PLC0415 - brings SQLAlchemy
 
@@ -187,9 +187,9 @@ def _migration_scope(since: Duration | datetime | None, client: Client | None) -
 
 
 @contextmanager
-def _journal(session: Session) -> Iterator[Journal]:
-    """Give the journal, after what this process itself has still to write."""
-    from sqlalchemy.exc import SQLAlchemyError  # noqa: PLC0415 - only for the journal
+def _journal(session: Session) -> Iterator[History]:
+    """Give the history, after what this process itself has still to write."""
+    from sqlalchemy.exc import SQLAlchemyError  # noqa: PLC0415 - only for the history
 
     session.recorder.drain()
     try:
@@ -197,10 +197,10 @@ def _journal(session: Session) -> Iterator[Journal]:
     except LyftLearnError:
         raise
     except (SQLAlchemyError, OSError) as exc:
-        raise BackendUnavailable(f"the journal of the migration cannot be used: {exc}") from redact_causes(exc)
+        raise BackendUnavailable(f"the history of jobs cannot be used: {exc}") from redact_causes(exc)
     except (ImportError, ValueError) as exc:  # a driver that is not installed, a port that is no number
-        problem = f"cannot be used ({exc}): write an SQLAlchemy URL whose driver is installed"
-        raise InvalidJob([("[migration] journal", problem)]) from redact_causes(exc)
+        problem = f"cannot be used ({exc}): write an SQLAlchemy URL of SQLite or PostgreSQL whose driver is installed"
+        raise InvalidJob([("[history] url", problem)]) from redact_causes(exc)
 
 
 def parity(

@@ -34,7 +34,7 @@ def doctor(
     seconds: float = SECONDS,
     on_wait: Callable[[str], None] | None = None,
 ) -> Iterator[Check]:
-    """Yield the checks of Python, configuration, storage, flag and journal, and those of each backend in use.
+    """Yield the checks of Python, configuration, storage, flag and history, and those of each backend in use.
 
     seconds: how long all of them may take together; a check that has not answered by then has failed. on_wait: is
     called with the names of the checks that have not answered yet.
@@ -92,7 +92,8 @@ def _sections(client: Client, config: Config) -> dict[str, _Checks]:
     sections: dict[str, _Checks] = {"storage": lambda: _storage(config.storage_url)}
     if config.migration_to is not None:
         sections["flag"] = lambda: flag_file.checks(config.flag_source, config.migration_flag)
-        sections["journal"] = lambda: _journal(client)
+    if config.records_history:
+        sections["history"] = lambda: _history(client)
     names = sorted({*in_use(config), *filter(config.table, client._registry.names())})  # noqa: SLF001
     return sections | {f"backend {name}": _of_backend(client, name) for name in names}
 
@@ -128,21 +129,21 @@ def _probe(storage: Storage) -> str | None:
     return None if after and after.data != before.data else "a record cannot be replaced"
 
 
-def _journal(client: Client) -> Iterator[Check]:
-    """Make the journal's tables where they are missing, and read the journal."""
-    import sqlalchemy as sa  # noqa: PLC0415 - only for the journal
+def _history(client: Client) -> Iterator[Check]:
+    """Make the tables of the history where they are missing, and read it."""
+    import sqlalchemy as sa  # noqa: PLC0415 - only for the history
     from sqlalchemy.exc import SQLAlchemyError  # noqa: PLC0415
 
-    from lyftlearn._migration.journal import submissions  # noqa: PLC0415 - brings SQLAlchemy
+    from lyftlearn.history.tables import jobs  # noqa: PLC0415 - brings SQLAlchemy
 
     try:
-        journal = client._session.recorder.journal()  # noqa: SLF001 - the client's other half
-        counted = journal.select(sa.select(sa.func.count().label("jobs")).select_from(submissions))
+        history = client._session.history.history()  # noqa: SLF001 - the client's other half
+        counted = history.select(sa.select(sa.func.count().label("jobs")).select_from(jobs))
     except (SQLAlchemyError, OSError, ImportError, ValueError, LyftLearnError) as exc:
         line = next(iter(str(exc).splitlines()), type(exc).__name__)
-        yield Check("journal", Verdict.FAILED, f"cannot be used, so nothing of the migration is recorded: {line}")
+        yield Check("history", Verdict.FAILED, f"cannot be used, so nothing of jobs and migrations is recorded: {line}")
     else:
-        yield Check("journal", Verdict.OK, f"{counted[0]['jobs']:,} jobs in it")
+        yield Check("history", Verdict.OK, f"{counted[0]['jobs']:,} jobs in it")
 
 
 def _of_backend(client: Client, name: str) -> _Checks:

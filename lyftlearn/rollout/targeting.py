@@ -40,7 +40,14 @@ def repository_name(config: Config) -> str | None:
     if config.repository:
         return config.repository
     try:
-        start = config.source.absolute().parent if config.source else Path.cwd()
+        return repository_at(config.source.absolute().parent if config.source else Path.cwd())
+    except FileNotFoundError:  # a working directory that is gone
+        return None
+
+
+def repository_at(start: Path) -> str | None:
+    """Return `owner/name` of the repository that a directory belongs to, as its remote has it. Never raises."""
+    try:
         found = next((folder / ".git" for folder in (start, *start.parents) if (folder / ".git").exists()), None)
         return None if found is None else _name_in_git(found)
     except (OSError, UnicodeDecodeError):

@@ -24,7 +24,7 @@ def plugins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: stores\nVersion: 1.0\n")
     (info / "entry_points.txt").write_text("[lyftlearn.backends]\nold = stores:create\nnew = stores:create\n")
     (site / "stores.py").symlink_to(HERE / "stores.py")
-    monkeypatch.setattr("lyftlearn._migration.background._SECONDS_TO_FINISH", 120.0)  # as long as a busy machine needs
+    monkeypatch.setattr("lyftlearn.history.background._SECONDS_TO_FINISH", 120.0)  # as long as a busy machine needs
     monkeypatch.syspath_prepend(site)
     monkeypatch.setenv("PYTHONPATH", f"{site}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
     for name in ("LYFTLEARN_BACKEND", "LYFTLEARN_FLAGS", "LYFTLEARN_HOME"):

@@ -17,9 +17,9 @@ import pytest
 
 from lyftlearn import Client, ops
 from lyftlearn._migration import statistics
-from lyftlearn._migration.journal import Journal
-from lyftlearn._migration.rows import OutcomeRow, RehearsalRow, SubmissionRow
 from lyftlearn.errors import InvalidJob
+from lyftlearn.history.rows import OutcomeRow, RehearsalRow, SubmissionRow
+from lyftlearn.history.store import History
 
 NOW = datetime.now(UTC)
 OLD, NEW = "local-kubernetes", "local-sagemaker"
@@ -32,7 +32,7 @@ def client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Client:
 
 
 @pytest.fixture
-def journal(client: Client) -> Journal:
+def journal(client: Client) -> History:
     return client._session.recorder.journal()
 
 
@@ -40,7 +40,14 @@ def ran(number: int, backend: str, *, model: str = "eta", status: str = "succeed
     """Return the records of one job: 60 s from created to started on the new side, 20 s on the old one."""
     job_id = f"{model}-{backend}-{number}"
     start = NOW + timedelta(seconds=60 if backend == NEW else 20)
-    told = {"reason": None, "at": NOW, "shadow_of": None, "fell_back": False, "stage": "live"} | others
+    told = {
+        "reason": None,
+        "at": NOW,
+        "shadow_of": None,
+        "fell_back": False,
+        "stage": "live",
+        "source": "flag",
+    } | others
     return [
         SubmissionRow(
             job_id=job_id,
@@ -49,7 +56,7 @@ def ran(number: int, backend: str, *, model: str = "eta", status: str = "succeed
             model=model,
             kind="train",
             stage=told["stage"],
-            source="flag",
+            source=told["source"],
             backend=backend,
             fell_back=told["fell_back"],
             shadow_of=told["shadow_of"],
@@ -66,7 +73,7 @@ def ran(number: int, backend: str, *, model: str = "eta", status: str = "succeed
     ]
 
 
-def filled(journal: Journal, jobs: Iterable[list[Any]]) -> None:
+def filled(journal: History, jobs: Iterable[list[Any]]) -> None:
     journal.record(*(record for job in jobs for record in job))
 
 
@@ -87,7 +94,7 @@ def rehearsal(number: int, problem: str, *, path: str = "outputs", model: str = 
         [f'the label "run-{number}" is too long' for number in range(5)],
     ],
 )
-def test_a_reason_is_one_however_each_job_words_it(client: Client, journal: Journal, problems: list[str]) -> None:
+def test_a_reason_is_one_however_each_job_words_it(client: Client, journal: History, problems: list[str]) -> None:
     """A report with a row for each job is read by nobody."""
     filled(journal, (rehearsal(number, problem) for number, problem in enumerate(problems)))
     (reason,) = ops.migration_report(client=client).reasons
@@ -96,7 +103,7 @@ def test_a_reason_is_one_however_each_job_words_it(client: Client, journal: Jour
     assert "…" in reason.problem
 
 
-def test_numbers_tell_reasons_apart(client: Client, journal: Journal) -> None:
+def test_numbers_tell_reasons_apart(client: Client, journal: History) -> None:
     """64 GiB and 4 GiB of shared memory are two things to mend, and one reason is shown as it is."""
     filled(journal, [rehearsal(1, "is 64 GiB"), rehearsal(2, "is 4 GiB"), rehearsal(3, "is 4 GiB")])
     reasons = ops.migration_report(client=client).reasons
@@ -106,7 +113,7 @@ def test_numbers_tell_reasons_apart(client: Client, journal: Journal) -> None:
     ]
 
 
-def test_fall_backs_are_counted_by_reason_and_apart(client: Client, journal: Journal) -> None:
+def test_fall_backs_are_counted_by_reason_and_apart(client: Client, journal: History) -> None:
     """A job that the new side refused was no rehearsal, and why it was refused is what there is to mend."""
     refused = [rehearsal(number, "is not given", path="image", fell_back=True) for number in range(3)]
     filled(journal, [*refused, rehearsal(9, "is 4 GiB"), ran(10, OLD, fell_back=True)])
@@ -172,7 +179,7 @@ def test_many_jobs_are_counted_quickly_and_surely() -> None:
     assert statistics.fails_more([(100_000, 1000, 100_000, 1000)]) == pytest.approx(0.5, abs=0.02)
 
 
-def test_status_of_both_sides(client: Client, journal: Journal) -> None:
+def test_status_of_both_sides(client: Client, journal: History) -> None:
     """Shares, rates and times, over a hundred jobs whose figures are known."""
     filled(journal, (ran(number, OLD) for number in range(60)))
     filled(journal, (ran(number, NEW, status="failed" if number < 8 else "succeeded") for number in range(40)))
@@ -185,16 +192,18 @@ def test_status_of_both_sides(client: Client, journal: Journal) -> None:
     assert total.new.duration == statistics.middle([100.0 + number for number in range(8, 40)])
 
 
-def test_status_of_each_model(client: Client, journal: Journal) -> None:
+def test_status_of_each_model(client: Client, journal: History) -> None:
     """The stage is that of the newest submission; what fell back, and what went elsewhere, is told."""
     filled(journal, [ran(1, OLD, at=NOW - timedelta(days=1), stage="off"), ran(1, NEW)])
-    filled(journal, [ran(2, OLD, fell_back=True), ran(3, "local", model="other", stage=None)])
+    filled(
+        journal, [ran(2, OLD, fell_back=True), ran(3, "local", model="other", stage=None, source="LYFTLEARN_BACKEND")]
+    )
     eta, other = ops.migration_status(client=client).models
     assert (eta.model, eta.stage, eta.fell_back, round(eta.share, 2)) == ("eta", "live", 1, 0.33)
     assert (other.stage, other.elsewhere, other.share) == (None, 1, 0.0)
 
 
-def test_a_window_leaves_out_what_is_older(client: Client, journal: Journal) -> None:
+def test_a_window_leaves_out_what_is_older(client: Client, journal: History) -> None:
     """Raising a percentage is an act on what happened since the last time."""
     filled(journal, [ran(1, OLD, at=NOW - timedelta(days=10)), ran(2, OLD)])
     assert ops.migration_status("7d", client=client).total.old.jobs == 1
@@ -202,7 +211,7 @@ def test_a_window_leaves_out_what_is_older(client: Client, journal: Journal) -> 
     assert ops.migration_report(NOW + timedelta(seconds=1), client=client).models == ()
 
 
-def test_ids_in_reasons_are_one_reason(client: Client, journal: Journal) -> None:
+def test_ids_in_reasons_are_one_reason(client: Client, journal: History) -> None:
     """A reason that names its job is the same for every job; one that names a number may be another."""
     for number, job_id in enumerate(["eta-tgaaaaaaaaaaa", "eta-tgbbbbbbbbbbb"]):
         journal.record(ran(number, OLD)[0])
@@ -212,14 +221,14 @@ def test_ids_in_reasons_are_one_reason(client: Client, journal: Journal) -> None
     assert reasons == {"'ID' is taken: wait": 2, "0 is too few: ask for 4": 1, "1 is too few: ask for 4": 1}
 
 
-def failing(journal: Journal, old: int, new: int, **others: Any) -> None:
+def failing(journal: History, old: int, new: int, **others: Any) -> None:
     """Record 50 jobs on each side, of which so many failed."""
     for backend, failed in ((OLD, old), (NEW, new)):
         filled(journal, (ran(n, backend, status="failed" if n < failed else "succeeded", **others) for n in range(50)))
 
 
 @pytest.mark.parametrize(("old", "new", "verdict"), [(5, 20, "worse"), (5, 6, "not worse"), (20, 5, "not worse")])
-def test_a_guard_judges(client: Client, journal: Journal, old: int, new: int, verdict: str) -> None:
+def test_a_guard_judges(client: Client, journal: History, old: int, new: int, verdict: str) -> None:
     """Many more failures are worse; one more, or fewer, are not."""
     failing(journal, old, new)
     found = ops.migration_guard(client=client)
@@ -227,7 +236,7 @@ def test_a_guard_judges(client: Client, journal: Journal, old: int, new: int, ve
     assert found.p_all == pytest.approx(statistics.fails_more([(50, old, 50, new)]))
 
 
-def test_a_guard_sees_the_platform_behind_the_users_errors(client: Client, journal: Journal) -> None:
+def test_a_guard_sees_the_platform_behind_the_users_errors(client: Client, journal: History) -> None:
     """Where every third job fails by its own fault, eight that the platform lost would be lost in the crowd."""
     for backend, lost in ((OLD, 0), (NEW, 9)):
         reasons = ["preempted"] * lost + ["user-error"] * (20 - lost) + [None] * 30
@@ -238,13 +247,13 @@ def test_a_guard_sees_the_platform_behind_the_users_errors(client: Client, journ
     assert (found.old_failed_by_platform, found.new_failed_by_platform, found.verdict) == (0, 9, "worse")
 
 
-def test_a_guard_does_not_judge_by_a_few(client: Client, journal: Journal) -> None:
+def test_a_guard_does_not_judge_by_a_few(client: Client, journal: History) -> None:
     """Three failures of three are bad luck as easily as a bad side."""
     filled(journal, [ran(n, NEW, status="failed") for n in range(3)] + [ran(n, OLD) for n in range(50)])
     assert ops.migration_guard(client=client).verdict == "too few jobs"
 
 
-def test_stopped_and_unknown_jobs_say_nothing(client: Client, journal: Journal) -> None:
+def test_stopped_and_unknown_jobs_say_nothing(client: Client, journal: History) -> None:
     """Somebody stopped them, or nobody knows: neither is a failure of a side."""
     failing(journal, 5, 5)
     filled(journal, [ran(100 + n, NEW, status="stopped" if n % 2 else "unknown") for n in range(40)])
@@ -270,7 +279,7 @@ def command(tmp_path: Path, *words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120)
 
 
-def test_the_command_line_shows_all_views(tmp_path: Path, journal: Journal) -> None:
+def test_the_command_line_shows_all_views(tmp_path: Path, journal: History) -> None:
     """A person reads tables, a program JSON, and a pipeline the exit code."""
     failing(journal, 2, 30)
     journal.record(RehearsalRow(job_id=f"eta-{OLD}-1", backend=NEW, faults=[("image", "is missing: push it")]))
@@ -320,7 +329,7 @@ HOSTILE = '<script>alert("x")</script>'
 
 
 @pytest.fixture
-def page(tmp_path: Path, journal: Journal) -> Path:
+def page(tmp_path: Path, journal: History) -> Path:
     """A page about hostile names, differing shadows and failing jobs."""
     failing(journal, 2, 30)
     filled(journal, [ran(n, OLD, model=HOSTILE) for n in range(7)])

@@ -14,9 +14,9 @@ import sqlalchemy as sa
 
 import lyftlearn
 from lyftlearn import ops
-from lyftlearn._migration.journal import comparisons, outcomes, submissions
 from lyftlearn._migration.results import MigrationStatus, ReadinessReport, ShadowComparison
 from lyftlearn.errors import BackendUnavailable, LyftLearnError
+from lyftlearn.history.tables import comparisons, jobs
 from tests.doubles.old_and_new import Make
 
 ETA = {"shadow": {"models": ["eta"]}}
@@ -304,17 +304,16 @@ def test_the_journal_of_a_shadow_names_its_job(plugins: Path, make: Make) -> Non
     client = make("shadow", **ETA)
     job = client.train("eta", command="true")
     status = settled(client)
-    rows = client._session.recorder.journal().select(sa.select(submissions).where(submissions.c.shadow_of == job.id))
+    rows = client._session.recorder.journal().select(sa.select(jobs).where(jobs.c.shadow_of == job.id))
     assert [row["backend"] for row in rows] == ["new"]
     assert (status.total.share, status.total.new.jobs, status.total.shadow.jobs) == (0.0, 0, 1)
-    for table in (outcomes, comparisons):
-        assert client._session.recorder.journal().select(sa.select(table))
+    assert client._session.recorder.journal().select(sa.select(comparisons))
 
 
 SUBMITS = """
 import json, sys
-import lyftlearn, lyftlearn._migration.background
-lyftlearn._migration.background._SECONDS_TO_FINISH = 120.0
+import lyftlearn, lyftlearn.history.background
+lyftlearn.history.background._SECONDS_TO_FINISH = 120.0
 lyftlearn.Client(config=json.loads(sys.argv[1])).train("eta", command="true")
 """
 POOLED = """

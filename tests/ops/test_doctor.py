@@ -45,7 +45,7 @@ def test_a_network_that_swallows_everything_is_waited_for_once(
     before = time.monotonic()
     found = checks(config, seconds=5, on_wait=waited.append)
     assert time.monotonic() - before < 60
-    assert waited == ["storage", "flag", "journal", "backend local", "backend sagemaker"]
+    assert waited == ["storage", "flag", "history", "backend local", "backend sagemaker"]
     for name in ("storage", "backend sagemaker"):
         assert found[name].verdict is Verdict.FAILED
         assert "no answer within 5 s" in found[name].detail
@@ -56,7 +56,7 @@ def test_the_journal_is_looked_at(tmp_path: Path) -> None:
     """A journal that cannot be written records nothing of a migration, and nobody else would say so."""
     migration = {"from": "local-kubernetes", "to": "local-sagemaker"}
     config: dict[str, Any] = {"home": str(tmp_path), "migration": migration}
-    assert checks(config)["journal"] == Check("journal", Verdict.OK, "0 jobs in it")
+    assert checks(config)["history"] == Check("history", Verdict.OK, "0 jobs in it")
 
 
 @pytest.mark.parametrize(
@@ -66,9 +66,9 @@ def test_the_journal_is_looked_at(tmp_path: Path) -> None:
 def test_a_journal_that_cannot_be_used_is_a_failure(tmp_path: Path, url: str) -> None:
     """A missing driver, a bad port and a missing directory are one line each, and no traceback."""
     migration = {"from": "local-kubernetes", "to": "local-sagemaker", "journal": url}
-    check = checks({"home": str(tmp_path), "migration": migration})["journal"]
+    check = checks({"home": str(tmp_path), "migration": migration})["history"]
     assert check.verdict is Verdict.FAILED
-    assert "nothing of the migration is recorded" in check.detail
+    assert "nothing of jobs and migrations is recorded" in check.detail
     assert "\n" not in check.detail
 
 

@@ -356,7 +356,7 @@ import lyftlearn
 from lyftlearn._migration import recorder
 client = lyftlearn.Client(config=json.loads(sys.argv[1]))
 where = sys.argv[2]
-journal = client._session.recorder.journal()
+journal = client._session.history.open()
 if where == "after the slot":
     record = journal.record_in_slot
     journal.record_in_slot = lambda *given: record(*given) and os._exit(17)
@@ -379,7 +379,7 @@ def test_a_slot_of_the_dead_is_free_again(
     config = {"home": str(plugins), "project": "tests", "migration": migration, "old": {}, "new": {}}
     command = [sys.executable, "-c", SHADOW_DIES, json.dumps(config), where]
     assert subprocess.run(command, env=os.environ, check=False, timeout=120).returncode == 17
-    monkeypatch.setattr("lyftlearn._migration.reconcile._VISIBLE_AFTER", timedelta())
+    monkeypatch.setattr("lyftlearn.history.settle._VISIBLE_AFTER", timedelta())
     client = make("shadow", shadow=migration["shadow"])
     client.train("eta", command="true")
     drained(client)
@@ -392,8 +392,8 @@ def test_a_slot_without_a_row_is_free(plugins: Path, make: Make) -> None:
 
     client = make("shadow", shadow={"models": ["eta"], "at_most": 1})
     journal = client._session.recorder.journal()
-    with journal._connection() as connection:
-        connection.execute(sa.text("insert into slots values (0, 'eta-tnaaaaaaaaaaa')"))
+    with journal.connection() as connection:
+        connection.execute(sa.text("insert into shadow_slots values (0, 'eta-tnaaaaaaaaaaa')"))
     client.train("eta", command="true")
     drained(client)
     assert len(jobs_of(plugins, "new")) == 1

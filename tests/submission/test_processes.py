@@ -104,12 +104,13 @@ def test_a_process_without_threads_still_submits(plugins: Path, make: Make, monk
         first = client.train("eta", command="true")
     second = client.train("eta", command="true")
     assert client._session.recorder.drain()
-    rows = client._session.recorder.journal().select(__import__("sqlalchemy").text("select job_id from submissions"))
+    rows = client._session.recorder.journal().select(__import__("sqlalchemy").text("select job_id from jobs"))
     assert {row["job_id"] for row in rows} == {first.id, second.id}
 
 
-def test_clients_leave_no_thread(plugins: Path, make: Make) -> None:
+def test_clients_leave_no_thread(plugins: Path, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     """A service that makes a client for each request must not grow by a thread each time."""
+    monkeypatch.setattr("lyftlearn.history.recorder._SECONDS_IDLE", 0.0)
     before = threading.active_count()
     for _ in range(5):
         client = make("rehearse")

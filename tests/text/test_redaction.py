@@ -175,9 +175,9 @@ def test_a_journal_that_cannot_be_used_is_a_word(tmp_path: Path, url: str) -> No
 
 SCRIPT = """
 import json, sys
-import lyftlearn, lyftlearn._migration.background
+import lyftlearn, lyftlearn.history.background
 from lyftlearn import ops
-lyftlearn._migration.background._SECONDS_TO_FINISH = 120.0  # as long as a busy machine needs
+lyftlearn.history.background._SECONDS_TO_FINISH = 120.0  # as long as a busy machine needs
 client = lyftlearn.Client(config=json.loads(sys.argv[1]))
 job = client.train("eta", command="true")
 assert client._session.recorder.drain()

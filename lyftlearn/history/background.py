@@ -68,7 +68,7 @@ class Background:
 
     def _start(self) -> None:
         """Start the thread. Where none can be started, what waits is done by the next one that can."""
-        _finish_at_exit()
+        at_exit(_finish_all)
         try:
             threading.Thread(target=self._run, name="lyftlearn-background", daemon=True).start()
             self._runs = True
@@ -127,8 +127,8 @@ _all: weakref.WeakSet[Background] = weakref.WeakSet()
 
 
 @cache
-def _finish_at_exit() -> None:
-    """Finish what waits before the interpreter forbids what it may need.
+def at_exit(function: Callable[[], None]) -> None:
+    """Call `function` once at the end, before the interpreter forbids what it may need.
 
     Thread pools take no work after `concurrent.futures` has ended, which is before `atexit`; backends and their SDKs
     send with such pools. `threading` ends what registered with it last first.
@@ -136,7 +136,7 @@ def _finish_at_exit() -> None:
     import concurrent.futures.thread  # noqa: F401, PLC0415 - registers itself, and so before us
 
     with suppress(RuntimeError):  # the interpreter is already ending: what is begun now may be lost
-        getattr(threading, "_register_atexit", atexit.register)(_finish_all)
+        getattr(threading, "_register_atexit", atexit.register)(function)
 
 
 def _finish_all() -> None:

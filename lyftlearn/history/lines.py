@@ -1,0 +1,198 @@
+"""The lines of the spool: written in microseconds beside a submission, and read into rows by whoever has time.
+
+What costs time, such as reading a Decision or finding out the repository's name, is done by the reader.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict
+from datetime import UTC, datetime
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from lyftlearn._text.redaction import redact
+from lyftlearn.history.rows import ComparisonRow, OutcomeRow, RehearsalRow, Row, SubmissionRow, UsageRow
+from lyftlearn.rollout.targeting import repository_at
+
+if TYPE_CHECKING:
+    from lyftlearn._submission.submitter import AcceptedJob
+    from lyftlearn.backend import JobRecord
+    from lyftlearn.config import Config
+    from lyftlearn.history.spool import Entry, Line
+    from lyftlearn.types import JobState
+
+_Fields: TypeAlias = Mapping[str, Any]
+_LONGEST_COMMAND = 4000  # characters of each argument; a longer one is a program that belongs into a file
+_SHADOW_LABEL = "lyftlearn/shadow"
+_PLAIN: Mapping[str, type[Row]] = {
+    "submission": SubmissionRow,
+    "rehearsal": RehearsalRow,
+    "outcome": OutcomeRow,
+    "usage": UsageRow,
+    "comparison": ComparisonRow,
+}
+_NAMES = {row: name for name, row in _PLAIN.items()}
+_MOMENTS = ("at", "created_at", "started_at", "finished_at")
+
+
+def header(config: Config) -> Line:
+    """Return what is the same for every job that one client submits."""
+    start = config.source.absolute().parent if config.source else Path.cwd()
+    return {
+        "repository": config.repository,
+        "start": str(start),
+        "project": config.project,
+        "team": config.team,
+        "owner": config.owner,
+    }
+
+
+def submission_line(accepted: AcceptedJob, backend: str, to: str | None) -> Line:
+    """Return the line of an accepted job. to: the new backend of a migration, which refused a job that fell back.
+
+    A keyed call may have found the job long after another call made it: the time is the job's own.
+    """
+    record, arguments = accepted.record, accepted.content.arguments
+    return {
+        "is": "accepted",
+        **_of_record(record, backend),
+        "at": time.time() if accepted.new else (record.event.created_at or record.event.at).timestamp(),
+        "source": accepted.decision.source,
+        "refused_by": to,
+        "refusal": accepted.decision.refusal,
+        "resources": vars(arguments.resources),
+        "nodes": arguments.nodes,
+        "command": arguments.command,
+        "image": arguments.image,
+    }
+
+
+def end_line(record: JobRecord, state: JobState, backend: str) -> Line:
+    """Return the line of a job's end, as somebody saw it who may know nothing else of the job."""
+    return {
+        "is": "ended",
+        **_of_record(record, backend),
+        "at": state.created_at.timestamp(),
+        "nodes": record.nodes,
+        "status": state.status,
+        "reason": state.reason,
+        "exit_code": state.exit_code,
+        "message": state.message,
+        "attempt": state.attempt,
+        "started_at": state.started_at and state.started_at.timestamp(),
+        "finished_at": state.finished_at and state.finished_at.timestamp(),
+    }
+
+
+def row_line(row: Row) -> Line:
+    """Return the line of a row that is known in full."""
+    return {"is": _NAMES[type(row)], **asdict(row)}
+
+
+def rows_of(entries: Iterable[Entry]) -> Iterator[Row]:
+    """Yield what lines say. Those of a later version, which says more than this one knows, are left out."""
+    for of, line in entries:
+        try:
+            yield from _rows(of, line)
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
+            continue
+
+
+def submission_row(of: Line, line: Line) -> SubmissionRow:
+    """Return the row of a job. It goes by the decision that the job carries."""
+    decision = _decision(line["decision"])
+    command = line.get("command")
+    return SubmissionRow(
+        job_id=line["id"],
+        at=_moment(line["at"]) or datetime.now(UTC),
+        model=line["model"],
+        kind=line["kind"],
+        backend=line["backend"],
+        repository=_repository(of) if of else None,
+        stage=decision.get("stage"),
+        source=decision.get("source") or line.get("source"),
+        fell_back=bool(decision.get("fell_back")),
+        shadow_of=line["labels"].get(_SHADOW_LABEL),
+        project=of.get("project"),
+        team=of.get("team"),
+        owner=of.get("owner"),
+        nodes=line["nodes"],
+        digest=line["digest"],
+        labels=line["labels"],
+        decision=line["decision"] or None,
+        resources=line.get("resources"),
+        outputs=line["outputs"],
+        command=[redact(word[:_LONGEST_COMMAND]) for word in command] if command else None,
+        image=line.get("image"),
+    )
+
+
+def _rows(of: Line, line: Line) -> list[Row]:
+    if line["is"] == "accepted":
+        return _rows_of_accepted(of, line)
+    if line["is"] == "ended":
+        return [submission_row({}, line), _outcome(line)]
+    fields = {name: value for name, value in line.items() if name != "is"}
+    moments = {name: datetime.fromisoformat(fields[name]) for name in _MOMENTS if fields.get(name)}
+    return [_PLAIN[line["is"]](**fields | moments)]
+
+
+def _of_record(record: JobRecord, backend: str) -> dict[str, Any]:
+    return {
+        "id": record.id,
+        "model": record.name,
+        "kind": record.kind,
+        "backend": backend,
+        "labels": record.labels,
+        "digest": record.digest,
+        "decision": record.decision,
+        "outputs": record.outputs,
+    }
+
+
+def _rows_of_accepted(of: Line, line: Line) -> list[Row]:
+    submitted = submission_row(of, line)
+    if not submitted.fell_back or line["refused_by"] is None:
+        return [submitted]
+    told = str(_decision(line["decision"]).get("reason")).rpartition(" refused: ")[2]
+    faults = [(path, problem) for path, problem in line["refusal"] or [("backend", told)]]
+    return [submitted, RehearsalRow(job_id=submitted.job_id, backend=line["refused_by"], faults=faults)]
+
+
+def _outcome(line: Line) -> OutcomeRow:
+    return OutcomeRow(
+        job_id=line["id"],
+        status=line["status"],
+        reason=line["reason"],
+        exit_code=line["exit_code"],
+        created_at=_moment(line["at"]),
+        started_at=_moment(line["started_at"]),
+        finished_at=_moment(line["finished_at"]),
+        message=line["message"],
+        attempt=line["attempt"],
+    )
+
+
+def _decision(text: str | None) -> _Fields:
+    """Return the decision that a job carries, or nothing where its substrate has lost it."""
+    try:
+        return dict(json.loads(text or ""))
+    except (TypeError, ValueError):
+        return {}
+
+
+def _moment(seconds: float | None) -> datetime | None:
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
+
+
+def _repository(of: Line) -> str:
+    return of["repository"] or _repository_at(of["start"]) or of["project"]
+
+
+@lru_cache(maxsize=1000)
+def _repository_at(start: str) -> str | None:
+    return repository_at(Path(start))

@@ -1,0 +1,134 @@
+"""Questions that the database answers: numbers of jobs by whatever tells them apart, and order statistics of times.
+
+Rows of jobs never come here, only answers: memory and time do not grow with the history.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+import sqlalchemy as sa
+
+from lyftlearn.history.tables import Moment, jobs
+from lyftlearn.types import FailureReason
+
+if TYPE_CHECKING:
+    from lyftlearn.history.store import History
+
+Key: TypeAlias = Literal[
+    "repository", "project", "team", "owner", "model", "kind", "backend", "stage", "is_shadow", "machine", "currency",
+    "day", "hour",
+]  # fmt: skip
+OF_THE_PLATFORM = (
+    FailureReason.CAPACITY,
+    FailureReason.CONFIGURATION,
+    FailureReason.IMAGE,
+    FailureReason.PLATFORM,
+    FailureReason.PREEMPTED,
+)
+_LENGTHS = {"day": len("2026-11-26"), "hour": len("2026-11-26 20")}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tally:
+    """How many jobs have the same `key`, and how they ended.
+
+    key: a value for each name that was asked for, in that order. open: without a known end. failed_by_platform: of the
+    failed ones, those whose reason is capacity, configuration, image, platform or preempted. seconds: of all nodes of
+    those that have ended, together. cost: of those whose cost is known, which `priced` counts. started: those whose
+    `start_up` is known. timed: those that succeeded, and whose `duration` is known. newest: when the last one was
+    submitted.
+    """
+
+    key: tuple[Any, ...]
+    jobs: int
+    open: int
+    succeeded: int
+    failed: int
+    failed_by_platform: int
+    stopped: int
+    refused: int
+    fell_back: int
+    seconds: float
+    cost: float
+    priced: int
+    started: int
+    timed: int
+    newest: datetime
+
+
+def tally(
+    history: History,
+    by: Sequence[Key],
+    *,
+    since: datetime | None = None,
+    until: datetime | None = None,
+    where: Sequence[sa.ColumnElement[bool]] = (),
+) -> list[Tally]:
+    """Count the jobs that were submitted from `since` on and before `until`, grouped by what `by` names.
+
+    where: further conditions over `lyftlearn.history.tables.jobs`. The order is that of the keys' columns.
+    """
+    keys = [_key(name, history.dialect).label(f"key_{name}") for name in by]
+    query = sa.select(*keys, *_counts()).where(*where, *_within(since, until))
+    if keys:
+        query = query.group_by(*keys).order_by(*keys)
+    rows = [row for row in history.select(query) if row["jobs"]]
+    names = [f"key_{name}" for name in by]
+    fields = Tally.__dataclass_fields__.keys() - {"key"}
+    return [Tally(key=tuple(row[name] for name in names), **{name: row[name] for name in fields}) for row in rows]
+
+
+def ordered_values(
+    history: History, column: sa.ColumnElement[float], where: Sequence[sa.ColumnElement[bool]], first: int, count: int
+) -> list[float]:
+    """Return `count` values of a column in their order, from the `first` on, which is 0 for the smallest."""
+    query = sa.select(column.label("value")).where(*where, column.is_not(None)).order_by(column)
+    return [float(row["value"]) for row in history.select(query.offset(first).limit(count))]
+
+
+def _within(since: datetime | None, until: datetime | None) -> list[sa.ColumnElement[bool]]:
+    return [*([jobs.c.at >= since] if since else []), *([jobs.c.at < until] if until else [])]
+
+
+def _key(name: Key, dialect: str) -> sa.ColumnElement[Any]:
+    if name == "is_shadow":
+        return jobs.c.shadow_of.is_not(None)
+    if name in _LENGTHS:
+        if dialect == "sqlite":  # keeps moments as texts
+            return sa.func.substr(jobs.c.at, 1, _LENGTHS[name], type_=sa.Text)
+        return sa.func.to_char(jobs.c.at, "YYYY-MM-DD HH24"[: 15 if name == "hour" else 10], type_=sa.Text)
+    return jobs.c[name]
+
+
+def _counts() -> list[sa.ColumnElement[Any]]:
+    status = jobs.c.status
+    failed = status == "failed"
+    counted = {
+        "open": status.is_(None) | (status == "unknown"),
+        "succeeded": status == "succeeded",
+        "failed": failed,
+        "failed_by_platform": failed & jobs.c.reason.in_(OF_THE_PLATFORM),
+        "stopped": status == "stopped",
+        "refused": status == "refused",
+        "fell_back": jobs.c.fell_back,
+        "priced": jobs.c.cost.is_not(None),
+        "started": jobs.c.start_up.is_not(None),
+        "timed": (status == "succeeded") & jobs.c.duration.is_not(None),
+    }
+    seconds = sa.func.coalesce(jobs.c.duration, 0.0) * sa.func.coalesce(jobs.c.nodes, 1)
+    return [
+        sa.func.count().label("jobs"),
+        *(count_if(condition).label(name) for name, condition in counted.items()),
+        sa.func.coalesce(sa.func.sum(seconds), 0.0).label("seconds"),
+        sa.func.coalesce(sa.func.sum(jobs.c.cost), 0.0).label("cost"),
+        sa.func.max(jobs.c.at, type_=Moment).label("newest"),
+    ]
+
+
+def count_if(condition: sa.ColumnElement[bool]) -> sa.ColumnElement[int]:
+    """Return how many rows fulfil a condition, whatever is unknown of the others."""
+    return sa.func.coalesce(sa.func.sum(sa.case((condition, 1), else_=0)), 0)

@@ -1,0 +1,68 @@
+"""The state of a history's tables: made where there are none, and led to today's by Alembic where they are older.
+
+A history that is newer than this client is left as it is: what later versions add may be empty.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import sqlalchemy as sa
+
+from lyftlearn.history.tables import meta
+
+if TYPE_CHECKING:
+    from alembic.config import Config as AlembicConfig
+
+HEAD = "0001"
+"""The newest file in `versions/`."""
+_EARLIER: frozenset[str] = frozenset()
+_LOCK = 0x6C796674  # of PostgreSQL, for whoever changes the tables
+version = sa.Table("lyftlearn_history", sa.MetaData(), sa.Column("version_num", sa.String(32), primary_key=True))
+"""Alembic's own table, under a name that leaves a database of other applications theirs."""
+
+
+def prepare(engine: sa.Engine) -> None:
+    """Make or change the tables where that is needed. Other processes may do the same at once."""
+    with engine.connect() as connection:
+        found = _version_of(connection)
+    if found is None or found in _EARLIER:
+        with engine.begin() as connection:
+            _lock(connection)
+            _bring_up_to_date(connection, _version_of(connection))
+
+
+def alembic_config(connection: sa.Connection) -> AlembicConfig:
+    """Return what Alembic needs to work on this connection."""
+    from alembic.config import Config  # noqa: PLC0415 - only where a history of an earlier version is changed
+
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
+    config.attributes["connection"] = connection
+    return config
+
+
+def _version_of(connection: sa.Connection) -> str | None:
+    if not sa.inspect(connection).has_table(version.name):
+        return None
+    return connection.scalar(sa.select(version.c.version_num))
+
+
+def _bring_up_to_date(connection: sa.Connection, found: str | None) -> None:
+    if found is None:
+        meta.create_all(connection)
+        version.create(connection, checkfirst=True)
+        connection.execute(version.insert().values(version_num=HEAD))
+    elif found in _EARLIER:
+        from alembic import command  # noqa: PLC0415 - as above
+
+        command.upgrade(alembic_config(connection), "head")
+
+
+def _lock(connection: sa.Connection) -> None:
+    """Wait until nobody else changes the tables; until the end of the transaction."""
+    if connection.dialect.name == "sqlite":
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+    else:
+        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))

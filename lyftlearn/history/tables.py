@@ -1,0 +1,146 @@
+"""The tables of the history, as they are today. `versions/` leads every earlier state to them.
+
+`jobs` has what is filtered, grouped and added up, and nothing else: its rows are narrow and its indexes hold whole
+answers, so that a million jobs are aggregated without reading them. What is shown of one job is in `details`.
+A later version only adds tables, and columns that may be empty: older clients go on writing.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import sqlalchemy as sa
+
+meta = sa.MetaData()
+
+
+class Moment(sa.types.TypeDecorator[datetime]):
+    """A moment in UTC, also in databases without time zones."""
+
+    impl = sa.DateTime
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:  # noqa: ARG002
+        """Return a moment as it is kept."""
+        return value.astimezone(UTC).replace(tzinfo=None) if value else None
+
+    def process_result_value(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:  # noqa: ARG002
+        """Return what was kept as a moment."""
+        return value.replace(tzinfo=UTC) if value else None
+
+
+jobs = sa.Table(
+    "jobs",
+    meta,
+    sa.Column("job_id", sa.String(64), primary_key=True),
+    sa.Column("at", Moment, nullable=False),  # of the submission
+    sa.Column("repository", sa.Text),
+    sa.Column("project", sa.Text),
+    sa.Column("team", sa.Text),
+    sa.Column("owner", sa.Text),
+    sa.Column("model", sa.Text, nullable=False),
+    sa.Column("kind", sa.String(16), nullable=False),
+    sa.Column("backend", sa.String(63), nullable=False),
+    sa.Column("stage", sa.String(16)),
+    sa.Column("source", sa.Text),
+    sa.Column("fell_back", sa.Boolean, nullable=False, default=False),
+    sa.Column("shadow_of", sa.String(64)),
+    sa.Column("nodes", sa.Integer),
+    sa.Column("rehearsed_on", sa.String(63)),
+    sa.Column("obstacles", sa.Integer),  # how many problems a rehearsal or a refusal named
+    sa.Column("status", sa.String(16)),  # None while no end is known
+    sa.Column("reason", sa.String(32)),
+    sa.Column("exit_code", sa.Integer),
+    sa.Column("created_at", Moment),
+    sa.Column("started_at", Moment),
+    sa.Column("finished_at", Moment),
+    sa.Column("start_up", sa.Float),  # seconds from created to started
+    sa.Column("duration", sa.Float),  # seconds from started to finished
+    sa.Column("machine", sa.Text),
+    sa.Column("billed", sa.Float),
+    sa.Column("cost", sa.Float),
+    sa.Column("currency", sa.String(3)),
+)
+_is_open = jobs.c.status.is_(None)
+_is_shadow = jobs.c.shadow_of.is_not(None)
+sa.Index("ix_jobs_at", jobs.c.at, jobs.c.job_id)
+sa.Index("ix_jobs_open", jobs.c.at, jobs.c.job_id, sqlite_where=_is_open, postgresql_where=_is_open)
+sa.Index("ix_jobs_shadows", jobs.c.shadow_of, jobs.c.job_id, sqlite_where=_is_shadow, postgresql_where=_is_shadow)
+sa.Index(
+    "ix_jobs_counts",
+    *(jobs.c[name] for name in ("repository", "model", "backend", "shadow_of", "status", "reason", "fell_back")),
+    *(jobs.c[name] for name in ("stage", "kind", "rehearsed_on", "obstacles", "at")),
+)
+# Times in their order, by side of a migration and by model on it.
+_timed = (jobs.c.at, jobs.c.shadow_of)
+_model = (jobs.c.backend, jobs.c.repository, jobs.c.model)
+sa.Index("ix_jobs_start_up", jobs.c.backend, jobs.c.start_up, *_timed)
+sa.Index("ix_jobs_duration", jobs.c.backend, jobs.c.status, jobs.c.duration, *_timed)
+sa.Index("ix_jobs_model_start_up", *_model, jobs.c.start_up, *_timed)
+sa.Index("ix_jobs_model_duration", *_model, jobs.c.status, jobs.c.duration, *_timed)
+
+details = sa.Table(
+    "details",
+    meta,
+    sa.Column("job_id", sa.String(64), primary_key=True),
+    sa.Column("labels", sa.JSON(none_as_null=True)),
+    sa.Column("decision", sa.Text),
+    sa.Column("digest", sa.Text),
+    sa.Column("resources", sa.JSON(none_as_null=True)),
+    sa.Column("outputs", sa.JSON(none_as_null=True)),
+    sa.Column("command", sa.JSON(none_as_null=True)),
+    sa.Column("image", sa.Text),
+    sa.Column("message", sa.Text),
+    sa.Column("attempt", sa.Integer),
+    sa.Column("spot", sa.Boolean),
+    sa.Column("basis", sa.Text),  # by which prices the cost was counted, or why it is not known
+    sa.Column("timings", sa.JSON(none_as_null=True)),
+)
+# What stood against a job on the other backend. `kind` is the problem without what names one job's own things;
+# `kind_id` and `text_id` are digests of it and of the problem, which are short enough to be grouped by.
+problems = sa.Table(
+    "problems",
+    meta,
+    sa.Column("job_id", sa.String(64), primary_key=True),
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("path", sa.Text, nullable=False),
+    sa.Column("problem", sa.Text, nullable=False),
+    sa.Column("kind_id", sa.String(16), nullable=False),
+    sa.Column("text_id", sa.String(16), nullable=False),
+    sa.Column("at", Moment, nullable=False),
+    sa.Column("repository", sa.Text),
+    sa.Column("model", sa.Text, nullable=False),
+    sa.Column("backend", sa.String(63), nullable=False),
+    sa.Column("fell_back", sa.Boolean, nullable=False),
+)
+sa.Index(
+    "ix_problems_kinds",
+    *(problems.c[name] for name in ("backend", "fell_back", "kind_id", "repository", "model", "at", "text_id")),
+)
+comparisons = sa.Table(
+    "comparisons",
+    meta,
+    sa.Column("job_id", sa.String(64), primary_key=True),
+    sa.Column("shadow_id", sa.String(64), nullable=False),
+    sa.Column("differences", sa.JSON, nullable=False),
+)
+slots = sa.Table(
+    "shadow_slots",
+    meta,
+    sa.Column("slot", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("job_id", sa.String(64), nullable=False),
+)
+leases = sa.Table(
+    "leases",
+    meta,
+    sa.Column("name", sa.String(64), primary_key=True),
+    sa.Column("holder", sa.Text, nullable=False),
+    sa.Column("until", Moment, nullable=False),
+)
+# How far an old journal, by a digest of its URL, was carried over.
+carried = sa.Table(
+    "carried",
+    meta,
+    sa.Column("journal", sa.String(16), primary_key=True),
+    sa.Column("until", Moment, nullable=False),
+)
