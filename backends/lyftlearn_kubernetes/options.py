@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from lyftlearn.backend import Fault, Location, Option, mount_of, options, read_model_options, read_options
 from lyftlearn_kubernetes.mounts import Volume, platform_volumes, read_mounts
+from lyftlearn_kubernetes.notebook_options import DNS_LABEL, NAME, NOTEBOOK_OPTIONS, NotebookOptions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -19,7 +20,6 @@ GPU_RESOURCE = "nvidia.com/gpu"
 ELASTIC = frozenset(
     f"kueue.x-k8s.io/{name}" for name in ("job-min-parallelism", "job-completions-equal-parallelism", "elastic-job")
 )
-_DNS_LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
 _VOLUME_KEYS = ("hostPath", "persistentVolumeClaim", "mountPath", "readOnly")
 
 
@@ -31,7 +31,7 @@ def _container(value: Any) -> Mapping[str, Any]:
 
 
 def _sidecar(value: Any) -> Mapping[str, Any]:
-    name = options.matching(_DNS_LABEL, "").read(_container(value).get("name"))
+    name = options.matching(DNS_LABEL, "").read(_container(value).get("name"))
     if name == "main":
         raise ValueError
     return _container(value)
@@ -48,7 +48,6 @@ def _volume(value: Any) -> Mapping[str, Any]:
     return value
 
 
-_NAME = options.matching(_DNS_LABEL, "a DNS label: lower-case letters, digits and '-', at most 63")
 _CONTAINER = options.Kind("a table of a container with an image", _container, {"type": "object", "required": ["image"]})
 _SIDECAR = options.Kind(
     'a container with name (not "main") and image', _sidecar, {"type": "object", "required": ["name", "image"]}
@@ -85,40 +84,6 @@ GPU_OPTIONS = (
         example=[{"key": "nvidia.com/gpu", "operator": "Exists"}],
     ),
 )
-_QUANTITY = options.matching(r"[1-9][0-9]*(Ki|Mi|Gi|Ti)", 'a size such as "20Gi"')
-_ADDRESS = options.matching(
-    r"https?://[A-Za-z0-9.-]+(/[A-Za-z0-9._~/-]*)?", 'a URL such as "https://notebooks.example.com"'
-)
-NOTEBOOK_OPTIONS = (
-    Option(
-        key="ingress",
-        kind=_ADDRESS,
-        doc="The URL of the ingress through which notebooks are opened. Without it their port is forwarded.",
-        example="https://notebooks.example.com",
-    ),
-    Option(
-        key="ingress_class",
-        kind=options.TEXT,
-        doc="The IngressClass of their Ingress; the cluster's default, where it is not set.",
-        example="nginx",
-    ),
-    Option(
-        key="ingress_namespace",
-        kind=_NAME,
-        default="ingress-nginx",
-        doc="The namespace of the ingress controller: pods there, and no others, may connect to notebooks.",
-        example="ingress-nginx",
-    ),
-    Option(
-        key="storage_class",
-        kind=options.TEXT,
-        doc="The StorageClass of the claim of a notebook's files; the cluster's default, where it is not set.",
-        example="gp3",
-    ),
-    Option(
-        key="size", kind=_QUANTITY, default="20Gi", doc="How much room the files of a notebook have.", example="100Gi"
-    ),
-)
 _KEYS = (
     Option(
         key="kubeconfig",
@@ -134,7 +99,7 @@ _KEYS = (
     ),
     Option(
         key="namespace",
-        kind=_NAME,
+        kind=NAME,
         doc="Where jobs are created and looked for; the context's, where it is not set.",
         example="ml",
     ),
@@ -149,6 +114,12 @@ _KEYS = (
         kind=options.TEXT,
         doc="The service account of searches' drivers, which submit Jobs. By default `service_account`.",
         example="tuner",
+    ),
+    Option(
+        key="spark.service_account",
+        kind=options.TEXT,
+        doc="The service account of drivers of Spark, which create executors. By default `service_account`.",
+        example="spark",
     ),
     Option(
         key="image_pull_secrets",
@@ -306,17 +277,6 @@ class Gpu:
 
 
 @dataclass(frozen=True, kw_only=True)
-class NotebookOptions:
-    """`[kubernetes.notebook]`: how notebooks are reached, and where their files are."""
-
-    ingress: str | None = None
-    ingress_class: str | None = None
-    ingress_namespace: str = "ingress-nginx"
-    storage_class: str | None = None
-    size: str = "20Gi"
-
-
-@dataclass(frozen=True, kw_only=True)
 class Options:
     """`[kubernetes]` with every default filled in; `OPTIONS` says what each key means."""
 
@@ -325,6 +285,7 @@ class Options:
     namespace: str | None = None
     service_account: str | None = None
     tune_service_account: str | None = None
+    spark_service_account: str | None = None
     image_pull_secrets: tuple[str, ...] = ()
     node_selector: Mapping[str, str] = field(default_factory=dict)
     tolerations: tuple[Mapping[str, Any], ...] = ()
@@ -393,7 +354,7 @@ def read(settings: BackendSettings) -> Options:
 
 
 def _fields(values: Mapping[str, Any]) -> dict[str, Any]:
-    given = {key.replace("tune.", "tune_"): value for key, value in values.items() if value is not None}
+    given = {key.replace(".service", "_service"): value for key, value in values.items() if value is not None}
     if "gpus" in given:
         given["gpus"] = {name: Gpu(**table) for name, table in given["gpus"].items()}
     return given

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import Any
 
 from lyftlearn.types import JobKind
 
@@ -50,6 +51,32 @@ class Packages:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SparkSpec:
+    """How Spark is configured in a job whose image has it: the table `[spark]`, with every default filled in.
+
+    on_kubernetes: whether executors are pods there; else the driver is its own executor, in Spark's local mode.
+    instances, cores, memory (bytes): of executors; None for what the job has. image: of executors, as it is called on
+    Kubernetes. namespace, service_account: None for the driver's own. server, credentials: the cluster for drivers
+    outside of it, and the secret that opens it. first_port: of 48. pod: what executors' pods have besides, as
+    Kubernetes writes one.
+    """
+
+    on_kubernetes: bool = False
+    instances: int | None = None
+    cores: int | None = None
+    memory: int | None = None
+    image: str | None = None
+    namespace: str | None = None
+    service_account: str | None = None
+    server: str | None = None
+    credentials: str | None = None
+    first_port: int = 7078
+    pod: Mapping[str, Any] = field(default_factory=dict)
+    jars: tuple[str, ...] = ()
+    conf: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
 class JobSpec:
     """One job, validated and immutable. No default is left open; mappings are read-only.
 
@@ -58,8 +85,7 @@ class JobSpec:
     URI of the model that a predict job reads. digest: SHA-256 over what the caller wrote, so equal calls have equal
     digests whatever the defaults of this version. decision: why this backend was chosen, as one line of JSON.
     packages: set where what the source requires is to be installed. shadow_of: the job that this one doubles; its
-    metrics go nowhere. notebook: of a notebook's run,
-    which has no timeout.
+    metrics go nowhere. notebook: of a notebook's run, which has no timeout. spark: set where Spark is configured.
     """
 
     id: str
@@ -86,6 +112,7 @@ class JobSpec:
     shadow_of: str | None = None
     packages: Packages | None = None
     notebook: NotebookSpec | None = None
+    spark: SparkSpec | None = None
 
     @property
     def output_uris(self) -> Mapping[str, str]:

@@ -187,6 +187,7 @@ class SubmissionBuilder:
             digest=content.digest,
             decision=decision.as_json(),
             notebook=notebook,
+            spark=None if arguments.kind is JobKind.TUNE else self.config.spark(arguments.image),
         )
 
     def _notebook(self, arguments: Arguments) -> NotebookSpec | None:

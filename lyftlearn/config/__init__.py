@@ -22,15 +22,17 @@ from typing import Any, NamedTuple
 
 from lyftlearn._contract.mounts import Mount
 from lyftlearn._contract.options import read_options
+from lyftlearn._contract.spec import SparkSpec
 from lyftlearn._text.redaction import remember_url
 from lyftlearn.config.images import image_on
 from lyftlearn.config.keys import TABLES, TOP
 from lyftlearn.config.layers import FILE as FILE
 from lyftlearn.config.layers import MOUNTS, Layer, merge, read_layers
 from lyftlearn.config.mounts import mounts_on
+from lyftlearn.config.spark import KUBERNETES, spark_spec
 from lyftlearn.errors import InvalidJob
 
-DEFAULT = "default"
+DEFAULT, SPARK = "default", "spark"
 _ENVIRONMENT = {"home": "LYFTLEARN_HOME", "migration.flags": "LYFTLEARN_FLAGS"}
 
 
@@ -139,6 +141,13 @@ class Config:
         """Return what an image that a call names, or else the platform's base image, is called there: `[images]`."""
         named = image or self.image
         return image_on(backend, named, self.table("images")) if named else None
+
+    def spark(self, image: str | None) -> SparkSpec | None:
+        """Return how Spark is configured in a job whose call names `image`: `[spark]`; None where it is not."""
+        if SPARK not in self.tables:
+            return None
+        executor_image = self.image_on(KUBERNETES, self._values["spark.image"] or image)
+        return spark_spec(self._values, image or self.image, executor_image)
 
     @property
     def installs_requirements(self) -> bool:

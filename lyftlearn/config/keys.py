@@ -23,6 +23,7 @@ from lyftlearn._contract.options import (
     one_of,
     whole_number,
 )
+from lyftlearn.config.spark import SPARK
 
 # The names of `rollout.Stage`, which stands above; a test holds the two to each other.
 _STAGE = one_of("off", "rehearse", "shadow", "live", "complete")
@@ -244,6 +245,7 @@ TABLES = {
     "jobs": JOBS,
     "tune": TUNE,
     "history": HISTORY,
+    "spark": SPARK,
     "migration": MIGRATION,
     "backends": BACKENDS,
 }

@@ -13,6 +13,7 @@ from lyftlearn._contract.options import Option, display_value, nearest, read_opt
 from lyftlearn.config.images import image_faults
 from lyftlearn.config.keys import MODEL, TABLES, TOP
 from lyftlearn.config.mounts import contradictions, mount_faults
+from lyftlearn.config.spark import spark_faults
 from lyftlearn.errors import InvalidJob
 
 FILE = "lyftlearn.toml"
@@ -68,7 +69,7 @@ def merge(layers: Sequence[Layer]) -> tuple[dict[str, Any], dict[str, Layer]]:
     for layer in layers:
         merged = _over(merged, _with_absolute_paths(layer))
         origins |= dict.fromkeys(_keys(layer.tables), layer)
-    if faults := list(contradictions(merged.get(MOUNTS, {}))):
+    if faults := [*contradictions(merged.get(MOUNTS, {})), *spark_faults(merged.get("spark", {}))]:
         raise InvalidJob(faults)
     return merged, origins
 

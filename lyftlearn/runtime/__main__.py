@@ -1,4 +1,4 @@
-"""The command line: `run`, `detect --json`, `version`."""
+"""The command line: `run`, `spark executor`, `detect --json`, `version`."""
 
 import gc
 import os
@@ -11,7 +11,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-USAGE = "usage: runtime.pyz run [command ...] | detect [--json] | version"
+USAGE = "usage: runtime.pyz run [command ...] | spark executor | detect [--json] | version"
 EX_USAGE = 64
 
 
@@ -40,8 +40,16 @@ def run(arguments: "list[str]", received: "list[int]") -> int:
     return run_job(arguments, received)
 
 
+def run_spark(arguments: "list[str]", received: "list[int]") -> int:
+    """Run an executor of Spark under the contract."""
+    from .spark.executor import run_executor
+
+    return run_executor(arguments, received)
+
+
 COMMANDS: "dict[str, Callable[[list[str], list[int]], int]]" = {
     "run": run,
+    "spark": run_spark,
     "detect": show_detection,
     "version": show_version,
 }

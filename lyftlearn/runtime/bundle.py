@@ -80,6 +80,7 @@ FIELDS: tuple[tuple[str, tuple[type, ...], object], ...] = (
     ("log", (str, NOTHING), None),
     ("hide", (list,), []),
     ("notebook", (dict, NOTHING), None),
+    ("spark", (dict, NOTHING), None),
 )
 
 
@@ -341,6 +342,14 @@ def _notebook_rule(document: dict[str, Any]) -> list[str]:
     return faults + [f"notebook.{name}: expected a path or null" for name in paths]
 
 
+def _spark_rule(document: dict[str, Any]) -> list[str]:
+    if document["spark"] is None:
+        return []
+    from .spark.rules import spark_faults
+
+    return spark_faults(document["spark"])
+
+
 def _pack_rule(document: dict[str, Any]) -> list[str]:
     faults = []
     if document["pack"] not in ("runtime", "substrate"):
@@ -379,6 +388,7 @@ RULES = (
     _texts_rule,
     _hide_rule,
     _notebook_rule,
+    _spark_rule,
     _pack_rule,
     _gateway_rule,
     _user_rule,

@@ -48,8 +48,24 @@ STATSD_HOST = "127.0.0.1"
 STATSD_PORT = "8125"
 
 
+def initial_environment() -> dict[str, str]:
+    """The variables this process was started with: Python adds LC_CTYPE to its own where no locale is set."""
+    environ = dict(os.environ)
+    try:
+        with open("/proc/self/environ", "rb") as file:
+            started_with = {entry.partition(b"=")[0] for entry in file.read().split(b"\0")}
+    except OSError:  # a system that is not Linux
+        return environ
+    if b"LC_CTYPE" not in started_with:
+        environ.pop("LC_CTYPE", None)
+    return environ
+
+
 class Environment:
-    """Everything that the variables are made from; `attempt` alone changes between runs of the command."""
+    """Everything that the variables are made from; `attempt` alone changes between runs of the command.
+
+    files_only: secrets that are files, and no variables.
+    """
 
     def __init__(
         self, bundle: Bundle, layout: Layout, nodes: Nodes, inherited: Mapping[str, str], substrate: str
@@ -65,6 +81,10 @@ class Environment:
         self.statsd_port: str | None = None
         self.notebook: dict[str, str] = {}
         self.packages: str | None = None
+        self.spark: dict[str, str] = {}
+        opens_cluster = (bundle["spark"] or {}).get("credentials")
+        self.files_only: list[str] = [opens_cluster] if opens_cluster else []
+        self.pod = inherited.get("LYFTLEARN_SUBSTRATE_CONTAINER") if substrate == KUBERNETES else None
 
     def variables(self, attempt: int) -> dict[str, str]:
         """What the command sees: defaults, inherited, secrets, contract, the job's own, LYFTLEARN_*; later wins."""
@@ -75,7 +95,7 @@ class Environment:
         ours = {name: value for name, value in contract.items() if name.startswith("LYFTLEARN_")}
         here = {"PWD": self.directory}
         every = {**self._defaults(), **self.inherited, **here, **self.secrets, **contract, **own, **ours}
-        return {**every, **self._package_paths(every)}
+        return {**every, **self._package_paths(every), **self.spark}
 
     def _package_paths(self, variables: Mapping[str, str]) -> dict[str, str]:
         """What the source requires comes before what the image has."""

@@ -12,7 +12,7 @@ from . import bundle as bundles
 from . import layout as layouts
 from . import nodes as all_nodes
 from .detect import KUBERNETES, LOCAL, SUBSTRATES, TRAINING, detect
-from .environment import Environment
+from .environment import Environment, initial_environment
 from .faults import (
     ENDED_BY_PLATFORM,
     EXIT_CODES,
@@ -51,33 +51,29 @@ def run_job(arguments: list[str], received: list[int]) -> int:
     received: the signals that have come since the process began, which its first handlers append to.
     """
     environ = initial_environment()
+    layout = layouts.Layout.from_environ(environ)
+    if arguments and bundles.find_location(environ, layout.ml) is None:
+        signals = Signals(received)
+        signals.install(environ)
+        return EXIT_STOPPED if signals.stop_requested else _pass_through(arguments)
+    return start_run(JobRun, received)
+
+
+def start_run(kind: type[JobRun], received: list[int]) -> int:
+    """Run what the bundle describes, to the end of this process."""
+    environ = initial_environment()
     signals = Signals(received)
     signals.install(environ)
     layout = layouts.Layout.from_environ(environ)
     location = bundles.find_location(environ, layout.ml)
-    if location is None and arguments:
-        return EXIT_STOPPED if signals.stop_requested else _pass_through(arguments)
     redactor = Redactor(environ)
     sys.stderr = RedactedStream(sys.stderr, redactor)
     substrate = detect(environ).substrate
     report = report_for(substrate, environ, layout, redactor)
-    code = JobRun(location, environ, substrate, layout, signals=signals, report=report).run()
+    code = kind(location, environ, substrate, layout, signals=signals, report=report).run()
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)  # a transfer that was given up may hold threads that would be waited for
-
-
-def initial_environment() -> dict[str, str]:
-    """The variables this process was started with: Python adds LC_CTYPE to its own where no locale is set."""
-    environ = dict(os.environ)
-    try:
-        with open("/proc/self/environ", "rb") as file:
-            started_with = {entry.partition(b"=")[0] for entry in file.read().split(b"\0")}
-    except OSError:  # a system that is not Linux
-        return environ
-    if b"LC_CTYPE" not in started_with:
-        environ.pop("LC_CTYPE", None)
-    return environ
 
 
 def _pass_through(arguments: list[str]) -> int:
@@ -113,6 +109,7 @@ class JobRun:
         self._checkpoints: Any = None
         self._log: Any = None
         self._jupyter: Any = None
+        self._spark: Any = None
         self._before: set[str] = set()
 
     def run(self) -> int:
@@ -205,6 +202,7 @@ class JobRun:
         all_nodes.wait_for(nodes)
         self._start_relay(bundle, environment)
         self._prepare_notebook(bundle, environment)
+        self._prepare_spark(bundle, environment)
         self._before = self._files_at_hand(bundle, environment)
         return environment
 
@@ -218,6 +216,16 @@ class JobRun:
         environment.directory = self._jupyter.directory
         environment.notebook = {"LYFTLEARN_NOTEBOOK_DIR": self._jupyter.directory}
         self._jupyter.check_program(bundle["command"], environment.variables(1))
+
+    def _prepare_spark(self, bundle: Bundle, environment: Environment) -> None:
+        if not bundle["spark"]:
+            return
+        from .spark import prepare
+
+        self._spark = prepare(bundle, self._layout, environment)
+        if self._spark:
+            environment.spark = self._spark.variables
+            self._cleanups += filter(None, [self._spark.clean_up])
 
     def _install_packages(self, bundle: Bundle, environment: Environment) -> None:
         if not bundle["packages"]:
@@ -260,7 +268,8 @@ class JobRun:
         os.replace(temporary, self._layout.hyperparameters)
 
     def _fetch_secrets(self, bundle: Bundle, environment: Environment) -> None:
-        names = bundle["secrets.names"]
+        own = bundle["secrets.names"]
+        names = [*own, *(name for name in environment.files_only if name not in own)]
         if not names:
             return
         from . import secrets
@@ -272,7 +281,7 @@ class JobRun:
         files = SecretFiles(self._layout.at("secrets"), tag, bundle["user"])
         self._cleanups.append(files.remove)
         files.write(fetched)
-        environment.secrets = secrets.environment_variables(fetched)
+        environment.secrets = secrets.environment_variables({name: fetched[name] for name in own})
 
     def _fetch_files(self, bundle: Bundle, nodes: all_nodes.Nodes) -> None:
         if bundle["inputs"] or bundle["artifact"] or bundle["source"]:
@@ -332,6 +341,8 @@ class JobRun:
             self._checkpoints.start()
         if self._jupyter:
             self._cleanups.append(self._jupyter.follow(supervisor.stop_idle))
+        if self._spark and self._spark.follow:
+            self._cleanups.append(self._spark.follow(supervisor.stop_misconfigured))
         return supervisor.run(lambda attempt, at: self._note_start(attempt, at, supervisor.outcome.message))
 
     def _first_start(self) -> float | None:

@@ -6,7 +6,17 @@ import os
 import signal
 import time
 
-from .faults import EXIT_STOPPED, EXIT_TIMEOUT, OUT_OF_MEMORY, PREEMPTED, TIMEOUT, USER_ERROR, StopRequested
+from .faults import (
+    CONFIGURATION,
+    EXIT_CODES,
+    EXIT_STOPPED,
+    EXIT_TIMEOUT,
+    OUT_OF_MEMORY,
+    PREEMPTED,
+    TIMEOUT,
+    USER_ERROR,
+    StopRequested,
+)
 from .memory import out_of_memory_kills
 from .output import Pump
 from .signals import FORWARDED, STOPPING
@@ -26,6 +36,9 @@ GROUP_POLL = 0.05
 REAP_PAUSE = 0.002
 LEFTOVERS_WAIT = 10.0
 """Seconds for killed processes to be gone: longer only where one hangs in the kernel."""
+
+
+_EXIT_CODES = {TIMEOUT: EXIT_TIMEOUT, CONFIGURATION: EXIT_CODES[CONFIGURATION]}
 
 
 class CommandOutcome:
@@ -50,7 +63,7 @@ class CommandOutcome:
     def reason(self) -> str | None:
         """Why it failed; None for success and for a stop."""
         if self.cause:
-            return self.cause if self.cause in (TIMEOUT, PREEMPTED) else None
+            return self.cause if self.cause in (TIMEOUT, PREEMPTED, CONFIGURATION) else None
         if self.status == 0:
             return None
         return OUT_OF_MEMORY if self.out_of_memory else USER_ERROR
@@ -71,7 +84,7 @@ class CommandOutcome:
         if self.was_idle:
             return 0
         if self.cause:
-            return EXIT_TIMEOUT if self.cause == TIMEOUT else EXIT_STOPPED
+            return _EXIT_CODES.get(self.cause, EXIT_STOPPED)
         return self.status or 0
 
 
@@ -108,12 +121,19 @@ class CommandSupervisor:
         self._pid = 0
         self._leader: int | None = None
         self._signals = signals
-        self._idle_words = ""
+        self._early_end: tuple[str, str] | None = None  # the cause, and the words about it
         self.outcome = CommandOutcome()
 
     def stop_idle(self, words: str) -> None:
         """End the command because nobody uses it, as `words` say; from any thread."""
-        self._idle_words = words
+        self._end_early(IDLE, words)
+
+    def stop_misconfigured(self, words: str) -> None:
+        """End the command because it cannot do its work here, as `words` say; from any thread."""
+        self._end_early(CONFIGURATION, words)
+
+    def _end_early(self, cause: str, words: str) -> None:
+        self._early_end = cause, words
         os.kill(os.getpid(), signal.SIGCHLD)  # wakes whoever waits for signals, and means nothing else
 
     def run(self, on_start: Callable[[int, float], None]) -> CommandOutcome:
@@ -153,7 +173,8 @@ class CommandSupervisor:
         end_everything(self._pid)
         pump.drain()
         outcome.finished_at = time.time()
-        outcome.status, outcome.message = self._leader, self._idle_words if outcome.was_idle else pump.tail()
+        told = self._early_end[1] if self._early_end and outcome.cause == self._early_end[0] else None
+        outcome.status, outcome.message = self._leader, pump.tail() if told is None else told
         outcome.out_of_memory = out_of_memory_kills() > kills
 
     def _note_start(self, number: int, on_start: Callable[[int, float], None]) -> None:
@@ -169,8 +190,8 @@ class CommandSupervisor:
             self._signals.wait(self._longest_wait())
             for number in self._signals.take():
                 self._receive(number)
-            if self._idle_words:
-                self._end(IDLE)
+            if self._early_end:
+                self._end(self._early_end[0])
             self._reap()
             self._check_deadline()
 

@@ -23,6 +23,7 @@ BACKENDS = {
     "sagemaker": "sagemaker",
     "configuration": "kubernetes",
     "mounts": "kubernetes",
+    "spark": "kubernetes",
 }
 
 

@@ -220,14 +220,14 @@ class Containers:
     """Makes containers in a directory of their own, which is gone after the test."""
 
     def __init__(self, directory: Path, archive: Path) -> None:
-        self._directory = directory
+        self.directory = directory
         self._archive = archive
         self._count = 0
 
     def make(self, substrate: str, command: list[str], python: str = sys.executable, **fields: Any) -> Container:
         """A container of `substrate` that will run `command`; `fields` go into the bundle."""
         self._count += 1
-        directory = self._directory / f"{substrate}-{self._count}"
+        directory = self.directory / f"{substrate}-{self._count}"
         for name in ("root", "kept", "ml"):
             (directory / name).mkdir(parents=True)
         base = {"contract": 1, "job": JOB, "command": command, "output_uri": ""}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from lyftlearn.types import JobKind
 from lyftlearn_kubernetes import labels
 from lyftlearn_kubernetes.status.events import REPLACED
-from lyftlearn_kubernetes.submission import notebook_objects
+from lyftlearn_kubernetes.submission import notebook_objects, spark
 from lyftlearn_kubernetes.submission.gangs import Gang
 
 if TYPE_CHECKING:
@@ -159,13 +159,17 @@ class JobManifest:
         selector = {**options.node_selector, **(gpu.selector if gpu else {})}
         tolerations = [*options.tolerations, *(gpu.tolerations if gpu else ())]
         drives = self._spec.kind is JobKind.TUNE  # and so submits Jobs with its account
+        has_spark = spark.makes_executors(self._spec)
+        special = (options.tune_service_account if drives else None) or (
+            options.spark_service_account if has_spark else None
+        )
         fields = {
             "nodeSelector": selector,
             "tolerations": tolerations,
             "priorityClassName": options.priority_class,
             "schedulerName": options.scheduler,
-            "serviceAccountName": (options.tune_service_account if drives else None) or options.service_account,
-            "automountServiceAccountToken": drives,
+            "serviceAccountName": special or options.service_account,
+            "automountServiceAccountToken": drives or has_spark,
             "imagePullSecrets": [{"name": name} for name in options.image_pull_secrets],
             "subdomain": labels.SERVICE if self._spec.nodes > 1 else None,
         }
@@ -176,20 +180,10 @@ class JobManifest:
         return {
             "restartPolicy": "Never",
             "terminationGracePeriodSeconds": math.ceil(self._spec.grace.total_seconds()) + REPORT_SECONDS,
-            "securityContext": self._security(),
+            "securityContext": pod_security(self._options),
             **({"initContainers": sidecars} if sidecars else {}),
             "containers": [self._container()],
             "volumes": [*(volume for volume, _ in self._volumes()), *(volume for volume, _ in self._file_systems)],
-        }
-
-    def _security(self) -> dict[str, Any]:
-        user = self._options.uid_gid
-        run_as = {"runAsUser": user[0], "runAsGroup": user[1], "runAsNonRoot": user[0] != 0} if user else {}
-        return {
-            **run_as,
-            "fsGroup": user[1] if user else NOBODYS_GROUP,
-            "fsGroupChangePolicy": "OnRootMismatch",
-            "seccompProfile": {"type": "RuntimeDefault"},
         }
 
     def _sidecars(self) -> list[dict[str, Any]]:
@@ -203,7 +197,6 @@ class JobManifest:
 
     def _container(self) -> dict[str, Any]:
         notebook = self._spec.notebook
-        unprivileged = {"capabilities": {"drop": ["ALL"]}} if self._options.user else {}
         # The runtime makes the variables. These tell one that is missing; with a prefix no key PATH reaches anybody.
         secrets = [
             {"prefix": f"{PREFIX_OF_SECRETS}{index}_", "secretRef": {"name": name}}
@@ -222,7 +215,7 @@ class JobManifest:
                 *(mount for _, mounts in self._file_systems for mount in mounts),
             ],
             "terminationMessagePolicy": "FallbackToLogsOnError",
-            "securityContext": {"allowPrivilegeEscalation": False, **unprivileged},
+            "securityContext": container_security(self._options),
             **(notebook_objects.container_fields(notebook.files, self._options) if notebook else {}),
         }
 
@@ -287,6 +280,24 @@ class JobManifest:
         ]
         in_memory = {"emptyDir": {"medium": "Memory"}}
         return [*mounted, _volume("secrets", f"{ROOT}/secrets", in_memory)] if mounted else []
+
+
+def pod_security(options: Options) -> dict[str, Any]:
+    """Return whose processes run in a pod, and whose its volumes are."""
+    user = options.uid_gid
+    run_as = {"runAsUser": user[0], "runAsGroup": user[1], "runAsNonRoot": user[0] != 0} if user else {}
+    return {
+        **run_as,
+        "fsGroup": user[1] if user else NOBODYS_GROUP,
+        "fsGroupChangePolicy": "OnRootMismatch",
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
+
+
+def container_security(options: Options) -> dict[str, Any]:
+    """Return what a container's processes may not do."""
+    unprivileged = {"capabilities": {"drop": ["ALL"]}} if options.user else {}
+    return {"allowPrivilegeEscalation": False, **unprivileged}
 
 
 def quantity(size: int) -> str:

@@ -12,7 +12,7 @@ from lyftlearn.types import JobKind
 from lyftlearn_kubernetes.labels import SERVICE, log_directory
 from lyftlearn_kubernetes.mounts import host_path_note
 from lyftlearn_kubernetes.options import OWN_GANGS, is_visible
-from lyftlearn_kubernetes.submission import manifests, notebook_objects
+from lyftlearn_kubernetes.submission import manifests, notebook_objects, spark
 from lyftlearn_kubernetes.submission.gangs import Gang
 from lyftlearn_kubernetes.submission.places import PodPlaces
 
@@ -109,6 +109,8 @@ class ModelPlanner:
             yield Request(operation=CREATE_SERVICE, body=manifests.service(self._options))
         if spec.notebook:
             yield from self._notebook_creations(spec.notebook.files)
+        for policy in spark.network_policies(spec, self._options):
+            yield Request(operation=CREATE_POLICY, body=policy)
         gang = Gang(spec, self._options)
         if gang.exists:
             yield Request(operation=CREATE_GROUP, body=gang.pod_group())
@@ -145,10 +147,22 @@ class ModelPlanner:
             checkpoints=None if spec.notebook else self._checkpoints(spec, places),
             notebook=notebook_objects.bundle_fields(spec.notebook.files, self._options) if spec.notebook else {},
             log=self._log(spec, places),
+            spark_pod=self._executor_pod(spec, places),
         )
         document["inputs"] |= places.linked_inputs()
         document["outputs"] |= places.placed_outputs()
         return document
+
+    def _executor_pod(self, spec: JobSpec, places: PodPlaces) -> dict[str, Any] | None:
+        """Return what executors have in common with the job's pods; None for a job that makes none."""
+        if not spark.makes_executors(spec):
+            return None
+        options = self._options
+        security = manifests.pod_security(options), manifests.container_security(options)
+        everywhere = [volume for volume in options.file_systems if volume.everywhere]
+        shared = [({"name": one.name, **one.source}, [one.mount(to_write=not one.read_only)]) for one in everywhere]
+        places.spec()  # names every place of the job, so that what holds it is mounted
+        return spark.executor_pod(options, *security, [*shared, *places.volumes()])
 
     def _log(self, spec: JobSpec, places: PodPlaces) -> str | None:
         directory = f"{self._storage_url}/{log_directory(spec.id)}"
@@ -180,9 +194,21 @@ class ModelPlanner:
             yield Fault(f"{self._name}.multikueue", _NO_LOGS)
         yield from self._gpu_faults(spec)
         yield from _secret_faults(spec)
+        yield from self._spark_faults(spec)
         yield from (
             Fault(path, problem) for path, uri in self._locations(spec) for problem in self._location_faults(path, uri)
         )
+
+    def _spark_faults(self, spec: JobSpec) -> Iterator[Fault]:
+        if spec.spark is None or not spec.spark.on_kubernetes:
+            return
+        namespace = spec.spark.namespace
+        if namespace and namespace != self._options.namespace:
+            own = self._options.namespace or "the context's"
+            problem = f"is {namespace}, and jobs are in {own}: pods of one namespace cannot own those of another"
+            yield Fault("spark.namespace", f"{problem}: set [{self._name}] namespace to the same, or take one out")
+        if self._options.multikueue:
+            yield Fault(f"{self._name}.multikueue", "drivers of Spark make pods beside them: switch it off, or [spark]")
 
     def _gpu_faults(self, spec: JobSpec) -> Iterator[Fault]:
         asked = spec.resources.gpu_type

@@ -174,6 +174,8 @@ class Planner:
         """What was asked for and is not to be had here. Nothing is left out without a word."""
         machine = self.machine
         yield from self._resource_notes(spec)
+        if spec.spark and spec.spark.on_kubernetes:
+            yield "spark: in local mode, the driver is its own executor: pods on Kubernetes do not reach this machine"
         if self._engine(spec):
             yield from self._user_notes()
             return

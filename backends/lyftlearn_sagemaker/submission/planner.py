@@ -125,6 +125,7 @@ class Planner:
             outputs=channels.outputs,
             source=channels.source,
             artifact=channels.artifact,
+            spark_pod={},
             grace=min(spec.grace.total_seconds(), LONGEST_GRACE),
         )
         channels.bundle_uri = self._bundle_uri(spec, document)
