@@ -34,7 +34,7 @@ class Settings:
         )
         return "".join(parts)
 
-    def unused(self, image: str) -> list[str]:
+    def without_effect(self, image: str) -> list[str]:
         """The settings of the image's file that count for nothing."""
         return sorted({name for name in _KEY.findall(image) if name in self.placed and name not in self.configured})
 
@@ -52,7 +52,7 @@ def write_directory(directory: str, image: str, settings: Settings) -> None:
         if name != DEFAULTS:
             os.symlink(os.path.join(image, name), os.path.join(directory, name))
     own = _read(os.path.join(image, DEFAULTS))
-    unused = settings.unused(own)
+    unused = settings.without_effect(own)
     if unused:
         words = f"{', '.join(unused)} of {os.path.join(image, DEFAULTS)} is not used: it depends on where a job runs"
         print(f"lyftlearn: spark: {words}", file=sys.stderr, flush=True)
