@@ -36,8 +36,8 @@ def home(containers: Containers) -> Path:
 
 def settings(text: str) -> dict[str, str]:
     """As `java.util.Properties` reads a file of lines: the last one wins."""
-    lines = (line.strip() for line in text.splitlines())
-    return dict(line.split(None, 1) for line in lines if line.startswith("spark."))  # type: ignore[misc]
+    pairs = (line.strip().partition(" ") for line in text.splitlines() if line.strip().startswith("spark."))
+    return {name: value.strip() for name, _, value in pairs}
 
 
 def job(**fields: Any) -> Bundle:
