@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import stat
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lyftlearn.backend import Check, Verdict
+from lyftlearn.backend import Check, Location, Verdict, mount_of
 from lyftlearn.errors import AccessDenied, InvalidJob, LyftLearnError
 from lyftlearn_kubernetes.api.cluster import (
     CLAIMS,
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from lyftlearn_kubernetes.options import Options
 
 KUEUE = "kueue.x-k8s.io"
+_READ_WRITE_SEARCH = 0o7
 OLDEST = (1, 29)  # the first with native sidecars switched on
 NEEDED = (
     ("create", JOBS),
@@ -76,7 +79,7 @@ def checks(cluster: Cluster, options: Options, storage_url: str) -> Iterator[Che
     except LyftLearnError as exc:
         yield Check("cluster", Verdict.FAILED, str(exc))
     yield _check_storage(options, storage_url)
-    yield from _check_volumes(options)
+    yield from _check_volumes(options, storage_url)
 
 
 def _check_version(cluster: Cluster) -> Check:
@@ -209,7 +212,26 @@ def _check_storage(options: Options, url: str) -> Check:
     return Check("storage", Verdict.FAILED, detail)
 
 
-def _check_volumes(options: Options) -> Iterator[Check]:
-    """Warn of volumes whose files keep their owner: Kubernetes gives no group to what lies on a node."""
-    if detail := host_path_note(options.volumes, options.user):
+def _check_volumes(options: Options, url: str) -> Iterator[Check]:
+    """Look at volumes whose files keep their owner: Kubernetes gives no group to what lies on a node."""
+    detail = host_path_note(options.volumes, options.user)
+    if not detail:
+        return
+    volume = mount_of(options.file_systems, url)
+    directory = Path(Location.parse(url).path)
+    if volume is None or "hostPath" not in volume.source or not directory.is_dir():
         yield Check("volumes", Verdict.WARNING, detail)
+        return
+    yield _check_directory(directory, *(options.uid_gid or (0, 0)))
+
+
+def _check_directory(directory: Path, uid: int, gid: int) -> Check:
+    """Say whether a pod's user may write in a directory of its node, by what this machine sees of it."""
+    status = directory.stat()
+    shift = 6 if status.st_uid == uid else 3 if status.st_gid == gid else 0
+    if status.st_mode >> shift & _READ_WRITE_SEARCH == _READ_WRITE_SEARCH:
+        return Check("volumes", Verdict.OK, f"user {uid}:{gid} may read and write in {directory}")
+    owner = f"it belongs to user {status.st_uid} and group {status.st_gid}, mode {stat.S_IMODE(status.st_mode):04o}"
+    remedy = f"chgrp {gid} {directory} && chmod 2770 {directory}"
+    detail = f"user {uid}:{gid} may not read and write in {directory} ({owner}): {remedy}, before jobs write there"
+    return Check("volumes", Verdict.FAILED, detail)

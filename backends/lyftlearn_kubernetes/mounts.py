@@ -160,5 +160,5 @@ def host_path_note(volumes: Sequence[Mapping[str, Any]], user: str | None) -> st
         return None
     return (
         f"{paths}: user {user} must be able to read and write there: fsGroup does not reach these files; "
-        "what lyftlearn makes below a storage's directory has the permissions of that directory"
+        f"a directory of mode 2770 whose group is {user.partition(':')[2]} hands this down to all that is made below it"
     )

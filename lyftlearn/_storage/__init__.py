@@ -135,6 +135,15 @@ def storage_directory(url: str) -> Path | None:
     return None if "://" in url and not url.startswith("file://") else local_path(url)
 
 
+def make_storage_directory(url: str) -> None:
+    """Make the directory of a store that is one: for this user alone, or for the group of a shared directory above."""
+    path = storage_directory(url)
+    if path is not None and not path.is_dir():
+        from lyftlearn._storage._directory import make_root  # noqa: PLC0415
+
+        make_root(path)
+
+
 def check_size(uri: str, size: int, largest: int) -> None:
     """Raise LyftLearnError if what is at `uri` is larger than anything that belongs there."""
     if size > largest:

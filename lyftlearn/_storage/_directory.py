@@ -14,16 +14,17 @@ from typing import BinaryIO
 
 from lyftlearn._storage import LARGEST_RECORD, Storage, Stored, change_error, check_size
 from lyftlearn.errors import AccessDenied, BackendUnavailable, LyftLearnError
+from lyftlearn.runtime.storage import hand_down, hand_down_directory
 
 _CHUNK = 1 << 20
-_PRIVATE, _DIRECTORY, _FILE = 0o700, 0o2777, 0o666
+_PRIVATE, _GROUP, _DIRECTORY, _FILE = 0o700, 0o2070, 0o2777, 0o666
 
 
 class DirectoryStorage(Storage):
     """Files named by their keys. A file gets its name only when its content is on disk.
 
-    The root says who may read and write: what is made below it gets its permissions, whatever the umask. A root that
-    is made here is for this user alone; one that several users share is made by their administrator.
+    The root says who may read and write: what is made below it gets its permissions, whatever the umask, and its owner
+    where root makes it. See `make_root` for a root that is made here.
     """
 
     def __init__(self, root: Path) -> None:
@@ -83,27 +84,22 @@ class DirectoryStorage(Storage):
         if directory.is_dir():
             return
         if directory == self.root:
-            directory.parent.mkdir(parents=True, exist_ok=True)
-            directory.mkdir(mode=0o700, exist_ok=True)
+            make_root(directory)
             return
         self._make_directory(directory.parent)
-        mode = self._mode(_DIRECTORY)
+        root = self.root.stat()
         try:
-            directory.mkdir(mode=mode)
+            directory.mkdir(mode=root.st_mode & _DIRECTORY)
         except FileExistsError:
             return
-        if mode != _PRIVATE:
-            directory.chmod(mode)
-
-    def _mode(self, permitted: int) -> int:
-        return stat.S_IMODE(self.root.stat().st_mode) & permitted
+        hand_down_directory(str(directory), root.st_mode & _DIRECTORY, root)
 
     def _new(self, path: Path, flags: int) -> int:
         """Return a descriptor of a file that may be read by whoever may read the root."""
-        mode = self._mode(_FILE)
-        descriptor = os.open(path, flags | os.O_CREAT | os.O_CLOEXEC, mode)
-        if mode != _PRIVATE & _FILE and os.fstat(descriptor).st_uid == os.geteuid():
-            os.fchmod(descriptor, mode)
+        root = self.root.stat()
+        descriptor = os.open(path, flags | os.O_CREAT | os.O_CLOEXEC, root.st_mode & _FILE)
+        if os.fstat(descriptor).st_uid == os.geteuid():
+            hand_down(descriptor, root.st_mode & _FILE, root)
         return descriptor
 
     @contextmanager
@@ -153,6 +149,24 @@ class DirectoryStorage(Storage):
         except OSError as error:
             message = f"the storage directory {self.root} cannot be used: cannot {verb} {key}: {error.strerror}"
             raise BackendUnavailable(message) from error
+
+
+def make_root(root: Path) -> None:
+    """Make the directory of a store: for this user alone, or for the group that the one above hands down.
+
+    A directory with the setgid bit is shared by its group: that is how an administrator says so. Nobody else gets in,
+    whatever is above.
+    """
+    if root.is_dir():
+        return
+    make_root(root.parent)
+    above = root.parent.stat()
+    try:
+        root.mkdir(mode=_PRIVATE)
+    except FileExistsError:
+        return
+    if above.st_mode & stat.S_ISGID:
+        hand_down_directory(str(root), _PRIVATE | above.st_mode & _GROUP, above)
 
 
 def _touch(directory: Path) -> int:

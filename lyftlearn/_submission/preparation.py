@@ -86,13 +86,13 @@ class SubmissionBuilder:
         return open_storage(self.config.storage_url)
 
     def make_directories(self) -> None:
-        """Make the home, and a storage that is a directory, for this user alone: jobs that write there come later."""
-        from lyftlearn._storage import storage_directory  # noqa: PLC0415 - as above
+        """Make the home, for this user alone, and a storage that is a directory: jobs that write there come later."""
+        from lyftlearn._storage import make_storage_directory  # noqa: PLC0415 - as above
 
-        for path in (self.config.home, storage_directory(self.config.storage_url)):
-            if path is not None:
-                with suppress(OSError):  # whoever needs it will say what is wrong
-                    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with suppress(OSError):  # whoever needs it will say what is wrong
+            self.config.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with suppress(OSError):
+            make_storage_directory(self.config.storage_url)
 
     def read(self, arguments: Arguments, *, as_first_version: bool = False) -> Content:
         """Read what the call brings from this machine. Raises LyftLearnError where it cannot be read.

@@ -190,7 +190,7 @@ class JobRun:
         self._open_log(bundle, nodes)
         layouts.check_user(bundle)
         layouts.check_shared_memory(bundle["resources.shared_memory"])
-        self._check_outputs(bundle)
+        self._check_outputs(bundle, nodes.rank)
         layouts.build(layout, bundle, self._substrate)
         environment = Environment(bundle, layout, nodes, self._environ, self._substrate)
         self._write_hyperparameters(bundle)
@@ -234,11 +234,10 @@ class JobRun:
 
         environment.packages = install(bundle, self._layout, environment.variables(1))
 
-    def _check_outputs(self, bundle: Bundle) -> None:
-        if any("within" in entry for entry in bundle["outputs"].values()):
-            from .mounts import check_outputs
+    def _check_outputs(self, bundle: Bundle, rank: int) -> None:
+        from .mounts import check_outputs
 
-            check_outputs(bundle)
+        check_outputs(bundle, rank)
 
     def _files_at_hand(self, bundle: Bundle, environment: Environment) -> set[str]:
         """Files of the working directory, if that goes with the container; of one of the image, those at the top."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 
 from .faults import PLATFORM, RuntimeFailure, configuration_failure
 from .location import Location
@@ -195,16 +196,54 @@ def part_path(path: str) -> str:
     return os.path.join(os.path.dirname(path), PART + os.urandom(8).hex())
 
 
-def _make_directories(path: str) -> int:
-    """Make a directory and those above it, none more open than the one that it is in; return its permissions."""
+def _make_directories(path: str) -> os.stat_result:
+    """Make a directory and those above it, each as open as the one that it is in; return what it is like."""
     if not os.path.isdir(path):
-        mode = _make_directories(os.path.dirname(path))
+        above = _make_directories(os.path.dirname(path))
+        mode = _permitted(above) | 0o700
         try:
-            os.mkdir(path, (mode | 0o700) & 0o777)
+            os.mkdir(path, mode & 0o777)
         except FileExistsError:
             if not os.path.isdir(path):
                 raise
-    return os.stat(path).st_mode
+        else:
+            hand_down_directory(path, mode | above.st_mode & stat.S_ISGID, above)
+    return os.stat(path)
+
+
+def _permitted(above: os.stat_result) -> int:
+    """What all may do with what is new in a directory: as much as with the directory, whatever this umask.
+
+    A sticky directory lets everybody write, and nobody touch what is another's.
+    """
+    return above.st_mode & (0o755 if above.st_mode & stat.S_ISVTX else 0o777)
+
+
+def hand_down_directory(path: str, mode: int, above: os.stat_result) -> None:
+    """Give a new directory its permissions, and its owner where root made it: see `hand_down`."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        return  # others may write there, too, and have put something else in its place
+    try:
+        hand_down(descriptor, mode, above)
+    finally:
+        os.close(descriptor)
+
+
+def hand_down(new: int, mode: int, above: os.stat_result) -> None:
+    """Give what is open as `new` its permissions; what root made belongs to whom the directory above does.
+
+    So the owner of a storage can read and remove what a container wrote there as root. A file system that lets nobody
+    give files away, as NFS often does, keeps them as they are.
+    """
+    try:
+        if os.geteuid() == 0:
+            os.fchown(new, above.st_uid, above.st_gid)
+        if stat.S_IMODE(os.fstat(new).st_mode) != mode:
+            os.fchmod(new, mode)
+    except OSError:
+        pass
 
 
 class FileSink:
@@ -214,9 +253,11 @@ class FileSink:
         self._path = path
         self._temporary = part_path(path)
         try:
-            mode = _make_directories(os.path.dirname(path))
+            above = _make_directories(os.path.dirname(path))
+            mode = (_permitted(above) | 0o600) & 0o666
             flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
-            descriptor = os.open(self._temporary, flags, (mode | 0o600) & 0o666)
+            descriptor = os.open(self._temporary, flags, mode)
+            hand_down(descriptor, mode, above)
             self._file = open(descriptor, "wb")  # noqa: SIM115 - closed by commit or abort
         except OSError as error:
             raise disk_failure(error, f"writing {shown_path(path)}") from error

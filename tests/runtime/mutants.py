@@ -92,6 +92,7 @@ MUTANTS: dict[str, tuple[str, str, str]] = {
     "C-KEEP-3": ("storage.py", "return RuntimeFailure(PLATFORM, ", 'return RuntimeFailure("image", '),
     "C-KEEP-4": ("artifacts.py", 'USER_ERROR, f"the command put a file', '"platform", f"the command put a file'),
     "C-KEEP-5": ("artifacts.py", "    if trains:\n", "    if not trains:\n"),
+    "C-KEEP-6": ("mounts.py", "    if rank == 0 and packs and", "    if rank == 9 and packs and"),
     "C-CHECK-1": ("job.py", "if succeeded and isinstance(error", "if isinstance(error"),
     "C-CHECK-2": ("checkpoints.py", "if not successors})", "if name})"),
     "C-CHECK-3": ("checkpoints.py", "restore_link(self._directory, name, target)", "pass"),

@@ -90,7 +90,9 @@ def outputs(mount: Path, *relative: str) -> Bundle:
             "outputs": {
                 f"o{number}": {"uri": f"file://{mount}/{path}", "within": str(mount)}
                 for number, path in enumerate(relative)
-            }
+            },
+            "model": False,
+            "pack": "runtime",
         },
         "",
     )
@@ -101,9 +103,9 @@ def test_every_output_that_cannot_be_written_is_named_at_once(mount: Path) -> No
     """Before the command starts: after a day of training is too late."""
     (mount / "away").symlink_to("/etc")
     with pytest.raises(RuntimeFailure) as failure:
-        mounts.check_outputs(outputs(mount, "away/x", "rides/jan.txt/x", "new/deep"))
+        mounts.check_outputs(outputs(mount, "away/x", "rides/jan.txt/x", "new/deep"), 1)
     assert "outputs.o0" in str(failure.value)
-    assert "outputs.o1" in str(failure.value)
+    assert f"outputs.o1: {mount}/rides/jan.txt is not a directory" in str(failure.value)
     assert "outputs.o2" not in str(failure.value)
 
 
@@ -112,4 +114,4 @@ def test_an_output_that_may_not_be_written(mount: Path) -> None:
     """Permissions of a shared file system are nobody's to guess."""
     mount.chmod(0o555)
     with pytest.raises(RuntimeFailure, match="may not be written to"):
-        mounts.check_outputs(outputs(mount, "new"))
+        mounts.check_outputs(outputs(mount, "new"), 1)

@@ -303,8 +303,9 @@ def test_every_missing_input_is_named_before_the_command(bucket: Any, archive: P
 @pytest.mark.contract("C-END-9", "C-KEEP-3")
 def test_a_failed_upload_fails_the_job(archive: Path, tmp_path: Path) -> None:
     """A model that was lost silently is found missing when it is to serve."""
-    away = f"file:///proc/{os.getpid()}/cannot-be-made"
-    exit_code, facts, _ = run(archive, tmp_path / "root", model=True, output_uri=away)
+    kept, command = tmp_path / "kept", ["/bin/sh", "-c", f"echo in the way > {tmp_path}/kept"]
+    away = f"{kept.as_uri()}/cannot-be-made"
+    exit_code, facts, _ = run(archive, tmp_path / "root", command=command, model=True, output_uri=away)
     assert (exit_code, facts["reason"], facts["exit_code"]) == (70, "platform", None)
 
 

@@ -227,20 +227,6 @@ def test_a_finished_job_goes_after_its_time(new_harness: NewHarness, cluster: Cl
         harness.backend.describe(spec.id)
 
 
-def test_a_user_that_is_not_root(new_harness: NewHarness, tmp_path: Path) -> None:
-    """Many clusters admit nothing else; the contract's directories must be writable all the same."""
-    code = """
-        import os, pathlib, tempfile
-        pathlib.Path(os.environ["LYFTLEARN_MODEL_DIR"], "weights").write_text("x")
-        tempfile.NamedTemporaryFile().close()
-        print(os.getuid(), os.getgid(), os.access(os.environ["HOME"], os.W_OK))
-    """
-    harness = new_harness(user="1000:2000")
-    spec = harness.succeed(harness.spec(code))
-    assert harness.lines(spec.id) == ["1000 2000 True"]
-    assert harness.fetch(spec.id, "model", tmp_path) == {"weights": b"x"}
-
-
 def test_a_pull_is_a_phase_of_its_own(cluster: Cluster, harness: Harness) -> None:
     """A slow start is an image that was pulled, or it is not; an image that was there took no time."""
     cluster.kubelet.pulled.clear()

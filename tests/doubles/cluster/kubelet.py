@@ -404,7 +404,7 @@ class PodRunner(threading.Thread):
             time.sleep(0.001)
         if not hook or process.poll() is not None:
             return
-        argv = sandbox.inside(self._child, hook["exec"]["command"])
+        argv = sandbox.inside(self._child, sandbox.as_user(self._pod, hook["exec"]["command"]))
         with subprocess.Popen(argv, env=self._environment(container), stdin=subprocess.DEVNULL) as running:
             try:
                 running.wait(max(0.0, kill_at - time.monotonic()))

@@ -8,8 +8,10 @@ import json
 import os
 import re
 import secrets
+import shutil
+import stat
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +24,12 @@ if TYPE_CHECKING:
 OWN = ("/dev", "/proc", "/lyftlearn")
 EMPTY = ("/root", "/run", "/tmp", "/var")
 DEFAULT_SHARED_MEMORY = 64 << 20
+CAPABILITIES = (
+    *("chown", "dac_override", "fowner", "fsetid", "kill", "setgid", "setuid", "setpcap", "net_bind_service"),
+    *("net_raw", "sys_chroot", "mknod", "audit_write", "setfcap"),
+)
+"""What containerd leaves a container that starts as root: `defaultUnixCaps` in its oci/spec.go."""
+PREPARATION = ("bwrap", "dash", "bash", "sh", "setpriv")
 SUFFIXES = {"Ki": 1 << 10, "Mi": 1 << 20, "Gi": 1 << 30, "m": 1e-3, "": 1}
 Lookup = Callable[[str, str], "Object | None"]
 
@@ -47,6 +55,7 @@ class Volumes:
         self._lookup = lookup
         self._sources = {volume["name"]: volume for volume in pod["spec"].get("volumes", ())}
         self._made: dict[str, Path] = {}
+        self._group: int | None = pod["spec"].get("securityContext", {}).get("fsGroup")
 
     def prepare(self) -> None:
         for name, volume in self._sources.items():
@@ -58,7 +67,7 @@ class Volumes:
         volume, path = self._sources[mount["name"]], mount["mountPath"]
         if (volume.get("emptyDir") or {}).get("medium") == "Memory":
             size = volume["emptyDir"].get("sizeLimit")
-            return [*(["--size", str(int(number(size)))] if size else []), "--perms", "1777", "--tmpfs", path]
+            return [*(["--size", str(int(number(size)))] if size else []), "--perms", "2777", "--tmpfs", path]
         shown = self._made[mount["name"]] / mount.get("subPath", "")
         shown.mkdir(parents=True, exist_ok=True) if mount.get("subPath") else None  # as the kubelet does
         return ["--ro-bind" if mount.get("readOnly") else "--bind", str(shown), path]
@@ -76,16 +85,18 @@ class Volumes:
         path.chmod(0o777)
         for file, data in content.items():
             (path / file).write_bytes(data)
+            (path / file).chmod(volume.get("secret", {}).get("defaultMode", 0o644))
+        give_to_group(path, self._group, to_write="emptyDir" in volume)
         return path
 
     def _claimed(self, name: str) -> Path:
         """What a claim is bound to outlives every pod."""
-        if name in self._node.claims:
-            return self._node.claims[name]
-        claim = self._find("persistentvolumeclaims", name)
-        path: Path = self._claims / claim["metadata"]["uid"]
-        path.mkdir(parents=True, exist_ok=True)
-        path.chmod(0o777)
+        path = self._node.claims.get(name)
+        if path is None:
+            path = self._claims / self._find("persistentvolumeclaims", name)["metadata"]["uid"]
+            path.mkdir(parents=True, exist_ok=True)
+        if self._group is not None and path.stat().st_gid != self._group:  # fsGroupChangePolicy: OnRootMismatch
+            give_to_group(path, self._group, to_write=True)
         return path
 
     def _exported(self, name: str, source: Object) -> Path:
@@ -133,6 +144,27 @@ def _on_node(name: str, source: Object) -> Path:
     return path
 
 
+def give_to_group(top: Path, group: int | None, *, to_write: bool) -> None:
+    """As the kubelet does for an fsGroup with volumes that are the pod's, and never with a node's directory or NFS.
+
+    Source: `changeFilePermission` in Kubernetes' pkg/volume/volume_linux.go.
+    """
+    if group is None or not enforces_users():
+        return
+    for path in (top, *top.rglob("*")):
+        os.chown(path, -1, group, follow_symlinks=False)
+        mask = 0o660 if to_write else 0o440
+        if path.is_dir():
+            mask |= 0o110 | stat.S_ISGID
+        if not path.is_symlink():
+            path.chmod(stat.S_IMODE(path.stat().st_mode) | mask)
+
+
+def enforces_users() -> bool:
+    """Whether pods run as their real users here: only root may give files and processes to others."""
+    return os.geteuid() == 0
+
+
 def command(container: Object, pod: Object, volumes: Volumes, files: dict[str, Path], info: int) -> list[str]:
     """The command line that runs a container. files: from this machine's to the container's, such as /etc/hosts."""
     mounts = container.get("volumeMounts", ())
@@ -140,23 +172,54 @@ def command(container: Object, pod: Object, volumes: Volumes, files: dict[str, P
     if container.get("ports"):
         argv.append("--unshare-net")  # a network of the pod's own, which leads nowhere: pods may all have one port
     argv += ["--hostname", pod["spec"].get("hostname") or pod["metadata"]["name"][:63], "--info-fd", str(info)]
-    argv += ["--tmpfs", "/", *_machine(), "--dev", "/dev", "--proc", "/proc"]
+    argv += ["--tmpfs", "/", *_machine(), *_parents([*(mount["mountPath"] for mount in mounts), *files])]
+    argv += ["--dev", "/dev", "--proc", "/proc"]
     if not any(mount["mountPath"] == "/dev/shm" for mount in mounts):
         argv += ["--size", str(DEFAULT_SHARED_MEMORY), "--perms", "1777", "--tmpfs", "/dev/shm"]
     for mount in sorted(mounts, key=lambda mount: mount["mountPath"]):
         argv += volumes.arguments(mount)
     for inside, outside in files.items():
         argv += ["--bind", str(outside), inside]
-    user = pod["spec"].get("securityContext", {}).get("runAsUser")
-    if user:
-        argv += ["--unshare-user", "--uid", str(user), "--gid", str(pod["spec"]["securityContext"]["runAsGroup"])]
-    return [*argv, "--chdir", "/", "--", *container["command"], *container.get("args", ())]
+    started = [*container["command"], *container.get("args", ())]
+    security = pod["spec"].get("securityContext", {})
+    if enforces_users():
+        started = [*_hand_over(mounts, pod), *as_user(pod, started)]
+    elif security.get("runAsUser"):
+        argv += ["--unshare-user", "--uid", str(security["runAsUser"]), "--gid", str(security["runAsGroup"])]
+    return [*argv, "--chdir", "/", "--", *started]
+
+
+def as_user(pod: Object, argv: list[str]) -> list[str]:
+    """The command line that runs `argv` as the pod's user, in its groups and with a container's capabilities."""
+    if not enforces_users():
+        return argv
+    security = pod["spec"].get("securityContext", {})
+    user, group = security.get("runAsUser", 0), security.get("runAsGroup", 0)
+    groups = ",".join(str(number) for number in (group, security.get("fsGroup", group)))
+    left = () if user else (f"+{name}" for name in CAPABILITIES)  # with `user` the manifests drop all
+    program = shutil.which("setpriv")
+    assert program is not None
+    return [
+        *(program, f"--reuid={user}", f"--regid={group}", f"--groups={groups}", "--inh-caps=-all"),
+        *(f"--bounding-set={','.join(('-all', *left))}", "--pdeathsig=keep", "--", *argv),
+    ]
+
+
+def _hand_over(mounts: Sequence[Object], pod: Object) -> list[str]:
+    """What gives memory volumes to the pod's fsGroup before the container's command: bubblewrap makes them root's."""
+    group = pod["spec"].get("securityContext", {}).get("fsGroup")
+    volumes = {volume["name"]: volume.get("emptyDir") or {} for volume in pod["spec"].get("volumes", ())}
+    paths = [mount["mountPath"] for mount in mounts if volumes[mount["name"]].get("medium") == "Memory"]
+    if group is None or not paths:
+        return []
+    script = f'for path in {" ".join(paths)}; do chgrp {group} $path; chmod g+s $path; done; exec "$@"'
+    return ["/bin/sh", "-c", script, "sh"]
 
 
 def has_started(pid: int) -> bool:
     """Whether the container runs its command, and no longer bubblewrap's preparations."""
     with contextlib.suppress(OSError):
-        return Path(f"/proc/{pid}/exe").readlink().name != "bwrap"
+        return Path(f"/proc/{pid}/exe").readlink().name not in PREPARATION
     return False
 
 
@@ -184,9 +247,17 @@ def _machine() -> list[str]:
             argv += ["--ro-bind-try", str(path), str(path)]
     for empty in EMPTY:
         argv += ["--perms", "1777", "--tmpfs", empty]
-    for shown in (sys.base_prefix, sys.prefix, *map(str, lyftlearn_roots())):  # wherever the checkout is
+    everywhere = (sys.base_prefix, sys.prefix, *map(str, lyftlearn_roots()))  # wherever the checkout is
+    argv += _parents(everywhere)
+    for shown in everywhere:
         argv += ["--ro-bind", shown, shown]
     return argv
+
+
+def _parents(paths: Iterable[str]) -> list[str]:
+    """What makes the directories above `paths` as a runtime does; bubblewrap's own would be root's alone."""
+    above = {str(parent) for path in paths for parent in Path(path).parents[:-1]}
+    return [word for path in sorted(above) for word in ("--perms", "0755", "--dir", path)]
 
 
 class MemoryLimit:
