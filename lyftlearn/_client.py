@@ -345,10 +345,9 @@ class Client:
     def _session(self) -> Session:
         with self._lock:
             if self._made is None:
-                from lyftlearn._session import Session  # noqa: PLC0415 - an import of lyftlearn does not pay for it
-                from lyftlearn.config import load  # noqa: PLC0415 - as above
+                from lyftlearn import _session  # noqa: PLC0415 - an import of lyftlearn does not pay for it
 
-                self._keep(Session(load(self._given)))
+                self._keep(_session.make(self._given))
             return cast("Session", self._made)
 
     def _keep(self, session: Session) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -18,7 +19,7 @@ from lyftlearn._submission.notebooks import Notebooks
 from lyftlearn._submission.preparation import SubmissionBuilder
 from lyftlearn._submission.submitter import JobSubmitter
 from lyftlearn._text.redaction import redact, redact_causes
-from lyftlearn.config import Config
+from lyftlearn.config import Config, load
 from lyftlearn.errors import LyftLearnError
 from lyftlearn.history.recorder import HistoryRecorder
 from lyftlearn.rollout import Decision, Rollout, in_use, of_caller
@@ -26,6 +27,7 @@ from lyftlearn.rollout.targeting import evaluation_context, repository_name
 from lyftlearn.types import JobKind
 
 Decider: TypeAlias = Callable[[Arguments], Decision]
+Given: TypeAlias = str | os.PathLike[str] | Mapping[str, Any] | None
 
 
 def _redact_record(record: logging.LogRecord) -> bool:
@@ -118,3 +120,11 @@ class Session:
 
     def _context(self, arguments: Arguments) -> Mapping[str, Any]:
         return evaluation_context(self.config, arguments, self._repository)
+
+
+def _make(given: Given) -> Session:
+    return Session(load(given))
+
+
+make: Callable[[Given], Session] = _make
+"""Makes a client's session from its configuration. `lyftlearn.testing.Fake` has another in its place for a while."""

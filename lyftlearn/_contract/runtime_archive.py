@@ -11,6 +11,9 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lyftlearn._text import display
+from lyftlearn.errors import LyftLearnError
+
 if TYPE_CHECKING:
     from zipfile import ZipFile
 
@@ -35,7 +38,13 @@ def runtime_archive(cache_dir: Path, *, compiled: bool = True) -> Path:
     kind = f"-{sys.implementation.cache_tag}" if compiled else ""
     path = cache_dir / f"runtime-{_hash(sources)[:16]}{kind}.pyz"
     if not _is_whole(path):
-        _write(path, archive_bytes(_with_byte_code(sources) if compiled else sources))
+        content = archive_bytes(_with_byte_code(sources) if compiled else sources)
+        try:
+            _write(path, content)
+        except OSError as exc:
+            remedy = "set LYFTLEARN_HOME, or `home` in the configuration, to a directory that can"
+            shown = display.quote(str(cache_dir))
+            raise LyftLearnError(f"{shown} cannot be written to ({exc.strerror}): {remedy}") from exc
     return path
 
 

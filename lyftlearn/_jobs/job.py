@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from lyftlearn.backend import JobRecord, LogLine, LogQuery, NotebookAddress, Timings
     from lyftlearn.events import JobEvent, ObservedState
 
-_PACE = 1.0  # seconds between two questions about one job
 _observing = threading.Lock()  # one for all handles: each holds it for microseconds
 
 
@@ -212,7 +211,7 @@ class Job:
             yield from lines
 
     def _pause(self) -> float:
-        return max(0.0, self._asked + _PACE - time.monotonic())
+        return max(0.0, self._asked + self._shared_watch().pace - time.monotonic())
 
     def _observe(self, event: JobEvent) -> None:
         with _observing:

@@ -50,8 +50,11 @@ class _Subscription:
 class SharedWatch:
     """A backend, and who listens to what happens to its jobs.
 
-    storage: opens the platform's. on_end: is told how a job ended by each handle that learns of it.
+    storage: opens the platform's. on_end: is told how a job ended by each handle that learns of it. pace: the seconds
+    between two questions about one job, if its handle is asked for its status over and over.
     """
+
+    pace = 1.0
 
     def __init__(
         self,

@@ -107,7 +107,7 @@ class SubmissionBuilder:
             scope=scope,
             source=packed,
             local=local,
-            digest=_digest(arguments, packed, _compared_texts(local) if scope is not None else {}),
+            digest=content_digest(arguments, packed, _compared_texts(local) if scope is not None else {}),
         )
 
     def build_valid(self, content: Content, decision: Decision, job_id: str | None = None) -> Submission:
@@ -310,7 +310,8 @@ def _compared_texts(local: Mapping[str, LocalInput]) -> dict[str, str]:
     return compared
 
 
-def _digest(arguments: Arguments, packed: Packed | None, compared: Mapping[str, str]) -> str:
+def content_digest(arguments: Arguments, packed: Packed | None, compared: Mapping[str, str]) -> str:
+    """Return the digest of a call: what it says, and what it brings."""
     places = {path: location.uri for path, location in _locations(arguments).items()}
     written = {
         **arguments.as_written(),

@@ -11,6 +11,7 @@ import pytest
 
 import lyftlearn.runtime
 from lyftlearn._contract.runtime_archive import archive_bytes, runtime_archive, runtime_sources
+from lyftlearn.errors import LyftLearnError
 
 SOURCES = sorted(Path(str(lyftlearn.runtime.__file__)).parent.rglob("*.py"))
 PYTHONS = {"this": Path(sys.executable)}
@@ -49,6 +50,12 @@ def test_a_damaged_one_is_built_anew(tmp_path: Path, damage: Any, compiled: bool
     assert runtime_archive(tmp_path, compiled=compiled).read_bytes() == whole
     path.write_bytes(whole[:5000] + bytes([whole[5000] ^ 1]) + whole[5001:])
     assert runtime_archive(tmp_path, compiled=compiled).read_bytes() == whole
+
+
+def test_a_home_that_cannot_be_is_said_so(tmp_path: Path) -> None:
+    """A plan needs the archive, so this is what whoever misspelt their home is told first."""
+    with pytest.raises(LyftLearnError, match=r"cannot be written to \(File name too long\): set LYFTLEARN_HOME"):
+        runtime_archive(tmp_path / ("x" * 500))
 
 
 def test_byte_code_is_used_where_it_fits(tmp_path: Path) -> None:
