@@ -25,7 +25,7 @@ from lyftlearn_local.store.environment import clean_environment
 from lyftlearn_local.store.files import BrokenRecord
 from lyftlearn_local.store.jobs import Jobs
 from lyftlearn_local.store.records import job_record, job_timings
-from lyftlearn_local.store.submission import Submission, refusal
+from lyftlearn_local.store.submission import Submission
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -124,10 +124,7 @@ class LocalBackend(Backend):
     def _find_runtime(self) -> Path:
         """Make the archive once in a process, and again if somebody emptied the cache."""
         if self._runtime is None or not self._runtime.exists():
-            try:
-                self._runtime = runtime_archive(self._home / "cache")
-            except OSError as error:
-                raise refusal(self._home, error) from error
+            self._runtime = runtime_archive(self._home / "cache")
         return self._runtime
 
     def describe(self, job_id: str) -> JobRecord:

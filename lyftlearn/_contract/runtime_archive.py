@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import sys
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lyftlearn._text import display
-from lyftlearn.errors import LyftLearnError
+from lyftlearn.errors import AccessDenied, LyftLearnError, QuotaExceeded
 
 if TYPE_CHECKING:
     from zipfile import ZipFile
@@ -25,6 +26,8 @@ UNSEALED = b"0" * 64
 SEAL = slice(len(SHEBANG) + 1, len(SHEBANG) + 1 + len(UNSEALED))
 EPOCH = (1980, 1, 1, 0, 0, 0)
 READABLE = 0o100644 << 16
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
 _UNCHECKED_HASH = (1).to_bytes(4, "little")  # the flags of PEP 552
 
 
@@ -42,10 +45,18 @@ def runtime_archive(cache_dir: Path, *, compiled: bool = True) -> Path:
         try:
             _write(path, content)
         except OSError as exc:
-            remedy = "set LYFTLEARN_HOME, or `home` in the configuration, to a directory that can"
-            shown = display.quote(str(cache_dir))
-            raise LyftLearnError(f"{shown} cannot be written to ({exc.strerror}): {remedy}") from exc
+            raise _refusal(cache_dir, exc) from exc
     return path
+
+
+def _refusal(directory: Path, error: OSError) -> LyftLearnError:
+    """Say why nothing can be sent from a home that takes no file."""
+    where = f"{display.quote(str(directory))} cannot be written to ({error.strerror})"
+    if error.errno in _FULL:
+        return QuotaExceeded(f"{where}: free some space")
+    if error.errno in _FORBIDDEN:
+        return AccessDenied(f"{where}: make it yours, or set another home")
+    return LyftLearnError(f"{where}: set LYFTLEARN_HOME, or `home` in the configuration, to a directory that can be")
 
 
 def runtime_sources() -> dict[str, bytes]:

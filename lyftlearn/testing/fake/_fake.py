@@ -87,7 +87,12 @@ class Fake:
     def __enter__(self) -> Self:
         """Take the place of every backend."""
         home = Path(self._open.enter_context(TemporaryDirectory(prefix="lyftlearn-fake-")))
-        config = {"project": NAME, "backend": NAME, "home": str(home), "storage": {"url": str(home / "storage")}}
+        config = {
+            "project": NAME,
+            "backend": NAME,
+            "storage": {"url": str(home / "storage")},
+            "history": {"record": False},
+        }
 
         def session(_: object) -> Session:
             return FakeSession(load(config), self._backend, self._remember)
