@@ -22,6 +22,7 @@ from lyftlearn._contract.capabilities import Capabilities, Capability, Never, No
 from lyftlearn._contract.fault import Fault
 from lyftlearn._contract.ids import new_id
 from lyftlearn._contract.mounts import Mount, is_below, mount_of, plain_path, relative_path, uri_in
+from lyftlearn._contract.notebooks import NotebookAddress, notebook_port
 from lyftlearn._contract.options import Option, read_model_options, read_options
 from lyftlearn._contract.phases import Phase, PhaseName, Timings, consecutive_phases, timings_of
 from lyftlearn._contract.report import CommandTimes, Report, read_command_times, read_idle, read_report
@@ -76,6 +77,7 @@ __all__ = [
     "is_below",
     "mount_of",
     "new_id",
+    "notebook_port",
     "open_storage",
     "options",
     "plain_path",
@@ -262,17 +264,6 @@ class LogLine:
     node: int
     at: datetime
     text: str
-
-
-@dataclass(frozen=True)
-class NotebookAddress:
-    """Where a browser opens a notebook, its token included. forward: what must run on the reader's machine for that.
-
-    `forward` is a command that a person can type; None where the URL leads there by itself.
-    """
-
-    url: str = field(repr=False)
-    forward: str | None = None
 
 
 # The names that version 1.0 gave to these classes.

@@ -7,7 +7,7 @@ import shlex
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 
-from lyftlearn.backend import NotebookAddress
+from lyftlearn.backend import NotebookAddress, notebook_port
 from lyftlearn_kubernetes import labels
 from lyftlearn_kubernetes.api.cluster import SECRETS
 from lyftlearn_kubernetes.api.errors import ApiError, lyftlearn_error, translate_errors
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
     from lyftlearn_kubernetes.api.cluster import Cluster
     from lyftlearn_kubernetes.options import Options
-
-_LOOPBACK = f"127.0.0.1:{notebook_objects.PORT}"
 
 
 def address(cluster: Cluster, options: Options, job_id: str) -> NotebookAddress | None:
@@ -34,7 +32,8 @@ def address(cluster: Cluster, options: Options, job_id: str) -> NotebookAddress 
     if options.notebook.ingress:
         outside = urlsplit(options.notebook.ingress)
         return NotebookAddress(urlunsplit((outside.scheme, outside.netloc, path, query, "")))
-    return NotebookAddress(urlunsplit(("http", _LOOPBACK, path, query, "")), _forward(cluster, options, job_id))
+    here = f"127.0.0.1:{notebook_port(job_id)}"
+    return NotebookAddress(urlunsplit(("http", here, path, query, "")), _forward(cluster, options, job_id))
 
 
 def ensure_token(cluster: Cluster, job: Mapping[str, Any]) -> str:
@@ -77,4 +76,5 @@ def _forward(cluster: Cluster, options: Options, job_id: str) -> str:
     """Return the command that makes the port of the run's pod one of this machine."""
     where = {"--kubeconfig": options.kubeconfig, "--context": options.context, "--namespace": cluster.namespace}
     flags = [word for flag, value in where.items() if value for word in (flag, value)]
-    return shlex.join(["kubectl", *flags, "port-forward", f"job/{job_id}", str(notebook_objects.PORT)])
+    ports = f"{notebook_port(job_id)}:{notebook_objects.PORT}"
+    return shlex.join(["kubectl", *flags, "port-forward", f"job/{job_id}", ports])

@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from lyftlearn._storage import Storage
+from lyftlearn._studies.space import drawn_values
 from lyftlearn._studies.study import FORMAT, Study
 from lyftlearn._studies.trial_record import TrialRecord
 from lyftlearn.errors import BackendUnavailable, LyftLearnError
@@ -22,6 +23,8 @@ CHUNK = 100
 _AT_ONCE = 8  # chunks that are read at once: a round trip each, and nobody counts them for us
 _LARGEST = 64 << 20  # bytes: a call may have 16 MiB of hyperparameters and as many of choices, and JSON may escape them
 _RACES = 100
+_BROKEN = (ValueError, LookupError, TypeError, AttributeError, OverflowError)
+"""What reading a document raises that is no study's."""
 
 
 class StudyReader:
@@ -37,7 +40,10 @@ class StudyReader:
         """Return what is searched; None before the driver has begun. Raises LyftLearnError if it is damaged."""
         if self._study is None:
             document, _ = self._read("study.json")
-            self._study = Study(document) if document else None
+            try:
+                self._study = Study.from_json(document) if document else None
+            except _BROKEN as exc:
+                raise self._damage("study.json", exc) from exc
         return self._study
 
     def records(self) -> list[TrialRecord]:
@@ -82,10 +88,16 @@ class StudyReader:
         name = _chunk_name(chunk)
         document, version = self._read(name)
         try:
-            records = [TrialRecord.from_json(fields) for fields in document.get("trials", ())]
-        except (ValueError, LookupError, TypeError, AttributeError, OverflowError) as exc:
+            records = [self._record(fields) for fields in document.get("trials", ())]
+        except _BROKEN as exc:
             raise self._damage(name, exc) from exc
         return {record.number: record for record in sorted(records, key=lambda record: record.number)}, version
+
+    def _record(self, fields: Mapping[str, Any]) -> TrialRecord:
+        record = TrialRecord.from_json(fields)
+        if self._study is not None:
+            drawn_values(self._study.space, record.draw)  # raises where no value of the space was drawn
+        return record
 
     def _read(self, name: str) -> tuple[Mapping[str, Any], str | None]:
         """Return a document and its version; nothing and None where there is none."""

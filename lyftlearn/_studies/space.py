@@ -25,7 +25,7 @@ def read_space(document: Mapping[str, Any]) -> dict[str, Domain]:
 
 
 def drawn_values(space: Mapping[str, Domain], draw: Draw) -> dict[str, JSON]:
-    """Return the hyperparameters that a draw stands for."""
+    """Return the hyperparameters that a draw stands for. Raises LookupError where the space has no such value."""
     return {name: _value(space[name], drawn) for name, drawn in draw.items()}
 
 

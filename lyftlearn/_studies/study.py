@@ -13,6 +13,8 @@ from lyftlearn.types import JSON
 FORMAT = 1
 LABEL = "lyftlearn/tuning"
 """The label of a trial's job: the id of its search."""
+_READ_BY_OTHERS = ("hyperparameters", "space", "trials", "goal", "objective_name", "base_uri")
+"""What handles and views read of a document; the driver has its own from its hyperparameters."""
 
 
 @dataclass(frozen=True)
@@ -20,6 +22,14 @@ class Study:
     """One search, by the names of its document."""
 
     document: Mapping[str, Any]
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> Study:
+        """Return the study of a document that others may have written. Raises what reading a broken one raises."""
+        study = cls(document)
+        for name in _READ_BY_OTHERS:
+            getattr(study, name)
+        return study
 
     @property
     def id(self) -> str:
@@ -45,8 +55,7 @@ class Study:
     @property
     def hyperparameters(self) -> Mapping[str, JSON]:
         """The hyperparameters that every trial has."""
-        fixed: Mapping[str, JSON] = self.trial["hyperparameters"]
-        return fixed
+        return dict(self.trial["hyperparameters"])
 
     @cached_property
     def space(self) -> Mapping[str, Domain]:
@@ -94,9 +103,14 @@ class Study:
         fields: Mapping[str, Any] = self.document["search"]["objective"][1]
         return fields
 
+    @property
+    def base_uri(self) -> str:
+        """Where the outputs of trials lie."""
+        return str(self.document["output_url"])
+
     def output_uris(self, job_id: str) -> Mapping[str, str]:
         """Return output name to URI of a trial's job: a train job's, as `JobSpec.output_uris` has them."""
-        base = f"{self.document['output_url']}/{job_id}/output"
+        base = f"{self.base_uri}/{job_id}/output"
         return {"model": f"{base}/model.tar.gz", "output": f"{base}/output.tar.gz#output"}
 
     def better(self, one: float, other: float) -> bool:

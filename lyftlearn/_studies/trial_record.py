@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -59,7 +60,7 @@ class TrialRecord:
             job_id=str(fields["job"]),
             asked_at=_moment(fields["asked_at"]),
             end=_event(str(fields["job"]), end) if end else None,
-            objective=fields.get("objective"),
+            objective=_objective(fields.get("objective")),
             message=str(fields.get("message", "")),
         )
 
@@ -102,6 +103,13 @@ def _event(job_id: str, fields: Mapping[str, Any]) -> JobEvent:
         created_at=_moment(created) if created is not None else None,
         started_at=_moment(started) if started is not None else None,
     )
+
+
+def _objective(stored: float | None) -> float | None:
+    objective = None if stored is None else float(stored)
+    if objective is not None and not math.isfinite(objective):
+        raise ValueError(f"the objective is {objective}")
+    return objective
 
 
 def _moment(seconds: float) -> datetime:

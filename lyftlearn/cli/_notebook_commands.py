@@ -99,6 +99,10 @@ def _show(url: str, *, browses: bool) -> None:
 @contextmanager
 def _forwarding(command: str, url: str) -> Iterator[subprocess.Popen[bytes]]:
     """Run the command until what it forwards was left. Raises BackendUnavailable where it ends before."""
+    if _answers(url):  # else that would be opened, and be told the token
+        taken = urlsplit(url).netloc
+        remedy = "end that first, or open the URL that was printed where this notebook's port is forwarded already"
+        raise BackendUnavailable(f"the port cannot be forwarded, because something listens on {taken}: {remedy}")
     arguments = shlex.split(command)
     try:
         process = subprocess.Popen(arguments, stdout=subprocess.DEVNULL)

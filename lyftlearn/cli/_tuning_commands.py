@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -11,10 +12,13 @@ from lyftlearn._jobs.tuning import Trial, TuningJob
 from lyftlearn._text.display import printable
 from lyftlearn.cli import _output, _search_values, _submit_commands, _tables
 from lyftlearn.cli._exit_codes import ExitCode
-from lyftlearn.errors import InvalidJob
+from lyftlearn.errors import InvalidJob, JobNotFound, LyftLearnError
 
 if TYPE_CHECKING:
+    from lyftlearn._jobs.job import Job
     from lyftlearn.cli._invocation import Invocation
+
+_AT_ONCE = 8  # requests, each of which waits for an answer
 
 
 def tune(invocation: Invocation) -> ExitCode:
@@ -31,6 +35,7 @@ def trials(invocation: Invocation) -> ExitCode:
     if not isinstance(job, TuningJob):
         raise InvalidJob([("ID", f"{job.id} is a {job.kind} job: write the id of a search")])
     found = job.trials()
+    _ask_how_they_are([trial.job for trial in found if not trial.job.state.status.finished])
     if invocation.json:
         _output.document([_document(trial) for trial in found])
     elif found:
@@ -38,6 +43,24 @@ def trials(invocation: Invocation) -> ExitCode:
     else:
         _output.note("no trials yet")
     return ExitCode.DONE
+
+
+def _ask_how_they_are(jobs: list[Job]) -> None:
+    """Refresh the trials that have no end in the study. One that is about to be submitted stays pending."""
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        unknown = [error for error in pool.map(_refresh, jobs) if error is not None]
+    if unknown:
+        _output.note(f"how {len(unknown)} of the trials are cannot be asked now: {unknown[0]}")
+
+
+def _refresh(job: Job) -> LyftLearnError | None:
+    try:
+        job.refresh()
+    except JobNotFound:
+        return None
+    except LyftLearnError as exc:
+        return exc
+    return None
 
 
 def _best(job: TuningJob, found: list[Trial]) -> int | None:

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
+import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from lyftlearn._client import Client
+from lyftlearn.backend import NotebookAddress
 from lyftlearn.cli import main
 from lyftlearn.cli._exit_codes import ExitCode
 from tests.parity import screenshots
@@ -27,7 +33,7 @@ print(parameters, len(os.environ["PASSWORD"]), pathlib.Path("kept.txt").read_tex
 
 
 def configure(home: Path) -> Path:
-    (home / "secrets" / "db").mkdir(parents=True)
+    (home / "secrets" / "db").mkdir(parents=True, exist_ok=True)
     (home / "secrets" / "db" / "PASSWORD").write_text("hunter2-hunter2")
     path = home / "lyftlearn.toml"
     path.write_text(f'home = "{home}"\nbackend = "local"\n')
@@ -96,3 +102,67 @@ def test_a_notebook_that_there_is_not(action: str, tmp_path: Path, capsys: pytes
     """A typing error in a name makes no notebook."""
     assert main(["notebook", action, "explroe", "--config", str(configure(tmp_path / "home"))]) == ExitCode.NOT_FOUND
     assert "you have no notebook 'explroe'" in capsys.readouterr().err
+
+
+FORWARD = """
+import socket, sys, time
+if sys.argv[1] == "refused":
+    sys.exit(4)
+time.sleep(0.3)
+with socket.create_server(("127.0.0.1", int(sys.argv[1]))) as listener:
+    listener.accept()
+    time.sleep(float(sys.argv[2]))
+"""
+
+
+@pytest.fixture
+def address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
+    """Give a notebook, which is there already, an address that a command must be run for; return its URL."""
+    program = tmp_path / "forward.py"
+    program.write_text(FORWARD)
+
+    def give(*words: str, port: int) -> str:
+        url = f"http://127.0.0.1:{port}/lab?token=t0"
+        command = shlex.join([sys.executable, str(program), *words])
+        made = SimpleNamespace(id="explore-nk", _address=lambda: NotebookAddress(url, command))
+        monkeypatch.setattr(Client, "notebook", lambda *_, **__: made)
+        return url
+
+    return give
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+def open_it(tmp_path: Path) -> ExitCode:
+    return main(["notebook", "explore", "--no-browser", "--config", str(configure(tmp_path / "home"))])
+
+
+def test_a_port_is_forwarded_for_as_long_as_its_command_runs(
+    address: Callable[..., str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The URL is shown when something answers there, and not before; the end of the command is the end of this one."""
+    port = free_port()
+    url = address(str(port), "0.5", port=port)
+    assert open_it(tmp_path) == ExitCode.DONE
+    output = capsys.readouterr()
+    assert output.out == f"{url}\n"
+    assert "the port is forwarded until you press Ctrl-C" in output.err
+
+
+def test_a_forwarding_that_cannot_be(
+    address: Callable[..., str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A command that ends says with what; a port in use is never opened, since its owner would get the token."""
+    url = address("refused", port=free_port())
+    assert open_it(tmp_path) == ExitCode.UNAVAILABLE
+    refused = capsys.readouterr()
+    assert "this ended with 4" in refused.err
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        url = address("refused", port=taken.getsockname()[1])
+        assert open_it(tmp_path) == ExitCode.UNAVAILABLE
+    in_use = capsys.readouterr()
+    assert "something listens on 127.0.0.1:" in in_use.err
+    assert url not in refused.out + refused.err + in_use.out + in_use.err

@@ -22,8 +22,14 @@ BEGAN = datetime(2026, 11, 26, 12, tzinfo=UTC)
 
 def study(trials: int = 1_000, goal: str = "minimize") -> Study:
     objective = ["Objective", {"name": "rmse", "goal": goal, "pattern": "rmse=(.*)"}]
-    search = {"space": {}, "objective": objective, "trials": trials, "parallel": 4, "strategy": "random"}
-    return Study({"format": 1, "id": "eta-hlaaaaaaaaaaa", "search": search, "trial": {"hyperparameters": {}}})
+    space = {
+        "learning_rate": ["Uniform", {"low": 0.0, "high": 0.1}],
+        "depth": ["IntUniform", {"low": 0, "high": 9}],
+        "kind": ["Choice", {"values": [1, "1", True]}],
+    }
+    search = {"space": space, "objective": objective, "trials": trials, "parallel": 4, "strategy": "random"}
+    trial = {"hyperparameters": {}}
+    return Study({"format": 1, "id": "eta-hlaaaaaaaaaaa", "search": search, "trial": trial, "output_url": "s3://b/o"})
 
 
 def drawn(number: int) -> TrialRecord:
@@ -146,8 +152,20 @@ def test_what_stood_first_counts(storage: Storage) -> None:
     assert other.known[0] == ended(0)
 
 
+TRIAL = '{"format": 1, "trials": [{"number": 0, "job": "eta-tlx", "asked_at": 1, %s}]}'
+
+
 @pytest.mark.parametrize("name", ["study.json", "00000.json"])
-@pytest.mark.parametrize("content", ["", "[]", '{"format": 1, "trials": [{}]}', '{"format": 7}'])
+@pytest.mark.parametrize(
+    "content",
+    [
+        *("", "[]", '{"format": 7}', '{"format": 1, "search": {"space": []}}', '{"format": 1, "trials": [{}]}'),
+        TRIAL % '"draw": {"moon": 1}',
+        TRIAL % '"draw": {"kind": 3}',
+        TRIAL % '"draw": {"kind": 0}, "objective": NaN',
+        TRIAL % '"draw": {"kind": 0}, "objective": "low"',
+    ],
+)
 def test_what_is_damaged_is_named(storage: Storage, tmp_path: Path, name: str, content: str) -> None:
     """Others can write to the storage: what is no record is said with its place, and never a traceback."""
     writer = StudyWriter(storage, study())
@@ -155,8 +173,8 @@ def test_what_is_damaged_is_named(storage: Storage, tmp_path: Path, name: str, c
     writer.keep([drawn(0)])
     path = tmp_path / "storage" / "tuning" / study().id / name
     path.write_text(content)
-    if name == "study.json" and "trials" in content:
-        return  # is a document of this format
+    if name == "00000.json" and "search" in content:
+        return  # a document without trials
     with pytest.raises(LyftLearnError, match=name):
         StudyReader(storage, study().id).records()
 

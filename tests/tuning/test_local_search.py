@@ -12,6 +12,7 @@ import pytest
 
 import lyftlearn
 from lyftlearn import Choice, IntUniform, JobStatus, Objective, TuningJob
+from lyftlearn.cli import main
 
 TRAIN = """
 import json, os, pathlib, sys
@@ -97,13 +98,27 @@ def test_a_search_of_which_nothing_succeeds(client: lyftlearn.Client, source: Pa
     assert dict(job.outputs) == {}
 
 
-def test_a_search_that_is_stopped(client: lyftlearn.Client, tmp_path: Path) -> None:
+def listed(job: TuningJob, config: Path, capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
+    """What `lyftlearn trials --json` prints."""
+    capsys.readouterr()
+    assert main(["trials", job.id, "--json", "--config", str(config)]) == 0
+    found: list[dict[str, Any]] = json.loads(capsys.readouterr().out)
+    return found
+
+
+def test_a_search_that_is_stopped(
+    client: lyftlearn.Client, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """`stop` ends the driver and every trial that runs, and none is submitted afterwards."""
+    config = tmp_path / "lyftlearn.toml"
+    config.write_text(f'home = "{tmp_path / "home"}"\n')
     running = tmp_path / "running"
     job = tune(client, None, command=f"touch {running}; sleep 600", parallel=1)
     while not running.exists():
         job.refresh()
+    assert [trial["status"] for trial in listed(job, config, capsys)] == ["running"]
     job.stop(wait=True)
+    assert [trial["status"] for trial in listed(job, config, capsys)] == ["stopped"]
     assert job.refresh().status is JobStatus.STOPPED
     [trial] = job.trials()
     assert trial.job.refresh().status is JobStatus.STOPPED

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from lyftlearn.backend import notebook_port
+
 if TYPE_CHECKING:
     from lyftlearn.backend import NotebookSpec
 
 PORT_FORWARDING = {"EnableRemoteDebug": True}
-_PORT = 8888
 _CHECKPOINTS = "/opt/ml/checkpoints"
 
 
@@ -24,7 +25,8 @@ def files_uri(notebook: NotebookSpec, storage_url: str) -> str:
 
 def bundle_fields(job_id: str) -> dict[str, Any]:
     """Return how the runtime is to start JupyterLab, and where it tells its address: beside the files."""
-    options = ["--ServerApp.ip=127.0.0.1", f"--ServerApp.port={_PORT}", "--ServerApp.port_retries=100"]
+    port = notebook_port(job_id)  # in the container, too: a session then has one number for both ends
+    options = ["--ServerApp.ip=127.0.0.1", f"--ServerApp.port={port}", "--ServerApp.port_retries=100"]
     return {"options": options, "token": "generate", "state": f"{_CHECKPOINTS}/{address_name(job_id)}"}
 
 
