@@ -24,6 +24,7 @@ from lyftlearn_kubernetes.api.cluster import (
 from lyftlearn_kubernetes.api.errors import translate_errors
 from lyftlearn_kubernetes.mounts import host_path_note
 from lyftlearn_kubernetes.options import GANGS, NO_GANG, OWN_GANGS, is_visible
+from lyftlearn_kubernetes.service_accounts import check_accounts
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -74,6 +75,7 @@ def checks(cluster: Cluster, options: Options, storage_url: str) -> Iterator[Che
         yield _check_version(cluster)
         yield _check_namespace(cluster)
         yield from _check_permissions(cluster)
+        yield from check_accounts(cluster, options, _needs(cluster))
         yield from _check_quotas(cluster)
         yield from _check_starts(cluster, options)
     except LyftLearnError as exc:
@@ -125,19 +127,28 @@ def _check_permissions(cluster: Cluster) -> Iterator[Check]:
         yield Check("notebooks", Verdict.WARNING, f"none can be opened: {', '.join(missing)} is not granted")
 
 
-def _is_allowed(cluster: Cluster, verb: str, resource: str) -> bool:
+def _needs(cluster: Cluster) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield what whoever submits needs: the driver of a search does what a client does."""
+    for verb, resource in NEEDED:
+        yield f"{verb} {resource}", _attributes(cluster, verb, resource)
+
+
+def _attributes(cluster: Cluster, verb: str, resource: str) -> dict[str, Any]:
     kind, _, subresource = resource.partition("/")
-    attributes: dict[str, Any] = {
+    return {
         "namespace": cluster.namespace,
         "verb": verb,
         "group": _GROUPS.get(kind, ""),
         "resource": kind,
         **({"subresource": subresource} if subresource else {}),
     }
+
+
+def _is_allowed(cluster: Cluster, verb: str, resource: str) -> bool:
     review = {
         "apiVersion": "authorization.k8s.io/v1",
         "kind": "SelfSubjectAccessReview",
-        "spec": {"resourceAttributes": attributes},
+        "spec": {"resourceAttributes": _attributes(cluster, verb, resource)},
     }
     with translate_errors("asking for permissions"):
         answer = cluster.ask("POST", "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", body=review)

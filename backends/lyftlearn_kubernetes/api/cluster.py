@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from lyftlearn_kubernetes.options import Options
 
 JOBS, PODS, CONFIG_MAPS, SERVICES, EVENTS, QUOTAS = "jobs", "pods", "configmaps", "services", "events", "resourcequotas"
-SECRETS, CLAIMS = "secrets", "persistentvolumeclaims"
+SECRETS, CLAIMS, SERVICE_ACCOUNTS = "secrets", "persistentvolumeclaims", "serviceaccounts"
 NETWORK_POLICIES, INGRESSES = "networkpolicies", "ingresses"
 WORKLOADS = "workloads"  # Kueue's
 GROUPS = {

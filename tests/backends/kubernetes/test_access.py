@@ -20,6 +20,7 @@ from lyftlearn.types import JobStatus
 from lyftlearn_kubernetes.backend import KubernetesBackend
 from tests.doubles.cluster.access import Access, Caller
 from tests.doubles.cluster.cluster import NAMESPACE, Cluster
+from tests.doubles.cluster.service_accounts import token_of
 from tests.doubles.cluster.store import ApiError, Object
 
 DOCUMENTATION = Path(__file__).parents[3] / "docs" / "how-to" / "kubernetes.md"
@@ -42,8 +43,10 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     readers = [{"apiGroups": ["batch"], "resources": ["jobs"], "verbs": ["get"]}]
     watchers = [{"apiGroups": ["batch", ""], "resources": ["jobs", "pods"], "verbs": ["get", "list"]}]
     callers = {TOKEN: Caller("ci", documented_rules()), WEAK: Caller("guest", readers)}
-    access = Access({**callers, NO_EVENTS: Caller("watcher", watchers)})
+    tuner = {token_of("tuner"): Caller(f"system:serviceaccount:{NAMESPACE}:tuner", documented_rules())}
+    access = Access({**callers, NO_EVENTS: Caller("watcher", watchers), **tuner})
     cluster = Cluster(tmp_path_factory.mktemp("cluster"), access)
+    cluster.create_account("tuner")
     yield cluster
     cluster.close()
 
@@ -51,7 +54,8 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 @pytest.fixture
 def table(cluster: Cluster, tmp_path: Path) -> dict[str, Any]:
     volume = {"hostPath": str(tmp_path), "mountPath": str(tmp_path)}
-    return {"kubeconfig": str(cluster.kubeconfig(TOKEN)), "volumes": [volume], "starting": "3s"}
+    searches = {"tune": {"service_account": "tuner"}}
+    return {"kubeconfig": str(cluster.kubeconfig(TOKEN)), "volumes": [volume], "starting": "3s", **searches}
 
 
 def checks(backend: KubernetesBackend) -> dict[str, Check]:
@@ -79,6 +83,47 @@ def test_doctor_names_what_is_missing(new_backend: Callable[..., KubernetesBacke
     assert "get pods/log" in found["permissions"].detail
     assert "get jobs" not in found["permissions"].detail
     assert found["quota"].verdict is Verdict.WARNING
+
+
+@pytest.mark.parametrize(
+    ("own_table", "name", "verdict", "said"),
+    [
+        ({}, "searches", Verdict.WARNING, "by the service account default, which may not create jobs, get jobs"),
+        ({"tune": {"service_account": "default"}}, "searches", Verdict.FAILED, "docs/how-to/kubernetes.md"),
+        ({"tune": {"service_account": "tuner"}}, "searches", Verdict.OK, "tuner may submit their trials"),
+        ({"service_account": "tunner"}, "service accounts", Verdict.FAILED, "has no service account tunner"),
+        (
+            {"models": {"eta": {"tune": {"service_account": "of-eta"}}}},
+            "service accounts",
+            Verdict.FAILED,
+            "has no service account of-eta",
+        ),
+    ],
+)
+def test_doctor_knows_what_drivers_of_searches_may_do(  # noqa: PLR0917 - a case's five parts
+    new_backend: Callable[..., KubernetesBackend], own_table: dict[str, Any], name: str, verdict: Verdict, said: str
+) -> None:
+    """A driver asks the cluster as its own account, hours after the call; else only its log would say what it lacks."""
+    found = checks(new_backend(**{"tune": {}, **own_table}))
+    assert found[name].verdict is verdict, found
+    assert said in found[name].detail
+
+
+def test_doctor_says_that_it_cannot_know(new_backend: Callable[..., KubernetesBackend], cluster: Cluster) -> None:
+    """Who may not ask about others gets the command that an administrator can type."""
+    found = checks(new_backend(kubeconfig=str(cluster.kubeconfig(WEAK, name="weak"))))["searches"]
+    assert found.verdict is Verdict.WARNING
+    assert f"kubectl auth can-i create jobs -n {NAMESPACE} --as system:serviceaccount:{NAMESPACE}:tuner" in found.detail
+
+
+def test_a_pod_whose_account_is_not_there(new_harness: NewHarness) -> None:
+    """The Job is accepted, and no pod is: the job's end says why."""
+    harness = new_harness(service_account="tunner", pending="2s")
+    spec = harness.spec()
+    harness.submit(spec)
+    state = harness.wait(spec.id)
+    assert state.status is JobStatus.FAILED
+    assert 'serviceaccount "tunner" not found' in state.message, state
 
 
 def test_doctor_shows_a_quota_that_is_full(backend: KubernetesBackend, cluster: Cluster) -> None:

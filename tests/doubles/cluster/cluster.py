@@ -13,7 +13,7 @@ from tests.doubles.cluster.access import Access
 from tests.doubles.cluster.job_controller import JobController
 from tests.doubles.cluster.kubelet import Kubelet, Node
 from tests.doubles.cluster.server import ApiServer, admit
-from tests.doubles.cluster.service_accounts import make_certificate
+from tests.doubles.cluster.service_accounts import DEFAULT_ACCOUNT, make_certificate
 from tests.doubles.cluster.store import Object, Store, now
 
 NAMESPACE = "ml"
@@ -29,6 +29,7 @@ class Cluster:
         self.directory = directory
         self.store = Store()
         self.store.create("namespaces", "", {"metadata": {"name": NAMESPACE}})
+        self.create_account(DEFAULT_ACCOUNT)
         search = f"{Path(sys.executable).parent}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
         self.node = Node(images={IMAGE: search, NO_PYTHON: str(directory)})
         certificate = make_certificate(directory / "pki")
@@ -69,6 +70,10 @@ class Cluster:
         data = {key: base64.b64encode(value.encode()).decode() for key, value in values.items()}
         secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "data": data}
         admit(self.api, "create", "secrets", NAMESPACE, secret)
+
+    def create_account(self, name: str) -> None:
+        account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name}}
+        self.store.create("serviceaccounts", NAMESPACE, account)
 
     def job(self, job_id: str) -> Object:
         return self.store.get("jobs", NAMESPACE, job_id)

@@ -18,6 +18,7 @@ KINDS = {
     "persistentvolumeclaims": "PersistentVolumeClaim",
     "networkpolicies": "NetworkPolicy",
     "ingresses": "Ingress",
+    "serviceaccounts": "ServiceAccount",
     "namespaces": "Namespace",
 }
 PATHS = ("api/v1", *(f"apis/{group}/v1" for group in sorted(set(GROUPS.values()))))

@@ -17,7 +17,7 @@ from tests.doubles.cluster import discovery, quota, validation
 from tests.doubles.cluster.access import Access, Caller
 from tests.doubles.cluster.discovery import EXTENSIONS, KINDS
 from tests.doubles.cluster.disturbances import Disturbance
-from tests.doubles.cluster.service_accounts import Certificate
+from tests.doubles.cluster.service_accounts import Certificate, check_account
 from tests.doubles.cluster.store import ApiError, Object, Store
 from tests.doubles.cluster.watching import Watch, matches
 
@@ -196,6 +196,8 @@ class Request:
         if len(words) <= 2:
             return self._namespaces(words[1] if len(words) == 2 else None)
         self.namespace, self.kind, *names = words[1:]
+        if self.kind == "localsubjectaccessreviews" and self.words[0] == "apis":
+            return self._review_another()
         if "/".join(self.words[1:3]) in self.api.extensions:
             return self._extension(names)
         if self.kind not in KINDS:
@@ -235,6 +237,20 @@ class Request:
         asked = review["spec"]["resourceAttributes"]
         resource = "/".join(filter(None, (asked["resource"], asked.get("subresource"))))
         allowed = Access.allows(self.caller, asked["verb"], asked.get("group", ""), resource)
+        return 201, {**review, "status": {"allowed": allowed}}
+
+    def _review_another(self) -> tuple[int, Object]:
+        """Tell what somebody else may do in a namespace, to those who may ask."""
+        self._check("create")
+        review: Object = json.loads(self.body)
+        spec = review["spec"]
+        asked = spec["resourceAttributes"]
+        if not spec.get("user") and not spec.get("groups"):
+            raise ApiError(422, "Invalid", 'spec.user: Invalid value: "": at least one of user or group must be specified')
+        if not review["metadata"].get("namespace") == asked.get("namespace") == self.namespace:
+            raise ApiError(400, "BadRequest", f"spec.resourceAttributes.namespace must match namespace: {self.namespace}")
+        resource = "/".join(filter(None, (asked["resource"], asked.get("subresource"))))
+        allowed = self.api.access.allows_user(spec["user"], asked["verb"], asked.get("group", ""), resource)
         return 201, {**review, "status": {"allowed": allowed}}
 
     def _collection(self) -> tuple[int, Object] | None:
@@ -342,6 +358,7 @@ def admit(api: ApiServer, verb: str, kind: str, namespace: str, item: Object) ->
     """Check and keep a new object."""
     check(api, verb, kind, item)
     if kind == "pods":
+        check_account(api.store, namespace, item)
         quota.check(api.store, namespace, item)
     if kind == "jobs":
         item["spec"].setdefault("suspend", False)

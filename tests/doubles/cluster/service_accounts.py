@@ -13,8 +13,10 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from tests.doubles.cluster.store import Object
+from tests.doubles.cluster.store import ApiError, Object, Store
 
+DEFAULT_ACCOUNT = "default"
+"""The account that a controller makes in every namespace, and that admission gives to every pod that names none."""
 MOUNTED_AT = "/var/run/secrets/kubernetes.io/serviceaccount"
 
 
@@ -63,7 +65,15 @@ def make_certificate(directory: Path) -> Certificate:
 def account_of(pod: Object) -> str | None:
     """The account whose token a pod has; None where it is to have none."""
     spec = pod["spec"]
-    return spec.get("serviceAccountName", "default") if spec.get("automountServiceAccountToken", True) else None
+    return spec.get("serviceAccountName", DEFAULT_ACCOUNT) if spec.get("automountServiceAccountToken", True) else None
+
+
+def check_account(store: Store, namespace: str, pod: Object) -> None:
+    """Refuse a pod whose account is not there, in the words of the admission plugin ServiceAccount."""
+    name = pod["spec"].get("serviceAccountName", DEFAULT_ACCOUNT)
+    if store.find("serviceaccounts", namespace, name) is None:
+        why = f'error looking up service account {namespace}/{name}: serviceaccount "{name}" not found'
+        raise ApiError(403, "Forbidden", f'pods "{pod["metadata"].get("name", "")}" is forbidden: {why}')
 
 
 def write_account(pod: Object, directory: Path, certificate: Path) -> Path | None:
