@@ -48,7 +48,9 @@ def _check_driver(
     except AccessDenied:
         who = f"--as system:serviceaccount:{cluster.namespace}:{account}"
         remedy = f"try `kubectl auth can-i create jobs -n {cluster.namespace} {who}`"
-        detail = f"unknown whether {account} may drive them: `create localsubjectaccessreviews` is not granted; {remedy}"
+        detail = (
+            f"unknown whether {account} may drive them: `create localsubjectaccessreviews` is not granted; {remedy}"
+        )
         return Check("searches", Verdict.WARNING, detail)
     if not denied:
         return Check("searches", Verdict.OK, f"the service account {account} may submit their trials")

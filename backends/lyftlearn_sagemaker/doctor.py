@@ -11,12 +11,12 @@ from lyftlearn.backend import Check, Verdict
 from lyftlearn.errors import LyftLearnError
 from lyftlearn_sagemaker import warm_pools
 from lyftlearn_sagemaker.api.errors import AwsError, translate
-from lyftlearn_sagemaker.api.permissions import JOB_ACTIONS, NOTEBOOK_ACTIONS
 from lyftlearn_sagemaker.record import TAG
+from lyftlearn_sagemaker.role_permissions import SERVICE, RolePermissions
 from lyftlearn_sagemaker.submission.images import resolve
 from lyftlearn_sagemaker.submission.instances import first_instance
 from lyftlearn_sagemaker.submission.queueing import TYPE
-from lyftlearn_sagemaker.submission.regions import is_directory_bucket, partition_of_region
+from lyftlearn_sagemaker.submission.regions import is_directory_bucket
 
 if TYPE_CHECKING:
     from lyftlearn.backend import BackendSettings
@@ -24,9 +24,7 @@ if TYPE_CHECKING:
     from lyftlearn_sagemaker.options import JobOptions, Options
 
 _Result: TypeAlias = tuple[Verdict, str]
-_SERVICE = "sagemaker.amazonaws.com"
 _ENDPOINTS = ("s3", "sagemaker.api", "logs", "ecr.api", "ecr.dkr", "sts")  # what a job in a VPC without NAT needs
-_OBJECT_ACTIONS = tuple(action for action in JOB_ACTIONS if action.startswith("s3:") and action != "s3:ListBucket")
 # Codes that say for certain that a thing is not there: of botocore's models of IAM, ECR, SQS and EC2, of a HEAD to S3.
 _ABSENT = frozenset((
     "NoSuchEntity", "NoSuchEntityException", "RepositoryNotFoundException", "ImageNotFoundException", "NoSuchBucket",
@@ -51,6 +49,7 @@ def checks(settings: BackendSettings, options: Options, aws: AwsClient) -> Itera
         "sagemaker": doctor.service,
         "role": doctor.role,
         "role's permissions": doctor.permissions,
+        "searches": doctor.searches,
         "bucket": doctor.bucket,
         "image": doctor.image,
         "quotas": doctor.quotas,
@@ -107,6 +106,7 @@ class _Doctor:
         self._settings = settings
         self._options = options
         self._aws = aws
+        self._roles = RolePermissions(aws, settings.storage_url)
 
     @property
     def _job(self) -> JobOptions:
@@ -130,26 +130,35 @@ class _Doctor:
             return Verdict.FAILED, f"[{self._settings.name}] role is not set: name the role that jobs have"
         role = self._aws.call("iam", "get_role", {"RoleName": _last(self._job.role)})["Role"]
         if _trusts(role["AssumeRolePolicyDocument"]):
-            return Verdict.OK, f"{self._job.role} can be assumed by {_SERVICE}"
-        return Verdict.FAILED, f"{self._job.role} does not trust {_SERVICE}: add it to the role's trust policy"
+            return Verdict.OK, f"{self._job.role} can be assumed by {SERVICE}"
+        return Verdict.FAILED, f"{self._job.role} does not trust {SERVICE}: add it to the role's trust policy"
 
     def permissions(self) -> _Result:
         if not self._job.role:
             return Verdict.WARNING, "unknown: there is no role"
         if is_directory_bucket(self._settings.storage_url):
             return Verdict.WARNING, "unknown: directory buckets grant by s3express:CreateSession; see the role's policy"
-        bucket, _, prefix = self._settings.storage_url.removeprefix("s3://").partition("/")
-        arn = f"arn:{partition_of_region(self._aws.region)}:s3:::{bucket}"
-        resources = [arn, f"{arn}/{prefix}/*"]
-        denied: list[str] = []
-        for actions, names in ((("s3:ListBucket",), resources[:1]), (_OBJECT_ACTIONS, resources[1:])):
-            denied += self._denied_actions(actions, names)
-        denied += self._denied_actions([action for action in JOB_ACTIONS if not action.startswith("s3:")], ["*"])
-        if denied:
+        if denied := self._roles.denied_to_jobs(self._job.role):
             return Verdict.FAILED, f"{self._job.role} may not {', '.join(denied)}: allow it"
-        closed = ", ".join(self._denied_actions(NOTEBOOK_ACTIONS, ["*"]))
+        closed = ", ".join(self._roles.denied_to_notebooks(self._job.role))
         notebooks = f"; nobody can open its notebooks, for it may not {closed}" if closed else ""
         return Verdict.OK, f"the role may read and write its storage, write its logs and pull images{notebooks}"
+
+    def searches(self) -> _Result:
+        """Look at the role of each search's driver. Only who named one for searches is sure to want them."""
+        every = (self._job, *self._options.models.values())
+        roles = sorted({(driver, one.role) for one in every if one.role and (driver := one.tune_role or one.role)})
+        if not roles or is_directory_bucket(self._settings.storage_url):
+            return Verdict.WARNING, "unknown, as the role's permissions are"
+        problems = {
+            driver: f"{driver} may not {', '.join(denied)}"
+            for driver, trial in roles
+            if (denied := self._roles.denied_to_drivers(driver, trial))
+        }
+        if not problems:
+            return Verdict.OK, f"{', '.join(dict.fromkeys(driver for driver, _ in roles))} may submit their trials"
+        verdict = Verdict.FAILED if {one.tune_role for one in every} & {*problems} else Verdict.WARNING
+        return verdict, f"none can be driven: {'; '.join(problems.values())}: see docs/how-to/sagemaker.md"
 
     def bucket(self) -> _Result:
         if not self._settings.storage_url.startswith("s3://"):
@@ -255,11 +264,6 @@ class _Doctor:
             return Verdict.FAILED, f"{'; '.join(problems)}: see docs/how-to/sagemaker.md"
         return Verdict.OK, f"{', '.join(names)}: enabled, for training jobs"
 
-    def _denied_actions(self, actions: Any, resources: list[str]) -> list[str]:
-        request = {"PolicySourceArn": self._job.role, "ActionNames": list(actions), "ResourceArns": resources}
-        results = self._aws.call("iam", "simulate_principal_policy", request)["EvaluationResults"]
-        return [result["EvalActionName"] for result in results if result["EvalDecision"] != "allowed"]
-
     def _quotas(self) -> dict[str, float]:
         request: dict[str, Any] = {"ServiceCode": "sagemaker", "MaxResults": _QUOTA_PAGE}
         quotas: dict[str, float] = {}
@@ -284,7 +288,7 @@ def _trusts(policy: Any) -> bool:
     document = json.loads(policy) if isinstance(policy, str) else policy
     for statement in document.get("Statement", []):
         services = statement.get("Principal", {}).get("Service", [])
-        if statement.get("Effect") == "Allow" and _SERVICE in ([services] if isinstance(services, str) else services):
+        if statement.get("Effect") == "Allow" and SERVICE in ([services] if isinstance(services, str) else services):
             return True
     return False
 

@@ -136,7 +136,7 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
-def open_it(tmp_path: Path) -> ExitCode:
+def open_it(tmp_path: Path) -> int:
     return main(["notebook", "explore", "--no-browser", "--config", str(configure(tmp_path / "home"))])
 
 

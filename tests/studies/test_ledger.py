@@ -28,7 +28,7 @@ def study(trials: int = 1_000, goal: str = "minimize") -> Study:
         "kind": ["Choice", {"values": [1, "1", True]}],
     }
     search = {"space": space, "objective": objective, "trials": trials, "parallel": 4, "strategy": "random"}
-    trial = {"hyperparameters": {}}
+    trial: dict[str, Any] = {"hyperparameters": {}}
     return Study({"format": 1, "id": "eta-hlaaaaaaaaaaa", "search": search, "trial": trial, "output_url": "s3://b/o"})
 
 

@@ -106,9 +106,7 @@ def listed(job: TuningJob, config: Path, capsys: pytest.CaptureFixture[str]) -> 
     return found
 
 
-def test_a_search_that_is_stopped(
-    client: lyftlearn.Client, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_search_that_is_stopped(client: lyftlearn.Client, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """`stop` ends the driver and every trial that runs, and none is submitted afterwards."""
     config = tmp_path / "lyftlearn.toml"
     config.write_text(f'home = "{tmp_path / "home"}"\n')

@@ -1,4 +1,4 @@
-"""What jobs themselves are allowed to do: the actions of the role that `[sagemaker] role` names."""
+"""What jobs themselves are allowed to do: the actions of the roles that `[sagemaker] role` and `tune.role` name."""
 
 from __future__ import annotations
 
@@ -25,3 +25,13 @@ NOTEBOOK_ACTIONS = (
     "ssmmessages:OpenDataChannel",
 )
 """For the session that forwards a notebook's port; from the guide to remote debugging of training jobs."""
+DRIVER_JOB_ACTIONS = (
+    "sagemaker:AddTags",
+    "sagemaker:CreateTrainingJob",
+    "sagemaker:DescribeTrainingJob",
+    "sagemaker:StopTrainingJob",
+)
+DRIVER_LIST_ACTIONS = ("sagemaker:ListTrainingJobs", "sagemaker:Search")
+DRIVER_LOG_ACTIONS = ("logs:DescribeLogStreams", "logs:GetLogEvents")
+DRIVER_ROLE_ACTIONS = ("iam:PassRole",)
+"""Beyond those of every job: what the driver of a search needs to submit its trials, to follow and to read them."""

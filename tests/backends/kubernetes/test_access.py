@@ -100,7 +100,7 @@ def test_doctor_names_what_is_missing(new_backend: Callable[..., KubernetesBacke
         ),
     ],
 )
-def test_doctor_knows_what_drivers_of_searches_may_do(  # noqa: PLR0917 - a case's five parts
+def test_doctor_knows_what_drivers_of_searches_may_do(
     new_backend: Callable[..., KubernetesBackend], own_table: dict[str, Any], name: str, verdict: Verdict, said: str
 ) -> None:
     """A driver asks the cluster as its own account, hours after the call; else only its log would say what it lacks."""

@@ -21,6 +21,7 @@ from lyftlearn_sagemaker import create
 from lyftlearn_sagemaker.backend import SageMakerBackend
 from tests.backends.sagemaker import policy
 from tests.doubles.sagemaker import Service, serving
+from tests.doubles.sagemaker.policies import serve_simulations
 
 BUCKET = "lyftlearn-test"
 ROLE = "arn:aws:iam::123456789012:role/lyftlearn-jobs"
@@ -49,6 +50,7 @@ def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The endpoint of moto, for everything but SageMaker."""
     from moto.server import ThreadedMotoServer
 
+    serve_simulations()
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
     before = {name: os.environ.get(name) for name in (*CREDENTIALS, *ENDPOINTS)}

@@ -12,15 +12,16 @@ import boto3
 import pytest
 
 from lyftlearn.backend import Check, Verdict
-from lyftlearn_sagemaker.api.client import AwsClient
+from lyftlearn_sagemaker.api.permissions import JOB_ACTIONS, NOTEBOOK_ACTIONS
 from lyftlearn_sagemaker.backend import SageMakerBackend
+from tests.backends.sagemaker import policy
 from tests.backends.sagemaker.conftest import Make
 from tests.backends.sagemaker.specs import spec
 from tests.doubles.sagemaker import Service
 from tests.doubles.sagemaker.faults import DENIED
 
 NAMES = [
-    "configuration", "identity", "sagemaker", "role", "role's permissions", "bucket", "image", "quotas",
+    "configuration", "identity", "sagemaker", "role", "role's permissions", "searches", "bucket", "image", "quotas",
     "warm pools", "VPC endpoints", "metrics gateway", "events queue", "job queues",
 ]  # fmt: skip
 
@@ -218,18 +219,66 @@ def test_without_credentials_nothing_more_is_asked(
     assert len(service.requests) == before
 
 
-def test_a_role_that_lets_nobody_into_notebooks(service: Service, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+def _grant(role: str, *statements: Any) -> str:
+    """Give a role its own policy, and return it."""
+    document = json.dumps({"Version": "2012-10-17", "Statement": list(statements)})
+    boto3.client("iam").put_role_policy(RoleName=role.rpartition("/")[2], PolicyName="own", PolicyDocument=document)
+    return role
+
+
+def _allow(*actions: str, resource: str = "*", **more: Any) -> Any:
+    return {"Effect": "Allow", "Action": list(actions), "Resource": resource, **more}
+
+
+def test_a_role_that_lets_nobody_into_notebooks(service: Service, make: Make) -> None:
     """Jobs run with it, so it is no failure; but whoever opens a notebook would wait for nothing."""
-    call = AwsClient.call
-
-    def simulated(self: AwsClient, service: str, method: str, request: Any) -> Any:
-        if method != "simulate_principal_policy":
-            return call(self, service, method, request)
-        decisions = {name: "implicitDeny" if "DataChannel" in name else "allowed" for name in request["ActionNames"]}
-        results = [{"EvalActionName": name, "EvalDecision": decision} for name, decision in decisions.items()]
-        return {"EvaluationResults": results}
-
-    monkeypatch.setattr(AwsClient, "call", simulated)
-    check = _checks(make(role=_role("shut", "sagemaker.amazonaws.com")))["role's permissions"]
+    channels = [action for action in NOTEBOOK_ACTIONS if "DataChannel" not in action]
+    role = _grant(_role("shut", "sagemaker.amazonaws.com"), _allow(*JOB_ACTIONS, *channels))
+    check = _checks(make(role=role))["role's permissions"]
     assert check.verdict is Verdict.OK
     assert "may not ssmmessages:CreateDataChannel, ssmmessages:OpenDataChannel" in check.detail
+
+
+def test_a_role_without_its_files(service: Service, make: Make) -> None:
+    """A role whose policy names another bucket, or denies what it allows, would fail every job at its start."""
+    elsewhere = _allow(*JOB_ACTIONS, resource="arn:aws:s3:::another/*")
+    denied = {"Effect": "Deny", "Action": "ecr:*", "Resource": "*"}
+    role = _grant(
+        _role("elsewhere", "sagemaker.amazonaws.com"), elsewhere, _allow("logs:*", "ecr:*", "cloudwatch:*"), denied
+    )
+    check = _checks(make(role=role))["role's permissions"]
+    assert check.verdict is Verdict.FAILED
+    assert "may not s3:ListBucket, s3:GetObject, s3:PutObject" in check.detail
+    assert "ecr:BatchGetImage: allow it" in check.detail
+    assert "logs:" not in check.detail
+
+
+def _documented(job_role: str) -> list[Any]:
+    """What the documentation's policy gives to a driver, whose trials have `job_role`."""
+    statements = {one["Sid"]: one for one in policy.policy(policy.known())["Statement"] if one["Sid"] != "DoctorOnly"}
+    text = json.dumps(list(statements.values())).replace("JOB_ROLE_ARN", job_role).replace("ACCOUNT", "123456789012")
+    return list(json.loads(text))
+
+
+def test_the_documented_policy_lets_a_role_drive_searches(service: Service, make: Make) -> None:
+    """The page names the permissions of a driver's role; doctor's own list must ask for no more, and for no less."""
+    jobs = _role("of-jobs", "sagemaker.amazonaws.com")
+    as_a_job = _allow(*JOB_ACTIONS)
+    driver = _grant(_role("of-drivers", "sagemaker.amazonaws.com"), as_a_job, *_documented(jobs))
+    check = _checks(make(role=jobs, tune={"role": driver}))["searches"]
+    assert check == Check("sagemaker: searches", Verdict.OK, f"{driver} may submit their trials")
+    for one in _documented(jobs):
+        if one["Sid"] in ("Jobs", "Lists", "Role", "Logs"):
+            _grant(driver, as_a_job, *(other for other in _documented(jobs) if other != one))
+            check = _checks(make(role=jobs, tune={"role": driver}))["searches"]
+            assert check.verdict is Verdict.FAILED, one["Sid"]
+            assert one["Action"][-1] in check.detail
+
+
+def test_a_role_of_jobs_that_drives_no_search(service: Service, make: Make) -> None:
+    """Nobody has asked for searches, so it is no failure; passing a role to anything but SageMaker is not enough."""
+    role = _role("plain", "sagemaker.amazonaws.com")
+    passing = _allow("iam:PassRole", Condition={"StringEquals": {"iam:PassedToService": "ec2.amazonaws.com"}})
+    check = _checks(make(role=_grant(role, _allow(*JOB_ACTIONS, "sagemaker:*", "logs:*"), passing)))["searches"]
+    assert check.verdict is Verdict.WARNING
+    assert check.detail.startswith(f"none can be driven: {role} may not iam:PassRole: ")

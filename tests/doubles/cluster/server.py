@@ -22,6 +22,7 @@ from tests.doubles.cluster.store import ApiError, Object, Store
 from tests.doubles.cluster.watching import Watch, matches
 
 LOG_LINES = "log"
+REVIEWS = "localsubjectaccessreviews"
 LogSource = Callable[[Object, str, dict[str, str]], Iterator[bytes]]
 
 
@@ -196,11 +197,9 @@ class Request:
         if len(words) <= 2:
             return self._namespaces(words[1] if len(words) == 2 else None)
         self.namespace, self.kind, *names = words[1:]
-        if self.kind == "localsubjectaccessreviews" and self.words[0] == "apis":
-            return self._review_another()
         if "/".join(self.words[1:3]) in self.api.extensions:
             return self._extension(names)
-        if self.kind not in KINDS:
+        if self.kind not in KINDS and self.kind != REVIEWS:
             raise ApiError(404, "NotFound", "the server could not find the requested resource")
         return self._object(names) if names else self._collection()
 
@@ -246,16 +245,20 @@ class Request:
         spec = review["spec"]
         asked = spec["resourceAttributes"]
         if not spec.get("user") and not spec.get("groups"):
-            raise ApiError(422, "Invalid", 'spec.user: Invalid value: "": at least one of user or group must be specified')
+            raise ApiError(
+                422, "Invalid", 'spec.user: Invalid value: "": at least one of user or group must be specified'
+            )
         if not review["metadata"].get("namespace") == asked.get("namespace") == self.namespace:
-            raise ApiError(400, "BadRequest", f"spec.resourceAttributes.namespace must match namespace: {self.namespace}")
+            raise ApiError(
+                400, "BadRequest", f"spec.resourceAttributes.namespace must match namespace: {self.namespace}"
+            )
         resource = "/".join(filter(None, (asked["resource"], asked.get("subresource"))))
         allowed = self.api.access.allows_user(spec["user"], asked["verb"], asked.get("group", ""), resource)
         return 201, {**review, "status": {"allowed": allowed}}
 
     def _collection(self) -> tuple[int, Object] | None:
         if self.method == "POST":
-            return self._create()
+            return self._review_another() if self.kind == REVIEWS else self._create()
         if self.params.get("watch") in ("true", "1"):
             self._check("watch")
             changes = Watch(self.store, self.kind, self.namespace, self.params)

@@ -28,6 +28,7 @@ from tests.backends.sagemaker.conftest import IMAGE as TRAINING_IMAGE
 from tests.doubles.cluster.cluster import IMAGE as POD_IMAGE
 from tests.doubles.cluster.cluster import Cluster
 from tests.doubles.sagemaker import serving
+from tests.doubles.sagemaker.policies import serve_simulations
 from tests.doubles.sagemaker.surroundings import FileSystem
 
 IN_IMAGE = "local-in-image"
@@ -127,6 +128,7 @@ def _aws() -> Iterator[str]:
     """The address of moto."""
     from moto.server import ThreadedMotoServer
 
+    serve_simulations()
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
     server.start()
