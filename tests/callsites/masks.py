@@ -11,7 +11,9 @@ TIME = re.compile(r"\b\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|\+00:00)")
 FRAMES = re.compile(r'(?:^  File "(?!/lyftlearn/).*\n(?:^    .*\n)*)+', re.MULTILINE)
 """Where in this machine's files an error went through. What the job itself runs is under `/lyftlearn`, and compared."""
 
-NOTES = re.compile(r"^lyftlearn: note: .*\n", re.MULTILINE)
+NOTES = re.compile(
+    r"^lyftlearn: note: .*\n|^.*: UserWarning: this URL works while this runs: .*\n(?:  .*\n)?", re.MULTILINE
+)
 """What a backend has to say of the job beside running it, on standard error: the machine's, or the platform's, own."""
 
 

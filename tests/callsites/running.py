@@ -43,10 +43,6 @@ EXCEPTIONS = {
 """What is not run on a backend that offers what it needs, and why."""
 NEEDS = {name: Capability.NOTEBOOK for name in NAMES if name.startswith("notebook_")}
 """What a backend must offer for a call site; where it does not, its reason stands in the matrix."""
-EXCEPTIONS |= {
-    (name, "kubernetes"): "the tests' cluster has no ingress, and without one a notebook's port must be forwarded"
-    for name in NEEDS
-} | {(name, "sagemaker"): "a session of AWS Systems Manager must forward a notebook's port" for name in NEEDS}
 PATIENCE = 600
 SHORT = 400
 """Bytes up to which a text file stands whole in a transcript."""

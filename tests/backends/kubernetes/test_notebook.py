@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from lyftlearn.backend import JobSpec, NotebookSpec
+from lyftlearn.backend import JobSpec, NotebookSpec, notebook_port
 from lyftlearn.testing import Harness
 from lyftlearn.types import JobKind, JobStatus
 from lyftlearn_kubernetes.backend import KubernetesBackend
@@ -45,8 +45,8 @@ def opened(cluster: Cluster, backend: KubernetesBackend, job_id: str) -> Iterato
     (pod,) = cluster.pods(job_id)
     runner = cluster.kubelet.runner(pod)
     assert runner is not None
-    with forward.forwarded(runner._child, 8888) as port:
-        yield Lab(address.url.replace(":8888/", f":{port}/"))
+    with forward.forwarded(runner._child, 8888, here=notebook_port(job_id)):
+        yield Lab(address.url)
 
 
 @pytest.mark.slow

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from tests.containers import require_containers
 from tests.doubles.cluster.access import Access
+from tests.doubles.cluster.ingress import IngressController
 from tests.doubles.cluster.job_controller import JobController
 from tests.doubles.cluster.kubelet import Kubelet, Node
 from tests.doubles.cluster.server import ApiServer, admit
@@ -39,6 +40,7 @@ class Cluster:
             self.store, directory / "kubelet", self.node, self.api.secure_port, certificate.certificate
         )
         self.controller = JobController(self.api)
+        self.ingress = IngressController(self.store, self.kubelet)
         self.kubelet.start()
         self.controller.start()
 
@@ -46,6 +48,7 @@ class Cluster:
         return self.kubelet.log(pod, container, params)
 
     def close(self) -> None:
+        self.ingress.close()
         self.controller.close()
         self.kubelet.close()
         self.api.stop()

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from tests.doubles.cluster import sandbox
 
-_RELAY = """
+RELAY = """
 import os, socket, sys, threading
 there = socket.create_connection(("127.0.0.1", int(sys.argv[1])))
 def inwards():
@@ -26,9 +26,9 @@ while data := there.recv(65536):
 
 
 @contextlib.contextmanager
-def forwarded(pid: int, port: int) -> Iterator[int]:
+def forwarded(pid: int, port: int, here: int = 0) -> Iterator[int]:
     """Give a port of this machine behind which the port of the container with the first process `pid` is."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
+    with socket.create_server(("127.0.0.1", here)) as listener:
         threading.Thread(target=_serve, args=(listener, pid, port), daemon=True, name="port-forward").start()
         yield int(listener.getsockname()[1])
 
@@ -38,7 +38,7 @@ def _serve(listener: socket.socket, pid: int, port: int) -> None:
     with contextlib.suppress(OSError):  # the listener is closed
         while True:
             connection, _ = listener.accept()
-            argv = sandbox.in_network(pid, [sys.executable, "-I", "-S", "-c", _RELAY, str(port)])
+            argv = sandbox.in_network(pid, [sys.executable, "-I", "-S", "-c", RELAY, str(port)])
             running.append(
                 subprocess.Popen(argv, stdin=connection.fileno(), stdout=connection.fileno(), stderr=subprocess.DEVNULL)
             )

@@ -201,6 +201,7 @@ image = "{POD_IMAGE}"
 kubeconfig = "{cluster.kubeconfig()}"
 metrics = "{gateway.address}"
 starting = "3s"
+notebook = {{ ingress = "{cluster.ingress.url}/notebooks", ingress_class = "nginx" }}
 
 [sagemaker]
 role = "{ROLE}"
