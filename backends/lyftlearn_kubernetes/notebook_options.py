@@ -10,7 +10,7 @@ DNS_LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
 NAME = options.matching(DNS_LABEL, "a DNS label: lower-case letters, digits and '-', at most 63")
 _QUANTITY = options.matching(r"[1-9][0-9]*(Ki|Mi|Gi|Ti)", 'a size such as "20Gi"')
 _ADDRESS = options.matching(
-    r"https?://[A-Za-z0-9.-]+(/[A-Za-z0-9._~/-]*)?", 'a URL such as "https://notebooks.example.com"'
+    r"https?://[A-Za-z0-9.-]+(:[0-9]+)?(/[A-Za-z0-9._~/-]*)?", 'a URL such as "https://notebooks.example.com"'
 )
 NOTEBOOK_OPTIONS = (
     Option(

@@ -27,7 +27,7 @@ import os, pathlib
 print(os.environ["PASSWORD"], os.environ["LYFTLEARN_JOB_KIND"], open(os.environ["LYFTLEARN_HYPERPARAMETERS"]).read())
 pathlib.Path("kept.txt").write_text("from the first run")
 """
-INGRESS = {"notebook": {"ingress": "https://notebooks.example.com/ml", "ingress_class": "nginx"}}
+INGRESS = {"notebook": {"ingress": "https://notebooks.example.com:8443/ml", "ingress_class": "nginx"}}
 
 
 def notebook(harness: Harness, name: str, **changes: Any) -> JobSpec:
