@@ -51,7 +51,9 @@ class RolePermissions:
         """Return what keeps the driver of a search from its files, and from trials that have `trial_role`."""
         here = f"{self._aws.region}:{role.split(':')[4]}"
         denied = self.denied_to_jobs(role)
-        denied += self._denials(role, DRIVER_JOB_ACTIONS, f"arn:{self._partition}:sagemaker:{here}:training-job/{_NAME}")
+        denied += self._denials(
+            role, DRIVER_JOB_ACTIONS, f"arn:{self._partition}:sagemaker:{here}:training-job/{_NAME}"
+        )
         denied += self._denials(role, DRIVER_LIST_ACTIONS, "*")
         stream = f"arn:{self._partition}:logs:{here}:log-group:/aws/sagemaker/TrainingJobs:log-stream:{_NAME}"
         denied += self._denials(role, DRIVER_LOG_ACTIONS, stream)
