@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import copyreg
-import heapq
 import os
 import threading
-import warnings
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -18,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 from lyftlearn._jobs.handles import HANDLES
 from lyftlearn._jobs.job import Job, Notebook
 from lyftlearn._jobs.tuning import TuningJob
+from lyftlearn.errors import JobNotFound
 from lyftlearn.types import (
     JSON,
     Choice,
@@ -37,7 +36,7 @@ if TYPE_CHECKING:
     from lyftlearn._session import Session
     from lyftlearn._submission.preparation import Submission
     from lyftlearn._submission.submitter import AcceptedJob
-    from lyftlearn.backend import JobQuery, JobRecord
+    from lyftlearn.backend import JobRecord
     from lyftlearn.config import Config
     from lyftlearn.events import ObservedState
 
@@ -230,9 +229,15 @@ class Client:
     def job(self, job_id: str) -> Job:
         """Find a job by its id, from any process, whatever the flag says now.
 
-        Raises JobNotFound when its backend does not keep the job any more.
+        Raises JobNotFound when neither its backend keeps the job any more, nor the history knows how it ended.
         """
-        job = self._handle(self._watch_of(job_id).describe(job_id))
+        watch = self._watch_of(job_id)
+        try:
+            job = self._handle(watch.describe(job_id))
+        except JobNotFound as absence:
+            from lyftlearn.history.recall import find_ended  # noqa: PLC0415 - only for jobs that are gone
+
+            return self._handle(find_ended(self._session.history, job_id, absence), kept=False)
         job._note_end()  # noqa: SLF001 - a friend of its handles
         return job
 
@@ -246,7 +251,7 @@ class Client:
         since: Duration | datetime | None = None,
         limit: int = 100,
     ) -> Iterator[Job]:
-        """List the jobs of every backend in use, newest first.
+        """List the jobs of every backend in use, newest first; also those that only the history knows.
 
         Shadows of a migration are left out, unless `labels` asks for the shadow of a job: `{"lyftlearn/shadow": <id>}`.
         If a backend cannot be asked, a warning names it, and the jobs of the others are listed. If it is the only
@@ -254,14 +259,13 @@ class Client:
         """
         from lyftlearn._call.query import check_query  # noqa: PLC0415 - an import of lyftlearn does not pay for it
         from lyftlearn._jobs.listing import JobListing  # noqa: PLC0415 - as above
+        from lyftlearn.history.recall import list_records  # noqa: PLC0415 - as above
 
         query, most = check_query(name=name, kind=kind, status=status, labels=labels, since=since, limit=limit)
         session = self._session
-        names = session.in_use()
-        pages = [_list_backend(session.registry, name, query, alone=len(names) == 1) for name in names]
-        merged = heapq.merge(*pages, key=_newest_first)
-        wanted = (record for record in merged if SHADOW_LABEL in query.labels or SHADOW_LABEL not in record.labels)
-        return JobListing(self._handle(record) for record in islice(wanted, most))
+        found = list_records(session.registry, session.history, session.in_use(), query)
+        wanted = (one for one in found if SHADOW_LABEL in query.labels or SHADOW_LABEL not in one[0].labels)
+        return JobListing(self._handle(record, kept=kept) for record, kept in islice(wanted, most))
 
     def wait(
         self,
@@ -328,7 +332,9 @@ class Client:
             from lyftlearn._submission import notes  # noqa: PLC0415 - only where there are some
 
             notes.tell(accepted.notes)
-        return self._handle(accepted.record, kept=accepted.kept)
+        job = self._handle(accepted.record, kept=accepted.kept)
+        job._note_end()  # noqa: SLF001 - a friend of its handles
+        return job
 
     def _handle(self, record: JobRecord, *, kept: bool = True) -> Job:
         handle = HANDLES.get(record.kind, Job)(lambda: self._watch_of(record.id), record, kept=kept)
@@ -381,23 +387,6 @@ os.register_at_fork(after_in_child=_begin_all)
 
 def _client_of(given: tuple[Any] | None) -> Client:
     return default_client if given is None else Client(config=given[0])
-
-
-def _list_backend(registry: Registry, name: str, query: JobQuery, *, alone: bool) -> Iterator[JobRecord]:
-    try:
-        yield from registry.get(name).list(query)
-    except Exception as exc:
-        if alone:
-            raise
-        from lyftlearn._text.redaction import redact  # noqa: PLC0415 - an import of lyftlearn does not pay for it
-
-        why = redact(str(exc)) or type(exc).__name__
-        # Five frames up, through the listing and the merging generators, is the caller's line.
-        warnings.warn(f"the jobs of backend {name} are missing here: {why}", stacklevel=6)
-
-
-def _newest_first(record: JobRecord) -> float:
-    return -(record.event.created_at or record.event.at).timestamp()
 
 
 default_client = Client()

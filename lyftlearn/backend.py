@@ -337,6 +337,10 @@ class Backend(ABC):
         be repeated.
         """
 
+    def kept_lines(self, job_id: str, query: LogQuery) -> Iterator[LogLine]:  # noqa: ARG002 - where logs outlive jobs
+        """Yield what is kept of the log of a job that is gone, as `logs` did. By default nothing is."""
+        return iter(())
+
     @abstractmethod
     def stop(self, job_id: str) -> None:
         """Ask the job to stop: SIGTERM, then SIGKILL after its grace. Returns once the request is stored.

@@ -12,7 +12,7 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lyftlearn.errors import InvalidJob, JobFailed, JobStopped, LyftLearnError
+from lyftlearn.errors import InvalidJob, JobFailed, JobNotFound, JobStopped, LyftLearnError
 from lyftlearn.types import Duration, JobKind, JobState, JobStatus
 
 if TYPE_CHECKING:
@@ -201,8 +201,27 @@ class Job:
             return None
 
     def _log_lines(self, query: LogQuery) -> Iterator[LogLine]:
-        lines = self._shared_watch().backend.logs(self.id, query)
-        return self._follow(lines) if query.follow else lines
+        return self._follow(self._lines(query)) if query.follow else self._lines(query)
+
+    def _lines(self, query: LogQuery) -> Iterator[LogLine]:
+        """Yield the lines that the backend gives, or what is kept of them where the job is gone."""
+        backend, is_first = self._shared_watch().backend, True
+        try:
+            for line in backend.logs(self.id, query):
+                is_first = False
+                yield line
+        except JobNotFound as absence:
+            if not is_first or not self.state.status.finished:
+                raise
+            kept = backend.kept_lines(self.id, query)
+            first = next(kept, None)
+            if first is None:
+                raise JobNotFound(f"{absence}; it was {self.state.status}, and nothing kept its log") from absence
+            warnings.warn(
+                f"{backend.name} keeps {self.id} no more: this is what the storage has of its log", stacklevel=3
+            )
+            yield first
+            yield from kept
 
     def _follow(self, lines: Iterator[LogLine]) -> Iterator[LogLine]:
         from lyftlearn._jobs.interruption import advising  # noqa: PLC0415 - only for those who follow

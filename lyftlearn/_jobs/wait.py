@@ -40,7 +40,8 @@ def wait(
     arguments.refuse(faults)
     deadline = None if seconds is None else time.monotonic() + seconds
     for job in jobs:
-        if not job._kept:  # noqa: SLF001 - known from its claim alone: raises JobNotFound instead of waiting for ever
+        # Known from its claim alone: raises JobNotFound instead of waiting for ever.
+        if not job._kept and not job.state.status.finished:  # noqa: SLF001
             job.refresh()
     with ExitStack() as stack:
         stack.enter_context(advising([job.id for job in jobs], "wait"))

@@ -116,6 +116,11 @@ class HistoryRecorder:
         return True
 
     @property
+    def exists(self) -> bool:
+        """Whether there can be anything to read."""
+        return self.is_shared or self.waits or self._files_exist()
+
+    @property
     def is_shared(self) -> bool:
         """Whether others than this user's commands read the history, so that it must not wait for one of them."""
         return not self._config.history_url.startswith("sqlite")
@@ -143,6 +148,11 @@ class HistoryRecorder:
         self._opened = None
         if self._spool is not None:
             self._spool.begin_anew()
+
+    def _files_exist(self) -> bool:
+        home = self._config.home
+        is_here = self._config.history_url == f"sqlite:///{home / 'history.sqlite'}"
+        return not is_here or any((home / name).exists() for name in ("history.sqlite", "journal.sqlite", "spool"))
 
     def _line(self, accepted: AcceptedJob) -> Line:
         backend = self._backend_of(accepted.record.id) or accepted.decision.backend

@@ -118,6 +118,7 @@ class FileBackend(Backend):
             digest=found["digest"],
             decision=found["decision"],
             event=JobEvent(job_id=job_id, status=status, at=at),
+            outputs=found["outputs"],
         )
 
     def list(self, query: JobQuery) -> Iterator[JobRecord]:
@@ -128,6 +129,7 @@ class FileBackend(Backend):
         return iter(sorted(records, key=lambda record: record.event.at, reverse=True))
 
     def logs(self, job_id: str, query: LogQuery) -> Iterator[LogLine]:
+        self.describe(job_id)
         return iter(())
 
     def stop(self, job_id: str) -> None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import heapq
+from collections import deque
+from itertools import count, takewhile
 from typing import TYPE_CHECKING
 
-from lyftlearn.backend import open_storage
+from lyftlearn.backend import LogLine, LogQuery, open_storage
 from lyftlearn_kubernetes.labels import log_directory
 from lyftlearn_kubernetes.logs.cursor import parse
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from lyftlearn_kubernetes.logs.cursor import StampedLine
 
@@ -29,6 +32,20 @@ def pod_logs(storage_url: str, job_id: str, node: int) -> Iterator[tuple[str, li
             return
         name, _, lines = record.data.partition(b"\n")
         yield name.decode(), [line for line in map(parse, lines.split(b"\n")) if line]
+
+
+def kept_lines(storage_url: str, job_id: str, query: LogQuery) -> Iterator[LogLine]:
+    """Yield the lines of all nodes, or of the one that is asked for, of a job that is gone."""
+    nodes = count() if query.node is None else (query.node,)
+    logs = takewhile(lambda log: log[1], ((node, list(pod_logs(storage_url, job_id, node))) for node in nodes))
+    yield from heapq.merge(*(_node_lines(node, pods, query) for node, pods in logs), key=lambda line: line.at)
+
+
+def _node_lines(node: int, pods: Sequence[tuple[str, list[StampedLine]]], query: LogQuery) -> Iterator[LogLine]:
+    lines = (line for _, of_pod in pods for line in of_pod)
+    wanted = (line for line in lines if query.since is None or line.at >= query.since)
+    for line in deque(wanted, maxlen=query.tail):
+        yield LogLine(node, line.at, line.text.decode(errors="replace"))
 
 
 def has_lost_its_beginning(storage_url: str, job_id: str, pod: str, first: StampedLine) -> bool:

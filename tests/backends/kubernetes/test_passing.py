@@ -322,6 +322,20 @@ def test_a_rotated_log_is_read_from_the_storage(harness: Harness, cluster: Clust
         cluster.kubelet.node.log_rotated_at = before
 
 
+def test_the_log_of_a_job_that_is_gone(harness: Harness, cluster: Cluster) -> None:
+    """A Job that its ttl removed took its pods along; what they printed is in the storage, node by node."""
+    spec = harness.succeed(harness.quiet("for number in range(3): print('line', number)", nodes=2))
+    cluster.store.delete("jobs", NAMESPACE, spec.id)
+    with pytest.raises(JobNotFound):
+        harness.lines(spec.id)
+    kept = list(harness.backend.kept_lines(spec.id, LogQuery()))
+    assert [[line.text for line in kept if line.node == node] for node in range(2)] == [
+        [f"line {number}" for number in range(3)]
+    ] * 2
+    assert [line.text for line in harness.backend.kept_lines(spec.id, LogQuery(node=1, tail=1))] == ["line 2"]
+    assert list(harness.backend.kept_lines("eta-tkaaaaaaaaaaa", LogQuery())) == []
+
+
 def test_a_kept_log_that_is_too_large_is_named(
     harness: Harness, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
