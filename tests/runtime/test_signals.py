@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import pytest
 
 from lyftlearn.runtime.signals import WATCHED
 
+AT_ONCE = 8  # a busy machine loses most
 DOCUMENT = {"contract": 1, "job": {"id": "j", "name": "j", "kind": "process"}, "command": ["sleep", "60"]}
 
 
@@ -51,12 +53,18 @@ def test_a_stop_in_the_first_moments(archive: Path, tmp_path: Path, milliseconds
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 def test_no_stop_of_the_first_second_is_lost(archive: Path, tmp_path: Path) -> None:
-    """Every few milliseconds from 0 to 1,000, twice: one that is lost runs a job to its end that was stopped."""
-    for milliseconds in (*range(0, 200, 2), *range(200, 1000, 8)):
+    """Every millisecond from 0 to 1,000: one that is lost runs a job to its end that was stopped."""
+
+    def is_lost(milliseconds: int) -> bool:
         root = tmp_path / str(milliseconds)
-        assert stop_after(archive, root, milliseconds / 1000) == (143, b""), milliseconds
-        assert facts(root)["stopped"] is True
+        ended = stop_after(archive, root, milliseconds / 1000)
+        return ended != (143, b"") or facts(root)["stopped"] is not True
+
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        lost = list(pool.map(is_lost, range(1001)))
+    assert [milliseconds for milliseconds, is_lost in enumerate(lost) if is_lost] == []
 
 
 @pytest.mark.parametrize("milliseconds", [0, 10, 30])

@@ -29,7 +29,6 @@ NO_PYTHON = "the image cannot start `python3`, which the runtime needs: use an i
 DELETED = "the Job was deleted by someone else"
 WAITS_FOR_PODS = "waiting for its pods"
 HELD_BACK = "held back by its queue"
-STOPPED_IN_QUEUE = f"{words.STOP_REQUESTED} while its queue held it back"
 POD_DELETED = "a pod of the job was deleted by someone else"
 SIGNALLED = "a process in the job's container sent SIGTERM to process 1, which ends the job as a stop does"
 DISK = "it needed more disk than resources.disk"
@@ -54,15 +53,18 @@ def event(job: ObservedJob, pods: Sequence[ObservedPod], now: datetime) -> JobEv
         return _success(job, job.complete, pods)
     if job.failure is not None and not lingers(job, pods, now):
         return _failure(job, job.failure, pods)
-    if job.stop is not None and is_over(job, pods):
-        return _event(job, JobStatus.STOPPED, job.stop, pods, message=STOPPED_IN_QUEUE)
+    if job.stop is not None and _was_stopped_in_queue(job, pods):
+        return _event(job, JobStatus.STOPPED, job.stop, pods, message=words.STOP_REQUESTED)
     return _current_event(job, pods, now)
 
 
 def is_over(job: ObservedJob, pods: Sequence[ObservedPod]) -> bool:
     """Whether nothing of a job will run any more: it has finished, or was stopped while its queue held it back."""
-    stopped_in_queue = job.stop is not None and job.suspended and all(pod.has_ended for pod in pods)
-    return job.has_finished or stopped_in_queue
+    return job.has_finished or _was_stopped_in_queue(job, pods)
+
+
+def _was_stopped_in_queue(job: ObservedJob, pods: Sequence[ObservedPod]) -> bool:
+    return job.stop is not None and job.suspended and all(pod.has_ended for pod in pods)
 
 
 def lost_job(job_id: str, now: datetime) -> JobEvent:

@@ -214,7 +214,7 @@ class Jobs:
         if lock := files.try_lock():
             with lock:
                 if not files.has_begun():
-                    files.append(event("stopped", message="stopped before it started"))
+                    files.append(event("stopped", message=ASKED_TO_STOP))
                     self.store.dequeue(files.path.name, record["created_at"])
         _signal_supervisor(files)
 

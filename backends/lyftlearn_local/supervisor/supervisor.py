@@ -281,7 +281,7 @@ def run_if_first(job: JobFiles, record: dict[str, Any]) -> None:
 
 def _begin(job: JobFiles, record: dict[str, Any]) -> None:
     if job.stop_path.exists():
-        job.append(event("stopped", message="stopped before it started"))
+        job.append(event("stopped", message=ASKED_TO_STOP))
         return
     JobSupervisor(job, record["run"]).supervise()
 

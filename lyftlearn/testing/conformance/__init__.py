@@ -25,6 +25,7 @@ from lyftlearn.testing.conformance._submission import (
     SubmissionConformance,
 )
 from lyftlearn.testing.conformance._tuning import TuningConformance
+from lyftlearn.testing.conformance._waiting import WaitingConformance
 
 __all__ = [
     "BackendConformance",
@@ -47,6 +48,7 @@ __all__ = [
     "SubmissionConformance",
     "TimeoutConformance",
     "TuningConformance",
+    "WaitingConformance",
     "WatchConformance",
 ]
 
@@ -61,6 +63,7 @@ class BackendConformance(
     TimeoutConformance,
     RetryConformance,
     ReplacementConformance,
+    WaitingConformance,
     WatchConformance,
     StopConformance,
     LogsConformance,

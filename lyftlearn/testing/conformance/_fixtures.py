@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -61,6 +62,16 @@ class Fixtures:
         """
         harness.need(Capability.REPLACEMENT)
         pytest.fail("this backend offers replaced containers: its test needs a fixture `lose_container`")
+
+    @pytest.fixture
+    def take_machines(self) -> Callable[[], AbstractContextManager[None]]:
+        """Return a context in which no machine is free for another job. Replace it where tests can bring that about."""
+        pytest.skip("the test of this backend has no `take_machines`: nobody can fill its platform")
+
+    @pytest.fixture
+    def impatient(self) -> Harness:
+        """What runs jobs that wait for a machine for a few seconds only, by the backend's configuration."""
+        pytest.skip("the test of this backend has no `impatient`: its jobs wait for a machine for as long as it takes")
 
     @pytest.fixture
     def harness(

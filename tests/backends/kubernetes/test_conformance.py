@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,24 @@ class TestKubernetes(BackendConformance):
             cluster.lose_node_of(pod)
 
         return lose
+
+    @pytest.fixture
+    def take_machines(self, cluster: Cluster) -> Callable[[], AbstractContextManager[None]]:
+        """No pod finds a place on the node."""
+
+        @contextmanager
+        def taken() -> Iterator[None]:
+            cluster.node.room = 0
+            try:
+                yield
+            finally:
+                cluster.node.room = None
+
+        return taken
+
+    @pytest.fixture
+    def impatient(self, new_harness: Callable[..., Harness]) -> Harness:
+        return new_harness(pending="2s")
 
     @pytest.fixture
     def remove_job(self, cluster: Cluster) -> Callable[[str], None]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,11 @@ import pytest
 from lyftlearn.backend import Backend, BackendSettings
 from lyftlearn.testing import BackendConformance, ClientConformance, Harness
 from lyftlearn_local import create
+from lyftlearn_local.options import OPTIONS
+from lyftlearn_local.store.files import Lock, Store
 from tests import images
+
+PARALLEL = next(option.default for option in OPTIONS if option.key == "parallel")
 
 
 class TestLocal(BackendConformance):
@@ -27,6 +32,25 @@ class TestLocal(BackendConformance):
     @pytest.fixture
     def python(self) -> tuple[str, ...]:
         return (sys.executable,)
+
+    @pytest.fixture
+    def take_machines(self, tmp_path: Path) -> Callable[[], AbstractContextManager[None]]:
+        """Every slot is taken, as by jobs that run."""
+
+        @contextmanager
+        def taken() -> Iterator[None]:
+            store = Store(tmp_path / self.name)
+            store.slots.mkdir(parents=True, exist_ok=True)
+            locks: list[Lock] = []
+            while lock := store.take_slot({"parallel": PARALLEL}):
+                locks.append(lock)
+            try:
+                yield
+            finally:
+                for lock in locks:
+                    lock.release()
+
+        return taken
 
     @pytest.fixture
     def remove_job(self, tmp_path: Path) -> Callable[[str], None]:

@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from lyftlearn.backend import Backend, BackendSettings
-from lyftlearn.testing import BackendConformance, ClientConformance
+from lyftlearn.testing import BackendConformance, ClientConformance, Harness
 from lyftlearn_sagemaker import create
 from lyftlearn_sagemaker.status import poller
 from tests.backends.sagemaker.conftest import BUCKET, IMAGE, ROLE, Make
+from tests.backends.sagemaker.specs import resources
 from tests.doubles.sagemaker import Service
 
 REAL = {name: os.environ.get(f"LYFTLEARN_TEST_SAGEMAKER_{name.upper()}") for name in ("role", "bucket", "image")}
+
+
+class _Everything(set[str]):
+    """Every instance type there is."""
+
+    def __contains__(self, name: object) -> bool:
+        return True
 
 
 class TestSageMaker(BackendConformance):
@@ -59,6 +68,38 @@ class TestSageMaker(BackendConformance):
             job.break_off("Restarting")
 
         return lose
+
+    @pytest.fixture
+    def take_machines(self, request: pytest.FixtureRequest) -> Callable[[], AbstractContextManager[None]]:
+        """SageMaker has no instance of any type."""
+        if REAL["role"]:
+            pytest.skip("nobody can take all of a region's instances")
+        service: Service = request.getfixturevalue("service")
+
+        @contextmanager
+        def taken() -> Iterator[None]:
+            service.conduct.scarce = _Everything()
+            try:
+                yield
+            finally:
+                service.conduct.scarce = set()
+
+        return taken
+
+    @pytest.fixture
+    def impatient(
+        self, service: Service, make: Make, storage_url: str, monkeypatch: pytest.MonkeyPatch
+    ) -> Iterator[Harness]:
+        """SageMaker bounds the wait for accelerated instances alone, and by half an hour at least: time is hurried.
+
+        The service then moves the job's creation into the past, where lists of new jobs do not see it.
+        """
+        monkeypatch.setattr(poller, "RECONCILE_EVERY", 1.0)
+        service.conduct.hurry = 1800 / 0.3
+        harness = Harness(make(pending="30m"), storage_url, ("python3",), 120.0)
+        harness.defaults = {"resources": resources(1, 2, gpu=1, gpu_type="A10G")}
+        yield harness
+        harness.close()
 
     @pytest.fixture
     def remove_job(self, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
