@@ -127,6 +127,7 @@ class StudyWriter(StudyReader):
         super().__init__(storage, study.id)
         self._study = study
         self._versions: dict[int, str | None] = {}
+        self._by_chunk: dict[int, dict[int, TrialRecord]] = {}
         self.known: dict[int, TrialRecord] = {}
 
     def open(self) -> None:
@@ -147,12 +148,11 @@ class StudyWriter(StudyReader):
 
     def _keep_in_chunk(self, chunk: int, records: Mapping[int, TrialRecord]) -> None:
         for _ in range(_RACES):
-            before = {number: record for number, record in self.known.items() if number // CHUNK == chunk}
-            after = _merge(before, records)
+            after = _merge(self._by_chunk.get(chunk, {}), records)
             version = self._storage.write(self._key(chunk), _encode(_document(after)), self._versions.get(chunk))
             if version is not None:
                 self._versions[chunk] = version
-                self.known.update(after)
+                self._know(chunk, after)
                 return
             self._take(chunk)
         raise BackendUnavailable(f"{self._uri(_chunk_name(chunk))} changed {_RACES} times while it was being written")
@@ -160,8 +160,12 @@ class StudyWriter(StudyReader):
     def _take(self, chunk: int) -> bool:
         """Learn what stands in a chunk; return whether there is one."""
         records, self._versions[chunk] = self._read_chunk(chunk)
-        self.known.update(records)
+        self._know(chunk, records)
         return bool(records)
+
+    def _know(self, chunk: int, records: dict[int, TrialRecord]) -> None:
+        self._by_chunk[chunk] = records
+        self.known.update(records)
 
     def _key(self, chunk: int) -> str:
         return f"{self._prefix}/{_chunk_name(chunk)}"

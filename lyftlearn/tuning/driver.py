@@ -54,6 +54,7 @@ class SearchDriver:
         self._say = say
         self._open: dict[int, Job] = {}
         self._not_kept: list[TrialRecord] = []
+        self._best = best_record(study, writer.known.values())
 
     def run(self) -> bool:
         """Search to the end, and return whether a trial succeeded. Raises LyftLearnError where no waiting helps."""
@@ -150,8 +151,8 @@ class SearchDriver:
         if end.status is not JobStatus.SUCCEEDED:
             message = telling_line(end.message) or str(end.status)
         record = replace(self._record_of(number), end=end, objective=reading.value, message=message)
-        before = best_record(self._study, self._writer.known.values())
-        self._say(trial_line(self._study, record, before))
+        self._say(trial_line(self._study, record, self._best))
+        self._best = best_record(self._study, filter(None, [self._best, record]))
         self._not_kept.append(record)
         if self._open:
             self._keep([])

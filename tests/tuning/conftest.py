@@ -7,7 +7,10 @@ from collections.abc import Iterator
 import pytest
 
 from tests.containers import require_containers
+from tests.doubles.old_and_new import make, plugins
 from tests.doubles.platforms import Platforms, platforms
+
+__all__ = ["everywhere", "make", "plugins"]
 
 
 @pytest.fixture(scope="module")
