@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from statistics import median
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -28,6 +28,7 @@ from lyftlearn._migration.results import (
 from lyftlearn.history.queries import Tally, count_if, ordered_values, tally
 from lyftlearn.history.tables import comparisons, jobs
 from lyftlearn.rollout.decision import OVERRIDE
+from lyftlearn.rollout.stage import Stage
 
 if TYPE_CHECKING:
     from lyftlearn.config import Config
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
 LEAST_JOBS = 20
 """Finished jobs that the new side needs before a guard judges it."""
 _MOST_COMPARISONS = 1000
+_LONGEST_REHEARSAL = timedelta(minutes=10)
+"""It takes seconds; before it, inputs may be hashed, and in a busy process it waits its turn."""
 _Condition: TypeAlias = sa.ColumnElement[bool]
 _Model: TypeAlias = tuple[str, str]
 
@@ -83,6 +86,7 @@ def report(history: History, config: Config, since: datetime | None) -> Readines
         reasons=found.of_all(),
         fall_backs=refused.of_all(),
         fell_back=sum(of["fell_back"] for of in models),
+        lost=sum(of["lost"] for of in models),
     )
 
 
@@ -93,6 +97,7 @@ def _readiness_rows(view: _View) -> list[Mapping[str, Any]]:
         "rehearsed": rehearsed,
         "would_have_run": rehearsed & (jobs.c.obstacles == 0),
         "fell_back": jobs.c.fell_back,
+        "lost": _is_lost(),
         "unrecorded": jobs.c.fell_back & (sa.func.coalesce(jobs.c.obstacles, 0) == 0),
     }
     keys = (_repository(), jobs.c.model)
@@ -100,6 +105,12 @@ def _readiness_rows(view: _View) -> list[Mapping[str, Any]]:
     query = query.add_columns(*(count_if(condition).label(name) for name, condition in counts.items()))
     query = query.where(*view.conditions, jobs.c.shadow_of.is_(None))
     return view.history.select(query.group_by(jobs.c.repository, jobs.c.model).order_by(*keys))
+
+
+def _is_lost() -> _Condition:
+    """Return what holds of a job whose rehearsal is not under way any more, and never came to anything."""
+    old = jobs.c.at < datetime.now(UTC) - _LONGEST_REHEARSAL
+    return jobs.c.stage.in_((Stage.REHEARSE, Stage.SHADOW)) & jobs.c.rehearsed_on.is_(None) & old
 
 
 def status(history: History, config: Config, since: datetime | None, unsettled: int) -> MigrationStatus:

@@ -74,9 +74,10 @@ def _cards(report: ReadinessReport, status: MigrationStatus) -> Sequence[tuple[s
     would = sum(of.would_have_run for of in report.models)
     standing = sum(reason.standing for reason in report.reasons)
     submitted = sum(of.submissions for of in report.models)
+    lost = f"; {report.lost} were lost with their process" if report.lost else ""
     return (
         (_percent(status.total.share if submitted else None), f"of {submitted} jobs ran on {report.new}"),
-        (_percent(would / rehearsed if rehearsed else None), f"of {rehearsed} rehearsed jobs would have run there"),
+        (_percent(would / rehearsed if rehearsed else None), f"of {rehearsed} rehearsed jobs would have run there{lost}"),
         (str(standing), "reasons still stand against others"),
         (_alike(status), "shadows were like their jobs"),
     )

@@ -64,16 +64,19 @@ class MigrationRecorder:
     def _follow_up(self, accepted: AcceptedJob, stage: str) -> None:
         """Rehearse and shadow.
 
-        Only the call that sent the job starts its shadow: whoever repeats it adds nothing that costs.
+        Only the call that sent the job starts its shadow: whoever repeats it adds nothing that costs. The rehearsal is
+        written down last: where this process dies on the way, the job counts as one that was not rehearsed.
         """
         job = accepted.record
         here = self._backend_of(job.id) or accepted.decision.backend
         other = replace(accepted.decision, backend=str(self._config.migration_to), other=here)
         rehearsed, there = self._rehearse(job.id, accepted.content, other)
-        self._history.record(rehearsed)
-        if stage == Stage.SHADOW and accepted.new and there is not None and self._is_shadow_eligible(job):
-            with holding_forks_up():
-                self._shadow(job, there)
+        try:
+            if stage == Stage.SHADOW and accepted.new and there is not None and self._is_shadow_eligible(job):
+                with holding_forks_up():
+                    self._shadow(job, there)
+        finally:
+            self._history.record(rehearsed)
 
     def _backend_of(self, job_id: str) -> str | None:
         parsed = ids.parse(job_id)

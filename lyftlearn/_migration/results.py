@@ -46,7 +46,8 @@ class ReadinessReport:
     """How ready the jobs are. Shadows are not counted as submissions.
 
     reasons: what rehearsals found, over all models, commonest first. fall_backs: why live jobs were refused by the new
-    backend, and ran on the old one. fell_back: how many did.
+    backend, and ran on the old one. fell_back: how many did. lost: jobs that were to be rehearsed, or shadowed, and of
+    which nothing was found out: the process that submitted them ended first, or could not write it down.
     """
 
     old: str
@@ -56,6 +57,7 @@ class ReadinessReport:
     reasons: tuple[Blocker, ...]
     fall_backs: tuple[Blocker, ...] = ()
     fell_back: int = 0
+    lost: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -85,6 +85,8 @@ def _show_report(found: ReadinessReport) -> None:
         for of in found.models
     ]
     _tables.show(_tables.Table(heads=heads, rows=rows, dispensable=("repository", "rehearsed")))
+    if found.lost:
+        _output.say(f"\n{found.lost} of these not rehearsed: their process ended first, or could not write it down")
     for reason in found.reasons:
         _show_reason(reason)
     if found.fall_backs:

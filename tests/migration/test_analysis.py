@@ -285,6 +285,7 @@ def test_the_command_line_shows_all_views(tmp_path: Path, journal: History) -> N
     journal.record(RehearsalRow(job_id=f"eta-{OLD}-1", backend=NEW, faults=[("image", "is missing: push it")]))
     report, status = command(tmp_path, "report"), command(tmp_path, "status")
     assert "image: is missing: push it" in report.stdout
+    assert "not rehearsed" not in report.stdout  # live jobs are not to be
     assert re.search(r"eta +live +local-sagemaker +50 +50% +40% \(28%-54%\) +1m 00s", status.stdout)
     guard = command(tmp_path, "guard", "--json")
     assert (guard.returncode, json.loads(guard.stdout)["verdict"]) == (12, "worse")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -341,3 +343,38 @@ def test_a_process_that_ends_at_once_still_shadows(plugins: Path) -> None:
     ran = subprocess.run(argv, capture_output=True, text=True, timeout=240, check=True)
     assert ran.stderr == ""
     assert len(jobs_of(plugins, "new")) == 1
+
+
+DYING = """
+import os, signal, stores
+
+class Dying(stores.FileBackend):
+    def {method}(self, *arguments):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+create = Dying
+"""
+
+
+@pytest.mark.parametrize(("method", "stage"), [("plan", "rehearse"), ("submit", "shadow")])
+def test_what_a_dead_process_had_under_way_is_told(
+    plugins: Path, make: Make, monkeypatch: pytest.MonkeyPatch, method: str, stage: str
+) -> None:
+    """A report that left such jobs out would call a migration ready that nobody has looked at."""
+    site = plugins.parent / "site"
+    (site / "dying.py").write_text(DYING.format(method=method))
+    points = site / "stores-1.0.dist-info" / "entry_points.txt"
+    sound = points.read_text()
+    points.write_text(sound.replace("new = stores:create", "new = dying:create"))
+    config = {"home": str(plugins), "project": "tests", "migration": {"from": "old", "to": "new", "stage": stage, **ETA}}
+    ran = subprocess.run([sys.executable, "-c", SUBMITS, json.dumps(config)], timeout=240, check=False)
+    assert ran.returncode == -signal.SIGKILL
+    points.write_text(sound)
+    client = make(stage, **ETA)
+    report = rehearsed(client)
+    assert (report.models[0].submissions, report.models[0].rehearsed, report.lost) == (1, 0, 0)
+    monkeypatch.setattr("lyftlearn._migration.analysis._LONGEST_REHEARSAL", timedelta())
+    assert rehearsed(client).lost == 1
+    client.train("eta", command="true")
+    assert client._session.recorder.drain()
+    assert rehearsed(client).lost == 1
