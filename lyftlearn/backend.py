@@ -38,6 +38,7 @@ from lyftlearn.runtime.location import Location
 from lyftlearn.types import JobKind, JobStatus
 
 __all__ = [
+    "LONGEST_LINE",
     "Backend",
     "BackendSettings",
     "Backoff",
@@ -257,9 +258,13 @@ class LogQuery:
     node: int | None = None
 
 
+LONGEST_LINE = 16 << 20
+"""Bytes of a line of output, and so of memory. A longer one is given in parts of that length, as lines of their own."""
+
+
 @dataclass(frozen=True)
 class LogLine:
-    """One line of output, without its newline. Bytes that are not UTF-8 have become U+FFFD."""
+    """One line of output without its newline, or a part of a long one. Bytes that are not UTF-8 have become U+FFFD."""
 
     node: int
     at: datetime

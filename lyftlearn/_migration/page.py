@@ -77,7 +77,10 @@ def _cards(report: ReadinessReport, status: MigrationStatus) -> Sequence[tuple[s
     lost = f"; {report.lost} were lost with their process" if report.lost else ""
     return (
         (_percent(status.total.share if submitted else None), f"of {submitted} jobs ran on {report.new}"),
-        (_percent(would / rehearsed if rehearsed else None), f"of {rehearsed} rehearsed jobs would have run there{lost}"),
+        (
+            _percent(would / rehearsed if rehearsed else None),
+            f"of {rehearsed} rehearsed jobs would have run there{lost}",
+        ),
         (str(standing), "reasons still stand against others"),
         (_alike(status), "shadows were like their jobs"),
     )

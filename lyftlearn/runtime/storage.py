@@ -200,7 +200,7 @@ def _make_directories(path: str) -> os.stat_result:
     """Make a directory and those above it, each as open as the one that it is in; return what it is like."""
     if not os.path.isdir(path):
         above = _make_directories(os.path.dirname(path))
-        mode = _permitted(above) | 0o700
+        mode = _permissions(above) | 0o700
         try:
             os.mkdir(path, mode & 0o777)
         except FileExistsError:
@@ -211,7 +211,7 @@ def _make_directories(path: str) -> os.stat_result:
     return os.stat(path)
 
 
-def _permitted(above: os.stat_result) -> int:
+def _permissions(above: os.stat_result) -> int:
     """What all may do with what is new in a directory: as much as with the directory, whatever this umask.
 
     A sticky directory lets everybody write, and nobody touch what is another's.
@@ -254,7 +254,7 @@ class FileSink:
         self._temporary = part_path(path)
         try:
             above = _make_directories(os.path.dirname(path))
-            mode = (_permitted(above) | 0o600) & 0o666
+            mode = (_permissions(above) | 0o600) & 0o666
             flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
             descriptor = os.open(self._temporary, flags, mode)
             hand_down(descriptor, mode, above)

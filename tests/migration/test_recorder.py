@@ -366,7 +366,11 @@ def test_what_a_dead_process_had_under_way_is_told(
     points = site / "stores-1.0.dist-info" / "entry_points.txt"
     sound = points.read_text()
     points.write_text(sound.replace("new = stores:create", "new = dying:create"))
-    config = {"home": str(plugins), "project": "tests", "migration": {"from": "old", "to": "new", "stage": stage, **ETA}}
+    config = {
+        "home": str(plugins),
+        "project": "tests",
+        "migration": {"from": "old", "to": "new", "stage": stage, **ETA},
+    }
     ran = subprocess.run([sys.executable, "-c", SUBMITS, json.dumps(config)], timeout=240, check=False)
     assert ran.returncode == -signal.SIGKILL
     points.write_text(sound)

@@ -210,7 +210,7 @@ class Cluster:
         """Give what arrives on a request that goes on. Raises ApiError or NoResponse."""
         with self._transport().stream(path, params, silence) as answer:
             if answer.status not in _SUCCESS:
-                data = answer.read()
+                data = answer.error()
                 raise error_of_answer(answer.status, _parse(data), data.decode(errors="replace"))
             yield answer
 

@@ -40,6 +40,11 @@ DOUBTFUL_ANSWER_SECONDS = 5.0
 # probes also keep a gateway from forgetting a stream that is silent.
 _LIVENESS = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3, "TCP_USER_TIMEOUT": 10_000}
 UNAUTHORIZED = 401
+LARGEST_ANSWER = 256 << 20
+"""Bytes. A page of a list has 250 objects, whose annotations have at most 256 KiB each, and twice that for a Job."""
+LARGEST_ERROR = 1 << 20
+LARGEST_NEWS = 8 << 20
+"""Bytes of an object in a watch: the largest that etcd takes has 1.5 MiB, and JSON may write some bytes as six."""
 _CHUNK = 1 << 16
 _ENCRYPTED = "https"
 _BROKEN = (http.client.HTTPException, OSError)
@@ -142,7 +147,7 @@ class Transport:
         self, connection: Connection, method: str, url: str, content: bytes | None, headers: Mapping[str, str]
     ) -> Answer:
         with _no_response_on_failure(connection), self._exchange(connection, method, url, content, headers) as answer:
-            data = answer.read()
+            data = _read(answer)
         if answer.will_close:
             connection.close()
         else:
@@ -207,7 +212,7 @@ class Transport:
         if other == given:
             return answer
         with answer:
-            answer.read()
+            _read(answer)
         return ask(other)
 
     def _reuse(self) -> Connection | None:
@@ -258,20 +263,34 @@ class Stream:
         self._exchange = answer
         self._sock = sock
         self.status = answer.status
-        self.rest = b""
-        """What came after the last newline, once `lines` has ended."""
 
-    def lines(self) -> Iterator[bytes]:
-        """Yield whole lines without their newlines. Raises NoResponse if the connection breaks."""
+    def pieces(self) -> Iterator[tuple[bytes, bool]]:
+        """Yield what comes, as parts of lines, and whether a newline follows each. Raises NoResponse if it breaks."""
         for chunk in iter(lambda: self._exchange.read1(_CHUNK), b""):
-            *whole, self.rest = (self.rest + chunk).split(b"\n") if b"\n" in chunk else (self.rest + chunk,)
-            yield from whole
+            *whole, rest = chunk.split(b"\n")
+            yield from ((line, True) for line in whole)
+            if rest:
+                yield rest, False
         if self._exchange.length:
             raise NoResponse("the answer was cut", sent=True)
 
-    def read(self) -> bytes:
-        """Return all of it."""
-        return self._exchange.read()
+    def lines(self) -> Iterator[bytes]:
+        """Yield whole lines without their newlines. Raises NoResponse if the connection breaks, or for a line too long.
+
+        What comes after the last newline is left out.
+        """
+        line = bytearray()
+        for piece, ends in self.pieces():
+            line += piece
+            if len(line) > LARGEST_NEWS:
+                raise NoResponse(f"a line of the answer has more than {LARGEST_NEWS} bytes", sent=True)
+            if ends:
+                yield bytes(line)
+                line.clear()
+
+    def error(self) -> bytes:
+        """Return what an answer says that is an error: its beginning, where it is long."""
+        return self._exchange.read(LARGEST_ERROR)
 
     def close(self) -> None:
         """Wake who waits for more."""
@@ -293,6 +312,16 @@ def _no_response_on_failure(connection: Connection) -> Iterator[None]:
     except BaseException:
         connection.close()
         raise
+
+
+def _read(answer: http.client.HTTPResponse) -> bytes:
+    """Return the whole answer. Raises NoResponse for one that is larger than any that the API gives."""
+    data = answer.read(LARGEST_ANSWER)
+    if len(data) == LARGEST_ANSWER:
+        raise NoResponse(f"the answer has {LARGEST_ANSWER} bytes or more", sent=True)
+    if answer.length:
+        raise NoResponse("the answer was cut", sent=True)
+    return data
 
 
 def _reason(exc: BaseException) -> str:

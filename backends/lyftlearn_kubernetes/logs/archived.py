@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from lyftlearn.backend import LogLine, LogQuery, open_storage
 from lyftlearn_kubernetes.labels import log_directory
-from lyftlearn_kubernetes.logs.cursor import parse
+from lyftlearn_kubernetes.logs.cursor import parse, parts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -31,7 +31,7 @@ def pod_logs(storage_url: str, job_id: str, node: int) -> Iterator[tuple[str, li
         if record is None:
             return
         name, _, lines = record.data.partition(b"\n")
-        yield name.decode(), [line for line in map(parse, lines.split(b"\n")) if line]
+        yield name.decode(), [part for line in map(parse, lines.split(b"\n")) if line for part in parts(line)]
 
 
 def kept_lines(storage_url: str, job_id: str, query: LogQuery) -> Iterator[LogLine]:

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections import Counter, deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from lyftlearn.backend import LONGEST_LINE
+
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 _STAMP = re.compile(rb"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(Z|[+-]\d\d:\d\d) ?")
+_LONGEST_STAMP = 64
 REMEMBERED = 50
+_DIGESTED = 256
+"""Bytes from which on a text is remembered by its digest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,16 +42,71 @@ def parse(line: bytes) -> StampedLine | None:
     return StampedLine(stamp, second.replace(microsecond=int(fraction[:6])), line[match.end() :])
 
 
+def parts(line: StampedLine) -> Iterator[StampedLine]:
+    """Yield a line as it is given: in parts, where it is longer than anybody could hold."""
+    for begin in range(0, max(1, len(line.text)), LONGEST_LINE):
+        yield replace(line, text=line.text[begin : begin + LONGEST_LINE])
+
+
+class LineBuffer:
+    """Makes lines of what comes, and holds no more than one part of one.
+
+    foreign: whether there was anything without a time, such as the server's own words.
+    """
+
+    def __init__(self) -> None:
+        self._begun: StampedLine | None = None
+        self._text = bytearray()
+        self._is_within = False
+        self.foreign = False
+
+    def add(self, piece: bytes, *, ends: bool) -> Iterator[StampedLine]:
+        """Take a part of a line; yield what is complete."""
+        self._text += piece
+        if not self._is_within and not self._begin(ends=ends):
+            return
+        while len(self._text) > LONGEST_LINE:
+            yield from self._part(LONGEST_LINE)
+        if ends:
+            yield from self._part(len(self._text))
+            self._is_within = False
+
+    def rest(self) -> Iterator[StampedLine]:
+        """Yield what was printed without a newline at the end."""
+        if self._text and (self._is_within or self._begin(ends=True)):
+            yield from self._part(len(self._text))
+
+    def _begin(self, *, ends: bool) -> bool:
+        """Take the time off a line's beginning, as soon as all of it is there."""
+        if not ends and len(self._text) <= _LONGEST_STAMP:
+            return False
+        self._begun = parse(bytes(self._text[:_LONGEST_STAMP]))
+        self._is_within = True
+        if self._begun is None:
+            self.foreign = True
+        else:
+            del self._text[: min(len(self._text), _LONGEST_STAMP) - len(self._begun.text)]
+        return True
+
+    def _part(self, length: int) -> Iterator[StampedLine]:
+        text = bytes(self._text[:length])
+        del self._text[:length]
+        if self._begun is not None:
+            yield replace(self._begun, text=text)
+
+
 @dataclass
 class LogCursor:
     """How far a pod's log was read: the last stamp, the lines that have it, and how many there were in all.
 
-    whole: whether those are all of them from the log's beginning; a node that rotates a log forgets what is old.
+    whole: whether those are all of them from the log's beginning; a node that rotates a log forgets what is old. gap:
+    the last line before and the first after a break in which the node dropped what was between.
     """
 
     last: StampedLine | None = None
     count: int = 0
     whole: bool = True
+    gap: tuple[StampedLine, StampedLine] | None = None
     _given: Counter[bytes] = field(default_factory=Counter)
     _skipping: Counter[bytes] = field(default_factory=Counter)
     _resumed: bool = False
@@ -61,18 +122,20 @@ class LogCursor:
         """Note a line; return whether it is new."""
         if self.last is not None and line.stamp < self.last.stamp:
             return False
-        if self._skipping[line.text] and self.last is not None and line.stamp == self.last.stamp:
-            self._skipping[line.text] -= 1
+        mark = _mark(line.text)
+        if self._skipping[mark] and self.last is not None and line.stamp == self.last.stamp:
+            self._skipping[mark] -= 1
             return False
-        if self._resumed:  # what was given last should have come again before anything new
-            self.whole = self.whole and not self._skipping.total()
+        if self._resumed and self.last is not None:  # what was given last should have come again before anything new
+            self.gap = (self.last, line) if self._skipping.total() else None
+            self.whole = self.whole and not self.gap
             self._resumed = False
         if self.last is None or line.stamp > self.last.stamp:
             self._given.clear()
             self._skipping.clear()
         self.last = line
-        self._given[line.text] += 1
-        self._recent.append(line.text)
+        self._given[mark] += 1
+        self._recent.append(mark)
         self.count += 1
         return True
 
@@ -80,8 +143,13 @@ class LogCursor:
         """Return those of all the lines, as another source has them with times of its own, that were not given."""
         if self.whole:
             return kept[self.count :]
-        recent, texts = list(self._recent), [line.text for line in kept]
+        recent, texts = list(self._recent), [_mark(line.text) for line in kept]
         for end in range(len(texts), len(recent) - 1, -1):
             if texts[end - len(recent) : end] == recent:
                 return kept[end:]
         return ()
+
+
+def _mark(text: bytes) -> bytes:
+    """Return what a text is remembered by."""
+    return text if len(text) < _DIGESTED else hashlib.blake2b(text, digest_size=32).digest()

@@ -122,6 +122,7 @@ class NodeLog:
             if is_first:
                 self._check_beginning(pod, [line])
                 is_first = False
+            self._check_gap(pod)
             yield self._line(line)
 
     def _last_lines(self, pods: Iterable[ObservedPod]) -> Iterator[LogLine]:
@@ -217,6 +218,21 @@ class NodeLog:
                 pod.name,
                 f"{first[0].at:%H:%M:%S} UTC",
             )
+
+    def _check_gap(self, pod: ObservedPod) -> None:
+        """Say that lines are missing that a pod printed while its log could not be read."""
+        cursor = self._log_of(pod).cursor
+        if cursor.gap is None:
+            return
+        before, after = (f"{line.at:%H:%M:%S} UTC" for line in cursor.gap)
+        cursor.gap = None
+        _log.warning(
+            "the log of %s lacks lines from %s to %s: while nobody could read it, its node has dropped them. "
+            "The whole log can be read once the job has ended",
+            pod.name,
+            before,
+            after,
+        )
 
     def _log_of(self, pod: ObservedPod) -> PodLog:
         if pod.name not in self._logs:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from lyftlearn_kubernetes import labels
 from lyftlearn_kubernetes.api.cluster import PODS
 from lyftlearn_kubernetes.api.errors import ApiError, NoResponse
-from lyftlearn_kubernetes.logs.cursor import LogCursor, parse
+from lyftlearn_kubernetes.logs.cursor import LineBuffer, LogCursor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -75,17 +75,13 @@ class PodLog:
 
     def _new_lines(self, stream: Stream, pod: ObservedPod) -> Generator[StampedLine, None, bool]:
         """Yield new lines; return whether this was the log, and not the kubelet's word that it has none."""
-        foreign = False
-        for raw in stream.lines():
-            line = parse(raw)
-            foreign = foreign or line is None
-            if line and self._is_new(line):
-                yield line
-        rest = parse(stream.rest) if pod.has_ended else None
-        if rest and self._is_new(rest):
-            yield rest
-        foreign = foreign or bool(stream.rest and parse(stream.rest) is None)
-        return not foreign or self.cursor.last is not None
+        buffer = LineBuffer()
+        for piece, ends in stream.pieces():
+            yield from filter(self._is_new, buffer.add(piece, ends=ends))
+        rest = list(buffer.rest())
+        if pod.has_ended:
+            yield from filter(self._is_new, rest)
+        return not buffer.foreign or self.cursor.last is not None
 
     def _is_new(self, line: StampedLine) -> bool:
         return self.cursor.passes(line) and (self._since is None or line.at >= self._since)

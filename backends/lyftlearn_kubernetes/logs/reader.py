@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from queue import SimpleQueue
+from contextlib import suppress
+from queue import Full, Queue
 from typing import TYPE_CHECKING
 
 from lyftlearn_kubernetes.logs.node_log import NodeLog
@@ -14,6 +15,10 @@ if TYPE_CHECKING:
 
     from lyftlearn.backend import LogLine, LogQuery
     from lyftlearn_kubernetes.api.cluster import Cluster
+
+_MOST_WAITING = 10_000
+"""Lines that all nodes of a job together have ahead of who reads them."""
+_SECONDS_TO_LOOK_UP = 1.0
 
 
 class LogReader:
@@ -34,33 +39,47 @@ class LogReader:
         elif len(readers) == 1:
             yield from readers[0].follow()
         else:
-            yield from _merge(readers)
+            yield from _Merge(readers).lines()
 
 
-def _merge(readers: list[NodeLog]) -> Iterator[LogLine]:
-    """Yield the lines of all nodes as they come, so that a node that prints nothing delays no other."""
-    queue: SimpleQueue[LogLine | BaseException | None] = SimpleQueue()
+class _Merge:
+    """The lines of all nodes as they come, so that a node that prints nothing delays no other."""
 
-    def read(reader: NodeLog) -> None:
+    def __init__(self, readers: list[NodeLog]) -> None:
+        self._readers = readers
+        self._queue: Queue[LogLine | BaseException | None] = Queue(_MOST_WAITING)
+        self._closed = threading.Event()
+
+    def lines(self) -> Iterator[LogLine]:
+        """Yield until every node's log has ended."""
+        for reader in self._readers:
+            threading.Thread(target=self._read, args=(reader,), daemon=True, name="lyftlearn-log").start()
+        going_on = len(self._readers)
+        try:
+            while going_on:
+                item = self._queue.get()
+                if isinstance(item, BaseException):
+                    raise item
+                if item is None:
+                    going_on -= 1
+                else:
+                    yield item
+        finally:
+            self._closed.set()
+            for reader in self._readers:
+                reader.close()
+
+    def _read(self, reader: NodeLog) -> None:
         try:
             for line in reader.follow():
-                queue.put(line)
-            queue.put(None)
+                self._put(line)
+            self._put(None)
         except BaseException as exc:  # noqa: BLE001 - raised again where the lines are read
-            queue.put(exc)
+            self._put(exc)
 
-    for reader in readers:
-        threading.Thread(target=read, args=(reader,), daemon=True, name="lyftlearn-log").start()
-    going_on = len(readers)
-    try:
-        while going_on:
-            item = queue.get()
-            if isinstance(item, BaseException):
-                raise item
-            if item is None:
-                going_on -= 1
-            else:
-                yield item
-    finally:
-        for reader in readers:
-            reader.close()
+    def _put(self, item: LogLine | BaseException | None) -> None:
+        """Wait until there is room, as long as anybody reads."""
+        while not self._closed.is_set():
+            with suppress(Full):
+                self._queue.put(item, timeout=_SECONDS_TO_LOOK_UP)
+                return

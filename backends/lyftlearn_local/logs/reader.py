@@ -8,7 +8,7 @@ import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from lyftlearn.backend import LogLine, LogQuery
+from lyftlearn.backend import LONGEST_LINE, LogLine, LogQuery
 from lyftlearn_local.logs.capture import ENTRY_BYTES
 
 if TYPE_CHECKING:
@@ -82,18 +82,26 @@ class NodeLog:
             held += data
             begin = 0
             while (end := held.find(b"\n", max(begin, searched))) >= 0:
-                line = self._line(held[begin:end], start + end + 1)
+                yield from self._parts(held[begin:end], start + begin, newline=1)
                 begin = end + 1
-                self._offset = start + begin
-                yield line
             del held[:begin]
             start += begin
+            while len(held) > LONGEST_LINE:
+                yield from self._parts(held[:LONGEST_LINE], start)
+                del held[:LONGEST_LINE]
+                start += LONGEST_LINE
         if held and to_the_end:
-            self._offset = start + len(held)
-            yield self._line(held, self._offset)
+            yield from self._parts(held, start)
 
-    def _line(self, data: bytearray, end: int) -> LogLine:
-        return LogLine(self._node, self._index.time_of(end), self._restore(data.decode("utf-8", "replace")))
+    def _parts(self, line: bytearray, start: int, *, newline: int = 0) -> Iterator[LogLine]:
+        """Yield a line in parts that somebody can hold, and note how far that is."""
+        for begin in range(0, max(1, len(line)), LONGEST_LINE):
+            data = line[begin : begin + LONGEST_LINE]
+            is_last = begin + len(data) == len(line)
+            self._offset = start + begin + len(data) + (newline if is_last else 0)
+            text = data.decode("utf-8", "replace")
+            restored = self._restore(text) if is_last else text
+            yield LogLine(self._node, self._index.time_of(self._offset), restored)
 
     def _beginning(self, file: int) -> int:
         """The first byte wanted by `since` and `tail`."""

@@ -28,6 +28,7 @@ NOT_STARTED = "its supervisor could not be started"
 NOT_STARTED_REMEDY = "submit the job again from an environment that stays"
 _LAST_BYTES = 700
 _LARGEST_RECORD = 64 << 20  # bytes
+_MOST_OF_EVENTS = 4 << 20  # bytes at either end; a job has a few lines of some hundred
 DRIVERS = "drivers"
 """The slots of jobs that submit others and wait for them."""
 _FIRST_DRIVER, _MOST_DRIVERS = 1_000_000, 64
@@ -83,7 +84,7 @@ class JobFiles:
 
     def _lines(self) -> list[dict[str, Any]]:
         try:
-            lines = self.events_path.read_bytes().split(b"\n")
+            lines = _read_ends(self.events_path).split(b"\n")
         except FileNotFoundError:
             return []
         return [parsed for line in lines if line and (parsed := _parse(line)) is not None]
@@ -338,13 +339,24 @@ def process_start(pid: int) -> int | None:
 def _parse(line: bytes) -> dict[str, Any] | None:
     try:
         parsed = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return parsed if isinstance(parsed, dict) else None
 
 
 def _is_event(parsed: dict[str, Any]) -> bool:
     return str(parsed.get("status")) in STATUSES and isinstance(parsed.get("at"), (int, float))
+
+
+def _read_ends(path: Path) -> bytes:
+    """Return a file; of one that something has filled, the beginning and the end, where a job's events are."""
+    with path.open("rb") as file:
+        data = file.read(_MOST_OF_EVENTS)
+        left = os.fstat(file.fileno()).st_size - file.tell()
+        if left > _MOST_OF_EVENTS:
+            file.seek(-_MOST_OF_EVENTS, os.SEEK_END)
+            data += b"\n"
+        return data + file.read(_MOST_OF_EVENTS)
 
 
 def _append(path: Path, data: bytes, *, lasting: bool) -> None:

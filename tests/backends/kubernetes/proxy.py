@@ -46,13 +46,17 @@ class Proxy:
         with contextlib.suppress(OSError):
             self._listening.shutdown(socket.SHUT_RDWR)
         self._listening.close()
-        for connection in tuple(self._open):
-            connection.cut()
+        self.cut()
 
     def freeze(self) -> None:
         """Let nothing more through the connections of now, without closing them."""
         for connection in tuple(self._open):
             connection.frozen = True
+
+    def cut(self) -> None:
+        """End the connections of now."""
+        for connection in tuple(self._open):
+            connection.cut()
 
     def draw(self, faults: tuple[str, ...]) -> str | None:
         """The fault that the next thing meets."""

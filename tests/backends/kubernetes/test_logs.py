@@ -16,7 +16,7 @@ from lyftlearn.backend import LogQuery
 from lyftlearn.errors import LyftLearnError
 from lyftlearn.testing import Harness
 from lyftlearn.types import JobStatus
-from lyftlearn_kubernetes.logs.cursor import LogCursor, parse
+from lyftlearn_kubernetes.logs.cursor import LineBuffer, LogCursor, StampedLine, parse, parts
 from tests.backends.kubernetes.proxy import Proxy
 from tests.doubles.cluster.cluster import NAMESPACE, Cluster
 from tests.doubles.cluster.store import ApiError, Object, wait_until
@@ -55,6 +55,30 @@ def test_a_log_that_is_read_in_pieces(steps: list[tuple[int, int, bytes]], chanc
             if cursor.passes(line):
                 given_lines.append(raw)
     assert given_lines == log[: len(given_lines)]
+
+
+@given(st.lists(st.binary(max_size=30).map(lambda text: text.replace(b"\n", b"")), max_size=8), st.data())
+def test_lines_that_nobody_can_hold(texts: list[bytes], data: st.DataObject) -> None:
+    """However the network cuts them, they come in the same parts, as what was kept of them does."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("lyftlearn_kubernetes.logs.cursor.LONGEST_LINE", 10)
+        moment = datetime(2026, 1, 1, tzinfo=UTC)
+        lines = [stamp(number, moment, text) for number, text in enumerate(texts)]
+        expected = [part for line in map(parse, lines) if line for part in parts(line)]
+        buffer = LineBuffer()
+        found: list[StampedLine] = []
+        for line in lines:
+            while len(line) > 1 and data.draw(st.booleans()):
+                cut = data.draw(st.integers(1, len(line) - 1))
+                found += buffer.add(line[:cut], ends=False)
+                line = line[cut:]  # noqa: PLW2901 - what is left of it
+            found += buffer.add(line, ends=True)
+        assert found == expected
+        assert all(len(part.text) <= 10 for part in found)
+        assert not buffer.foreign
+        assert list(buffer.rest()) == []
+        assert list(buffer.add(b"unable to retrieve container logs", ends=False)) == []
+        assert (list(buffer.rest()), buffer.foreign) == ([], True)
 
 
 def test_following_through_a_connection_that_breaks(cluster: Cluster, new_harness: Callable[..., Harness]) -> None:

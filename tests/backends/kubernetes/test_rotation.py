@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -10,6 +10,7 @@ import pytest
 from lyftlearn.backend import LogQuery
 from lyftlearn.testing import Harness
 from lyftlearn.types import JobStatus
+from tests.backends.kubernetes.proxy import Proxy
 from tests.doubles.cluster.cluster import NAMESPACE, Cluster
 from tests.doubles.cluster.store import Object, wait_until
 
@@ -85,3 +86,44 @@ def test_a_start_without_a_word_is_no_loss(
     assert not caplog.records
     (tmp_path / "flag").touch()
     assert harness.wait(job_id).status is JobStatus.SUCCEEDED
+
+
+BURSTS = f"""
+import os, pathlib, time
+print("first", flush=True)
+for flag in (os.environ["FLAG"], os.environ["FLAG"] + "2"):
+    while not pathlib.Path(flag).exists():
+        time.sleep(0.05)
+    for number in range({LINES} if not flag.endswith("2") else 0):
+        print("line", number, "." * 90, flush=number % 100 == 0)
+    print("burst", flush=True)
+print("last")
+"""
+
+
+@pytest.mark.usefixtures("rotated_at")
+def test_lines_that_nobody_could_read_are_told(
+    new_harness: Callable[..., Harness], cluster: Cluster, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Who follows through an outage in which the log was rotated hears between what the missing lines are."""
+    flag = tmp_path / "flag"
+    with Proxy(cluster.api.port) as proxy:
+        harness = new_harness(kubeconfig=str(cluster.kubeconfig(url=proxy.url, name="away")))
+        spec = harness.quiet(BURSTS, env={"FLAG": str(flag)})
+        harness.submit(spec)
+        following = harness.backend.logs(spec.id, LogQuery(follow=True))
+        assert next(following).text == "first"
+        proxy.cut()
+        flag.touch()
+        (pod,) = cluster.pods(spec.id)
+        runner = cluster.kubelet.runner(pod)
+        assert runner is not None
+        wait_until(lambda: "burst" in runner.log.tail())
+        assert f"line 0 {'.' * 90}" != next(following).text
+        (warning,) = [record.getMessage() for record in caplog.records if "lacks lines" in record.getMessage()]
+        assert "its node has dropped them. The whole log can be read once the job has ended" in warning
+        (tmp_path / "flag2").touch()
+        assert [line.text for line in following][-3:] == ["burst", "burst", "last"]
+        assert harness.wait(spec.id).status is JobStatus.SUCCEEDED
+        assert len(harness.lines(spec.id)) == LINES + 4
+    assert sum("lacks lines" in record.getMessage() for record in caplog.records) == 1

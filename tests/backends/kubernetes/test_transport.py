@@ -10,6 +10,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -395,6 +396,33 @@ def test_an_answer_that_is_cut(transport: New, said: bytes) -> None:
         list(stream.lines())
 
 
+@pytest.mark.parametrize("length", ["Content-Length: 1000000000000", "Transfer-Encoding: chunked"])
+def test_an_answer_without_an_end(transport: New, monkeypatch: pytest.MonkeyPatch, length: str) -> None:
+    """Whoever stands in the API's place may send for ever: nobody holds more of it than any answer has."""
+    for name in ("LARGEST_ANSWER", "LARGEST_NEWS", "LARGEST_ERROR"):
+        monkeypatch.setattr(f"lyftlearn_kubernetes.api.transport.{name}", 1 << 20)
+    block = b"10000\r\n" + b"x" * 0x10000 + b"\r\n" if "chunked" in length else b"x" * 0x10000
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def answer() -> None:
+        with listener:
+            for _ in range(3):
+                with listener.accept()[0] as connection, suppress(OSError):
+                    connection.recv(65536)
+                    connection.sendall(f"HTTP/1.1 200 OK\r\n{length}\r\n\r\n".encode())
+                    while True:
+                        connection.sendall(block)
+
+    threading.Thread(target=answer, daemon=True).start()
+    found = transport(f"http://127.0.0.1:{listener.getsockname()[1]}")
+    with pytest.raises(NoResponse, match="1048576 bytes"):
+        found.send("GET", "/", params={}, content=None, headers={})
+    with pytest.raises(NoResponse, match="1048576 bytes"), found.stream("/", {}, 10) as stream:
+        list(stream.lines())
+    with found.stream("/", {}, 10) as stream:
+        assert len(stream.error()) == 1 << 20
+
+
 def test_nobody_is_there(tmp_path: Path) -> None:
     """What was certainly not sent may be sent elsewhere, so the error has no id."""
     path = tmp_path / "kubeconfig"
@@ -403,7 +431,7 @@ def test_nobody_is_there(tmp_path: Path) -> None:
     path.write_text(json.dumps({**document, "current-context": "c"}))
     cluster = Cluster(options.Options(kubeconfig=str(path)))
     with pytest.raises(BackendUnavailable) as caught, errors.translate_errors("creating jobs", job_id="eta-x"):
-        cluster.create("jobs", {"metadata": {}})
+        cluster.create("jobs", {"apiVersion": "batch/v1", "metadata": {}})
     assert caught.value.job_id is None
     assert transport_module.CONNECT_SECONDS <= 10
 

@@ -40,6 +40,19 @@ def test_a_torn_line_is_skipped_and_harms_no_later_one(job: JobFiles, torn: byte
     assert [known["status"] for known in job.events()] == ["starting", "failed"]
 
 
+def test_a_file_that_something_has_filled(job: JobFiles, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A program of the job's own user may write there: its beginning and its end are read, and no more of it."""
+    monkeypatch.setattr("lyftlearn_local.store.files._MOST_OF_EVENTS", 4096)
+    job.append(event("starting"))
+    with job.events_path.open("ab") as file:
+        file.write(b"[" * 100_000)
+    job.append(event("failed"))
+    assert [known["status"] for known in job.events()] == ["starting", "failed"]
+    with job.events_path.open("ab") as file:
+        file.truncate(1 << 40)  # a hole, which no memory holds
+    assert job.events()[0]["status"] == "starting"
+
+
 def test_the_end_is_written_from_the_reserve(job: JobFiles, monkeypatch: pytest.MonkeyPatch) -> None:
     """When the disk is full the one thing left to say is that it is full."""
     reserve = job.path / "reserve"

@@ -64,6 +64,21 @@ def test_a_line_of_ten_megabytes(written: Written) -> None:
     assert written.texts() == [line, "next"]
 
 
+def test_a_line_without_an_end(written: Written, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A progress bar may print for days: it is given in parts, each once, and nothing holds all of it."""
+    monkeypatch.setattr("lyftlearn_local.logs.reader.LONGEST_LINE", 1000)
+    reader = written.reader(LogQuery(follow=True))
+    text = "".join(f"{number}%\r" for number in range(1500))
+    written.write(text.encode())
+    seen = [line.text for line in reader.lines(to_the_end=False)]
+    assert {len(part) for part in seen} == {1000}
+    written.write(b"end\n" + b"x" * 1000 + b"\n" + b"y" * 1001 + b"\n\n")
+    seen += [line.text for line in reader.lines(to_the_end=True)]
+    parts = len(text + "end") // 1000 + 1
+    assert "".join(seen[:parts]) == text + "end"
+    assert seen[parts:] == ["x" * 1000, "y" * 1000, "y", ""]
+
+
 def test_following_gives_each_line_once(written: Written) -> None:
     """A reader that polls must neither lose nor repeat the line that was half there."""
     reader = written.reader(LogQuery(follow=True))
