@@ -228,17 +228,19 @@ def _log_in(home: Path, address: str, kind: str) -> None:
     ("name", "words"),
     [
         ("{registry}/team/nothing:1", "has no such image: is it pushed, and spelt so?"),
-        ("127.0.0.1:1/team/eta:1", "127.0.0.1:1 cannot be reached"),
+        ("127.0.0.1:{closed}/team/eta:1", "127.0.0.1:{closed} cannot be reached"),
         ("Team/ETA:1", "is no name of an image"),
         ("team/eta:", "is no name of an image"),
         ("team/eta@sha256:12", "is no name of an image"),
     ],
 )
-def test_an_image_that_cannot_be_looked_at(open_registry: Publisher, home: Path, name: str, words: str) -> None:
+def test_an_image_that_cannot_be_looked_at(
+    open_registry: Publisher, home: Path, closed_port: int, name: str, words: str
+) -> None:
     """A wrong name, an image that is not there, and a registry that is away are three things."""
-    found = checks(name.format(registry=open_registry.address), home)
+    found = checks(name.format(registry=open_registry.address, closed=closed_port), home)
     assert [(check.name, check.verdict) for check in found.values()] == [("image", Verdict.FAILED)]
-    assert words in found["image"].detail
+    assert words.format(closed=closed_port) in found["image"].detail
 
 
 def test_damaged_credentials(home: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -76,11 +75,6 @@ def decide(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable
     api.clear_providers()
     yield make
     api.clear_providers()
-
-
-def closed_port() -> str:
-    with socket.create_server(("127.0.0.1", 0)) as closed:
-        return f"127.0.0.1:{closed.getsockname()[1]}"
 
 
 def text_of(decision: Decision) -> str:
@@ -272,14 +266,16 @@ def test_a_process_without_threads_decides(decide: Callable[..., Any], monkeypat
     ],
 )
 @pytest.mark.parametrize("away", [False, True], ids=["there", "away"])
-def test_a_services_address_keeps_its_secrets(decide: Callable[..., Any], url: str, away: bool) -> None:
+def test_a_services_address_keeps_its_secrets(
+    decide: Callable[..., Any], closed_port: int, url: str, away: bool
+) -> None:
     """The URL's user, password and token stand in no decision, which everybody can read, whatever is answered."""
 
     def echo(handler: BaseHTTPRequestHandler, _: Any) -> None:
         send(handler, 500, f"{handler.path} {handler.headers}".encode())
 
     with service(echo) as address:
-        where = closed_port() if away else address
+        where = f"127.0.0.1:{closed_port}" if away else address
         decision = decide(url.format(canary=CANARY, address=where), stage="rehearse")("eta")
     assert CANARY not in text_of(decision)
     assert decision.stage is Stage.REHEARSE

@@ -182,9 +182,9 @@ def test_a_write_that_lost_and_whose_answer_was_lost_is_known_to_have_lost(bucke
     assert not storage.create(KEY, b"same")
 
 
-def test_s3_that_stays_away_is_unavailable(monkeypatch: pytest.MonkeyPatch, bucket: Bucket) -> None:
+def test_s3_that_stays_away_is_unavailable(monkeypatch: pytest.MonkeyPatch, bucket: Bucket, closed_port: int) -> None:
     """Nobody listening is a reason to try again later, in one vocabulary."""
-    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:1")
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", f"http://127.0.0.1:{closed_port}")
     with pytest.raises(BackendUnavailable, match="s3://bucket/k"):
         open_storage("s3://bucket").read("k")
 

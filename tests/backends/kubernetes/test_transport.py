@@ -423,11 +423,12 @@ def test_an_answer_without_an_end(transport: New, monkeypatch: pytest.MonkeyPatc
         assert len(stream.error()) == 1 << 20
 
 
-def test_nobody_is_there(tmp_path: Path) -> None:
+def test_nobody_is_there(tmp_path: Path, closed_port: int) -> None:
     """What was certainly not sent may be sent elsewhere, so the error has no id."""
     path = tmp_path / "kubeconfig"
     context = {"name": "c", "context": {"cluster": "c"}}
-    document = {"clusters": [{"name": "c", "cluster": {"server": "http://127.0.0.1:1"}}], "contexts": [context]}
+    server = f"http://127.0.0.1:{closed_port}"
+    document = {"clusters": [{"name": "c", "cluster": {"server": server}}], "contexts": [context]}
     path.write_text(json.dumps({**document, "current-context": "c"}))
     cluster = Cluster(options.Options(kubeconfig=str(path)))
     with pytest.raises(BackendUnavailable) as caught, errors.translate_errors("creating jobs", job_id="eta-x"):
