@@ -22,8 +22,10 @@ test-all: not-tested browser .venv/ready lint types contracts api
 	$(BIN)/python -m pytest -q -n $(WORKERS)
 	$(MAKE) --no-print-directory wheel
 
-# What failed in the last `make test`, alone. Only tests that ran to their end can be made up for.
-test-again: .venv/ready lint types contracts api
+# What failed in the last `make test`, alone. Only tests that ran to their end can be made up for; where they did not, the
+# checks before them say why.
+test-again: .venv/ready
+	@[ -e .venv/tests-ended ] || $(MAKE) --no-print-directory lint types contracts api
 	@.ci/again $(BIN)/python -m pytest -q --last-failed --last-failed-no-failures none -m "not slow"
 	$(MAKE) --no-print-directory wheel
 
@@ -39,8 +41,8 @@ browser: tools
 
 .venv/ready: requirements/test.txt pyproject.toml | tools
 	$(PYTHON) -m venv .venv
-	@.ci/quietly "pip install requirements/test.txt" $(BIN)/python -m pip install --disable-pip-version-check -r requirements/test.txt
-	@.ci/quietly "pip install lyftlearn" $(BIN)/python -m pip install --disable-pip-version-check --no-build-isolation --no-deps --editable .
+	@.ci/quietly "pip install requirements/test.txt" .ci/install .venv -r requirements/test.txt
+	@.ci/quietly "pip install lyftlearn" .ci/install .venv --no-build-isolation --no-deps --editable .
 	touch $@
 
 lint: .venv/ready
@@ -67,8 +69,8 @@ docs: .docs/ready
 
 .docs/ready: requirements/docs.txt pyproject.toml | tools
 	$(PYTHON) -m venv .docs
-	@.ci/quietly "pip install requirements/docs.txt" .docs/bin/python -m pip install --disable-pip-version-check -r requirements/docs.txt
-	@.ci/quietly "pip install lyftlearn" .docs/bin/python -m pip install --disable-pip-version-check --no-deps --editable .
+	@.ci/quietly "pip install requirements/docs.txt" .ci/install .docs -r requirements/docs.txt
+	@.ci/quietly "pip install lyftlearn" .ci/install .docs --no-deps --editable .
 	touch $@
 
 # The wheel, as a stranger gets it: built, installed alone into an empty environment, and used.
@@ -101,18 +103,18 @@ demo: tools .demo/ready
 
 .demo/ready: requirements/demo.txt pyproject.toml | tools
 	$(PYTHON) -m venv .demo
-	@.ci/quietly "pip install requirements/demo.txt" .demo/bin/python -m pip install --disable-pip-version-check -r requirements/demo.txt
-	@.ci/quietly "pip install lyftlearn" .demo/bin/python -m pip install --disable-pip-version-check --no-deps --editable .
+	@.ci/quietly "pip install requirements/demo.txt" .ci/install .demo -r requirements/demo.txt
+	@.ci/quietly "pip install lyftlearn" .ci/install .demo --no-deps --editable .
 	touch $@
 
 # Not editable: what is measured is what a user has.
 bench: .bench/ready
-	@.ci/quietly "pip install lyftlearn" .bench/bin/python -m pip install --disable-pip-version-check --no-deps --force-reinstall .
+	@.ci/quietly "pip install lyftlearn" .ci/install .bench --no-deps --force-reinstall .
 	.bench/bin/python -m benchmarks.run
 
 .bench/ready: requirements/bench.txt | tools
 	$(PYTHON) -m venv .bench
-	@.ci/quietly "pip install requirements/bench.txt" .bench/bin/python -m pip install --disable-pip-version-check -r requirements/bench.txt
+	@.ci/quietly "pip install requirements/bench.txt" .ci/install .bench -r requirements/bench.txt
 	touch $@
 
 clean:
@@ -138,5 +140,5 @@ test-sdk: .sdk/ready
 
 .sdk/ready: pyproject.toml | tools
 	$(PYTHON) -m venv .sdk
-	@.ci/quietly "pip install lyftlearn" .sdk/bin/python -m pip install --disable-pip-version-check --editable ".[sagemaker,test]" pytest-timeout
+	@.ci/quietly "pip install lyftlearn" .ci/install .sdk --editable ".[sagemaker,test]" pytest-timeout
 	touch $@
