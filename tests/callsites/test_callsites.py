@@ -23,8 +23,8 @@ REFERENCE = "local-kubernetes"
 """What there was before, in the form that runs everywhere."""
 QUICK_BACKENDS = ("local", REFERENCE, "local-sagemaker")
 QUICK = ("attach_by_id", "failed_commands", "hyperparameters", "odd_arguments", "shell_command", "with_secrets")
-QUICK_ON_LOCAL = ("invalid_searches", "notebook_idle", "search_a_grid")
-"""A search needs a process more for its driver, and a notebook JupyterLab."""
+QUICK_ON_LOCAL = ("invalid_searches", "search_a_grid")
+"""A search needs a process more for its driver."""
 NEVER_NAMED = (
     *("local", "kubernetes", "k8s", "kube", "sagemaker", "aws", "boto", "backend", "substrate", "config"),
     *("namespace", "pod", "instance_type", "ml", "arn", "bucket", "s3", "role", "cluster", "account"),

@@ -1,4 +1,4 @@
-"""A driver that is killed goes on where it was: no trial runs twice, and none is forgotten."""
+"""A driver that is killed, as a process of its own: `test_bad_days` kills one at each of its moments."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import os
 import signal
 import time
 from pathlib import Path
+
+import pytest
 
 import lyftlearn
 from lyftlearn import Choice, JobStatus, Objective
@@ -35,6 +37,7 @@ def eventually(condition: object, what: str) -> None:
         time.sleep(0.05)
 
 
+@pytest.mark.slow
 def test_a_driver_that_is_killed_while_trials_run(tmp_path: Path) -> None:
     """SIGKILL comes with two trials running; they outlive their driver, and its successor takes them up."""
     client = lyftlearn.Client(config={"home": str(tmp_path / "home")})

@@ -123,6 +123,7 @@ def test_a_search_that_is_stopped(client: lyftlearn.Client, tmp_path: Path, caps
     assert [found.id for found in client.jobs(labels={"lyftlearn/tuning": job.id})] == [trial.job.id]
 
 
+@pytest.mark.slow
 def test_a_stop_reaches_the_trials_of_a_dead_driver(client: lyftlearn.Client, tmp_path: Path) -> None:
     """A platform may end a driver for good while its trials go on: nobody else would ever stop them."""
     running = tmp_path / "running"
@@ -137,6 +138,7 @@ def test_a_stop_reaches_the_trials_of_a_dead_driver(client: lyftlearn.Client, tm
     assert trial.job.refresh().status is JobStatus.STOPPED
 
 
+@pytest.mark.slow
 def test_clients_that_call_at_once_with_one_key_share_a_search(tmp_path: Path) -> None:
     """A schedule that fires twice must not pay for two searches; each client has its own connection and no lock."""
     clients = [lyftlearn.Client(config={"home": str(tmp_path / "home")}) for _ in range(4)]

@@ -120,3 +120,10 @@ def eventually(look: Callable[[], Any], what: str) -> Any:
 def lines(backend: Backend, job_id: str, **query: Any) -> list[str]:
     """Return the text of the job's lines."""
     return [line.text for line in backend.logs(job_id, LogQuery(**query))]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Start JupyterLab once less: `test_notebook` opens a notebook from its first cell to its second run."""
+    for item in items:
+        if item.name == "test_a_notebook_is_open_until_it_is_stopped" and Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.slow)
