@@ -8,10 +8,9 @@ else. `lyftlearn.testing` holds the suite that says whether it is one.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,8 @@ from lyftlearn._contract import options, words
 from lyftlearn._contract.backoff import Backoff
 from lyftlearn._contract.bundle import bundle
 from lyftlearn._contract.capabilities import Capabilities, Capability, Never, NotYet
+from lyftlearn._contract.check import Check, Verdict
+from lyftlearn._contract.costs import NO_PRICES, PRICE_OPTIONS, Prices, Usage, take_prices
 from lyftlearn._contract.fault import Fault
 from lyftlearn._contract.ids import new_id
 from lyftlearn._contract.mounts import Mount, is_below, mount_of, plain_path, relative_path, uri_in
@@ -39,6 +40,8 @@ from lyftlearn.types import JobKind, JobStatus
 
 __all__ = [
     "LONGEST_LINE",
+    "NO_PRICES",
+    "PRICE_OPTIONS",
     "Backend",
     "BackendSettings",
     "Backoff",
@@ -64,6 +67,7 @@ __all__ = [
     "Phase",
     "PhaseName",
     "Plan",
+    "Prices",
     "Quantities",
     "Report",
     "Request",
@@ -71,6 +75,7 @@ __all__ = [
     "Source",
     "Storage",
     "Timings",
+    "Usage",
     "Verdict",
     "WatchSet",
     "bundle",
@@ -90,6 +95,7 @@ __all__ = [
     "redaction",
     "relative_path",
     "runtime_archive",
+    "take_prices",
     "timed_request",
     "timings_of",
     "uri_in",
@@ -165,26 +171,6 @@ class DriverSettings:
     env: Mapping[str, str] = field(default_factory=dict)
     table: Mapping[str, Any] | None = None
     home: Path | None = None
-
-
-class Verdict(StrEnum):
-    """How a check went.
-
-    After a warning, jobs run, but something is lost, which the check's detail names. After a failure, jobs cannot run.
-    """
-
-    OK = "ok"
-    WARNING = "warning"
-    FAILED = "failed"
-
-
-@dataclass(frozen=True)
-class Check:
-    """One thing that `lyftlearn doctor` checked: its name, the verdict, and what was seen or what to do."""
-
-    name: str
-    verdict: Verdict
-    detail: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -394,6 +380,18 @@ class Backend(ABC):
         By default: how long it waited and how long it ran, from `describe`.
         """
         return timings_of(self.describe(job_id).event)
+
+    def prices(self, machines: Collection[str]) -> Prices:  # noqa: ARG002 - where machines have prices
+        """Return what an hour costs, of these machines at least where that is known. By default nothing is."""
+        return NO_PRICES
+
+    def instance_type(self, plan: Plan) -> str | None:  # noqa: ARG002 - where machines have prices
+        """Return the type of instance that a plan asks for; None where what a job requests is paid."""
+        return None
+
+    def usage(self, job_id: str) -> Usage | None:  # noqa: ARG002 - where the platform counts
+        """Return what is paid for a job that has ended. None means its requests, from its start to its end."""
+        return None
 
     def remove_finished(self, before: datetime, *, dry_run: bool = False) -> Iterator[tuple[str, int]]:
         """Remove what this backend keeps about jobs that ended before that time. Yield each job's id and its bytes.

@@ -22,7 +22,7 @@ from lyftlearn_kubernetes.submission import planner, runtime
 from lyftlearn_kubernetes.submission.submitter import JobCreator
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
     from lyftlearn.backend import (
         BackendSettings,
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         LogQuery,
         NotebookAddress,
         Plan,
+        Prices,
         Timings,
         WatchSet,
     )
@@ -96,6 +97,11 @@ class KubernetesBackend(Backend):
         job = observed.job(jobs.fetch(self._cluster, job_id))
         pods = jobs.pods_of(self._cluster, job_id)
         return timings.timings(self._cluster, self._observer.event(job, pods), pods)
+
+    def prices(self, machines: Collection[str]) -> Prices:
+        """Those of the configuration: what pods request is paid for."""
+        del machines
+        return self._options.prices
 
     def list(self, query: JobQuery) -> Iterator[JobRecord]:
         """Two lists, whatever the number of jobs."""

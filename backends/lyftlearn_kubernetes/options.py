@@ -7,7 +7,18 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from lyftlearn.backend import Fault, Location, Option, mount_of, options, read_model_options, read_options
+from lyftlearn.backend import (
+    PRICE_OPTIONS,
+    Fault,
+    Location,
+    Option,
+    Prices,
+    mount_of,
+    options,
+    read_model_options,
+    read_options,
+    take_prices,
+)
 from lyftlearn_kubernetes.mounts import Volume, platform_volumes, read_mounts
 from lyftlearn_kubernetes.notebook_options import DNS_LABEL, NAME, NOTEBOOK_OPTIONS, NotebookOptions
 
@@ -219,6 +230,7 @@ _KEYS = (
         example=[{"persistentVolumeClaim": "shared", "mountPath": "/data"}],
     ),
     *(option._replace(key=f"notebook.{option.key}") for option in NOTEBOOK_OPTIONS),
+    *PRICE_OPTIONS,
     Option(
         key="restarts",
         kind=options.whole_number(0, 100),
@@ -309,6 +321,7 @@ class Options:
     pending: timedelta = timedelta(hours=24)
     starting: timedelta = timedelta(minutes=10)
     notebook: NotebookOptions = field(default_factory=NotebookOptions)
+    prices: Prices = field(default_factory=Prices)
     models: Mapping[str, Options] = field(default_factory=dict)
     faults: tuple[Fault, ...] = ()
 
@@ -334,6 +347,7 @@ def read(settings: BackendSettings) -> Options:
     """Return the options; what is wrong with them becomes a fault of every plan."""
     values, faults = read_options(settings.name, settings.table, OPTIONS)
     tables = values.pop("models")
+    prices = take_prices(values, f"[{settings.name}.prices]")
     given = _fields(values)
     notebook = {key.partition(".")[2]: given.pop(key) for key in list(given) if key.startswith("notebook.")}
     given["notebook"] = NotebookOptions(**notebook)
@@ -343,7 +357,7 @@ def read(settings: BackendSettings) -> Options:
     changes, model_faults = read_model_options(settings.name, tables, settings.models, MODEL_OPTIONS)
     mounts, mount_faults = read_mounts(settings.name, settings.mounts)
     faults += mount_faults
-    base = Options(**given, mounts=tuple(mounts))
+    base = Options(**given, prices=prices, mounts=tuple(mounts))
     models = {model: replace(base, **_fields(changed)) for model, changed in changes.items()}
     faults += model_faults
     named = {settings.name: base, **{f"{settings.name}.models.{name}": of for name, of in models.items()}}

@@ -28,7 +28,7 @@ from lyftlearn_local.store.records import job_record, job_timings
 from lyftlearn_local.store.submission import Submission
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
     from datetime import datetime
     from pathlib import Path
 
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
         LogQuery,
         NotebookAddress,
         Plan,
+        Prices,
         Timings,
         WatchSet,
     )
@@ -137,6 +138,11 @@ class LocalBackend(Backend):
         record = files.record()
         self._jobs.newest(files, record)  # settles one whose supervisor is gone
         return job_timings(record, files.events())
+
+    def prices(self, machines: Collection[str]) -> Prices:
+        """Those of the configuration, for whoever pays for this machine."""
+        del machines
+        return self._options.prices
 
     def list(self, query: JobQuery) -> Iterator[JobRecord]:
         """Yield the matching jobs, newest first."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lyftlearn.backend import Fault, Option, options, read_options
+from lyftlearn.backend import PRICE_OPTIONS, Fault, Option, Prices, options, read_options, take_prices
 
 if TYPE_CHECKING:
     from lyftlearn.backend import BackendSettings
@@ -58,6 +58,7 @@ OPTIONS = (
         doc="The Python that runs jobs. By default the one that submits them, or its kin where that is no program.",
         example="/opt/venv/bin/python3",
     ),
+    *PRICE_OPTIONS,
 )
 
 
@@ -100,6 +101,7 @@ class Options:
     metrics: str | None = None
     python: str | None = None
     mounts: tuple[Directory, ...] = ()
+    prices: Prices = field(default_factory=Prices)
     faults: tuple[Fault, ...] = field(default=())
 
 
@@ -117,6 +119,7 @@ def read(settings: BackendSettings) -> Options:
         metrics=values["metrics"],
         python=str(settings.path("python", python)) if python else None,
         mounts=tuple(mounts),
+        prices=take_prices(values, f"[{settings.name}.prices]"),
         faults=(*faults, *mount_faults),
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING
@@ -24,8 +24,10 @@ from lyftlearn.backend import (
     Never,
     NotebookAddress,
     Plan,
+    Prices,
     Storage,
     Timings,
+    Usage,
     WatchSet,
     open_storage,
 )
@@ -114,6 +116,31 @@ class SageMakerBackend(Backend):
         with translate_errors(job_id):
             described, record = self._finder.job(job_id)
             return timings(described, warm=self._finder.is_warm(described, record))
+
+    @override
+    def prices(self, machines: Collection[str]) -> Prices:
+        from lyftlearn_sagemaker.pricing import PriceList, own_prices  # noqa: PLC0415 - for those who count
+
+        own = own_prices(self.name, self._settings.table)
+        if all(machine in own.instances for machine in machines):
+            return own
+        with translate_errors("prices"):
+            listed = PriceList(self._settings.home / "cache" / "prices", self.aws.region).prices(machines)
+        return replace(listed, instances={**listed.instances, **own.instances})
+
+    @override
+    def instance_type(self, plan: Plan) -> str | None:
+        from lyftlearn_sagemaker.submission.instances import first_instance  # noqa: PLC0415 - as above
+
+        create = next((one.body for one in plan.requests if "ResourceConfig" in one.body), None)
+        return None if create is None else first_instance(create["ResourceConfig"])
+
+    @override
+    def usage(self, job_id: str) -> Usage | None:
+        from lyftlearn_sagemaker.pricing import usage  # noqa: PLC0415 - as above
+
+        with translate_errors(job_id):
+            return usage(self._finder.job(job_id)[0])
 
     @override
     def list(self, query: JobQuery) -> Iterator[JobRecord]:

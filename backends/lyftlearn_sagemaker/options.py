@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
-from lyftlearn.backend import Fault, Mount, Option, options, read_model_options, read_options
+from lyftlearn.backend import PRICE_OPTIONS, Fault, Mount, Option, options, read_model_options, read_options
 from lyftlearn_sagemaker.mounts import FileSystem, read_mounts
 
 
@@ -333,6 +333,7 @@ MODEL_OPTIONS = tuple(option._replace(default=None) for option in JOB_OPTIONS)
 """What a table `[sagemaker.models.<name>]` may change. What it does not set stays what it is for every job."""
 OPTIONS = (
     *JOB_OPTIONS,
+    *PRICE_OPTIONS,
     Option(
         key="region",
         kind=_REGION,
@@ -396,7 +397,7 @@ def read_table(
 
 
 def _fields(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {key.replace(".", "_"): value for key, value in values.items()}
+    return {key.replace(".", "_"): value for key, value in values.items() if not key.startswith("prices.")}
 
 
 def _contradictions(where: str, job: JobOptions) -> Iterator[Fault]:

@@ -127,6 +127,11 @@ def status_text(state: JobState) -> str:
     return f"{state.status} ({state.reason})" if state.reason else str(state.status)
 
 
+def money(amount: float, currency: str) -> str:
+    """Return an amount as a person reads it: two decimals, and two significant digits of what is less than a cent."""
+    return f"{amount:,.2f} {currency}" if amount >= 0.01 or amount == 0 else f"{amount:.2g} {currency}"
+
+
 def duration_text(state: JobState, now: datetime | None = None) -> str:
     """Return how long the job has run, or `-` if it has not started."""
     if state.started_at is None:

@@ -226,6 +226,8 @@ def _is_shadow(*, no: bool) -> _Condition:
 def _side(view: _View, tallies: Sequence[Tally], conditions: Sequence[_Condition]) -> BackendStats:
     succeeded, failed = (sum(getattr(one, name) for one in tallies) for name in ("succeeded", "failed"))
     where = [*([jobs.c.at >= view.since] if view.since else []), *conditions]
+    currencies = {one.currency for one in tallies if one.priced}
+    priced = sum(one.priced for one in tallies) if len(currencies) == 1 and None not in currencies else 0
     started, timed = (sum(getattr(one, name) for one in tallies) for name in ("started", "timed"))
     return BackendStats(
         jobs=sum(one.jobs for one in tallies),
@@ -238,6 +240,8 @@ def _side(view: _View, tallies: Sequence[Tally], conditions: Sequence[_Condition
         success_rate=statistics.rate(succeeded, succeeded + failed),
         start_up=_middle(view, jobs.c.start_up, where, started),
         duration=_middle(view, jobs.c.duration, [*where, jobs.c.status == "succeeded"], timed),
+        cost=sum(one.cost for one in tallies) / priced if priced else None,
+        currency=currencies.pop() if priced else None,
     )
 
 

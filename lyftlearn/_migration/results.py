@@ -79,6 +79,8 @@ class BackendStats:
     success_rate: Interval | None
     start_up: Interval | None
     duration: Interval | None
+    cost: float | None = None
+    currency: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -27,6 +27,7 @@ _MODULES = {
     "_job_commands": ("jobs", "status", "logs", "wait", "stop", "download"),
     "_notebook_commands": ("notebook",),
     "_operator_commands": ("plan", "explain", "backends", "config", "doctor", "clean", "completion"),
+    "_cost_commands": ("cost",),
     "_migration_commands": ("migration",),
     "_parity_commands": ("parity",),
 }

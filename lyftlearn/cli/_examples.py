@@ -25,6 +25,7 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
     "download": ("lyftlearn download ID results/", "lyftlearn download --output model ID results/"),
     "plan": ("lyftlearn plan train eta --source . -- python train.py",),
     "explain": ("lyftlearn explain train eta --label team=eta",),
+    "cost": ("lyftlearn cost --by team --since 30d", "lyftlearn cost --by day --csv > costs.csv"),
     "migration": ("lyftlearn migration report --html report.html", "lyftlearn migration guard --since 7d"),
     "parity": (
         "lyftlearn parity run --on kubernetes,sagemaker --source . -- python x.py",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext, suppress
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from lyftlearn import ops
@@ -56,13 +57,16 @@ def _row(job: Job) -> dict[str, str]:
 
 def status(invocation: Invocation) -> ExitCode:
     """Show one job."""
-    job = Client(config=invocation.config).job(**_by_id(invocation))
+    client = Client(config=invocation.config)
+    job = client.job(**_by_id(invocation))
     timings = ops.timings(job) if invocation.arguments.get("timings") else None
+    cost = _cost_of(job, client)
     if invocation.json:
         told = {"timings": _timings_document(timings)} if timings else {}
-        _output.document({**_output.job_document(job), "outputs": job.outputs, **told})
+        costs = {"cost": asdict(cost)} if cost else {}
+        _output.document({**_output.job_document(job), "outputs": job.outputs, **told, **costs})
     else:
-        _output.facts({**_job_facts(job), **(_timing_facts(timings) if timings else {})})
+        _output.facts({**_job_facts(job), "cost": cost_text(cost), **(_timing_facts(timings) if timings else {})})
         _output.quote(job.state.message)
     return ExitCode.DONE
 
@@ -187,6 +191,25 @@ def _job_facts(job: Job) -> dict[str, str]:
         "labels": ", ".join(f"{name}={value}" for name, value in job.labels.items()),
         **_output_facts(job),
     }
+
+
+def _cost_of(job: Job, client: Client) -> ops.JobCost | None:
+    """Return what a job has cost; None where the history has no word of it: the state is shown all the same."""
+    try:
+        return ops.job_cost(job, client=client)
+    except LyftLearnError:
+        return None
+
+
+def cost_text(cost: ops.JobCost | None) -> str:
+    """Return a cost as a person reads it: the amount and how it was counted, or why it is not known."""
+    if cost is None:
+        return ""
+    return (
+        f"not known: {cost.basis}"
+        if cost.amount is None
+        else f"{views.money(cost.amount, cost.currency)} ({cost.basis})"
+    )
 
 
 def _timing_facts(timings: Timings) -> dict[str, str]:

@@ -104,9 +104,9 @@ def _show_reason(reason: Blocker) -> None:
 
 
 def _show_status(found: MigrationStatus) -> None:
-    heads = ("repository", "model", "stage", "side", "jobs", "share", "succeeded", "start-up", "duration")
+    heads = ("repository", "model", "stage", "side", "jobs", "share", "succeeded", "start-up", "duration", "cost")
     rows = [row for of in (*found.models, found.total) for row in _rows(found, of)]
-    left_out_first = ("repository", "start-up", "duration", "share")
+    left_out_first = ("repository", "start-up", "cost", "duration", "share")
     _tables.show(_tables.Table(heads=heads, rows=rows, dispensable=left_out_first))
     for one in (one for one in found.total.comparisons if one.differences):
         _output.say(f"\n{one.job_id} and its shadow {one.shadow_id} differ:")
@@ -129,6 +129,7 @@ def _rows(found: MigrationStatus, of: ModelProgress) -> list[tuple[str, ...]]:
             _interval(side.success_rate, "{:.0%}".format),
             _interval(side.start_up, views.time_text),
             _interval(side.duration, views.time_text),
+            "-" if side.cost is None else views.money(side.cost, side.currency or ""),
         )
         for label, side, share in sides
         if side.jobs

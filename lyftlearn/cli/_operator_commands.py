@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from lyftlearn.backend import Check, Plan, Request
     from lyftlearn.cli._invocation import Invocation
-    from lyftlearn.ops import Installed
+    from lyftlearn.ops import Estimate, Installed
     from lyftlearn.rollout import Decision
 
 _NOTHING: tuple[Any, ...] = (None, (), [], {})
@@ -33,10 +33,11 @@ def plan(invocation: Invocation) -> ExitCode:
     client = Client(config=invocation.config)
     arguments = _submit_commands.complete(client, invocation.arguments)
     made = ops.plan(str(invocation.function), client=client, backend=invocation.backend, **arguments).plan
+    estimate = ops.estimate(made, client=client)
     if invocation.json:
-        _output.document(_plan_document(made))
+        _output.document({**_plan_document(made), "cost": dataclasses.asdict(estimate)})
     else:
-        _show_plan(made)
+        _show_plan(made, estimate)
     return ExitCode.USAGE if made.faults else ExitCode.DONE
 
 
@@ -147,12 +148,13 @@ def _plan_document(made: Plan) -> dict[str, Any]:
     }
 
 
-def _show_plan(made: Plan) -> None:
+def _show_plan(made: Plan, estimate: Estimate) -> None:
     """Print the requests as YAML that the substrate's own tool takes, and all else as comments."""
     short = sys.stdout.isatty()
     decision = json.loads(made.spec.decision)
     facts = {"id": made.spec.id, "backend": made.backend, "because": decision.get("reason", "")}
     _comment("\n".join(views.align([(name, printable(value)) for name, value in facts.items() if value])))
+    _comment(f"cost: {_estimate_text(estimate)}")
     for path, problem in made.faults:
         _comment(f"fault in {path}: {problem}")
     for note in made.notes:
@@ -161,6 +163,19 @@ def _show_plan(made: Plan) -> None:
         _comment("long texts are cut for the terminal; in a pipe or a file they are whole")
     for at, request in enumerate(made.requests, start=1):
         _show_request(f"request {at}: {request.operation}", request, short=short, sent=not made.faults)
+
+
+def _estimate_text(estimate: Estimate) -> str:
+    hourly = estimate.hourly
+    if hourly.amount is None:
+        return f"not known: {printable(hourly.basis)}"
+    parts = [f"{views.money(hourly.amount, hourly.currency)} an hour ({printable(hourly.basis)})"]
+    if estimate.usual is not None:
+        usual = views.money(estimate.usual, hourly.currency)
+        parts.append(f"usually {usual}, by {estimate.runs} earlier {'job' if estimate.runs == 1 else 'jobs'}")
+    if estimate.at_most is not None:
+        parts.append(f"at most {views.money(estimate.at_most, hourly.currency)} until its timeout")
+    return ", ".join(parts)
 
 
 def _show_request(title: str, request: Request, *, short: bool, sent: bool) -> None:

@@ -33,7 +33,18 @@ examples:
 _GROUPS = {
     "run jobs": ("train", "process", "predict", "tune", "notebook"),
     "find and follow jobs": ("jobs", "status", "logs", "wait", "stop", "download", "trials"),
-    "for operators": ("plan", "explain", "migration", "parity", "backends", "config", "doctor", "clean", "completion"),
+    "for operators": (
+        "plan",
+        "explain",
+        "cost",
+        "migration",
+        "parity",
+        "backends",
+        "config",
+        "doctor",
+        "clean",
+        "completion",
+    ),
 }
 Adder = Callable[[argparse.ArgumentParser], None]
 
@@ -275,6 +286,13 @@ _MIGRATION: dict[str, tuple[str, Adder]] = {
 }
 
 
+def _cost(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--by", metavar="WHAT", help="team, model, backend, repository, owner, kind or day (model)")
+    command.add_argument("--csv", action="store_true", help="print comma-separated values")
+    _since(command, "only jobs submitted since", "by default 30d")
+    _job_options.common(command)
+
+
 def _doctor(command: argparse.ArgumentParser) -> None:
     command.add_argument("--image", metavar="IMAGE", help="look at this image alone: what a job would find in it")
     _job_options.common(command)
@@ -325,6 +343,7 @@ _COMMANDS: dict[str, tuple[str, Adder]] = {
     "trials": ("list the trials of a search", _trials),
     "plan": ("show what would be sent for a job, and what stands against it", _plan),
     "explain": ("say where a job would run, and why", _explain),
+    "cost": ("say what jobs have cost, by team, model or backend", _cost),
     "migration": ("see how a migration to another backend goes", _migration),
     "parity": ("measure what would differ on another backend", _parity_options.add),
     "backends": ("list the installed backends and what they can do", _job_options.common),

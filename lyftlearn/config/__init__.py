@@ -250,6 +250,12 @@ class Config:
         return bool(self._values["history.record"])
 
     @property
+    def price_file(self) -> Path | None:
+        """A file of prices by backend: `[cost] prices`."""
+        written: str | None = self._values["cost.prices"]
+        return Path(written).expanduser().absolute() if written else None
+
+    @property
     def journal_url(self) -> str:
         """Where version 1.0 wrote rehearsals and outcomes: `[migration] journal`, else a file in `home`."""
         return str(self._values["migration.journal"] or f"sqlite:///{self.home / 'journal.sqlite'}")

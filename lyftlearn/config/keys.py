@@ -159,6 +159,15 @@ HISTORY = (
         example=False,
     ),
 )
+COST = (
+    Option(
+        key="prices",
+        kind=PATH,
+        doc="A TOML file with a table of prices for each backend, with the keys of `[<backend>.prices]`, which it "
+        "takes the place of.",
+        example="prices.toml",
+    ),
+)
 MIGRATION = (
     Option(key="from", kind=TEXT, doc="The old backend. By default `backend`.", example="kubernetes"),
     Option(key="to", kind=TEXT, doc="The new backend. Without it nothing is migrated.", example="sagemaker"),
@@ -245,6 +254,7 @@ TABLES = {
     "jobs": JOBS,
     "tune": TUNE,
     "history": HISTORY,
+    "cost": COST,
     "spark": SPARK,
     "migration": MIGRATION,
     "backends": BACKENDS,

@@ -5,7 +5,7 @@ Rows of jobs never come here, only answers: memory and time do not grow with the
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
@@ -38,7 +38,8 @@ class Tally:
 
     key: a value for each name that was asked for, in that order. open: without a known end. failed_by_platform: of the
     failed ones, those whose reason is capacity, configuration, image, platform or preempted. seconds: of all nodes of
-    those that have ended, together. cost: of those whose cost is known, which `priced` counts. started: those whose
+    those that have ended, together. cost: of those whose cost is known, which `priced` counts; currency: theirs, None
+    where they have several. started: those whose
     `start_up` is known. timed: those that succeeded, and whose `duration` is known. newest: when the last one was
     submitted.
     """
@@ -54,6 +55,7 @@ class Tally:
     fell_back: int
     seconds: float
     cost: float
+    currency: str | None
     priced: int
     started: int
     timed: int
@@ -78,8 +80,13 @@ def tally(
         query = query.group_by(*keys).order_by(*keys)
     rows = [row for row in history.select(query) if row["jobs"]]
     names = [f"key_{name}" for name in by]
-    fields = Tally.__dataclass_fields__.keys() - {"key"}
-    return [Tally(key=tuple(row[name] for name in names), **{name: row[name] for name in fields}) for row in rows]
+    return [_tally(row, tuple(row[name] for name in names)) for row in rows]
+
+
+def _tally(row: Mapping[str, Any], key: tuple[Any, ...]) -> Tally:
+    counted = {name: row[name] for name in Tally.__dataclass_fields__ if name not in ("key", "currency")}
+    currency = row["currency"] if row["currency"] == row["other_currency"] else None
+    return Tally(key=key, currency=currency, **counted)
 
 
 def ordered_values(
@@ -125,6 +132,8 @@ def _counts() -> list[sa.ColumnElement[Any]]:
         *(count_if(condition).label(name) for name, condition in counted.items()),
         sa.func.coalesce(sa.func.sum(seconds), 0.0).label("seconds"),
         sa.func.coalesce(sa.func.sum(jobs.c.cost), 0.0).label("cost"),
+        sa.func.min(jobs.c.currency).label("currency"),
+        sa.func.max(jobs.c.currency).label("other_currency"),
         sa.func.max(jobs.c.at, type_=Moment).label("newest"),
     ]
 

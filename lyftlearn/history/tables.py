@@ -71,6 +71,8 @@ sa.Index(
     *(jobs.c[name] for name in ("repository", "model", "backend", "shadow_of", "status", "reason", "fell_back")),
     *(jobs.c[name] for name in ("stage", "kind", "rehearsed_on", "obstacles", "at")),
 )
+_is_uncounted = jobs.c.cost.is_(None)
+sa.Index("ix_jobs_uncounted", jobs.c.at, jobs.c.job_id, sqlite_where=_is_uncounted, postgresql_where=_is_uncounted)
 # Times in their order, by side of a migration and by model on it.
 _timed = (jobs.c.at, jobs.c.shadow_of)
 _model = (jobs.c.backend, jobs.c.repository, jobs.c.model)

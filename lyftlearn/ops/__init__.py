@@ -6,20 +6,21 @@ Not part of the frozen API: names and answers here may change between versions.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from lyftlearn._client import Client
 from lyftlearn._jobs.arguments import point_in_time
-from lyftlearn._text.redaction import redact_causes
 from lyftlearn.backend import Capability
-from lyftlearn.errors import BackendUnavailable, InvalidJob, LyftLearnError
+from lyftlearn.errors import InvalidJob, LyftLearnError
 from lyftlearn.ops.clean import Removed, clean
 from lyftlearn.ops.configuration import configuration
+from lyftlearn.ops.cost import CostReport, Estimate, JobCost, cost, estimate, job_cost
 from lyftlearn.ops.doctor import doctor
+from lyftlearn.ops.history import open_history
 from lyftlearn.ops.images import image_checks
 from lyftlearn.ops.logs import logs
 from lyftlearn.ops.placement import Placement, placement
@@ -32,20 +33,25 @@ if TYPE_CHECKING:
     from lyftlearn._migration.results import Guard, MigrationStatus, ReadinessReport
     from lyftlearn._session import Session
     from lyftlearn._submission.preparation import Submission
-    from lyftlearn.history.store import History
     from lyftlearn.parity import _run as parity_run
     from lyftlearn.parity._model import Parity
 
 __all__ = [
+    "CostReport",
+    "Estimate",
     "Installed",
+    "JobCost",
     "Placement",
     "Removed",
     "backends",
     "clean",
     "configuration",
+    "cost",
     "doctor",
+    "estimate",
     "explain",
     "image_checks",
+    "job_cost",
     "logs",
     "migration_guard",
     "migration_report",
@@ -144,7 +150,7 @@ def migration_report(since: Duration | datetime | None = _MONTH, *, client: Clie
     from lyftlearn._migration import analysis  # noqa: PLC0415 - brings SQLAlchemy
 
     start, session = _migration_scope(since, client)
-    with _journal(session) as journal:
+    with open_history(session) as journal:
         return analysis.report(journal, session.config, start)
 
 
@@ -154,10 +160,13 @@ def migration_status(since: Duration | datetime | None = _MONTH, *, client: Clie
     It asks the backends how jobs ended, for half a minute at most. Raises what `migration_report` raises.
     """
     from lyftlearn._migration import analysis, reconcile  # noqa: PLC0415 - brings SQLAlchemy
+    from lyftlearn.history import costing  # noqa: PLC0415 - as above
 
     start, session = _migration_scope(since, client)
-    with _journal(session) as journal:
+    with open_history(session) as journal:
         unsettled = reconcile.reconcile(journal, session.registry, session.config)
+        with suppress(LyftLearnError):  # prices that cannot be read: costs are not known, and all else is
+            costing.count_costs(journal, costing.PriceBook(session.config, session.registry), start, seconds=10)
         return analysis.status(journal, session.config, start, unsettled)
 
 
@@ -174,7 +183,7 @@ def migration_guard(
     if not 0 < level < 1:
         raise InvalidJob([("level", f"is {level}: write a probability between 0 and 1, such as 0.01")])
     start, session = _migration_scope(since, client)
-    with _journal(session) as journal:
+    with open_history(session) as journal:
         reconcile.reconcile(journal, session.registry, session.config)
         return analysis.guard(journal, session.config, start, level)
 
@@ -184,23 +193,6 @@ def _migration_scope(since: Duration | datetime | None, client: Client | None) -
     if session.config.migration_to is None:
         raise InvalidJob([("[migration] to", "is not set, so nothing is migrated: name the old and the new backend")])
     return point_in_time("since", since), session
-
-
-@contextmanager
-def _journal(session: Session) -> Iterator[History]:
-    """Give the history, after what this process itself has still to write."""
-    from sqlalchemy.exc import SQLAlchemyError  # noqa: PLC0415 - only for the history
-
-    session.recorder.drain()
-    try:
-        yield session.recorder.journal()
-    except LyftLearnError:
-        raise
-    except (SQLAlchemyError, OSError) as exc:
-        raise BackendUnavailable(f"the history of jobs cannot be used: {exc}") from redact_causes(exc)
-    except (ImportError, ValueError) as exc:  # a driver that is not installed, a port that is no number
-        problem = f"cannot be used ({exc}): write an SQLAlchemy URL of SQLite or PostgreSQL whose driver is installed"
-        raise InvalidJob([("[history] url", problem)]) from redact_causes(exc)
 
 
 def parity(

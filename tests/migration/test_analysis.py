@@ -18,7 +18,7 @@ import pytest
 from lyftlearn import Client, ops
 from lyftlearn._migration import statistics
 from lyftlearn.errors import InvalidJob
-from lyftlearn.history.rows import OutcomeRow, RehearsalRow, SubmissionRow
+from lyftlearn.history.rows import OutcomeRow, RehearsalRow, SubmissionRow, UsageRow
 from lyftlearn.history.store import History
 
 NOW = datetime.now(UTC)
@@ -190,6 +190,15 @@ def test_status_of_both_sides(client: Client, journal: History) -> None:
     assert total.new.start_up is not None
     assert (total.old.start_up.value, total.new.start_up.value) == (20, 60)
     assert total.new.duration == statistics.middle([100.0 + number for number in range(8, 40)])
+
+
+def test_status_tells_what_a_job_costs_on_either_side(client: Client, journal: History) -> None:
+    """The same model's jobs, before and after: by those whose cost is known."""
+    filled(journal, [ran(1, OLD), ran(2, OLD), ran(3, OLD), ran(1, NEW)])
+    for job_id, cost in ((f"eta-{OLD}-1", 1.0), (f"eta-{OLD}-2", 2.0), (f"eta-{NEW}-1", 0.9)):
+        journal.record(UsageRow(job_id=job_id, cost=cost, currency="USD"))
+    (eta,) = ops.migration_status(client=client).models
+    assert (eta.old.cost, eta.old.currency, eta.new.cost, eta.shadow.cost) == (1.5, "USD", 0.9, None)
 
 
 def test_status_of_each_model(client: Client, journal: History) -> None:

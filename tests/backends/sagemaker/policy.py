@@ -43,6 +43,7 @@ RESOURCES = {
     "logs": ["arn:aws:logs:*:ACCOUNT:log-group:/aws/sagemaker/TrainingJobs*"],
     "sqs": ["arn:aws:sqs:*:ACCOUNT:QUEUE"],
     "batch": ["*"],
+    "pricing": ["*"],
 }
 DOCTOR = ("ecr", "ec2", "servicequotas", "iam")
 

@@ -1,0 +1,206 @@
+"""What jobs have cost: counted once a job has ended, and kept with it, because prices change."""
+
+from __future__ import annotations
+
+import time
+import tomllib
+from collections import Counter
+from collections.abc import Collection, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from lyftlearn._contract.costs import PRICE_OPTIONS, HourlyPrice, Prices, Usage, price_of, take_prices
+from lyftlearn._contract.options import read_options
+from lyftlearn.errors import InvalidJob, LyftLearnError
+from lyftlearn.history.rows import UsageRow
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from lyftlearn._contract.fault import Fault
+    from lyftlearn._registry import Registry
+    from lyftlearn.config import Config
+    from lyftlearn.history.store import History
+
+_SECONDS_TO_COUNT = 30.0
+_AT_ONCE = 500
+
+
+@dataclass
+class PriceBook:
+    """The prices of every backend: of the file that the configuration names, else the backend's own.
+
+    A backend that cannot be asked is asked once, and its prices are not known.
+    """
+
+    config: Config
+    registry: Registry
+    _own: dict[str, Prices] = field(default_factory=dict)
+    _away: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        path = self.config.price_file
+        self._of_file = {} if path is None else _read_file(path)
+
+    def hourly(self, backend: str, machine: str | None, resources: Mapping[str, Any] | None) -> HourlyPrice:
+        """Return what a node costs for an hour; or why that is not known."""
+        prices = self.prices(backend, [machine] if machine else [])
+        if backend in self._away and not prices.are_known:
+            return HourlyPrice(None, prices.currency, self._away[backend])
+        return price_of(machine, resources, prices, backend)
+
+    def prices(self, backend: str, machines: Collection[str] = ()) -> Prices:
+        """Return the prices of a backend, of these machines at least where they are known."""
+        if backend in self._of_file:
+            return self._of_file[backend]
+        known = self._own.get(backend)
+        if known is None or any(machine not in known.instances for machine in machines):
+            self._own[backend] = known = self._ask(backend, machines)
+        return known
+
+    def _ask(self, backend: str, machines: Collection[str]) -> Prices:
+        if backend in self._away:
+            return self._own.get(backend, Prices())
+        try:
+            return self.registry.get(backend).prices(machines)
+        except LyftLearnError as exc:
+            self._away[backend] = f"the prices of {backend} cannot be asked: {exc}"
+            return self._own.get(backend, Prices())
+
+
+def count_costs(
+    history: History, book: PriceBook, since: datetime | None, seconds: float = _SECONDS_TO_COUNT
+) -> tuple[tuple[str, int], ...]:
+    """Count what jobs have cost that have ended since then and are not counted, the newest first, for about so long.
+
+    Return why the cost of jobs is not known, with the number of jobs, most first.
+    """
+    until = time.monotonic() + seconds
+    unknown, priced = _without_prices(history, book, since)
+    before: tuple[datetime, str] | None = None
+    while priced and time.monotonic() < until:
+        rows = _uncounted_rows(history, priced, since, before)
+        if not rows:
+            break
+        counted = [cost_of(row, book) for row in rows]
+        history.record(*(one for one in counted if one.cost is not None))
+        unknown.update(str(one.basis) for one in counted if one.cost is None)
+        before = (rows[-1]["at"], rows[-1]["job_id"])
+    return tuple(unknown.most_common())
+
+
+def find(history: History, job_id: str) -> Mapping[str, Any] | None:
+    """Return one job as `cost_of` takes it, with its basis; None if it is not known."""
+    import sqlalchemy as sa  # noqa: PLC0415 - only for those who look back
+
+    from lyftlearn.history.tables import details, jobs  # noqa: PLC0415 - brings SQLAlchemy
+
+    query = sa.select(jobs, details.c.resources, details.c.basis)
+    query = query.outerjoin(details, details.c.job_id == jobs.c.job_id).where(jobs.c.job_id == job_id)
+    return next(iter(history.select(query)), None)
+
+
+def usual_seconds(history: History, model: str, kind: str, backend: str) -> tuple[float | None, int]:
+    """Return the median duration of jobs that succeeded, and their number."""
+    import sqlalchemy as sa  # noqa: PLC0415 - as above
+
+    from lyftlearn.history.queries import ordered_values  # noqa: PLC0415 - brings SQLAlchemy
+    from lyftlearn.history.tables import jobs  # noqa: PLC0415 - as above
+
+    where = [jobs.c.backend == backend, jobs.c.model == model, jobs.c.kind == kind, jobs.c.status == "succeeded"]
+    (counted,) = history.select(sa.select(sa.func.count(jobs.c.duration).label("runs")).where(*where))
+    runs = int(counted["runs"])
+    values = ordered_values(history, jobs.c.duration, where, (runs - 1) // 2, 2 - runs % 2) if runs else []
+    return (sum(values) / len(values) if values else None), runs
+
+
+def cost_of(row: Mapping[str, Any], book: PriceBook) -> UsageRow:
+    """Return what one job has cost. row: of `jobs`, with the resources of `details`."""
+    usage = _usage(row, book.registry)
+    if usage is None:
+        return UsageRow(job_id=row["job_id"], basis="it is not known how long it ran")
+    price = book.hourly(row["backend"], usage.machine, row["resources"])
+    return UsageRow(
+        job_id=row["job_id"],
+        machine=usage.machine,
+        spot=usage.spot,
+        billed=usage.seconds,
+        cost=price.of(usage.seconds, usage.nodes),
+        currency=None if price.amount is None else price.currency,
+        basis=price.basis,
+    )
+
+
+def _usage(row: Mapping[str, Any], registry: Registry) -> Usage | None:
+    """Return what the platform counted, else the time from a job's start to its end; None where that is not known."""
+    with suppress(LyftLearnError):  # it is gone, or cannot be asked: its times are known
+        told = registry.get(row["backend"]).usage(row["job_id"])
+        if told is not None:
+            return told
+    never_started = row["started_at"] is None and row["status"] != "succeeded"
+    seconds = 0.0 if never_started else row["duration"]
+    if seconds is None:
+        return None
+    return Usage(seconds=seconds, nodes=row["nodes"] or 1, machine=row["machine"])
+
+
+def _without_prices(history: History, book: PriceBook, since: datetime | None) -> tuple[Counter[str], list[str]]:
+    """Return why jobs cannot be counted of backends without any price, with their numbers; and the other backends."""
+    import sqlalchemy as sa  # noqa: PLC0415 - only for those who look back
+
+    from lyftlearn.history.tables import jobs  # noqa: PLC0415 - brings SQLAlchemy
+
+    query = sa.select(jobs.c.backend, sa.func.count().label("jobs")).where(*_is_uncounted(since))
+    unknown: Counter[str] = Counter()
+    priced = []
+    for row in history.select(query.group_by(jobs.c.backend)):
+        if book.prices(row["backend"]).are_known:
+            priced.append(row["backend"])
+        else:
+            unknown[book.hourly(row["backend"], None, None).basis] += row["jobs"]
+    return unknown, priced
+
+
+def _is_uncounted(since: datetime | None) -> list[Any]:
+    from lyftlearn.history.tables import jobs  # noqa: PLC0415 - brings SQLAlchemy
+
+    ended = jobs.c.status.in_(("succeeded", "failed", "stopped"))
+    return [jobs.c.cost.is_(None), ended, *([jobs.c.at >= since] if since is not None else [])]
+
+
+def _uncounted_rows(
+    history: History, backends: Collection[str], since: datetime | None, before: tuple[datetime, str] | None
+) -> list[Mapping[str, Any]]:
+    import sqlalchemy as sa  # noqa: PLC0415 - only for those who look back
+
+    from lyftlearn.history.tables import details, jobs  # noqa: PLC0415 - brings SQLAlchemy
+
+    query = (
+        sa.select(jobs, details.c.resources)
+        .outerjoin(details, details.c.job_id == jobs.c.job_id)
+        .where(*_is_uncounted(since), jobs.c.backend.in_(backends))
+        .order_by(jobs.c.at.desc(), jobs.c.job_id.desc())
+        .limit(_AT_ONCE)
+    )
+    if before is not None:
+        query = query.where(sa.tuple_(jobs.c.at, jobs.c.job_id) < sa.tuple_(*map(sa.literal, before)))
+    return history.select(query)
+
+
+def _read_file(path: Path) -> dict[str, Prices]:
+    """Return the prices of a file by backend. Raises InvalidJob with every fault."""
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError) as exc:
+        raise InvalidJob([("[cost] prices", f"{path} cannot be read: {exc}")]) from exc
+    found: dict[str, Prices] = {}
+    faults: list[Fault] = []
+    for backend, table in document.items():
+        values, wrong = read_options(f"{path.name}: {backend}", {"prices": table}, PRICE_OPTIONS)
+        faults += wrong
+        found[backend] = take_prices(values, str(path))
+    if faults:
+        raise InvalidJob(faults)
+    return found
