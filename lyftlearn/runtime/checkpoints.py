@@ -21,6 +21,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Tuple
 
+    from .bundle import Bundle
+    from .checkpoint_links import CheckpointLinks
+    from .layout import Layout
+
     Stamp = Tuple[int, int, int, int]
 
 INTERVAL = 30.0
@@ -187,6 +191,24 @@ class Checkpoints:
         except FileNotFoundError:  # a directory that went while it was read: the next look sees the rest
             stamps = {**self._previous, **stamps}
         return stamps, links
+
+
+def checkpoints_of(bundle: Bundle, layout: Layout, *, copied: bool) -> Checkpoints | CheckpointLinks:
+    """What keeps a job's checkpoints; where the substrate copies them itself, what keeps the links among them."""
+    destination, directory = bundle["checkpoints"], layout.at("checkpoints")
+    interval = destination.get("interval", INTERVAL)
+    if copied:
+        from .checkpoint_links import CheckpointLinks
+        from .sagemaker_paths import LINKS
+
+        return CheckpointLinks(directory, os.path.join(layout.ml, LINKS), interval)
+    return Checkpoints(directory, destination["uri"], interval, timed=bundle["timeout"] is not None)
+
+
+def links_below(directory: str) -> dict[str, str]:
+    """Each link to a directory that stays inside, by its path, with its relative target."""
+    entries = Tree(directory, keep_links=True, warn=lambda _: None).entries()
+    return {entry.name: entry.target for entry in entries if entry.kind == LINK and os.path.isdir(entry.path)}
 
 
 def read_notes(path: str) -> dict[str, Any]:

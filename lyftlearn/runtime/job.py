@@ -292,13 +292,11 @@ class JobRun:
         self._restore_checkpoints(bundle, nodes)
 
     def _restore_checkpoints(self, bundle: Bundle, nodes: all_nodes.Nodes) -> None:
-        destination = bundle["checkpoints"]
-        if not destination or self._substrate == TRAINING or destination.get("mode") == "mounted":
+        if not bundle["checkpoints"]:
             return
-        from .checkpoints import INTERVAL, Checkpoints
+        from .checkpoints import checkpoints_of
 
-        directory, interval = self._layout.at("checkpoints"), destination.get("interval", INTERVAL)
-        checkpoints = Checkpoints(directory, destination["uri"], interval, timed=bundle["timeout"] is not None)
+        checkpoints = checkpoints_of(bundle, self._layout, copied=self._substrate == TRAINING)
         checkpoints.restore()
         if nodes.rank == 0:
             self._checkpoints = checkpoints

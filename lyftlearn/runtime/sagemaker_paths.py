@@ -26,6 +26,8 @@ APART = {"model": "lyftlearn/model", "outputs": "lyftlearn/outputs"}
 """Where SageMaker does not look: of a job whose model and outputs the runtime packs itself."""
 STARTED = "checkpoints/started"
 """Beside the command's own checkpoints: when it started first. SageMaker brings it back with them."""
+LINKS = "checkpoints/links"
+"""Beside them, too: the links to directories among them."""
 DATA = "input/data"
 INPUTS = "input/data/lyftlearn/inputs"
 """Beside the bundle, in a channel of our own: surely on the file system of the others, unless each has its own."""

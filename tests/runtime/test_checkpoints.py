@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import threading
 import time
 from pathlib import Path
@@ -127,6 +128,37 @@ def test_links_to_directories_come_back(tmp_path: Path) -> None:
     assert str((tmp_path / "again/latest").readlink()) == "ckpt-500"
     assert (tmp_path / "again/last.ckpt").read_text() == (tmp_path / "again/latest/w").read_text() == "w"
     assert NOTES not in names(tmp_path / "again")
+
+
+@pytest.mark.parametrize("brings_back", ["nothing", "a copy"])
+def test_links_that_a_substrate_loses_come_back(containers: Any, brings_back: str) -> None:
+    """SageMaker copies checkpoints itself, and says nothing of links: it may leave them out, or bring what they show."""
+    script = "cd $LYFTLEARN_CHECKPOINTS_DIR; mkdir a b; echo a > a/w; echo b > b/w; ln -s $PWD/a latest; ln -s /etc out"
+    first = containers.make("sagemaker", ["/bin/sh", "-ec", script])
+    first.document["checkpoints"] = {"mode": "mounted"}
+    result = first.run()
+    assert result.exit_code == 0, result.output
+    again = "cd $LYFTLEARN_CHECKPOINTS_DIR; readlink latest; cat latest/w; ls -A; rm latest; ln -s b latest"
+    second = containers.make("sagemaker", ["/bin/sh", "-ec", again])
+    second.document["checkpoints"] = {"mode": "mounted"}
+    shutil.copytree(first.ml / "checkpoints", second.ml / "checkpoints", symlinks=True, dirs_exist_ok=True)
+    kept = second.ml / "checkpoints/files"
+    for name in ("latest", "out"):
+        (kept / name).unlink()
+    if brings_back == "a copy":
+        shutil.copytree(kept / "a", kept / "latest")
+    result = second.run()
+    assert result.output.decode().splitlines() == ["a", "a", "a", "b", "latest"]
+    assert json.loads((second.ml / "checkpoints/links").read_text()) == {"links": {"latest": "b"}}
+
+
+def test_links_are_noted_while_the_command_runs(containers: Any) -> None:
+    """A machine that goes asks nobody first."""
+    noted = "/opt/ml/checkpoints/links"
+    script = f"cd $LYFTLEARN_CHECKPOINTS_DIR; mkdir a; ln -s a latest; until grep -q latest {noted}; do sleep 0.1; done"
+    container = containers.make("sagemaker", ["/bin/sh", "-c", script], timeout=20, grace=1)
+    container.document["checkpoints"] = {"mode": "mounted", "interval": 0.1}
+    assert container.run().exit_code == 0
 
 
 @pytest.mark.parametrize(

@@ -39,7 +39,7 @@ class NodeLog:
         self._query = query
         self._logs: dict[str, PodLog] = {}
         self._patience = Patience()
-        self._lost: set[str] = set()
+        self._lost: dict[str, ObservedPod] = {}
         self._from_storage: set[str] = set()
         self._closed = threading.Event()
         self._stream: Stream | None = None
@@ -105,7 +105,7 @@ class NodeLog:
         else:
             self._patience.reset()
         if outcome is Outcome.UNREADABLE:
-            self._lost.add(pod.name)
+            self._lost[pod.name] = pod
         return outcome is Outcome.UNREADABLE or (was_over and outcome is Outcome.COMPLETE)
 
     def _lines(
@@ -142,7 +142,7 @@ class NodeLog:
                     lines.append(next(reading))
             except StopIteration as end:
                 if end.value is Outcome.UNREADABLE:
-                    self._lost.add(pod.name)
+                    self._lost[pod.name] = pod
                 if end.value is not Outcome.BROKEN:
                     break
             self._pause(log)
@@ -190,7 +190,7 @@ class NodeLog:
 
     def _check(self, job: ObservedJob, texts: dict[str, list[StampedLine]]) -> None:
         """Say what is lost; raise if that is all, for an empty log would say that the job printed nothing."""
-        lost = sorted(self._lost - self._from_storage)
+        lost = [name for name in sorted(self._lost) if name not in self._from_storage and self._may_have_begun(name, job)]
         never_seen = job.complete is not None and not texts and not self._from_storage
         has_lines = any(texts.values()) or any(log.cursor.last for log in self._logs.values())
         if never_seen or (lost and not has_lines):
@@ -200,6 +200,10 @@ class NodeLog:
             )
         if lost:
             _log.warning("the log of %s lacks what was printed in %s: nothing kept it", self._job_id, ", ".join(lost))
+
+    def _may_have_begun(self, name: str, job: ObservedJob) -> bool:
+        """Return whether a pod whose log cannot be had may have printed something: one stopped early has no log."""
+        return job.stop is None or self._lost[name].started_at is not None
 
     def _check_beginning(self, pod: ObservedPod, first: list[StampedLine]) -> None:
         """Say that a pod's first lines are gone, if they are: a node keeps the newest file of a log."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +44,11 @@ class TestThroughABadNetwork(BackendConformance):
         harness.defaults = {"image": IMAGE}
         yield harness
         harness.close()
+
+    @pytest.fixture
+    def lose_container(self, cluster: Cluster) -> Callable[[str], None]:
+        """The pod's node is drained."""
+        return lambda job_id: cluster.drain(cluster.pods(job_id)[0])
 
 
 def test_the_network_is_bad(cluster: Cluster) -> None:

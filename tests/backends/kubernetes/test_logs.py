@@ -91,15 +91,32 @@ def test_following_through_a_connection_that_breaks(cluster: Cluster, new_harnes
         assert proxy.faults
 
 
+def test_a_job_that_is_stopped_before_it_starts_has_no_log(
+    harness: Harness, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its pod may stay for a while, ended and without a log: nothing of that was lost."""
+    monkeypatch.setattr("tests.doubles.cluster.kubelet.LAG", 5.0)
+    harness.defaults = {**harness.defaults, "image": "not-to-be-pulled"}
+    spec = harness.quiet("print('ran')")
+    harness.submit(spec)
+    wait_until(lambda: bool(cluster.pods(spec.id)) and "containerStatuses" in cluster.pods(spec.id)[0]["status"])
+    harness.backend.stop(spec.id)
+    wait_until(lambda: cluster.pods(spec.id)[0]["status"]["phase"] == "Failed")
+    assert harness.lines(spec.id) == []
+    assert harness.lines(spec.id, follow=True) == []
+    assert harness.wait(spec.id).status is JobStatus.STOPPED
+
+
 def test_following_a_job_whose_node_is_lost(harness: Harness, cluster: Cluster) -> None:
     """The second pod's lines come after the first one's, in one stream."""
     code = """
         import os, pathlib, time
         flag = pathlib.Path(os.environ["FLAG"])
-        print("first", "and more" * flag.exists(), flush=True)
+        again = flag.exists()
+        flag.touch()
+        print("first", "and more" * again, flush=True)
         print("second", flush=True)
-        if not flag.exists():
-            flag.touch()
+        if not again:
             time.sleep(600)
     """
     flag = f"{harness.storage_url.removeprefix('file://')}/flag"

@@ -28,6 +28,8 @@ import os, pathlib
 print(os.environ["PASSWORD"], os.environ["LYFTLEARN_JOB_KIND"], open(os.environ["LYFTLEARN_HYPERPARAMETERS"]).read())
 pathlib.Path("kept.txt").write_text("from the first run")
 """
+IDLE = 30
+"""Seconds: longer than a kernel takes to start on a busy machine, which is no activity."""
 FILES = "explore-abcdefghijk"
 
 
@@ -70,14 +72,14 @@ def test_two_runs_of_a_notebook(service: Service, harness: Harness, backend: Sag
     """Secret, contract and files hold; an idle run says so; the token is a run's own, and in nothing that is kept."""
     secrets: Any = boto3.client("secretsmanager")
     secrets.create_secret(Name="db-of-notebooks", SecretString='{"PASSWORD": "hunter2-hunter2"}')
-    first = notebook(harness, secrets=("db-of-notebooks",), idle_timeout=timedelta(seconds=3))
+    first = notebook(harness, secrets=("db-of-notebooks",), idle_timeout=timedelta(seconds=IDLE))
     harness.submit(first)
     with opened(service, backend, first.id) as lab:
         assert lab.run(lab.kernel(), CELL) == "hunter2-hunter2 notebook {}\n"
         token = lab.token
     state = harness.wait(first.id)
     assert (state.status, state.reason) == (JobStatus.STOPPED, None), state
-    assert state.message == "idle for 3s, so it was stopped; its files are kept, and `start()` opens it again"
+    assert state.message == "idle for 30s, so it was stopped; its files are kept, and `start()` opens it again"
     assert token not in "\n".join([*harness.lines(first.id), repr(backend.describe(first.id))])
     second = notebook(harness, secrets=("db-of-notebooks",))
     harness.submit(second)
