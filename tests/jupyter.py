@@ -45,10 +45,13 @@ class Lab:
         return connection
 
     def run(self, kernel: str, code: str) -> str:
-        """Run a cell to its end and return what it printed; its error, if it raised one."""
-        connection, printed = self.begin(kernel, code), ""
+        """Run a cell to its end and return what it printed; its error, if it raised one.
+
+        Output and the reply come by different ways, in any order: the output is whole when the kernel is idle.
+        """
+        connection, printed, missing = self.begin(kernel, code), "", {"reply", "output"}
         try:
-            while True:
+            while missing:
                 message = json.loads(connection.recv())
                 content = message["content"]
                 if message["msg_type"] == "stream":
@@ -56,6 +59,9 @@ class Lab:
                 elif message["msg_type"] == "error":
                     printed += f"{content['ename']}: {content['evalue']}"
                 elif message["msg_type"] == "execute_reply":
-                    return printed
+                    missing.discard("reply")
+                elif message["msg_type"] == "status" and content["execution_state"] == "idle":
+                    missing -= {"output"} if message["parent_header"].get("msg_type") == "execute_request" else set()
+            return printed
         finally:
             connection.close()

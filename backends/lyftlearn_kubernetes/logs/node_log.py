@@ -190,7 +190,9 @@ class NodeLog:
 
     def _check(self, job: ObservedJob, texts: dict[str, list[StampedLine]]) -> None:
         """Say what is lost; raise if that is all, for an empty log would say that the job printed nothing."""
-        lost = [name for name in sorted(self._lost) if name not in self._from_storage and self._may_have_begun(name, job)]
+        lost = [
+            name for name in sorted(self._lost) if name not in self._from_storage and self._may_have_begun(name, job)
+        ]
         never_seen = job.complete is not None and not texts and not self._from_storage
         has_lines = any(texts.values()) or any(log.cursor.last for log in self._logs.values())
         if never_seen or (lost and not has_lines):
