@@ -132,7 +132,7 @@ def test_links_to_directories_come_back(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("brings_back", ["nothing", "a copy"])
 def test_links_that_a_substrate_loses_come_back(containers: Any, brings_back: str) -> None:
-    """SageMaker copies checkpoints itself, and says nothing of links: it may leave them out, or bring what they show."""
+    """SageMaker copies checkpoints, and says nothing of links: it may leave them out, or bring what they show."""
     script = "cd $LYFTLEARN_CHECKPOINTS_DIR; mkdir a b; echo a > a/w; echo b > b/w; ln -s $PWD/a latest; ln -s /etc out"
     first = containers.make("sagemaker", ["/bin/sh", "-ec", script])
     first.document["checkpoints"] = {"mode": "mounted"}
