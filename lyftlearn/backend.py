@@ -11,7 +11,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 from lyftlearn._contract import options, words
@@ -22,12 +21,22 @@ from lyftlearn._contract.check import Check, Verdict
 from lyftlearn._contract.costs import NO_PRICES, PRICE_OPTIONS, Prices, Usage, take_prices
 from lyftlearn._contract.fault import Fault
 from lyftlearn._contract.ids import new_id
-from lyftlearn._contract.mounts import Mount, is_below, mount_of, plain_path, relative_path, uri_in
+from lyftlearn._contract.mounts import (
+    Mount,
+    MountTable,
+    is_below,
+    mount_of,
+    plain_path,
+    read_mount_tables,
+    relative_path,
+    uri_in,
+)
 from lyftlearn._contract.notebooks import NotebookAddress, notebook_port
 from lyftlearn._contract.options import Option, read_model_options, read_options
 from lyftlearn._contract.phases import Phase, PhaseName, Timings, consecutive_phases, timings_of
 from lyftlearn._contract.report import CommandTimes, Report, read_command_times, read_idle, read_report
 from lyftlearn._contract.runtime_archive import runtime_archive
+from lyftlearn._contract.settings import BackendSettings, DriverSettings
 from lyftlearn._contract.spec import JobSpec, NotebookSpec, ResourceRequest, Source
 from lyftlearn._contract.watch_set import WatchSet
 from lyftlearn._storage import Storage, open_storage
@@ -59,6 +68,7 @@ __all__ = [
     "LogLine",
     "LogQuery",
     "Mount",
+    "MountTable",
     "Never",
     "NotYet",
     "NotebookAddress",
@@ -90,6 +100,7 @@ __all__ = [
     "read_command_times",
     "read_idle",
     "read_model_options",
+    "read_mount_tables",
     "read_options",
     "read_report",
     "redaction",
@@ -103,31 +114,6 @@ __all__ = [
 ]
 
 _POLL = 0.2  # seconds
-
-
-@dataclass(frozen=True, kw_only=True)
-class BackendSettings:
-    """What a backend is made from.
-
-    table: the configuration table named after the backend. home: a directory of this user for state and caches.
-    storage_url: where sources, bundles and outputs are kept, `file://` or `s3://`. folders: for each key of the table,
-    the directory of the file that set it. A relative path starts there, or else at the working directory.
-    models: the tables `[models.<name>]`, by model, with keys that backends have in common. mounts: the file systems of
-    `[mounts]`, each with the table that this backend reads for it.
-    """
-
-    name: str
-    table: Mapping[str, Any]
-    home: Path
-    storage_url: str
-    folders: Mapping[str, Path] = field(default_factory=dict)
-    models: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    mounts: tuple[Mount, ...] = ()
-
-    def path(self, key: str, written: str) -> Path:
-        """Return the absolute path that `written`, the value of a key of the table, stands for."""
-        folder = self.folders.get(key.partition(".")[0], Path())
-        return (folder / Path(written).expanduser()).absolute()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,21 +142,6 @@ class Plan:
     requests: tuple[Request, ...]
     faults: tuple[tuple[str, str], ...] = ()
     notes: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, kw_only=True)
-class DriverSettings:
-    """How a tuning job's driver, which is a job of this backend, submits trials to the same backend.
-
-    python: the command that starts Python where the driver runs. env: variables that it needs there. table: this
-    backend's configuration table as it holds there; None means as it is. home: where it keeps its state, if that is to
-    be this machine's.
-    """
-
-    python: str = "python3"
-    env: Mapping[str, str] = field(default_factory=dict)
-    table: Mapping[str, Any] | None = None
-    home: Path | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

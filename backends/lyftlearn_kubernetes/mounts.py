@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from lyftlearn.backend import Fault, Mount, Option, options, read_options
+from lyftlearn.backend import Fault, Mount, MountTable, Option, options, read_mount_tables
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -105,13 +105,10 @@ def read_mounts(backend: str, mounts: Sequence[Mount]) -> tuple[list[Volume], li
     """Return the mounts that this backend has, and what is wrong with its tables of them."""
     volumes: list[Volume] = []
     faults: list[Fault] = []
-    for mount in mounts:
-        if mount.table is None:
-            continue
-        where = f"mounts.{mount.name}.{backend}"
-        values, found = read_options(where, mount.table, MOUNT_OPTIONS)
-        faults += [*found, *([] if found else _source_faults(where, values))]
-        volumes.append(_volume(mount, values))
+    written = [mount for mount in mounts if mount.table is not None]
+    for table in read_mount_tables(backend, written, MOUNT_OPTIONS):
+        faults += table.faults or _source_faults(table)
+        volumes.append(_volume(table))
     return volumes, faults
 
 
@@ -127,20 +124,20 @@ def platform_volumes(tables: Sequence[Mapping[str, Any]]) -> Iterator[Volume]:
         )
 
 
-def _source_faults(where: str, values: Mapping[str, Any]) -> Iterator[Fault]:
-    named = [key for key in _SOURCES if values[key] is not None]
+def _source_faults(table: MountTable) -> Iterator[Fault]:
+    named = [key for key in _SOURCES if table.values[key] is not None]
     if len(named) != 1:
         seen = f"has {' and '.join(named)}" if named else "says nothing of what is mounted"
-        yield Fault(where, f"{seen}: write one of {', '.join(_SOURCES)}")
+        yield Fault(table.where, f"{seen}: write one of {', '.join(_SOURCES)}")
 
 
-def _volume(mount: Mount, values: Mapping[str, Any]) -> Volume:
+def _volume(table: MountTable) -> Volume:
     return Volume(
-        name=f"mount-{mount.name}",
-        path=mount.path,
-        source=_source(values, check="Directory"),
-        sub_path=values["subPath"],
-        read_only=mount.read_only if values["read_only"] is None else values["read_only"],
+        name=f"mount-{table.mount.name}",
+        path=table.mount.path,
+        source=_source(table.values, check="Directory"),
+        sub_path=table.values["subPath"],
+        read_only=table.read_only,
     )
 
 

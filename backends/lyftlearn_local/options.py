@@ -6,7 +6,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lyftlearn.backend import PRICE_OPTIONS, Fault, Option, Prices, options, read_options, take_prices
+from lyftlearn.backend import (
+    PRICE_OPTIONS,
+    Fault,
+    Option,
+    Prices,
+    options,
+    read_mount_tables,
+    read_options,
+    take_prices,
+)
 
 if TYPE_CHECKING:
     from lyftlearn.backend import BackendSettings
@@ -128,16 +137,9 @@ def _read_mounts(settings: BackendSettings) -> tuple[list[Directory], list[Fault
     """Return the mounts as directories of this machine, and what is wrong with their tables."""
     directories: list[Directory] = []
     faults: list[Fault] = []
-    for mount in settings.mounts:
-        values, found = read_options(f"mounts.{mount.name}.{settings.name}", mount.table or {}, MOUNT_OPTIONS)
-        faults += found
-        directory = Path(values["directory"] or mount.path).expanduser()
-        directories.append(
-            Directory(
-                name=mount.name,
-                path=mount.path,
-                directory=(mount.folder / directory).absolute(),
-                read_only=mount.read_only if values["read_only"] is None else values["read_only"],
-            )
-        )
+    for table in read_mount_tables(settings.name, settings.mounts, MOUNT_OPTIONS):
+        mount, directory = table.mount, Path(table.values["directory"] or table.mount.path).expanduser()
+        place = (mount.folder / directory).absolute()
+        faults += table.faults
+        directories.append(Directory(name=mount.name, path=mount.path, directory=place, read_only=table.read_only))
     return directories, faults

@@ -21,7 +21,8 @@ from lyftlearn_sagemaker.submission.regions import is_directory_bucket
 if TYPE_CHECKING:
     from lyftlearn.backend import BackendSettings
     from lyftlearn_sagemaker.api.client import AwsClient
-    from lyftlearn_sagemaker.options import JobOptions, Options
+    from lyftlearn_sagemaker.job_options import JobOptions
+    from lyftlearn_sagemaker.options import Options
 
 _Result: TypeAlias = tuple[Verdict, str]
 _ENDPOINTS = ("s3", "sagemaker.api", "logs", "ecr.api", "ecr.dkr", "sts")  # what a job in a VPC without NAT needs

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lyftlearn.backend import Fault, Mount, Option, options, plain_path, read_options, relative_path
+from lyftlearn.backend import Fault, Mount, Option, options, plain_path, read_mount_tables, relative_path
 
 EFS, LUSTRE = "EFS", "FSxLustre"
 _UNKNOWN = "fs-00000000"
@@ -91,25 +91,22 @@ def read_mounts(backend: str, mounts: Sequence[Mount]) -> tuple[list[FileSystem]
     """Return the mounts that this backend has, and what is wrong with its tables of them."""
     systems: list[FileSystem] = []
     faults: list[Fault] = []
-    for mount in mounts:
-        if mount.table is None:
-            continue
-        where = f"mounts.{mount.name}.{backend}"
-        values, found = read_options(where, mount.table, MOUNT_OPTIONS)
-        faults += [*found, *([] if found else _missing(where, values))]
+    written = [mount for mount in mounts if mount.table is not None]
+    for table in read_mount_tables(backend, written, MOUNT_OPTIONS):
+        faults += table.faults or _missing(table.where, table.values)
         system = FileSystem(
-            name=mount.name,
-            path=mount.path,
-            id=values["file_system"] or _UNKNOWN,
-            type=values["type"],
-            directory=values["directory"] or "/",
-            read_only=mount.read_only if values["read_only"] is None else values["read_only"],
+            name=table.mount.name,
+            path=table.mount.path,
+            id=table.values["file_system"] or _UNKNOWN,
+            type=table.values["type"],
+            directory=table.values["directory"] or "/",
+            read_only=table.read_only,
         )
         systems.append(system)
     return systems, faults
 
 
-def _missing(where: str, values: dict[str, Any]) -> Iterator[Fault]:
+def _missing(where: str, values: Mapping[str, Any]) -> Iterator[Fault]:
     if values["file_system"] is None:
         yield Fault(f"{where}.file_system", "is missing: write the id of an EFS or FSx for Lustre file system")
     if values["type"] == LUSTRE and not _LUSTRE_DIRECTORY.fullmatch(values["directory"] or ""):

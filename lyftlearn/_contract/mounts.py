@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
+from lyftlearn._contract.fault import Fault
+from lyftlearn._contract.options import Option, read_options
 from lyftlearn.runtime.location import Location
 
 
@@ -39,6 +41,25 @@ class Mount:
     read_only: bool = False
     table: Mapping[str, Any] | None = None
     folder: Path = Path()
+
+
+class MountTable(NamedTuple):
+    """What `[mounts.<name>.<backend>]` says. where: its name, for faults. read_only: else as the mount itself says."""
+
+    mount: Mount
+    where: str
+    values: Mapping[str, Any]
+    read_only: bool
+    faults: list[Fault]
+
+
+def read_mount_tables(backend: str, mounts: Iterable[Mount], keys: Sequence[Option]) -> Iterator[MountTable]:
+    """Yield the table that a backend has of each mount, by its `keys`, one of which is `read_only`."""
+    for mount in mounts:
+        where = f"mounts.{mount.name}.{backend}"
+        values, faults = read_options(where, mount.table or {}, keys)
+        read_only = mount.read_only if values["read_only"] is None else values["read_only"]
+        yield MountTable(mount, where, values, read_only, faults)
 
 
 def is_below(path: str, top: str) -> bool:

@@ -18,8 +18,8 @@ from lyftlearn_sagemaker.submission.file_systems import DATA, MOST_CHANNELS, Fil
 
 if TYPE_CHECKING:
     from lyftlearn.backend import JobSpec
+    from lyftlearn_sagemaker.job_options import JobOptions
     from lyftlearn_sagemaker.mounts import FileSystem
-    from lyftlearn_sagemaker.options import JobOptions
 
 BUNDLE, RUNTIME = "lyftlearn", "lyftlearn-runtime"
 RUNTIME_FILE = f"{DATA}/{RUNTIME}/runtime.pyz"

@@ -13,7 +13,7 @@ from lyftlearn_sagemaker.submission.channels import BUNDLE, RUNTIME
 
 if TYPE_CHECKING:
     from lyftlearn.backend import JobSpec
-    from lyftlearn_sagemaker.options import JobOptions
+    from lyftlearn_sagemaker.job_options import JobOptions
 
 _INDEX = re.compile(r"(InputDataConfig|Tags)\[(\d+)\]")
 _FIELDS = (

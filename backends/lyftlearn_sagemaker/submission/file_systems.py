@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from lyftlearn.backend import JobSpec
+    from lyftlearn_sagemaker.job_options import JobOptions
     from lyftlearn_sagemaker.mounts import FileSystem
-    from lyftlearn_sagemaker.options import JobOptions
 
 DATA = "/opt/ml/input/data"
 MOST_CHANNELS = 20  # of the API; a test holds it against the service model

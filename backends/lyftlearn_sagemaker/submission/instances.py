@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lyftlearn.backend import ResourceRequest
-    from lyftlearn_sagemaker.options import JobOptions
+    from lyftlearn_sagemaker.job_options import JobOptions
 
 GIB = 1 << 30
 GB = 10**9

@@ -26,7 +26,8 @@ from lyftlearn_sagemaker.submission.request import (
 
 if TYPE_CHECKING:
     from lyftlearn.backend import BackendSettings, JobSpec
-    from lyftlearn_sagemaker.options import JobOptions, Options
+    from lyftlearn_sagemaker.job_options import JobOptions
+    from lyftlearn_sagemaker.options import Options
     from lyftlearn_sagemaker.submission.channels import InputChannels
 
 Unmet: TypeAlias = "Callable[[JobKind, int, int], list[tuple[str, str]]]"

@@ -16,7 +16,7 @@ from lyftlearn_sagemaker.record import FROM_SAGEMAKER
 
 if TYPE_CHECKING:
     from lyftlearn.backend import JobSpec
-    from lyftlearn_sagemaker.options import JobOptions
+    from lyftlearn_sagemaker.job_options import JobOptions
 
 SUBMIT = "batch:SubmitServiceJob"
 TYPE = "SAGEMAKER_TRAINING"

@@ -19,7 +19,7 @@ from lyftlearn_sagemaker.submission.queueing import goes_by_queue
 
 if TYPE_CHECKING:
     from lyftlearn.backend import JobSpec
-    from lyftlearn_sagemaker.options import JobOptions
+    from lyftlearn_sagemaker.job_options import JobOptions
     from lyftlearn_sagemaker.submission.channels import InputChannels
 
 LONGEST_GRACE = 110

@@ -17,7 +17,8 @@ from lyftlearn.runtime import capacity
 from lyftlearn.types import FailureReason, JobStatus
 from lyftlearn_sagemaker import doctor
 from lyftlearn_sagemaker.backend import SageMakerBackend
-from lyftlearn_sagemaker.options import _LONGEST_PENDING, _MOST_CHOICES, _SHORTEST_PENDING, read_table
+from lyftlearn_sagemaker.job_options import _LONGEST_PENDING, _MOST_CHOICES, _SHORTEST_PENDING
+from lyftlearn_sagemaker.options import read_table
 from tests.backends.sagemaker.conftest import Make
 from tests.backends.sagemaker.specs import resources, spec
 from tests.doubles.sagemaker import Service
