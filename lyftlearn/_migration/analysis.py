@@ -1,4 +1,4 @@
-"""From the history to what a person decides a migration by: report, status and guard, as plain values.
+"""From the history to what a person decides a migration by: report and status, as plain values.
 
 The database counts, and only counts come here.
 """
@@ -18,7 +18,6 @@ from lyftlearn._migration import statistics
 from lyftlearn._migration.blockers import blockers
 from lyftlearn._migration.results import (
     BackendStats,
-    Guard,
     MigrationStatus,
     ModelProgress,
     ModelReadiness,
@@ -34,8 +33,6 @@ if TYPE_CHECKING:
     from lyftlearn.config import Config
     from lyftlearn.history.store import History
 
-LEAST_JOBS = 20
-"""Finished jobs that the new side needs before a guard judges it."""
 _MOST_COMPARISONS = 1000
 _LONGEST_REHEARSAL = timedelta(minutes=10)
 """It takes seconds; before it, inputs may be hashed, and in a busy process it waits its turn."""
@@ -129,52 +126,6 @@ def status(history: History, config: Config, since: datetime | None, unsettled: 
         total=_progress(view, None, everything, compared),
         models=tuple(_model(view, name, tallies[name], compared) for name in sorted(tallies)),
     )
-
-
-def guard(history: History, config: Config, since: datetime | None, level: float) -> Guard:
-    """Compare failures within each model, so that a side is not blamed for the models that are on it.
-
-    All failures are compared, because a difference between the sides may well look like the user's error; and those of
-    the platform apart, because many user errors on both sides would hide them. Two tests are made, so each is held to
-    half of `level` (Bonferroni). Jobs that somebody stopped, and those without a known end, are left out.
-    """
-    view = _view(history, config, since)
-    sides: dict[_Model, dict[str, Tally]] = defaultdict(dict)
-    on_a_side = jobs.c.backend.in_((view.old, view.new))
-    for one in tally(history, ("repository", "model", "backend"), since=since, where=[on_a_side]):
-        if one.succeeded + one.failed:
-            sides[one.key[0], one.key[1]][one.key[2]] = one
-    both = [(of[view.old], of[view.new]) for of in sides.values() if len(of) == 2]
-    p_all, p_platform = (
-        statistics.fails_more(
-            (_ended(old), getattr(old, failed), _ended(new), getattr(new, failed)) for old, new in both
-        )
-        for failed in ("failed", "failed_by_platform")
-    )
-    new_jobs = sum(_ended(new) for _, new in both)
-    return Guard(
-        verdict=_verdict(new_jobs, min(p_all, p_platform), level),
-        level=level,
-        p_all=p_all,
-        p_platform=p_platform,
-        models=len(both),
-        old_jobs=sum(_ended(old) for old, _ in both),
-        old_failed=sum(old.failed for old, _ in both),
-        new_jobs=new_jobs,
-        new_failed=sum(new.failed for _, new in both),
-        old_failed_by_platform=sum(old.failed_by_platform for old, _ in both),
-        new_failed_by_platform=sum(new.failed_by_platform for _, new in both),
-    )
-
-
-def _verdict(new_jobs: int, p: float, level: float) -> str:
-    if new_jobs < LEAST_JOBS:
-        return "too few jobs"
-    return "worse" if p < level / 2 else "not worse"
-
-
-def _ended(one: Tally) -> int:
-    return one.succeeded + one.failed
 
 
 def _view(history: History, config: Config, since: datetime | None) -> _View:

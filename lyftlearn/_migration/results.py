@@ -7,6 +7,8 @@ from datetime import datetime
 
 from lyftlearn._migration.statistics import Interval
 
+WORSE, NOT_WORSE, INCONCLUSIVE, NO_JOBS = "worse", "not worse", "inconclusive", "no jobs"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Blocker:
@@ -127,17 +129,56 @@ class MigrationStatus:
     models: tuple[ModelProgress, ...]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Guard:
-    """Whether the new side fails significantly more often.
+@dataclass(frozen=True)
+class Measure:
+    """What was judged, and how.
 
-    verdict: `worse`, `not worse`, or `too few jobs`. p_all, p_platform: how probable at least so many failures, of any
-    reason and of the platform's, were if both sides were alike; one below half the level makes it worse. models: those
-    with finished jobs on both sides, which alone are compared. Shadows count as jobs of the new side.
+    verdict: `worse`, `not worse`, `inconclusive`, or `no jobs` where none are on both sides. p: the smallest level at
+    which the new side is worse; it holds however often one looks. old_bad, new_bad: of the jobs of each side, those
+    that failed, that took longer or cost more than the old side's usual, or that differed. more_jobs: how many the new
+    side still needs for `not worse`, if both sides are alike; None where none are needed.
+    """
+
+    name: str
+    verdict: str
+    p: float
+    old_jobs: int
+    old_bad: int
+    new_jobs: int
+    new_bad: int
+    more_jobs: int | None
+
+
+@dataclass(frozen=True)
+class GuardedModel:
+    """The verdict on one model, by its own jobs. because: the measures that are worse, or else those still open."""
+
+    repository: str
+    model: str
+    verdict: str
+    because: tuple[str, ...]
+    more_jobs: int | None
+    until: datetime | None
+
+
+@dataclass(frozen=True)
+class Guard:
+    """Whether the new side does worse.
+
+    verdict: `worse` if a measure is; `not worse` if all are that have jobs on both sides; else `inconclusive`.
+    more_jobs: how many the new side still needs for an answer, if both sides are alike; until: when it has them at the
+    pace of the last week, None where none are needed or none come. by_model: each by its own jobs and at this level, so
+    that of a hundred models that are fine, `level` times a hundred may be called worse. p_all, p_platform: of all
+    failures, and of the platform's. models: those with finished jobs on both sides. Shadows count as jobs of the new
+    side.
     """
 
     verdict: str
     level: float
+    measures: tuple[Measure, ...]
+    by_model: tuple[GuardedModel, ...]
+    more_jobs: int | None
+    until: datetime | None
     p_all: float
     p_platform: float
     models: int
@@ -151,4 +192,4 @@ class Guard:
     @property
     def worse(self) -> bool:
         """Whether a pipeline should stop here."""
-        return self.verdict == "worse"
+        return self.verdict == WORSE

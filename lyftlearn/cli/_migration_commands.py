@@ -14,6 +14,8 @@ from lyftlearn.cli import _output, _tables
 from lyftlearn.cli._exit_codes import ExitCode
 from lyftlearn.cli._pages import page_path, write_page
 
+SHADOWS, WORSE = "shadow differences", "worse"
+
 if TYPE_CHECKING:
     from lyftlearn._migration.results import Blocker, Guard, MigrationStatus, ModelProgress, ReadinessReport
     from lyftlearn._migration.statistics import Interval
@@ -55,8 +57,8 @@ def _status(invocation: Invocation) -> ExitCode:
 
 
 def _guard(invocation: Invocation) -> ExitCode:
-    level = {"level": invocation.arguments["level"]} if "level" in invocation.arguments else {}
-    found = ops.migration_guard(**_since(invocation), **level, client=Client(config=invocation.config))
+    given = {name: invocation.arguments[name] for name in ("level", "ignore") if name in invocation.arguments}
+    found = ops.migration_guard(**_since(invocation), **given, client=Client(config=invocation.config))
     if invocation.json:
         _output.document(dataclasses.asdict(found))
     else:
@@ -146,16 +148,22 @@ def _interval(interval: Interval | None, written: Callable[[float], str]) -> str
 
 def _show_guard(found: Guard) -> None:
     _output.say(f"{found.verdict}: {found.models} models have finished jobs on both sides")
-    heads = ("failures", "old side", "new side", "p")
-    old, new = f" of {found.old_jobs}", f" of {found.new_jobs}"
+    heads = ("measure", "verdict", "old side", "new side", "p", "needs")
     rows = [
-        ("all", f"{found.old_failed}{old}", f"{found.new_failed}{new}", f"{found.p_all:.3g}"),
         (
-            "of the platform",
-            f"{found.old_failed_by_platform}{old}",
-            f"{found.new_failed_by_platform}{new}",
-            f"{found.p_platform:.3g}",
-        ),
+            one.name,
+            one.verdict,
+            "" if one.name == SHADOWS else f"{one.old_bad} of {one.old_jobs}",
+            f"{one.new_bad} of {one.new_jobs}",
+            f"{one.p:.3g}",
+            f"{one.more_jobs} more jobs" if one.more_jobs else "",
+        )
+        for one in found.measures
     ]
     _tables.show(_tables.Table(heads=heads, rows=rows))
-    _output.say(f"worse means that a p is below {found.level / 2:.3g}, half the level")
+    for model in (one for one in found.by_model if one.verdict == WORSE):
+        _output.say(f"{printable(model.model)} of {printable(model.repository)} is worse: {', '.join(model.because)}")
+    if found.more_jobs:
+        until = f", about until {found.until:%Y-%m-%d}" if found.until else ""
+        _output.say(f"an answer needs {found.more_jobs} more jobs on the new side{until}")
+    _output.say(f"each p holds at every look; together they are held to a level of {found.level:g}")

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 import sqlalchemy as sa
 
@@ -87,6 +87,30 @@ def _tally(row: Mapping[str, Any], key: tuple[Any, ...]) -> Tally:
     counted = {name: row[name] for name in Tally.__dataclass_fields__ if name not in ("key", "currency")}
     currency = row["currency"] if row["currency"] == row["other_currency"] else None
     return Tally(key=key, currency=currency, **counted)
+
+
+class Cell(NamedTuple):
+    """How many jobs have the same `key`, and a value of the same size. size: how many of the edges it reaches."""
+
+    key: tuple[Any, ...]
+    size: int
+    jobs: int
+
+
+def histogram(
+    history: History,
+    column: sa.ColumnElement[float],
+    edges: Sequence[float],
+    by: Sequence[Key],
+    where: Sequence[sa.ColumnElement[bool]],
+) -> list[Cell]:
+    """Count the jobs whose value in a column is known by its size, grouped by what `by` names, in the keys' order."""
+    keys = [_key(name, history.dialect).label(f"key_{name}") for name in by]
+    terms = [sa.case((column >= edge, 1), else_=0) for edge in edges]
+    size = sum(terms[1:], terms[0]).label("size")
+    query = sa.select(*keys, size, sa.func.count().label("jobs")).where(*where, column.is_not(None))
+    rows = history.select(query.group_by(*keys, size).order_by(*keys, size))
+    return [Cell(tuple(row[f"key_{name}"] for name in by), row["size"], row["jobs"]) for row in rows]
 
 
 def ordered_values(

@@ -171,21 +171,30 @@ def migration_status(since: Duration | datetime | None = _MONTH, *, client: Clie
 
 
 def migration_guard(
-    since: Duration | datetime | None = _MONTH, *, level: float = 0.01, client: Client | None = None
+    since: Duration | datetime | None = _MONTH,
+    *,
+    level: float = 0.02,
+    ignore: Collection[str] = (),
+    client: Client | None = None,
 ) -> Guard:
-    """Return whether jobs fail significantly more often on the new side.
+    """Return whether jobs do worse on the new side: more fail, or take longer, or cost more, or shadows differ.
 
     It asks the backends how jobs ended, for half a minute at most. level: how probable it may be, between 0 and 1, that
-    the guard calls the new side worse although both are alike. Raises what `migration_report` raises.
+    the guard ever calls the new side worse although both are alike, however often it is asked about what was submitted
+    since one moment. ignore: measures that are not judged, such as "start-up time". Raises what `migration_report`
+    raises.
     """
-    from lyftlearn._migration import analysis, reconcile  # noqa: PLC0415 - brings SQLAlchemy
+    from lyftlearn._migration import guard, reconcile  # noqa: PLC0415 - brings SQLAlchemy
 
-    if not 0 < level < 1:
-        raise InvalidJob([("level", f"is {level}: write a probability between 0 and 1, such as 0.01")])
+    faults = [] if 0 < level < 1 else [("level", f"is {level}: write a probability between 0 and 1, such as 0.02")]
+    unknown = sorted(set(ignore) - guard.SHARES.keys())
+    faults += [("ignore", f"{name!r} is no measure: write one of {', '.join(guard.SHARES)}") for name in unknown]
+    if faults:
+        raise InvalidJob(faults)
     start, session = _migration_scope(since, client)
     with open_history(session) as journal:
         reconcile.reconcile(journal, session.registry, session.config)
-        return analysis.guard(journal, session.config, start, level)
+        return guard.judge(journal, session.config, start, level, ignore)
 
 
 def _migration_scope(since: Duration | datetime | None, client: Client | None) -> tuple[datetime | None, Session]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
+import random
 import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -18,63 +19,9 @@ import pytest
 from lyftlearn import Client, ops
 from lyftlearn._migration import statistics
 from lyftlearn.errors import InvalidJob
-from lyftlearn.history.rows import OutcomeRow, RehearsalRow, SubmissionRow, UsageRow
+from lyftlearn.history.rows import RehearsalRow, UsageRow
 from lyftlearn.history.store import History
-
-NOW = datetime.now(UTC)
-OLD, NEW = "local-kubernetes", "local-sagemaker"
-
-
-@pytest.fixture
-def client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Client:
-    monkeypatch.delenv("LYFTLEARN_HOME", raising=False)
-    return Client(config={"home": str(tmp_path), "migration": {"from": OLD, "to": NEW}})
-
-
-@pytest.fixture
-def journal(client: Client) -> History:
-    return client._session.recorder.journal()
-
-
-def ran(number: int, backend: str, *, model: str = "eta", status: str = "succeeded", **others: Any) -> list[Any]:
-    """Return the records of one job: 60 s from created to started on the new side, 20 s on the old one."""
-    job_id = f"{model}-{backend}-{number}"
-    start = NOW + timedelta(seconds=60 if backend == NEW else 20)
-    told = {
-        "reason": None,
-        "at": NOW,
-        "shadow_of": None,
-        "fell_back": False,
-        "stage": "live",
-        "source": "flag",
-    } | others
-    return [
-        SubmissionRow(
-            job_id=job_id,
-            at=told["at"],
-            repository="rides/eta",
-            model=model,
-            kind="train",
-            stage=told["stage"],
-            source=told["source"],
-            backend=backend,
-            fell_back=told["fell_back"],
-            shadow_of=told["shadow_of"],
-        ),
-        OutcomeRow(
-            job_id=job_id,
-            status=status,
-            reason=told["reason"],
-            exit_code=None,
-            created_at=NOW,
-            started_at=start,
-            finished_at=start + timedelta(seconds=100 + number),
-        ),
-    ]
-
-
-def filled(journal: History, jobs: Iterable[list[Any]]) -> None:
-    journal.record(*(record for job in jobs for record in job))
+from tests.migration.records import NEW, NOW, OLD, failing, filled, ran
 
 
 def rehearsal(number: int, problem: str, *, path: str = "outputs", model: str = "eta", **others: Any) -> list[Any]:
@@ -127,15 +74,34 @@ def test_fall_backs_are_counted_by_reason_and_apart(client: Client, journal: His
     assert report.models[0].rehearsed == 1
 
 
-@pytest.mark.parametrize(
-    ("successes", "of", "low", "high"),
-    [(8, 10, 0.4901625, 0.9433178), (0, 10, 0.0, 0.2775328), (10, 10, 0.7224672, 1.0), (81, 263, 0.2552885, 0.3662096)],
-)
-def test_wilsons_interval(successes: int, of: int, low: float, high: float) -> None:
-    """The values are those of scipy's `binomtest(...).proportion_ci(method="wilson")`."""
-    found = statistics.rate(successes, of)
-    assert found is not None
-    assert [found.low, found.high] == pytest.approx([low, high], abs=1e-6)
+@pytest.mark.parametrize("share", [0.02, 0.5, 0.9])
+def test_the_interval_of_a_rate_holds_at_every_look(share: float) -> None:
+    """Whoever looks again and again sees the truth left out in one migration of twenty, or fewer."""
+    missed = 0
+    for seed in range(60):
+        draw = random.Random(seed)
+        ended = [draw.random() < share for _ in range(233)]
+        for jobs in (1, 2, 3, 5, 8, 13, 21, 34, 55, 89, 144, 233):
+            found = statistics.rate(sum(ended[:jobs]), jobs)
+            assert found
+            assert found.low is not None
+            assert found.high is not None
+            if not found.low <= share <= found.high:
+                missed += 1
+                break
+    assert missed <= 6  # 3 are expected at most; 7 or more of 60 have a probability of 3 %
+
+
+def test_an_interval_shrinks_with_the_jobs() -> None:
+    """One that always were from 0 to 1 would hold, too."""
+    found = statistics.rate(950, 1000)
+    assert found
+    assert (found.value, found.low, found.high) == (
+        0.95,
+        pytest.approx(0.9208, abs=1e-3),
+        pytest.approx(0.971, abs=2e-3),
+    )
+    assert statistics.rate(0, 10) == statistics.Interval(0.0, 0.0, pytest.approx(0.377, abs=1e-3))
 
 
 def test_no_rate_without_jobs() -> None:
@@ -143,40 +109,20 @@ def test_no_rate_without_jobs() -> None:
     assert statistics.rate(0, 0) is None
 
 
-@pytest.mark.parametrize(("count", "rank"), [(6, 1), (8, 1), (9, 2), (10, 2), (20, 6), (50, 18), (100, 40)])
-def test_interval_of_the_median(count: int, rank: int) -> None:
-    """The ranks are those of the sign test's tables at 95 %: with n = 20, the 6th and the 15th value."""
+@pytest.mark.parametrize("count", [7, 8, 20, 50, 100, 1000])
+def test_interval_of_the_median(count: int) -> None:
+    """It is between two values, which are as far from both ends, and wider than that of the sign test's tables."""
     found = statistics.middle([float(value) for value in range(count, 0, -1)])
     assert found is not None
-    assert (found.value, found.low, found.high) == ((count + 1) / 2, rank, count + 1 - rank)
+    assert found.low is not None
+    rank = int(found.low)
+    assert (found.value, found.high) == ((count + 1) / 2, count + 1 - rank)
+    assert 1 <= rank <= count / 2 - math.sqrt(count) / 2
 
 
 def test_few_times_have_no_interval() -> None:
     """Of five values none is surely below the median: a page must not pretend to know."""
     assert statistics.middle([3.0, 1.0, 2.0]) == statistics.Interval(2.0, None, None)
-
-
-def test_fishers_tea() -> None:
-    """The lady tasting tea: 3 of 4 cups right is 17/70, and 4 of 4 is 1/70."""
-    assert statistics.fails_more([(4, 1, 4, 3)]) == pytest.approx(17 / 70)
-    assert statistics.fails_more([(4, 0, 4, 4)]) == pytest.approx(1 / 70)
-
-
-def test_models_are_compared_with_themselves() -> None:
-    """A model that always fails, moved alone, must not make the new side look bad (Simpson's paradox)."""
-    steady, hopeless = (100, 0, 100, 0), (20, 20, 80, 80)
-    assert statistics.fails_more([steady, hopeless]) == pytest.approx(1)
-    assert statistics.fails_more([(120, 20, 180, 80)]) < 1e-6
-
-
-def test_strata_add_up() -> None:
-    """Two models with one more failure each are together more than either: the sum of two hypergeometrics, by hand."""
-    assert statistics.fails_more([(1, 0, 1, 1), (1, 0, 1, 1)]) == pytest.approx(1 / 4)
-
-
-def test_many_jobs_are_counted_quickly_and_surely() -> None:
-    """A platform's month: numbers whose factorials no float holds."""
-    assert statistics.fails_more([(100_000, 1000, 100_000, 1000)]) == pytest.approx(0.5, abs=0.02)
 
 
 def test_status_of_both_sides(client: Client, journal: History) -> None:
@@ -230,52 +176,6 @@ def test_ids_in_reasons_are_one_reason(client: Client, journal: History) -> None
     assert reasons == {"'ID' is taken: wait": 2, "0 is too few: ask for 4": 1, "1 is too few: ask for 4": 1}
 
 
-def failing(journal: History, old: int, new: int, **others: Any) -> None:
-    """Record 50 jobs on each side, of which so many failed."""
-    for backend, failed in ((OLD, old), (NEW, new)):
-        filled(journal, (ran(n, backend, status="failed" if n < failed else "succeeded", **others) for n in range(50)))
-
-
-@pytest.mark.parametrize(("old", "new", "verdict"), [(5, 20, "worse"), (5, 6, "not worse"), (20, 5, "not worse")])
-def test_a_guard_judges(client: Client, journal: History, old: int, new: int, verdict: str) -> None:
-    """Many more failures are worse; one more, or fewer, are not."""
-    failing(journal, old, new)
-    found = ops.migration_guard(client=client)
-    assert (found.verdict, found.worse) == (verdict, verdict == "worse")
-    assert found.p_all == pytest.approx(statistics.fails_more([(50, old, 50, new)]))
-
-
-def test_a_guard_sees_the_platform_behind_the_users_errors(client: Client, journal: History) -> None:
-    """Where every third job fails by its own fault, eight that the platform lost would be lost in the crowd."""
-    for backend, lost in ((OLD, 0), (NEW, 9)):
-        reasons = ["preempted"] * lost + ["user-error"] * (20 - lost) + [None] * 30
-        jobs = (ran(n, backend, status="failed" if why else "succeeded", reason=why) for n, why in enumerate(reasons))
-        filled(journal, jobs)
-    found = ops.migration_guard(client=client)
-    assert found.p_all > 0.5
-    assert (found.old_failed_by_platform, found.new_failed_by_platform, found.verdict) == (0, 9, "worse")
-
-
-def test_a_guard_does_not_judge_by_a_few(client: Client, journal: History) -> None:
-    """Three failures of three are bad luck as easily as a bad side."""
-    filled(journal, [ran(n, NEW, status="failed") for n in range(3)] + [ran(n, OLD) for n in range(50)])
-    assert ops.migration_guard(client=client).verdict == "too few jobs"
-
-
-def test_stopped_and_unknown_jobs_say_nothing(client: Client, journal: History) -> None:
-    """Somebody stopped them, or nobody knows: neither is a failure of a side."""
-    failing(journal, 5, 5)
-    filled(journal, [ran(100 + n, NEW, status="stopped" if n % 2 else "unknown") for n in range(40)])
-    assert ops.migration_guard(client=client).new_jobs == 50
-
-
-@pytest.mark.parametrize("level", [0, 1, -1, 5])
-def test_a_level_is_a_probability(client: Client, level: float) -> None:
-    """`--level 5` is a mistake for 0.05, and no licence to always stop."""
-    with pytest.raises(InvalidJob, match="level"):
-        ops.migration_guard(level=level, client=client)
-
-
 def test_without_a_migration_there_is_nothing_to_report(tmp_path: Path) -> None:
     """The answer says what to configure."""
     with pytest.raises(InvalidJob, match=r"\[migration\] to"):
@@ -295,7 +195,7 @@ def test_the_command_line_shows_all_views(tmp_path: Path, journal: History) -> N
     report, status = command(tmp_path, "report"), command(tmp_path, "status")
     assert "image: is missing: push it" in report.stdout
     assert "not rehearsed" not in report.stdout  # live jobs are not to be
-    assert re.search(r"eta +live +local-sagemaker +50 +50% +40% \(28%-54%\) +1m 00s", status.stdout)
+    assert re.search(r"eta +live +local-sagemaker +50 +50% +40% \([0-9]+%-[0-9]+%\) +1m 00s", status.stdout)
     guard = command(tmp_path, "guard", "--json")
     assert (guard.returncode, json.loads(guard.stdout)["verdict"]) == (12, "worse")
     assert command(tmp_path, "guard", "--since", "2020-01-01", "--level", "1e-30").returncode == 0

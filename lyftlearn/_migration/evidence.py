@@ -1,0 +1,223 @@
+"""Evidence that may be looked at as often as one likes: whether the new side does worse, and whether it does not.
+
+Each stratum, a model's jobs of one kind, is a sequence of blocks: some new jobs, and some old ones that no earlier
+block has had. Of a block with `n` old and `m` new jobs, the likelihood under an alternative, over the likelihood at the
+point of the hypothesis that is closest to it by the divergence of Kullback and Leibler, is an e-variable: whatever is
+true within the hypothesis, its mean is at most 1. So the product over blocks is a test supermartingale, and the
+probability that it ever reaches 1/level, at any of any number of looks, is at most `level` (Ville's inequality).
+
+R. Turner, A. Ly, P. Gruenwald, "Generic E-variables for exact sequential k-sample tests that allow for optional
+stopping", Journal of Statistical Planning and Inference 230 (2024) 106116; for other hypotheses than equality, R.
+Turner and P. Gruenwald, "Exact anytime-valid confidence intervals for contingency tables and beyond", Statistics &
+Probability Letters 198 (2023) 109835. A hypothesis must be convex; `tests/migration/test_evidence.py` checks the mean
+itself.
+
+What the alternative is may follow from earlier blocks only. Averages of e-values are e-values, and so are products over
+strata, which are independent: V. Vovk and R. Wang, "E-values: calibration, combination and applications", Annals of
+Statistics 49 (2021) 1736-1754.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+ODDS = {1.5: 0.1, 2.0: 0.15, 3.0: 0.45, 5.0: 0.15, 10.0: 0.1, 30.0: 0.05}
+"""By which factor the odds of a bad end may have grown, and how much of the stake is on each."""
+_PRIOR_BAD, _PRIOR = 0.5, 5.0  # what is believed of a rate before the first job
+_LEARNT = 5  # one in so many old jobs, of those before the first new one, is only learnt from
+_SPARED = 100  # a new job takes one in so many of the old jobs that are left, so that there are always some
+_GROWTH = 20  # a block has one in so many of the new jobs that came before it, and one at least
+_HALF = 0.5  # of the stake is on a change of all strata, the rest on a change of one
+
+
+class Day(NamedTuple):
+    """How many jobs of one stratum ended, and how many of them badly, of the jobs of one day."""
+
+    old: int
+    old_bad: int
+    new: int
+    new_bad: int
+
+
+class Block(NamedTuple):
+    """Jobs that are compared at once. rate: of bad ends on the old side, as earlier jobs had it."""
+
+    old: int
+    old_bad: int
+    new: int
+    new_bad: int
+    rate: float
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What the jobs of a stratum say, as logarithms of e-values. worse: for each factor of `ODDS`."""
+
+    worse: tuple[float, ...]
+    not_worse: float
+
+    @property
+    def log_worse(self) -> float:
+        """The e-value for a change of this stratum alone."""
+        return log_mean(self.worse, tuple(ODDS.values()))
+
+
+def of_stratum(days: Iterable[Day], margin: float, seed: str) -> Evidence:
+    """Return the evidence that bad ends are more frequent on the new side, and that they are not, but for `margin`.
+
+    days: in the order of time. margin: the difference of rates that would be harm. seed: names the stratum; the order
+    of jobs within a day is not known, so it is drawn, and the same for everybody who asks.
+    """
+    worse, not_worse = [0.0] * len(ODDS), 0.0
+    for block in blocks(days, seed):
+        for at, factor in enumerate(ODDS):
+            worse[at] += log_e(block, _with_odds(block.rate, factor), margin=0.0)
+        not_worse += log_e(block, block.rate, margin=margin, at_least=True)
+    return Evidence(tuple(worse), not_worse)
+
+
+def blocks(days: Iterable[Day], seed: str) -> Iterator[Block]:
+    """Yield the blocks of a stratum. Old jobs of the same time are taken first, so that slow changes harm nobody."""
+    draw = random.Random(seed)  # noqa: S311 - an order, and no secret
+    left: list[list[int]] = []  # old jobs that no block has had: for each day how many, and how many of them bad
+    bad, seen, came, credit = _PRIOR_BAD, _PRIOR, 0, 0.0
+    for day in days:
+        left.append([day.old, day.old_bad])
+        new, new_bad = day.new, day.new_bad
+        if new and not came:
+            learnt = _take_oldest(left, sum(old for old, _ in left) // _LEARNT, draw)
+            bad, seen = bad + learnt[1], seen + learnt[0]
+        while new:
+            size = min(new, max(1, came // _GROWTH))
+            of_those = _draw(draw, new, new_bad, size)
+            new, new_bad, came = new - size, new_bad - of_those, came + size
+            there = sum(old for old, _ in left)
+            credit += size * (1 + there / _SPARED)
+            old, old_bad = _take_newest(left, min(int(credit), there), draw)
+            credit -= old
+            yield Block(old, old_bad, size, of_those, bad / seen)
+            bad, seen = bad + old_bad, seen + old
+
+
+def log_e(block: Block, new_rate: float, *, margin: float, at_least: bool = False) -> float:
+    """Return the logarithm of a block's e-value against "the new rate is at most the old one plus `margin`".
+
+    new_rate: the alternative's. at_least: against "it is at least the old one plus `margin`" instead.
+    """
+    old_rate = block.rate
+    if (new_rate - old_rate > margin) == at_least:
+        return 0.0  # the alternative is within the hypothesis: nothing is staked
+    nearest = _nearest(block, old_rate, new_rate, margin)
+    return _log_ratio(block.old, block.old_bad, old_rate, nearest) + _log_ratio(
+        block.new, block.new_bad, new_rate, nearest + margin
+    )
+
+
+def combine(strata: Sequence[Evidence]) -> Evidence:
+    """Return what all strata say together. Their order is that in which their first new jobs came."""
+    together = tuple(math.fsum(of.worse[at] for of in strata) for at in range(len(ODDS)))
+    shares = [6 / (math.pi * (at + 1)) ** 2 for at in range(len(strata))]  # of infinitely many: together they are 1
+    alone = log_mean([of.log_worse for of in strata], shares)
+    either = log_mean((log_mean(together, tuple(ODDS.values())), alone), (_HALF, 1 - _HALF))
+    return Evidence((either,) * len(ODDS), math.fsum(of.not_worse for of in strata))
+
+
+def of_share(bad: int, of: int, most: float) -> Evidence:
+    """Return the evidence that a share is above `most`, and that it is below: of shadows, which have no other side.
+
+    The alternatives are mixed by a uniform prior above `most`, and below it: H. Robbins, "Statistical methods related
+    to the law of the iterated logarithm", Annals of Mathematical Statistics 41 (1970) 1397-1409.
+    """
+    null = bad * math.log(most) + (of - bad) * math.log(1 - most)
+    steps = 100
+    shares = [(at + 0.5) / steps for at in range(steps)]
+    logs = [bad * math.log(share) + (of - bad) * math.log(1 - share) - null for share in shares]
+    above = [log for share, log in zip(shares, logs, strict=True) if share > most]
+    below = [log for share, log in zip(shares, logs, strict=True) if share < most]
+    worse, better = (log_mean(some, [1 / len(some)] * len(some)) for some in (above, below))
+    return Evidence((worse,) * len(ODDS), better)
+
+
+def growth(rate: float, old_per_new: float, margin: float) -> float:
+    """Return how much a new job adds on average to the logarithm of `not_worse`, if both sides are alike."""
+    block = Block(max(1, round(100 * old_per_new)), 0, 100, 0, rate)
+    nearest = _nearest(block, rate, rate, margin)
+    return (block.old * _divergence(rate, nearest) + block.new * _divergence(rate, nearest + margin)) / block.new
+
+
+def log_mean(logs: Sequence[float], shares: Sequence[float]) -> float:
+    """Return the logarithm of a mean of numbers that are given by their logarithms."""
+    if not logs:
+        return 0.0
+    largest = max(logs)
+    return largest + math.log(
+        math.fsum(share * math.exp(log - largest) for share, log in zip(shares, logs, strict=True))
+    )
+
+
+def _nearest(block: Block, old_rate: float, new_rate: float, margin: float) -> float:
+    """Return the old rate of the point of the hypothesis's edge that is closest to the alternative.
+
+    On the edge, the new rate is the old one plus `margin`. The divergence of a block is convex along it.
+    """
+    if margin == 0.0:
+        return (block.old * old_rate + block.new * new_rate) / (block.old + block.new)
+    low, high = max(0.0, -margin), min(1.0, 1.0 - margin)
+    for _ in range(40):
+        middle = (low + high) / 2
+        if _slope(block.old, old_rate, middle) + _slope(block.new, new_rate, middle + margin) > 0:
+            high = middle
+        else:
+            low = middle
+    return (low + high) / 2
+
+
+def _slope(jobs: int, rate: float, at: float) -> float:
+    """Return the derivative of the divergence of `jobs` jobs with `rate` from a rate of `at`."""
+    return jobs * (at - rate) / max(at * (1 - at), 1e-12)
+
+
+def _divergence(rate: float, from_rate: float) -> float:
+    return rate * math.log(rate / from_rate) + (1 - rate) * math.log((1 - rate) / (1 - from_rate))
+
+
+def _log_ratio(jobs: int, bad: int, rate: float, under: float) -> float:
+    return bad * math.log(rate / under) + (jobs - bad) * math.log((1 - rate) / (1 - under))
+
+
+def _with_odds(rate: float, factor: float) -> float:
+    odds = factor * rate / (1 - rate)
+    return odds / (1 + odds)
+
+
+def _draw(draw: random.Random, of: int, bad: int, some: int) -> int:
+    """Return how many of `some` jobs are bad, which are any of all."""
+    if bad in (0, of):
+        return some if bad else 0
+    return sum(number < bad for number in draw.sample(range(of), some))
+
+
+def _take_newest(left: list[list[int]], some: int, draw: random.Random) -> tuple[int, int]:
+    """Take `some` old jobs away, those of the newest days first, and return how many they are, and how many are bad."""
+    return _take(left, some, draw, -1)
+
+
+def _take_oldest(left: list[list[int]], some: int, draw: random.Random) -> tuple[int, int]:
+    return _take(left, some, draw, 0)
+
+
+def _take(left: list[list[int]], some: int, draw: random.Random, end: int) -> tuple[int, int]:
+    taken = bad = 0
+    while taken < some:
+        day = left[end]
+        count = min(day[0], some - taken)
+        of_those = _draw(draw, day[0], day[1], count)
+        day[0], day[1] = day[0] - count, day[1] - of_those
+        taken, bad = taken + count, bad + of_those
+        if not day[0]:
+            left.pop(end)
+    return taken, bad

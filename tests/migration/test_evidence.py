@@ -1,0 +1,132 @@
+"""The evidence behind the guard: means of e-values, errors at any number of looks, and what is found by when."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Sequence
+from itertools import product
+
+import pytest
+
+from lyftlearn._migration import evidence
+from lyftlearn._migration.evidence import Block, Day
+from lyftlearn._migration.guard import FAILURES, SHARES
+
+THRESHOLD = -math.log(0.02 * SHARES[FAILURES])
+RATES = (0.01, 0.05, 0.3, 0.5, 0.95)
+
+
+def mean(jobs: tuple[int, int], bet: tuple[float, float], truth: tuple[float, float], margin: float = 0.0) -> float:
+    """The mean of a block's e-value under the truth, over all outcomes. With a margin, harm is bet against."""
+    (old, new), (rate, new_rate), total = jobs, bet, 0.0
+    for old_bad, new_bad in product(range(old + 1), range(new + 1)):
+        block = Block(old, old_bad, new, new_bad, rate)
+        probability = binomial(old, old_bad, truth[0]) * binomial(new, new_bad, truth[1])
+        total += probability * math.exp(evidence.log_e(block, new_rate, margin=margin, at_least=margin > 0))
+    return total
+
+
+def binomial(of: int, some: int, rate: float) -> float:
+    return math.comb(of, some) * rate**some * (1 - rate) ** (of - some)
+
+
+@pytest.mark.parametrize(("old", "new"), [(0, 1), (1, 1), (4, 1), (1, 4), (3, 3)])
+@pytest.mark.parametrize("rate", [0.05, 0.4])
+def test_no_bet_gains_while_the_hypothesis_is_true(old: int, new: int, rate: float) -> None:
+    """Its mean is at most 1 whatever the two rates are, which is all that the guarantee stands on."""
+    for one, other in product(RATES, RATES):
+        if other <= one:
+            assert mean((old, new), (rate, min(0.9, 3 * rate)), (one, other)) <= 1 + 1e-9
+        if other >= one + 0.05:
+            assert mean((old, new), (rate, rate), (one, other), 0.05) <= 1 + 1e-6
+
+
+def test_a_bet_gains_where_it_is_right() -> None:
+    """A stake that never grew would keep every level, too."""
+    assert mean((4, 1), (0.05, 0.15), (0.05, 0.15)) > 1.02
+    assert mean((4, 1), (0.05, 0.05), (0.05, 0.05), 0.05) > 1.005
+
+
+def history(draw: random.Random, days: Sequence[tuple[int, float, int, float]]) -> list[Day]:
+    """Days of jobs: how many on the old side, their rate of failures, and the same on the new side."""
+    return [Day(old, bad(draw, old, rate), new, bad(draw, new, new_rate)) for old, rate, new, new_rate in days]
+
+
+def bad(draw: random.Random, of: int, rate: float) -> int:
+    return sum(draw.random() < rate for _ in range(of))
+
+
+def test_every_job_is_counted_once() -> None:
+    """A job in two blocks would be evidence twice, and an old one that is forgotten none."""
+    draw = random.Random(1)
+    days = history(draw, [(30, 0.2, 0, 0.0)] * 5 + [(4, 0.2, 9, 0.2)] * 20)
+    found = list(evidence.blocks(days, "a"))
+    assert sum(block.new for block in found) == 180
+    assert sum(block.new_bad for block in found) == sum(day.new_bad for day in days)
+    learnt_from = 30 * 5 // 5
+    assert 100 < sum(block.old for block in found) <= 230 - learnt_from
+    assert sum(block.old_bad for block in found) <= sum(day.old_bad for day in days)
+    assert all(block.old_bad <= block.old and block.new_bad <= block.new for block in found)
+    assert found == list(evidence.blocks(days, "a"))
+
+
+def test_days_without_jobs_and_sides_without_any() -> None:
+    """The first look at a migration, and a side that was left for good."""
+    assert evidence.of_stratum([], 0.05, "a").log_worse == pytest.approx(0)
+    alone = evidence.of_stratum([Day(0, 0, 50, 50)], 0.05, "a")
+    assert alone.log_worse == pytest.approx(0)
+    assert evidence.combine([]).log_worse == pytest.approx(0)
+
+
+def worst_look(draw: random.Random, new_rate: float, looks: int, strata: int = 1) -> float:
+    """The largest evidence of harm at any look. Each day has three jobs on either side, after a long history."""
+    known = {
+        f"{stratum}": history(draw, [(40, 0.05, 0, 0.0)] * 30 + [(3, 0.05, 3, new_rate)] * looks)
+        for stratum in range(strata)
+    }
+    return max(
+        evidence.combine([evidence.of_stratum(days[: 30 + look], 0.05, name) for name, days in known.items()]).log_worse
+        for look in range(1, looks + 1, 6)
+    )
+
+
+def test_two_sides_that_are_alike_are_told_so_at_every_look() -> None:
+    """Few migrations that are fine may ever be called worse: of forty, none or one. benchmarks/ has the long run."""
+    draw = random.Random(7)
+    assert sum(worst_look(draw, 0.05, 60) >= THRESHOLD for _ in range(40)) <= 1
+
+
+def test_a_regression_is_found() -> None:
+    """From 5 to 15 % within 150 jobs, most of the time; from 5 to 30 % always."""
+    draw = random.Random(8)
+    assert sum(worst_look(draw, 0.15, 50) >= THRESHOLD for _ in range(20)) >= 15
+    assert all(worst_look(draw, 0.30, 50) >= THRESHOLD for _ in range(10))
+
+
+def test_small_regressions_of_all_models_add_up() -> None:
+    """Twenty models with few jobs each: no single one would be found by its own."""
+    draw = random.Random(9)
+    known = [history(draw, [(10, 0.05, 0, 0.0)] * 30 + [(1, 0.05, 1, 0.15)] * 14) for _ in range(20)]
+    strata = [evidence.of_stratum(days, 0.05, str(at)) for at, days in enumerate(known)]
+    assert evidence.combine(strata).log_worse > THRESHOLD
+    assert sum(one.log_worse > THRESHOLD for one in strata) <= 1
+
+
+def test_what_is_missing_is_foretold() -> None:
+    """With the jobs that `growth` asks for, harm is ruled out about half of the time."""
+    draw, wanted = random.Random(10), math.log(50)
+    needed = math.ceil(wanted / evidence.growth(0.05, 20.0, 0.05))
+    ruled_out = 0
+    for _ in range(30):
+        days = history(draw, [(5000, 0.05, 0, 0.0)] + [(0, 0.0, 10, 0.05)] * (needed // 10))
+        ruled_out += evidence.of_stratum(days, 0.05, "a").not_worse > wanted
+    assert 8 <= ruled_out <= 25
+
+
+@pytest.mark.parametrize(("bad_ones", "of", "worse"), [(0, 200, False), (2, 40, False), (6, 12, True), (20, 100, True)])
+def test_a_share_is_judged(bad_ones: int, of: int, worse: bool) -> None:
+    """Shadows have no other side: what may differ is a share of them."""
+    found = evidence.of_share(bad_ones, of, 0.05)
+    assert (found.log_worse > math.log(1000)) is worse
+    assert (found.not_worse > math.log(50)) is (bad_ones == 0)
