@@ -37,7 +37,7 @@ from lyftlearn._contract.phases import Phase, PhaseName, Timings, consecutive_ph
 from lyftlearn._contract.report import CommandTimes, Report, read_command_times, read_idle, read_report
 from lyftlearn._contract.runtime_archive import runtime_archive
 from lyftlearn._contract.settings import BackendSettings, DriverSettings
-from lyftlearn._contract.spec import JobSpec, NotebookSpec, ResourceRequest, Source
+from lyftlearn._contract.spec import JobSpec, NotebookSpec, ResourceRequest, ServingSpec, Source, StoredJob
 from lyftlearn._contract.watch_set import WatchSet
 from lyftlearn._storage import Storage, open_storage
 from lyftlearn._telemetry import timed_request
@@ -82,8 +82,10 @@ __all__ = [
     "Report",
     "Request",
     "ResourceRequest",
+    "ServingSpec",
     "Source",
     "Storage",
+    "StoredJob",
     "Timings",
     "Usage",
     "Verdict",
@@ -344,6 +346,15 @@ class Backend(ABC):
         event. Raises JobNotFound. Only for backends that offer notebooks.
         """
         raise InvalidJob([("kind", f"{job_id}: {self.cannot(Capability.NOTEBOOK)}")])
+
+    def stored_job(self, job_id: str) -> StoredJob:
+        """Return what the job was, for whoever makes another like it. Raises JobNotFound. May be repeated."""
+        raise InvalidJob([("job", f"backend {self.name} does not tell what {job_id} was made from")])
+
+    def plan_server(self, spec: JobSpec, layout: str | None = None) -> Plan:  # noqa: ARG002 - as above
+        """Plan a server of a model, `spec.serving`. layout: which serving system's; None means the backend's own."""
+        problem = f"backend {self.name} has no servers of models: name one with --backend"
+        raise InvalidJob([("backend" if layout is None else "layout", problem)])
 
     def timings(self, job_id: str) -> Timings:
         """Return where the job's time went, its newest run if it was started anew. Raises JobNotFound.

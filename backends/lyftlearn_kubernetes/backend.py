@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from lyftlearn.backend import Backend, DriverSettings, runtime_archive
-from lyftlearn.errors import LyftLearnError
+from lyftlearn.errors import InvalidJob, LyftLearnError
 from lyftlearn_kubernetes import doctor, notebooks, options
 from lyftlearn_kubernetes.api.cluster import JOBS, Cluster
 from lyftlearn_kubernetes.api.errors import translate_errors
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
         NotebookAddress,
         Plan,
         Prices,
+        StoredJob,
         Timings,
         WatchSet,
     )
@@ -74,6 +75,16 @@ class KubernetesBackend(Backend):
     def plan(self, spec: JobSpec) -> Plan:
         """The objects of a submission; the Job carries its own bundle."""
         return self._planner.plan(spec)
+
+    def stored_job(self, job_id: str) -> StoredJob:
+        """Read the Job: its pods' template has the bundle."""
+        return jobs.stored_job(jobs.fetch(self._cluster, job_id))
+
+    def plan_server(self, spec: JobSpec, layout: str | None = None) -> Plan:
+        """A Deployment and its Service, or what KServe or Seldon make one from."""
+        if layout not in (None, *planner.SERVER_LAYOUTS):
+            raise InvalidJob([("layout", f"{layout!r} is none of {', '.join(planner.SERVER_LAYOUTS)}")])
+        return self._planner.plan(spec, layout or planner.SERVER_LAYOUTS[0])
 
     def submit(self, plan: Plan) -> JobRecord:
         """Create the shared objects that are missing, then the Job."""

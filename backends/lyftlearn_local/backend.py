@@ -14,8 +14,10 @@ from lyftlearn.backend import (
     DriverSettings,
     Never,
     NotYet,
+    StoredJob,
     runtime_archive,
 )
+from lyftlearn.errors import JobNotFound
 from lyftlearn_local import cgroups, doctor, options
 from lyftlearn_local.logs import reader
 from lyftlearn_local.planning import interpreter
@@ -131,6 +133,19 @@ class LocalBackend(Backend):
     def describe(self, job_id: str) -> JobRecord:
         """Read the job's files."""
         return self._record(self._jobs.find(job_id))
+
+    def stored_job(self, job_id: str) -> StoredJob:
+        """Read the job's bundle, and which image it ran in, if it did."""
+        files = self._jobs.find(job_id)
+        container = files.record()["run"].get("container") or {}
+        try:
+            return StoredJob(image=container.get("image"), bundle=files.bundle())
+        except BrokenRecord as error:
+            raise JobNotFound(f"{self.name} cannot tell what {job_id} was made from: {error}") from error
+
+    def plan_server(self, spec: JobSpec, layout: str | None = None) -> Plan:
+        """A server on this machine is a job without an end."""
+        return self.plan(spec) if layout is None else super().plan_server(spec, layout)
 
     def timings(self, job_id: str) -> Timings:
         """Read when the job's supervisor wrote its events."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Collection, Iterator
 from dataclasses import replace
@@ -26,17 +27,20 @@ from lyftlearn.backend import (
     Plan,
     Prices,
     Storage,
+    StoredJob,
     Timings,
     Usage,
     WatchSet,
     open_storage,
 )
+from lyftlearn.errors import JobNotFound
 from lyftlearn.events import JobEvent
 from lyftlearn.types import JobStatus
 from lyftlearn_sagemaker.api.errors import AwsError, translate_errors
 from lyftlearn_sagemaker.log_text import writing_of
 from lyftlearn_sagemaker.options import read_table
 from lyftlearn_sagemaker.status.tracked import RecentSubmissions
+from lyftlearn_sagemaker.submission.channels import bundle_uri_of
 from lyftlearn_sagemaker.submission.planner import Planner
 from lyftlearn_sagemaker.submission.regions import console_link
 
@@ -50,6 +54,7 @@ if TYPE_CHECKING:
     from lyftlearn_sagemaker.status.poller import Poller
     from lyftlearn_sagemaker.submission.submitter import JobCreator
 
+_LARGEST_BUNDLE = 64 << 20  # bytes: hyperparameters alone may have a quarter
 CAPABILITIES = Capabilities(
     offers=frozenset(
         (
@@ -96,6 +101,20 @@ class SageMakerBackend(Backend):
     @override
     def plan(self, spec: JobSpec) -> Plan:
         return self._planner.plan(spec)
+
+    @override
+    def plan_server(self, spec: JobSpec, layout: str | None = None) -> Plan:
+        return self._planner.plan_endpoint(spec) if layout is None else super().plan_server(spec, layout)
+
+    @override
+    def stored_job(self, job_id: str) -> StoredJob:
+        with translate_errors(job_id):
+            described, _ = self._finder.job(job_id)
+            uri = bundle_uri_of(described)
+            stored = uri and self._storage.read(uri.removeprefix(f"{self._storage.url}/"), _LARGEST_BUNDLE)
+        if not stored:
+            raise JobNotFound(f"the bundle of {job_id} is not at {uri or 'any place that it names'}")
+        return StoredJob(image=described["AlgorithmSpecification"].get("TrainingImage"), bundle=json.loads(stored.data))
 
     @override
     def submit(self, plan: Plan) -> JobRecord:

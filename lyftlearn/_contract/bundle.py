@@ -39,7 +39,7 @@ def bundle(spec: JobSpec, **substrate: Any) -> dict[str, Any]:
         "checkpoints": None,
         "resources": _resources(spec),
         "nodes": spec.nodes,
-        "timeout": None if spec.notebook else spec.timeout.total_seconds(),
+        "timeout": None if spec.notebook or spec.serving else spec.timeout.total_seconds(),
         "grace": spec.grace.total_seconds(),
         "retries": spec.retries,
         "user": None,
@@ -49,7 +49,7 @@ def bundle(spec: JobSpec, **substrate: Any) -> dict[str, Any]:
     if spec.shadow_of is not None:
         substrate["metrics"] = {"relay": True, "gateway": None, "socket": None}
     packages = {"packages": {"uri": spec.packages.uri, "index": spec.packages.index}} if spec.packages else {}
-    return document | notebook | packages | spark | substrate
+    return document | notebook | packages | spark | _serving(spec) | substrate
 
 
 def _spark(spec: JobSpec, pod: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -97,6 +97,13 @@ def _notebook(spec: JobSpec, reached: dict[str, Any]) -> dict[str, Any]:
         return {}
     idle = spec.notebook.idle_timeout
     return {"notebook": {"idle_timeout": idle.total_seconds() if idle else None, **reached}}
+
+
+def _serving(spec: JobSpec) -> dict[str, Any]:
+    """Return nothing for other jobs, as above."""
+    if spec.serving is None:
+        return {}
+    return {"artifact_sha256": spec.serving.artifact_sha256, "serving": {"port": spec.serving.port}}
 
 
 def _model(spec: JobSpec) -> str | None:

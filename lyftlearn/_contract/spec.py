@@ -43,6 +43,18 @@ class NotebookSpec:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ServingSpec:
+    """What only a server of a model has.
+
+    port: on which the command answers `POST /invocations` and `GET /ping`. artifact_sha256: SHA-256 of the model's
+    archive, without which nothing is served.
+    """
+
+    port: int
+    artifact_sha256: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Packages:
     """Where what a source requires is kept once it was installed, and the index that it comes from."""
 
@@ -85,7 +97,9 @@ class JobSpec:
     URI of the model that a predict job reads. digest: SHA-256 over what the caller wrote, so equal calls have equal
     digests whatever the defaults of this version. decision: why this backend was chosen, as one line of JSON.
     packages: set where what the source requires is to be installed. shadow_of: the job that this one doubles; its
-    metrics go nowhere. notebook: of a notebook's run, which has no timeout. spark: set where Spark is configured.
+    metrics go nowhere. notebook: of a notebook's run, which has no timeout. serving: of a predict job that answers
+    requests for as long as it is left to, which has none either. spark: set
+    where Spark is configured.
     """
 
     id: str
@@ -113,6 +127,7 @@ class JobSpec:
     packages: Packages | None = None
     notebook: NotebookSpec | None = None
     spark: SparkSpec | None = None
+    serving: ServingSpec | None = None
 
     @property
     def output_uris(self) -> Mapping[str, str]:
@@ -120,3 +135,14 @@ class JobSpec:
         archive = f"{self.output_uri}/output.tar.gz"
         kept = {name: uri or f"{archive}#{name}" for name, uri in self.outputs.items()}
         return {"model": f"{self.output_uri}/model.tar.gz", **kept} if self.kind is JobKind.TRAIN else kept
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredJob:
+    """What a substrate keeps of what a job was. bundle: as its containers got it.
+
+    image: what its containers were made from; None where they had none, or the job named none.
+    """
+
+    image: str | None
+    bundle: Mapping[str, Any] = field(repr=False)

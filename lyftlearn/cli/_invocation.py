@@ -11,7 +11,7 @@ from lyftlearn.cli import _parser
 from lyftlearn.cli._usage import refuse
 from lyftlearn.types import Resources
 
-_RUNS_A_COMMAND = frozenset(("train", "process", "predict", "tune", ("parity", "run")))
+_RUNS_A_COMMAND = frozenset(("train", "process", "predict", "tune", "serve", ("parity", "run")))
 _ABOUT_A_JOB = ("plan", "explain")
 _RESOURCES = tuple(Resources.__dataclass_fields__)
 

@@ -31,11 +31,15 @@ _SIGNS = {Verdict.OK: "ok", Verdict.WARNING: "!!", Verdict.FAILED: "XX"}
 def plan(invocation: Invocation) -> ExitCode:
     """Show the requests for a job that is not sent, and what stands against it."""
     client = Client(config=invocation.config)
-    arguments = _submit_commands.complete(client, invocation.arguments)
-    made = ops.plan(str(invocation.function), client=client, backend=invocation.backend, **arguments).plan
-    estimate = ops.estimate(made, client=client)
+    if invocation.function == "serve":
+        made, estimate = ops.plan_server(**invocation.arguments, backend=invocation.backend, client=client), None
+    else:
+        arguments = _submit_commands.complete(client, invocation.arguments)
+        made = ops.plan(str(invocation.function), client=client, backend=invocation.backend, **arguments).plan
+        estimate = ops.estimate(made, client=client)
     if invocation.json:
-        _output.document({**_plan_document(made), "cost": dataclasses.asdict(estimate)})
+        cost = {"cost": dataclasses.asdict(estimate)} if estimate else {}
+        _output.document({**_plan_document(made), **cost})
     else:
         _show_plan(made, estimate)
     return ExitCode.USAGE if made.faults else ExitCode.DONE
@@ -148,13 +152,14 @@ def _plan_document(made: Plan) -> dict[str, Any]:
     }
 
 
-def _show_plan(made: Plan, estimate: Estimate) -> None:
+def _show_plan(made: Plan, estimate: Estimate | None) -> None:
     """Print the requests as YAML that the substrate's own tool takes, and all else as comments."""
     short = sys.stdout.isatty()
     decision = json.loads(made.spec.decision)
     facts = {"id": made.spec.id, "backend": made.backend, "because": decision.get("reason", "")}
     _comment("\n".join(views.align([(name, printable(value)) for name, value in facts.items() if value])))
-    _comment(f"cost: {_estimate_text(estimate)}")
+    if estimate:
+        _comment(f"cost: {_estimate_text(estimate)}")
     for path, problem in made.faults:
         _comment(f"fault in {path}: {problem}")
     for note in made.notes:

@@ -31,7 +31,7 @@ examples:
     lyftlearn plan train eta --source . -- python train.py
 """
 _GROUPS = {
-    "run jobs": ("train", "process", "predict", "tune", "notebook"),
+    "run jobs": ("train", "process", "predict", "tune", "notebook", "serve"),
     "find and follow jobs": ("jobs", "status", "logs", "wait", "stop", "download", "trials"),
     "for operators": (
         "plan",
@@ -46,6 +46,7 @@ _GROUPS = {
         "completion",
     ),
 }
+_SUBPARSER: dict[str, Any] = {"argument_default": argparse.SUPPRESS, "allow_abbrev": False}
 Adder = Callable[[argparse.ArgumentParser], None]
 
 
@@ -74,6 +75,12 @@ def parser(only: str | None = None) -> CommandParser:
 _MODEL = """\
 The model is what the command leaves in the directory LYFTLEARN_MODEL_DIR, and nothing else:
   joblib.dump(model, os.path.join(os.environ["LYFTLEARN_MODEL_DIR"], "model.joblib"))"""
+
+
+_SERVER_HELP = """\
+The command answers `POST /invocations` and `GET /ping` on the port in PORT. It is
+the one after `--`, or else `[serve] command` of the configuration. It finds the
+model in LYFTLEARN_MODEL_DIR, and the train job's code, variables and secrets."""
 
 
 def split(argv: list[str]) -> tuple[list[str], list[str]]:
@@ -167,6 +174,36 @@ def _notebook(command: argparse.ArgumentParser) -> None:
     _job_options.common(command)
 
 
+def _serve(command: argparse.ArgumentParser) -> None:
+    _server_options(command)
+    command.add_argument("--local", action="store_true", help="on this machine, until Ctrl-C")
+    _job_options.common(command)
+
+
+def _server_options(command: argparse.ArgumentParser) -> None:
+    """Add which model is served, and by what."""
+    command.usage = f"{command.prog} MODEL|ID [options] [-- COMMAND [ARGUMENT ...]]"
+    command.epilog = _SERVER_HELP
+    command.add_argument(
+        "model", metavar="MODEL|ID", help="id of a train job; or a model, whose newest train job is meant"
+    )
+    group = command.add_argument_group("what serves it")
+    group.add_argument("--command", metavar="TEXT", help="a command for /bin/sh -c, instead of one after --")
+    group.add_argument("--image", metavar="IMAGE", help="container image; by default the train job's")
+    group.add_argument("--port", metavar="PORT", type=int, help="where it answers /invocations and /ping (8080)")
+    _job_options.node(command)
+
+
+def _plan_serve(command: argparse.ArgumentParser) -> None:
+    _server_options(command)
+    group = command.add_argument_group("where")
+    group.add_argument(
+        "--backend", metavar="NAME", dest="_backend", help="serve it there; by default where it was trained"
+    )
+    group.add_argument("--layout", choices=["deployment", "kserve", "seldon"], help="on Kubernetes (deployment)")
+    _job_options.common(command)
+
+
 def _jobs(command: argparse.ArgumentParser) -> None:
     command.add_argument("--name", metavar="NAME", help="of this name")
     command.add_argument("--kind", choices=[str(kind) for kind in JobKind], help="of this kind")
@@ -219,7 +256,8 @@ def _download(command: argparse.ArgumentParser) -> None:
 
 
 def _plan(command: argparse.ArgumentParser) -> None:
-    _functions(command, _plan_options)
+    functions = _functions(command, _plan_options)
+    _plan_serve(functions.add_parser("serve", help="a server of a model", **_SUBPARSER))
 
 
 def _plan_options(kind: JobKind) -> Adder:
@@ -247,13 +285,11 @@ def _explain_options(kind: JobKind) -> Adder:
     return add
 
 
-def _functions(command: argparse.ArgumentParser, adder: Callable[[JobKind], Adder]) -> None:
+def _functions(command: argparse.ArgumentParser, adder: Callable[[JobKind], Adder]) -> Any:
     functions = command.add_subparsers(dest="_function", metavar="FUNCTION", required=True)
     for kind in (JobKind.TRAIN, JobKind.PROCESS, JobKind.PREDICT):
-        made = functions.add_parser(
-            str(kind), help=f"a {kind} job", argument_default=argparse.SUPPRESS, allow_abbrev=False
-        )
-        adder(kind)(made)
+        adder(kind)(functions.add_parser(str(kind), help=f"a {kind} job", **_SUBPARSER))
+    return functions
 
 
 def _migration(command: argparse.ArgumentParser) -> None:
@@ -337,6 +373,7 @@ _COMMANDS: dict[str, tuple[str, Adder]] = {
     "predict": ("run batch prediction with a model", _submission(JobKind.PREDICT)),
     "tune": ("search the best hyperparameters of a model", _submission(JobKind.TUNE)),
     "notebook": ("open a notebook in the browser, start it or stop it", _notebook),
+    "serve": ("serve a model on this machine", _serve),
     "jobs": ("list jobs of every backend, newest first", _jobs),
     "status": ("show one job: state and outputs", _status),
     "logs": ("print the output of a job, line by line", _logs),

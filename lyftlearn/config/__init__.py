@@ -150,6 +150,11 @@ class Config:
         return spark_spec(self._values, image or self.image, executor_image)
 
     @property
+    def serve_command(self) -> tuple[str, ...]:
+        """What serves a model where nobody says otherwise: `[serve] command`."""
+        return tuple(self._values["serve.command"])
+
+    @property
     def installs_requirements(self) -> bool:
         """Whether what a source requires is installed before its command starts: `[jobs] requirements`."""
         return bool(self._values["jobs.requirements"] == "auto")

@@ -168,6 +168,15 @@ COST = (
         example="prices.toml",
     ),
 )
+SERVE = (
+    Option(
+        key="command",
+        kind=TEXTS,
+        default=(),
+        doc="What serves a model: a program that answers `POST /invocations` and `GET /ping` on the port in `PORT`.",
+        example=["python", "serve.py"],
+    ),
+)
 MIGRATION = (
     Option(key="from", kind=TEXT, doc="The old backend. By default `backend`.", example="kubernetes"),
     Option(key="to", kind=TEXT, doc="The new backend. Without it nothing is migrated.", example="sagemaker"),
@@ -256,6 +265,7 @@ TABLES = {
     "history": HISTORY,
     "cost": COST,
     "spark": SPARK,
+    "serve": SERVE,
     "migration": MIGRATION,
     "backends": BACKENDS,
 }

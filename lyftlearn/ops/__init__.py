@@ -24,6 +24,7 @@ from lyftlearn.ops.history import open_history
 from lyftlearn.ops.images import image_checks
 from lyftlearn.ops.logs import logs
 from lyftlearn.ops.placement import Placement, placement
+from lyftlearn.ops.serving import plan_server, serve
 from lyftlearn.ops.timings import timings
 from lyftlearn.rollout import Decision, Stage
 from lyftlearn.types import Duration, JobKind
@@ -59,6 +60,8 @@ __all__ = [
     "parity",
     "placement",
     "plan",
+    "plan_server",
+    "serve",
     "timings",
 ]
 

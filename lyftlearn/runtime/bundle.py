@@ -42,6 +42,7 @@ LARGEST = 1 << 31
 """Seconds, and counts: what the clocks and the kernel still take."""
 LARGEST_BYTES = 1 << 63
 MOST_GPUS = 1 << 12
+MOST_PORT = (1 << 16) - 1
 LARGEST_ID = (1 << 32) - 1
 """Of a user or group: -1 means none to the kernel."""
 NOTHING = type(None)
@@ -58,6 +59,7 @@ FIELDS: tuple[tuple[str, tuple[type, ...], object], ...] = (
     ("secrets.provider", (dict, NOTHING), None),
     ("inputs", (dict,), {}),
     ("artifact", (str, NOTHING), None),
+    ("artifact_sha256", (str, NOTHING), None),
     ("source", (dict, NOTHING), None),
     ("packages", (dict, NOTHING), None),
     ("outputs", (dict,), {}),
@@ -81,6 +83,7 @@ FIELDS: tuple[tuple[str, tuple[type, ...], object], ...] = (
     ("hide", (list,), []),
     ("notebook", (dict, NOTHING), None),
     ("spark", (dict, NOTHING), None),
+    ("serving", (dict, NOTHING), None),
 )
 
 
@@ -350,6 +353,16 @@ def _spark_rule(document: dict[str, Any]) -> list[str]:
     return spark_faults(document["spark"])
 
 
+def _serving_rule(document: dict[str, Any]) -> list[str]:
+    """`port`: on which the command answers. The model's digest: 64 hexadecimal digits, or null."""
+    serving, digest = document["serving"], document["artifact_sha256"]
+    faults = [] if digest is None or _SHA256.fullmatch(digest) else ["artifact_sha256: expected a SHA-256 or null"]
+    port = serving and serving.get("port")
+    if serving is not None and not (isinstance(port, int) and 0 < port <= MOST_PORT):
+        faults.append(f"serving.port: expected a number from 1 to {MOST_PORT}")
+    return faults
+
+
 def _pack_rule(document: dict[str, Any]) -> list[str]:
     faults = []
     if document["pack"] not in ("runtime", "substrate"):
@@ -389,6 +402,7 @@ RULES = (
     _hide_rule,
     _notebook_rule,
     _spark_rule,
+    _serving_rule,
     _pack_rule,
     _gateway_rule,
     _user_rule,

@@ -12,8 +12,9 @@ KUBERNETES = "kubernetes"
 SERVING = "kubernetes-serving"
 TRAINING = "sagemaker-training"
 STUDIO = "sagemaker-studio"
+HOSTING = "sagemaker-serving"
 LOCAL = "local"
-SUBSTRATES = (KUBERNETES, SERVING, TRAINING, STUDIO, LOCAL)
+SUBSTRATES = (KUBERNETES, SERVING, TRAINING, STUDIO, HOSTING, LOCAL)
 
 FORCED = "LYFTLEARN_SUBSTRATE"
 SERVICE_ACCOUNT = "var/run/secrets/kubernetes.io/serviceaccount"

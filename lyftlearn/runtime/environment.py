@@ -7,7 +7,7 @@ import re
 
 from . import CONTRACT
 from .capacity import Capacity
-from .detect import KUBERNETES, SERVING, TRAINING
+from .detect import HOSTING, KUBERNETES, SERVING, TRAINING
 from .expansion import expand, expand_in_order, service_variables
 from .layout import writable_home
 
@@ -85,6 +85,7 @@ class Environment:
         opens_cluster = (bundle["spark"] or {}).get("credentials")
         self.files_only: list[str] = [opens_cluster] if opens_cluster else []
         self.pod = inherited.get("LYFTLEARN_SUBSTRATE_CONTAINER") if substrate == KUBERNETES else None
+        self.serving: dict[str, str] = {}
 
     def variables(self, attempt: int) -> dict[str, str]:
         """What the command sees: defaults, inherited, secrets, contract, the job's own, LYFTLEARN_*; later wins."""
@@ -95,7 +96,7 @@ class Environment:
         ours = {name: value for name, value in contract.items() if name.startswith("LYFTLEARN_")}
         here = {"PWD": self.directory}
         every = {**self._defaults(), **self.inherited, **here, **self.secrets, **contract, **own, **ours}
-        return {**every, **self._package_paths(every), **self.spark}
+        return {**every, **self._package_paths(every), **self.spark, **self.serving}
 
     def _package_paths(self, variables: Mapping[str, str]) -> dict[str, str]:
         """What the source requires comes before what the image has."""
@@ -161,7 +162,7 @@ class Environment:
 
 def visible_variables(inherited: Mapping[str, str], substrate: str, hide: list[str]) -> dict[str, str]:
     """What of the container's own variables the command may see."""
-    hidden = [PRIVATE, OURS] + ([SAGEMAKER] if substrate == TRAINING else [])
+    hidden = [PRIVATE, OURS] + ([SAGEMAKER] if substrate in (TRAINING, HOSTING) else [])
     return {
         name: value
         for name, value in inherited.items()

@@ -109,7 +109,7 @@ class JobRun:
         self._checkpoints: Any = None
         self._log: Any = None
         self._jupyter: Any = None
-        self._spark: Any = None
+        self._followers: list[Callable[[CommandSupervisor], Callable[[], None]]] = []
         self._before: set[str] = set()
 
     def run(self) -> int:
@@ -193,6 +193,7 @@ class JobRun:
         self._check_outputs(bundle, nodes.rank)
         layouts.build(layout, bundle, self._substrate)
         environment = Environment(bundle, layout, nodes, self._environ, self._substrate)
+        self._prepare_serving(bundle, environment)
         self._write_hyperparameters(bundle)
         self._fetch_secrets(bundle, environment)
         self._fetch_files(bundle, nodes)
@@ -222,10 +223,21 @@ class JobRun:
             return
         from .spark import prepare
 
-        self._spark = prepare(bundle, self._layout, environment)
-        if self._spark:
-            environment.spark = self._spark.variables
-            self._cleanups += filter(None, [self._spark.clean_up])
+        spark = prepare(bundle, self._layout, environment)
+        if spark:
+            environment.spark = spark.variables
+            self._cleanups += filter(None, [spark.clean_up])
+        if spark and (follow := spark.follow):
+            self._followers.append(lambda supervisor: follow(supervisor.stop_misconfigured))
+
+    def _prepare_serving(self, bundle: Bundle, environment: Environment) -> None:
+        if not bundle["serving"]:
+            return
+        from .serving import Server
+
+        server = Server(bundle, self._layout)
+        self._followers.append(lambda supervisor: server.follow(supervisor.stop_unfit))
+        environment.serving = server.prepare()
 
     def _install_packages(self, bundle: Bundle, environment: Environment) -> None:
         if not bundle["packages"]:
@@ -308,10 +320,7 @@ class JobRun:
 
         self._relay = Relay(bundle["metrics.gateway"], bundle["metrics.socket"])
         environment.statsd_port = self._relay.port
-        self._cleanups.append(self._close_relay)
-
-    def _close_relay(self) -> None:
-        self._relay.close()
+        self._cleanups.append(self._relay.close)
 
     def _supervise(self, bundle: Bundle, environment: Environment) -> CommandOutcome:
         def command_for(attempt: int) -> Command:
@@ -338,8 +347,7 @@ class JobRun:
             self._checkpoints.start()
         if self._jupyter:
             self._cleanups.append(self._jupyter.follow(supervisor.stop_idle))
-        if self._spark and self._spark.follow:
-            self._cleanups.append(self._spark.follow(supervisor.stop_misconfigured))
+        self._cleanups += [follow(supervisor) for follow in self._followers]
         return supervisor.run(lambda attempt, at: self._note_start(attempt, at, supervisor.outcome.message))
 
     def _first_start(self) -> float | None:

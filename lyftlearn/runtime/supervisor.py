@@ -38,7 +38,7 @@ LEFTOVERS_WAIT = 10.0
 """Seconds for killed processes to be gone: longer only where one hangs in the kernel."""
 
 
-_EXIT_CODES = {TIMEOUT: EXIT_TIMEOUT, CONFIGURATION: EXIT_CODES[CONFIGURATION]}
+_EXIT_CODES = {TIMEOUT: EXIT_TIMEOUT, **{cause: EXIT_CODES[cause] for cause in (CONFIGURATION, USER_ERROR)}}
 
 
 class CommandOutcome:
@@ -63,7 +63,7 @@ class CommandOutcome:
     def reason(self) -> str | None:
         """Why it failed; None for success and for a stop."""
         if self.cause:
-            return self.cause if self.cause in (TIMEOUT, PREEMPTED, CONFIGURATION) else None
+            return self.cause if self.cause in (TIMEOUT, PREEMPTED, CONFIGURATION, USER_ERROR) else None
         if self.status == 0:
             return None
         return OUT_OF_MEMORY if self.out_of_memory else USER_ERROR
@@ -131,6 +131,10 @@ class CommandSupervisor:
     def stop_misconfigured(self, words: str) -> None:
         """End the command because it cannot do its work here, as `words` say; from any thread."""
         self._end_early(CONFIGURATION, words)
+
+    def stop_unfit(self, words: str) -> None:
+        """End the command because it does its work wrongly, as `words` say; from any thread."""
+        self._end_early(USER_ERROR, words)
 
     def _end_early(self, cause: str, words: str) -> None:
         self._early_end = cause, words

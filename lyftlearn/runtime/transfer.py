@@ -131,23 +131,24 @@ def fetch_artifact(bundle: Bundle, layout: Layout) -> None:
     if uri is None:
         return
     directory = os.path.realpath(layout.at("model"))
-    if not _fetch_artifact(uri, directory):
+    if not _fetch_artifact(uri, directory, bundle["artifact_sha256"]):
         raise configuration_failure(f"artifact: nothing is at {uri}")
 
 
-def _fetch_artifact(uri: str, directory: str) -> bool:
+def _fetch_artifact(uri: str, directory: str, digest: str | None) -> bool:
     location = locate(uri)
     if location.member:
         return _fetch_member(location, directory)
-    return unpack_at(uri, directory) if uri.endswith(ARCHIVES) else fetch(uri, directory) > 0
+    return unpack_at(uri, directory, digest) if uri.endswith(ARCHIVES) else fetch(uri, directory) > 0
 
 
-def unpack_at(uri: str, directory: str) -> bool:
+def unpack_at(uri: str, directory: str, digest: str | None = None) -> bool:
     """Whether there is an archive; it may be empty, as the model of a job is that left none."""
     from .archives import unpack
 
     with LocalCopy(uri, directory) as path:
         if path is not None:
+            _check_digest(path, "artifact", uri, digest)
             unpack(path, directory, called=uri)
         return path is not None
 
@@ -163,11 +164,13 @@ def fetch_source(bundle: Bundle, layout: Layout) -> None:
     with LocalCopy(source["uri"], directory) as path:
         if path is None:
             raise configuration_failure(f"source: nothing is at {source['uri']}")
-        _check_digest(path, source)
+        _check_digest(path, "source", source["uri"], source.get("sha256"))
         unpack(path, directory, called=source["uri"])
 
 
-def _check_digest(path: str, source: dict[str, str]) -> None:
+def _check_digest(path: str, field: str, uri: str, expected: str | None) -> None:
+    if expected is None:
+        return
     import hashlib
 
     digest = hashlib.sha256()
@@ -175,8 +178,8 @@ def _check_digest(path: str, source: dict[str, str]) -> None:
         for chunk in iter(lambda: file.read(1 << 20), b""):
             digest.update(chunk)
     actual = digest.hexdigest()
-    if source.get("sha256") not in (None, actual):
-        raise configuration_failure(f"source: {source['uri']} has sha256 {actual}, expected {source['sha256']}")
+    if actual != expected:
+        raise configuration_failure(f"{field}: {uri} has sha256 {actual}, expected {expected}")
 
 
 def upload_directory(path: str, uri: str) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import time
 from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from lyftlearn.backend import JobRecord
+from lyftlearn.backend import JobRecord, StoredJob
 from lyftlearn.errors import BackendUnavailable, JobNotFound, LyftLearnError
 from lyftlearn.types import FailureReason, JobKind, JobStatus
 from lyftlearn_kubernetes import labels
@@ -86,6 +87,16 @@ def record(document: Mapping[str, Any], event: JobEvent) -> JobRecord:
         outputs=outputs(document),
         nodes=document.get("spec", {}).get("completions"),
     )
+
+
+def stored_job(document: Mapping[str, Any]) -> StoredJob:
+    """Return what a Job's pods are made from. Raises LyftLearnError for one that lyftlearn did not make."""
+    template = document.get("spec", {}).get("template", {})
+    try:
+        bundle = json.loads(template["metadata"]["annotations"][labels.BUNDLE])
+        return StoredJob(image=template["spec"]["containers"][0]["image"], bundle=bundle)
+    except (LookupError, ValueError, TypeError) as exc:
+        raise LyftLearnError(f"the Job {document['metadata']['name']} carries no bundle that can be read") from exc
 
 
 def digest(document: Mapping[str, Any]) -> str:

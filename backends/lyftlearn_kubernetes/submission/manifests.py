@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from lyftlearn.types import JobKind
 from lyftlearn_kubernetes import labels
 from lyftlearn_kubernetes.status.events import REPLACED
-from lyftlearn_kubernetes.submission import notebook_objects, spark
+from lyftlearn_kubernetes.submission import notebook_objects, server_objects, spark
 from lyftlearn_kubernetes.submission.gangs import Gang
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ class JobManifest:
                     labels.LIMITS: self._limits(),
                 },
             },
-            "spec": {**self._job(), "template": self._template()},
+            "spec": {**self._job(), "template": self.template()},
         }
 
     def _limits(self) -> str:
@@ -143,7 +143,8 @@ class JobManifest:
         waiting = (options.pending + options.starting) * (1 + options.restarts)
         return math.ceil((waiting + spec.timeout + spec.grace).total_seconds()) + UPLOAD_SECONDS
 
-    def _template(self) -> dict[str, Any]:
+    def template(self) -> dict[str, Any]:
+        """Return the template of the pods; of a server, the whole job."""
         several = {labels.NODES: "several"} if self._spec.nodes > 1 else {}
         gang = Gang(self._spec, self._options)
         return {
@@ -178,7 +179,7 @@ class JobManifest:
     def _pod(self) -> dict[str, Any]:
         sidecars = self._sidecars()
         return {
-            "restartPolicy": "Never",
+            "restartPolicy": "Always" if self._spec.serving else "Never",
             "terminationGracePeriodSeconds": math.ceil(self._spec.grace.total_seconds()) + REPORT_SECONDS,
             "securityContext": pod_security(self._options),
             **({"initContainers": sidecars} if sidecars else {}),
@@ -196,7 +197,7 @@ class JobManifest:
         return [{**container, "restartPolicy": "Always"} for container in (*statsd, *self._options.sidecars)]
 
     def _container(self) -> dict[str, Any]:
-        notebook = self._spec.notebook
+        notebook, serving = self._spec.notebook, self._spec.serving
         # The runtime makes the variables. These tell one that is missing; with a prefix no key PATH reaches anybody.
         secrets = [
             {"prefix": f"{PREFIX_OF_SECRETS}{index}_", "secretRef": {"name": name}}
@@ -217,9 +218,12 @@ class JobManifest:
             "terminationMessagePolicy": "FallbackToLogsOnError",
             "securityContext": container_security(self._options),
             **(notebook_objects.container_fields(notebook.files, self._options) if notebook else {}),
+            **(server_objects.container_fields(serving, ROOT, self._options) if serving else {}),
         }
 
     def _variables(self) -> dict[str, str]:
+        if self._spec.serving:  # its hook writes no file: one would stop the next container of the pod, too
+            return {"LYFTLEARN_SUBSTRATE": server_objects.SUBSTRATE}
         hosts = ",".join(labels.hosts(self._spec.id, self._spec.nodes)) if self._spec.nodes > 1 else None
         return {
             "LYFTLEARN_SUBSTRATE": "kubernetes",

@@ -12,7 +12,7 @@ from lyftlearn.types import JobKind
 from lyftlearn_kubernetes.labels import SERVICE, log_directory
 from lyftlearn_kubernetes.mounts import host_path_note
 from lyftlearn_kubernetes.options import OWN_GANGS, is_visible
-from lyftlearn_kubernetes.submission import manifests, notebook_objects, spark
+from lyftlearn_kubernetes.submission import manifests, notebook_objects, server_objects, spark
 from lyftlearn_kubernetes.submission.gangs import Gang
 from lyftlearn_kubernetes.submission.places import PodPlaces
 
@@ -54,6 +54,9 @@ _LACKS = {
 }
 
 
+SERVER_LAYOUTS = tuple(server_objects.LAYOUTS)
+
+
 class Planner:
     """Plans with one configuration. `runtime` is asked for when the first plan needs it."""
 
@@ -63,9 +66,12 @@ class Planner:
         self._storage_url = storage_url
         self._runtime = runtime
 
-    def plan(self, spec: JobSpec) -> Plan:
-        """Return the requests, faults and notes for `spec`, with what its model changes."""
-        return ModelPlanner(self._name, self._options_of(spec), self._storage_url, self._runtime).plan(spec)
+    def plan(self, spec: JobSpec, layout: str = "") -> Plan:
+        """Return the requests, faults and notes for `spec`, with what its model changes.
+
+        layout: of a server of a model, one of `SERVER_LAYOUTS`; a job has none.
+        """
+        return ModelPlanner(self._name, self._options_of(spec), self._storage_url, self._runtime).plan(spec, layout)
 
     def gang(self, spec: JobSpec) -> Gang:
         """Return how the nodes of `spec` start together."""
@@ -84,7 +90,7 @@ class ModelPlanner:
         self._storage_url = storage_url.rstrip("/")
         self._runtime = runtime
 
-    def plan(self, spec: JobSpec) -> Plan:
+    def plan(self, spec: JobSpec, layout: str = "") -> Plan:
         """Return the requests, faults and notes for `spec`."""
         places = PodPlaces(spec, self._options, self._storage_url)
         text, stored = self._bundle(spec, places)
@@ -93,18 +99,22 @@ class ModelPlanner:
             faults.append(
                 Fault("inputs", f"the job has {len(text)} bytes to say, a Job carries {MOST_ANNOTATED}: shorten it")
             )
+        manifest = manifests.JobManifest(spec, self._options, self._runtime(), text, places.volumes())
         return Plan(
             spec=spec,
             backend=self._name,
-            requests=(*stored, *self._creations(spec, text, places)),
+            requests=(*stored, *(self._server(spec, manifest, layout) if layout else self._creations(spec, manifest))),
             faults=tuple(faults),
             notes=tuple(self._notes(spec)),
         )
 
-    def _creations(self, spec: JobSpec, text: str, places: PodPlaces) -> Iterator[Request]:
-        runtime = self._runtime()
-        job = manifests.JobManifest(spec, self._options, runtime, text, places.volumes())
-        yield Request(operation=CREATE_RUNTIME, body=manifests.config_map(runtime, self._options))
+    def _server(self, spec: JobSpec, manifest: manifests.JobManifest, layout: str) -> Iterator[Request]:
+        port = spec.serving.port if spec.serving else 0
+        yield Request(operation=CREATE_RUNTIME, body=manifests.config_map(self._runtime(), self._options))
+        yield from server_objects.ServerObjects(spec.name, manifest.template(), port, self._options).requests(layout)
+
+    def _creations(self, spec: JobSpec, manifest: manifests.JobManifest) -> Iterator[Request]:
+        yield Request(operation=CREATE_RUNTIME, body=manifests.config_map(self._runtime(), self._options))
         if spec.nodes > 1:
             yield Request(operation=CREATE_SERVICE, body=manifests.service(self._options))
         if spec.notebook:
@@ -114,7 +124,7 @@ class ModelPlanner:
         gang = Gang(spec, self._options)
         if gang.exists:
             yield Request(operation=CREATE_GROUP, body=gang.pod_group())
-        yield Request(operation=CREATE_JOB, body=job.build(dict(spec.output_uris)))
+        yield Request(operation=CREATE_JOB, body=manifest.build(dict(spec.output_uris)))
 
     def _notebook_creations(self, files: str) -> Iterator[Request]:
         yield Request(operation=CREATE_CLAIM, body=notebook_objects.claim(files, self._options))
@@ -144,9 +154,9 @@ class ModelPlanner:
             provider={"type": "files", "path": manifests.SECRETS_DIRECTORY},
             metrics={"relay": relay, "gateway": self._options.metrics if relay else None, "socket": None},
             user={"uid": user[0], "gid": user[1]} if user else None,
-            checkpoints=None if spec.notebook else self._checkpoints(spec, places),
+            checkpoints=None if spec.notebook or spec.serving else self._checkpoints(spec, places),
             notebook=notebook_objects.bundle_fields(spec.notebook.files, self._options) if spec.notebook else {},
-            log=self._log(spec, places),
+            log=None if spec.serving else self._log(spec, places),  # its pods are many, and a log is one job's
             spark_pod=self._executor_pod(spec, places),
         )
         document["inputs"] |= places.linked_inputs()

@@ -63,6 +63,15 @@ class JobFiles:
                 raise BrokenRecord(f"{path} is no job's record: it has no usable {key!r}")
         return record
 
+    def bundle(self) -> dict[str, Any]:
+        """What the runtime was given. Raises BrokenRecord."""
+        path = self.path / "bundle.json"
+        try:
+            bundle: dict[str, Any] = json.loads(path.read_bytes())
+        except (OSError, ValueError) as error:
+            raise BrokenRecord(f"{path} cannot be read: {error}") from error
+        return bundle
+
     def is_whole(self) -> bool:
         """Whether the record can be read."""
         try:

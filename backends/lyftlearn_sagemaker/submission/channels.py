@@ -8,7 +8,7 @@ unless `inputs = "directories"` says what they all are.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -50,6 +50,13 @@ class InputChannels:
     @bundle_uri.setter
     def bundle_uri(self, uri: str) -> None:
         self.config[0]["DataSource"]["S3DataSource"]["S3Uri"] = uri
+
+
+def bundle_uri_of(job: Mapping[str, Any]) -> str | None:
+    """Return where the bundle of a described training job is; None for a job without one."""
+    channels = job.get("InputDataConfig", ())
+    uris = (one["DataSource"]["S3DataSource"]["S3Uri"] for one in channels if one["ChannelName"] == BUNDLE)
+    return next(uris, None)
 
 
 def plan_channels(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from lyftlearn.backend import Fault, Plan, Request, bundle, runtime_archive
 from lyftlearn.types import JobKind
-from lyftlearn_sagemaker.submission import documented_rules, instances, notebooks, service_limits
+from lyftlearn_sagemaker.submission import documented_rules, hosting, instances, notebooks, service_limits
 from lyftlearn_sagemaker.submission.channels import plan_channels, uri_faults
 from lyftlearn_sagemaker.submission.fault_words import FaultTranslator
 from lyftlearn_sagemaker.submission.file_systems import mount_faults
@@ -74,18 +74,43 @@ class Planner:
             *_time_faults(spec),
             *self._request_faults(body, spec, options, region),
         ]
-        bucket, _, key = channels.bundle_uri.removeprefix("s3://").partition("/")
         return Plan(
             spec=spec,
             backend=self._name,
             requests=(
-                Request(operation=PUT, body={"Bucket": bucket, "Key": key, "Body": document}, upload=True),
+                _put_request(channels.bundle_uri, document),
                 Request(operation=SUBMIT, body=submit_request(spec, options, body))
                 if goes_by_queue(spec, options)
                 else Request(operation=CREATE, body=body),
             ),
             faults=tuple(dict.fromkeys(faults)),
             notes=tuple(_notes(spec, options, channels, choice.instances)),
+        )
+
+    def plan_endpoint(self, spec: JobSpec) -> Plan:
+        """Return the requests for an endpoint that serves a model, their faults and notes."""
+        options = self._options.of(spec.name)
+        choice = self._choice(spec, options)
+        image = resolve(spec.image or options.image, self._options.region, choice.instance)
+        region = self._options.region or region_of(image.uri)
+        document = bundle(
+            spec, **self._settings(options, region), grace=min(spec.grace.total_seconds(), hosting.LONGEST_GRACE)
+        )
+        uri = self._bundle_uri(spec, document)
+        made = hosting.requests(spec, options, image=image.uri, instance=choice.instance, bundle_uri=uri, region=region)
+        faults = [
+            *self._options.faults,
+            *([("resources", choice.fault)] if choice.fault else []),
+            *([("image", image.fault)] if image.fault else []),
+            *uri_faults(spec, self._storage_url, ()),
+            *hosting.faults(self._name, spec, options, uri),
+        ]
+        return Plan(
+            spec=spec,
+            backend=self._name,
+            requests=(_put_request(uri, document), *made),
+            faults=tuple(dict.fromkeys(faults)),
+            notes=tuple(hosting.notes(spec, uri)),
         )
 
     @cached_property
@@ -116,10 +141,8 @@ class Planner:
         channels = plan_channels(spec, options, self._options.mounts, self._storage_url, runtime_uri)
         document = bundle(
             spec,
-            provider={**({"region": region} if region else {}), **options.secrets},
-            metrics={"relay": True, "gateway": options.metrics, "socket": None},
+            **self._settings(options, region),
             pack="runtime" if goes_by_queue(spec, options) else "substrate",
-            user={"uid": options.user_uid, "gid": options.user_gid} if options.user_uid is not None else None,
             checkpoints={"mode": "mounted"} if checkpoints_uri(spec, options, self._storage_url) else None,
             notebook=notebooks.bundle_fields(spec.id),
             inputs=channels.inputs,
@@ -131,6 +154,14 @@ class Planner:
         )
         channels.bundle_uri = self._bundle_uri(spec, document)
         return document, channels
+
+    def _settings(self, options: JobOptions, region: str | None) -> dict[str, Any]:
+        """Return what the bundle of a job and that of an endpoint have of this backend."""
+        return {
+            "provider": {**({"region": region} if region else {}), **options.secrets},
+            "metrics": {"relay": True, "gateway": options.metrics, "socket": None},
+            "user": {"uid": options.user_uid, "gid": options.user_gid} if options.user_uid is not None else None,
+        }
 
     def _bundle_uri(self, spec: JobSpec, document: Mapping[str, Any]) -> str:
         digest = sha256(encode(document)).hexdigest()[:32]
@@ -152,6 +183,11 @@ class Planner:
     ) -> Iterator[tuple[str, str]]:
         faults = [*service_limits.faults(body), *documented_rules.faults(body, region)]
         return FaultTranslator(self._name, spec, options, self._storage_url, body).translate(faults)
+
+
+def _put_request(uri: str, document: Mapping[str, Any]) -> Request:
+    bucket, _, key = uri.removeprefix("s3://").partition("/")
+    return Request(operation=PUT, body={"Bucket": bucket, "Key": key, "Body": document}, upload=True)
 
 
 def encode(document: Mapping[str, Any]) -> bytes:

@@ -6,8 +6,14 @@ from collections.abc import Collection
 
 from tests.doubles.cluster.store import Object
 
-GROUPS = {"jobs": "batch", "networkpolicies": "networking.k8s.io", "ingresses": "networking.k8s.io"}
+GROUPS = {
+    "deployments": "apps",
+    "jobs": "batch",
+    "networkpolicies": "networking.k8s.io",
+    "ingresses": "networking.k8s.io",
+}
 KINDS = {
+    "deployments": "Deployment",
     "jobs": "Job",
     "pods": "Pod",
     "configmaps": "ConfigMap",

@@ -383,11 +383,14 @@ class PodRunner(threading.Thread):
         return process.returncode if process.returncode >= 0 else 128 - process.returncode
 
     def _probe(self) -> None:
-        """Ask the container's readiness probe from within the pod's network, until it was answered."""
-        probe = self._pod["spec"]["containers"][0].get("readinessProbe")
+        """Ask the container's startup probe, and then its readiness probe in the pod's network, until it is ready."""
+        container = self._pod["spec"]["containers"][0]
+        probe = container.get("readinessProbe")
         if not probe or self._ready or not self._child or time.monotonic() < self._next_probe:
             return
         self._next_probe = time.monotonic() + 1
+        if not self._has_started_up(container):
+            return
         target = probe["httpGet"]
         url = f"http://127.0.0.1:{target['port']}{target['path']}"
         asked = "import sys, urllib.request; urllib.request.urlopen(sys.argv[1], timeout=5)"
@@ -395,6 +398,14 @@ class PodRunner(threading.Thread):
         self._ready = subprocess.run(argv, capture_output=True, check=False).returncode == 0
         if self._ready:
             self._status(lambda status: status["containerStatuses"][0].update(ready=True))
+
+    def _has_started_up(self, container: Object) -> bool:
+        probe = container.get("startupProbe")
+        if not probe:
+            return True
+        argv = sandbox.inside(self._child, probe["exec"]["command"])
+        ended = subprocess.run(argv, env=self._environment(container), capture_output=True, check=False)
+        return ended.returncode == 0
 
     def _run_hook(self, process: subprocess.Popen[bytes], kill_at: float) -> None:
         """The container's `preStop`: the kubelet signals once it has ended, or the grace period is over."""

@@ -17,6 +17,7 @@ from tests.doubles.cluster.store import ApiError, Object
 
 SCHEMAS = files("kubernetes_validate") / "kubernetes-json-schema"
 FILES = {
+    "deployments": "deployment-apps-v1",
     "jobs": "job-batch-v1",
     "pods": "pod-v1",
     "configmaps": "configmap-v1",
@@ -156,7 +157,23 @@ def _ingress_faults(item: Object) -> list[str]:
     return found
 
 
-_RULES = {"persistentvolumeclaims": _claim_faults, "services": _service_faults, "ingresses": _ingress_faults}
+def _deployment_faults(item: Object) -> list[str]:
+    """A Deployment's own pods, and no others: its selector must match its template, which must restart."""
+    spec = item["spec"]
+    wanted, template = spec["selector"].get("matchLabels") or {}, spec["template"]
+    marks = template.get("metadata", {}).get("labels") or {}
+    found = [] if wanted and wanted.items() <= marks.items() else ["spec.template.metadata.labels: selector mismatch"]
+    if template["spec"].get("restartPolicy", "Always") != "Always":
+        found.append('spec.template.spec.restartPolicy: Unsupported value, supported values: "Always"')
+    return found
+
+
+_RULES = {
+    "deployments": _deployment_faults,
+    "persistentvolumeclaims": _claim_faults,
+    "services": _service_faults,
+    "ingresses": _ingress_faults,
+}
 
 
 def _size_faults(kind: str, item: Object) -> list[str]:
