@@ -16,7 +16,7 @@ from lyftlearn.backend import Fault, Request
 
 if TYPE_CHECKING:
     from lyftlearn.backend import JobSpec
-    from lyftlearn_sagemaker.options import JobOptions
+    from lyftlearn_sagemaker.job_options import JobOptions
 
 PORT = 8080
 LONGEST_GRACE = 25
