@@ -5,6 +5,7 @@ Rows of jobs never come here, only answers: memory and time do not grow with the
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -72,21 +73,40 @@ def tally(
 ) -> list[Tally]:
     """Count the jobs that were submitted from `since` on and before `until`, grouped by what `by` names.
 
-    where: further conditions over `lyftlearn.history.tables.jobs`. The order is that of the keys' columns.
+    where: further conditions over `lyftlearn.history.tables.jobs`.
     """
     keys = [_key(name, history.dialect).label(f"key_{name}") for name in by]
-    query = sa.select(*keys, *_counts()).where(*where, *_within(since, until))
-    if keys:
-        query = query.group_by(*keys).order_by(*keys)
-    rows = [row for row in history.select(query) if row["jobs"]]
-    names = [f"key_{name}" for name in by]
-    return [_tally(row, tuple(row[name] for name in names)) for row in rows]
+    query = sa.select(*keys, *_ends(), *_sums()).where(*where, *_within(since, until))
+    groups: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
+    for row in history.select(query.group_by(*keys, *_ends())):
+        groups.setdefault(tuple(row[f"key_{name}"] for name in by), []).append(row)
+    return [_tally(key, rows) for key, rows in groups.items()]
 
 
-def _tally(row: Mapping[str, Any], key: tuple[Any, ...]) -> Tally:
-    counted = {name: row[name] for name in Tally.__dataclass_fields__ if name not in ("key", "currency")}
-    currency = row["currency"] if row["currency"] == row["other_currency"] else None
-    return Tally(key=key, currency=currency, **counted)
+def _tally(key: tuple[Any, ...], rows: Sequence[Mapping[str, Any]]) -> Tally:
+    """Add up rows that differ only in how their jobs ended: the database counts each job once, and not once a sum."""
+    ended: Counter[str | None] = Counter()
+    for row in rows:
+        ended[row["status"]] += row["jobs"]
+    currencies = {row[name] for row in rows for name in ("currency", "other_currency") if row[name] is not None}
+    return Tally(
+        key=key,
+        jobs=ended.total(),
+        open=ended[None] + ended["unknown"],
+        succeeded=ended["succeeded"],
+        failed=ended["failed"],
+        failed_by_platform=sum(row["jobs"] for row in rows if row["status"] == "failed" and row["by_platform"]),
+        stopped=ended["stopped"],
+        refused=ended["refused"],
+        fell_back=sum(row["jobs"] for row in rows if row["fell_back"]),
+        seconds=sum(row["seconds"] or 0.0 for row in rows),
+        cost=sum(row["cost"] or 0.0 for row in rows),
+        currency=currencies.pop() if len(currencies) == 1 else None,
+        priced=sum(row["priced"] for row in rows),
+        started=sum(row["started"] for row in rows),
+        timed=sum(row["timed"] for row in rows if row["status"] == "succeeded"),
+        newest=max(row["newest"] for row in rows),
+    )
 
 
 class Cell(NamedTuple):
@@ -135,27 +155,19 @@ def _key(name: Key, dialect: str) -> sa.ColumnElement[Any]:
     return jobs.c[name]
 
 
-def _counts() -> list[sa.ColumnElement[Any]]:
-    status = jobs.c.status
-    failed = status == "failed"
-    counted = {
-        "open": status.is_(None) | (status == "unknown"),
-        "succeeded": status == "succeeded",
-        "failed": failed,
-        "failed_by_platform": failed & jobs.c.reason.in_(OF_THE_PLATFORM),
-        "stopped": status == "stopped",
-        "refused": status == "refused",
-        "fell_back": jobs.c.fell_back,
-        "priced": jobs.c.cost.is_not(None),
-        "started": jobs.c.start_up.is_not(None),
-        "timed": (status == "succeeded") & jobs.c.duration.is_not(None),
-    }
-    seconds = sa.func.coalesce(jobs.c.duration, 0.0) * sa.func.coalesce(jobs.c.nodes, 1)
+def _ends() -> list[sa.ColumnElement[Any]]:
+    by_platform = sa.case((jobs.c.reason.in_(OF_THE_PLATFORM), 1), else_=0).label("by_platform")
+    return [jobs.c.status, by_platform, jobs.c.fell_back]
+
+
+def _sums() -> list[sa.ColumnElement[Any]]:
     return [
         sa.func.count().label("jobs"),
-        *(count_if(condition).label(name) for name, condition in counted.items()),
-        sa.func.coalesce(sa.func.sum(seconds), 0.0).label("seconds"),
-        sa.func.coalesce(sa.func.sum(jobs.c.cost), 0.0).label("cost"),
+        sa.func.count(jobs.c.cost).label("priced"),
+        sa.func.count(jobs.c.start_up).label("started"),
+        sa.func.count(jobs.c.duration).label("timed"),
+        sa.func.sum(jobs.c.duration * sa.func.coalesce(jobs.c.nodes, 1)).label("seconds"),
+        sa.func.sum(jobs.c.cost).label("cost"),
         sa.func.min(jobs.c.currency).label("currency"),
         sa.func.max(jobs.c.currency).label("other_currency"),
         sa.func.max(jobs.c.at, type_=Moment).label("newest"),

@@ -1,0 +1,58 @@
+"""The tables: made at once, made step by step, and of another version than this client knows."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+
+from lyftlearn.history import schema
+from lyftlearn.history.rows import SubmissionRow
+from lyftlearn.history.store import History
+from lyftlearn.history.tables import jobs, meta
+from tests.doubles.postgres import Postgres
+
+
+def check_both_ways(url: str) -> None:
+    """Let every file in `versions/` run over nothing, and compare what comes of it with today's tables."""
+    engine = sa.create_engine(url)
+    with engine.begin() as connection:
+        config = schema.alembic_config(connection)
+        command.upgrade(config, "head")
+        assert ScriptDirectory.from_config(config).get_current_head() == schema.HEAD
+        assert connection.scalar(sa.select(schema.version.c.version_num)) == schema.HEAD
+    with engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"version_table": schema.version.name})
+        assert compare_metadata(context, meta) == []
+    engine.dispose()
+
+
+def test_step_by_step_is_at_once(tmp_path: Path) -> None:
+    """A history that was led here by Alembic has the tables of one that was made today."""
+    check_both_ways(f"sqlite:///{tmp_path / 'history.sqlite'}")
+
+
+@pytest.mark.slow
+def test_step_by_step_is_at_once_on_postgresql(postgres: Postgres) -> None:
+    """As above, where types and conditions of indexes have other words."""
+    check_both_ways(postgres.url)
+
+
+def test_a_newer_history_is_written_on(tmp_path: Path) -> None:
+    """A platform updates its clients one by one: those of before go on, and change nothing of the tables."""
+    url = f"sqlite:///{tmp_path / 'history.sqlite'}"
+    newer = History(url)
+    with newer.connection() as connection:
+        connection.exec_driver_sql("ALTER TABLE jobs ADD COLUMN region TEXT")
+        connection.execute(schema.version.update().values(version_num="9999"))
+    older = History(url)
+    older.record(SubmissionRow(job_id="one", at=datetime.now(UTC), model="m", kind="train", backend="old"))
+    assert len(older.select(sa.select(jobs))) == 1
+    with older.connection() as connection:
+        assert connection.scalar(sa.select(schema.version.c.version_num)) == "9999"
