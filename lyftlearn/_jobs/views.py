@@ -29,7 +29,7 @@ COLOURS = {
     JobStatus.FAILED: "#cf222e",
     JobStatus.STOPPED: "#9a6700",
 }
-_PHASE_COLOURS = {
+PHASE_COLOURS = {
     "waiting": "#6e7681",
     "pulling": "#9a6700",
     "starting": "#8250df",
@@ -63,7 +63,7 @@ def job_html(job: Job, link: str | None = None, timings: Timings | None = None) 
         status=state.status,
         link=link,
         named=facts(job),
-        phases=[{"length": f"{length:.3f}", "colour": _PHASE_COLOURS[name]} for name, length in lengths.items()],
+        phases=[{"length": f"{length:.3f}", "colour": PHASE_COLOURS[name]} for name, length in lengths.items()],
         phase_texts={name: time_text(length) for name, length in lengths.items()},
         message=state.message,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lyftlearn import _pages
 from lyftlearn._jobs.views import time_text
@@ -37,31 +37,35 @@ _PROGRESS_HEADS = (*((name, "") for name in _NAMES), *((name, "number") for name
 
 def page(report: ReadinessReport, status: MigrationStatus) -> str:
     """Return the page."""
+    return _pages.render("migration.html", **values(report, status))
+
+
+def values(report: ReadinessReport, status: MigrationStatus) -> Mapping[str, Any]:
+    """Return what the page's template shows."""
     busiest = sorted(report.models, key=lambda of: -of.submissions)[:_MOST_BARS]
     compared = status.total.comparisons
     refused = f"Why {report.new} refused jobs, which ran on {report.old} instead"
-    return _pages.render(
-        "migration.html",
-        title=f"Migration from {report.old} to {report.new}",
-        window=_window(report.since),
-        cards=_cards(report, status),
-        keys={fill: text.format(new=report.new) for fill, text in _FILLS.items()},
-        width=_WIDTH,
-        label=_LABEL,
-        step=_STEP,
-        bars=list(_bars(busiest)),
-        more=len(report.models) - len(busiest),
-        blockers=_table("What stands against jobs", _BLOCKER_HEADS, map(_blocker_row, report.reasons)),
-        fall_backs=_table(refused, _BLOCKER_HEADS, map(_blocker_row, report.fall_backs)),
-        charts=list(_charts(status)),
-        progress=_table("Progress of each model", _PROGRESS_HEADS, map(_progress_row, status.models)),
-        compared=len(compared),
-        shadows=_table(
+    return {
+        "title": f"Migration from {report.old} to {report.new}",
+        "window": _window(report.since),
+        "cards": _cards(report, status),
+        "keys": {fill: text.format(new=report.new) for fill, text in _FILLS.items()},
+        "width": _WIDTH,
+        "label": _LABEL,
+        "step": _STEP,
+        "bars": list(_bars(busiest)),
+        "more": len(report.models) - len(busiest),
+        "blockers": _table("What stands against jobs", _BLOCKER_HEADS, map(_blocker_row, report.reasons)),
+        "fall_backs": _table(refused, _BLOCKER_HEADS, map(_blocker_row, report.fall_backs)),
+        "charts": list(_charts(status)),
+        "progress": _table("Progress of each model", _PROGRESS_HEADS, map(_progress_row, status.models)),
+        "compared": len(compared),
+        "shadows": _table(
             "Shadows that differ from their jobs",
             (("job", ""), ("shadow", ""), ("in what", "said")),
             ((one.job_id, one.shadow_id, "; ".join(one.differences)) for one in compared if one.differences),
         ),
-    )
+    }
 
 
 def _window(since: datetime | None) -> str:

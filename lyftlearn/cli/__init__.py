@@ -31,6 +31,7 @@ _MODULES = {
     "_serving_commands": ("serve",),
     "_migration_commands": ("migration",),
     "_parity_commands": ("parity",),
+    "_dashboard_commands": ("dashboard",),
 }
 
 

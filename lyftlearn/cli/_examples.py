@@ -37,6 +37,7 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
     ),
     "backends": ("lyftlearn backends",),
     "config": ("lyftlearn config", "lyftlearn config --json --config platform.toml"),
+    "dashboard": ("lyftlearn dashboard", "lyftlearn dashboard --port 9000 --allow-stop"),
     "doctor": ("lyftlearn doctor", "lyftlearn doctor --image team/eta:2"),
     "clean": ("lyftlearn clean --dry-run", "lyftlearn clean --older-than 7d --outputs"),
     "completion": (

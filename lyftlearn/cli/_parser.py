@@ -33,18 +33,8 @@ examples:
 _GROUPS = {
     "run jobs": ("train", "process", "predict", "tune", "notebook", "serve"),
     "find and follow jobs": ("jobs", "status", "logs", "wait", "stop", "download", "trials"),
-    "for operators": (
-        "plan",
-        "explain",
-        "cost",
-        "migration",
-        "parity",
-        "backends",
-        "config",
-        "doctor",
-        "clean",
-        "completion",
-    ),
+    "for operators": ("plan", "explain", "cost", "migration", "parity", "dashboard"),
+    "to keep it going": ("backends", "config", "doctor", "clean", "completion"),
 }
 _SUBPARSER: dict[str, Any] = {"argument_default": argparse.SUPPRESS, "allow_abbrev": False}
 Adder = Callable[[argparse.ArgumentParser], None]
@@ -337,6 +327,16 @@ def _doctor(command: argparse.ArgumentParser) -> None:
     _job_options.common(command)
 
 
+def _dashboard(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--port", metavar="PORT", type=int, help="where it listens; 0 takes a free one (8780)")
+    command.add_argument("--host", metavar="ADDRESS", help="the address it listens at (127.0.0.1)")
+    command.add_argument(
+        "--user-header", metavar="NAME", help="the header in which a proxy in front of it names the user"
+    )
+    command.add_argument("--allow-stop", action="store_true", help="let those who look stop jobs")
+    _job_options.common(command)
+
+
 def _clean(command: argparse.ArgumentParser) -> None:
     command.add_argument("--older-than", metavar="TIME", help="that ended or were used longer ago: 2h, 7d (30d)")
     command.add_argument("--outputs", action="store_true", help="also what these jobs left in a storage here")
@@ -386,6 +386,7 @@ _COMMANDS: dict[str, tuple[str, Adder]] = {
     "cost": ("say what jobs have cost, by team, model or backend", _cost),
     "migration": ("see how a migration to another backend goes", _migration),
     "parity": ("measure what would differ on another backend", _parity_options.add),
+    "dashboard": ("look at jobs, models, cost and the migration in a browser", _dashboard),
     "backends": ("list the installed backends and what they can do", _job_options.common),
     "config": ("show every setting that counts, and where it comes from", _job_options.common),
     "doctor": ("check configuration, storage and backends, or an image", _doctor),

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import getpass
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import cached_property
@@ -198,6 +198,12 @@ class Config:
     def migration_from(self) -> str:
         """The old backend: `[migration] from`, else `backend`."""
         return str(self._values["migration.from"] or self.backend)
+
+    @property
+    def dashboard_access(self) -> Mapping[str, Sequence[str]]:
+        """The users who see the jobs of each team: `[dashboard.access]`. Those of the team `*` see everything."""
+        access: Mapping[str, Sequence[str]] = self._values["dashboard.access"]
+        return access
 
     @property
     def migration_to(self) -> str | None:

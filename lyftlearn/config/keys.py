@@ -177,6 +177,16 @@ SERVE = (
         example=["python", "serve.py"],
     ),
 )
+DASHBOARD = (
+    Option(
+        key="access",
+        kind=mapping_of(TEXTS, "a table of teams and lists of users"),
+        default={},
+        doc="The users who see the jobs of each team, as the proxy in front of the dashboard names them. Those of the "
+        "team `*` see everything.",
+        example={"pricing": ["ada"]},
+    ),
+)
 MIGRATION = (
     Option(key="from", kind=TEXT, doc="The old backend. By default `backend`.", example="kubernetes"),
     Option(key="to", kind=TEXT, doc="The new backend. Without it nothing is migrated.", example="sagemaker"),
@@ -266,6 +276,7 @@ TABLES = {
     "cost": COST,
     "spark": SPARK,
     "serve": SERVE,
+    "dashboard": DASHBOARD,
     "migration": MIGRATION,
     "backends": BACKENDS,
 }

@@ -6,10 +6,12 @@ Not part of the frozen API: names and answers here may change between versions.
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lyftlearn._client import Client
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from lyftlearn._migration.results import Guard, MigrationStatus, ReadinessReport
     from lyftlearn._session import Session
     from lyftlearn._submission.preparation import Submission
+    from lyftlearn.config import Config
     from lyftlearn.parity import _run as parity_run
     from lyftlearn.parity._model import Parity
 
@@ -53,6 +56,7 @@ __all__ = [
     "explain",
     "image_checks",
     "job_cost",
+    "last_parity",
     "logs",
     "migration_guard",
     "migration_report",
@@ -244,7 +248,26 @@ def parity(
         counted=counted,
         on_update=on_update,
     )
-    return _observe.run(order, client or Client())
+    client = client or Client()
+    measured = _observe.run(order, client)
+    _keep_parity(measured, client)
+    return measured
+
+
+def last_parity(config: Config) -> Path:
+    """Return where the newest measure of this user is kept, as `parity run --json` prints it."""
+    return config.home / "parity.json"
+
+
+def _keep_parity(measured: Parity, client: Client) -> None:
+    from lyftlearn.parity import _json  # noqa: PLC0415 - as above
+
+    path = last_parity(client._config)  # noqa: SLF001 - the client's other half
+    with suppress(OSError):  # the dashboard then shows an older one
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft = path.with_name(f".{path.name}.{os.getpid()}")
+        draft.write_text(_json.dump(measured), encoding="utf-8")
+        draft.replace(path)
 
 
 def backends(client: Client | None = None) -> list[Installed]:

@@ -6,6 +6,7 @@ It needs no script, no network and no other file. What is said by colour is said
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 from lyftlearn import _pages
 from lyftlearn._jobs import views
@@ -41,27 +42,31 @@ _PATH_CUT = 160
 
 def page(parity: Parity) -> str:
     """Return the page."""
+    return _pages.render("parity.html", **values(parity))
+
+
+def values(parity: Parity) -> Mapping[str, Any]:
+    """Return what the page's template shows."""
     failed = _tally.failures(parity)
-    return _pages.render(
-        "parity.html",
-        css=_css,
-        signs=_SIGNS,
-        title=f"Environmental parity with {parity.reference}",
-        reference=parity.reference,
-        backends=list(parity.backends),
-        banner=Verdict.EQUAL if parity.holds else max(_worst(parity.rows), Verdict.UNKNOWN, key=SEVERITY.index),
-        conclusion=_tally.conclusion(parity).capitalize(),
-        sentence=_tally.sentence(parity),
-        failed=f"{failed[0].upper()}{failed[1:]}." if failed else "",
-        command=parity.command,
-        when=f"{parity.started_at:%Y-%m-%d %H:%M %Z}, {views.time_text(parity.seconds)}, lyftlearn {parity.version}",
-        cards=list(_cards(parity)),
-        meanings=[(of, meaning.format(reference=parity.reference)) for of, meaning in _MEANINGS.items()],
-        subjects=list(_subjects(parity)),
-        reasons=[(reason, f"{count:,}") for reason, count in _tally.reasons(parity).most_common()],
-        unmatched=parity.unmatched,
-        unmatched_size=_tally.count_text(len(parity.unmatched), "pattern"),
-    )
+    return {
+        "css": _css,
+        "signs": _SIGNS,
+        "title": f"Environmental parity with {parity.reference}",
+        "reference": parity.reference,
+        "backends": list(parity.backends),
+        "banner": Verdict.EQUAL if parity.holds else max(_worst(parity.rows), Verdict.UNKNOWN, key=SEVERITY.index),
+        "conclusion": _tally.conclusion(parity).capitalize(),
+        "sentence": _tally.sentence(parity),
+        "failed": f"{failed[0].upper()}{failed[1:]}." if failed else "",
+        "command": parity.command,
+        "when": f"{parity.started_at:%Y-%m-%d %H:%M %Z}, {views.time_text(parity.seconds)}, lyftlearn {parity.version}",
+        "cards": list(_cards(parity)),
+        "meanings": [(of, meaning.format(reference=parity.reference)) for of, meaning in _MEANINGS.items()],
+        "subjects": list(_subjects(parity)),
+        "reasons": [(reason, f"{count:,}") for reason, count in _tally.reasons(parity).most_common()],
+        "unmatched": parity.unmatched,
+        "unmatched_size": _tally.count_text(len(parity.unmatched), "pattern"),
+    }
 
 
 def _css(verdict: Verdict) -> str:
