@@ -10,6 +10,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
+from sqlalchemy.exc import SQLAlchemyError
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import Request
@@ -273,6 +274,11 @@ class _Dashboard:
         self.news.get(_PATIENCE)
         return jobs.read(self.history, request.path_params["job_id"], _viewer(request).teams)
 
+    def show_absence(self, request: Request, error: Exception) -> Response:
+        """Say that the history cannot be read."""
+        text = f"The history of jobs cannot be read: {error}"
+        return self._page(request, "text", title="No answer", text=text, status_code=503)
+
     def _absent(self, request: Request) -> Response:
         return self._page(
             request, "text", title="Not found", text="The history knows no such job or model.", status_code=404
@@ -303,7 +309,7 @@ def application(client: Client, settings: Settings) -> Starlette:
     door = Middleware(
         Door, access=pages.config.dashboard_access, user_header=settings.user_header, token=settings.token
     )
-    return Starlette(routes=routes, middleware=[door])
+    return Starlette(routes=routes, middleware=[door], exception_handlers={SQLAlchemyError: pages.show_absence})
 
 
 def _for_operators(page: Callable[[Request], Response]) -> Callable[[Request], Response]:

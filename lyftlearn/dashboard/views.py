@@ -59,7 +59,7 @@ def job_facts(known: Known) -> Mapping[str, str]:
         "counted by": job["basis"] or "",
         "machine": job["machine"] or "",
         "nodes": str(job["nodes"] or ""),
-        "resources": ", ".join(f"{name} {value}" for name, value in (job["resources"] or {}).items() if value),
+        "resources": ", ".join(_resource(*one) for one in (job["resources"] or {}).items() if one[1]),
         "image": job["image"] or "",
         "repository": job["repository"] or "",
         "team": job["team"] or "",
@@ -70,6 +70,11 @@ def job_facts(known: Known) -> Mapping[str, str]:
         "doubles": job["shadow_of"] or "",
     }
     return {name: value for name, value in facts.items() if value}
+
+
+def _resource(name: str, value: Any) -> str:
+    in_bytes = name in ("memory", "disk", "shared_memory")
+    return f"{name.replace('_', ' ')} {f'{value / 2**30:g} GiB' if in_bytes else value}"
 
 
 def phases(timings: Mapping[str, float] | None) -> Sequence[Mapping[str, str]]:
