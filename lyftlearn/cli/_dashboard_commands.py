@@ -16,8 +16,8 @@ def dashboard(invocation: Invocation) -> ExitCode:
     """Serve the dashboard until it is interrupted."""
     from lyftlearn.dashboard.server import serve  # noqa: PLC0415 - brings a web server
 
-    def told(address: str) -> None:
+    def tell(address: str) -> None:
         _output.note(f"open {address}\nCtrl-C ends the dashboard")
 
-    serve(Client(config=invocation.config), on_open=told, **invocation.arguments)
+    serve(Client(config=invocation.config), on_open=tell, **invocation.arguments)
     return ExitCode.DONE

@@ -112,7 +112,7 @@ class _Dashboard:
 
     def show_job(self, request: Request) -> Response:
         """All that is known of one job."""
-        known = self._known(request)
+        known = self._read_job(request)
         if known is None:
             return self._absent(request)
         job_id, job = known.job["job_id"], known.job
@@ -154,14 +154,14 @@ class _Dashboard:
 
     async def stream_log(self, request: Request) -> Response:
         """The log of a job as server-sent events: lists of lines, and at last why there are no more."""
-        known = self._known(request)
+        known = self._read_job(request)
         if known is None:
             return PlainTextResponse("no such job\n", 404)
         return StreamingResponse(_events(self.feeds, known.job["job_id"]), media_type="text/event-stream")
 
     def show_log(self, request: Request) -> Response:
         """The log so far, as a text."""
-        known = self._known(request)
+        known = self._read_job(request)
         if known is None:
             return PlainTextResponse("no such job\n", 404)
         return StreamingResponse(self._log_lines(known.job["job_id"]), media_type="text/plain; charset=utf-8")
@@ -175,7 +175,7 @@ class _Dashboard:
 
     async def stop_job(self, request: Request) -> Response:
         """Ask a job to stop, if an operator allows it and the form is ours."""
-        known = self._known(request)
+        known = self._read_job(request)
         async with request.form(max_fields=4) as form:
             token = str(form.get("token", ""))
         if not self.settings.allow_stop or known is None or not is_own_form(request, token):
@@ -190,7 +190,7 @@ class _Dashboard:
     def show_models(self, request: Request) -> Response:
         """Every model of the last 30 days, on each backend."""
         answer = self.models.get(_PATIENCE)
-        found = models.merged(models.visible(answer.value or [], _viewer(request).teams)) if answer else []
+        found = models.merge(models.visible(answer.value or [], _viewer(request).teams)) if answer else []
         shown = found[:200]
         return self._page(
             request,
@@ -209,7 +209,7 @@ class _Dashboard:
         known = self.models.get(_PATIENCE)
         sides = sorted({one.backend for one in (known.value if known else None) or [] if one.model == model})
         daily = models.by_day(self.history, since, repository, model, sides)
-        figures = models.merged(models.visible(daily, viewer.teams))
+        figures = models.merge(models.visible(daily, viewer.teams))
         if not figures:
             return self._absent(request)
         charts = {
@@ -270,7 +270,7 @@ class _Dashboard:
             return PlainTextResponse("not found\n", 404)
         return Response(file.read_bytes(), media_type=_TYPES[suffix], headers={"cache-control": "max-age=3600"})
 
-    def _known(self, request: Request) -> jobs.Known | None:
+    def _read_job(self, request: Request) -> jobs.Known | None:
         self.news.get(_PATIENCE)
         return jobs.read(self.history, request.path_params["job_id"], _viewer(request).teams)
 

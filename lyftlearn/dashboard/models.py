@@ -70,7 +70,7 @@ def visible(figures: Iterable[Figures], teams: Sequence[str] | None) -> list[Fig
     return [one for one in figures if teams is None or one.team in teams]
 
 
-def merged(figures: Iterable[Figures]) -> list[Figures]:
+def merge(figures: Iterable[Figures]) -> list[Figures]:
     """Return figures that differ in their team alone as one, the model with the most jobs first."""
     found: dict[tuple[Any, ...], Figures] = {}
     for one in figures:
