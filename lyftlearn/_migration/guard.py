@@ -142,7 +142,7 @@ def _failures(tallies: Sequence[Tally], old: str, name: str) -> dict[Stratum, _J
             at = 0 if backend == old else 2
             counts[at] += ended
             counts[at + 1] += of(one)
-    return _judged(name, {stratum: [Day(*by[day]) for day in sorted(by)] for stratum, by in days.items()})
+    return _judge(name, {stratum: [Day(*by[day]) for day in sorted(by)] for stratum, by in days.items()})
 
 
 def _sizes(cells: Sequence[Cell], old: str, name: str) -> dict[Stratum, _Judged]:
@@ -150,7 +150,7 @@ def _sizes(cells: Sequence[Cell], old: str, name: str) -> dict[Stratum, _Judged]
     by: dict[Stratum, dict[str, list[tuple[bool, int, int]]]] = defaultdict(lambda: defaultdict(list))
     for (repository, model, kind, backend, day), size, count in cells:
         by[repository, model, kind][day].append((backend == old, size, count))
-    return _judged(
+    return _judge(
         name,
         {stratum: _days_of_sizes([days[day] for day in sorted(days)], _WITHIN[name]) for stratum, days in by.items()},
     )
@@ -205,7 +205,7 @@ def _shadows(history: History, where: Sequence[sa.ColumnElement[bool]]) -> dict[
     }
 
 
-def _judged(name: str, strata: _Days) -> dict[Stratum, _Judged]:
+def _judge(name: str, strata: _Days) -> dict[Stratum, _Judged]:
     """Return what is known of the strata that have jobs on both sides, in the order of their first new jobs."""
     both = {
         stratum: days
