@@ -1,7 +1,8 @@
-"""Directories that lyftlearn itself wrote. They carry a mark, so that they never become part of a source.
+"""What lyftlearn itself wrote. It carries a mark, so that it never becomes part of a source.
 
-The mark is an extended attribute: it moves with the directory, and nobody who lists it sees anything. Where the file
-system has none, it is a file in the directory.
+A plan that was kept is known by its first bytes, wherever it was copied to. The mark of a directory is an extended
+attribute: it moves with the directory, and nobody who lists it sees anything. Where the file system has none, it is a
+file in the directory.
 """
 
 from __future__ import annotations
@@ -11,6 +12,9 @@ from contextlib import suppress
 
 _ATTRIBUTE = "user.lyftlearn"
 _FILE = ".lyftlearn-download"
+PLAN = ".json"
+"""How the name of a plan's file ends."""
+PLAN_BEGINNING = b'{\n  "lyftlearn-plan": '
 CONTENT, CONTAINER = b"content", b"container"
 """What is in the directory is lyftlearn's; or the directory is lyftlearn's as long as nothing else is in it."""
 
@@ -30,6 +34,15 @@ def is_marked(directory: str, meaning: bytes) -> bool:
         return os.getxattr(directory, _ATTRIBUTE) == meaning
     except (OSError, AttributeError):
         return _mark_in_file(directory) == meaning
+
+
+def is_plan(path: str) -> bool:
+    """Whether a file is a plan that was kept."""
+    try:
+        with open(path, "rb") as file:  # noqa: PTH123
+            return file.read(len(PLAN_BEGINNING)) == PLAN_BEGINNING
+    except OSError:
+        return False
 
 
 def is_mark(name: str) -> bool:

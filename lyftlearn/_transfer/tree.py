@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from lyftlearn._storage import storage_directory
 from lyftlearn._transfer.ignoring import IGNORE_FILE, Ignored
-from lyftlearn._transfer.marks import CONTAINER, CONTENT, is_mark, is_marked
+from lyftlearn._transfer.marks import CONTAINER, CONTENT, PLAN, is_mark, is_marked, is_plan
 
 if TYPE_CHECKING:
     from lyftlearn.config import Config
@@ -171,7 +171,8 @@ class _Walk:
         if entry.name in LEFT_OUT or is_mark(entry.name):
             return True
         if not entry.is_dir():
-            return False
+            is_json = entry.name.endswith(PLAN) and entry.is_file(follow_symlinks=False)
+            return self.rules.by_mark and is_json and is_plan(entry.path)
         environment = os.path.exists(f"{entry.path}/pyvenv.cfg")  # noqa: PTH110
         marked = self.rules.by_mark and is_marked(entry.path, CONTENT)
         return environment or marked or entry.path in self.rules.own

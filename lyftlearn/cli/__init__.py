@@ -26,6 +26,7 @@ _MODULES = {
     "_tuning_commands": ("tune", "trials"),
     "_job_commands": ("jobs", "status", "logs", "wait", "stop", "download"),
     "_notebook_commands": ("notebook",),
+    "_apply_command": ("apply",),
     "_operator_commands": ("plan", "explain", "backends", "config", "doctor", "clean", "completion"),
     "_cost_commands": ("cost",),
     "_serving_commands": ("serve",),

@@ -27,7 +27,9 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
     "plan": (
         "lyftlearn plan train eta --source . -- python train.py",
         "lyftlearn plan serve eta -- python serve.py | kubectl apply -f -",
+        "lyftlearn plan train eta --out plan.json --for alice -- python train.py",
     ),
+    "apply": ("lyftlearn apply plan.json --follow",),
     "explain": ("lyftlearn explain train eta --label team=eta",),
     "cost": ("lyftlearn cost --by team --since 30d", "lyftlearn cost --by day --csv > costs.csv"),
     "migration": ("lyftlearn migration report --html report.html", "lyftlearn migration guard --since 7d"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shlex
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -14,15 +15,18 @@ from lyftlearn._text.display import printable
 from lyftlearn.backend import Capability, Verdict
 from lyftlearn.cli import _output, _submit_commands, _yaml
 from lyftlearn.cli._exit_codes import ExitCode
+from lyftlearn.errors import InvalidJob
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from lyftlearn._submission.preparation import Submission
     from lyftlearn.backend import Check, Plan, Request
     from lyftlearn.cli._invocation import Invocation
     from lyftlearn.ops import Estimate, Installed
     from lyftlearn.rollout import Decision
 
+_KEEPING = "plan_"  # begins the names of what is about the file, not about the job
 _NOTHING: tuple[Any, ...] = (None, (), [], {})
 _STYLES = {Verdict.OK: "green", Verdict.WARNING: "yellow", Verdict.FAILED: "bold red"}
 _SIGNS = {Verdict.OK: "ok", Verdict.WARNING: "!!", Verdict.FAILED: "XX"}
@@ -30,19 +34,33 @@ _SIGNS = {Verdict.OK: "ok", Verdict.WARNING: "!!", Verdict.FAILED: "XX"}
 
 def plan(invocation: Invocation) -> ExitCode:
     """Show the requests for a job that is not sent, and what stands against it."""
-    client = Client(config=invocation.config)
+    client, given = Client(config=invocation.config), invocation.arguments
+    keeping = {name.removeprefix(_KEEPING): value for name, value in given.items() if name.startswith(_KEEPING)}
+    given = {name: value for name, value in given.items() if not name.startswith(_KEEPING)}
     if invocation.function == "serve":
-        made, estimate = ops.plan_server(**invocation.arguments, backend=invocation.backend, client=client), None
+        made, estimate = ops.plan_server(**given, backend=invocation.backend, client=client), None
     else:
-        arguments = _submit_commands.complete(client, invocation.arguments)
-        made = ops.plan(str(invocation.function), client=client, backend=invocation.backend, **arguments).plan
-        estimate = ops.estimate(made, client=client)
+        arguments = _submit_commands.complete(client, given)
+        submission = ops.plan(str(invocation.function), client=client, backend=invocation.backend, **arguments)
+        if keeping:
+            return _keep_plan(submission, client, keeping)
+        made, estimate = submission.plan, ops.estimate(submission.plan, client=client)
     if invocation.json:
         cost = {"cost": dataclasses.asdict(estimate)} if estimate else {}
         _output.document({**_plan_document(made), **cost})
     else:
         _show_plan(made, estimate)
     return ExitCode.USAGE if made.faults else ExitCode.DONE
+
+
+def _keep_plan(submission: Submission, client: Client, options: dict[str, Any]) -> ExitCode:
+    if "out" not in options:
+        raise InvalidJob([("out", "is missing: --expires and --for are about a plan that is kept with --out FILE")])
+    path = options.pop("out")
+    ops.write_plan(path, ops.plan_document(submission, client=client, **options))
+    _output.note(f"kept for `lyftlearn apply {shlex.quote(path)}`")
+    _output.say(submission.spec.id)
+    return ExitCode.DONE
 
 
 def explain(invocation: Invocation) -> ExitCode:

@@ -33,7 +33,7 @@ examples:
 _GROUPS = {
     "run jobs": ("train", "process", "predict", "tune", "notebook", "serve"),
     "find and follow jobs": ("jobs", "status", "logs", "wait", "stop", "download", "trials"),
-    "for operators": ("plan", "explain", "cost", "migration", "parity", "dashboard"),
+    "for operators": ("plan", "apply", "explain", "cost", "migration", "parity", "dashboard"),
     "to keep it going": ("backends", "config", "doctor", "clean", "completion"),
 }
 _SUBPARSER: dict[str, Any] = {"argument_default": argparse.SUPPRESS, "allow_abbrev": False}
@@ -256,8 +256,22 @@ def _plan_options(kind: JobKind) -> Adder:
         command.add_argument(
             "--backend", metavar="NAME", dest="_backend", help="plan for this backend, whatever the flag says"
         )
+        group = command.add_argument_group("keep it")
+        group.add_argument("--out", metavar="FILE", dest="plan_out", help="write it, for `lyftlearn apply FILE`")
+        group.add_argument(
+            "--expires", metavar="TIME", dest="plan_expires", help="for how long it may be applied (24h)"
+        )
+        group.add_argument(
+            "--for", metavar="OWNER", action="append", dest="plan_owners", help="who may apply it; repeatable"
+        )
 
     return add
+
+
+def _apply(command: argparse.ArgumentParser) -> None:
+    command.add_argument("file", metavar="FILE", help="what `lyftlearn plan ... --out FILE` wrote")
+    _afterwards(command)
+    _job_options.common(command)
 
 
 def _explain(command: argparse.ArgumentParser) -> None:
@@ -382,6 +396,7 @@ _COMMANDS: dict[str, tuple[str, Adder]] = {
     "download": ("fetch the outputs of a job", _download),
     "trials": ("list the trials of a search", _trials),
     "plan": ("show what would be sent for a job, and what stands against it", _plan),
+    "apply": ("send exactly what a plan says, or nothing", _apply),
     "explain": ("say where a job would run, and why", _explain),
     "cost": ("say what jobs have cost, by team, model or backend", _cost),
     "migration": ("see how a migration to another backend goes", _migration),

@@ -25,6 +25,11 @@ def run(invocation: Invocation) -> ExitCode:
     arguments = complete(client, invocation.arguments)
     with _waiting.submitting(arguments.get("model", arguments.get("name", ""))):
         job: Job = getattr(client, invocation.command)(**arguments)
+    return follow_up(invocation, job)
+
+
+def follow_up(invocation: Invocation, job: Job) -> ExitCode:
+    """Do with a job that was submitted what was asked for."""
     if not invocation.wait:
         return _report_submission(invocation, job)
     return _follow(invocation, job) if invocation.follow else _wait(invocation, job)

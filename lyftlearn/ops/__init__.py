@@ -27,6 +27,7 @@ from lyftlearn.ops.images import image_checks
 from lyftlearn.ops.logs import logs
 from lyftlearn.ops.placement import Placement, placement
 from lyftlearn.ops.serving import plan_server, serve
+from lyftlearn.ops.plan_files import apply_plan, plan_document, write_plan
 from lyftlearn.ops.timings import timings
 from lyftlearn.rollout import Decision, Stage
 from lyftlearn.types import Duration, JobKind
@@ -47,6 +48,7 @@ __all__ = [
     "JobCost",
     "Placement",
     "Removed",
+    "apply_plan",
     "backends",
     "clean",
     "configuration",
@@ -66,7 +68,9 @@ __all__ = [
     "plan",
     "plan_server",
     "serve",
+    "plan_document",
     "timings",
+    "write_plan",
 ]
 
 _MONTH = "30d"

@@ -27,6 +27,8 @@ from lyftlearn.rollout.flags import FlagEvaluation, Flags
 from lyftlearn.rollout.stage import Stage
 
 OVERRIDE = "LYFTLEARN_BACKEND"
+OF_CALLER = "caller"
+"""The source of the decision of somebody who named the backend."""
 _LONGEST_REASON = 200  # the decision travels with the job, where space is short
 
 Source: TypeAlias = tuple[str, str]
@@ -118,7 +120,7 @@ class Decision:
 
 def of_caller(backend: str, attributes: Mapping[str, Any]) -> Decision:
     """Return the decision of somebody who names the backend, for a plan that is looked at."""
-    return Decision(backend=backend, reason=f"{backend} was asked for", source="caller", attributes=attributes)
+    return Decision(backend=backend, reason=f"{backend} was asked for", source=OF_CALLER, attributes=attributes)
 
 
 def _shorten(text: str) -> str:
