@@ -22,6 +22,8 @@ highlight_language = "none"  # indented blocks are terminal sessions
 # Nothing is fetched: neither fonts nor scripts, and no inventory of another project.
 html_theme = "furo"
 html_theme_options = {"navigation_with_keys": True}
+# For programs, at addresses that stay: what this is in one page (llmstxt.org), and the schemas.
+html_extra_path = ["llms.txt", "reference/lyftlearn.schema.json", "reference/lyftlearn-json.schema.json"]
 html_copy_source = False
 html_show_copyright = False
 html_show_search_summary = False  # a page that was opened from a disk may not fetch others

@@ -15,6 +15,8 @@ from typing import Any
 
 import pytest
 
+from . import schemas
+
 PATIENCE = 120  # seconds; nothing here takes long, but the machine may be busy
 
 
@@ -45,7 +47,9 @@ class CommandLine:
     environment: Mapping[str, str]
 
     def __call__(self, *words: str | Path, **variables: str) -> Ran:
-        return finished(self.start(*words, **variables))
+        ran = finished(self.start(*words, **variables))
+        schemas.check([*map(str, words)], ran.out, ran.err)
+        return ran
 
     def start(self, *words: str | Path, **variables: str) -> subprocess.Popen[bytes]:
         return subprocess.Popen(

@@ -39,6 +39,16 @@ def test_the_site_needs_no_network(site: Path) -> None:
     assert [page.name for page in pages if loads.search(page.read_text(encoding="utf-8"))] == []
 
 
+def test_programs_find_their_page_and_the_schemas(site: Path) -> None:
+    """A model reads llms.txt and follows its links; one that leads nowhere sends it guessing."""
+    text = (site / "llms.txt").read_text(encoding="utf-8")
+    links = re.findall(r"\]\(([^)\s]+)\)", text)
+    assert {"lyftlearn-json.schema.json", "lyftlearn.schema.json", "reference/api.html"} <= set(links)
+    assert [link for link in links if not (site / link).exists()] == []
+    assert text.startswith("# lyftlearn\n\n> ")
+    assert len(text) < 6000, "it is read whole, every time"
+
+
 def test_every_page_is_in_the_menu() -> None:
     """Each page is in exactly one of the four parts, and its part says what kind of page it is."""
     listed = re.findall(
