@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from lyftlearn._contract import options, words
+from lyftlearn._contract import options, recording, words
 from lyftlearn._contract.backoff import Backoff
 from lyftlearn._contract.bundle import bundle
 from lyftlearn._contract.capabilities import Capabilities, Capability, Never, NotYet
@@ -105,6 +105,7 @@ __all__ = [
     "read_mount_tables",
     "read_options",
     "read_report",
+    "recording",
     "redaction",
     "relative_path",
     "runtime_archive",

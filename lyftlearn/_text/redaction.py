@@ -56,7 +56,7 @@ def redact_output(text: str) -> str:
     what follows `Bearer`, and long runs of mixed letters and digits.
     """
     text = redact(text[-_MOST_OUTPUT * 20 :])
-    for pattern, instead in _secrets_in_output():
+    for pattern, instead in secrets_in_output():
         text = pattern.sub(instead, text)
     return text.strip()[-_MOST_OUTPUT:]
 
@@ -120,7 +120,8 @@ def _query_value() -> re.Pattern[str]:
 
 
 @cache
-def _secrets_in_output() -> tuple[tuple[re.Pattern[str], str], ...]:
+def secrets_in_output() -> tuple[tuple[re.Pattern[str], str], ...]:
+    """Return what looks secret in a text that another program wrote, and what to write instead."""
     run = r"[\w+=~-]"
     mixed = re.compile(rf"(?<!{run})(?={run}*[a-z])(?={run}*[A-Z])(?={run}*\d){run}{{32,}}")
     patterns = (

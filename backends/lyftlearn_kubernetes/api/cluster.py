@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from lyftlearn.backend import Backoff, timed_request
+from lyftlearn.backend import Backoff, recording, timed_request
 from lyftlearn.errors import LyftLearnError
 from lyftlearn_kubernetes.api.errors import BUSY, CONFLICT, ApiError, NoResponse, error_of_answer
 from lyftlearn_kubernetes.api.process_lock import ProcessLock
@@ -185,6 +185,9 @@ class Cluster:
         with timed_request("kubernetes", " ".join(_purpose(method, path)).rstrip("/")):
             answer = self._transport().send(method, path, **request)
         document = _parse(answer.data)
+        if recording.is_on():
+            asked = {**request, "method": method, "path": path, "content": _parse(request["content"] or b"null")}
+            recording.keep("kubernetes", asked, {"code": answer.status, "body": document})
         if answer.status not in _SUCCESS:
             error = error_of_answer(answer.status, document, answer.data.decode(errors="replace"))
             if answer.retry_after.isdigit():

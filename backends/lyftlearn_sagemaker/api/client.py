@@ -9,11 +9,12 @@ import copy
 import os
 import threading
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from lyftlearn.backend import Backoff, timed_request
+from lyftlearn.backend import Backoff, recording, timed_request
 from lyftlearn_sagemaker.api.errors import AwsError, Kind
 
 AGENT = "lyftlearn-sagemaker"
@@ -114,10 +115,18 @@ def _send(client: Any, operation: str, request: dict[str, Any]) -> _Outcome:
         if not is_about_request(exc):
             raise
         error, cause = error_of(exc, operation, request)
+        _record(client, operation, request, {"error": getattr(exc, "response", {}).get("Error", {"Code": error.code})})
         return _Outcome(error=error, cause=cause)
+    _record(client, operation, request, {"answer": answer})
     if not _required_members(client, operation) <= answer.keys():
         return _Outcome(error=AwsError(operation, "", "something between here and AWS answered", Kind.UNANSWERED))
     return _Outcome(answer)
+
+
+def _record(client: Any, operation: str, request: Mapping[str, Any], answer: Mapping[str, Any]) -> None:
+    if recording.is_on():
+        service = client.meta.service_model.service_name
+        recording.keep("sagemaker", {"service": service, "operation": operation, "request": request}, answer)
 
 
 def _required_members(client: Any, operation: str) -> frozenset[str]:
