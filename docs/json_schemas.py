@@ -22,7 +22,7 @@ from lyftlearn._contract.phases import Phase
 from lyftlearn._migration.results import Guard, MigrationStatus, ReadinessReport
 from lyftlearn.backend import Capability, Check
 from lyftlearn.config import Setting
-from lyftlearn.ops import Installed, Placement, Removed
+from lyftlearn.ops import CostReport, Estimate, Installed, JobCost, Placement, Removed
 from lyftlearn.parity._model import Row
 from lyftlearn.types import JobKind, JobState
 
@@ -115,8 +115,9 @@ JOB = document(
 TIMINGS = document(phases=list_of(fields_of(Phase)), warm=schema_of(bool | None))
 REQUESTS = list_of(document(operation=TEXT, body={"type": "object"}))
 PLAN = document(
-    id=TEXT, backend=TEXT, decision=TRAVELLING, faults=list_of(FAULT), notes=list_of(TEXT), requests=REQUESTS
-)
+    id=TEXT, backend=TEXT, decision=TRAVELLING, faults=list_of(FAULT), notes=list_of(TEXT), requests=REQUESTS,
+    optional={"cost": fields_of(Estimate)},
+)  # fmt: skip
 KEPT = {
     "description": "A plan that was kept with `plan ... --out`; `seal` is the SHA-256 of the rest, as sorted JSON.",
     **document(
@@ -151,9 +152,9 @@ LINE = {
 }
 
 DOCUMENTS: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
-    "job": (("train", "process", "predict", "tune", "apply", "notebook start"), JOB),
+    "job": (("train", "process", "predict", "tune", "serve", "apply", "notebook start"), JOB),
     "jobs": (("jobs", "wait", "stop"), list_of({"$ref": "#/$defs/job"})),
-    "status": (("status",), document(JOB, outputs=TEXTS, optional={"timings": TIMINGS})),
+    "status": (("status",), document(JOB, outputs=TEXTS, optional={"timings": TIMINGS, "cost": fields_of(JobCost)})),
     "line": (("logs",), LINE),
     "download": (("download",), document(id=TEXT, directory=TEXT)),
     "notebook": (("notebook",), document(JOB, url=TEXT, forward=or_null(TEXT))),
@@ -161,6 +162,7 @@ DOCUMENTS: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
     "plan": (("plan",), PLAN),
     "kept-plan": ((), KEPT),
     "decision": (("explain",), DECISION),
+    "cost": (("cost",), fields_of(CostReport)),
     "backends": (("backends",), list_of(INSTALLED)),
     "config": (("config",), list_of(fields_of(Setting))),
     "checks": (("doctor",), list_of(fields_of(Check))),

@@ -26,8 +26,8 @@ from lyftlearn.ops.history import open_history
 from lyftlearn.ops.images import image_checks
 from lyftlearn.ops.logs import logs
 from lyftlearn.ops.placement import Placement, placement
-from lyftlearn.ops.serving import plan_server, serve
 from lyftlearn.ops.plan_files import apply_plan, plan_document, write_plan
+from lyftlearn.ops.serving import plan_server, serve
 from lyftlearn.ops.timings import timings
 from lyftlearn.rollout import Decision, Stage
 from lyftlearn.types import Duration, JobKind
@@ -66,9 +66,9 @@ __all__ = [
     "parity",
     "placement",
     "plan",
+    "plan_document",
     "plan_server",
     "serve",
-    "plan_document",
     "timings",
     "write_plan",
 ]
