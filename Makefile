@@ -1,4 +1,4 @@
-# make demo    trains three real models through the API, moves one of them by a flag, and tunes one
+# make demo    trains three real models through the API, moves one of them by a flag, tunes one, and says what it cost
 # make test    everything a change must pass; make test-all adds what is slow
 # make parity  puts every backend under the instrument, and writes docs/reference/parity.md; BACKENDS=a,b and WORKERS narrow it
 # make playground  starts a test cluster and a test service to try kubernetes and sagemaker with
@@ -100,6 +100,8 @@ demo: tools .demo/ready
 	.demo/bin/python examples/eta/submit.py --results .demo/results
 	.demo/bin/python examples/eta/flip.py --results .demo/results
 	.demo/bin/python examples/eta/search.py
+	.demo/bin/lyftlearn cost --config examples/eta/cost.toml --by model --since 1h
+	@echo "to look at these jobs in a browser: .demo/bin/pip install '.[dashboard]' && .demo/bin/lyftlearn dashboard"
 
 .demo/ready: requirements/demo.txt pyproject.toml | tools
 	$(PYTHON) -m venv .demo
