@@ -12,7 +12,7 @@ WORKERS ?= 8
 # Thousands of short processes import the checkout; without byte code each would compile it.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: browser images not-tested parity release-check playground test test-again test-all test-cluster test-sagemaker test-sdk tools lint types contracts api wheel docs docs-api requirements demo bench clean
+.PHONY: browser images not-tested parity release-check playground test test-again test-all test-cluster test-sagemaker test-sdk test-spark tools lint types contracts api wheel docs docs-api requirements demo bench clean
 
 test: not-tested browser .venv/ready lint types contracts api
 	@.ci/tests-ended $(BIN)/python -m pytest -q -n $(WORKERS) -m "not slow"
@@ -135,6 +135,15 @@ test-cluster: .venv/ready
 
 test-sagemaker: .venv/ready
 	$(BIN)/python -m pytest -q tests/backends/sagemaker/test_conformance.py
+
+# Spark and Java, which the slow tests of Spark need: 400 MB, so in an environment of its own.
+test-spark: .venv/ready .spark/ready
+	$(BIN)/python -m pytest -q tests/backends/test_spark.py
+
+.spark/ready: requirements/spark.txt | tools
+	$(PYTHON) -m venv .spark
+	@.ci/quietly "pip install requirements/spark.txt" .spark/bin/python -m pip install --disable-pip-version-check -r requirements/spark.txt
+	touch $@
 
 # Framework images, with the sagemaker SDK: 1 GB, so in an environment of its own.
 test-sdk: .sdk/ready

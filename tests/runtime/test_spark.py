@@ -14,7 +14,7 @@ from lyftlearn.runtime.faults import RuntimeFailure
 from lyftlearn.runtime.layout import Layout
 from lyftlearn.runtime.nodes import Nodes
 from lyftlearn.runtime.spark import prepare
-from lyftlearn.runtime.spark.executor import java_command
+from lyftlearn.runtime.spark.executor import AUTHENTICATION, java_command
 from lyftlearn.runtime.spark.local import MIB, heap
 from lyftlearn.runtime.spark.template import pod_template
 
@@ -220,10 +220,11 @@ def test_an_executor_starts_as_in_images_of_spark(tmp_path: Path) -> None:
     java.write_text("")
     java.chmod(0o755)
     command = java_command(variables, "/lyftlearn/source", {"LYFTLEARN_SUBSTRATE_SPARK_CONF": "/etc/spark"})
-    assert command[:6] == [str(java), "-Dnine=$(HOME)", "-Dten=10", "-Xms512m", "-Xmx512m", "-cp"]
-    assert command[6] == "/opt/spark/conf:/etc/spark:/opt/spark/jars/*:/lyftlearn/source"
-    assert command[7] == "org.apache.spark.scheduler.cluster.k8s.KubernetesExecutorBackend"
-    assert command[8:10] == ["--driver-url", variables["SPARK_DRIVER_URL"]]
+    options = ["-Dnine=$(HOME)", "-Dten=10", *AUTHENTICATION]
+    assert command[:8] == [str(java), *options, "-Xms512m", "-Xmx512m", "-cp"]
+    assert command[8] == "/opt/spark/conf:/etc/spark:/opt/spark/jars/*:/lyftlearn/source"
+    assert command[9] == "org.apache.spark.scheduler.cluster.k8s.KubernetesExecutorBackend"
+    assert command[10:12] == ["--driver-url", variables["SPARK_DRIVER_URL"]]
     java.unlink()
     with pytest.raises(RuntimeFailure, match="Spark needs Java"):
         java_command(variables, "/", {})

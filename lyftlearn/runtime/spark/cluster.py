@@ -8,6 +8,7 @@ import os
 import socket
 import ssl
 import time
+from contextlib import contextmanager
 from urllib.parse import urlencode, urlsplit
 
 from ..faults import PLATFORM, RuntimeFailure, configuration_failure
@@ -91,8 +92,8 @@ class Cluster:
             raise RuntimeFailure(PLATFORM, f"spark: {self.server} gives no answer: {error}") from error
 
     def _ask(self, method: str, path: str, body: object, query: Mapping[str, str]) -> dict[str, Any]:
-        answer = self._send(method, path, query, SECONDS, body)
-        document: dict[str, Any] = json.loads(answer.read() or b"{}")
+        with self._send(method, path, query, SECONDS, body) as answer:
+            document: dict[str, Any] = json.loads(answer.read() or b"{}")
         if answer.status >= http.client.MULTIPLE_CHOICES:
             raise Refused(answer.status, str(document.get("message") or answer.reason))
         return document
@@ -103,28 +104,36 @@ class Cluster:
         yield from listed.get("items", ())
         version = listed.get("metadata", {}).get("resourceVersion", "")
         query = {"labelSelector": selector, "watch": "true", "resourceVersion": version}
-        answer = self._send("GET", kind, query, SILENCE_SECONDS)
-        if answer.status != http.client.OK:
-            return
-        for line in answer:
-            change = json.loads(line)
-            if change.get("type") == "ERROR":
+        with self._send("GET", kind, query, SILENCE_SECONDS) as answer:
+            if answer.status != http.client.OK:
                 return
-            yield change["object"]
+            for line in answer:
+                change = json.loads(line)
+                if change.get("type") == "ERROR":
+                    return
+                yield change["object"]
 
+    @contextmanager
     def _send(
         self, method: str, path: str, query: Mapping[str, str], seconds: float, body: object = None
-    ) -> http.client.HTTPResponse:
+    ) -> Iterator[http.client.HTTPResponse]:
         parts = urlsplit(self.server)
         path = f"{parts.path.rstrip('/')}/api/v1/namespaces/{self.namespace}/{path}"
         connection = self._connection(parts.scheme, parts.hostname or "", parts.port, seconds)
         with open(self.token_path, encoding="utf-8") as file:
-            headers = {"Authorization": f"Bearer {file.read().strip()}", "Accept": "application/json"}
+            headers = {
+                "Authorization": f"Bearer {file.read().strip()}",
+                "Accept": "application/json",
+                "Connection": "close",
+            }
         if body is not None:
             headers["Content-Type"] = "application/json"
         target = f"{path}?{urlencode(query)}" if query else path
-        connection.request(method, target, None if body is None else json.dumps(body), headers)
-        return connection.getresponse()
+        try:
+            connection.request(method, target, None if body is None else json.dumps(body), headers)
+            yield connection.getresponse()
+        finally:
+            connection.close()
 
     def _connection(self, scheme: str, host: str, port: int | None, seconds: float) -> http.client.HTTPConnection:
         if scheme == "http":

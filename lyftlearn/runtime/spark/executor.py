@@ -17,6 +17,7 @@ from ..job import JobRun, start_run
 from .executors import is_reached
 from .home import find_spark
 from .local import SESSIONS
+from .template import SPARK_DIRECTORY, SPARK_SECRET
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,6 +35,12 @@ IMAGE_CONF = "LYFTLEARN_SUBSTRATE_SPARK_CONF"
 NO_OUTPUTS = (
     "Executors write to object storage or a mounted file system: what they leave in their containers is lost.\n"
 )
+AUTHENTICATION = (
+    "-Dspark.master=k8s://driver",
+    f"-Dspark.authenticate.secret.file={SPARK_DIRECTORY}/{SPARK_SECRET}",
+)
+"""By which an executor asks for its settings, before it has them. Spark reads the file with such a master alone, and
+looks for `secret.executor.file` only afterwards (SecurityManager, CoarseGrainedExecutorBackend)."""
 _OPTION = re.compile(r"SPARK_JAVA_OPT_([0-9]+)")
 _DRIVER = re.compile(r"spark://[^@]+@\[?([^]]+?)\]?:([0-9]+)")
 _ARGUMENTS = (
@@ -99,6 +106,7 @@ def java_command(variables: Mapping[str, str], directory: str, own: Mapping[str,
     return [
         java,
         *(variables[name] for _, name in options),
+        *AUTHENTICATION,
         f"-Xms{memory}",
         f"-Xmx{memory}",
         "-cp",
@@ -108,7 +116,7 @@ def java_command(variables: Mapping[str, str], directory: str, own: Mapping[str,
     ]
 
 
-def check_way_back(environ: Mapping[str, str]) -> None:
+def check_way_back(environ: Mapping[str, str], seconds: float = PATIENCE) -> None:
     """Raise RuntimeFailure, with reason configuration, where packets to the driver get no answer.
 
     Java would only say that it timed out, minutes later, in the log of a pod that is gone by then.
@@ -117,20 +125,20 @@ def check_way_back(environ: Mapping[str, str]) -> None:
     if match is None:
         raise configuration_failure("spark: SPARK_DRIVER_URL is not set: executors are started by a driver")
     host, port = match[1], int(match[2])
-    silent = [place for place in (port, _block_manager(environ)) if place and not _answers(host, place)]
+    silent = [place for place in (port, _block_manager(environ)) if place and not _answers(host, place, seconds)]
     if not silent:
         return
     own, first = _own_address(host, port), _first_port(environ, port)
     ports = " and ".join(map(str, silent))
     raise configuration_failure(
         f"executors cannot reach their driver: TCP from this executor ({own}) to the driver at {host}, port {ports}, "
-        f"gets no answer within {PATIENCE:.0f} s. Allow TCP {first}-{first + 2 * SESSIONS - 1} from executors' pods to "
+        f"gets no answer within {seconds:.0f} s. Allow TCP {first}-{first + 2 * SESSIONS - 1} from executors' pods to "
         "the driver, in security groups, network policies and firewalls"
     )
 
 
-def _answers(host: str, port: int) -> bool:
-    deadline = time.monotonic() + PATIENCE
+def _answers(host: str, port: int, seconds: float) -> bool:
+    deadline = time.monotonic() + seconds
     while True:
         left = deadline - time.monotonic()
         if left <= 0:

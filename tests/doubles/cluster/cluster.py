@@ -10,9 +10,11 @@ from pathlib import Path
 
 from tests.containers import require_containers
 from tests.doubles.cluster.access import Access
+from tests.doubles.cluster.collector import Collector
 from tests.doubles.cluster.ingress import IngressController
 from tests.doubles.cluster.job_controller import JobController
 from tests.doubles.cluster.kubelet import Kubelet, Node
+from tests.doubles.cluster.network import Network
 from tests.doubles.cluster.server import ApiServer, admit
 from tests.doubles.cluster.service_accounts import DEFAULT_ACCOUNT, make_certificate
 from tests.doubles.cluster.store import Object, Store, now
@@ -25,20 +27,32 @@ NO_PYTHON = "example.com/no-python:1"
 class Cluster:
     """One server, one controller, one node, on this machine."""
 
-    def __init__(self, directory: Path, access: Access | None = None, version: str = "1.36") -> None:
+    def __init__(
+        self,
+        directory: Path,
+        access: Access | None = None,
+        version: str = "1.36",
+        *,
+        network: Network | None = None,
+    ) -> None:
         require_containers()
+        self.network = network
         self.directory = directory
         self.store = Store()
         self.store.create("namespaces", "", {"metadata": {"name": NAMESPACE}})
         self.create_account(DEFAULT_ACCOUNT)
         search = f"{Path(sys.executable).parent}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
         self.node = Node(images={IMAGE: search, NO_PYTHON: str(directory)})
-        certificate = make_certificate(directory / "pki")
-        self.api = ApiServer(self.store, self._log, version, access, certificate)
+        host = network.gateway if network else "127.0.0.1"
+        certificate = make_certificate(directory / "pki", host)
+        self.api = ApiServer(self.store, self._log, version, access, certificate, secure_host=host)
         self.api.start()
         self.kubelet = Kubelet(
-            self.store, directory / "kubelet", self.node, self.api.secure_port, certificate.certificate
+            self.store, directory / "kubelet", self.node, self.api.secure_port, certificate.certificate, network=network
         )
+        self.collector = Collector(self.store) if network else None
+        if self.collector:
+            self.collector.start()
         self.controller = JobController(self.api)
         self.ingress = IngressController(self.store, self.kubelet)
         self.kubelet.start()
@@ -48,6 +62,8 @@ class Cluster:
         return self.kubelet.log(pod, container, params)
 
     def close(self) -> None:
+        if self.collector:
+            self.collector.close()
         self.ingress.close()
         self.controller.close()
         self.kubelet.close()
@@ -83,7 +99,7 @@ class Cluster:
 
     def pods(self, job_id: str) -> list[Object]:
         found = self.store.all("pods", NAMESPACE)
-        return [pod for pod in found if pod["metadata"]["labels"]["lyftlearn/job"] == job_id]
+        return [pod for pod in found if (pod["metadata"].get("labels") or {}).get("lyftlearn/job") == job_id]
 
     def has_container(self, pod: Object) -> bool:
         """Whether the pod's first process is there; it may still be far from its first own instruction."""

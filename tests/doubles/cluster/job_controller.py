@@ -266,8 +266,9 @@ def _pod(job: Object, index: int | None) -> Object:
 
 
 def _owner(pod: Object) -> str | None:
-    owners = pod["metadata"].get("ownerReferences") or [{}]
-    uid: str | None = owners[0].get("uid")
+    """The uid of the Job that an object belongs to."""
+    owners = (owner for owner in pod["metadata"].get("ownerReferences") or () if owner["kind"] == "Job")
+    uid: str | None = next((owner["uid"] for owner in owners), None)
     return uid
 
 

@@ -20,6 +20,7 @@ from typing import Any
 from tests.doubles.cluster import pod_groups, sandbox
 from tests.doubles.cluster.job_controller import tell
 from tests.doubles.cluster.log_file import ROTATED_AT, LogFile
+from tests.doubles.cluster.network import Network, inside
 from tests.doubles.cluster.service_accounts import MOUNTED_AT, write_account
 from tests.doubles.cluster.store import ApiError, Object, Store, now
 
@@ -54,8 +55,18 @@ class Node:
 class Kubelet(threading.Thread):
     """Runs every pod of the store, each in a thread of its own."""
 
-    def __init__(self, store: Store, directory: Path, node: Node, api_port: int, authority: Path) -> None:
+    def __init__(
+        self,
+        store: Store,
+        directory: Path,
+        node: Node,
+        api_port: int,
+        authority: Path,
+        *,
+        network: Network | None = None,
+    ) -> None:
         super().__init__(daemon=True, name="kubelet")
+        self.network = network
         self.store = store
         self.directory = directory
         self.node = node
@@ -122,7 +133,7 @@ class Kubelet(threading.Thread):
         """The lines of a container, as `kubectl logs` gets them."""
         runner = self.runner(pod)
         state = pod["status"].get("containerStatuses") or [{"state": {"waiting": {"reason": "ContainerCreating"}}}]
-        if runner is None or "waiting" in state[0]["state"] or container != "main":
+        if runner is None or "waiting" in state[0]["state"] or container != runner.container:
             reason = state[0]["state"].get("waiting", {}).get("reason", "")
             raise ApiError(400, "BadRequest", f'container "{container}" in pod is waiting to start: {reason}')
         if pod["metadata"]["uid"] in self.collected:  # the answer is 200, and its text is not the container's
@@ -158,7 +169,9 @@ class PodRunner(threading.Thread):
         self._eviction = ""
         self._silent = False
         self.has_started = False
-        self.job_id = pod["metadata"]["labels"].get("lyftlearn/job")
+        self.container = pod["spec"]["containers"][0]["name"]
+        self.namespace, self.address = kubelet.network.join() if kubelet.network else ("", address(pod))
+        self.job_id = (pod["metadata"].get("labels") or {}).get("lyftlearn/job")
         self._ready = False
         self._next_probe = 0.0
 
@@ -190,6 +203,8 @@ class PodRunner(threading.Thread):
         finally:
             self.log.end()
             shutil.rmtree(self._directory / "volumes", ignore_errors=True)
+            if self._kubelet.network:
+                self._kubelet.network.leave(self.namespace)
 
     def _never_started(self) -> Object | None:
         """As the kubelet says of a container that it has not started when its pod is to end."""
@@ -238,7 +253,7 @@ class PodRunner(threading.Thread):
 
     def _peers_placed(self) -> int:
         pods = self._store.all("pods", self._key[0])
-        peers = [pod for pod in pods if pod["metadata"]["labels"].get("lyftlearn/job") == self.job_id]
+        peers = [pod for pod in pods if (pod["metadata"].get("labels") or {}).get("lyftlearn/job") == self.job_id]
         return sum(bool(pod["spec"].get("nodeName")) for pod in peers)
 
     def _not_placed(self, message: str) -> bool:
@@ -309,7 +324,9 @@ class PodRunner(threading.Thread):
         account = write_account(self._pod, self._directory / "account", self._kubelet.authority)
         files |= {MOUNTED_AT: account} if account else {}
         reading, writing = os.pipe()
-        argv = sandbox.command(container, self._pod, self._volumes, files, writing)
+        argv = sandbox.command(container, self._pod, self._volumes, files, writing, has_network=bool(self.namespace))
+        if self.namespace:
+            argv = [*inside(self.namespace), *argv]
         process = subprocess.Popen(
             limit.wrap(argv),
             env=self._environment(container),
@@ -330,7 +347,7 @@ class PodRunner(threading.Thread):
             shared: Path = self._kubelet.hosts
             return shared
         own: Path = self._directory / "hosts"
-        own.write_text(f"127.0.0.1 localhost\n{address(self._pod)} {self._pod['metadata']['name'][:63]}\n")
+        own.write_text(f"127.0.0.1 localhost\n{self.address} {self._pod['metadata']['name'][:63]}\n")
         return own
 
     def _environment(self, container: Object) -> dict[str, str]:
@@ -339,7 +356,9 @@ class PodRunner(threading.Thread):
             "HOME": "/root",
             **self._kubelet.node.environment,
         }
-        found.update(KUBERNETES_SERVICE_HOST="127.0.0.1", KUBERNETES_SERVICE_PORT=str(self._kubelet.api_port))
+        network = self._kubelet.network
+        host = network.gateway if network else "127.0.0.1"
+        found.update(KUBERNETES_SERVICE_HOST=host, KUBERNETES_SERVICE_PORT=str(self._kubelet.api_port))
         for source in container.get("envFrom", ()):
             secret, prefix = self._lookup("secrets", source["secretRef"]["name"]) or {}, source.get("prefix", "")
             # From 1.32 on every key becomes a variable (RelaxedEnvironmentVariableValidation).
@@ -347,8 +366,9 @@ class PodRunner(threading.Thread):
                 {prefix + key: base64.b64decode(data).decode() for key, data in secret.get("data", {}).items()}
             )
         for entry in container.get("env", ()):
-            named = entry.get("valueFrom", {}).get("fieldRef", {}).get("fieldPath") == "metadata.name"
-            found[entry["name"]] = self._key[1] if named else entry.get("value", "")
+            field = entry.get("valueFrom", {}).get("fieldRef", {}).get("fieldPath")
+            fields = {"metadata.name": self._key[1], "status.podIP": self.address}
+            found[entry["name"]] = fields.get(field) or entry.get("value", "")
         return found
 
     def _start_sidecar(self, container: Object) -> None:
@@ -397,7 +417,7 @@ class PodRunner(threading.Thread):
         argv = sandbox.in_network(self._child, [sys.executable, "-c", asked, url])
         self._ready = subprocess.run(argv, capture_output=True, check=False).returncode == 0
         if self._ready:
-            self._status(lambda status: status["containerStatuses"][0].update(ready=True))
+            self._status(_become_ready)
 
     def _has_started_up(self, container: Object) -> bool:
         probe = container.get("startupProbe")
@@ -467,7 +487,7 @@ class PodRunner(threading.Thread):
             if self._eviction:
                 status.update(reason="Evicted", message=self._eviction)
             if terminated is not None:
-                status["containerStatuses"] = [_container_status({"terminated": terminated})]
+                status["containerStatuses"] = [_container_status({"terminated": terminated}, self.container)]
 
         self._status(end)
         self._remove()
@@ -483,9 +503,12 @@ class PodRunner(threading.Thread):
 
     def _main_state(self, state: Object, phase: str = "Pending") -> None:
         def change(status: Object) -> None:
-            status.update(phase=phase, containerStatuses=[_container_status(state)])
+            status.update(phase=phase, containerStatuses=[_container_status(state, self.container)])
             if self._pod["spec"]["containers"][0].get("readinessProbe"):
                 status["containerStatuses"][0]["ready"] = False
+            if "running" in state:
+                status.update(podIP=self.address, podIPs=[{"ip": self.address}])
+                _condition(status, "Ready", "True" if status["containerStatuses"][0]["ready"] else "False", "", "")
 
         self._status(change)
 
@@ -500,8 +523,13 @@ class PodRunner(threading.Thread):
         return self._store.find(kind, self._key[0], name)
 
 
-def _container_status(state: Object) -> Object:
-    return {"name": "main", "state": state, "ready": "running" in state, "restartCount": 0, "image": "", "imageID": ""}
+def _container_status(state: Object, name: str) -> Object:
+    return {"name": name, "state": state, "ready": "running" in state, "restartCount": 0, "image": "", "imageID": ""}
+
+
+def _become_ready(status: Object) -> None:
+    status["containerStatuses"][0]["ready"] = True
+    _condition(status, "Ready", "True", "", "")
 
 
 def _condition(status: Object, kind: str, value: str, reason: str, message: str) -> None:

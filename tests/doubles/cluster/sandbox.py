@@ -165,11 +165,16 @@ def enforces_users() -> bool:
     return os.geteuid() == 0
 
 
-def command(container: Object, pod: Object, volumes: Volumes, files: dict[str, Path], info: int) -> list[str]:
-    """The command line that runs a container. files: from this machine's to the container's, such as /etc/hosts."""
+def command(
+    container: Object, pod: Object, volumes: Volumes, files: dict[str, Path], info: int, *, has_network: bool = False
+) -> list[str]:
+    """The command line that runs a container. files: from this machine's to the container's, such as /etc/hosts.
+
+    has_network: whether it is started in a network of its own.
+    """
     mounts = container.get("volumeMounts", ())
     argv = ["bwrap", "--die-with-parent", "--unshare-pid", "--unshare-ipc", "--unshare-uts", "--as-pid-1"]
-    if container.get("ports"):
+    if container.get("ports") and not has_network:
         argv.append("--unshare-net")  # a network of the pod's own, which leads nowhere: pods may all have one port
     argv += ["--hostname", pod["spec"].get("hostname") or pod["metadata"]["name"][:63], "--info-fd", str(info)]
     argv += ["--tmpfs", "/", *_machine(), *_parents([*(mount["mountPath"] for mount in mounts), *files])]

@@ -30,7 +30,7 @@ class ApiServer:
     """Serves until it is closed; the same port is served again by `start`."""
 
     def __init__(self, store: Store, logs: LogSource, version: str = "1.36", access: Access | None = None,
-                 certificate: Certificate | None = None) -> None:  # fmt: skip
+                 certificate: Certificate | None = None, *, secure_host: str = "127.0.0.1") -> None:  # fmt: skip
         self.store = store
         self.logs = logs
         self.version = version
@@ -43,6 +43,7 @@ class ApiServer:
         self.port = 0
         self.secure_port = 0
         self._certificate = certificate
+        self._secure_host = secure_host
         self._servers: list[Server] = []
 
     @property
@@ -55,7 +56,7 @@ class ApiServer:
             self.secure_port = self._serve(self.secure_port, self._certificate)
 
     def _serve(self, port: int, certificate: Certificate | None) -> int:
-        server = Server(("127.0.0.1", port), Handler)
+        server = Server(("127.0.0.1" if certificate is None else self._secure_host, port), Handler)
         server.api = self
         if certificate is not None:
             # The handshake is the connection's thread's: one that is slow must not keep the others waiting.
@@ -259,6 +260,8 @@ class Request:
     def _collection(self) -> tuple[int, Object] | None:
         if self.method == "POST":
             return self._review_another() if self.kind == REVIEWS else self._create()
+        if self.method == "DELETE":
+            return self._delete_collection()
         if self.params.get("watch") in ("true", "1"):
             self._check("watch")
             changes = Watch(self.store, self.kind, self.namespace, self.params)
@@ -288,6 +291,14 @@ class Request:
             return 201, shown
         return 201, created
 
+    def _delete_collection(self) -> tuple[int, Object]:
+        self._check("deletecollection")
+        found = [item for item in self.store.all(self.kind, self.namespace) if self._is_selected(item)]
+        for item in found:
+            with contextlib.suppress(ApiError):  # it is gone already
+                self.store.delete(self.kind, self.namespace, item["metadata"]["name"])
+        return 200, {"kind": f"{KINDS[self.kind]}List", "apiVersion": "v1", "metadata": {}, "items": found}
+
     def _list(self) -> Object:
         limit, start = int(self.params.get("limit") or 0), ""
         version = str(self.store.version)
@@ -315,7 +326,8 @@ class Request:
         if names[1:] == [LOG_LINES]:
             self._check("get", LOG_LINES)
             pod = self.store.get("pods", self.namespace, name)
-            lines = self.api.logs(pod, self.params.get("container") or "main", self.params)
+            container = self.params.get("container") or pod["spec"]["containers"][0]["name"]
+            lines = self.api.logs(pod, container, self.params)
             self.handler.send_chunks("text/plain", lines)
             return None
         verb = {"GET": "get", "PATCH": "patch", "DELETE": "delete"}[self.method]
@@ -363,6 +375,7 @@ def admit(api: ApiServer, verb: str, kind: str, namespace: str, item: Object) ->
     if kind == "pods":
         check_account(api.store, namespace, item)
         quota.check(api.store, namespace, item)
+        item.setdefault("status", {}).setdefault("phase", "Pending")
     if kind == "jobs":
         item["spec"].setdefault("suspend", False)
         item.setdefault("status", {})

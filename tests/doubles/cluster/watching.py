@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 
 from tests.doubles.cluster import selectors
+from tests.doubles.cluster.discovery import EXTENSIONS, GROUPS, KINDS
 from tests.doubles.cluster.store import ApiError, Change, Object, Store
 
 BOOKMARK_SECONDS = 1.0
@@ -55,7 +56,12 @@ class Watch:
         )
 
     def _bookmark(self) -> bytes:
-        return _line("BOOKMARK", {"kind": "Bookmark", "metadata": {"resourceVersion": str(self._version)}})
+        """An object of the watched kind, as real servers send: clients read it as one."""
+        kind = self._key[0]
+        group = GROUPS.get(kind)
+        metadata = {"resourceVersion": str(self._version), "creationTimestamp": None}
+        named = {"kind": {**KINDS, **EXTENSIONS}[kind], "apiVersion": f"{group}/v1" if group else "v1"}
+        return _line("BOOKMARK", {**named, "metadata": metadata})
 
 
 def _line(what: str, item: Object) -> bytes:

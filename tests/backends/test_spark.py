@@ -1,0 +1,141 @@
+"""Executors on Kubernetes, with a real Spark and Java: each in a network of its own, with connections both ways."""
+
+from __future__ import annotations
+
+import csv
+import random
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lyftlearn import Client, Job, JobStatus, Resources
+from tests.doubles.cluster.cluster import NAMESPACE, Cluster
+from tests.doubles.cluster.network import Network, missing
+from tests.doubles.cluster.store import Object, wait_until
+from tests.spark import search_path
+
+pytestmark = pytest.mark.slow
+
+SPARK = "example.com/spark:1"
+ROWS = 20_000
+PATIENCE = 480
+COUNT = """
+import os, socket
+from pyspark.sql import SparkSession
+from airports import is_long
+
+spark = SparkSession.builder.getOrCreate()
+flights = spark.sparkContext.textFile(os.environ["LYFTLEARN_INPUTS_DIR"] + "/flights", 4)
+
+def look(rows):
+    long = [is_long(row) for row in rows]
+    secret = os.environ["PASSWORD"] == "swordfish" and os.environ["URL"] == "db://swordfish@db"
+    return [(socket.gethostname(), len(long), sum(long), secret)]
+
+seen = flights.mapPartitions(look).collect()
+print("rows", sum(count for _, count, _, _ in seen))
+print("long", sum(count for _, _, count, _ in seen))
+print("elsewhere", socket.gethostname() not in {host for host, *_ in seen}, "secret", all(entry[3] for entry in seen))
+spark.stop()
+"""
+AIRPORTS = "def is_long(row):\n    return int(row.split(',')[2]) > 500\n"
+
+
+@pytest.fixture
+def network() -> Iterator[Network]:
+    if missing():
+        pytest.skip(str(missing()))
+    network = Network()
+    yield network
+    network.close()
+
+
+@pytest.fixture
+def cluster(tmp_path: Path, network: Network) -> Iterator[Cluster]:
+    search = search_path()
+    cluster = Cluster(tmp_path / "cluster", network=network)
+    cluster.node.images[SPARK] = search
+    yield cluster
+    cluster.close()
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    source = tmp_path / "code"
+    source.mkdir()
+    (source / "count.py").write_text(COUNT)
+    (source / "airports.py").write_text(AIRPORTS)
+    return source
+
+
+@pytest.fixture
+def flights(tmp_path: Path) -> tuple[Path, int]:
+    """A file of flights, and how many of them are long."""
+    path, chance = tmp_path / "flights.csv", random.Random(7)
+    rows = [(f"F{number}", chance.choice(["EWR", "JFK", "LGA"]), chance.randrange(1000)) for number in range(ROWS)]
+    with path.open("w", newline="") as file:
+        csv.writer(file).writerows(rows)
+    return path, sum(distance > 500 for *_, distance in rows)
+
+
+def client(cluster: Cluster, tmp_path: Path, **spark: Any) -> Client:
+    volume = {"hostPath": str(tmp_path), "mountPath": str(tmp_path)}
+    table = {"executors": "kubernetes", "memory": "1Gi", "cores": 1, **spark}
+    kubernetes = {"kubeconfig": str(cluster.kubeconfig()), "volumes": [volume], "spark": {"service_account": "spark"}}
+    config = {
+        "home": str(tmp_path / "home"),
+        "backend": "kubernetes",
+        "storage": {"url": str(tmp_path / "storage")},
+        "jobs": {"image": SPARK, "grace": "5s"},
+        "kubernetes": kubernetes,
+        "spark": table,
+    }
+    return Client(config=config)
+
+
+def executors(cluster: Cluster) -> list[Object]:
+    pods = cluster.store.all("pods", NAMESPACE)
+    return [pod for pod in pods if "lyftlearn/spark-driver" in pod["metadata"]["labels"]]
+
+
+def submit(client: Client, source: Path, flights: Path) -> Job:
+    return client.process(
+        "count-flights",
+        command="python3 count.py",
+        source=str(source),
+        inputs={"flights": str(flights)},
+        outputs={},
+        secrets=["db"],
+        env={"URL": "db://$(PASSWORD)@db"},
+        resources=Resources(cpu=1, memory="2Gi"),
+        timeout="10m",
+    )
+
+
+def test_a_job_counts_flights_on_two_executors(
+    cluster: Cluster, tmp_path: Path, source: Path, flights: tuple[Path, int]
+) -> None:
+    """With `getOrCreate()` alone: executors have the job's code, inputs, variables and secrets, and go with it."""
+    cluster.create_secret("db", {"PASSWORD": "swordfish"})
+    job = submit(client(cluster, tmp_path), source, flights[0])
+    seen: dict[str, Object] = {}
+    deadline = time.monotonic() + PATIENCE
+    while not job.status.finished:
+        assert time.monotonic() < deadline, executors(cluster)
+        seen |= {pod["metadata"]["name"]: pod for pod in executors(cluster)}
+        time.sleep(0.2)
+    log = list(job.logs())
+    assert job.status is JobStatus.SUCCEEDED, log
+    assert f"rows {ROWS}" in log
+    assert f"long {flights[1]}" in log
+    assert "elsewhere True secret True" in log
+    assert len(seen) == 2
+    for pod in seen.values():
+        assert "swordfish" not in str(pod)
+        assert pod["spec"]["automountServiceAccountToken"] is False
+        assert [owner["kind"] for owner in pod["metadata"]["ownerReferences"]] == ["Pod"]
+    wait_until(lambda: not executors(cluster))
+    assert [secret["metadata"]["name"] for secret in cluster.store.all("secrets", NAMESPACE)] == ["db"]
