@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import csv
+import json
 import random
+import shutil
+import signal
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,9 +15,10 @@ from typing import Any
 
 import pytest
 
-from lyftlearn import Client, Job, JobStatus, Resources
+from lyftlearn import Client, FailureReason, Job, JobStatus, Resources
+from lyftlearn.backend import runtime_archive
 from tests.doubles.cluster.cluster import NAMESPACE, Cluster
-from tests.doubles.cluster.network import Network, missing
+from tests.doubles.cluster.network import Network, inside, missing
 from tests.doubles.cluster.store import Object, wait_until
 from tests.spark import search_path
 
@@ -139,3 +144,105 @@ def test_a_job_counts_flights_on_two_executors(
         assert [owner["kind"] for owner in pod["metadata"]["ownerReferences"]] == ["Pod"]
     wait_until(lambda: not executors(cluster))
     assert [secret["metadata"]["name"] for secret in cluster.store.all("secrets", NAMESPACE)] == ["db"]
+
+
+SUM = """
+import socket
+from pyspark.sql import SparkSession
+
+context = SparkSession.builder.getOrCreate().sparkContext
+seen = context.parallelize(range(100), 4).map(lambda number: (number, socket.gethostname())).collect()
+print("sum", sum(number for number, _ in seen), "elsewhere", socket.gethostname() not in {host for _, host in seen})
+"""
+WAIT = SUM + "import time\ncontext.parallelize(range(4), 4).foreach(lambda _: time.sleep(600))\n"
+
+
+def script(tmp_path: Path, text: str) -> Path:
+    source = tmp_path / "script"
+    source.mkdir()
+    (source / "main.py").write_text(text)
+    return source
+
+
+def start(client: Client, source: Path) -> Job:
+    asked = Resources(cpu=1, memory="2Gi")
+    return client.process(
+        "sum", command="python3 main.py", source=str(source), outputs={}, resources=asked, timeout="20m"
+    )
+
+
+def driver(cluster: Cluster, job: Job) -> Any:
+    """What runs the driver's pod, once its container is there."""
+    wait_until(lambda: any(cluster.has_container(pod) for pod in cluster.pods(job.id)), PATIENCE)
+    return cluster.kubelet.runner(cluster.pods(job.id)[0])
+
+
+def test_a_job_whose_executors_cannot_call_back_says_what_to_open(
+    cluster: Cluster, network: Network, tmp_path: Path
+) -> None:
+    """Which ports, and in which direction; Spark alone would wait for ever."""
+    job = start(client(cluster, tmp_path), script(tmp_path, SUM))
+    network.close_ports(driver(cluster, job).namespace, "7078:7109")
+    wait_until(lambda: job.status.finished, PATIENCE)
+    state = job.state
+    assert (state.status, state.reason) == (JobStatus.FAILED, FailureReason.CONFIGURATION), list(job.logs())
+    assert "Allow TCP 7078-7109 from executors' pods to the driver" in state.message
+
+
+def test_executors_end_with_a_driver_that_is_killed(cluster: Cluster, tmp_path: Path) -> None:
+    """Nobody tells them: the connection ends, and their pods go with the driver's."""
+    job = start(client(cluster, tmp_path), script(tmp_path, WAIT))
+    killed = driver(cluster, job)
+
+    def working() -> list[Object]:
+        return [pod for pod in executors(cluster) if pod["status"]["phase"] == "Running"]
+
+    wait_until(lambda: any("sum 4950" in line for line in job.logs(follow=False)), PATIENCE)
+    first = {pod["metadata"]["uid"] for pod in working()}
+    assert len(first) == 2
+    killed.signal(signal.SIGKILL)
+    wait_until(lambda: not first & {pod["metadata"]["uid"] for pod in working()}, PATIENCE)
+    job.stop()
+    wait_until(lambda: job.status.finished and not working(), PATIENCE)
+
+
+def test_a_driver_outside_of_the_cluster(cluster: Cluster, network: Network, tmp_path: Path) -> None:
+    """As on SageMaker: it finds the cluster by a secret, executors find it by its address, and nothing is left."""
+    name, _ = network.join()
+    secrets = tmp_path / "secrets" / "cluster"
+    secrets.mkdir(parents=True)
+    (secrets / "token").write_text("anything")
+    shutil.copy(cluster.directory / "pki" / "ca.crt", secrets / "ca.crt")
+    source = script(tmp_path, SUM)
+    bundle = {
+        "contract": 1,
+        "job": {"id": "sum-outside", "name": "sum", "kind": "process"},
+        "command": ["python3", str(source / "main.py")],
+        "secrets": {"names": [], "provider": {"type": "files", "path": str(tmp_path / "secrets")}},
+        "resources": {"cpu": 1, "memory": 2 << 30},
+        "output_uri": tmp_path.as_uri(),
+        "spark": {
+            "executors": "kubernetes",
+            "namespace": NAMESPACE,
+            "server": f"https://{network.gateway}:{cluster.api.secure_port}",
+            "credentials": "cluster",
+            "image": SPARK,
+            "memory": 1 << 30,
+            "inputs": {},
+        },
+    }
+    (tmp_path / "bundle.json").write_text(json.dumps(bundle))
+    variables = {
+        "PATH": search_path(),
+        "HOME": str(tmp_path),
+        "LYFTLEARN_ROOT": str(tmp_path / "root"),
+        "LYFTLEARN_SUBSTRATE": "local",
+        "LYFTLEARN_BUNDLE": str(tmp_path / "bundle.json"),
+    }
+    runtime = runtime_archive(tmp_path / "runtime").rename(tmp_path / "runtime" / "runtime.pyz")
+    command = [*inside(name), "python3", "-I", str(runtime), "run"]
+    done = subprocess.run(command, env=variables, capture_output=True, text=True, timeout=PATIENCE, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "sum 4950 elsewhere True" in done.stdout
+    wait_until(lambda: not executors(cluster))
+    assert cluster.store.all("secrets", NAMESPACE) == []
