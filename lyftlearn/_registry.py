@@ -101,6 +101,7 @@ class Registry:
             folders=self._config.folders(name),
             models=self._config.table("models"),
             mounts=self._config.mounts(name),
+            spark=self._config.configured_spark,
         )
         try:
             made = entry_point.load()(settings)

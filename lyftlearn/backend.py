@@ -37,7 +37,7 @@ from lyftlearn._contract.phases import Phase, PhaseName, Timings, consecutive_ph
 from lyftlearn._contract.report import CommandTimes, Report, read_command_times, read_idle, read_report
 from lyftlearn._contract.runtime_archive import runtime_archive
 from lyftlearn._contract.settings import BackendSettings, DriverSettings
-from lyftlearn._contract.spec import JobSpec, NotebookSpec, ResourceRequest, ServingSpec, Source, StoredJob
+from lyftlearn._contract.spec import JobSpec, NotebookSpec, ResourceRequest, ServingSpec, Source, SparkSpec, StoredJob
 from lyftlearn._contract.watch_set import WatchSet
 from lyftlearn._storage import Storage, open_storage
 from lyftlearn._telemetry import timed_request
@@ -84,6 +84,7 @@ __all__ = [
     "ResourceRequest",
     "ServingSpec",
     "Source",
+    "SparkSpec",
     "Storage",
     "StoredJob",
     "Timings",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from lyftlearn.backend import Backend, DriverSettings, runtime_archive
 from lyftlearn.errors import InvalidJob, LyftLearnError
-from lyftlearn_kubernetes import doctor, notebooks, options
+from lyftlearn_kubernetes import doctor, notebooks, options, spark_doctor
 from lyftlearn_kubernetes.api.cluster import JOBS, Cluster
 from lyftlearn_kubernetes.api.errors import translate_errors
 from lyftlearn_kubernetes.logs import archived
@@ -147,7 +147,9 @@ class KubernetesBackend(Backend):
 
     def diagnose(self) -> Iterator[Check]:
         """Version, namespace, permissions, quotas, storage."""
-        return doctor.checks(self._cluster, self._options, self._settings.storage_url)
+        yield from doctor.checks(self._cluster, self._options, self._settings.storage_url)
+        if self._settings.spark is not None and self._settings.spark.on_kubernetes:
+            yield from spark_doctor.checks(self._cluster, self._settings.spark, self._options)
 
     @cached_property
     def _runtime(self) -> RuntimeConfigMap:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from lyftlearn_sagemaker.options import Options
 
 _Result: TypeAlias = tuple[Verdict, str]
+_PORTS_OF_DRIVERS = 32  # by which executors of Spark reach a driver: docs/how-to/spark.md
 _ENDPOINTS = ("s3", "sagemaker.api", "logs", "ecr.api", "ecr.dkr", "sts")  # what a job in a VPC without NAT needs
 # Codes that say for certain that a thing is not there: of botocore's models of IAM, ECR, SQS and EC2, of a HEAD to S3.
 _ABSENT = frozenset((
@@ -56,6 +57,7 @@ def checks(settings: BackendSettings, options: Options, aws: AwsClient) -> Itera
         "quotas": doctor.quotas,
         "warm pools": doctor.warm_pools,
         "VPC endpoints": doctor.endpoints,
+        **({"spark": doctor.spark} if settings.spark and settings.spark.on_kubernetes else {}),
         "metrics gateway": doctor.gateway,
         "events queue": doctor.queue,
         "job queues": doctor.job_queues,
@@ -235,6 +237,28 @@ class _Doctor:
         of_secrets = ("secretsmanager",) if self._job.secrets.get("type") == "secretsmanager" else ()
         return [name for name in (*_ENDPOINTS, *of_secrets) if name not in there]
 
+    def spark(self) -> _Result:
+        """Whether executors on Kubernetes come through to drivers, as far as the security groups of jobs say."""
+        settings, groups = self._settings.spark, list(self._job.vpc_security_groups)
+        first = settings.first_port if settings else 0
+        last = first + _PORTS_OF_DRIVERS - 1
+        way = f"TCP {first}-{last} from executors' pods to drivers"
+        if settings and not settings.server:
+            return Verdict.FAILED, "[spark] server and credentials are not set: drivers find no cluster"
+        if not groups:
+            return (
+                Verdict.FAILED,
+                f"{way} is closed: jobs run outside of any VPC. Set vpc.subnets and vpc.security_groups",
+            )
+        described = self._aws.call("ec2", "describe_security_groups", {"GroupIds": groups})["SecurityGroups"]
+        rules = [rule for group in described for rule in group["IpPermissions"]]
+        if not any(_opens(rule, first, last) for rule in rules):
+            return (
+                Verdict.FAILED,
+                f"{', '.join(groups)} lets nobody in at {way.removeprefix('TCP ')}: add a rule for TCP",
+            )
+        return Verdict.OK, f"{', '.join(groups)} lets somebody in at {way}; {last + 1}-{last + 16} lead to executors"
+
     def gateway(self) -> _Result:
         if not self._job.metrics:
             return Verdict.WARNING, f"[{self._settings.name}] metrics is not set: jobs' StatsD packets go nowhere"
@@ -274,6 +298,13 @@ class _Doctor:
             if not page.get("NextToken"):
                 return quotas
             request["NextToken"] = page["NextToken"]
+
+
+def _opens(rule: Any, first: int, last: int) -> bool:
+    """Whether a rule of a security group is about all of these ports; -1 stands for every protocol."""
+    if rule["IpProtocol"] == "-1":
+        return True
+    return bool(rule["IpProtocol"] == "tcp" and rule["FromPort"] <= first and last <= rule["ToPort"])
 
 
 def _queue_problem(queue: Any) -> str | None:

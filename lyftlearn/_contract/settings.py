@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lyftlearn._contract.mounts import Mount
+from lyftlearn._contract.spec import SparkSpec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,7 +19,8 @@ class BackendSettings:
     storage_url: where sources, bundles and outputs are kept, `file://` or `s3://`. folders: for each key of the table,
     the directory of the file that set it. A relative path starts there, or else at the working directory.
     models: the tables `[models.<name>]`, by model, with keys that backends have in common. mounts: the file systems of
-    `[mounts]`, each with the table that this backend reads for it.
+    `[mounts]`, each with the table that this backend reads for it. spark: how Spark is configured in jobs of any image,
+    for `diagnose`; a job's own is in its spec.
     """
 
     name: str
@@ -28,6 +30,7 @@ class BackendSettings:
     folders: Mapping[str, Path] = field(default_factory=dict)
     models: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     mounts: tuple[Mount, ...] = ()
+    spark: SparkSpec | None = None
 
     def path(self, key: str, written: str) -> Path:
         """Return the absolute path that `written`, the value of a key of the table, stands for."""

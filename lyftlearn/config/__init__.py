@@ -142,6 +142,11 @@ class Config:
         named = image or self.image
         return image_on(backend, named, self.table("images")) if named else None
 
+    @property
+    def configured_spark(self) -> SparkSpec | None:
+        """How Spark is configured in jobs whose image has it, whichever that is; None where it is not."""
+        return spark_spec({**self._values, "spark.images": None}, None, None) if SPARK in self.tables else None
+
     def spark(self, image: str | None) -> SparkSpec | None:
         """Return how Spark is configured in a job whose call names `image`: `[spark]`; None where it is not."""
         if SPARK not in self.tables:

@@ -63,6 +63,7 @@ def cluster(tmp_path: Path, network: Network) -> Iterator[Cluster]:
     search = search_path()
     cluster = Cluster(tmp_path / "cluster", network=network)
     cluster.node.images[SPARK] = search
+    cluster.create_account("spark")
     yield cluster
     cluster.close()
 

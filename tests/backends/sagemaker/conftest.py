@@ -35,6 +35,7 @@ CREDENTIALS = {
 ENDPOINTS = ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_SAGEMAKER", "AWS_ENDPOINT_URL_BATCH")
 
 Make = Callable[..., SageMakerBackend]
+NewSettings = Callable[..., BackendSettings]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -89,16 +90,24 @@ def storage_url(tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def make(tmp_path: Path, storage_url: str, monkeypatch: pytest.MonkeyPatch) -> Make:
+def new_settings(tmp_path: Path, storage_url: str) -> NewSettings:
+    """Make what a backend is made from; keyword arguments change the table `[sagemaker]`."""
+
+    def made(**table: Any) -> BackendSettings:
+        whole = {"role": ROLE, "image": IMAGE, "region": "us-east-1", "log_settle": "1s", **table}
+        return BackendSettings(name="sagemaker", table=whole, home=tmp_path / "home", storage_url=storage_url)
+
+    return made
+
+
+@pytest.fixture
+def make(new_settings: NewSettings, monkeypatch: pytest.MonkeyPatch) -> Make:
     """Make a backend; keyword arguments change the table `[sagemaker]`."""
     monkeypatch.setattr(_s3, "SECONDS_OF_PATIENCE", 10.0)
     monkeypatch.setattr(_s3, "SECONDS_OF_SILENCE", 5.0)
 
     def made(**table: Any) -> SageMakerBackend:
-        whole = {"role": ROLE, "image": IMAGE, "region": "us-east-1", "log_settle": "1s", **table}
-        backend = create(
-            BackendSettings(name="sagemaker", table=whole, home=tmp_path / "home", storage_url=storage_url)
-        )
+        backend = create(new_settings(**table))
         backend.aws.retry_budget.throttled = 10
         backend.aws.retry_budget.unanswered = 5
         return backend

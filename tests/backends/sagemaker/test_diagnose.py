@@ -5,17 +5,19 @@ from __future__ import annotations
 import json
 import socket
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import boto3
 import pytest
 
-from lyftlearn.backend import Check, Verdict
+from lyftlearn.backend import BackendSettings, Check, SparkSpec, Verdict
+from lyftlearn_sagemaker import create
 from lyftlearn_sagemaker.api.permissions import JOB_ACTIONS, NOTEBOOK_ACTIONS
 from lyftlearn_sagemaker.backend import SageMakerBackend
 from tests.backends.sagemaker import policy
-from tests.backends.sagemaker.conftest import Make
+from tests.backends.sagemaker.conftest import Make, NewSettings
 from tests.backends.sagemaker.specs import spec
 from tests.doubles.sagemaker import Service
 from tests.doubles.sagemaker.faults import DENIED
@@ -282,3 +284,43 @@ def test_a_role_of_jobs_that_drives_no_search(service: Service, make: Make) -> N
     check = _checks(make(role=_grant(role, _allow(*JOB_ACTIONS, "sagemaker:*", "logs:*"), passing)))["searches"]
     assert check.verdict is Verdict.WARNING
     assert check.detail.startswith(f"none can be driven: {role} may not iam:PassRole: ")
+
+
+@pytest.mark.parametrize(
+    ("rule", "verdict"),
+    [
+        ({"IpProtocol": "tcp", "FromPort": 7000, "ToPort": 8000}, Verdict.OK),
+        ({"IpProtocol": "-1"}, Verdict.OK),
+        ({"IpProtocol": "tcp", "FromPort": 7078, "ToPort": 7078}, Verdict.FAILED),
+        ({"IpProtocol": "udp", "FromPort": 7000, "ToPort": 8000}, Verdict.FAILED),
+        (None, Verdict.FAILED),
+    ],
+)
+def test_executors_of_spark_come_through_to_drivers(
+    service: Service, new_settings: NewSettings, rule: dict[str, Any] | None, verdict: Verdict
+) -> None:
+    """A security group that keeps them out is found before a job waits for them; the ports are named."""
+    ec2 = boto3.client("ec2")
+    vpc = ec2.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
+    group = ec2.create_security_group(GroupName=f"g-{rule}"[:200], Description="g", VpcId=vpc)["GroupId"]
+    if rule:
+        allowed: Any = {**rule, "IpRanges": [{"CidrIp": "10.1.0.0/16"}]}
+        ec2.authorize_security_group_ingress(GroupId=group, IpPermissions=[allowed])
+    settings = new_settings(vpc={"subnets": [_subnet()], "security_groups": [group]})
+    spark = SparkSpec(on_kubernetes=True, server="https://cluster.example:6443", credentials="cluster")
+    check = _spark(replace(settings, spark=spark))
+    assert check.verdict is verdict, check
+    assert "7078-7109 from executors' pods to drivers" in check.detail
+
+
+def test_drivers_of_spark_need_a_vpc(service: Service, new_settings: NewSettings) -> None:
+    """Nobody reaches a job that is in none."""
+    spark = SparkSpec(on_kubernetes=True, server="https://cluster.example:6443", credentials="cluster")
+    check = _spark(replace(new_settings(), spark=spark))
+    assert check.verdict is Verdict.FAILED
+    assert "TCP 7078-7109 from executors' pods to drivers is closed" in check.detail
+    assert "[spark] server" in _spark(replace(new_settings(), spark=SparkSpec(on_kubernetes=True))).detail
+
+
+def _spark(settings: BackendSettings) -> Check:
+    return next(check for check in create(settings).diagnose() if check.name == "sagemaker: spark")
