@@ -75,7 +75,7 @@ def of_stratum(days: Iterable[Day], margin: float, seed: str) -> Evidence:
     worse, not_worse = [0.0] * len(ODDS), 0.0
     for block in blocks(days, seed):
         for at, factor in enumerate(ODDS):
-            worse[at] += log_e(block, _with_odds(block.rate, factor), margin=0.0)
+            worse[at] += log_e(block, with_odds(block.rate, factor), margin=0.0)
         not_worse += log_e(block, block.rate, margin=margin, at_least=True)
     return Evidence(tuple(worse), not_worse)
 
@@ -189,7 +189,8 @@ def _log_ratio(jobs: int, bad: int, rate: float, under: float) -> float:
     return bad * math.log(rate / under) + (jobs - bad) * math.log((1 - rate) / (1 - under))
 
 
-def _with_odds(rate: float, factor: float) -> float:
+def with_odds(rate: float, factor: float) -> float:
+    """Return the rate whose odds are so many times those of another."""
     odds = factor * rate / (1 - rate)
     return odds / (1 + odds)
 

@@ -10,7 +10,7 @@ from lyftlearn import ops
 from lyftlearn._client import Client
 from lyftlearn._jobs import views
 from lyftlearn._text.display import printable
-from lyftlearn.cli import _output, _tables
+from lyftlearn.cli import _next_steps, _output, _tables
 from lyftlearn.cli._exit_codes import ExitCode
 from lyftlearn.cli._pages import page_path, write_page
 
@@ -37,7 +37,7 @@ def _report(invocation: Invocation) -> ExitCode:
 
         write_page(path, page.page(found, ops.migration_status(**_since(invocation), client=client)))
     if invocation.json:
-        _output.document(dataclasses.asdict(found))
+        _document(found, _next_steps.of_report(found))
     elif found.models:
         _show_report(found)
     else:
@@ -48,7 +48,7 @@ def _report(invocation: Invocation) -> ExitCode:
 def _status(invocation: Invocation) -> ExitCode:
     found = ops.migration_status(**_since(invocation), client=Client(config=invocation.config))
     if invocation.json:
-        _output.document(dataclasses.asdict(found))
+        _document(found, _next_steps.of_status(found))
     elif found.models:
         _show_status(found)
     else:
@@ -60,13 +60,17 @@ def _guard(invocation: Invocation) -> ExitCode:
     given = {name: invocation.arguments[name] for name in ("level", "ignore") if name in invocation.arguments}
     found = ops.migration_guard(**_since(invocation), **given, client=Client(config=invocation.config))
     if invocation.json:
-        _output.document(dataclasses.asdict(found))
+        _document(found, _next_steps.of_guard(found))
     else:
         _show_guard(found)
     return ExitCode.WORSE if found.worse else ExitCode.DONE
 
 
 _VIEWS: dict[str, Callable[[Invocation], ExitCode]] = {"report": _report, "status": _status, "guard": _guard}
+
+
+def _document(found: ReadinessReport | MigrationStatus | Guard, next_steps: list[str]) -> None:
+    _output.document({**dataclasses.asdict(found), _output.NEXT_STEPS: next_steps})
 
 
 def _since(invocation: Invocation) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from lyftlearn._client import Client
 from lyftlearn._jobs import views
 from lyftlearn._text.display import printable
 from lyftlearn.backend import Capability, Verdict
-from lyftlearn.cli import _output, _submit_commands, _yaml
+from lyftlearn.cli import _next_steps, _output, _submit_commands, _yaml
 from lyftlearn.cli._exit_codes import ExitCode
 from lyftlearn.errors import InvalidJob
 
@@ -47,7 +47,7 @@ def plan(invocation: Invocation) -> ExitCode:
         made, estimate = submission.plan, ops.estimate(submission.plan, client=client)
     if invocation.json:
         cost = {"cost": dataclasses.asdict(estimate)} if estimate else {}
-        _output.document({**_plan_document(made), **cost})
+        _output.document({**_plan_document(made), **cost, **_next(_next_steps.of_plan(made))})
     else:
         _show_plan(made, estimate)
     return ExitCode.USAGE if made.faults else ExitCode.DONE
@@ -112,8 +112,12 @@ def doctor(invocation: Invocation) -> ExitCode:
             if not invocation.json:
                 _output.say_styled(_check_line(check), _SIGNS[check.verdict], _STYLES[check.verdict])
     if invocation.json:
-        _output.document([dataclasses.asdict(check) for check in checks])
+        _output.document([{**dataclasses.asdict(check), **_next(_next_steps.of_check(check))} for check in checks])
     return ExitCode.BACKEND if any(check.verdict is Verdict.FAILED for check in checks) else ExitCode.DONE
+
+
+def _next(steps: list[str]) -> dict[str, list[str]]:
+    return {_output.NEXT_STEPS: steps}
 
 
 def _checks(invocation: Invocation, show: Callable[[str], None]) -> Iterator[Check]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from lyftlearn._jobs import views
 from lyftlearn._text.display import printable, terminal_text
+from lyftlearn.cli import _next_steps
 from lyftlearn.cli._exit_codes import exit_code
 from lyftlearn.errors import BackendUnavailable, Conflict, InvalidJob, JobFailed, JobStopped, WaitTimeout
 from lyftlearn.ops.placement import placement
@@ -19,6 +20,9 @@ from lyftlearn.ops.placement import placement
 if TYPE_CHECKING:
     from lyftlearn._jobs.job import Job
     from lyftlearn.backend import LogLine
+
+NEXT_STEPS = "next_steps"
+"""Of each JSON document: commands that a person or a program may run next."""
 
 
 def say(line: str = "") -> None:
@@ -52,7 +56,9 @@ def transient_line() -> Iterator[Callable[[str], None]]:
 
 
 def document(value: Any) -> None:
-    """Print the answer as one line of JSON."""
+    """Print the answer as one line of JSON, in which each object, or each of a list, has its next steps."""
+    for one in value if isinstance(value, list) else [value]:
+        one.setdefault(NEXT_STEPS, [])
     say(json.dumps(value, default=to_plain))
 
 
@@ -61,12 +67,13 @@ def job_document(job: Job) -> dict[str, Any]:
     identity = {"id": job.id, "kind": job.kind, "name": job.name, "labels": dict(job.labels)}
     where = placement(job)
     placed = {"backend": where.backend, "stage": where.stage, "decision": dataclasses.asdict(where)}
-    return {**identity, **dataclasses.asdict(job.state), **placed}
+    return {**identity, **dataclasses.asdict(job.state), **placed, NEXT_STEPS: _next_steps.of_job(job)}
 
 
 def error_document(error: BaseException) -> dict[str, Any]:
     """Return an error as plain data, with what its class carries."""
     document: dict[str, Any] = {"type": type(error).__name__, "message": str(error), "exit_code": int(exit_code(error))}
+    document[NEXT_STEPS] = _next_steps.of_error(error)
     if isinstance(error, InvalidJob):
         document["faults"] = fault_documents(error.faults)
     if isinstance(error, Conflict | BackendUnavailable):

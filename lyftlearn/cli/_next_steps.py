@@ -1,0 +1,85 @@
+"""What may be run next: the commands that a JSON document names, for people and for programs that read it."""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING
+
+from lyftlearn.backend import Verdict
+from lyftlearn.errors import (
+    AccessDenied,
+    BackendUnavailable,
+    Conflict,
+    JobFailed,
+    JobStopped,
+    QuotaExceeded,
+    WaitTimeout,
+)
+from lyftlearn.types import JobKind, JobStatus
+
+if TYPE_CHECKING:
+    from lyftlearn._jobs.job import Job
+    from lyftlearn._migration.results import Guard, MigrationStatus, ReadinessReport
+    from lyftlearn.backend import Check, Plan
+
+
+def _command(*words: str) -> str:
+    return shlex.join(("lyftlearn", *words))
+
+
+DOCTOR = _command("doctor")
+_MOST_MODELS = 5
+
+
+def of_job(job: Job) -> list[str]:
+    """After a look at a job, as it was last observed."""
+    status = job.state.status
+    if not status.finished:
+        return [_command("wait", job.id), _command("logs", "--follow", job.id)]
+    logs = _command("logs", job.id)
+    return [_command("download", job.id, "."), logs] if status is JobStatus.SUCCEEDED else [logs]
+
+
+def of_plan(made: Plan) -> list[str]:
+    """After a plan: with faults there is something to mend, and without any the same call submits it."""
+    if made.faults:
+        return [DOCTOR]
+    explained = made.spec.serving is None and made.spec.kind in (JobKind.TRAIN, JobKind.PROCESS)
+    return [_command("explain", str(made.spec.kind), made.spec.name)] if explained else []
+
+
+def of_check(check: Check) -> list[str]:
+    """After a check of doctor: what was wrong is looked at again."""
+    return [] if check.verdict is Verdict.OK else [DOCTOR]
+
+
+def of_report(found: ReadinessReport) -> list[str]:
+    """After a report: while something stands against jobs, it is asked again; then the jobs themselves are watched."""
+    if any(reason.standing for reason in found.reasons):
+        return [_command("migration", "report"), DOCTOR]
+    return [_command("migration", "status")]
+
+
+def of_status(found: MigrationStatus) -> list[str]:
+    """After a status: a verdict, as soon as there are jobs on the new side."""
+    return [_command("migration", "guard" if found.total.new.jobs else "report")]
+
+
+def of_guard(found: Guard) -> list[str]:
+    """After a verdict. What lowers or raises a flag is not a command of this program's, so evidence is shown first."""
+    if not found.worse:
+        return [_command("migration", "guard" if found.more_jobs else "status")]
+    worse = [model.model for model in found.by_model if model.verdict == found.verdict]
+    failed = [_command("jobs", "--name", model, "--status", "failed") for model in worse[:_MOST_MODELS]]
+    return [_command("migration", "report"), *failed]
+
+
+def of_error(error: BaseException) -> list[str]:
+    """After an error: the look that tells more."""
+    if isinstance(error, WaitTimeout):
+        return [_command("wait", *(job.id for job in error.jobs))]
+    if isinstance(error, JobFailed | JobStopped):
+        return [_command("logs", error.job.id)]
+    if isinstance(error, Conflict | BackendUnavailable) and error.job_id:
+        return [_command("status", error.job_id)]
+    return [DOCTOR] if isinstance(error, AccessDenied | BackendUnavailable | QuotaExceeded) else []
