@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Callable
+from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
 
@@ -26,11 +27,11 @@ from lyftlearn.types import JobKind, JobState, JobStatus
 
 from .conftest import CommandLine
 
-ID = "eta-tkabcdefghijk"
+ID, NOW = "eta-tkabcdefghijk", datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def job(status: JobStatus) -> Any:
-    state = JobState(status=status, reason=None, message="", exit_code=None, attempt=1, created_at=None,
+    state = JobState(status=status, reason=None, message="", exit_code=None, attempt=1, created_at=NOW,
                      started_at=None, finished_at=None)  # fmt: skip
     return SimpleNamespace(id=ID, state=state)
 
