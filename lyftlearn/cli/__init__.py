@@ -28,7 +28,7 @@ _MODULES = {
     "_notebook_commands": ("notebook",),
     "_apply_command": ("apply",),
     "_operator_commands": ("plan", "explain", "backends", "config", "doctor", "clean", "completion"),
-    "_cost_commands": ("cost",),
+    "_cost_commands": ("cost", "collect"),
     "_serving_commands": ("serve",),
     "_migration_commands": ("migration",),
     "_parity_commands": ("parity",),

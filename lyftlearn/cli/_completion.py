@@ -7,13 +7,16 @@ import contextlib
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping
+from itertools import islice
 from typing import Any
 
 import shtab
 
 from lyftlearn import ops
 from lyftlearn._client import Client
+from lyftlearn.backend import JobQuery
 from lyftlearn.cli import _parser
+from lyftlearn.history.recall import list_records
 
 _IDS, _BACKENDS = "ids", "backends"
 _SECONDS = 3.0  # a person waits at a prompt
@@ -78,7 +81,9 @@ def _gather(source: Callable[[str | None], Iterator[str]], config: str | None, f
 
 
 def _ids(config: str | None) -> Iterator[str]:
-    return (job.id for job in Client(config=config).jobs(limit=_MOST_IDS))
+    session = Client(config=config)._session  # noqa: SLF001 - what a prompt has no time for is left out
+    found = list_records(session.registry, None, session.in_use(), JobQuery())
+    return (record.id for record, _ in islice(found, _MOST_IDS))
 
 
 def _backends(config: str | None) -> Iterator[str]:

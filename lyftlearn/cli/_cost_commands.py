@@ -1,4 +1,4 @@
-"""`cost`."""
+"""`cost` and `collect`: what is read out of the history, and who completes it."""
 
 from __future__ import annotations
 
@@ -36,6 +36,14 @@ def cost(invocation: Invocation) -> ExitCode:
         _show(found)
     else:
         _output.note("the history knows no job in this time")
+    return ExitCode.DONE
+
+
+def collect(invocation: Invocation) -> ExitCode:
+    """Follow open jobs until a signal ends it."""
+    given = {name: invocation.arguments[name] for name in ("listen", "once") if name in invocation.arguments}
+    done = ops.collect(**given, client=Client(config=invocation.config))
+    _output.note(f"{done.ended} ends were written down, and {done.adopted} jobs were found that nobody had entered")
     return ExitCode.DONE
 
 

@@ -32,6 +32,7 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
     "apply": ("lyftlearn apply plan.json --follow",),
     "explain": ("lyftlearn explain train eta --label team=eta",),
     "cost": ("lyftlearn cost --by team --since 30d", "lyftlearn cost --by day --csv > costs.csv"),
+    "collect": ("lyftlearn collect --listen 0.0.0.0:8040", "lyftlearn collect --once"),
     "migration": ("lyftlearn migration report --html report.html", "lyftlearn migration guard --since 7d"),
     "parity": (
         "lyftlearn parity run --on kubernetes,sagemaker --source . -- python x.py",

@@ -34,7 +34,7 @@ _GROUPS = {
     "run jobs": ("train", "process", "predict", "tune", "notebook", "serve"),
     "find and follow jobs": ("jobs", "status", "logs", "wait", "stop", "download", "trials"),
     "for operators": ("plan", "apply", "explain", "cost", "migration", "parity", "dashboard"),
-    "to keep it going": ("backends", "config", "doctor", "clean", "completion"),
+    "to keep it going": ("collect", "backends", "config", "doctor", "clean", "completion"),
 }
 _SUBPARSER: dict[str, Any] = {"argument_default": argparse.SUPPRESS, "allow_abbrev": False}
 Adder = Callable[[argparse.ArgumentParser], None]
@@ -336,6 +336,12 @@ def _cost(command: argparse.ArgumentParser) -> None:
     _job_options.common(command)
 
 
+def _collect(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--listen", metavar="ADDRESS", help="where /healthz and /metrics answer (127.0.0.1:8040)")
+    command.add_argument("--once", action="store_true", help="look once, and end")
+    _job_options.common(command)
+
+
 def _doctor(command: argparse.ArgumentParser) -> None:
     command.add_argument("--image", metavar="IMAGE", help="look at this image alone: what a job would find in it")
     _job_options.common(command)
@@ -399,6 +405,7 @@ _COMMANDS: dict[str, tuple[str, Adder]] = {
     "apply": ("send exactly what a plan says, or nothing", _apply),
     "explain": ("say where a job would run, and why", _explain),
     "cost": ("say what jobs have cost, by team, model or backend", _cost),
+    "collect": ("follow open jobs and write their ends into the history", _collect),
     "migration": ("see how a migration to another backend goes", _migration),
     "parity": ("measure what would differ on another backend", _parity_options.add),
     "dashboard": ("look at jobs, models, cost and the migration in a browser", _dashboard),

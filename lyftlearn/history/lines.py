@@ -88,6 +88,12 @@ def end_line(record: JobRecord, state: JobState, backend: str) -> Line:
     }
 
 
+def row_of_record(record: JobRecord, backend: str) -> SubmissionRow:
+    """Return the row of a job that somebody found with its backend, who may know nothing else of it."""
+    at = (record.event.created_at or record.event.at).timestamp()
+    return submission_row({}, {**_of_record(record, backend), "at": at, "nodes": record.nodes})
+
+
 def row_line(row: Row) -> Line:
     """Return the line of a row that is known in full."""
     return {"is": _NAMES[type(row)], **asdict(row)}

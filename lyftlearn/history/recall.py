@@ -38,9 +38,12 @@ def find_ended(recorder: HistoryRecorder, job_id: str, absence: JobNotFound) -> 
 
 
 def list_records(
-    registry: Registry, recorder: HistoryRecorder, names: Sequence[str], query: JobQuery
+    registry: Registry, recorder: HistoryRecorder | None, names: Sequence[str], query: JobQuery
 ) -> Iterator[tuple[JobRecord, bool]]:
-    """Yield the jobs of backends, newest first, and whether the backend keeps each: those of the history are ended."""
+    """Yield the jobs of backends, newest first, and whether the backend keeps each: those of the history are ended.
+
+    recorder: gives the history; None for those who have no time for it.
+    """
     kept = [
         ((record, True) for record in _list_backend(registry, name, query, alone=len(names) == 1)) for name in names
     ]
@@ -63,8 +66,8 @@ def _list_backend(registry: Registry, name: str, query: JobQuery, *, alone: bool
         warnings.warn(f"the jobs of backend {name} are missing here: {why}", stacklevel=8)
 
 
-def _list_ended(recorder: HistoryRecorder, names: Sequence[str], query: JobQuery) -> Iterator[JobRecord]:
-    if not recorder.exists or query.status not in (None, *_ENDS):
+def _list_ended(recorder: HistoryRecorder | None, names: Sequence[str], query: JobQuery) -> Iterator[JobRecord]:
+    if recorder is None or not recorder.exists or query.status not in (None, *_ENDS):
         return
     try:
         history = recorder.history()

@@ -19,6 +19,7 @@ from lyftlearn._jobs.arguments import point_in_time
 from lyftlearn.backend import Capability
 from lyftlearn.errors import InvalidJob, LyftLearnError
 from lyftlearn.ops.clean import Removed, clean
+from lyftlearn.ops.collect import collect
 from lyftlearn.ops.configuration import configuration
 from lyftlearn.ops.cost import CostReport, Estimate, JobCost, cost, estimate, job_cost
 from lyftlearn.ops.doctor import doctor
@@ -51,6 +52,7 @@ __all__ = [
     "apply_plan",
     "backends",
     "clean",
+    "collect",
     "configuration",
     "cost",
     "doctor",

@@ -146,7 +146,11 @@ class FileBackend(Backend):
 
     def watch(self, following: WatchSet) -> Iterator[JobEvent]:
         while not following.closed:
-            yield from (self.describe(job_id).event for job_id in following.ids)
+            for job_id in following.ids:
+                try:
+                    yield self.describe(job_id).event
+                except JobNotFound as error:
+                    following.report_absence(job_id, error)
             following.wait_for_change(0.1)
 
     def outputs(self, job_id: str) -> Mapping[str, str]:

@@ -9,14 +9,16 @@ revision = "0001"
 down_revision = None
 
 
-def upgrade() -> None:
-    """Make the tables where there are none."""
+def _make_carried() -> None:
     op.create_table(
         "carried",
         sa.Column("journal", sa.String(length=16), nullable=False),
         sa.Column("until", sa.DateTime(), nullable=False),
         sa.PrimaryKeyConstraint("journal"),
     )
+
+
+def _make_comparisons() -> None:
     op.create_table(
         "comparisons",
         sa.Column("job_id", sa.String(length=64), nullable=False),
@@ -24,6 +26,9 @@ def upgrade() -> None:
         sa.Column("differences", sa.JSON(), nullable=False),
         sa.PrimaryKeyConstraint("job_id"),
     )
+
+
+def _make_details() -> None:
     op.create_table(
         "details",
         sa.Column("job_id", sa.String(length=64), nullable=False),
@@ -41,6 +46,9 @@ def upgrade() -> None:
         sa.Column("timings", sa.JSON(none_as_null=True), nullable=True),
         sa.PrimaryKeyConstraint("job_id"),
     )
+
+
+def _make_jobs() -> None:
     op.create_table(
         "jobs",
         sa.Column("job_id", sa.String(length=64), nullable=False),
@@ -73,64 +81,35 @@ def upgrade() -> None:
         sa.Column("currency", sa.String(length=3), nullable=True),
         sa.PrimaryKeyConstraint("job_id"),
     )
-    op.create_index("ix_jobs_at", "jobs", ["at", "job_id"], unique=False)
-    op.create_index(
-        "ix_jobs_counts",
-        "jobs",
-        [
-            "repository",
-            "model",
-            "backend",
-            "shadow_of",
-            "status",
-            "reason",
-            "fell_back",
-            "stage",
-            "kind",
-            "rehearsed_on",
-            "obstacles",
-            "at",
-        ],
-        unique=False,
-    )
-    op.create_index("ix_jobs_duration", "jobs", ["backend", "status", "duration", "at", "shadow_of"], unique=False)
-    op.create_index(
-        "ix_jobs_model_duration",
-        "jobs",
-        ["backend", "repository", "model", "status", "duration", "at", "shadow_of"],
-        unique=False,
-    )
-    op.create_index(
-        "ix_jobs_model_start_up",
-        "jobs",
-        ["backend", "repository", "model", "start_up", "at", "shadow_of"],
-        unique=False,
-    )
-    op.create_index(
-        "ix_jobs_open",
-        "jobs",
-        ["at", "job_id"],
-        unique=False,
-        sqlite_where=sa.text("status IS NULL"),
-        postgresql_where=sa.text("status IS NULL"),
-    )
-    op.create_index(
-        "ix_jobs_shadows",
-        "jobs",
-        ["shadow_of", "job_id"],
-        unique=False,
-        sqlite_where=sa.text("shadow_of IS NOT NULL"),
-        postgresql_where=sa.text("shadow_of IS NOT NULL"),
-    )
-    op.create_index("ix_jobs_start_up", "jobs", ["backend", "start_up", "at", "shadow_of"], unique=False)
-    op.create_index(
-        "ix_jobs_uncounted",
-        "jobs",
-        ["at", "job_id"],
-        unique=False,
-        sqlite_where=sa.text("cost IS NULL"),
-        postgresql_where=sa.text("cost IS NULL"),
-    )
+
+
+_TIMED = ("at", "shadow_of")
+_MODEL = ("backend", "repository", "model")
+_COUNTED = ("repository", "model", "backend", "shadow_of", "status", "reason", "fell_back", "stage", "kind")
+_INDEXES: dict[str, tuple[str, ...]] = {
+    "ix_jobs_at": ("at", "job_id"),
+    "ix_jobs_counts": (*_COUNTED, "rehearsed_on", "obstacles", "at"),
+    "ix_jobs_duration": ("backend", "status", "duration", *_TIMED),
+    "ix_jobs_model_duration": (*_MODEL, "status", "duration", *_TIMED),
+    "ix_jobs_model_start_up": (*_MODEL, "start_up", *_TIMED),
+    "ix_jobs_start_up": ("backend", "start_up", *_TIMED),
+}
+_PARTIAL_INDEXES: dict[str, tuple[str, tuple[str, ...]]] = {
+    "ix_jobs_open": ("status IS NULL", ("at", "job_id")),
+    "ix_jobs_shadows": ("shadow_of IS NOT NULL", ("shadow_of", "job_id")),
+    "ix_jobs_uncounted": ("cost IS NULL", ("at", "job_id")),
+}
+
+
+def _index_jobs() -> None:
+    for name, columns in _INDEXES.items():
+        op.create_index(name, "jobs", list(columns), unique=False)
+    for name, (condition, columns) in _PARTIAL_INDEXES.items():
+        where = sa.text(condition)
+        op.create_index(name, "jobs", list(columns), unique=False, sqlite_where=where, postgresql_where=where)
+
+
+def _make_leases() -> None:
     op.create_table(
         "leases",
         sa.Column("name", sa.String(length=64), nullable=False),
@@ -138,6 +117,9 @@ def upgrade() -> None:
         sa.Column("until", sa.DateTime(), nullable=False),
         sa.PrimaryKeyConstraint("name"),
     )
+
+
+def _make_problems() -> None:
     op.create_table(
         "problems",
         sa.Column("job_id", sa.String(length=64), nullable=False),
@@ -153,15 +135,34 @@ def upgrade() -> None:
         sa.Column("fell_back", sa.Boolean(), nullable=False),
         sa.PrimaryKeyConstraint("job_id", "number"),
     )
+
+
+def _index_problems() -> None:
     op.create_index(
         "ix_problems_kinds",
         "problems",
         ["backend", "fell_back", "kind_id", "repository", "model", "at", "text_id"],
         unique=False,
     )
+
+
+def _make_shadow_slots() -> None:
     op.create_table(
         "shadow_slots",
         sa.Column("slot", sa.Integer(), autoincrement=False, nullable=False),
         sa.Column("job_id", sa.String(length=64), nullable=False),
         sa.PrimaryKeyConstraint("slot"),
     )
+
+
+def upgrade() -> None:
+    """Make the tables where there are none."""
+    _make_carried()
+    _make_comparisons()
+    _make_details()
+    _make_jobs()
+    _index_jobs()
+    _make_leases()
+    _make_problems()
+    _index_problems()
+    _make_shadow_slots()
