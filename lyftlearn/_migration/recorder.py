@@ -49,7 +49,7 @@ class MigrationRecorder:
             return
         stage = _decision_fields(accepted.record.decision).get("stage")
         if stage in (Stage.REHEARSE, Stage.SHADOW):
-            self._background.do(lambda: self._follow_up(accepted, stage))
+            self._background.do(lambda: self._follow_up(accepted, str(stage)))
 
     def drain(self) -> bool:
         """Wait a few seconds for what is under way, and write what waits. Return whether nothing is under way."""

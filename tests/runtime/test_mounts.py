@@ -53,6 +53,7 @@ def test_a_directory_becomes_a_link(mount: Path, tmp_path: Path, relative: str) 
     assert channel.resolve() == (mount / relative).resolve()
 
 
+@pytest.mark.contract("C-MOUNT-2")
 def test_a_file_lies_in_its_channel(mount: Path, tmp_path: Path) -> None:
     """As a file does that is fetched."""
     for _ in range(2):
