@@ -151,6 +151,21 @@ LINE = {
     **document(line=TEXT, node=WHOLE, time=TIME),
 }
 
+STEPS = {"next_steps": {**list_of(TEXT), "description": "Commands that may be run next; never one that changes a job."}}
+WITHOUT_STEPS = ("line", "kept-plan", "parity", "jobs")  # parts of an answer, files, and what is a list of such
+
+
+def with_steps(name: str, made: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the schema of a document with its next steps, which each object of a list has, and an error inside."""
+    if name in WITHOUT_STEPS:
+        return dict(made)
+    if made.get("type") == "array":
+        return {**made, "items": with_steps(f"one of {name}", made["items"])}
+    inside = {"error": with_steps("", made["properties"]["error"])} if name == "error" else STEPS
+    properties = {**made["properties"], **inside}
+    return {**made, "properties": properties, "required": sorted({*made["required"], *inside})}
+
+
 DOCUMENTS: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
     "job": (("train", "process", "predict", "tune", "serve", "apply", "notebook start"), JOB),
     "jobs": (("jobs", "wait", "stop"), list_of({"$ref": "#/$defs/job"})),
@@ -183,7 +198,7 @@ def schema() -> dict[str, Any]:
         "title": "What lyftlearn prints with --json",
         "description": "One document is `#/$defs/<name>`. Later versions add fields, and take none away.",
         "anyOf": [{"$ref": f"#/$defs/{name}"} for name in DOCUMENTS],
-        "$defs": {name: made for name, (_, made) in DOCUMENTS.items()},
+        "$defs": {name: with_steps(name, made) for name, (_, made) in DOCUMENTS.items()},
     }
 
 

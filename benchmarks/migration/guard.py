@@ -55,9 +55,7 @@ def worse(simulations: int, rate: float) -> dict[str, Any]:
         "found_within_150_jobs": sum(count <= 150 for count in jobs) / simulations,
         "found_within_210_jobs": sum(count <= 210 for count in jobs) / simulations,
         "found_within_300_jobs": sum(count <= 300 for count in jobs) / simulations,
-        "jobs_until_found": dict(
-            zip(("half", "nine_of_ten"), (quantiles(jobs, n=10)[at] for at in (4, 8)), strict=True)
-        ),
+        "jobs_until_half_are_found": quantiles(jobs, n=2)[0],
     }
 
 
