@@ -72,7 +72,8 @@ def test_a_document_that_changed_is_noticed(change: dict[str, object]) -> None:
         "id": "eta-tlaaaaaaaaaaa", "kind": "train", "name": "eta", "labels": {}, "status": "pending", "reason": None,
         "message": "", "exit_code": None, "attempt": 1, "created_at": "2026-01-01T00:00:00+00:00", "started_at": None,
         "finished_at": None, "backend": "local", "stage": None,
-        "decision": {"backend": "local", "stage": None, "reason": "", "source": "", "fell_back": False}, "next_steps": [],
+        "decision": {"backend": "local", "stage": None, "reason": "", "source": "", "fell_back": False},
+        "next_steps": [],
     }  # fmt: skip
     schemas.check(["jobs", "--json"], json.dumps([job]), "")
     with pytest.raises(AssertionError):
