@@ -49,6 +49,24 @@ def redact(text: str) -> str:
     return text
 
 
+def redact_document(text: str) -> str:
+    """Return a text of a document that somebody may use, without what opens a door, and else as it is.
+
+    Of URLs, users and passwords are hidden, and values of a query that are named like a secret. `$(NAME)` and other
+    references to variables are none.
+    """
+    text = _user_of_url().sub(_hidden_user, text)
+    text = _query_value().sub(rf"\1{HIDDEN}", text)
+    for secret in sorted(_known.union(_of_environment()), key=len, reverse=True):
+        text = text.replace(secret, HIDDEN)
+    return text
+
+
+def _hidden_user(user: re.Match[str]) -> str:
+    harmless = re.fullmatch(r"git|(\$\(\w+\)|\$\{\w+\}|\$\w+|:)+", user[0])
+    return user[0] if harmless else HIDDEN
+
+
 def redact_output(text: str) -> str:
     """Return the end of what another program printed, such as one that gives credentials, without what looks secret.
 
@@ -111,6 +129,11 @@ def _of_environment() -> Iterator[str]:
         user, at, _ = os.environ.get(name, "").rpartition("@")
         password = user.rpartition(":")[2] if at else ""
         yield from (text for text in {password, unquote(password)} if len(text) >= _SHORTEST)
+
+
+@cache
+def _user_of_url() -> re.Pattern[str]:
+    return re.compile(r"(?<=://)[^/\s'\"\\]+(?=@)")
 
 
 @cache

@@ -6,12 +6,14 @@ import dataclasses
 import json
 import shlex
 import sys
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from lyftlearn import ops
 from lyftlearn._client import Client
 from lyftlearn._jobs import views
 from lyftlearn._text.display import printable
+from lyftlearn._text.redaction import HIDDEN, redact_document
 from lyftlearn.backend import Capability, Verdict
 from lyftlearn.cli import _next_steps, _output, _submit_commands, _yaml
 from lyftlearn.cli._exit_codes import ExitCode
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from lyftlearn.rollout import Decision
 
 _KEEPING = "plan_"  # begins the names of what is about the file, not about the job
+_HIDDEN_NOTE = f"credentials in URLs are sent, and not printed: {HIDDEN} stands for them. A secret may hold such a URL"
 _NOTHING: tuple[Any, ...] = (None, (), [], {})
 _STYLES = {Verdict.OK: "green", Verdict.WARNING: "yellow", Verdict.FAILED: "bold red"}
 _SIGNS = {Verdict.OK: "ok", Verdict.WARNING: "!!", Verdict.FAILED: "XX"}
@@ -170,8 +173,17 @@ def _plan_document(made: Plan) -> dict[str, Any]:
         "decision": json.loads(made.spec.decision),
         "faults": _output.fault_documents(made.faults),
         "notes": made.notes,
-        "requests": [{"operation": request.operation, "body": request.body} for request in made.requests],
+        "requests": [{"operation": one.operation, "body": _redacted_copy(one.body)} for one in made.requests],
     }
+
+
+def _redacted_copy(value: Any) -> Any:
+    """Return plain data without credentials in URLs, such as a package index's in a job's `env`."""
+    if isinstance(value, Mapping):
+        return {key: _redacted_copy(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_redacted_copy(item) for item in value]
+    return redact_document(value) if isinstance(value, str) else value
 
 
 def _show_plan(made: Plan, estimate: Estimate | None) -> None:
@@ -188,6 +200,8 @@ def _show_plan(made: Plan, estimate: Estimate | None) -> None:
         _comment(f"note: {note}")
     if short:
         _comment("long texts are cut for the terminal; in a pipe or a file they are whole")
+    if any(HIDDEN in json.dumps(_redacted_copy(one.body), default=str) for one in made.requests):
+        _comment(f"note: {_HIDDEN_NOTE}")
     for at, request in enumerate(made.requests, start=1):
         _show_request(f"request {at}: {request.operation}", request, short=short, sent=not made.faults)
 
@@ -206,12 +220,13 @@ def _estimate_text(estimate: Estimate) -> str:
 
 
 def _show_request(title: str, request: Request, *, short: bool, sent: bool) -> None:
+    body = _redacted_copy(request.body)
     if sent and not request.upload:
         _output.say("---")
         _comment(title)
-        _output.say(_yaml.document(request.body, short=short).rstrip("\n"))
+        _output.say(_yaml.document(body, short=short).rstrip("\n"))
     else:
-        _comment(f"{title}\n{_yaml.document(request.body, short=True)}")
+        _comment(f"{title}\n{_yaml.document(body, short=True)}")
 
 
 def _comment(text: str) -> None:

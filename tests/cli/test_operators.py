@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 import yaml  # type: ignore[import-untyped]
 
 from lyftlearn import Client, ops
@@ -129,3 +130,17 @@ def test_operators_ask_from_python_too(tmp_path: Path) -> None:
     assert submission.spec.command == ("true",)
     assert ops.explain("train", "eta", client=client).backend == "local"
     assert "local" in [installed.name for installed in ops.backends(client)]
+
+
+@pytest.mark.parametrize("form", [(), ("--json",)])
+def test_a_plan_prints_no_password_of_a_url(lyftlearn: CommandLine, form: tuple[str, ...]) -> None:
+    """Wherever it stands: in a variable, in the command, in the document that a Kubernetes Job carries as one text."""
+    url = "https://ada:hunter2-hunter2@packages.example/simple"
+    (lyftlearn.directory / "lyftlearn.toml").write_text('[storage]\nurl = "s3://bucket/ml"\n')
+    words = ("plan", "train", "eta", "--image", "a/b:1", "--env", f"PIP_INDEX_URL={url}", "--env", "DB=db://$(USER)@db")
+    for backend in ("local", "kubernetes"):
+        ran = lyftlearn(*words, "--backend", backend, *form, "--", "pip", "install", f"--index-url={url}", "x")
+        assert "packages.example/simple" in ran.out
+        assert "hunter2" not in ran.out + ran.err
+        assert "https://[hidden]@packages.example" in ran.out
+        assert "db://$(USER)@db" in ran.out
