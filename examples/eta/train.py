@@ -16,6 +16,7 @@ import joblib
 import numpy as np
 import pandas as pd
 from plot import plot_errors
+from serve import predict
 from sklearn.ensemble import HistGradientBoostingRegressor
 
 DEFAULTS = {"origin": "EWR", "holdout_from": "2013-11-01", "learning_rate": 0.1, "iterations": 100, "seed": 0}
@@ -43,6 +44,7 @@ def main() -> None:
     print(f"holdout_mae={metrics['mae']}", flush=True)
 
     save(model, settings, metrics)
+    save_selftest(model, known[held_out])
     output = Path(os.environ["LYFTLEARN_OUTPUTS_DIR"]) / "output"
     (output / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n")
     plot_errors(scored, metrics, output / "errors.png")
@@ -101,6 +103,15 @@ def save(model: HistGradientBoostingRegressor, settings: dict[str, Any], metrics
     joblib.dump(model, folder / "model.joblib", compress=0)
     card = {"predicts": "air_time, minutes", "settings": settings, "features": flights.FEATURES, "holdout": metrics}
     (folder / "model.json").write_text(json.dumps(card, indent=2) + "\n")
+
+
+def save_selftest(model: HistGradientBoostingRegressor, known: pd.DataFrame) -> None:
+    """Write what a server of this model is asked when it starts, and what it must answer."""
+    folder = Path(os.environ["LYFTLEARN_MODEL_DIR"]) / "selftest"
+    folder.mkdir()
+    asked = json.loads(known[flights.FEATURES].iloc[:: len(known) // 10].to_json(orient="records"))
+    (folder / "ten-flights.request.json").write_text(json.dumps({"flights": asked}))
+    (folder / "ten-flights.expected.json").write_text(json.dumps({"minutes": predict(model, asked)}))
 
 
 if __name__ == "__main__":

@@ -8,6 +8,8 @@ import hashlib
 import json
 import os
 import re
+import signal
+import socket
 import subprocess
 import sys
 from importlib.metadata import entry_points
@@ -20,7 +22,7 @@ if find_spec("pandas") is None:  # it takes long to import
     pytest.skip("the example needs requirements/demo.txt", allow_module_level=True)
 
 ETA = Path(__file__).parents[2] / "examples" / "eta"
-IN_THE_JOB = ("train.py", "predict.py", "flights.py", "plot.py")
+IN_THE_JOB = ("train.py", "predict.py", "serve.py", "flights.py", "plot.py")
 CALL_SITES = ("submit.py", "submit_prediction.py", "search.py")
 
 
@@ -108,6 +110,22 @@ def test_an_unknown_airport_is_refused_in_a_sentence(tmp_path: Path) -> None:
     assert done.stderr == "hyperparameter origin is 'SFO': no flight leaves from there; write EWR, JFK or LGA\n"
 
 
+def serve_until_ready(job_id: str, **variables: str) -> str:
+    """Serve a model as a person would, and return what the runtime says when it is ready."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+    words = ("serve", job_id, "--local", "--port", port, "--", sys.executable, "serve.py")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "lyftlearn", *words], env={**os.environ, **variables}, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    try:
+        return next(line.rstrip() for line in process.stdout if line.startswith("lyftlearn: "))
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=120)
+
+
 ONE_JOB = "import submit; submit.COLOURS = {'EWR': 'magenta'}; submit.main()"
 
 
@@ -117,6 +135,8 @@ def test_a_job_then_a_prediction(tmp_path: Path) -> None:
     trained = run("-c", ONE_JOB, "--results", str(tmp_path), **variables)
     assert trained.returncode == 0, trained.stderr
     (job_id,) = re.findall(r"submitted as (\S+)", trained.stdout)
+    served_line = serve_until_ready(job_id, **variables)
+    assert served_line.endswith(": 1 self-test passed")
     predicted = run(str(ETA / "submit_prediction.py"), job_id, "--results", str(tmp_path), **variables)
     assert predicted.returncode == 0, predicted.stderr
     assert {row["origin"] for row in rows(tmp_path / "predictions/predictions.csv")} == {"EWR"}
