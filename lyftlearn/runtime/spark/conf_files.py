@@ -8,7 +8,7 @@ import shutil
 import sys
 
 DEFAULTS = "spark-defaults.conf"
-_KEY = re.compile(r"^[ \t]*(spark\.[^\s=:]+)", re.MULTILINE)
+_SETTING = re.compile(r"^[ \t]*(spark\.[^\s=:]+)[ \t]*[=:]?[ \t]*(.*?)[ \t]*$", re.MULTILINE)
 
 
 class Settings:
@@ -36,7 +36,8 @@ class Settings:
 
     def without_effect(self, image: str) -> list[str]:
         """The settings of the image's file that count for nothing."""
-        return sorted({name for name in _KEY.findall(image) if name in self.placed and name not in self.configured})
+        wanted = {**self.placed, **self.configured}
+        return sorted({name for name, value in _SETTING.findall(image) if wanted.get(name, value) != value})
 
 
 def _lines(title: str, settings: dict[str, str]) -> str:
@@ -54,7 +55,8 @@ def write_directory(directory: str, image: str, settings: Settings) -> None:
     own = _read(os.path.join(image, DEFAULTS))
     unused = settings.without_effect(own)
     if unused:
-        words = f"{', '.join(unused)} of {os.path.join(image, DEFAULTS)} is not used: it depends on where a job runs"
+        what = f"{', '.join(unused)} of {os.path.join(image, DEFAULTS)}"
+        words = f"{what} is not used: [spark], or the place where the job runs, says something else"
         print(f"lyftlearn: spark: {words}", file=sys.stderr, flush=True)
     with open(os.path.join(directory, DEFAULTS), "w", encoding="utf-8") as file:
         file.write(settings.text(own))
