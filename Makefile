@@ -37,7 +37,7 @@ tools:
 	@.ci/tools $(PYTHON) bwrap
 
 browser: tools
-	@.ci/tools $(PYTHON) chromium runc podman zsh tcsh
+	@.ci/tools $(PYTHON) chromium runc podman zsh tcsh pg_ctlcluster
 
 .venv/ready: requirements/test.txt pyproject.toml | tools
 	$(PYTHON) -m venv .venv
