@@ -58,6 +58,8 @@ FOR_NOTEBOOKS = (
     ("create", INGRESSES),
 )
 """Beyond those: what notebooks need, and who opens none does without."""
+FOR_FORWARDING = (("get", PODS), ("create", f"{PODS}/portforward"))
+"""What `kubectl port-forward` needs of whoever opens a notebook that has no ingress."""
 _GROUPS = {
     JOBS: "batch",
     NETWORK_POLICIES: "networking.k8s.io",
@@ -74,7 +76,7 @@ def checks(cluster: Cluster, options: Options, storage_url: str) -> Iterator[Che
     try:
         yield _check_version(cluster)
         yield _check_namespace(cluster)
-        yield from _check_permissions(cluster)
+        yield from _check_permissions(cluster, options)
         yield from check_accounts(cluster, options, _needs(cluster))
         yield from _check_quotas(cluster)
         yield from _check_starts(cluster, options)
@@ -115,14 +117,15 @@ def _check_namespace(cluster: Cluster) -> Check:
     return Check("namespace", Verdict.OK, cluster.namespace)
 
 
-def _check_permissions(cluster: Cluster) -> Iterator[Check]:
+def _check_permissions(cluster: Cluster, options: Options) -> Iterator[Check]:
     missing = [f"{verb} {resource}" for verb, resource in NEEDED if not _is_allowed(cluster, verb, resource)]
     if missing:
         detail = f"not granted in {cluster.namespace}: {', '.join(missing)}; docs/how-to/kubernetes.md has the Role"
         yield Check("permissions", Verdict.FAILED, detail)
     else:
         yield Check("permissions", Verdict.OK, f"all {len(NEEDED)} that are needed")
-    missing = [f"{verb} {resource}" for verb, resource in FOR_NOTEBOOKS if not _is_allowed(cluster, verb, resource)]
+    useful = FOR_NOTEBOOKS if options.notebook.ingress else (*FOR_NOTEBOOKS, *FOR_FORWARDING)
+    missing = [f"{verb} {resource}" for verb, resource in useful if not _is_allowed(cluster, verb, resource)]
     if missing:
         yield Check("notebooks", Verdict.WARNING, f"none can be opened: {', '.join(missing)} is not granted")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import threading
 import time
 
@@ -51,6 +52,7 @@ class Jupyter:
             self._token_path = layout.at("config", "jupyter-token")
             self._make_token(self._token_path)
         self.token = _read(self._token_path) if self._token_path else ""
+        self._has_failed = False
 
     def own_variables(self, variables: Mapping[str, str]) -> dict[str, str]:
         """The command's variables with what decides where it is found, and by whom, whatever the job's `env` says.
@@ -87,12 +89,12 @@ class Jupyter:
         while not ended.wait(SHORTEST_LOOK):
             if self._ask("api") is not None:
                 break
-        self._tell_ready()
-        active = time.time()
-        while limit is not None and not ended.wait(pause):
+        active, told = time.time(), self._tell_ready()
+        while not (told and limit is None) and not ended.wait(pause):
+            told = told or self._tell_ready()
             seen = self._last_activity()
             active = max(active, time.time() if seen is None else seen)
-            if time.time() - active >= limit:
+            if limit is not None and time.time() - active >= limit:
                 stop(f"idle for {readable(limit)}, so it was stopped; its files are kept, and `start()` opens it again")
                 return
 
@@ -107,16 +109,27 @@ class Jupyter:
             return None
         return max([0.0, *(_seconds(one.get("last_activity")) for one in kernels)])
 
-    def _tell_ready(self) -> None:
-        """Write where it is reached, for the eyes of its owner alone, where somebody outside asks for it."""
+    def _tell_ready(self) -> bool:
+        """Whether it is told where it is reached, for the eyes of its owner alone, if somebody outside asks for it.
+
+        A disk that is full may have room later, and until then the idle stop must go on.
+        """
         path, server = self._settings.get("state"), self._server()
         if not path or server is None:
-            return
+            return not path
         address = {"port": server["port"], "path": f"{server['base_url']}lab?token={self.token}"}
         temporary = f"{path}.{os.urandom(4).hex()}"
-        with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            json.dump(address, file)
-        os.replace(temporary, path)
+        try:
+            with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+                json.dump(address, file)
+            os.replace(temporary, path)
+        except OSError as error:
+            if not self._has_failed:
+                print(f"lyftlearn: nobody can be told yet where this notebook is: {error}", file=sys.stderr, flush=True)
+            self._has_failed = True
+            _remove(temporary)
+            return False
+        return True
 
     def _ask(self, path: str) -> Any:
         """What the REST API answers; None where it does not."""
@@ -163,6 +176,13 @@ def readable(seconds: float) -> str:
         if seconds >= length and seconds % length == 0:
             return f"{seconds / length:g}{unit}"
     return f"{seconds:g}s"
+
+
+def _remove(path: str) -> None:
+    try:
+        os.remove(path)
+    except OSError:
+        pass  # it was never there
 
 
 def _read(path: str) -> str:

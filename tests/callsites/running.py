@@ -30,8 +30,11 @@ ARGUMENTS = {
     "notebook_by_name": ("{run}",),
     "notebook_files": ("{run}",),
     "notebook_idle": ("{run}",),
+    "predict_with_everything": ("{run}",),
     "process_outputs": ("{address}",),
+    "process_with_everything": ("{run}",),
     "search_by_samples": ("{run}",),
+    "search_with_everything": ("{run}",),
 }
 """run: a word of this run's own. address: a place of its own in the platform's storage, with nothing there."""
 EXCEPTIONS = {

@@ -82,6 +82,7 @@ def test_doctor_names_what_is_missing(new_backend: Callable[..., KubernetesBacke
     assert "create jobs" in found["permissions"].detail
     assert "get pods/log" in found["permissions"].detail
     assert "get jobs" not in found["permissions"].detail
+    assert "create pods/portforward" in found["notebooks"].detail
     assert found["quota"].verdict is Verdict.WARNING
 
 

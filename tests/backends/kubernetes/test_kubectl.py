@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 
+from lyftlearn.backend import notebook_port
 from lyftlearn.testing import Harness
+from lyftlearn_kubernetes import notebooks
+from lyftlearn_kubernetes.backend import KubernetesBackend
 from tests.doubles.cluster.cluster import IMAGE, NAMESPACE, Cluster
 
 pytestmark = pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl is not installed")
@@ -110,3 +116,37 @@ def test_what_kubectl_creates_is_the_job(kubectl: Any, cluster: Cluster, plan: A
     assert harness.backend.describe(job_id).labels == labels
     assert labels.items() <= cluster.job(job_id)["metadata"]["labels"].items()
     assert [json.loads(line) for line in harness.lines(job_id)] == [value]
+
+
+SERVE = """
+import http.server, os
+os.chdir(os.environ["TMPDIR"])
+open("hello.txt", "w").write("hello from the pod " * 10_000)
+server = http.server.ThreadingHTTPServer(("127.0.0.1", 8888), http.server.SimpleHTTPRequestHandler)
+print("up", flush=True)
+server.serve_forever()
+"""
+
+
+def test_the_command_that_a_notebook_names_forwards_its_port(
+    cluster: Cluster, harness: Harness, backend: KubernetesBackend
+) -> None:
+    """`url()` tells people to type it: real kubectl leads to the port in the pod, for one request and for many."""
+    spec = harness.spec(SERVE)
+    harness.submit(spec)
+    harness.until_line(spec.id, "up")
+    command = shlex.split(notebooks._forward(backend._cluster, backend._options, spec.id))
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as kubectl:
+        try:
+            assert kubectl.stdout is not None
+            assert "Forwarding from 127.0.0.1" in kubectl.stdout.readline()
+            url = f"http://127.0.0.1:{notebook_port(spec.id)}/hello.txt"
+            for _ in range(3):
+                assert requests.get(url, timeout=60).text == "hello from the pod " * 10_000
+            with ThreadPoolExecutor(4) as pool:
+                sizes = list(pool.map(lambda _: len(requests.get(url, timeout=60).content), range(8)))
+            assert set(sizes) == {190_000}
+        finally:
+            kubectl.terminate()
+    harness.backend.stop(spec.id)
+    harness.wait(spec.id)

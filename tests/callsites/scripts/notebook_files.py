@@ -16,7 +16,14 @@ def ask(notebook: lyftlearn.Notebook, method: str, path: str, **body: str) -> di
         return dict(json.load(answer))
 
 
-notebook = lyftlearn.notebook(f"explore-{sys.argv[1]}", labels={"team": "eta"})
+notebook = lyftlearn.notebook(
+    f"explore-{sys.argv[1]}",
+    image="example.com/base:1",
+    resources=lyftlearn.Resources(cpu=1, memory="1Gi"),
+    env={"CITY": "sfo"},
+    secrets=["warehouse"],
+    labels={"team": "eta"},
+)
 first, url = notebook.id, notebook.url()
 print(notebook.kind, notebook.name, notebook.status, dict(notebook.labels))
 print(

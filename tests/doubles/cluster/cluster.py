@@ -53,10 +53,15 @@ class Cluster:
         self.collector = Collector(self.store) if network else None
         if self.collector:
             self.collector.start()
+        self.api.process_of = self._process_of
         self.controller = JobController(self.api)
         self.ingress = IngressController(self.store, self.kubelet)
         self.kubelet.start()
         self.controller.start()
+
+    def _process_of(self, pod: Object) -> int | None:
+        runner = self.kubelet.runner(pod)
+        return runner._child if runner else None
 
     def _log(self, pod: Object, container: str, params: dict[str, str]) -> Iterator[bytes]:
         return self.kubelet.log(pod, container, params)

@@ -7,13 +7,14 @@ import contextlib
 import json
 import socket
 import threading
+import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-from tests.doubles.cluster import discovery, quota, validation
+from tests.doubles.cluster import discovery, quota, spdy, validation
 from tests.doubles.cluster.access import Access, Caller
 from tests.doubles.cluster.discovery import EXTENSIONS, KINDS
 from tests.doubles.cluster.disturbances import Disturbance
@@ -22,6 +23,7 @@ from tests.doubles.cluster.store import ApiError, Object, Store
 from tests.doubles.cluster.watching import Watch, matches
 
 LOG_LINES = "log"
+CONTROLLER_UID = "batch.kubernetes.io/controller-uid"
 REVIEWS = "localsubjectaccessreviews"
 LogSource = Callable[[Object, str, dict[str, str]], Iterator[bytes]]
 
@@ -38,6 +40,7 @@ class ApiServer:
         self.admission: list[Callable[[str, str, Object], None]] = []
         self.disturbances: list[Disturbance] = []
         self.extensions: set[str] = set()  # group and version of APIs that not every cluster has
+        self.process_of: Callable[[Object], int | None] = lambda _: None
         self.pending_workloads: Callable[[str, str], list[Object]] = lambda _, __: []
         self.calls: Counter[str] = Counter()
         self.port = 0
@@ -330,6 +333,9 @@ class Request:
             lines = self.api.logs(pod, container, self.params)
             self.handler.send_chunks("text/plain", lines)
             return None
+        if names[1:] == ["portforward"]:
+            self._forward_port(name)
+            return None
         verb = {"GET": "get", "PATCH": "patch", "DELETE": "delete"}[self.method]
         self._check(verb)
         if verb == "get":
@@ -337,6 +343,22 @@ class Request:
         if verb == "delete":
             return 200, self.store.delete(self.kind, self.namespace, name)
         return 200, self._patch(name)
+
+    def _forward_port(self, name: str) -> None:
+        """Forward ports of a pod to a client that speaks SPDY; a websocket is refused as older servers do."""
+        self._check("get" if self.method == "GET" else "create", "portforward")
+        pid = self.api.process_of(self.store.get("pods", self.namespace, name))
+        if self.handler.headers.get("Upgrade") != "SPDY/3.1":
+            raise ApiError(400, "BadRequest", "Upgrade request required")
+        if pid is None:
+            raise ApiError(500, "InternalError", "unable to forward port because pod is not running.")
+        self.handler.send_response(101)
+        for header, value in (("Upgrade", "SPDY/3.1"), ("Connection", "Upgrade")):
+            self.handler.send_header(header, value)
+        self.handler.send_header("X-Stream-Protocol-Version", spdy.PROTOCOL)
+        self.handler.end_headers()
+        self.handler.close_connection = True
+        spdy.PortForward(self.handler.rfile, self.handler.connection.sendall, pid).serve()
 
     def _patch(self, name: str) -> Object:
         patch = self._parse_body()
@@ -379,6 +401,9 @@ def admit(api: ApiServer, verb: str, kind: str, namespace: str, item: Object) ->
     if kind == "jobs":
         item["spec"].setdefault("suspend", False)
         item.setdefault("status", {})
+        item["metadata"].setdefault("uid", str(uuid.uuid4()))
+        own = {CONTROLLER_UID: item["metadata"]["uid"]}
+        item["spec"].setdefault("selector", {"matchLabels": own})
     return api.store.create(kind, namespace, item)
 
 

@@ -79,7 +79,7 @@ class Store:
                 metadata["name"] = metadata.get("generateName", "x-") + random_name()
             self.check_free(kind, namespace, item)
             key = (kind, namespace, metadata["name"])
-            metadata.update(namespace=namespace, uid=str(uuid.uuid4()), creationTimestamp=now())
+            metadata.update(namespace=namespace, uid=metadata.get("uid") or str(uuid.uuid4()), creationTimestamp=now())
             if "spec" in item:
                 metadata["generation"] = 1
             return self._put(key, item, "ADDED", None)
