@@ -14,7 +14,7 @@ import sys
 import threading
 import zlib
 from collections.abc import Callable
-from typing import BinaryIO
+from io import BufferedIOBase
 
 from tests.doubles.cluster import forward, sandbox
 
@@ -95,7 +95,7 @@ _CONTROL, _VERSION, _FIN = 0x8000, 3, 1
 class PortForward:
     """One client's connection, until it leaves. pid: of the pod's first process."""
 
-    def __init__(self, reader: BinaryIO, send: Callable[[bytes], object], pid: int) -> None:
+    def __init__(self, reader: BufferedIOBase, send: Callable[[bytes], object], pid: int) -> None:
         self._reader = reader
         self._send_bytes = send
         self._pid = pid
