@@ -32,9 +32,11 @@ _TIMES = ("CreationTime", "TrainingStartTime", "TrainingEndTime", "LastModifiedT
 _MOST_LINES, _MOST_BYTES = 1000, 900_000
 
 
+# As a failed training job's FailureReason was published in 2022, after "ClientError: ", in
+# https://www.sobyte.net/post/2022-05/speed-up-amazon-sagemaker-training-using-efs-or-fsx-lustre/
 _NO_DIRECTORY = (
-    "Unable to mount file system: {FileSystemId} directory path: {DirectoryPath}. Incorrect mount path. Please ensure "
-    "the mount path specified exists on the filesystem."
+    "Unable to mount file system: {FileSystemId}, directory path: {DirectoryPath}. "
+    "No such file or directory: {DirectoryPath}."
 )
 
 
