@@ -86,6 +86,18 @@ def test_a_job_on_sagemaker_names_its_cluster(tmp_path: Path) -> None:
     assert {key: told[key] for key in CLUSTER} == CLUSTER
 
 
+def test_a_job_on_sagemaker_without_a_cluster(tmp_path: Path) -> None:
+    """What is missing is said before anything is sent, and so is what will be in the way."""
+    planned = plan(tmp_path, "sagemaker", {"executors": "kubernetes"})
+    assert [path for path, _ in planned.faults] == ["spark.server", "spark.credentials", "spark.namespace"]
+    complete = plan(tmp_path, "sagemaker", {"executors": "kubernetes", **CLUSTER})
+    assert complete.faults == ()
+    assert any("in a VPC only" in note for note in complete.notes)
+    table = {"role": "arn:aws:iam::123456789012:role/jobs", "region": "us-east-1", "network_isolation": True}
+    alone = plan(tmp_path, "sagemaker", {"executors": "kubernetes", **CLUSTER}, sagemaker=table)
+    assert any("the cluster of its executors" in problem for _, problem in alone.faults)
+
+
 @pytest.mark.parametrize(
     ("spark", "kubernetes", "path"),
     [

@@ -72,6 +72,7 @@ class Planner:
             *mount_faults(self._name, spec, options, self._options.mounts),
             *_isolation_faults(self._name, spec, options, channels),
             *_time_faults(spec),
+            *_spark_faults(spec),
             *self._request_faults(body, spec, options, region),
         ]
         return Plan(
@@ -84,7 +85,7 @@ class Planner:
                 else Request(operation=CREATE, body=body),
             ),
             faults=tuple(dict.fromkeys(faults)),
-            notes=tuple(_notes(spec, options, channels, choice.instances)),
+            notes=(*_notes(spec, options, channels, choice.instances), *_spark_notes(spec, options)),
         )
 
     def plan_endpoint(self, spec: JobSpec) -> Plan:
@@ -207,12 +208,26 @@ def _isolation_faults(
     lost |= {"the service, to which it is to submit its trials": True} if spec.kind is JobKind.TUNE else {}
     lost |= {"the session that forwards its port": True} if spec.notebook else {}
     lost |= {"packages that its source requires": True} if spec.packages else {}
+    lost |= {"the cluster of its executors": True} if spec.spark and spec.spark.on_kubernetes else {}
     lost |= {f"{path}, which the job would fetch by itself": True for path in channels.via_runtime}
     if lost:
         yield Fault(
             f"{backend}.network_isolation",
             f"leaves the job without: {'; '.join(lost)}. Switch it off for {spec.name}, or do without",
         )
+
+
+def _spark_faults(spec: JobSpec) -> Iterator[Fault]:
+    if spec.spark is None or not spec.spark.on_kubernetes:
+        return
+    for key in ("server", "credentials", "namespace"):
+        if getattr(spec.spark, key) is None:
+            yield Fault(f"spark.{key}", "is not set, and a job on SageMaker finds no cluster for its executors: set it")
+
+
+def _spark_notes(spec: JobSpec, options: JobOptions) -> Iterator[str]:
+    if spec.spark and spec.spark.on_kubernetes and not options.vpc_subnets:
+        yield "spark: executors can reach a driver in a VPC only: set vpc.subnets and vpc.security_groups"
 
 
 def _time_faults(spec: JobSpec) -> Iterator[Fault]:
