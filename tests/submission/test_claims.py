@@ -284,7 +284,7 @@ _SCHEDULES = st.builds(
 )
 
 
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=500, deadline=None)
 @given(_SCHEDULES)
 def test_no_order_of_steps_and_deaths_gives_two_jobs(schedule: Schedule) -> None:
     """The promise itself: whoever waits, dies, is refused or disagrees, at most one job is ever created.
