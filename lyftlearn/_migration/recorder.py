@@ -51,9 +51,9 @@ class MigrationRecorder:
         if stage in (Stage.REHEARSE, Stage.SHADOW):
             self._background.do(lambda: self._follow_up(accepted, str(stage)))
 
-    def drain(self) -> bool:
-        """Wait a few seconds for what is under way, and write what waits. Return whether nothing is under way."""
-        done = self._background.drain()
+    def drain(self, timeout: float | None = None) -> bool:
+        """Wait up to `timeout` seconds, 5 by default, for what is under way, and write what waits. Return whether all is done."""
+        done = self._background.drain(timeout)
         self._history.flush()
         return done
 

@@ -145,7 +145,7 @@ def test_a_history_in_trouble_costs_no_submission(
     client = make("rehearse", journal=TROUBLES[trouble](plugins))
     with caplog.at_level(logging.WARNING, "lyftlearn"):
         jobs = [client.train("eta", command="true") for _ in range(3)]
-        assert client._session.recorder.drain()
+        assert client._session.recorder.drain(120)
     assert [job.status for job in jobs] == ["succeeded"] * 3
     assert len([line for line in caplog.messages if "beside a submission" in line]) == 1
 
@@ -158,7 +158,7 @@ lyftlearn.history.background._SECONDS_TO_FINISH = 120.0
 client = lyftlearn.Client(config=json.loads(sys.argv[1]))
 resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
 print([str(client.train("eta", command="true").status) for _ in range(3)])
-client._session.recorder.drain()
+client._session.recorder.drain(120)
 """
 
 

@@ -182,7 +182,7 @@ def test_a_shadow_is_no_job_of_the_model(plugins: Path, make: Make) -> None:
     """`next(lyftlearn.jobs(name=..., status="succeeded"))` is what users predict with: never the other side's."""
     client = make("shadow", shadow={"models": ["eta"]})
     job = client.train("eta", command="true")
-    assert client._session.recorder.drain()
+    assert client._session.recorder.drain(120)
     assert [found.id for found in client.jobs()] == [job.id]
     assert [found.id for found in client.jobs(name="eta", status="succeeded", limit=1)] == [job.id]
     (shadow,) = client.jobs(labels={"lyftlearn/shadow": job.id})

@@ -30,7 +30,7 @@ def jobs_of(home: Path, backend: str) -> dict[str, dict[str, Any]]:
 
 def settled(client: lyftlearn.Client) -> MigrationStatus:
     """Let the background finish, and ask for the status, which settles what has ended."""
-    assert client._session.recorder.drain()
+    assert client._session.recorder.drain(120)
     return ops.migration_status(client=client)
 
 
@@ -90,7 +90,7 @@ def test_a_reason_that_is_gone_no_longer_stands(plugins: Path, make: Make) -> No
     for new in ({"refuses_plans": True}, {}):
         client = make("rehearse", new=new)
         client.train("eta", command="true")
-        assert client._session.recorder.drain()
+        assert client._session.recorder.drain(120)
     (reason,) = rehearsed(client).reasons
     assert (reason.count, reason.standing) == (1, False)
 
@@ -100,7 +100,7 @@ def test_nothing_is_rehearsed_in_other_stages(plugins: Path, make: Make) -> None
     for stage in ("off", "live", "complete"):
         client = make(stage)
         client.train("eta", command="true")
-        assert client._session.recorder.drain()
+        assert client._session.recorder.drain(120)
     (found,) = rehearsed(client).models
     assert (found.submissions, found.ran_there, found.rehearsed) == (3, 2, 0)
 
@@ -121,7 +121,7 @@ def test_only_declared_jobs_run_twice(plugins: Path, make: Make, declared: Any, 
     """A second run of a job that writes somewhere is an accident: somebody must have said that it is safe."""
     client = make("shadow", shadow=declared)
     client.train("eta", command="true", labels={"shadow": "safe"})
-    assert client._session.recorder.drain()
+    assert client._session.recorder.drain(120)
     assert len(jobs_of(plugins, "new")) == runs
 
 
@@ -131,7 +131,7 @@ def test_a_shadow_is_marked_and_its_outputs_are_apart(plugins: Path, make: Make,
     client = make("shadow", old=both | {"writes": "the job's"}, new=both, shadow={"models": ["clean"]})
     place = tmp_path / "table"
     job = client.process("clean", command="true", outputs={"rows": place.as_uri(), "stats": None})
-    assert client._session.recorder.drain()
+    assert client._session.recorder.drain(120)
     ((shadow_id, shadow),) = jobs_of(plugins, "new").items()
     assert shadow["labels"] == {"lyftlearn/shadow": job.id}
     assert shadow["metrics"] == {"relay": True, "gateway": None, "socket": None}
@@ -144,7 +144,7 @@ def test_the_caller_has_the_first_job_only(plugins: Path, make: Make) -> None:
     """What a call returns, waits for, downloads and lists is the job on the old side; whoever asks finds its shadow."""
     client = make("shadow", **ETA)
     job = client.train("eta", command="true")
-    assert client._session.recorder.drain()
+    assert client._session.recorder.drain(120)
     assert job.id in jobs_of(plugins, "old")
     assert job.wait().status == "succeeded"
     assert all("/old" not in uri and job.id in uri for uri in job.outputs.values())
@@ -171,7 +171,7 @@ def test_a_key_that_is_repeated_makes_no_second_shadow(plugins: Path, make: Make
     for _ in range(3):
         client = make("shadow", **ETA)
         client.train("eta", command="true", key="nightly")
-        assert client._session.recorder.drain()
+        assert client._session.recorder.drain(120)
     assert len(jobs_of(plugins, "new")) == 1
 
 
@@ -180,7 +180,7 @@ def test_a_job_of_another_stage_gets_no_shadow_when_its_key_is_repeated(plugins:
     make("off", **ETA).train("eta", command="true", key="nightly")
     client = make("shadow", **ETA)
     client.train("eta", command="true", key="nightly")
-    assert client._session.recorder.drain()
+    assert client._session.recorder.drain(120)
     assert jobs_of(plugins, "new") == {}
 
 
@@ -204,7 +204,7 @@ def test_no_more_than_so_many_at_once(plugins: Path, make: Make) -> None:
     assert len(jobs_of(plugins, "new")) == 2
     client = make("shadow", shadow=migration["shadow"])
     client.train("eta", command="true")
-    assert client._session.recorder.drain()
+    assert client._session.recorder.drain(120)
     assert len(jobs_of(plugins, "new")) == 3
 
 
@@ -263,7 +263,7 @@ def test_what_cannot_be_asked_now_is_asked_the_next_time(
     """A backend that is away hides nothing for ever, and keeps nobody from what the other one knows."""
     client = make("shadow", old={"writes": "model"}, new={"writes": "model"}, **ETA)
     client.train("eta", command="true")
-    assert client._session.recorder.drain()
+    assert client._session.recorder.drain(120)
     new = client._registry.get("new")
 
     def away(*_: Any) -> Any:
@@ -380,5 +380,5 @@ def test_what_a_dead_process_had_under_way_is_told(
     monkeypatch.setattr("lyftlearn._migration.analysis._LONGEST_REHEARSAL", timedelta())
     assert rehearsed(client).lost == 1
     client.train("eta", command="true")
-    assert client._session.recorder.drain()
+    assert client._session.recorder.drain(120)
     assert rehearsed(client).lost == 1

@@ -317,7 +317,7 @@ def test_a_damaged_claim_is_named(plugins: Path, make: Make, damage: Any) -> Non
 
 
 def drained(client: lyftlearn.Client) -> None:
-    assert client._session.recorder.drain()
+    assert client._session.recorder.drain(120)
 
 
 def test_a_repeated_key_starts_no_shadow(plugins: Path, make: Make) -> None:
@@ -363,7 +363,7 @@ if where == "after the slot":
 else:
     client._registry.get("new").submit = lambda plan: os._exit(17)
 client.train("eta", command="true")
-client._session.recorder.drain()
+client._session.recorder.drain(120)
 os._exit(1)
 """
 

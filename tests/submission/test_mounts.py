@@ -48,7 +48,7 @@ def test_a_rehearsal_names_a_mount_that_the_other_backend_lacks(tmp_path: Path) 
     tables = {"storage": {"url": (tmp_path / "storage").as_uri()}, "local": {"containers": "never"}}
     client = Client(config=config(tmp_path / "home", mounts={"data": data}, migration=rehearse, **tables))
     job = client.process("count", command="true", outputs={"counts": "file:///data/counts/"})
-    assert client._session.recorder.drain()
+    assert client._session.recorder.drain(120)
     job.wait(check=False)
     problems = {reason.path: reason.problem for reason in ops.migration_report(client=client).reasons}
     assert "[mounts.data.sagemaker]" in problems["outputs.counts"]

@@ -198,7 +198,7 @@ def test_a_notebook_has_no_shadow(make: Make, plugins: Path) -> None:
     """A person works in one place: a second notebook that nobody opens would only cost."""
     client = make("shadow", old=OPEN, new=OPEN, shadow={"models": ["explore"]})
     client.notebook("explore")
-    assert client._session.recorder.drain()
+    assert client._session.recorder.drain(120)
     assert list((plugins / "new").glob("explore-*")) == []
 
 

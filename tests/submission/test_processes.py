@@ -61,7 +61,7 @@ def test_a_lock_that_is_held_while_forking_holds_no_child(
     client = make("rehearse")
     job = client.train("eta", command="true")
     job.wait("60s")
-    assert client._session.recorder.drain()
+    assert client._session.recorder.drain(120)
     watch = client._session.watch_of(job.id)
     locks: dict[str, Any] = {
         "client": client._lock,
@@ -73,7 +73,7 @@ def test_a_lock_that_is_held_while_forking_holds_no_child(
     def child() -> None:
         assert client.train("eta", command="true").wait("60s").status == "succeeded"
         job.refresh()
-        assert client._session.recorder.drain()
+        assert client._session.recorder.drain(120)
 
     taken, done = threading.Event(), threading.Event()
 
@@ -103,7 +103,7 @@ def test_a_process_without_threads_still_submits(plugins: Path, make: Make, monk
         patch.setattr(threading.Thread, "start", refuse)
         first = client.train("eta", command="true")
     second = client.train("eta", command="true")
-    assert client._session.recorder.drain()
+    assert client._session.recorder.drain(120)
     rows = client._session.recorder.journal().select(__import__("sqlalchemy").text("select job_id from jobs"))
     assert {row["job_id"] for row in rows} == {first.id, second.id}
 
@@ -115,7 +115,7 @@ def test_clients_leave_no_thread(plugins: Path, make: Make, monkeypatch: pytest.
     for _ in range(5):
         client = make("rehearse")
         client.train("eta", command="true").wait("60s")
-        assert client._session.recorder.drain()
+        assert client._session.recorder.drain(120)
         del client
     gc.collect()
     for thread in threading.enumerate():

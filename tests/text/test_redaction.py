@@ -180,7 +180,7 @@ from lyftlearn import ops
 lyftlearn.history.background._SECONDS_TO_FINISH = 120.0  # as long as a busy machine needs
 client = lyftlearn.Client(config=json.loads(sys.argv[1]))
 job = client.train("eta", command="true")
-assert client._session.recorder.drain()
+assert client._session.recorder.drain(120)
 print(client._session.builder.registry.get("local").describe(job.id))
 print(ops.plan("train", model="eta", command="true", client=client))
 print(ops.explain("train", "eta", client=client).as_dict())
