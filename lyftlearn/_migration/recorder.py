@@ -52,7 +52,7 @@ class MigrationRecorder:
             self._background.do(lambda: self._follow_up(accepted, str(stage)))
 
     def drain(self, timeout: float | None = None) -> bool:
-        """Wait up to `timeout` seconds, 5 by default, for what is under way, and write what waits. Return whether all is done."""
+        """Wait `timeout` seconds, 5 by default, for what is under way; write what waits. Return whether all is done."""
         done = self._background.drain(timeout)
         self._history.flush()
         return done
