@@ -59,7 +59,7 @@ def test_doctor_finds_nothing_wrong_in_the_playground(environment: Path, tmp_pat
     assert COMMANDS[:2] == [". build/playground/environment", "lyftlearn doctor"]
     printed = type_commands(environment, tmp_path, PATIENT_DOCTOR)
     checks = dict(line.split(" ", 1)[::-1] for line in printed.splitlines())
-    assert {"journal", "storage", "kubernetes: cluster", "sagemaker: configuration"} <= checks.keys()
+    assert {"history", "storage", "kubernetes: cluster", "sagemaker: configuration"} <= checks.keys()
     assert "failed" not in checks.values(), printed
 
 

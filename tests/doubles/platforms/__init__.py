@@ -22,6 +22,14 @@ from typing import Any
 
 import boto3
 
+from lyftlearn_sagemaker.api.permissions import (
+    DRIVER_JOB_ACTIONS,
+    DRIVER_LIST_ACTIONS,
+    DRIVER_LOG_ACTIONS,
+    DRIVER_ROLE_ACTIONS,
+    JOB_ACTIONS,
+    NOTEBOOK_ACTIONS,
+)
 from tests import images
 from tests.backends.sagemaker.conftest import BUCKET, CREDENTIALS, ROLE
 from tests.backends.sagemaker.conftest import IMAGE as TRAINING_IMAGE
@@ -144,8 +152,13 @@ def _create_role(iam: Any) -> None:
     """Make the role that jobs run as, which moto may have from an earlier run in this process."""
     statement = {"Effect": "Allow", "Principal": {"Service": "sagemaker.amazonaws.com"}, "Action": "sts:AssumeRole"}
     trust = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    name = ROLE.rpartition("/")[2]
     with suppress(iam.exceptions.EntityAlreadyExistsException):
-        iam.create_role(RoleName=ROLE.rpartition("/")[2], AssumeRolePolicyDocument=trust)
+        iam.create_role(RoleName=name, AssumeRolePolicyDocument=trust)
+    driver = (*DRIVER_JOB_ACTIONS, *DRIVER_LIST_ACTIONS, *DRIVER_LOG_ACTIONS, *DRIVER_ROLE_ACTIONS)
+    allowed = {"Effect": "Allow", "Action": [*JOB_ACTIONS, *NOTEBOOK_ACTIONS, *driver], "Resource": "*"}
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [allowed]})
+    iam.put_role_policy(RoleName=name, PolicyName="jobs-and-searches", PolicyDocument=policy)
 
 
 def _keep_secrets(directory: Path, cluster: Cluster, aws: str) -> None:
