@@ -245,6 +245,12 @@ class Config:
         return stage
 
     @property
+    def kill_switch(self) -> str | None:
+        """The file or object that keeps every job on the old backend: `[migration] kill_switch`."""
+        place: str | None = self._values["migration.kill_switch"]
+        return place
+
+    @property
     def migration_cache(self) -> float:
         """Seconds for which an answer of the flag holds: `[migration] cache`."""
         return float(self._values["migration.cache"].total_seconds())

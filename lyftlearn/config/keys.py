@@ -207,6 +207,12 @@ MIGRATION = (
     Option(key="stage", kind=_STAGE, doc="The stage where the flag is silent.", example="rehearse"),
     Option(key="default", kind=_STAGE, doc="The stage where the flag and `stage` are silent.", example="off"),
     Option(key="ceiling", kind=_STAGE, doc="The highest stage. Only `LYFTLEARN_BACKEND` exceeds it.", example="live"),
+    Option(
+        key="kill_switch",
+        kind=URL_OR_PATH,
+        doc="A file, or an object in S3. While it is there, every job stays on the old backend, whatever flags say.",
+        example="s3://bucket/lyftlearn/migration-off",
+    ),
     Option(key="cache", kind=DURATION, default="5s", doc="How long an answer of the flag holds.", example="30s"),
     Option(
         key="budget", kind=POSITIVE_DURATION, default="0.5s", doc="How long the flag has for an answer.", example="1s"

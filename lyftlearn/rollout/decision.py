@@ -4,6 +4,7 @@
 flag, evaluated by OpenFeature, gives the stage. Who decides, first match wins:
 
 1. `LYFTLEARN_BACKEND`, the operator's override, a backend's name;
+   then `[migration] kill_switch`, a file or object that means `off` while it is there;
 2. the flag, where its provider really answered; else its last known answer, if the provider is away;
 3. `[migration] stage`, the repository's own;
 4. `[migration] default`, the platform's;
@@ -21,12 +22,15 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
+from lyftlearn._text.display import printable
+from lyftlearn._text.redaction import redact
 from lyftlearn.config import DEFAULT, Config
 from lyftlearn.errors import DEFINITE_REFUSALS, AccessDenied, InvalidJob, QuotaExceeded
 from lyftlearn.rollout.flags import FlagEvaluation, Flags
+from lyftlearn.rollout.kill_switch import KillSwitch
 from lyftlearn.rollout.stage import Stage
 
-OVERRIDE = "LYFTLEARN_BACKEND"
+OVERRIDE, KILL_SWITCH = "LYFTLEARN_BACKEND", "[migration] kill_switch"
 OF_CALLER = "caller"
 """The source of the decision of somebody who named the backend."""
 _LONGEST_REASON = 200  # the decision travels with the job, where space is short
@@ -143,6 +147,7 @@ class Rollout:
         self._config = config
         self._installed = installed
         self._flags = Flags(config)
+        self._kill_switch = KillSwitch(config)
 
     def decide(self, attributes: Mapping[str, Any]) -> Decision:
         """Return where a job with these attributes goes now. Never raises."""
@@ -174,6 +179,11 @@ class Rollout:
         )
 
     def _choose_stage(self, attributes: Mapping[str, Any], sources: list[Source]) -> _StageChoice:
+        if self._config.kill_switch is not None:
+            pulled, seen = self._kill_switch.look()
+            sources.append((KILL_SWITCH, _shorten(printable(redact(seen)))))
+            if pulled:
+                return _StageChoice(Stage.OFF, KILL_SWITCH)
         answer: FlagEvaluation = self._flags.ask(attributes)
         sources.append((f"flag {self._config.migration_flag}", answer.detail))
         settings = (
