@@ -15,7 +15,14 @@ from lyftlearn.rollout import Decision, Rollout, kill_switch
 from lyftlearn.rollout.stage import Stage
 
 OLD, NEW = "local-kubernetes", "local-sagemaker"
-ATTRIBUTES = {"model": "eta", "kind": "train", "repository": None, "team": None, "labels": {}, "nodes": 1}
+ATTRIBUTES: dict[str, Any] = {
+    "model": "eta",
+    "kind": "train",
+    "repository": None,
+    "team": None,
+    "labels": {},
+    "nodes": 1,
+}
 
 
 @pytest.fixture(autouse=True)
@@ -119,7 +126,12 @@ def test_a_storage_that_is_away_changes_nothing(
 def test_without_one_nothing_is_looked_at(switch: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who has none pays nothing for it."""
     looks: list[str] = []
-    monkeypatch.setattr(kill_switch, "open_storage", lambda url: looks.append(url) or Away())
+
+    def look(url: str) -> Away:
+        looks.append(url)
+        return Away()
+
+    monkeypatch.setattr(kill_switch, "open_storage", look)
     decide(rollout(switch))
     assert looks == [str(switch.parent)]
     assert decide(rollout(switch, kill_switch=None)).backend == NEW
