@@ -3,6 +3,7 @@
 # make parity  puts every backend under the instrument, and writes docs/reference/parity.md; BACKENDS=a,b and WORKERS narrow it
 # make playground  starts a test cluster and a test service to try kubernetes and sagemaker with
 # make images  builds the base images with docker, podman or buildah; IMAGES="lyftlearn-dl" names others
+# make dist    builds a release, twice, and compares; make lowest and make newest try it with other versions of what it needs
 # make docs    builds the documentation's site in build/docs
 # make bench   measures, side by side with others, and writes benchmarks/results/
 PYTHON ?= python3
@@ -12,7 +13,7 @@ WORKERS ?= 8
 # Thousands of short processes import the checkout; without byte code each would compile it.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: browser images not-tested parity release-check playground test test-again test-all test-cluster test-sagemaker test-sdk test-spark tools lint types contracts api wheel docs docs-api requirements demo bench clean
+.PHONY: browser dist images lowest newest not-tested parity release-check playground test test-again test-all test-cluster test-sagemaker test-sdk test-spark tools lint types contracts api wheel docs docs-api requirements demo bench clean
 
 test: not-tested browser .venv/ready lint types contracts api
 	@.ci/tests-ended $(BIN)/python -m pytest -q -n $(WORKERS) -m "not slow"
@@ -79,6 +80,19 @@ wheel: .venv/ready
 	$(BIN)/python -m build --no-isolation --wheel --outdir dist . > /dev/null
 	$(BIN)/python tests/wheel/try_wheel.py dist/*.whl
 
+# What a release consists of: wheel and source distribution, the same bytes from every checkout, and an SBOM.
+dist: .dist/ready
+	.dist/bin/python tests/wheel/make_dist.py
+
+.dist/ready: requirements/dist.txt | tools
+	$(PYTHON) -m venv .dist
+	@.ci/quietly "pip install requirements/dist.txt" .dist/bin/python -m pip install --disable-pip-version-check -r requirements/dist.txt
+	touch $@
+
+# The wheel with the oldest versions of what it needs that are allowed, and with the newest there are.
+lowest newest: .dist/ready
+	.dist/bin/python tests/wheel/try_versions.py $@
+
 # The base images, from the wheel of this checkout, by docker, podman or buildah: images/build says what can be set.
 images: .venv/ready
 	rm -rf dist
@@ -120,10 +134,11 @@ bench: .bench/ready
 	touch $@
 
 clean:
-	rm -rf .venv .demo .docs .bench .sdk dist
+	rm -rf .venv .dist .demo .docs .bench .sdk dist
 
 # Pins, without the address of any registry. Needs uv.
 requirements:
+	uv pip compile -q --no-header --no-annotate --no-emit-index-url --python-version 3.11 requirements/dist.in -o requirements/dist.txt
 	for name in bench demo docs images test; do \
 	  uv pip compile -q --no-header --no-annotate --no-emit-index-url --python-version 3.11 \
 	    pyproject.toml requirements/$$name.in -o requirements/$$name.txt || exit 1; \
