@@ -132,13 +132,12 @@ def of_share(bad: int, of: int, most: float) -> Evidence:
     The alternatives are mixed by a uniform prior above `most`, and below it: H. Robbins, "Statistical methods related
     to the law of the iterated logarithm", Annals of Mathematical Statistics 41 (1970) 1397-1409.
     """
-    null = bad * math.log(most) + (of - bad) * math.log(1 - most)
-    steps = 100
-    shares = [(at + 0.5) / steps for at in range(steps)]
-    logs = [bad * math.log(share) + (of - bad) * math.log(1 - share) - null for share in shares]
-    above = [log for share, log in zip(shares, logs, strict=True) if share > most]
-    below = [log for share, log in zip(shares, logs, strict=True) if share < most]
-    worse, better = (log_mean(some, [1 / len(some)] * len(some)) for some in (above, below))
+    shares = [(at + 0.5) / 100 for at in range(100)]
+    above, below = ([share for share in shares if (share > most) is higher] for higher in (True, False))
+    worse, better = (
+        log_mean([_log_ratio(of, bad, share, most) for share in some], [1 / len(some)] * len(some))
+        for some in (above, below)
+    )
     return Evidence((worse,) * len(ODDS), better)
 
 
@@ -166,13 +165,11 @@ def _nearest(block: Block, old_rate: float, new_rate: float, margin: float) -> f
     """
     if margin == 0.0:
         return (block.old * old_rate + block.new * new_rate) / (block.old + block.new)
-    low, high = max(0.0, -margin), min(1.0, 1.0 - margin)
+    low, high = 0.0, 1.0 - margin
     for _ in range(40):
         middle = (low + high) / 2
-        if _slope(block.old, old_rate, middle) + _slope(block.new, new_rate, middle + margin) > 0:
-            high = middle
-        else:
-            low = middle
+        falls = _slope(block.old, old_rate, middle) + _slope(block.new, new_rate, middle + margin) <= 0
+        low, high = (middle, high) if falls else (low, middle)
     return (low + high) / 2
 
 

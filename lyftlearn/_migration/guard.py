@@ -207,11 +207,7 @@ def _shadows(history: History, where: Sequence[sa.ColumnElement[bool]]) -> dict[
 
 def _judge(name: str, strata: _Days) -> dict[Stratum, _Judged]:
     """Return what is known of the strata that have jobs on both sides, in the order of their first new jobs."""
-    both = {
-        stratum: days
-        for stratum, days in strata.items()
-        if any(day.old for day in days) and any(day.new for day in days)
-    }
+    both = {of: days for of, days in strata.items() if any(day.old for day in days) and any(day.new for day in days)}
     first = {stratum: next(at for at, day in enumerate(days) if day.new) for stratum, days in both.items()}
     return {
         stratum: _Judged(

@@ -122,8 +122,7 @@ def without_refused(resources: Mapping[str, Any], message: str) -> dict[str, Any
     preferences = resources.get("InstancePreferences", ())
     if "InstancePreferences" in message and preferences:
         return on_first_instance(resources)
-    named = set(_TYPE.findall(message))
-    left = [one for one in preferences if one["InstanceType"] not in named]
+    left = [one for one in preferences if one["InstanceType"] not in _TYPE.findall(message)]
     if not left or len(left) == len(preferences):
         return None
     fewer = {**resources, "InstancePreferences": left}
