@@ -332,7 +332,7 @@ def _has_argument(client: Any, operation: str, name: str) -> bool:
 
 def _is_taken(failure: RuntimeFailure) -> bool:
     """Whether an object was there, so that the condition of a write was not met."""
-    response = getattr(failure.__cause__, "response", {})
+    response = getattr(failure.__cause__, "response", None) or {}
     return bool(response.get("Error", {}).get("Code") == "PreconditionFailed")
 
 

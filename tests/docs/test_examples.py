@@ -24,6 +24,9 @@ BACKENDS = {
     "configuration": "kubernetes",
     "mounts": "kubernetes",
     "spark": "kubernetes",
+    "dashboard": "kubernetes",
+    "history-and-cost": "kubernetes",
+    "serving": "kubernetes",
 }
 
 

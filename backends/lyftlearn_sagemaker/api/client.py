@@ -115,7 +115,8 @@ def _send(client: Any, operation: str, request: dict[str, Any]) -> _Outcome:
         if not is_about_request(exc):
             raise
         error, cause = error_of(exc, operation, request)
-        _record(client, operation, request, {"error": getattr(exc, "response", {}).get("Error", {"Code": error.code})})
+        response = getattr(exc, "response", None) or {}  # None where no answer came
+        _record(client, operation, request, {"error": response.get("Error", {"Code": error.code})})
         return _Outcome(error=error, cause=cause)
     _record(client, operation, request, {"answer": answer})
     if not _required_members(client, operation) <= answer.keys():
