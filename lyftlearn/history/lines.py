@@ -142,9 +142,9 @@ def _rows(of: Line, line: Line) -> list[Row]:
         return _rows_of_accepted(of, line)
     if line["is"] == "ended":
         return [submission_row({}, line), _outcome(line)]
-    fields = {name: value for name, value in line.items() if name != "is"}
-    moments = {name: datetime.fromisoformat(fields[name]) for name in _MOMENTS if fields.get(name)}
-    return [_PLAIN[line["is"]](**fields | moments)]
+    fields: dict[str, Any] = {name: value for name, value in line.items() if name != "is"}
+    fields |= {name: datetime.fromisoformat(fields[name]) for name in _MOMENTS if fields.get(name)}
+    return [_PLAIN[line["is"]](**fields)]
 
 
 def _of_record(record: JobRecord, backend: str) -> dict[str, Any]:

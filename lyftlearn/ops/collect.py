@@ -76,7 +76,7 @@ def _server(collector: Collector, listen: str) -> ThreadingHTTPServer:
             self.end_headers()
             self.wfile.write(data)
 
-        def log_message(self, *_: object) -> None:
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class names them
             """Say nothing: a probe comes every few seconds."""
 
     host, _, port = listen.rpartition(":")
