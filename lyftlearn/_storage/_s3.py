@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import timedelta
 from email.utils import parsedate_to_datetime
 from hashlib import sha256 as new_sha256
@@ -171,8 +171,9 @@ class S3Storage(Storage):
 
     def _read(self, key: str, largest: int) -> tuple[dict[str, Any], bytes]:
         answer = self.client.get_object(**self._object(key))
-        check_size(self.uri(key), answer["ContentLength"], largest)
-        return answer, answer["Body"].read()
+        with closing(answer["Body"]) as body:  # one that is too large is not read, and holds its connection
+            check_size(self.uri(key), answer["ContentLength"], largest)
+            return answer, body.read()
 
     def _upload(self, key: str, path: Path, size: int, sha256: str) -> None:
         with path.open("rb") as file:

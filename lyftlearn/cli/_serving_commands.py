@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from typing import TYPE_CHECKING
 
 from lyftlearn import ops
@@ -34,6 +35,8 @@ def serve(invocation: Invocation) -> ExitCode:
 
 
 def _follow(invocation: Invocation, job: Job) -> ExitCode:
+    for number in (signal.SIGTERM, signal.SIGHUP):  # a closed terminal must not leave a server behind either
+        signal.signal(number, signal.default_int_handler)
     try:
         print_logs(job, {"follow": True}, as_json=invocation.json)
         state = job.wait(check=False, progress=False)

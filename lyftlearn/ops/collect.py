@@ -6,11 +6,9 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING
 
 from lyftlearn._client import Client
-from lyftlearn.errors import InvalidJob
 
 if TYPE_CHECKING:
     from lyftlearn.history.collector import Collector
@@ -49,41 +47,15 @@ def _serving(collector: Collector, listen: str | None) -> Iterator[str]:
     if listen is None:
         yield ""
         return
-    server = _server(collector, listen)
+    from lyftlearn.ops.collector_server import open_server  # noqa: PLC0415 - only for those who listen
+
+    server = open_server(collector, listen)
     threading.Thread(target=server.serve_forever, name="lyftlearn-collector", daemon=True).start()
     try:
         yield f"{server.server_address[0]!s}:{server.server_port}"
     finally:
         server.shutdown()
         server.server_close()
-
-
-def _server(collector: Collector, listen: str) -> ThreadingHTTPServer:
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            if self.path == "/healthz":
-                self._answer(*((200, "well\n") if collector.is_healthy else (503, "the history is not reached\n")))
-            elif self.path == "/metrics":
-                self._answer(200, collector.metrics())
-            else:
-                self._answer(404, "here are /healthz and /metrics\n")
-
-        def _answer(self, status: int, text: str) -> None:
-            data = text.encode()
-            self.send_response(status)
-            self.send_header("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
-            self.send_header("Content-Length", str(len(data)))
-            self.end_headers()
-            self.wfile.write(data)
-
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class names them
-            """Say nothing: a probe comes every few seconds."""
-
-    host, _, port = listen.rpartition(":")
-    try:
-        return ThreadingHTTPServer((host, int(port)), Handler)
-    except (OSError, ValueError, OverflowError) as exc:
-        raise InvalidJob([("listen", f"{listen!r} cannot be listened at ({exc}): write host:port")]) from exc
 
 
 @contextmanager

@@ -8,7 +8,7 @@ import os
 import sys
 import time
 import zlib
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 
 from .faults import CONFIGURATION, PLATFORM, RuntimeFailure, configuration_failure
 from .storage import Entry, check_size, disk_failure
@@ -201,13 +201,14 @@ class S3Store:
         for attempt in range(ATTEMPTS):
             with translate_errors(f"reading {uri}"):
                 answer = self._client.get_object(Bucket=bucket, Key=key)
-            check_size(uri, answer["ContentLength"])
-            try:
-                with translate_errors(f"reading {uri}"):
-                    return bytes(answer["Body"].read())
-            except RuntimeFailure:  # the client repeats requests, but not an answer that ends in the middle
-                if attempt + 1 == ATTEMPTS:
-                    raise
+            with closing(answer["Body"]) as body:
+                check_size(uri, answer["ContentLength"])
+                try:
+                    with translate_errors(f"reading {uri}"):
+                        return bytes(body.read())
+                except RuntimeFailure:  # the client repeats requests, but not an answer that ends in the middle
+                    if attempt + 1 == ATTEMPTS:
+                        raise
             time.sleep(READ_PAUSE * 2**attempt)
         raise AssertionError
 

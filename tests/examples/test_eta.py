@@ -122,7 +122,7 @@ def serve_until_ready(job_id: str, **variables: str) -> str:
     try:
         return next(line.rstrip() for line in process.stdout if line.startswith("lyftlearn: "))
     finally:
-        process.send_signal(signal.SIGINT)
+        process.send_signal(signal.SIGTERM)  # a script's background ignores SIGINT
         process.communicate(timeout=120)
 
 

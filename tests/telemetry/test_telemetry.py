@@ -6,7 +6,7 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -16,6 +16,7 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.util._once import Once
 
 import lyftlearn
 from lyftlearn import InvalidJob, JobFailed
@@ -36,6 +37,7 @@ class Collected:
 
     @classmethod
     def install(cls) -> None:
+        """Have all that follows traced and measured."""
         provider = TracerProvider()
         provider.add_span_processor(SimpleSpanProcessor(cls.spans))
         trace.set_tracer_provider(provider)
@@ -59,8 +61,13 @@ class Collected:
 
 
 @pytest.fixture(scope="module")
-def installed() -> None:
+def installed() -> Iterator[None]:
+    """Install both, and take them away again: nothing else that this process tests is traced."""
     Collected.install()
+    yield
+    monkeypatch = pytest.MonkeyPatch()  # the API lets nobody set a provider twice, and its own tests do this
+    monkeypatch.setattr(trace, "_TRACER_PROVIDER", None)
+    monkeypatch.setattr(trace, "_TRACER_PROVIDER_SET_ONCE", Once())
 
 
 @pytest.fixture

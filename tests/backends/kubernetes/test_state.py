@@ -229,9 +229,10 @@ def test_a_finished_job_goes_after_its_time(new_harness: NewHarness, cluster: Cl
 
 def test_a_pull_is_a_phase_of_its_own(cluster: Cluster, harness: Harness) -> None:
     """A slow start is an image that was pulled, or it is not; an image that was there took no time."""
-    cluster.kubelet.pulled.clear()
+    image = "registry.example/never-pulled:1"  # its own: pods of other tests may still start
+    cluster.node.images[image] = next(iter(cluster.node.images.values()))
     names = [
-        [str(phase.name) for phase in harness.backend.timings(harness.succeed(harness.spec()).id).phases]
+        [str(phase.name) for phase in harness.backend.timings(harness.succeed(harness.spec(image=image)).id).phases]
         for _ in range(2)
     ]
     assert names[0] == ["waiting", "pulling", "starting", "fetching", "running", "uploading"]
