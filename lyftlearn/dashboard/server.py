@@ -48,7 +48,14 @@ def serve(
 
 
 def _listen(host: str, port: int) -> socket.socket:
+    """Return a socket that listens. asyncio sends at once, without Nagle's pause, only where a socket names TCP."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
-        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind((host, port))
+        listening.listen()
     except (OSError, OverflowError) as exc:
+        listening.close()
         raise LyftLearnError(f"cannot listen at {host}, port {port}: {exc}; choose another with --port") from exc
+    return listening
