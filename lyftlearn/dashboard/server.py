@@ -39,7 +39,7 @@ def serve(
     token = new_token()
     app = application(client, Settings(token=token, user_header=user_header, allow_stop=allow_stop))
     listening = _listen(host, port)
-    address = f"http://{host}:{listening.getsockname()[1]}/"
+    address = f"http://{f'[{host}]' if ':' in host else host}:{listening.getsockname()[1]}/"
     on_open(address if user_header else f"{address}?token={token}")
     config = uvicorn.Config(
         app, log_level="warning", access_log=False, server_header=False, timeout_graceful_shutdown=1

@@ -26,7 +26,7 @@ _HEADERS = {
     "referrer-policy": "no-referrer",
     "cache-control": "no-store",
 }
-_LOCAL_NAMES = ("127.0.0.1", "localhost", "[::1]")
+_LOCAL_NAMES = ("127.0.0.1", "localhost", "::1")
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ class Door:
         return Viewer(name, None if EVERYTHING in teams else teams, _digest(self._token, name))
 
     def _with_token(self, request: Request) -> Viewer | Response:
-        if request.url.hostname not in [name.strip("[]") for name in _LOCAL_NAMES]:
+        if request.url.hostname not in _LOCAL_NAMES:
             return PlainTextResponse("the dashboard answers at 127.0.0.1 and localhost only\n", 421)
         cookie = f"lyftlearn_{request.url.port}"
         if hmac.compare_digest(request.cookies.get(cookie, "").encode(), self._cookie.encode()):

@@ -48,7 +48,7 @@ def running(home: Path, *options: str, config: str = "") -> Iterator[Dashboard]:
         try:
             assert process.stderr is not None
             line = process.stderr.readline()
-            found = re.search(r"(http://127\.0\.0\.1:\d+)/(?:\?token=(\S+))?", line)
+            found = re.search(r"(http://(?:127\.0\.0\.1|\[::1\]):\d+)/(?:\?token=(\S+))?", line)
             assert found, line + process.stderr.read()
             yield Dashboard(found[1], found[2] or "")
         finally:

@@ -102,6 +102,12 @@ def test_it_is_not_opened_to_others_by_mistake(tmp_path: Path) -> None:
     assert "--user-header" in done.stderr
 
 
+def test_an_address_of_version_six_opens_as_it_was_printed(tmp_path: Path) -> None:
+    """Without brackets, its last part would be read as the port."""
+    with running(tmp_path / "home", "--host", "::1") as dashboard:
+        assert dashboard.enter().status_code == 200
+
+
 def test_a_port_in_use_is_said(tmp_path: Path, dashboard: Dashboard) -> None:
     """It is the commonest thing that goes wrong."""
     done = command(tmp_path, "--port", dashboard.address.rpartition(":")[2])
