@@ -41,8 +41,11 @@ _MOMENTS = ("at", "created_at", "started_at", "finished_at")
 
 def header(config: Config) -> Line:
     """Return what is the same for every job that one client submits."""
+    from importlib.metadata import version  # noqa: PLC0415 - whoever submits has loaded it for the backends
+
     start = config.source.absolute().parent if config.source else Path.cwd()
     return {
+        "version": version("lyftlearn"),
         "repository": config.repository,
         "start": str(start),
         "project": config.project,
@@ -68,6 +71,7 @@ def submission_line(accepted: AcceptedJob, backend: str, to: str | None) -> Line
         "nodes": arguments.nodes,
         "command": arguments.command,
         "image": arguments.image,
+        "code": accepted.content.source and accepted.content.source.content,
     }
 
 
@@ -134,6 +138,8 @@ def submission_row(of: Line, line: Line) -> SubmissionRow:
         outputs=line["outputs"],
         command=[redact(word[:_LONGEST_COMMAND]) for word in command] if command else None,
         image=line.get("image"),
+        code=line.get("code"),
+        version=of.get("version"),
     )
 
 

@@ -38,6 +38,8 @@ class SubmissionRow:
     outputs: Mapping[str, str] | None = None
     command: Sequence[str] | None = None
     image: str | None = None
+    code: str | None = None
+    version: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,9 +15,9 @@ from lyftlearn.history.tables import meta
 if TYPE_CHECKING:
     from alembic.config import Config as AlembicConfig
 
-HEAD = "0001"
+HEAD = "0002"
 """The newest file in `versions/`."""
-_EARLIER: frozenset[str] = frozenset()
+_EARLIER: frozenset[str] = frozenset({"0001"})
 _LOCK = 0x6C796674  # of PostgreSQL, for whoever changes the tables
 version = sa.Table("lyftlearn_history", sa.MetaData(), sa.Column("version_num", sa.String(32), primary_key=True))
 """Alembic's own table, under a name that leaves a database of other applications theirs."""

@@ -166,6 +166,8 @@ class History:
         if not entries:
             return
         change = jobs.update().where(jobs.c.job_id == sa.bindparam("of"), jobs.c.rehearsed_on.is_(None))
+        now = datetime.now(UTC)
+        self._fill(connection, details, [{"job_id": one.job_id, "rehearsed_at": now} for one in entries])
         found = [{"of": one.job_id, "backend_": one.backend, "count_": len(one.faults)} for one in entries]
         connection.execute(
             change.values(rehearsed_on=sa.bindparam("backend_"), obstacles=sa.bindparam("count_")),
@@ -179,8 +181,10 @@ class History:
             connection.execute(self._insert(problems).on_conflict_do_nothing(), _in_order(named))
 
     def _record_comparisons(self, connection: sa.Connection, entries: Sequence[ComparisonRow]) -> None:
+        now = datetime.now(UTC)
         found = [
-            {"job_id": one.job_id, "shadow_id": one.shadow_id, "differences": list(one.differences)} for one in entries
+            {"job_id": one.job_id, "shadow_id": one.shadow_id, "differences": list(one.differences), "at": now}
+            for one in entries
         ]
         if found:
             connection.execute(self._insert(comparisons).on_conflict_do_nothing(), _in_order(found))
@@ -218,7 +222,8 @@ def _details(entry: SubmissionRow) -> dict[str, Any]:
     plain = {name: getattr(entry, name) for name in ("job_id", "decision", "digest", "image")}
     tables = {name: getattr(entry, name) for name in ("labels", "resources", "outputs")}
     told = {name: None if table is None else dict(table) for name, table in tables.items()}
-    return plain | told | {"command": None if entry.command is None else list(entry.command)}
+    plain |= {"command": None if entry.command is None else list(entry.command)}
+    return plain | told | {"source": entry.code, "version": entry.version}
 
 
 def _outcome(entry: OutcomeRow) -> dict[str, Any]:

@@ -97,6 +97,9 @@ details = sa.Table(
     sa.Column("spot", sa.Boolean),
     sa.Column("basis", sa.Text),  # by which prices the cost was counted, or why it is not known
     sa.Column("timings", sa.JSON(none_as_null=True)),
+    sa.Column("source", sa.Text),  # a digest of the code that the job brought
+    sa.Column("version", sa.String(32)),  # of the lyftlearn that submitted it
+    sa.Column("rehearsed_at", Moment),
 )
 # What stood against a job on the other backend. `kind` is the problem without what names one job's own things;
 # `kind_id` and `text_id` are digests of it and of the problem, which are short enough to be grouped by.
@@ -125,6 +128,7 @@ comparisons = sa.Table(
     sa.Column("job_id", sa.String(64), primary_key=True),
     sa.Column("shadow_id", sa.String(64), nullable=False),
     sa.Column("differences", sa.JSON, nullable=False),
+    sa.Column("at", Moment),
 )
 slots = sa.Table(
     "shadow_slots",
@@ -145,4 +149,37 @@ carried = sa.Table(
     meta,
     sa.Column("journal", sa.String(16), primary_key=True),
     sa.Column("until", Moment, nullable=False),
+)
+# The audit log of flags: every change that a command or the autopilot was about to make, and what became of it.
+# `repository` and `model` are empty where a change concerns many.
+flag_changes = sa.Table(
+    "flag_changes",
+    meta,
+    sa.Column("number", sa.Integer, primary_key=True),
+    sa.Column("at", Moment, nullable=False),
+    sa.Column("who", sa.Text, nullable=False),
+    sa.Column("why", sa.Text, nullable=False),
+    sa.Column("flags", sa.Text, nullable=False),  # the file, or the provider
+    sa.Column("state", sa.String(16), nullable=False),  # planned, written, done, refused or dropped
+    sa.Column("repository", sa.Text),
+    sa.Column("model", sa.Text),
+    sa.Column("rung_before", sa.String(16)),
+    sa.Column("rung_after", sa.String(16)),
+    sa.Column("evidence", sa.JSON(none_as_null=True)),
+)
+sa.Index("ix_flag_changes_at", flag_changes.c.at, flag_changes.c.number)
+sa.Index("ix_flag_changes_state", flag_changes.c.state)
+# Where the autopilot has each model, and what it last decided of it. `model` is `*` for a whole repository.
+autopilot = sa.Table(
+    "autopilot",
+    meta,
+    sa.Column("repository", sa.Text, primary_key=True),
+    sa.Column("model", sa.Text, primary_key=True),
+    sa.Column("rung", sa.String(16), nullable=False),
+    sa.Column("since", Moment, nullable=False),  # when it came to the rung
+    sa.Column("judged_since", Moment),  # jobs before that say nothing any more
+    sa.Column("decided_at", Moment, nullable=False),
+    sa.Column("decision", sa.String(16), nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("worse_with", sa.JSON(none_as_null=True)),  # image, source and version of what was found worse
 )

@@ -15,7 +15,7 @@ from alembic.script import ScriptDirectory
 from lyftlearn.history import schema
 from lyftlearn.history.rows import SubmissionRow
 from lyftlearn.history.store import History
-from lyftlearn.history.tables import jobs, meta
+from lyftlearn.history.tables import details, jobs, meta
 from tests.doubles.postgres import Postgres
 
 
@@ -56,3 +56,19 @@ def test_a_newer_history_is_written_on(tmp_path: Path) -> None:
     assert len(older.select(sa.select(jobs))) == 1
     with older.connection() as connection:
         assert connection.scalar(sa.select(schema.version.c.version_num)) == "9999"
+
+
+def test_a_history_of_the_first_version_is_led_here(tmp_path: Path) -> None:
+    """Its jobs stay, and have what later versions note as unknown."""
+    url = f"sqlite:///{tmp_path / 'history.sqlite'}"
+    with sa.create_engine(url).begin() as connection:
+        command.upgrade(schema.alembic_config(connection), "0001")
+        connection.exec_driver_sql(
+            "INSERT INTO jobs (job_id, at, model, kind, backend, fell_back)"
+            " VALUES ('one', '2026-01-01 00:00:00', 'eta', 'train', 'old', 0)"
+        )
+    history = History(url)
+    history.record(SubmissionRow(job_id="two", at=datetime.now(UTC), model="m", kind="train", backend="old", code="f0"))
+    assert {row["job_id"] for row in history.select(sa.select(jobs))} == {"one", "two"}
+    (noted,) = history.select(sa.select(details.c.source, details.c.version))
+    assert (noted["source"], noted["version"]) == ("f0", None)
