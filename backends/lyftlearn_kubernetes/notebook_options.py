@@ -50,6 +50,6 @@ class NotebookOptions:
 
     ingress: str | None = None
     ingress_class: str | None = None
-    ingress_namespace: str = "ingress-nginx"
+    ingress_namespace: str
     storage_class: str | None = None
-    size: str = "20Gi"
+    size: str

@@ -265,17 +265,7 @@ MODEL_OPTIONS = tuple(option for option in _KEYS if option.key.partition(".")[0]
 """What a table `[kubernetes.models.<name>]` may change. What it does not set stays what it is for every job."""
 OPTIONS = (
     *_KEYS,
-    Option(
-        key="models",
-        kind=options.Kind(
-            "a table of tables, one for each model",
-            options.mapping_of(options.TABLE, "a table for each model").read,
-            {"type": "object", "additionalProperties": options.json_schema(MODEL_OPTIONS)},
-        ),
-        default={},
-        doc="What jobs of one model get instead, by the model's name.",
-        example={"eta": {"queue": "research", "priority": "nightly"}},
-    ),
+    options.model_tables(MODEL_OPTIONS, example={"eta": {"queue": "research", "priority": "nightly"}}),
 )
 
 
@@ -304,7 +294,7 @@ class Options:
     priority_class: str | None = None
     queue: str | None = None
     priority: str | None = None
-    multikueue: bool = False
+    multikueue: bool
     gang: str | None = None
     scheduler: str | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
@@ -316,11 +306,11 @@ class Options:
     sidecars: tuple[Mapping[str, Any], ...] = ()
     volumes: tuple[Mapping[str, Any], ...] = ()
     mounts: tuple[Volume, ...] = ()
-    restarts: int = 3
-    keep: timedelta = timedelta(days=7)
-    pending: timedelta = timedelta(hours=24)
-    starting: timedelta = timedelta(minutes=10)
-    notebook: NotebookOptions = field(default_factory=NotebookOptions)
+    restarts: int
+    keep: timedelta
+    pending: timedelta
+    starting: timedelta
+    notebook: NotebookOptions
     prices: Prices = field(default_factory=Prices)
     models: Mapping[str, Options] = field(default_factory=dict)
     faults: tuple[Fault, ...] = ()
@@ -349,8 +339,6 @@ def read(settings: BackendSettings) -> Options:
     tables = values.pop("models")
     prices = take_prices(values, f"[{settings.name}.prices]")
     given = _fields(values)
-    notebook = {key.partition(".")[2]: given.pop(key) for key in list(given) if key.startswith("notebook.")}
-    given["notebook"] = NotebookOptions(**notebook)
     if "kubeconfig" in given:
         paths = given["kubeconfig"].split(os.pathsep)
         given["kubeconfig"] = os.pathsep.join(str(settings.path("kubeconfig", path)) for path in paths if path)
@@ -371,7 +359,12 @@ def _fields(values: Mapping[str, Any]) -> dict[str, Any]:
     given = {key.replace(".service", "_service"): value for key, value in values.items() if value is not None}
     if "gpus" in given:
         given["gpus"] = {name: Gpu(**table) for name, table in given["gpus"].items()}
-    return given
+    notebook = {key.partition(".")[2]: given.pop(key) for key in list(given) if key.startswith("notebook.")}
+    return {**given, "notebook": NotebookOptions(**notebook)} if notebook else given
+
+
+DEFAULTS = Options(**_fields({option.key: option.default_value() for option in _KEYS if option not in PRICE_OPTIONS}))
+"""What holds where nobody has configured anything."""
 
 
 def _contradictions(where: str, given: Options) -> Iterator[Fault]:

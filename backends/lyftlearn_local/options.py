@@ -104,8 +104,8 @@ class Options:
 
     parallel: int
     namespaces: str
-    containers: str = "auto"
-    image_required: bool = False
+    containers: str
+    image_required: bool
     secrets: Path
     metrics: str | None = None
     python: str | None = None

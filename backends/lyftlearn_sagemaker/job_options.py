@@ -299,9 +299,7 @@ JOB_OPTIONS = (
     ),
     Option(key="tags", kind=options.TEXT_TABLE, default={}, doc="Tags of every job.", example={"team": "eta"}),
 )
-"""What a job gets."""
-MODEL_OPTIONS = tuple(option._replace(default=None) for option in JOB_OPTIONS)
-"""What a table `[sagemaker.models.<name>]` may change. What it does not set stays what it is for every job."""
+"""What a job gets, and what `[sagemaker.models.<name>]` may change."""
 
 
 def contradictions(where: str, job: JobOptions) -> Iterator[Fault]:

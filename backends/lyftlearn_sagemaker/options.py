@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Any
 
 from lyftlearn.backend import PRICE_OPTIONS, Fault, Mount, Option, options, read_model_options, read_options
-from lyftlearn_sagemaker.job_options import JOB_OPTIONS, MODEL_OPTIONS, SECONDS, JobOptions, contradictions
+from lyftlearn_sagemaker.job_options import JOB_OPTIONS, SECONDS, JobOptions, contradictions
 from lyftlearn_sagemaker.mounts import FileSystem, read_mounts
 
 _QUEUE = options.matching(r"https?://[^/\s]+/\S+", "the URL of an SQS queue")
@@ -41,17 +41,7 @@ OPTIONS = (
         doc="How long a log that does not say where it ends must be silent after its job's end.",
         example="30s",
     ),
-    Option(
-        key="models",
-        kind=options.Kind(
-            "a table of tables, one for each model",
-            options.mapping_of(options.TABLE, "a table for each model").read,
-            {"type": "object", "additionalProperties": options.json_schema(MODEL_OPTIONS)},
-        ),
-        default={},
-        doc="What jobs of one model get instead, by the model's name.",
-        example={"eta": {"keep_alive": "20m"}},
-    ),
+    options.model_tables(JOB_OPTIONS, example={"eta": {"keep_alive": "20m"}}),
 )
 """The whole table."""
 _BACKEND_KEYS = ("region", "events", "lists_per_second", "log_settle", "models")

@@ -55,6 +55,10 @@ class Option(NamedTuple):
     example: Any
     default: Any = None
 
+    def default_value(self) -> Any:
+        """Return the default as code uses it."""
+        return None if self.default is None else self.kind.read(self.default)
+
 
 def read_options(where: str, table: Mapping[str, Any], options: Sequence[Option]) -> tuple[dict[str, Any], list[Fault]]:
     """Return the value of every option by its key, and what is wrong with the table. Never raises.
@@ -62,7 +66,7 @@ def read_options(where: str, table: Mapping[str, Any], options: Sequence[Option]
     where: what the table is called in faults. An option that is faulty, or that nobody set, has its default.
     """
     known = {option.key: option for option in options}
-    values = {option.key: _default(option) for option in options}
+    values = {option.key: option.default_value() for option in options}
     faults: list[Fault] = []
     for key, value in _leaves(table, known):
         if key not in known:
@@ -179,6 +183,20 @@ def table_of(options: Sequence[Option]) -> Kind:
     return Kind(f"a table of {names}", read, json_schema(options))
 
 
+def model_tables(options: Sequence[Option], example: Mapping[str, Any]) -> Option:
+    """Return the option `models`: tables of these options, without defaults, for the jobs of one model each."""
+    unset = [option._replace(default=None) for option in options]
+    tables = mapping_of(TABLE, "a table for each model")
+    schema = {"type": "object", "additionalProperties": json_schema(unset)}
+    return Option(
+        key="models",
+        kind=Kind("a table of tables, one for each model", tables.read, schema),
+        default={},
+        doc="What jobs of one model get instead, by the model's name.",
+        example=example,
+    )
+
+
 def list_of(kind: Kind, expected: str) -> Kind:
     """Return the kind of a list whose items are of one kind."""
 
@@ -268,10 +286,6 @@ def _in_words(expected: str, read: Callable[[Any], Any]) -> Callable[[Any], Any]
             raise ValueError(str(exc) or expected) from exc
 
     return reading
-
-
-def _default(option: Option) -> Any:
-    return None if option.default is None else option.kind.read(option.default)
 
 
 def _leaves(table: Mapping[str, Any], known: Mapping[str, Option], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from lyftlearn._migration.statistics import Interval
     from lyftlearn.cli._invocation import Invocation
 
-_NOTHING = "no submissions are journalled in this time"
+_NOTHING = "no submissions were recorded in this time"
 
 
 def migration(invocation: Invocation) -> ExitCode:

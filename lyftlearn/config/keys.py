@@ -155,7 +155,7 @@ HISTORY = (
         key="record",
         kind=FLAG,
         default=True,
-        doc="Whether this client writes there. Without it, a migration is not journalled either.",
+        doc="Whether this client writes there. Without it, a migration is not recorded either.",
         example=False,
     ),
 )

@@ -205,7 +205,7 @@ def test_an_empty_journal_is_no_error(tmp_path: Path) -> None:
     """The first look at a migration comes before its first job."""
     for view in ("report", "status"):
         ran_empty = command(tmp_path, view)
-        assert (ran_empty.returncode, ran_empty.stderr) == (0, "no submissions are journalled in this time\n")
+        assert (ran_empty.returncode, ran_empty.stderr) == (0, "no submissions were recorded in this time\n")
     assert command(tmp_path, "guard").returncode == 0
     assert command(tmp_path, "report", "--html", str(tmp_path / "page.html")).returncode == 0
 

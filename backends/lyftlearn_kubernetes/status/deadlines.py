@@ -13,7 +13,7 @@ from lyftlearn.types import FailureReason
 from lyftlearn_kubernetes import labels
 from lyftlearn_kubernetes.api.cluster import JOBS
 from lyftlearn_kubernetes.api.errors import translate_errors
-from lyftlearn_kubernetes.options import Options
+from lyftlearn_kubernetes.options import DEFAULTS, Options
 from lyftlearn_kubernetes.status import jobs, observed
 from lyftlearn_kubernetes.status.events import current_pods, final_failure
 from lyftlearn_kubernetes.status.observed import Limits
@@ -47,7 +47,7 @@ class DeadlineEnforcer:
         self._cluster = cluster
         self._refused = refused
         self._fallback = Limits(
-            pending=max(options.pending, Options().pending), starting=max(options.starting, Options().starting)
+            pending=max(options.pending, DEFAULTS.pending), starting=max(options.starting, DEFAULTS.starting)
         )
         """For jobs of version 1.0, which do not carry their limits."""
         self._left_alone: dict[str, float] = {}

@@ -11,7 +11,7 @@ import pytest
 from lyftlearn.types import FailureReason, JobStatus
 from lyftlearn_kubernetes.api.cluster import Cluster
 from lyftlearn_kubernetes.api.errors import NoResponse
-from lyftlearn_kubernetes.options import Options
+from lyftlearn_kubernetes.options import DEFAULTS
 from lyftlearn_kubernetes.status import deadlines, events, observed
 from lyftlearn_kubernetes.status.jobs import JobObserver, RefusedPods
 from lyftlearn_kubernetes.status.quota import exceeds_hard_limit
@@ -207,6 +207,6 @@ class SilentCluster(Cluster):
 def test_events_that_cannot_be_read() -> None:
     """They explain an end; that they are missing must not hide it."""
     lost = pod({}, "Failed", ("DisruptionTarget",))
-    cluster = SilentCluster(Options())
+    cluster = SilentCluster(DEFAULTS)
     event = JobObserver(cluster, RefusedPods(cluster)).event(job("BackoffLimitExceeded"), [lost])
     assert (event.status, event.reason) == (JobStatus.FAILED, FailureReason.PREEMPTED)

@@ -6,6 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from lyftlearn_kubernetes.api.errors import ApiError, NoResponse
 from lyftlearn_kubernetes.api.exec_plugin import ExecPlugin
 from lyftlearn_kubernetes.api.proxy import find as find_proxy
 from lyftlearn_kubernetes.api.proxy import uses_proxy
-from lyftlearn_kubernetes.options import Options
+from lyftlearn_kubernetes.options import DEFAULTS
 from tests.doubles.cluster.access import Access, Caller
 from tests.doubles.cluster.server import ApiServer
 from tests.doubles.cluster.store import Store
@@ -58,7 +59,7 @@ def write(tmp_path: Path, api: ApiServer) -> Write:
 
 
 def connect(path: Path) -> Cluster:
-    return Cluster(Options(kubeconfig=str(path)))
+    return Cluster(replace(DEFAULTS, kubeconfig=str(path)))
 
 
 def test_a_user_that_stands_for_another(write: Write, api: ApiServer) -> None:
@@ -158,16 +159,16 @@ def test_a_file_that_is_none(tmp_path: Path, text: str) -> None:
     path = tmp_path / "kubeconfig"
     path.write_text(text)
     with pytest.raises(LyftLearnError, match="no way to a Kubernetes cluster") as caught:
-        access.find(Options(kubeconfig=str(path)))
+        access.find(replace(DEFAULTS, kubeconfig=str(path)))
     assert CANARY not in str(caught.value)
     assert "object has no attribute" not in str(caught.value)
 
 
 def test_a_server_without_a_scheme(write: Write) -> None:
     """client-go reads it as http, or as https where TLS is configured."""
-    assert access.find(Options(kubeconfig=str(write(cluster={"server": "h:8080"})))).server == "http://h:8080"
+    assert access.find(replace(DEFAULTS, kubeconfig=str(write(cluster={"server": "h:8080"})))).server == "http://h:8080"
     cluster = {"server": "h", "insecure-skip-tls-verify": True}
-    assert access.find(Options(kubeconfig=str(write(cluster=cluster)))).server == "https://h"
+    assert access.find(replace(DEFAULTS, kubeconfig=str(write(cluster=cluster)))).server == "https://h"
 
 
 @pytest.mark.parametrize(
