@@ -260,7 +260,7 @@ _KEYS = (
         example="10m",
     ),
 )
-_OF_THE_BACKEND = ("kubeconfig", "context", "namespace", "keep", "notebook")
+_OF_THE_BACKEND = ("kubeconfig", "context", "namespace", "keep", "notebook", "prices")
 MODEL_OPTIONS = tuple(option for option in _KEYS if option.key.partition(".")[0] not in _OF_THE_BACKEND)
 """What a table `[kubernetes.models.<name>]` may change. What it does not set stays what it is for every job."""
 OPTIONS = (

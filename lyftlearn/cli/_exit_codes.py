@@ -37,7 +37,7 @@ class ExitCode(IntEnum):
     WAIT_TIMEOUT = 9, "the time to wait passed before the job ended; the job goes on"
     BACKEND = 10, "a backend is missing or broken, or a check of doctor failed"
     FILES = 11, "a file on this machine cannot be read or written"
-    WORSE = 12, "the new side of a migration fails significantly more often"
+    WORSE = 12, "jobs do significantly worse on the new side of a migration"
     DIFFERENT = 13, "something would differ between backends that should not"
     DESTINATION = 14, "the destination of a download holds something else, and was not changed"
     INTERNAL = 70, "lyftlearn itself has a fault, and shows its traceback"

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from lyftlearn.backend import BackendSettings
+from lyftlearn.backend import BackendSettings, Option
 from lyftlearn.config import load
 from lyftlearn.errors import InvalidJob
 from lyftlearn.testing import Harness
@@ -170,3 +170,21 @@ def test_what_a_model_changes_on_every_platform(tmp_path: Path) -> None:
     assert [path for path, _ in narrow.faults] == ["models.eta.pending"]
     with pytest.raises(InvalidJob, match=r"models\.eta\.color"):
         load({"models": {"eta": {"color": "red"}}})
+
+
+@pytest.mark.parametrize("option", options.OPTIONS, ids=lambda option: option.key)
+def test_what_a_model_may_change(tmp_path: Path, option: Option) -> None:
+    """Each key of the table can be set for one model, or is refused in words: a person wrote it, and gets no traceback."""
+    key = option.key.partition(".")[0]
+    table = {"queue": "q", "models": {"eta": {key: nested(option)}}}
+    settings = BackendSettings(name="kubernetes", table=table, home=tmp_path, storage_url="s3://b/p")
+    refused = [path for path, _ in options.read(settings).faults]
+    assert refused == ([] if option in options.MODEL_OPTIONS else [f"kubernetes.models.eta.{key}"])
+
+
+def nested(option: Option) -> Any:
+    """Return the example, below the rest of the option's key."""
+    value = option.example
+    for name in reversed(option.key.split(".")[1:]):
+        value = {name: value}
+    return value
