@@ -174,7 +174,7 @@ def test_what_a_model_changes_on_every_platform(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("option", options.OPTIONS, ids=lambda option: option.key)
 def test_what_a_model_may_change(tmp_path: Path, option: Option) -> None:
-    """Each key of the table can be set for one model, or is refused in words: a person wrote it, and gets no traceback."""
+    """A key of the table can be set for one model, or is refused in words: a person wrote it, and gets no traceback."""
     key = option.key.partition(".")[0]
     table = {"queue": "q", "models": {"eta": {key: nested(option)}}}
     settings = BackendSettings(name="kubernetes", table=table, home=tmp_path, storage_url="s3://b/p")
