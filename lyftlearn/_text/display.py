@@ -57,6 +57,11 @@ def telling_line(text: str) -> str:
     return named[-1] if named else lines[-1]
 
 
+def reason_of(error: BaseException) -> str:
+    """Return an error's own words: of the system's without number and path, for the message that names the file."""
+    return getattr(error, "strerror", None) or str(error)
+
+
 def quote(value: object, most: int = 200) -> str:
     """Return what a message shows of a value that a person gave: never long, whatever the value does when asked."""
     try:

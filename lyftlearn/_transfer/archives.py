@@ -11,6 +11,7 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
+from lyftlearn._text.display import reason_of
 from lyftlearn._transfer.tree import printable, size_faults
 from lyftlearn.errors import LyftLearnError
 from lyftlearn.runtime.faults import RuntimeFailure
@@ -29,7 +30,7 @@ def archive_faults(path: Path) -> list[str]:
             if fault:
                 faults.append(f"{printable(name)} in {path.name} {fault}")
     except _BROKEN as error:
-        faults.append(f"{path} cannot be read as an archive: {error}")
+        faults.append(f"{path} cannot be read as an archive: {reason_of(error)}")
     return faults + size_faults(sizes)
 
 
@@ -41,7 +42,7 @@ def unpack(path: Path, directory: Path) -> None:
         else:
             _unpack_tar(path, directory)
     except (*_BROKEN, RuntimeFailure) as error:
-        message = f"{path} cannot be unpacked: {error}"
+        message = f"{path} cannot be unpacked: {reason_of(error)}"
         raise LyftLearnError(message) from error
 
 

@@ -6,6 +6,7 @@ import socket
 from collections.abc import Callable
 
 from lyftlearn._client import Client
+from lyftlearn._text.display import reason_of
 from lyftlearn.errors import InvalidJob, LyftLearnError
 
 _LOCAL = ("127.0.0.1", "::1", "localhost")
@@ -57,5 +58,7 @@ def _listen(host: str, port: int) -> socket.socket:
         listening.listen()
     except (OSError, OverflowError) as exc:
         listening.close()
-        raise LyftLearnError(f"cannot listen at {host}, port {port}: {exc}; choose another with --port") from exc
+        raise LyftLearnError(
+            f"cannot listen at {host}, port {port}: {reason_of(exc)}; choose another with --port"
+        ) from exc
     return listening

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from lyftlearn._contract.costs import PRICE_OPTIONS, HourlyPrice, Prices, Usage, price_of, take_prices
 from lyftlearn._contract.options import read_options
+from lyftlearn._text.display import reason_of
 from lyftlearn.errors import InvalidJob, LyftLearnError
 from lyftlearn.history.rows import UsageRow
 
@@ -194,7 +195,7 @@ def _read_file(path: Path) -> dict[str, Prices]:
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError) as exc:
-        raise InvalidJob([("[cost] prices", f"{path} cannot be read: {exc}")]) from exc
+        raise InvalidJob([("[cost] prices", f"{path} cannot be read: {reason_of(exc)}")]) from exc
     found: dict[str, Prices] = {}
     faults: list[Fault] = []
     for backend, table in document.items():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING
 
+from lyftlearn._text.display import reason_of
 from lyftlearn.errors import InvalidJob
 
 if TYPE_CHECKING:
@@ -38,4 +39,4 @@ def open_server(collector: Collector, listen: str) -> ThreadingHTTPServer:
     try:
         return ThreadingHTTPServer((host, int(port)), Handler)
     except (OSError, ValueError, OverflowError) as exc:
-        raise InvalidJob([("listen", f"{listen!r} cannot be listened at ({exc}): write host:port")]) from exc
+        raise InvalidJob([("listen", f"{listen!r} cannot be listened at ({reason_of(exc)}): write host:port")]) from exc

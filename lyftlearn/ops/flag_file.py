@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from lyftlearn._text.display import reason_of
 from lyftlearn.backend import Check, Verdict
 from lyftlearn.rollout import Stage, flag_providers
 from lyftlearn.rollout.flags import UNSET
@@ -27,7 +28,7 @@ def _check(path: Path, flag: str) -> Check:
         document = json.loads(path.read_text(encoding="utf-8-sig"))
         found = document["flags"][flag]
     except (OSError, ValueError, RecursionError) as exc:
-        return Check(_CHECK, Verdict.FAILED, f"{path} cannot be read: {exc}")
+        return Check(_CHECK, Verdict.FAILED, f"{path} cannot be read: {reason_of(exc)}")
     except (KeyError, TypeError):
         return Check(_CHECK, Verdict.WARNING, f"{path} has no flag {flag!r}, so it decides nothing: add it")
     faults = [*_variant_faults(found), *_weight_faults([found, document.get("$evaluators")])]

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from lyftlearn import _telemetry
-from lyftlearn._text.display import printable, quote
+from lyftlearn._text.display import printable, quote, reason_of
 from lyftlearn._text.redaction import redact
 from lyftlearn.rollout.flag_cache import PersistentFlagCache
 from lyftlearn.rollout.stage import Stage
@@ -165,7 +165,7 @@ def _evaluate(source: FlagProvider, flag: str, attributes: Mapping[str, Any]) ->
 
 
 def _describe(exc: Exception) -> str:
-    return _shorten(str(exc)) or type(exc).__name__
+    return _shorten(reason_of(exc)) or type(exc).__name__
 
 
 def _shorten(text: str) -> str:

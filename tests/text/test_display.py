@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from lyftlearn._text.display import terminal_text
+from lyftlearn._text.display import reason_of, terminal_text
 
 
 @pytest.mark.parametrize(
@@ -27,3 +29,11 @@ from lyftlearn._text.display import terminal_text
 def test_a_terminal_obeys_nothing_but_colours(printed: str, shown: str) -> None:
     """A job's output may clear a screen, rename a window, answer as if typed, or hide what it did."""
     assert terminal_text(printed) == shown
+
+
+def test_the_reason_of_an_error() -> None:
+    """The system's own words have a number and a path, which a message that names the file would say twice."""
+    with pytest.raises(FileNotFoundError) as absent:
+        Path("/nowhere/flags.json").read_text()
+    assert reason_of(absent.value) == "No such file or directory"
+    assert reason_of(ValueError("no number")) == "no number"

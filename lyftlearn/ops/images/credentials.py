@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from lyftlearn._text.display import reason_of
 from lyftlearn.ops.images.facts import ImageUnreadable
 from lyftlearn.ops.images.reference import HUB
 
@@ -54,7 +55,9 @@ def _files() -> Iterator[dict[str, Any]]:
         except FileNotFoundError:
             continue
         except (OSError, ValueError) as error:
-            raise ImageUnreadable(f"{path}, with the credentials of registries, cannot be read: {error}") from error
+            raise ImageUnreadable(
+                f"{path}, with the credentials of registries, cannot be read: {reason_of(error)}"
+            ) from error
         if isinstance(content, dict):
             yield content
 
@@ -91,7 +94,7 @@ def _of_helper(content: dict[str, Any], registry: str) -> RegistryCredentials | 
         )
         answer = json.loads(ran.stdout) if ran.returncode == 0 else {}
     except (OSError, ValueError, subprocess.TimeoutExpired) as error:
-        raise ImageUnreadable(f"{program} cannot be asked for what opens {registry}: {error}") from error
+        raise ImageUnreadable(f"{program} cannot be asked for what opens {registry}: {reason_of(error)}") from error
     if not answer.get("Secret"):
         return None
     if answer.get("Username") == _IDENTITY:
