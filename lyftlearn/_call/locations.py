@@ -74,7 +74,7 @@ def artifact(path: str, value: Any, faults: list[Fault], *, is_seen: Callable[[s
     state = value.state if value.state.status.finished else value.refresh()
     if state.status is not JobStatus.SUCCEEDED:
         faults.append(
-            Fault(path, f"{value.id} is {state.status}: give a train job that succeeded (`job.wait()` tells)")
+            Fault(path, f"{value.id} has status {state.status}: give a train job that succeeded (`job.wait()` tells)")
         )
     return parse_location(path, outputs_of_job["model"], [], is_seen)
 

@@ -86,7 +86,7 @@ class Job:
         succeeds leaves outputs: for a job that failed or was stopped there are none.
         """
         if self.state.status in (JobStatus.FAILED, JobStatus.STOPPED):
-            return NoOutputs(f"{self.id} is {self.state.status}: {_no_outputs(self.state)}")
+            return NoOutputs(f"{self.id} has status {self.state.status}: {_no_outputs(self.state)}")
         settled = self._record.outputs
         return self._shared_watch().backend.outputs(self.id) if settled is None else settled
 
@@ -172,7 +172,7 @@ class Job:
         """Raise InvalidJob for a job without outputs."""
         state = self.state if self.state.status.finished else self.refresh()
         if state.status is not JobStatus.SUCCEEDED:
-            raise InvalidJob([("outputs", f"{self.id} is {state.status}: {_no_outputs(state)}")])
+            raise InvalidJob([("outputs", f"{self.id} has status {state.status}: {_no_outputs(state)}")])
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Job) and other.id == self.id

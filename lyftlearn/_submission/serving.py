@@ -85,7 +85,7 @@ class ServerBuilder:
             faults.append(Fault("model", f"{record.id} is a {record.kind} job: name a train job, which has a model"))
         elif record.event.status is not JobStatus.SUCCEEDED:
             faults.append(
-                Fault("model", f"{record.id} is {record.event.status}: only a job that succeeded has a model")
+                Fault("model", f"{record.id} has status {record.event.status}: only a job that succeeded has a model")
             )
         written = given.command or self._config.serve_command
         command = checks.command("command", written, faults) if written else ()

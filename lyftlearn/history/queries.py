@@ -175,5 +175,5 @@ def _sums() -> list[sa.ColumnElement[Any]]:
 
 
 def count_if(condition: sa.ColumnElement[bool]) -> sa.ColumnElement[int]:
-    """Return how many rows fulfil a condition, whatever is unknown of the others."""
+    """Return how many rows fulfil a condition. Rows of which it is unknown do not count."""
     return sa.func.coalesce(sa.func.sum(sa.case((condition, 1), else_=0)), 0)

@@ -35,7 +35,7 @@ class BlankLines:
         self._begun = False
 
     def pad(self, chunk: bytes) -> bytes:
-        """The next bytes of the output, cut anywhere."""
+        """Return the next bytes of the output, cut anywhere."""
         before = b"" if self._blank else b"x"
         text = _BLANK.sub(rb"\1 \n", before + chunk)
         last = text[text.rfind(b"\n") + 1 :]

@@ -192,7 +192,7 @@ def _without_credentials(text: str) -> str:
 
 
 def _keep(target: str, kept: str, only_new: bool) -> None:
-    """Pack for the jobs that come; of nodes that do so at once the first one counts. This job goes on without."""
+    """Pack what was installed, for later jobs. Of several nodes the first counts. A failure does not end this job."""
     try:
         pack_to(kept, target, only_new=only_new)
     except RuntimeFailure as failure:

@@ -99,7 +99,7 @@ def _detach(output: int) -> None:
 
 
 def _descriptors() -> list[int]:
-    """Those that are open; on a system that is not Linux, all that could be."""
+    """Return the descriptors that are open; on a system that is not Linux, all that could be open."""
     for directory in ("/proc/self/fd", "/dev/fd"):
         try:
             return [int(name) for name in os.listdir(directory)]

@@ -54,7 +54,7 @@ def test_overwriting_replaces_whatever_is_there(lyftlearn: CommandLine, tmp_path
 def test_a_failed_job_says_that_it_has_no_outputs(lyftlearn: CommandLine, tmp_path: Path) -> None:
     """A URI with nothing at it sends people looking."""
     job_id = train(lyftlearn, "exit 3")
-    why = f"{job_id} is failed: only a job that succeeds leaves outputs, so there are none"
+    why = f"{job_id} has status failed: only a job that succeeds leaves outputs, so there are none"
     assert why in lyftlearn("status", job_id).out
     assert lyftlearn("status", job_id, "--json").json["outputs"] == {}
     ran = lyftlearn("download", job_id, tmp_path / "out")

@@ -129,7 +129,7 @@ def test_only_a_model_is_served(lyftlearn: CommandLine) -> None:
     archive.unlink()
     for job, said in (
         (processed, f"{processed} is a process job: name a train job"),
-        (failed, f"{failed} is failed: only a job that succeeded has a model"),
+        (failed, f"{failed} has status failed: only a job that succeeded has a model"),
         (trained, "there is no model at"),
     ):
         assert said in lyftlearn("plan", "serve", job, "--", "x").err

@@ -96,10 +96,10 @@ def test_what_a_failed_job_did_not_leave_is_a_fault(make_client: MakeClient, tmp
     client = make_client("home")
     first = client.train("eta", command="exit 1")
     first.wait("120s", check=False, progress=False)
-    with pytest.raises(lyftlearn.LyftLearnError, match=f"{first.id} is failed: only a job that succeeds"):
+    with pytest.raises(lyftlearn.LyftLearnError, match=f"{first.id} has status failed: only a job that succeeds"):
         first.download(tmp_path / "out")
     assert not (tmp_path / "out").exists()
-    with pytest.raises(KeyError, match=f"{first.id} is failed: only a job that succeeds"):
+    with pytest.raises(KeyError, match=f"{first.id} has status failed: only a job that succeeds"):
         first.outputs["output"]
     uri = f"{tmp_path / 'home' / 'storage' / 'jobs' / first.id / 'output' / 'output.tar.gz'}#output"
     with pytest.raises(lyftlearn.InvalidJob, match="is not there"):

@@ -21,7 +21,7 @@ _USER_PROBE = "import json, os; print(json.dumps([os.getuid(), os.getgid()]))"
 
 
 class Container:
-    """The container of a job's node, there or not."""
+    """The container of a job's node, which may exist or not."""
 
     def __init__(self, job: Path, rank: int, settings: dict[str, Any]) -> None:
         self.engine: dict[str, Any] = settings["engine"]

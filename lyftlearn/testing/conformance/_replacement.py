@@ -21,7 +21,7 @@ _RESUMES = """
 
 
 class ReplacementConformance(Fixtures):
-    """What a node, an instance or a process takes with it when it goes is not the checkpoints."""
+    """A node, an instance or a process that goes takes no checkpoints with it."""
 
     def test_checkpoints_outlive_a_container(self, harness: Harness, lose_container: Callable[[str], None]) -> None:
         """A training that begins at nothing each time a machine goes may never end. How it ends tells of no loss."""
