@@ -59,6 +59,7 @@ def _probe(name: str) -> Engine | str:
         address = os.environ.get(variable, "")
         if address and not address.startswith(_OF_THIS_MACHINE):
             return f"{name} would run it on another machine ({variable}), which has not this machine's files"
+    # `version` is cheaper, and knows neither whose root a container's is, nor control groups, nor the daemon's limits.
     command = [program, "info", "--format", "{{json .}}"]
     try:
         tried = subprocess.run(command, capture_output=True, timeout=PROBE_SECONDS, check=False)
