@@ -92,15 +92,11 @@ class Decision:
             return None
         if not isinstance(refusal, DEFINITE_REFUSALS):
             return None
-        reason = f"{self.reason}; {self.backend} refused: {_shorten(str(refusal))}"
-        faults = (
-            refusal.faults
-            if isinstance(refusal, InvalidJob)
-            else [(_FIELDS.get(type(refusal), "backend"), str(refusal))]
-        )
-        return replace(
-            self, backend=self.other, other=self.backend, reason=reason, fell_back=True, refusal=tuple(faults)
-        )
+        named = tuple(refusal.faults) if isinstance(refusal, InvalidJob) else ()
+        words = "; ".join(": ".join(fault) for fault in named) or str(refusal)
+        reason = f"{self.reason}; {self.backend} refused: {_shorten(words)}"
+        faults = named or ((_FIELDS.get(type(refusal), "backend"), str(refusal)),)
+        return replace(self, backend=self.other, other=self.backend, reason=reason, fell_back=True, refusal=faults)
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain data."""

@@ -376,3 +376,11 @@ def test_the_answer_names_the_file_that_gave_it(tmp_path: Path, monkeypatch: pyt
     assert sources["[migration] default"] == f"rehearse, in {platform}"
     platform.write_text(f'backend = "{OLD}"\n')
     assert ops.explain("train", "eta", client=Client(config=repository)).reason == f"`backend` in {platform}"
+
+
+def test_several_faults_of_a_refusal_are_told_one_by_one() -> None:
+    """A decision travels as one line, in which each fault has its end."""
+    decision = Decision(backend="new", reason="asked", source="test", attributes={}, stage=Stage.LIVE, other="old")
+    back = decision.after_refusal(InvalidJob([("image", "is missing"), ("outputs.o", "is not seen")]))
+    assert back is not None
+    assert back.reason == "asked; new refused: image: is missing; outputs.o: is not seen"
