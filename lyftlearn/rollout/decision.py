@@ -31,6 +31,8 @@ from lyftlearn.rollout.kill_switch import KillSwitch
 from lyftlearn.rollout.stage import Stage
 
 OVERRIDE, KILL_SWITCH = "LYFTLEARN_BACKEND", "[migration] kill_switch"
+NOBODY = "nobody"
+"""The source of a decision that no setting and no flag made."""
 OF_CALLER = "caller"
 """The source of the decision of somebody who named the backend."""
 _LONGEST_REASON = 200  # the decision travels with the job, where space is short
@@ -191,7 +193,7 @@ class Rollout:
         if answer.stage is not None:
             return _StageChoice(answer.stage, f"flag {self._config.migration_flag}", answer.variant, remark)
         settled = ((name, stage) for name, stage in settings if stage)
-        source, stage = next(settled, ("nobody", Stage.OFF))
+        source, stage = next(settled, (NOBODY, Stage.OFF))
         return _StageChoice(stage, source, remark=remark)
 
     def _with_origin(self, name: str, stage: Stage | None) -> str:
@@ -203,7 +205,8 @@ class Rollout:
 
     def _feasible_stage(self, choice: _StageChoice, sources: list[Source]) -> tuple[Stage, str]:
         """Return the stage that can be honoured, and why it is that one."""
-        stage, reason = choice.stage, f"{choice.source} says {choice.stage}{choice.remark}"
+        said = "no stage is set" if choice.source == NOBODY else f"{choice.source} says {choice.stage}"
+        stage, reason = choice.stage, f"{said}{choice.remark}"
         ceiling, target = _stage(self._config.migration_ceiling), str(self._config.migration_to)
         if ceiling is not None and ceiling < stage:
             sources.append(("[migration] ceiling", self._with_origin("[migration] ceiling", ceiling)))

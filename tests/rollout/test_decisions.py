@@ -102,6 +102,7 @@ def test_nobody_says_anything(alone: Path) -> None:
     """A migration that is configured and not begun changes nothing."""
     decision = rollout(alone).decide(attributes())
     assert (decision.backend, decision.stage, decision.source) == (OLD, Stage.OFF, "nobody")
+    assert decision.reason.startswith("no stage is set")
 
 
 def test_precedence(alone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
