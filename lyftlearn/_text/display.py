@@ -59,7 +59,7 @@ def telling_line(text: str) -> str:
 
 def reason_of(error: BaseException) -> str:
     """Return an error's own words: of the system's without number and path, for the message that names the file."""
-    return getattr(error, "strerror", None) or str(error)
+    return str(getattr(error, "strerror", None) or error)
 
 
 def quote(value: object, most: int = 200) -> str:

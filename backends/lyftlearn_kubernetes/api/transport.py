@@ -325,4 +325,4 @@ def _read(answer: http.client.HTTPResponse) -> bytes:
 
 
 def _reason(exc: BaseException) -> str:
-    return getattr(exc, "strerror", None) or str(exc) or type(exc).__name__
+    return str(getattr(exc, "strerror", None) or exc) or type(exc).__name__
