@@ -18,12 +18,13 @@ from lyftlearn.backend import (
     runtime_archive,
 )
 from lyftlearn.errors import JobNotFound
+from lyftlearn.types import JobKind
 from lyftlearn_local import cgroups, doctor, options
 from lyftlearn_local.logs import reader
 from lyftlearn_local.planning import interpreter
 from lyftlearn_local.planning.planner import WRITE_BUNDLE, WRITE_RECORD, Machine, Planner
 from lyftlearn_local.store import notebook, removal, watcher
-from lyftlearn_local.store.environment import clean_environment
+from lyftlearn_local.store.environment import clean_environment, driver_environment
 from lyftlearn_local.store.files import BrokenRecord
 from lyftlearn_local.store.jobs import Jobs
 from lyftlearn_local.store.records import job_record, job_timings
@@ -118,9 +119,10 @@ class LocalBackend(Backend):
         """Write the job's directory and start its supervisor."""
         bodies = {request.operation: request.body for request in plan.requests}
         record = {**bodies[WRITE_RECORD], "created_at": round(time.time(), 6)}
+        environment = driver_environment if plan.spec.kind is JobKind.TUNE else clean_environment
         runtime = self._find_runtime()
         files = self._jobs.submit(
-            Submission(record, bodies[WRITE_BUNDLE], clean_environment(self.machine.python), runtime)
+            Submission(record, bodies[WRITE_BUNDLE], environment(self.machine.python), runtime)
         )
         return self._record(files)
 

@@ -84,7 +84,7 @@ def _make(path: str) -> None:
 
 
 def give_to_user(layout: Layout, bundle: Bundle) -> None:
-    """Give the writable paths to the job's user, with all that was restored or unpacked into them."""
+    """Give the writable paths to the job's user, with all that was fetched, restored or unpacked."""
     user = bundle["user"]
     temporary = os.path.realpath(layout.at("tmp"))
     if os.geteuid() in (0, os.stat(temporary).st_uid):
@@ -94,8 +94,13 @@ def give_to_user(layout: Layout, bundle: Bundle) -> None:
     os.chown(layout.root, user["uid"], user["gid"])  # so that a program may replace its directories
     if bundle["notebook"]:
         os.chown(layout.at(NOTEBOOK), user["uid"], user["gid"])  # what is in it has its owner from earlier runs
-    for name in WRITABLE:
+    for name in (*WRITABLE, *(os.path.join("inputs", channel) for channel in _fetched_channels(bundle))):
         _chown_tree(os.path.realpath(layout.at(name)), user["uid"], user["gid"])
+
+
+def _fetched_channels(bundle: Bundle) -> list[str]:
+    """Those whose files the runtime made. A file that only its owner may read is to be read by the job's user."""
+    return [channel for channel, entry in bundle["inputs"].items() if entry.get("mode") not in ("linked", "mounted")]
 
 
 def _chown_tree(top: str, uid: int, gid: int) -> None:

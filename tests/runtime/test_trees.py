@@ -86,6 +86,16 @@ def test_channels_that_cannot_be_moved(containers: Any, how: str) -> None:
     assert found == expected
 
 
+@pytest.mark.contract("C-DATA-2")
+def test_a_file_that_only_its_owner_may_read(containers: Any) -> None:
+    """Root fetches and another user reads: what was fetched is that user's, as in a pod, where that user fetches."""
+    container = containers.make("local", ["python3", "-c", "print(open('/lyftlearn/inputs/train/part.csv').read())"])
+    fill(container.directory / "kept/train")
+    (container.directory / "kept/train/part.csv").chmod(0o600)
+    container.document["inputs"] = {"train": {"uri": f"file://{container.directory}/kept/train", "mode": "fetch"}}
+    assert container.run().output.splitlines()[0] == b"part.csv"
+
+
 def test_a_container_that_starts_again(containers: Any) -> None:
     """What the first start has moved is where the second looks."""
     container = walking(containers, "sagemaker")

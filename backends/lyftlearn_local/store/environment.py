@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from lyftlearn_local.containers.engine import engine_variables
+
 _STANDARD_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _PASSED_ON = frozenset(
     name for upper in ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY") for name in (upper, upper.lower())
@@ -16,6 +18,12 @@ def clean_environment(python: str) -> dict[str, str]:
     """Return it, made from the caller's own. Jobs find `python` first."""
     passed_on = {name: value for name, value in os.environ.items() if name in _PASSED_ON or name.startswith("AWS_")}
     return {"PATH": f"{Path(python).parent}:{_STANDARD_PATH}", **_aws_files(), **passed_on}
+
+
+def driver_environment(python: str) -> dict[str, str]:
+    """Return what a search's driver starts with: the programs that run its trials are those that the caller finds."""
+    clean = clean_environment(python)
+    return {**engine_variables(), **clean, "PATH": f"{clean['PATH']}:{os.environ.get('PATH', os.defpath)}"}
 
 
 def _aws_files() -> dict[str, str]:
