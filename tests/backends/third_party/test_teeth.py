@@ -142,9 +142,10 @@ class TakesAnyDigest(Whole):
 
 class RunsAgain(Whole):
     def submit(self, plan: Plan) -> JobRecord:
-        record = self.inner.submit(plan)
-        self.inner.submit(self.inner.plan(replace(plan.spec, id=f"{plan.spec.id[:-1]}a")))
-        return replace(record, id=f"{plan.spec.id[:-1]}a")
+        record, own = self.inner.submit(plan), plan.spec.id
+        another = own[:-1] + ("b" if own.endswith("a") else "a")
+        self.inner.submit(self.inner.plan(replace(plan.spec, id=another)))
+        return replace(record, id=another)
 
 
 class ListsOldestFirst(Whole):
