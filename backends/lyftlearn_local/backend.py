@@ -121,9 +121,7 @@ class LocalBackend(Backend):
         record = {**bodies[WRITE_RECORD], "created_at": round(time.time(), 6)}
         environment = driver_environment if plan.spec.kind is JobKind.TUNE else clean_environment
         runtime = self._find_runtime()
-        files = self._jobs.submit(
-            Submission(record, bodies[WRITE_BUNDLE], environment(self.machine.python), runtime)
-        )
+        files = self._jobs.submit(Submission(record, bodies[WRITE_BUNDLE], environment(self.machine.python), runtime))
         return self._record(files)
 
     def _find_runtime(self) -> Path:
