@@ -132,3 +132,26 @@ def policy(command: argparse.ArgumentParser) -> None:
 def pairs(group: Any, option: str, metavar: str, dest: str, text: str) -> None:
     """Add an option that gathers names and values."""
     group.add_argument(option, metavar=metavar, type=_values.assignment, action=_values.Collect, dest=dest, help=text)
+
+
+def subparser(commands: Any, name: str, title: str) -> argparse.ArgumentParser:
+    """Return the parser of one command or view."""
+    made: argparse.ArgumentParser = commands.add_parser(
+        name,
+        help=title,
+        description=f"{title[0].upper()}{title[1:]}.",
+        argument_default=argparse.SUPPRESS,
+        allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    return made
+
+
+def since(command: argparse.ArgumentParser, text: str, default: str = "") -> None:
+    """Add `--since`. default: what is taken without it."""
+    command.add_argument(
+        "--since",
+        metavar="TIME",
+        type=_values.moment,
+        help=f"{text}: 2h ago, or an ISO 8601 time, local without an offset{default and f'; {default}'}",
+    )

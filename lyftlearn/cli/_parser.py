@@ -7,7 +7,14 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from lyftlearn.cli import _examples, _job_options, _parity_options, _values
+from lyftlearn.cli import (
+    _examples,
+    _job_options,
+    _migration_options,
+    _operator_options,
+    _parity_options,
+    _values,
+)
 from lyftlearn.cli._exit_codes import ExitCode
 from lyftlearn.cli._usage import CommandParser
 from lyftlearn.types import JobKind, JobStatus
@@ -55,7 +62,7 @@ def parser(only: str | None = None) -> CommandParser:
         dest="_command", metavar="COMMAND", prog="lyftlearn", required=True, help=argparse.SUPPRESS
     )
     for name, (title, add) in _COMMANDS.items():
-        command = _subparser(commands, name, title)
+        command = _job_options.subparser(commands, name, title)
         if only in (None, name):
             add(command)
             command.epilog = "\n\n".join(filter(None, (command.epilog, _examples.text(name))))
@@ -93,18 +100,6 @@ class _Version(argparse.Action):
 
         sys.stdout.write(f"lyftlearn {version('lyftlearn')}\n")
         parser.exit()
-
-
-def _subparser(commands: Any, name: str, title: str) -> argparse.ArgumentParser:
-    made: argparse.ArgumentParser = commands.add_parser(
-        name,
-        help=title,
-        description=f"{title[0].upper()}{title[1:]}.",
-        argument_default=argparse.SUPPRESS,
-        allow_abbrev=False,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    return made
 
 
 def _epilog() -> str:
@@ -199,7 +194,7 @@ def _jobs(command: argparse.ArgumentParser) -> None:
     command.add_argument("--kind", choices=[str(kind) for kind in JobKind], help="of this kind")
     command.add_argument("--status", choices=[str(status) for status in JobStatus], help="in this status")
     _job_options.pairs(command, "--label", "NAME=VALUE", "labels", "with this label; repeatable")
-    _since(command, "created since")
+    _job_options.since(command, "created since")
     command.add_argument("--limit", metavar="COUNT", type=int, help="at most so many (100)")
     _job_options.common(command)
 
@@ -214,7 +209,7 @@ def _logs(command: argparse.ArgumentParser) -> None:
     _id(command)
     command.add_argument("-f", "--follow", action="store_true", help="go on until the job has finished")
     command.add_argument("-n", "--tail", metavar="COUNT", type=int, help="only the last lines of each node")
-    _since(command, "only lines since")
+    _job_options.since(command, "only lines since")
     command.add_argument("--node", metavar="RANK", type=int, help="only those of one node")
     command.add_argument("--timestamps", action="store_true", help="begin each line with its time")
     _job_options.common(command)
@@ -296,74 +291,6 @@ def _functions(command: argparse.ArgumentParser, adder: Callable[[JobKind], Adde
     return functions
 
 
-def _migration(command: argparse.ArgumentParser) -> None:
-    views = command.add_subparsers(dest="_function", metavar="VIEW", required=True)
-    for view, (title, add) in _MIGRATION.items():
-        made = _subparser(views, view, title)
-        _since(made, "only jobs submitted since", "by default 30d")
-        add(made)
-        _job_options.common(made)
-
-
-def _report(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--html", metavar="FILE", help="write a page with charts, which needs no network")
-
-
-def _no_more(_: argparse.ArgumentParser) -> None:
-    """Take the usual options only."""
-
-
-def _guard(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "--level", metavar="P", type=float, help="how often it may be wrong where both sides are alike (0.02)"
-    )
-    command.add_argument(
-        "--ignore", metavar="MEASURE", action="append", help="what is not judged, such as 'start-up time'; repeatable"
-    )
-
-
-_MIGRATION: dict[str, tuple[str, Adder]] = {
-    "report": ("say which jobs would run on the new backend, and what stands against the others", _report),
-    "status": ("say how far the migration is, and how jobs fare on either side", _no_more),
-    "guard": ("end with 12 if jobs do worse on the new side, however often it is asked", _guard),
-}
-
-
-def _cost(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--by", metavar="WHAT", help="team, model, backend, repository, owner, kind or day (model)")
-    command.add_argument("--csv", action="store_true", help="print comma-separated values")
-    _since(command, "only jobs submitted since", "by default 30d")
-    _job_options.common(command)
-
-
-def _collect(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--listen", metavar="ADDRESS", help="where /healthz and /metrics answer (127.0.0.1:8040)")
-    command.add_argument("--once", action="store_true", help="look once, and end")
-    _job_options.common(command)
-
-
-def _doctor(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--image", metavar="IMAGE", help="look at this image alone: what a job would find in it")
-    _job_options.common(command)
-
-
-def _dashboard(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--port", metavar="PORT", type=int, help="where it listens; 0 takes a free one (8780)")
-    command.add_argument("--host", metavar="ADDRESS", help="the address it listens at (127.0.0.1)")
-    command.add_argument(
-        "--user-header", metavar="NAME", help="the header in which a proxy in front of it names the user"
-    )
-    command.add_argument("--allow-stop", action="store_true", help="let those who look stop jobs")
-    _job_options.common(command)
-
-
-def _clean(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--older-than", metavar="TIME", help="that ended or were used longer ago: 2h, 7d (30d)")
-    command.add_argument("--outputs", action="store_true", help="also what these jobs left in a storage here")
-    command.add_argument("--dry-run", action="store_true", help="remove nothing, and say what would be removed")
-    _job_options.common(command)
-
-
 def _completion(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "shell", choices=["bash", "zsh", "tcsh", "ids", "backends"], help="whose script to print, or which words"
@@ -376,15 +303,6 @@ def _id(command: argparse.ArgumentParser) -> None:
 
 def _ids(command: argparse.ArgumentParser) -> None:
     command.add_argument("ids", metavar="ID", nargs="+", help="ids of jobs")
-
-
-def _since(command: argparse.ArgumentParser, text: str, default: str = "") -> None:
-    command.add_argument(
-        "--since",
-        metavar="TIME",
-        type=_values.moment,
-        help=f"{text}: 2h ago, or an ISO 8601 time, local without an offset{default and f'; {default}'}",
-    )
 
 
 _COMMANDS: dict[str, tuple[str, Adder]] = {
@@ -404,15 +322,15 @@ _COMMANDS: dict[str, tuple[str, Adder]] = {
     "plan": ("show what would be sent for a job, and what stands against it", _plan),
     "apply": ("send exactly what a plan says, or nothing", _apply),
     "explain": ("say where a job would run, and why", _explain),
-    "cost": ("say what jobs have cost, by team, model or backend", _cost),
-    "collect": ("follow open jobs and write their ends into the history", _collect),
-    "migration": ("see how a migration to another backend goes", _migration),
+    "cost": ("say what jobs have cost, by team, model or backend", _operator_options.cost),
+    "collect": ("follow open jobs and write their ends into the history", _operator_options.collect),
+    "migration": ("see how a migration to another backend goes", _migration_options.add),
     "parity": ("measure what would differ on another backend", _parity_options.add),
-    "dashboard": ("look at jobs, models, cost and the migration in a browser", _dashboard),
+    "dashboard": ("look at jobs, models, cost and the migration in a browser", _operator_options.dashboard),
     "backends": ("list the installed backends and what they can do", _job_options.common),
     "config": ("show every setting that counts, and where it comes from", _job_options.common),
-    "doctor": ("check configuration, storage and backends, or an image", _doctor),
-    "clean": ("remove old jobs and caches of this machine", _clean),
+    "doctor": ("check configuration, storage and backends, or an image", _operator_options.doctor),
+    "clean": ("remove old jobs and caches of this machine", _operator_options.clean),
     "completion": ("print a completion script for a shell", _completion),
 }
 COMMANDS = tuple(_COMMANDS)

@@ -1,0 +1,44 @@
+"""The options of `migration` and its views."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+
+from lyftlearn.cli import _job_options
+
+Adder = Callable[[argparse.ArgumentParser], None]
+
+
+def add(command: argparse.ArgumentParser) -> None:
+    """Add every view."""
+    views = command.add_subparsers(dest="_function", metavar="VIEW", required=True)
+    for view, (title, add) in _MIGRATION.items():
+        made = _job_options.subparser(views, view, title)
+        _job_options.since(made, "only jobs submitted since", "by default 30d")
+        add(made)
+        _job_options.common(made)
+
+
+def _report(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--html", metavar="FILE", help="write a page with charts, which needs no network")
+
+
+def _no_more(_: argparse.ArgumentParser) -> None:
+    """Take the usual options only."""
+
+
+def _guard(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--level", metavar="P", type=float, help="how often it may be wrong where both sides are alike (0.02)"
+    )
+    command.add_argument(
+        "--ignore", metavar="MEASURE", action="append", help="what is not judged, such as 'start-up time'; repeatable"
+    )
+
+
+_MIGRATION: dict[str, tuple[str, Adder]] = {
+    "report": ("say which jobs would run on the new backend, and what stands against the others", _report),
+    "status": ("say how far the migration is, and how jobs fare on either side", _no_more),
+    "guard": ("end with 12 if jobs do worse on the new side, however often it is asked", _guard),
+}
