@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from lyftlearn._contract.phases import Phase
-from lyftlearn._migration.results import Guard, MigrationStatus, ReadinessReport
+from lyftlearn._migration.results import Guard, MigrationStatus, ReadinessReport, Switch
 from lyftlearn.backend import Capability, Check
 from lyftlearn.config import Setting
 from lyftlearn.ops import CostReport, Estimate, Installed, JobCost, Placement, Removed
@@ -185,6 +185,7 @@ DOCUMENTS: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
     "migration-report": (("migration report",), fields_of(ReadinessReport)),
     "migration-status": (("migration status",), fields_of(MigrationStatus)),
     "migration-guard": (("migration guard",), fields_of(Guard)),
+    "migration-switch": (("migration switch",), fields_of(Switch)),
     "parity": (("parity run", "parity show"), PARITY),
     "error": ((), ERROR),
 }

@@ -193,3 +193,50 @@ class Guard:
     def worse(self) -> bool:
         """Whether a pipeline should stop here."""
         return self.verdict == WORSE
+
+
+@dataclass(frozen=True, kw_only=True)
+class SwitchedModel:
+    """Jobs of one model for which other flags give another stage.
+
+    backend_before, backend_after: where they run at these stages, without a fall back. against: what rehearsals and
+    refusals still found against the model on the new backend. unproven: whether nothing of it was ever rehearsed there,
+    nor ran. verdict: the guard's. start_up: seconds, the median of the model's jobs on that backend; cost: the mean.
+    Shadows tell them where no job ran on the new backend.
+    """
+
+    repository: str
+    model: str
+    jobs: int
+    stage_before: str
+    stage_after: str
+    backend_before: str
+    backend_after: str
+    against: tuple[Blocker, ...]
+    unproven: bool
+    verdict: str | None
+    start_up_before: float | None
+    start_up_after: float | None
+    cost_before: float | None
+    cost_after: float | None
+    currency: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Switch:
+    """What other flags change, by the jobs of some time.
+
+    flags: the file that has them. target: the one that jobs read, None where none is configured or a service answers.
+    jobs: those that were looked at. moved: of these, those that would have run on another backend. models: by model and
+    change of stage; of jobs that are not there, nothing changes. notes: what else counts. written: whether `target` has
+    them now.
+    """
+
+    flags: str
+    target: str | None
+    since: datetime | None
+    jobs: int
+    moved: int
+    models: tuple[SwitchedModel, ...]
+    notes: tuple[str, ...]
+    written: bool

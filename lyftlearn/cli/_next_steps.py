@@ -19,7 +19,7 @@ from lyftlearn.types import JobKind, JobStatus
 
 if TYPE_CHECKING:
     from lyftlearn._jobs.job import Job
-    from lyftlearn._migration.results import Guard, MigrationStatus, ReadinessReport
+    from lyftlearn._migration.results import Guard, MigrationStatus, ReadinessReport, Switch
     from lyftlearn.backend import Check, Plan
 
 
@@ -72,6 +72,16 @@ def of_guard(found: Guard) -> list[str]:
     worse = [model.model for model in found.by_model if model.verdict == found.verdict]
     failed = [_command("jobs", "--name", model, "--status", "failed") for model in worse[:_MOST_MODELS]]
     return [_command("migration", "report"), *failed]
+
+
+def of_switch(found: Switch, why: str | None) -> list[str]:
+    """After a look at other flags: what stands against them, or else the switch; once it is done, how jobs fare."""
+    if found.written:
+        return [_command("migration", "status"), _command("migration", "guard")]
+    if any(of.against or of.unproven for of in found.models):
+        return [_command("migration", "report")]
+    written = _command("migration", "switch", found.flags, "--why", why or "nothing stands against it")
+    return [written] if found.target and found.models else [_command("migration", "status")]
 
 
 def of_error(error: BaseException) -> list[str]:

@@ -29,6 +29,7 @@ from lyftlearn.ops.logs import logs
 from lyftlearn.ops.placement import Placement, placement
 from lyftlearn.ops.plan_files import apply_plan, plan_document, write_plan
 from lyftlearn.ops.serving import plan_server, serve
+from lyftlearn.ops.switch import migration_switch
 from lyftlearn.ops.timings import timings
 from lyftlearn.rollout import Decision, Stage
 from lyftlearn.types import Duration, JobKind
@@ -65,6 +66,7 @@ __all__ = [
     "migration_guard",
     "migration_report",
     "migration_status",
+    "migration_switch",
     "parity",
     "placement",
     "plan",

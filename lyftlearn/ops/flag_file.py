@@ -26,15 +26,21 @@ def checks(flags: str | None, flag: str) -> Iterator[Check]:
 def _check(path: Path, flag: str) -> Check:
     try:
         document = json.loads(path.read_text(encoding="utf-8-sig"))
-        found = document["flags"][flag]
     except (OSError, ValueError, RecursionError) as exc:
         return Check(_CHECK, Verdict.FAILED, f"{path} cannot be read: {reason_of(exc)}")
-    except (KeyError, TypeError):
-        return Check(_CHECK, Verdict.WARNING, f"{path} has no flag {flag!r}, so it decides nothing: add it")
-    faults = [*_variant_faults(found), *_weight_faults([found, document.get("$evaluators")])]
+    faults = faults_of(document, flag)
     if faults:
         return Check(_CHECK, Verdict.WARNING, f"{path}: flag {flag!r}: {'; '.join(faults)}")
     return Check(_CHECK, Verdict.OK, f"{path}: flag {flag!r} found, variants are stages, weights add up to 100")
+
+
+def faults_of(document: Any, flag: str) -> list[str]:
+    """Return every mistake in a flag of a definition file that has been read as JSON."""
+    try:
+        found = document["flags"][flag]
+    except (KeyError, TypeError):
+        return ["is not there, so nothing is decided: add it to `flags`"]
+    return [*_variant_faults(found), *_weight_faults([found, document.get("$evaluators")])]
 
 
 def _variant_faults(flag: Any) -> Iterator[str]:

@@ -26,7 +26,7 @@ from lyftlearn._text.display import printable
 from lyftlearn._text.redaction import redact
 from lyftlearn.config import DEFAULT, Config
 from lyftlearn.errors import DEFINITE_REFUSALS, AccessDenied, InvalidJob, QuotaExceeded
-from lyftlearn.rollout.flags import FlagEvaluation, Flags
+from lyftlearn.rollout.flags import FlagEvaluation, Flags, FlagSource
 from lyftlearn.rollout.kill_switch import KillSwitch
 from lyftlearn.rollout.stage import Stage
 
@@ -139,12 +139,17 @@ class _StageChoice:
 
 
 class Rollout:
-    """Decides, for one configuration. installed: asked for the names of backends, and only when one must be there."""
+    """Decides, for one configuration.
 
-    def __init__(self, config: Config, installed: Callable[[], Collection[str]]) -> None:
+    installed: asked for the names of backends, and only when one must be there. flags: by default those configured.
+    """
+
+    def __init__(
+        self, config: Config, installed: Callable[[], Collection[str]], flags: FlagSource | None = None
+    ) -> None:
         self._config = config
         self._installed = installed
-        self._flags = Flags(config)
+        self._flags = flags or Flags(config)
         self._kill_switch = KillSwitch(config)
 
     def decide(self, attributes: Mapping[str, Any]) -> Decision:
@@ -161,6 +166,10 @@ class Rollout:
             )
         if self._config.migration_to is None:
             return self._without_migration(sources, attributes)
+        return self.decide_by_stage(attributes, sources)
+
+    def decide_by_stage(self, attributes: Mapping[str, Any], sources: list[Source]) -> Decision:
+        """Return where the migration sends a job, whatever an operator's override says. Never raises."""
         choice = self._choose_stage(attributes, sources)
         stage, reason = self._feasible_stage(choice, sources)
         return self._decision(stage, reason, choice, sources, attributes)

@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from lyftlearn import _telemetry
 from lyftlearn._text.display import printable, quote, reason_of
@@ -46,6 +46,14 @@ class FlagEvaluation:
     degraded: bool = False
     reason: str = "error"
     provider: str = ""
+
+
+class FlagSource(Protocol):
+    """Whoever says what the flag is for a job."""
+
+    def ask(self, attributes: Mapping[str, Any]) -> FlagEvaluation:
+        """Return the answer for a job with these attributes. Never raises."""
+        ...
 
 
 class Flags:
@@ -124,14 +132,14 @@ class Flags:
     def _within_budget(self, source: FlagProvider, attributes: Mapping[str, Any]) -> tuple[FlagEvaluation, str | None]:
         """Return the answer, and what kept the source from giving one."""
         if source.immediate:
-            return _evaluate(source, self._config.migration_flag, attributes)
+            return evaluate(source, self._config.migration_flag, attributes)
         self._hung = [thread for thread in self._hung if thread.is_alive()]
         if len(self._hung) >= _MOST_HUNG:
             silence = f"{len(self._hung)} earlier questions have no answer yet"
             return FlagEvaluation(None, silence), silence
         answers: list[tuple[FlagEvaluation, str | None]] = []
         asking = threading.Thread(
-            target=lambda: answers.append(_evaluate(source, self._config.migration_flag, attributes)),
+            target=lambda: answers.append(evaluate(source, self._config.migration_flag, attributes)),
             name="lyftlearn-flag",
             daemon=True,
         )
@@ -153,7 +161,8 @@ class Flags:
         return FlagEvaluation(stage, f"last known answer: {stage}; {trouble}", degraded=True, reason="stale")
 
 
-def _evaluate(source: FlagProvider, flag: str, attributes: Mapping[str, Any]) -> tuple[FlagEvaluation, str | None]:
+def evaluate(source: FlagProvider, flag: str, attributes: Mapping[str, Any]) -> tuple[FlagEvaluation, str | None]:
+    """Return the answer of a source, and what kept it from giving one. Keeps nothing, and never raises."""
     try:
         resolution = source.resolve(flag, attributes)
         answer = _read(resolution.value, str(resolution.reason), resolution.variant)

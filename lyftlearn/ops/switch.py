@@ -1,0 +1,186 @@
+"""What other flags would change, and putting them in the place of those that jobs read."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lyftlearn._client import Client
+from lyftlearn._jobs.arguments import point_in_time
+from lyftlearn.errors import InvalidJob
+from lyftlearn.ops import flag_file
+from lyftlearn.ops.history import open_history
+from lyftlearn.rollout import Rollout, flag_providers
+from lyftlearn.rollout.kill_switch import KillSwitch
+from lyftlearn.rollout.what_if import WhatIfFlags
+from lyftlearn.types import Duration
+
+if TYPE_CHECKING:
+    from lyftlearn._migration.flag_writer import FlagFile
+    from lyftlearn._migration.results import Switch
+    from lyftlearn._session import Session
+    from lyftlearn.config import Config
+
+_ANY_MODEL = {"model": "any", "repository": None, "labels": {}}
+
+
+def migration_switch(
+    flags: str | Path,
+    *,
+    dry_run: bool = False,
+    why: str | None = None,
+    since: Duration | datetime | None = "30d",
+    client: Client | None = None,
+) -> Switch:
+    """Return which jobs would have gone elsewhere by the flags in a file, and put them in place of those that count.
+
+    dry_run: change nothing. why: the reason, which the audit log keeps with who, when and what was known; needed without
+    `dry_run`. Raises InvalidJob, with every fault of the file and of the arguments, before anything is written, and
+    BackendUnavailable if the history cannot be read.
+    """
+    from lyftlearn._migration import flag_writer  # noqa: PLC0415 - only for migrations
+
+    session = (client or Client())._session  # noqa: SLF001 - the client's other half
+    path, start = Path(flags).expanduser(), point_in_time("since", since)
+    document, faults = _document(path, session.config.migration_flag)
+    target = _target(session.config)
+    faults = [*_setting_faults(session.config), *faults]
+    faults += [] if dry_run else _faults_of_writing(path, target, why, session.config)
+    if faults:
+        raise InvalidJob(faults)
+    if dry_run or target is None:
+        return _compare(path, target, start, session)
+    file = flag_writer.read(target)
+    return _write(_compare(path, target, start, session), file, document, str(why), session)
+
+
+def _setting_faults(config: Config) -> list[tuple[str, str]]:
+    if config.migration_to is not None:
+        return []
+    return [("[migration] to", "is not set, so nothing is migrated: name the old and the new backend")]
+
+
+def _document(path: Path, flag: str) -> tuple[Any, list[tuple[str, str]]]:
+    """Return what a flag file holds, and all that is wrong with it."""
+    try:
+        document = json.loads(path.read_text(encoding="utf-8-sig"))
+    except OSError as exc:
+        return None, [(str(path), f"cannot be read: {exc.strerror or exc}")]
+    except (ValueError, RecursionError) as exc:
+        return None, [(str(path), f"is no JSON: {exc}")]
+    faults = [(f"{path}: flag {flag!r}", fault) for fault in flag_file.faults_of(document, flag)]
+    return document, faults or _evaluation_faults(path, flag)
+
+
+def _evaluation_faults(path: Path, flag: str) -> list[tuple[str, str]]:
+    """Return why the flag cannot be evaluated: what a library says of an operator that it does not know."""
+    try:
+        asked = WhatIfFlags(flag_providers.provider_from_url(str(path.absolute()), 1.0), flag)
+    except Exception as exc:  # noqa: BLE001 - of a broken installation
+        return [(str(path), f"cannot be evaluated: {exc}")]
+    asked.ask(_ANY_MODEL)
+    return [(f"{path}: flag {flag!r}", f"cannot be evaluated: {trouble}") for trouble in asked.troubles]
+
+
+def _target(config: Config) -> Path | None:
+    """Return the file that jobs read, None where a service answers or nothing is configured."""
+    return flag_providers.file_named(config.flag_source) if config.flag_source else None
+
+
+def _faults_of_writing(path: Path, target: Path | None, why: str | None, config: Config) -> list[tuple[str, str]]:
+    faults = [] if why and why.strip() else [("why", "is missing: say why the flags change, for the audit log")]
+    if target is None:
+        named = "names a service, which keeps its flags itself" if config.flag_source else "is not set"
+        faults.append(("[migration] flags", f"{named}: only a file can be replaced; --dry-run works all the same"))
+    elif path.resolve() == target.resolve():
+        faults.append(("flags", f"{path} is the file that jobs read: write the other flags into a file of their own"))
+    return faults
+
+
+def _compare(path: Path, target: Path | None, start: datetime | None, session: Session) -> Switch:
+    from lyftlearn._migration import reconcile, results, what_if  # noqa: PLC0415 - brings SQLAlchemy
+
+    config = session.config
+    sources = _sources(path, config)
+    rollouts = tuple(Rollout(config, session.registry.names, flags) for flags in sources)
+    with open_history(session) as history:
+        reconcile.reconcile(history, session.registry, config)
+        jobs, models = what_if.changes(
+            history, config, start, (rollouts[0], rollouts[1]), _named_attributes(path, target)
+        )
+    if sources[1].troubles:
+        raise InvalidJob([(str(path), f"cannot be evaluated: {trouble}") for trouble in sources[1].troubles])
+    return results.Switch(
+        flags=str(path),
+        target=None if target is None else str(target),
+        since=start,
+        jobs=jobs,
+        moved=sum(of.jobs for of in models if of.backend_before != of.backend_after),
+        models=models,
+        notes=(*_notes(config), *(f"the flags that count now: {trouble}" for trouble in sources[0].troubles)),
+        written=False,
+    )
+
+
+def _sources(path: Path, config: Config) -> tuple[WhatIfFlags, WhatIfFlags]:
+    """Return the flags that count now, and those of the file."""
+    budget = max(config.migration_budget, 5.0)  # nobody's submission waits for this
+    now = flag_providers.provider_from_url(config.flag_source, budget) if config.flag_source else None
+    other = flag_providers.provider_from_url(str(path.absolute()), budget)
+    return WhatIfFlags(now, config.migration_flag), WhatIfFlags(other, config.migration_flag)
+
+
+def _named_attributes(path: Path, target: Path | None) -> list[str]:
+    """Return which attributes a targeting rule may look at; of a service, nobody knows."""
+    every = ("kind", "project", "team", "user", "nodes", "image", "labels", "gpu")
+    if target is None:
+        return list(every)
+    texts = [file.read_text(encoding="utf-8-sig") for file in (path, target) if file.is_file()]
+    return [name for name in every if any(name in text for text in texts)]
+
+
+def _notes(config: Config) -> list[str]:
+    if config.kill_switch is None:
+        return []
+    pulled, seen = KillSwitch(config).look()
+    return [f"[migration] kill_switch: {seen}, so no flag counts until it is gone"] if pulled else []
+
+
+def _write(found: Switch, file: FlagFile, document: Any, why: str, session: Session) -> Switch:
+    """Put the other flags in place, with a note of it in the audit log that is there even if this process dies.
+
+    Raises InvalidJob, and writes nothing, if the file has changed since it was compared with.
+    """
+    from lyftlearn._migration import audit, flag_writer  # noqa: PLC0415 - brings SQLAlchemy
+
+    with open_history(session) as history:
+        change = audit.FlagChange(
+            at=datetime.now(UTC), who=audit.this_user(), why=why, flags=str(found.target), evidence=_evidence(found)
+        )
+        numbers = audit.note(history, [change])
+        written = flag_writer.replace(file, document)
+        audit.settle(history, numbers, audit.ChangeState.DONE if written else audit.ChangeState.DROPPED)
+    if written is None:
+        raise InvalidJob([(str(found.target), "has changed meanwhile, so nothing was written: look at it, and repeat")])
+    return replace(found, written=True)
+
+
+def _evidence(found: Switch) -> dict[str, Any]:
+    """Return what was known of the jobs that the flags move, for whoever asks later why they did."""
+    models = [
+        {
+            "repository": of.repository,
+            "model": of.model,
+            "jobs": of.jobs,
+            "stage_before": str(of.stage_before),
+            "stage_after": str(of.stage_after),
+            "against": [f"{one.path}: {one.problem}" for one in of.against],
+            "unproven": of.unproven,
+            "verdict": of.verdict,
+        }
+        for of in found.models
+    ]
+    return {"jobs": found.jobs, "moved": found.moved, "since": found.since and found.since.isoformat(), "models": models}

@@ -1,0 +1,128 @@
+"""Other flags, looked at before they count: which jobs go elsewhere, what stands against it, and what is written."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lyftlearn import Client, ops
+from lyftlearn.errors import InvalidJob
+from lyftlearn.history.rows import RehearsalRow, UsageRow
+from lyftlearn.history.store import History
+from lyftlearn.rollout import Stage
+
+from .records import NEW, OLD, filled, ran
+
+FLAG = "lyftlearn-migration"
+STAGES = (*map(str, Stage), "unset")
+
+
+def flags(targeting: Any) -> str:
+    flag = {"state": "ENABLED", "variants": {name: name for name in STAGES}, "defaultVariant": "unset"}
+    return json.dumps({"flags": {FLAG: {**flag, "targeting": targeting}}})
+
+
+def for_model(model: str, stage: str) -> Any:
+    return {"if": [{"==": [{"var": "model"}, model]}, stage, "off"]}
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> tuple[Path, Path]:
+    """The flags that count, by which every job is off, and a place for others."""
+    now, other = tmp_path / "flags.json", tmp_path / "flags.new.json"
+    now.write_text(flags({"if": [True, "off"]}))
+    return now, other
+
+
+@pytest.fixture
+def client(tmp_path: Path, files: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> Client:
+    monkeypatch.delenv("LYFTLEARN_HOME", raising=False)
+    migration = {"from": OLD, "to": NEW, "flags": str(files[0])}
+    return Client(config={"home": str(tmp_path), "migration": migration})
+
+
+def test_a_dry_run_says_which_jobs_go_elsewhere(client: Client, journal: History, files: tuple[Path, Path]) -> None:
+    """Model by model, with start-up and cost on both sides; what counts now stays as it was, byte by byte."""
+    filled(journal, [ran(number, OLD) for number in range(9)] + [ran(number, NEW) for number in range(9, 11)])
+    filled(journal, [ran(number, OLD, model="pricing") for number in range(4)])
+    journal.record(UsageRow(job_id=f"eta-{OLD}-1", cost=2.0, currency="USD"))
+    files[1].write_text(flags(for_model("eta", "live")))
+    before = files[0].read_bytes()
+    found = ops.migration_switch(files[1], dry_run=True, client=client)
+    (eta,) = found.models
+    assert (found.jobs, found.moved, found.written, found.notes) == (15, 11, False, ())
+    assert (eta.model, eta.jobs, eta.stage_before, eta.stage_after) == ("eta", 11, "off", "live")
+    assert (eta.backend_before, eta.backend_after) == (OLD, NEW)
+    assert (eta.start_up_before, eta.start_up_after) == (20.0, 60.0)
+    assert (eta.cost_before, eta.cost_after, eta.currency) == (2.0, None, "USD")
+    assert files[0].read_bytes() == before
+
+
+def test_what_stands_against_a_model_is_told(client: Client, journal: History, files: tuple[Path, Path]) -> None:
+    """Faults that its newest rehearsal found, and that it was never rehearsed at all."""
+    filled(journal, [ran(1, OLD), ran(2, OLD, model="pricing")])
+    journal.record(RehearsalRow(job_id=f"eta-{OLD}-1", backend=NEW, faults=[("image", "is not there: push it")]))
+    files[1].write_text(flags({"if": [True, "complete"]}))
+    eta, pricing = ops.migration_switch(files[1], dry_run=True, client=client).models
+    assert [(one.path, one.problem) for one in eta.against] == [("image", "is not there: push it")]
+    assert (eta.unproven, pricing.unproven, pricing.against) == (False, True, ())
+
+
+def test_jobs_of_an_override_are_left_out(client: Client, journal: History, files: tuple[Path, Path]) -> None:
+    """No flag decides about them. Shadows are no submissions."""
+    filled(journal, [ran(1, OLD, source="LYFTLEARN_BACKEND", stage=None), ran(2, NEW, shadow_of=f"eta-{OLD}-1")])
+    files[1].write_text(flags({"if": [True, "complete"]}))
+    assert ops.migration_switch(files[1], dry_run=True, client=client).jobs == 0
+
+
+def test_targeting_by_label_and_kind(client: Client, journal: History, files: tuple[Path, Path]) -> None:
+    """What flags may target is what the history kept of each job."""
+    rows = [ran(number, OLD, kind="train" if number % 2 else "process") for number in range(10)]
+    filled(journal, rows)
+    files[1].write_text(flags({"if": [{"==": [{"var": "kind"}, "process"]}, "complete", "off"]}))
+    found = ops.migration_switch(files[1], dry_run=True, client=client)
+    assert (found.jobs, found.moved) == (10, 5)
+
+
+@pytest.mark.parametrize(
+    ("text", "problems"),
+    [
+        ("{", ["is no JSON"]),
+        ('{"flags": {}}', ["is not there"]),
+        (flags({"if": [True, "lvie"]}), ["'lvie'"]),
+        (flags({"fractional": [["live", 30], ["off", 60]]}), ["add up to 90"]),
+        (flags({"if": [{"no_such": []}, "live"]}), ["cannot be evaluated"]),
+        (flags({"if": [True, "gone", {"fractional": [["live", 3], ["off", 6]]}]}), ["'gone'", "add up to 9"]),
+    ],
+)
+def test_a_broken_file_is_refused_whole(
+    client: Client, files: tuple[Path, Path], text: str, problems: list[str]
+) -> None:
+    """One message has every fault, and the flags that count are as they were."""
+    files[1].write_text(text)
+    before = files[0].read_bytes()
+    with pytest.raises(InvalidJob) as refusal:
+        ops.migration_switch(files[1], client=client)
+    said = str(refusal.value)
+    assert all(problem in said for problem in [*problems, "say why the flags change"]), said
+    assert files[0].read_bytes() == before
+
+
+@pytest.mark.parametrize("how", [lambda other: other.unlink(missing_ok=True), lambda other: other.mkdir()])
+def test_a_file_that_cannot_be_read(client: Client, files: tuple[Path, Path], how: Callable[[Path], Any]) -> None:
+    """A typing error in its name is told in one sentence."""
+    how(files[1])
+    with pytest.raises(InvalidJob, match="cannot be read"):
+        ops.migration_switch(files[1], dry_run=True, client=client)
+
+
+def test_a_service_keeps_its_flags_itself(tmp_path: Path, files: tuple[Path, Path]) -> None:
+    """Only a file can be replaced, and it must be another than the one that counts."""
+    files[1].write_text(files[0].read_text())
+    service = {"from": OLD, "to": NEW, "flags": "http://127.0.0.1:9"}
+    with pytest.raises(InvalidJob, match="names a service"):
+        ops.migration_switch(files[1], why="x", client=Client(config={"home": str(tmp_path), "migration": service}))
