@@ -47,7 +47,12 @@ def read(path: Path) -> FlagFile:
 
 def replace(file: FlagFile, document: Mapping[str, Any]) -> FlagFile | None:
     """Write a document in place of the one that was read; None, and nothing changes, if the file is another by now."""
-    data = (json.dumps(document, indent=2, ensure_ascii=False) + "\n").encode()
+    return replace_text(file, document, json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+
+
+def replace_text(file: FlagFile, document: Mapping[str, Any], text: str) -> FlagFile | None:
+    """Write a document as `replace` does, in the words that somebody wrote it in."""
+    data = text.encode()
     file.path.parent.mkdir(parents=True, exist_ok=True)
     with _lock(file.path), _temporary(file.path, data) as temporary:
         if _version_of(file.path) != file.version:

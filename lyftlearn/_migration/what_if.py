@@ -69,8 +69,8 @@ def changes(
             counted[_change(attributes, before, after)] += number
     if not counted:
         return looked_at, ()
-    known = _known(history, config, since)
-    return looked_at, tuple(known.switched(change, counted[change]) for change in sorted(counted, key=_order))
+    known = _knowledge(history, config, since)
+    return looked_at, tuple(known.row(change, counted[change]) for change in sorted(counted, key=_order))
 
 
 def _order(change: _Change) -> tuple[_Name, Stage, Stage]:
@@ -108,7 +108,7 @@ def _attributes(row: Mapping[str, Any], config: Config) -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
-class _Known:
+class _Knowledge:
     """What the history says of each model on either side."""
 
     new: str
@@ -116,7 +116,7 @@ class _Known:
     progress: Mapping[_Name, ModelProgress]
     verdicts: Mapping[_Name, GuardedModel]
 
-    def switched(self, change: _Change, number: int) -> SwitchedModel:
+    def row(self, change: _Change, number: int) -> SwitchedModel:
         before, after = (self._stats(change.name, backend) for backend in change.backends)
         verdict = self.verdicts.get(change.name)
         return SwitchedModel(
@@ -158,10 +158,10 @@ class _Known:
         return of is None or not (of.rehearsed or of.ran_there)
 
 
-def _known(history: History, config: Config, since: datetime | None) -> _Known:
+def _knowledge(history: History, config: Config, since: datetime | None) -> _Knowledge:
     status = analysis.status(history, config, since, 0)
     verdict = guard.judge(history, config, since, _LEVEL, ())
-    return _Known(
+    return _Knowledge(
         new=str(config.migration_to),
         report=analysis.report(history, config, since),
         progress={(str(of.repository), str(of.model)): of for of in status.models},

@@ -1,4 +1,4 @@
-"""`migration report`, `migration status` and `migration guard`."""
+"""The views of `migration`."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from lyftlearn._text.display import printable
 from lyftlearn.cli import _next_steps, _output, _tables
 from lyftlearn.cli._exit_codes import ExitCode
 from lyftlearn.cli._pages import page_path, write_page
+from lyftlearn.cli._switch_command import switch
 
 SHADOWS, WORSE = "shadow differences", "worse"
 
@@ -66,7 +67,12 @@ def _guard(invocation: Invocation) -> ExitCode:
     return ExitCode.WORSE if found.worse else ExitCode.DONE
 
 
-_VIEWS: dict[str, Callable[[Invocation], ExitCode]] = {"report": _report, "status": _status, "guard": _guard}
+_VIEWS: dict[str, Callable[[Invocation], ExitCode]] = {
+    "report": _report,
+    "status": _status,
+    "guard": _guard,
+    "switch": switch,
+}
 
 
 def _document(found: ReadinessReport | MigrationStatus | Guard, next_steps: list[str]) -> None:

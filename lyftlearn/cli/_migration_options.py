@@ -37,8 +37,15 @@ def _guard(command: argparse.ArgumentParser) -> None:
     )
 
 
+def _switch(command: argparse.ArgumentParser) -> None:
+    command.add_argument("flags", metavar="FILE", help="a flagd file with the other flags")
+    command.add_argument("--dry-run", action="store_true", help="write nothing, and say what would change")
+    command.add_argument("--why", metavar="TEXT", help="the reason, for the audit log; needed without --dry-run")
+
+
 _MIGRATION: dict[str, tuple[str, Adder]] = {
     "report": ("say which jobs would run on the new backend, and what stands against the others", _report),
     "status": ("say how far the migration is, and how jobs fare on either side", _no_more),
     "guard": ("end with 12 if jobs do worse on the new side, however often it is asked", _guard),
+    "switch": ("put other flags in place, or say which jobs would go elsewhere by them", _switch),
 }

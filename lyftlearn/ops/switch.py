@@ -37,15 +37,15 @@ def migration_switch(
 ) -> Switch:
     """Return which jobs would have gone elsewhere by the flags in a file, and put them in place of those that count.
 
-    dry_run: change nothing. why: the reason, which the audit log keeps with who, when and what was known; needed without
-    `dry_run`. Raises InvalidJob, with every fault of the file and of the arguments, before anything is written, and
+    dry_run: change nothing. why: the reason, needed without `dry_run`; the audit log keeps it with who, when and what
+    was known. Raises InvalidJob, with every fault of the file and of the arguments, before anything is written, and
     BackendUnavailable if the history cannot be read.
     """
     from lyftlearn._migration import flag_writer  # noqa: PLC0415 - only for migrations
 
     session = (client or Client())._session  # noqa: SLF001 - the client's other half
     path, start = Path(flags).expanduser(), point_in_time("since", since)
-    document, faults = _document(path, session.config.migration_flag)
+    text, faults = _read(path, session.config.migration_flag)
     target = _target(session.config)
     faults = [*_setting_faults(session.config), *faults]
     faults += [] if dry_run else _faults_of_writing(path, target, why, session.config)
@@ -54,7 +54,7 @@ def migration_switch(
     if dry_run or target is None:
         return _compare(path, target, start, session)
     file = flag_writer.read(target)
-    return _write(_compare(path, target, start, session), file, document, str(why), session)
+    return _write(_compare(path, target, start, session), file, text, str(why), session)
 
 
 def _setting_faults(config: Config) -> list[tuple[str, str]]:
@@ -63,16 +63,17 @@ def _setting_faults(config: Config) -> list[tuple[str, str]]:
     return [("[migration] to", "is not set, so nothing is migrated: name the old and the new backend")]
 
 
-def _document(path: Path, flag: str) -> tuple[Any, list[tuple[str, str]]]:
-    """Return what a flag file holds, and all that is wrong with it."""
+def _read(path: Path, flag: str) -> tuple[str, list[tuple[str, str]]]:
+    """Return the text of a flag file, and all that is wrong with it."""
     try:
-        document = json.loads(path.read_text(encoding="utf-8-sig"))
+        text = path.read_text(encoding="utf-8-sig")
+        document = json.loads(text)
     except OSError as exc:
-        return None, [(str(path), f"cannot be read: {exc.strerror or exc}")]
+        return "", [(str(path), f"cannot be read: {exc.strerror or exc}")]
     except (ValueError, RecursionError) as exc:
-        return None, [(str(path), f"is no JSON: {exc}")]
+        return "", [(str(path), f"is no JSON: {exc}")]
     faults = [(f"{path}: flag {flag!r}", fault) for fault in flag_file.faults_of(document, flag)]
-    return document, faults or _evaluation_faults(path, flag)
+    return text, faults or _evaluation_faults(path, flag)
 
 
 def _evaluation_faults(path: Path, flag: str) -> list[tuple[str, str]]:
@@ -149,7 +150,7 @@ def _notes(config: Config) -> list[str]:
     return [f"[migration] kill_switch: {seen}, so no flag counts until it is gone"] if pulled else []
 
 
-def _write(found: Switch, file: FlagFile, document: Any, why: str, session: Session) -> Switch:
+def _write(found: Switch, file: FlagFile, text: str, why: str, session: Session) -> Switch:
     """Put the other flags in place, with a note of it in the audit log that is there even if this process dies.
 
     Raises InvalidJob, and writes nothing, if the file has changed since it was compared with.
@@ -161,7 +162,7 @@ def _write(found: Switch, file: FlagFile, document: Any, why: str, session: Sess
             at=datetime.now(UTC), who=audit.this_user(), why=why, flags=str(found.target), evidence=_evidence(found)
         )
         numbers = audit.note(history, [change])
-        written = flag_writer.replace(file, document)
+        written = flag_writer.replace_text(file, json.loads(text), text)
         audit.settle(history, numbers, audit.ChangeState.DONE if written else audit.ChangeState.DROPPED)
     if written is None:
         raise InvalidJob([(str(found.target), "has changed meanwhile, so nothing was written: look at it, and repeat")])
@@ -183,4 +184,9 @@ def _evidence(found: Switch) -> dict[str, Any]:
         }
         for of in found.models
     ]
-    return {"jobs": found.jobs, "moved": found.moved, "since": found.since and found.since.isoformat(), "models": models}
+    return {
+        "jobs": found.jobs,
+        "moved": found.moved,
+        "since": found.since and found.since.isoformat(),
+        "models": models,
+    }

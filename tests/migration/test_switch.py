@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from lyftlearn import Client, ops
+from lyftlearn._migration import audit, flag_writer
 from lyftlearn.errors import InvalidJob
 from lyftlearn.history.rows import RehearsalRow, UsageRow
 from lyftlearn.history.store import History
@@ -126,3 +127,52 @@ def test_a_service_keeps_its_flags_itself(tmp_path: Path, files: tuple[Path, Pat
     service = {"from": OLD, "to": NEW, "flags": "http://127.0.0.1:9"}
     with pytest.raises(InvalidJob, match="names a service"):
         ops.migration_switch(files[1], why="x", client=Client(config={"home": str(tmp_path), "migration": service}))
+
+
+def test_flags_are_put_in_place_with_a_note(client: Client, journal: History, files: tuple[Path, Path]) -> None:
+    """The file has them word by word, and the audit log says who, when, why, and what was known."""
+    filled(journal, [ran(1, OLD)])
+    text = flags(for_model("eta", "live")).replace("{", "{ ")
+    files[1].write_text(text)
+    found = ops.migration_switch(files[1], why="the pilot is over", client=client)
+    assert (found.written, found.target, files[0].read_text()) == (True, str(files[0]), text)
+    (change,) = audit.changes(journal)
+    assert (change.who, change.why, change.state) == (audit.this_user(), "the pilot is over", "done")
+    assert change.evidence is not None
+    assert (change.evidence["moved"], change.evidence["models"][0]["stage_after"]) == (1, "live")
+    assert ops.migration_switch(files[1], dry_run=True, client=client).models == ()
+
+
+def test_whoever_wrote_meanwhile_is_not_written_over(
+    client: Client, journal: History, files: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A colleague saves between the look and the write: nothing is written, and the note says so."""
+    files[1].write_text(flags({"if": [True, "complete"]}))
+    note = audit.note
+
+    def noting(history: History, changes: Any) -> list[int]:
+        files[0].write_text(flags({"if": [True, "rehearse"]}))
+        return note(history, changes)
+
+    monkeypatch.setattr(audit, "note", noting)
+    with pytest.raises(InvalidJob, match="has changed meanwhile"):
+        ops.migration_switch(files[1], why="x", client=client)
+    assert '"rehearse"]' in files[0].read_text()
+    assert [change.state for change in audit.changes(journal)] == ["dropped"]
+
+
+def test_a_process_that_dies_before_it_writes_leaves_a_note(
+    client: Client, journal: History, files: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What counts is whole, and whoever reads the audit log sees that something was planned."""
+    files[1].write_text(flags({"if": [True, "complete"]}))
+    before = files[0].read_bytes()
+
+    def dies(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(flag_writer, "replace_text", dies)
+    with pytest.raises(KeyboardInterrupt):
+        ops.migration_switch(files[1], why="x", client=client)
+    assert files[0].read_bytes() == before
+    assert [change.state for change in audit.changes(journal)] == ["planned"]

@@ -1,4 +1,4 @@
-"""deploy/terraform: its policies follow from code, doctor is content with what it makes, and its files are Terraform."""
+"""deploy/terraform: its policies follow from code, doctor is content with what it makes, and its files parse."""
 
 from __future__ import annotations
 
@@ -42,7 +42,9 @@ def test_doctor_is_content_with_what_terraform_makes(service: Service, make: Mak
         document = rendered(f"{name}.json", bucket=BUCKET)
         iam.put_role_policy(RoleName="lyftlearn-jobs", PolicyName=name, PolicyDocument=document)
     arn = "arn:aws:sqs:us-east-1:123456789012:lyftlearn-jobs"
-    allowed = rendered("queue.json", queue_arn=arn, rule_arn="arn:aws:events:us-east-1:123456789012:rule/lyftlearn-jobs")
+    allowed = rendered(
+        "queue.json", queue_arn=arn, rule_arn="arn:aws:events:us-east-1:123456789012:rule/lyftlearn-jobs"
+    )
     queue = sqs.create_queue(QueueName="lyftlearn-jobs", Attributes={"Policy": allowed})["QueueUrl"]
     checks = {check.name.removeprefix("sagemaker: "): check for check in make(role=role, events=queue).diagnose()}
     for name in ("role", "role's permissions", "events queue"):
