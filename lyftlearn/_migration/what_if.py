@@ -87,7 +87,7 @@ def _groups(
     history: History, config: Config, since: datetime | None, named: Collection[str]
 ) -> Iterator[tuple[Mapping[str, Any], int]]:
     """Yield what flags are told of jobs, and how many jobs are alike in it."""
-    keys = {"repository": jobs.c.repository, "model": jobs.c.model}
+    keys: dict[str, sa.ColumnElement[Any]] = {"repository": jobs.c.repository, "model": jobs.c.model}
     keys |= {name: column for name, column in _COLUMNS.items() if name in named}
     query = sa.select(*(column.label(name) for name, column in keys.items()), sa.func.count().label("jobs"))
     query = query.select_from(jobs.outerjoin(details, details.c.job_id == jobs.c.job_id))
@@ -130,10 +130,10 @@ class _Knowledge:
             against=self._against(change.name) if change.after >= Stage.SHADOW else (),
             unproven=change.after >= Stage.SHADOW and self._is_unproven(change.name),
             verdict=verdict.verdict if verdict else None,
-            start_up_before=before and before.start_up and before.start_up.value,
-            start_up_after=after and after.start_up and after.start_up.value,
-            cost_before=before and before.cost,
-            cost_after=after and after.cost,
+            start_up_before=_start_up(before),
+            start_up_after=_start_up(after),
+            cost_before=before.cost if before else None,
+            cost_after=after.cost if after else None,
             currency=next((side.currency for side in (before, after) if side and side.currency), None),
         )
 
@@ -156,6 +156,10 @@ class _Knowledge:
         """Whether no job of the model was ever rehearsed for the new backend, nor ran there."""
         of = next((model for model in self.report.models if (model.repository, model.model) == name), None)
         return of is None or not (of.rehearsed or of.ran_there)
+
+
+def _start_up(stats: BackendStats | None) -> float | None:
+    return stats.start_up.value if stats and stats.start_up else None
 
 
 def _knowledge(history: History, config: Config, since: datetime | None) -> _Knowledge:

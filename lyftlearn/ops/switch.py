@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from lyftlearn._session import Session
     from lyftlearn.config import Config
 
-_ANY_MODEL = {"model": "any", "repository": None, "labels": {}}
+_ANY_MODEL: dict[str, Any] = {"model": "any", "repository": None, "labels": {}}
 
 
 def migration_switch(

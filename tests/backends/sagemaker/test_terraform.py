@@ -55,7 +55,7 @@ def test_doctor_is_content_with_what_terraform_makes(service: Service, make: Mak
 
 def as_json(path: Path) -> dict[str, list[dict[str, object]]]:
     """Return what a reader of Terraform's language finds in a file."""
-    command = [Path(sys.executable).parent / "hcl2tojson", "-q", path]
+    command = [str(Path(sys.executable).parent / "hcl2tojson"), "-q", str(path)]
     ran = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
     found: dict[str, list[dict[str, object]]] = json.loads(ran.stdout)
     return found
