@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from lyftlearn._client import Client
 from lyftlearn._jobs.arguments import point_in_time
+from lyftlearn._text.display import reason_of
 from lyftlearn.errors import InvalidJob
 from lyftlearn.ops import flag_file
 from lyftlearn.ops.history import open_history
@@ -69,9 +70,9 @@ def _read(path: Path, flag: str) -> tuple[str, list[tuple[str, str]]]:
         text = path.read_text(encoding="utf-8-sig")
         document = json.loads(text)
     except OSError as exc:
-        return "", [(str(path), f"cannot be read: {exc.strerror or exc}")]
+        return "", [(str(path), f"cannot be read: {reason_of(exc)}")]
     except (ValueError, RecursionError) as exc:
-        return "", [(str(path), f"is no JSON: {exc}")]
+        return "", [(str(path), f"is no JSON: {reason_of(exc)}")]
     faults = [(f"{path}: flag {flag!r}", fault) for fault in flag_file.faults_of(document, flag)]
     return text, faults or _evaluation_faults(path, flag)
 
