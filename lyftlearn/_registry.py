@@ -69,6 +69,11 @@ class Registry:
         """Return the name of the installed backend whose ids carry `letter`."""
         return next((name for name in self.names() if self._letter_of(name) == letter), None)
 
+    def named_in(self, job_id: str) -> str | None:
+        """Return the name of the installed backend that a job's id carries, or None."""
+        parsed = parse(job_id)
+        return self.with_letter(parsed.letter) if parsed else None
+
     def of_job(self, job_id: str) -> str:
         """Return the name of the backend that a job's id carries. Raises JobNotFound; InvalidJob if it is no text."""
         if not isinstance(job_id, str):

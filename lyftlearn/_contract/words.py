@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from lyftlearn.runtime import faults
+
 STOP_REQUESTED = "asked to stop"
 CAPACITY_ENDED = "its reserved capacity ended"
 OUT_OF_MEMORY = "killed by the kernel: the node needed more memory than resources.memory"
+no_such_secret = faults.no_such_secret
 
 
 def no_capacity(pending: timedelta) -> str:

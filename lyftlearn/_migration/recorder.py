@@ -68,7 +68,7 @@ class MigrationRecorder:
         written down last: where this process dies on the way, the job counts as one that was not rehearsed.
         """
         job = accepted.record
-        here = self._backend_of(job.id) or accepted.decision.backend
+        here = self._builder.registry.named_in(job.id) or accepted.decision.backend
         other = replace(accepted.decision, backend=str(self._config.migration_to), other=here)
         rehearsed, there = self._rehearse(job.id, accepted.content, other)
         try:
@@ -77,10 +77,6 @@ class MigrationRecorder:
                     self._shadow(job, there)
         finally:
             self._history.record(rehearsed)
-
-    def _backend_of(self, job_id: str) -> str | None:
-        parsed = ids.parse(job_id)
-        return self._builder.registry.with_letter(parsed.letter) if parsed else None
 
     def _rehearse(self, job_id: str, content: Content, decision: Decision) -> tuple[RehearsalRow, Submission | None]:
         """Return what stands against the job on the other backend, and how it would be sent there if nothing does."""

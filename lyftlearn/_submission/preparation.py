@@ -263,8 +263,7 @@ class SubmissionBuilder:
             return True  # the job will find out, and say so
 
     def _has_succeeded(self, job_id: str) -> bool:
-        parsed = ids.parse(job_id)
-        name = self.registry.with_letter(parsed.letter) if parsed else None
+        name = self.registry.named_in(job_id)
         try:
             return name is not None and self.registry.get(name).describe(job_id).event.status is JobStatus.SUCCEEDED
         except LyftLearnError:

@@ -17,7 +17,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lyftlearn._contract import ids
 from lyftlearn.history import lines
 from lyftlearn.history.background import at_exit, holding_forks_up
 from lyftlearn.history.spool import Spool
@@ -69,7 +68,7 @@ class HistoryRecorder:
             self._seen.clear()
         self._seen.add(record.id)
         try:
-            self._note(lines.end_line(record, state, self._backend_of(record.id) or "unknown"))
+            self._note(lines.end_line(record, state, self._registry.named_in(record.id) or "unknown"))
         except Exception as exc:  # noqa: BLE001 - as above
             self._complain(exc)
 
@@ -155,7 +154,7 @@ class HistoryRecorder:
         return not is_here or any((home / name).exists() for name in ("history.sqlite", "journal.sqlite", "spool"))
 
     def _line(self, accepted: AcceptedJob) -> Line:
-        backend = self._backend_of(accepted.record.id) or accepted.decision.backend
+        backend = self._registry.named_in(accepted.record.id) or accepted.decision.backend
         return lines.submission_line(accepted, backend, self._config.migration_to)
 
     def _note(self, line: Line) -> None:
@@ -167,10 +166,6 @@ class HistoryRecorder:
     def _take_up(self, history: History) -> None:
         spool = self._spool or Spool(self._config.home, self._config.history_url, lambda: lines.header(self._config))
         spool.take_up(lambda entries: history.record(*lines.rows_of(entries)))
-
-    def _backend_of(self, job_id: str) -> str | None:
-        parsed = ids.parse(job_id)
-        return self._registry.with_letter(parsed.letter) if parsed else None
 
     def _complain(self, error: Exception) -> None:
         text = f"beside a submission: {type(error).__name__}: {error}"

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from lyftlearn._contract import ids
 from lyftlearn.errors import BackendUnavailable, JobNotFound
 from lyftlearn.events import advance
 from lyftlearn.history.rows import OutcomeRow
@@ -58,9 +57,7 @@ def count_open(history: History) -> int:
 
 def backend_of(job_id: str, registry: Registry) -> Backend:
     """Return the backend that a job's id names. Raises LyftLearnError if it is not installed."""
-    parsed = ids.parse(job_id)
-    name = registry.with_letter(parsed.letter) if parsed else None
-    return registry.get(name or "unknown")
+    return registry.get(registry.named_in(job_id) or "unknown")
 
 
 def outcome(job_id: str, state: JobState) -> OutcomeRow:

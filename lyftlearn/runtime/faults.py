@@ -40,7 +40,7 @@ class DeadlinePassed(BaseException):
 
 
 def no_such_secret(name: str) -> str:
-    """The message about a missing secret, wherever secrets are kept; the Kubernetes backend has the same."""
+    """The message about a missing secret, wherever secrets are kept; backends say the same (`words.no_such_secret`)."""
     return f"secrets: {name}: there is no such secret"
 
 

@@ -138,4 +138,4 @@ def _missed_place(pod: ObservedPod, limits: Limits, waited: timedelta) -> Verdic
 def _translate_failure(reason: str, message: str) -> str:
     """A secret that is not there is told as every other substrate tells it."""
     missing = _NO_SECRET.fullmatch(message)
-    return f"secrets: {missing[1]}: there is no such secret" if missing else f"{reason}: {message}"
+    return words.no_such_secret(missing[1]) if missing else f"{reason}: {message}"

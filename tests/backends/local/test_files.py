@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from lyftlearn.backend import words
 from lyftlearn_local.store import files as store_files
 from lyftlearn_local.store.files import JobFiles, Lock, Store, event, process_start
+from lyftlearn_local.supervisor import outcome
 
 
 @pytest.fixture
@@ -117,3 +119,9 @@ def test_a_process_is_told_by_its_start() -> None:
     assert process_start(os.getpid()) == process_start(os.getpid())
     assert process_start(os.getpid()) != process_start(1) or os.getpid() == 1
     assert process_start(2**22 + 1) is None
+
+
+def test_the_supervisor_says_what_every_backend_says() -> None:
+    """It starts with each job and loads nothing of the contract, so it has two sentences of its own."""
+    said = (store_files.ASKED_TO_STOP, outcome.MEMORY_WORDS)
+    assert said == (words.STOP_REQUESTED, words.OUT_OF_MEMORY)
