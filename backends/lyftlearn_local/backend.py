@@ -20,6 +20,7 @@ from lyftlearn.backend import (
 from lyftlearn.errors import JobNotFound
 from lyftlearn.types import JobKind
 from lyftlearn_local import cgroups, doctor, options
+from lyftlearn_local.containers import engine
 from lyftlearn_local.logs import reader
 from lyftlearn_local.planning import interpreter
 from lyftlearn_local.planning.planner import WRITE_BUNDLE, WRITE_RECORD, Machine, Planner
@@ -104,9 +105,10 @@ class LocalBackend(Backend):
         """Return the interpreter of this very process, with all that it finds, and this user's home."""
         del model
         secrets, python = str(self._options.secrets), self.machine.python
+        packages = os.pathsep.join(os.path.abspath(path) for path in sys.path if path)  # noqa: PTH100 - as Python has it
         return DriverSettings(
             python=interpreter.find(None) or python,
-            env={"PYTHONPATH": os.pathsep.join(os.path.abspath(path) for path in sys.path if path)},  # noqa: PTH100 - as Python has it
+            env={**engine.variables(), "PYTHONPATH": packages},
             table={**self._table, "secrets": secrets, "python": python},
             home=self._home.absolute(),
         )

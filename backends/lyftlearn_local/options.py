@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,12 @@ OPTIONS = (
         default=16,
         doc="How many jobs run at once. Others wait in a queue, oldest first.",
         example=4,
+    ),
+    Option(
+        key="pending",
+        kind=options.POSITIVE_DURATION,
+        doc="How long a job may wait in the queue. By default as long as it takes. It travels with the job.",
+        example="24h",
     ),
     Option(
         key="namespaces",
@@ -103,6 +110,7 @@ class Options:
     """`[local]` with every default filled in; `faults` is what is wrong with it, told by every plan."""
 
     parallel: int
+    pending: timedelta | None = None
     namespaces: str
     containers: str
     image_required: bool
@@ -121,6 +129,7 @@ def read(settings: BackendSettings) -> Options:
     mounts, mount_faults = _read_mounts(settings)
     return Options(
         parallel=values["parallel"],
+        pending=values["pending"],
         namespaces=values["namespaces"],
         containers=values["containers"],
         image_required=values["image_required"],

@@ -20,7 +20,7 @@ from benchmarks import measure
 from benchmarks.kubernetes.contenders import CONTENDERS, keep_plan
 from benchmarks.kubernetes.following import ask
 
-PARTS = ("requests", "cold", "warm", "following")
+PARTS = ("requests", "cold", "warm", "following", "following many")
 
 
 def main() -> None:
@@ -34,6 +34,7 @@ def main() -> None:
         "cold": lambda directory: _cold(directory, names, arguments.cold),
         "warm": lambda directory: _warm(directory, names, arguments.runs, arguments.jobs),
         "following": lambda directory: _following(directory, arguments.followed),
+        "following many": lambda directory: _following(directory, arguments.many),
     }
     for part in arguments.only:
         with _server() as directory:
@@ -49,6 +50,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--jobs", type=int, default=200)
     parser.add_argument("--cold", type=int, default=10)
     parser.add_argument("--followed", type=int, default=1000)
+    parser.add_argument("--many", type=int, default=10_000)
     parser.add_argument("--patience", type=float, default=60)
     parser.add_argument("--write", type=Path)
     return parser.parse_args()
@@ -143,7 +145,11 @@ def _following(directory: Path, jobs: int) -> dict[str, Any]:
         sys.exit(f"following failed:\n{done.stderr}")
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     delays = sorted(found.pop("delays"))
-    found["delay ms"] = {"median": delays[len(delays) // 2] * 1000, "largest": delays[-1] * 1000}
+    found["delay ms"] = {
+        "median": delays[len(delays) // 2] * 1000,
+        "99th of 100": delays[len(delays) * 99 // 100] * 1000,
+        "largest": delays[-1] * 1000,
+    }
     rows = [(call, str(number)) for call, number in found["calls"].items()]
     rows += [("peak MB", f"{found['peak MB']:.0f}")]
     rows += [(f"delay, {which} (ms)", f"{value:.1f}") for which, value in found["delay ms"].items()]

@@ -10,12 +10,18 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
+from urllib.parse import parse_qs, urlsplit
 
 from lyftlearn._jobs.job import Job
+from lyftlearn.errors import JobFailed, JobStopped
 from lyftlearn.parity import probe, scenes
 from lyftlearn.parity.redaction import Redactor
 from lyftlearn.types import JSON, JobState, JobStatus
+
+if TYPE_CHECKING:
+    from lyftlearn._jobs.job import Notebook
+    from lyftlearn._jobs.tuning import Trial, TuningJob
 
 Facts: TypeAlias = dict[str, JSON]
 _GATEWAY_PATIENCE = 3.0
@@ -198,6 +204,62 @@ def _sequence(lines: Sequence[str], tag: str, context: ProbeContext) -> dict[str
     numbers = [int(line.split("|")[1]) for line in came if re.fullmatch(r"\w+\|\d+(\|\w+)?", line)]
     in_order = numbers == sorted(numbers)
     return {"count": len(came), "in order": in_order, "all": context.redact.fingerprint("\n".join(came).encode())}
+
+
+def collect_search(job: Job, context: ProbeContext) -> Facts:
+    """Return how a search ended, what its handle says of each trial, and its driver's last line.
+
+    The lines before come in the order in which the trials ended.
+    """
+    search = cast("TuningJob", job)
+    trials = search.trials()
+    ids = {trial.job.id: f"<trial {trial.number}>" for trial in trials}
+    found: dict[str, Any] = {**state(job, context), "best": _best(search), "outputs": sorted(job.outputs)}
+    found["trials"] = {str(trial.number): _trial(trial) for trial in trials}
+    found["last line"] = [_replace_all(mask(line, job.id), ids) for line in job.logs(tail=1)]
+    return flatten(found, "search")
+
+
+def _best(job: TuningJob) -> int | None:
+    try:
+        return job.best().number
+    except JobFailed:
+        return None
+
+
+def _trial(trial: Trial) -> dict[str, Any]:
+    job = trial.job
+    return {
+        "hyperparameters": json.dumps(dict(trial.hyperparameters), sort_keys=True),
+        "objective": trial.objective,
+        "message": mask(trial.message, job.id),
+        "status": str(job.wait(check=False, progress=False).status),
+        "lines": list(job.logs()),
+    }
+
+
+def _replace_all(text: str, words: Mapping[str, str]) -> str:
+    for word, name in words.items():
+        text = text.replace(word, name)
+    return text
+
+
+def visit_notebook(job: Job) -> Facts:
+    """Open a notebook and stop it; return what its handle says meanwhile. An address belongs to one platform."""
+    notebook = cast("Notebook", job)
+    address = urlsplit(notebook._address().url)  # noqa: SLF001 - without the warning for whoever opens it
+    opened = {"scheme": address.scheme.rstrip("s"), "has a token": "token" in parse_qs(address.query)}
+    found = flatten({**opened, "status": str(job.status)}, "notebook", "open")
+    job.stop(wait=True)
+    return {**found, "notebook stopped url": _refusal(notebook)}
+
+
+def _refusal(notebook: Notebook) -> str:
+    try:
+        notebook.url()
+    except JobStopped as stopped:
+        return mask(str(stopped), notebook.id)
+    return "given"
 
 
 def collect_command(job: Job, context: ProbeContext) -> Facts:

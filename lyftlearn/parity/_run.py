@@ -121,33 +121,32 @@ class Runner:
         return ComparisonProgress(finished=len(self._results), of=count, by_backend=done)
 
     def _serve(self, at: int, backend: BackendSlots, trial: Trial) -> None:
-        result = self._result_of(backend, trial)
+        result = self._result_of(at, backend, trial)
         with self._changed:
             self._results[at, trial.name] = result
             self._changed.notify_all()
 
-    def _result_of(self, backend: BackendSlots, trial: Trial) -> TrialResult:
+    def _result_of(self, at: int, backend: BackendSlots, trial: Trial) -> TrialResult:
         """Run a trial to what it tells. Whatever happens is an answer: nobody waits for this thread otherwise."""
         try:
-            return TrialResult(OBSERVED, self._facts_of(backend, trial))
+            return TrialResult(OBSERVED, self._facts_of(at, backend, trial))
         except NotObserved as exc:
             return TrialResult(f"not observed: {exc}", {})
         except Exception as exc:  # noqa: BLE001 - a plugin may raise anything, and it must not hold up the others
             return TrialResult(f"not observed: {type(exc).__name__}: {exc}", {})
 
-    def _facts_of(self, backend: BackendSlots, trial: Trial) -> Facts:
+    def _facts_of(self, at: int, backend: BackendSlots, trial: Trial) -> Facts:
         while True:
             with backend.slot():
-                job = self._submit(backend, trial)
+                job = self._submit(at, backend, trial)
                 if job is not None:
-                    self._finish(job, trial)
-                    return trial.collector(job, self._context)
+                    return {**self._finish(job, trial), **trial.collector(job, self._context)}
 
-    def _submit(self, backend: BackendSlots, trial: Trial) -> Job | None:
+    def _submit(self, at: int, backend: BackendSlots, trial: Trial) -> Job | None:
         """Submit; None where a quota holds until another of our jobs has ended."""
         with self._submission():
             try:
-                job = backend.client.train(f"parity-{trial.name}", **trial.arguments)
+                job: Job = getattr(backend.client, trial.kind)(trial.name_in(backend.name, at), **trial.arguments)
             except QuotaExceeded:
                 if backend.shrink():
                     return None
@@ -171,16 +170,16 @@ class Runner:
                 self._submitting -= 1
                 self._changed.notify_all()
 
-    def _finish(self, job: Job, trial: Trial) -> None:
+    def _finish(self, job: Job, trial: Trial) -> Facts:
         """Do what is to be done while the job runs, and see its end. A job that does not start is stopped."""
         if not is_running(job, time.monotonic() + self._patience):
             job.stop()
             raise NotObserved(mask(f"it did not start within {self._patience:g} s: {_state_text(job.state)}", job.id))
-        if trial.act is not None:
-            trial.act(job)
+        found = {} if trial.act is None else trial.act(job)
         while not job.state.status.finished:
             with suppress(WaitTimeout):
                 job.wait(_STEP, check=False, progress=False)
+        return found
 
     def _stop_all(self) -> str:
         """Stop what was started, and say so: nobody else holds the ids."""

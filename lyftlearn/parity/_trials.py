@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from lyftlearn.parity import _collectors, probe, redaction, scenes
 from lyftlearn.parity._collectors import Collector, Facts, ProbeContext
-from lyftlearn.types import JobStatus, Resources
+from lyftlearn.types import Choice, JobKind, JobStatus, Objective, Resources
 
 if TYPE_CHECKING:
     from lyftlearn._jobs.job import Job
@@ -45,6 +45,8 @@ SUBJECTS: Mapping[str, str] = {
     "retries": "attempts, and what they leave each other",
     "nodes": "what several nodes know of each other",
     "command": "your own command: its end, lines and artifacts",
+    "search": "what a search tries, what its trials find, and what is said of them",
+    "notebook": "what the handle of a notebook says, while it is open and when it is stopped",
 }
 OBSERVED = tuple(SUBJECTS)[:16]
 EXIT_CODES = (0, 1, 2, 3, 37, 64, 70, 78, 124, 126, 127, 128, 129, 130, 137, 143, 255)
@@ -99,6 +101,7 @@ TORTURE: Mapping[str, Any] = {
 }
 COUNTER = "parity.$(LYFTLEARN_JOB_ID)"
 _LEAST = Resources(cpu=1, memory="512Mi", disk="1Gi")
+_NOTEBOOK = Resources(cpu=1, memory="2Gi", disk="1Gi")
 _TIMEOUT = "15m"
 _QUICK_TIMEOUT = "10s"
 
@@ -126,18 +129,27 @@ class TrialSelection:
 
 @dataclass(frozen=True, kw_only=True)
 class Trial:
-    """One job. covers: beginnings of paths. collector: what reads its facts. act: what is done to it while it runs."""
+    """One job. covers: beginnings of paths. collector: what reads its facts. kind: the function that submits it.
+
+    act: what is done to it while it runs, and what that tells.
+    """
 
     name: str
     covers: tuple[str, ...]
     arguments: Mapping[str, Any]
     collector: Collector
-    act: Callable[[Job], None] | None = None
+    act: Callable[[Job], Facts] | None = None
+    kind: JobKind = JobKind.TRAIN
+
+    def name_in(self, backend: str, run: int) -> str:
+        """Return what the job is called. Two runs of one notebook would be one job, and it stays on its backend."""
+        name = f"parity-{self.name}"
+        return f"{name}-{backend}-{run}" if self.kind is JobKind.NOTEBOOK else name
 
 
 def trials(selection: TrialSelection) -> list[Trial]:
     """Return the jobs that tell what is asked for, the most telling first."""
-    makers = (_program, _command, _retries, _nodes, _stops, _timeouts, _exits)
+    makers = (_program, _command, _searches, _notebooks, _retries, _nodes, _stops, _timeouts, _exits)
     return [trial for make in makers for trial in make(selection) if selection.includes(*trial.covers)]
 
 
@@ -234,6 +246,38 @@ def _scene_job(selection: TrialSelection, scene: str, **others: Any) -> dict[str
     return _small_job(selection, _scene(selection, scene), inputs={KIT: selection.kit / KIT}, **others)
 
 
+def _searches(selection: TrialSelection) -> Iterator[Trial]:
+    arguments = _scene_job(
+        selection,
+        "trial",
+        space={"choice": Choice([1, "1", None])},
+        objective=Objective(name="loss", goal="minimize", pattern=r"loss=(\S+)"),
+        trials=3,
+        parallel=3,
+        strategy="grid",
+    )
+    yield Trial(
+        name="search",
+        covers=("search",),
+        arguments=arguments,
+        collector=_collectors.collect_search,
+        kind=JobKind.TUNE,
+    )
+
+
+def _notebooks(selection: TrialSelection) -> Iterator[Trial]:
+    """Yield one that ends by itself, should nobody stop it."""
+    given = {name: value for name, value in selection.job.items() if name in ("image", "labels")}
+    yield Trial(
+        name="notebook",
+        covers=("notebook",),
+        arguments={"resources": _NOTEBOOK, "idle_timeout": _TIMEOUT, **given},
+        collector=_collectors.end_collector("notebook"),
+        act=_collectors.visit_notebook,
+        kind=JobKind.NOTEBOOK,
+    )
+
+
 def _retries(selection: TrialSelection) -> Iterator[Trial]:
     yield Trial(
         name="retries",
@@ -264,11 +308,12 @@ def _stops(selection: TrialSelection) -> Iterator[Trial]:
         )
 
 
-def _stop_once_up(job: Job) -> None:
+def _stop_once_up(job: Job) -> Facts:
     for line in job.logs(follow=True):
         if line == scenes.UP:
             job.stop()
-            return
+            break
+    return {}
 
 
 def _timeouts(selection: TrialSelection) -> Iterator[Trial]:

@@ -158,6 +158,16 @@ def retry() -> None:
     write_report({"retries": {"attempt": attempt, "left": left, "cwd": os.getcwd()}})
 
 
+def trial() -> None:
+    """Print the hyperparameter that a search tries as JSON, and an objective; one trial has none."""
+    with open(os.environ["LYFTLEARN_HYPERPARAMETERS"], encoding="utf-8") as file:
+        choice = json.load(file)["choice"]
+    print(f"choice {json.dumps(choice)}")
+    if choice is None:
+        sys.exit("no choice")
+    print(f"loss={len(str(choice)) + isinstance(choice, int)}")
+
+
 def nodes() -> None:
     """Let every node tell the first one what it sees; the first one reports."""
     rank, hosts = int(os.environ["LYFTLEARN_NODE_RANK"]), os.environ["LYFTLEARN_HOSTS"].split(",")
@@ -254,7 +264,9 @@ def _sleep() -> None:
             _say(b"still here")
 
 
-SCENES = {scene.__name__: scene for scene in (observe, artifacts, output, retry, nodes, waiting, child, stubborn)}
+SCENES = {
+    scene.__name__: scene for scene in (observe, artifacts, output, retry, trial, nodes, waiting, child, stubborn)
+}
 
 
 if __name__ == "__main__":

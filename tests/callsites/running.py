@@ -8,9 +8,13 @@ import shutil
 import stat
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryFile
 
 import lyftlearn
 from lyftlearn import ops
@@ -18,6 +22,7 @@ from lyftlearn.backend import Capability
 from lyftlearn.config import load
 from tests.callsites.masks import ID, NOTES, masked
 from tests.doubles.platforms import Platforms
+from tests.doubles.platforms.accidents import OnLine, full, impatient, preempting
 
 HERE = Path(__file__).parent
 SCRIPTS = sorted((HERE / "scripts").glob("*.py"))
@@ -44,8 +49,14 @@ EXCEPTIONS = {
     ),
 }
 """What is not run on a backend that offers what it needs, and why."""
-NEEDS = {name: Capability.NOTEBOOK for name in NAMES if name.startswith("notebook_")}
+NEEDS = {name: Capability.NOTEBOOK for name in NAMES if name.startswith("notebook_")} | {
+    "preempted": Capability.REPLACEMENT
+}
 """What a backend must offer for a call site; where it does not, its reason stands in the matrix."""
+ACCIDENTS = {"wait_for_a_machine": full, "no_machine_in_time": full, "preempted": preempting}
+"""What befalls the platform meanwhile."""
+IMPATIENT = ("no_machine_in_time",)
+"""What runs where no job waits for a machine for long."""
 PATIENCE = 600
 SHORT = 400
 """Bytes up to which a text file stands whole in a transcript."""
@@ -62,6 +73,8 @@ class CallSite:
 
     def why_not(self) -> str | None:
         """Return why it is not run on this backend; None where it is."""
+        if self.name in ACCIDENTS and self.platforms.cluster is None:
+            return "nobody can take the machines of a real platform"
         capability = NEEDS.get(self.name)
         if capability is not None:
             for installed in ops.backends(lyftlearn.Client(config=self.platforms.config)):
@@ -76,20 +89,26 @@ class CallSite:
         shutil.copytree(HERE / "workspace", here)
         storage = self._storage()
         given = {"run": run, "address": f"{storage}/callsites/{run}"}
-        done = subprocess.run(
-            [sys.executable, str(HERE / "scripts" / f"{self.name}.py"), *self._arguments(given)],
-            cwd=here,
-            env=self.platforms.variables(self.backend),
-            capture_output=True,
-            timeout=PATIENCE,
-            check=False,
-        )
+        accident = ACCIDENTS.get(self.name, _nothing)
+        with accident(self.platforms, self.backend) as on_line:
+            done = self._run(here, self._arguments(given), on_line)
         output, errors = done.stdout.decode(), NOTES.sub("", done.stderr.decode())
         metrics = "".join(f"{packet}\n" for packet in self._metrics(output))
         sections = {"standard output": output, "standard error": errors, "metrics": metrics, "files": kept(here)}
         parts = [f"$ python {self.name}.py\n", *(_section(title, text) for title, text in sections.items())]
         words = {given["address"]: "<address>", run: "<run>", storage: "<storage>", str(here): "<here>"}
         return masked("".join(parts) + f"== exit code {done.returncode}\n", words)
+
+    def _run(self, here: Path, arguments: list[str], on_line: OnLine) -> subprocess.CompletedProcess[bytes]:
+        platforms = impatient(self.platforms) if self.name in IMPATIENT else self.platforms
+        command = [sys.executable, str(HERE / "scripts" / f"{self.name}.py"), *arguments]
+        with TemporaryFile() as errors:
+            process = subprocess.Popen(
+                command, cwd=here, env=platforms.variables(self.backend), stdout=subprocess.PIPE, stderr=errors
+            )
+            output = b"".join(_lines(process, on_line))
+            errors.seek(0)
+            return subprocess.CompletedProcess(command, process.wait(), output, errors.read())
 
     def _arguments(self, given: dict[str, str]) -> list[str]:
         return [argument.format(**given) for argument in ARGUMENTS.get(self.name, ())]
@@ -110,6 +129,25 @@ class CallSite:
             if len(own) >= 4 or time.monotonic() > deadline:
                 return own
             time.sleep(0.05)
+
+
+def _lines(process: subprocess.Popen[bytes], on_line: OnLine) -> Iterator[bytes]:
+    """Yield what a program prints, for as long as anybody has patience."""
+    timer = threading.Timer(PATIENCE, process.kill)
+    timer.start()
+    assert process.stdout
+    with process.stdout:
+        for line in process.stdout:
+            on_line(line.decode().rstrip("\n"))
+            yield line
+    process.wait()
+    timer.cancel()
+
+
+@contextmanager
+def _nothing(platforms: Platforms, backend: str) -> Iterator[OnLine]:
+    del platforms, backend
+    yield lambda _: None
 
 
 def kept(here: Path) -> str:

@@ -43,7 +43,7 @@ _NOT_RUN = """\
 ## What was not run
 - **A real cluster and a real account.** There was none. This page says nothing about their schedulers, registries,
   disks and networks, about IAM, and about how long anything takes.
-- **Reasons `capacity`, `preempted` and `platform`, and AccessDenied, QuotaExceeded and BackendUnavailable.** No call
+- **Reasons `preempted` and `platform`, and AccessDenied, QuotaExceeded and BackendUnavailable.** No call
   site can cause them on every platform. Each backend's own tests do, with faults of their test service.
 - **GPUs.** There was none.
 

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 ENGINES = ("podman", "docker")
@@ -15,7 +16,8 @@ PROBE_SECONDS = 20
 REMEDY = "install podman (`apt-get install podman`), or start the daemon of docker"
 _OF_THIS_MACHINE = ("unix://", "npipe://", "/")
 _ADDRESSES = ("DOCKER_HOST", "CONTAINER_HOST")
-_NEEDED = ("PATH", "HOME", "TMPDIR", "XDG_RUNTIME_DIR", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "DBUS_SESSION_BUS_ADDRESS")
+_OF_ITS_USER = ("XDG_RUNTIME_DIR", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "DBUS_SESSION_BUS_ADDRESS")
+_NEEDED = ("PATH", "HOME", "TMPDIR", *_OF_ITS_USER)
 _ITS_OWN = (
     *_ADDRESSES,
     *("DOCKER_CONFIG", "DOCKER_CONTEXT", "DOCKER_CERT_PATH", "DOCKER_TLS_VERIFY", "DOCKER_API_VERSION"),
@@ -41,6 +43,14 @@ class Engine:
 def engine_variables() -> dict[str, str]:
     """Return the caller's variables that an engine reads."""
     return {name: os.environ[name] for name in (*_NEEDED, *_ITS_OWN) if name in os.environ}
+
+
+def variables() -> dict[str, str]:
+    """Return what leads a process with another HOME to this user's engine, its images and its logins."""
+    home = Path(os.environ.get("HOME", "/"))
+    places = {"XDG_CONFIG_HOME": ".config", "XDG_DATA_HOME": ".local/share", "DOCKER_CONFIG": ".docker"}
+    found = {name: str(home / place) for name, place in places.items() if (home / place).is_dir()}
+    return found | {name: os.environ[name] for name in (*_OF_ITS_USER, *_ITS_OWN) if name in os.environ}
 
 
 def find_engine(choice: str) -> Engine | str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lyftlearn.backend import JobSpec, Location, bundle
+from lyftlearn.backend import JobSpec, Location, bundle, notebook_port
 from lyftlearn.types import JobKind
 from lyftlearn_local.layouts import kubernetes
 from lyftlearn_local.layouts.layout import JOB_DIRECTORY
@@ -23,8 +23,6 @@ CONTAINER_SECRETS = f"{JOB_DIRECTORY}-secrets"
 CONTAINER_USERS = {"local-kubernetes": (kubernetes.USER, kubernetes.GROUP), "local-sagemaker": (0, 0)}
 HIDDEN = ["OLDPWD", "SHLVL", "_"]
 """What the shell that enters a control group may set, and no container has."""
-_JUPYTER_OPTIONS = ["--ServerApp.ip=127.0.0.1", "--ServerApp.port=8888", "--ServerApp.port_retries=100"]
-"""For this machine's own browser. Where somebody has the port, JupyterLab takes another near it."""
 _ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -50,11 +48,9 @@ def bundle_document(
 
 
 def _bundle(layout: str, spec: JobSpec, options: Options, job: Path, *, in_image: bool) -> dict[str, Any]:
-    common: dict[str, Any] = {
-        "metrics": {"relay": True, "gateway": options.metrics, "socket": None},
-        "hide": HIDDEN,
-        "notebook": {"options": _JUPYTER_OPTIONS, "token": "generate", "state": str(JobFiles(job).notebook_path)},
-    }
+    notebook = {"options": jupyter_options(spec.id), "token": "generate", "state": str(JobFiles(job).notebook_path)}
+    metrics = {"relay": True, "gateway": options.metrics, "socket": None}
+    common: dict[str, Any] = {"metrics": metrics, "hide": HIDDEN, "notebook": notebook}
     if layout == "local-kubernetes":
         provider = {"type": "files", "path": KUBERNETES_SECRETS}
         return bundle(spec, provider=provider, **common)
@@ -62,6 +58,15 @@ def _bundle(layout: str, spec: JobSpec, options: Options, job: Path, *, in_image
     if layout == "local-sagemaker":
         return _with_mounts(bundle(spec, provider=provider, pack="substrate", **common), channels(spec))
     return bundle(spec, provider=provider, **common)
+
+
+def jupyter_options(job_id: str) -> list[str]:
+    """Return the options for this machine's own browser. Where somebody has the port, JupyterLab takes another near it.
+
+    It finds a free one, and takes it later: two that begin at one number at the same moment would both find the same.
+    """
+    port = f"--ServerApp.port={notebook_port(job_id)}"
+    return ["--ServerApp.ip=127.0.0.1", port, "--ServerApp.port_retries=100"]
 
 
 def container_settings(layout: str, spec: JobSpec, engine: Engine, *, cpus: int, gpu: int) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from lyftlearn.backend import Fault, JobSpec, NotebookSpec, Plan, Request
+from lyftlearn.backend import Fault, JobSpec, NotebookSpec, Plan, Request, words
 from lyftlearn.types import JobKind
 from lyftlearn_local import cgroups
 from lyftlearn_local.containers.container import PYTHON
@@ -97,6 +97,7 @@ class Planner:
             "nodes": spec.nodes,
             "grace": spec.grace.total_seconds(),
             "parallel": self.options.parallel,
+            **self._pending(),
             "sets_modes": self.machine.sets_modes,
             "shared_memory": spec.resources.shared_memory,
             **({"notebook_files": str(self._notebook_files(spec.notebook))} if spec.notebook else {}),
@@ -104,6 +105,13 @@ class Planner:
             "supervisor": [*documents.entry_command(self.machine.python, "-I", "-S"), "supervise"],
             **self._container(spec, places),
         }
+
+    def _pending(self) -> dict[str, Any]:
+        """What travels with the job of the limit on its wait, in the words that its end has."""
+        limit = self.options.pending
+        if limit is None:
+            return {}
+        return {"pending": {"seconds": limit.total_seconds(), "message": words.no_capacity(limit)}}
 
     def _notebook_files(self, notebook: NotebookSpec) -> Path:
         return self.jobs.parent / "notebooks" / notebook.files

@@ -15,7 +15,7 @@ from pathlib import Path
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from typing import Any, ClassVar
 
 FINAL = frozenset(("succeeded", "failed", "stopped"))
@@ -322,6 +322,14 @@ _RECORD: dict[str, Any] = {
     "created_at": (int, float),
     "run": dict,
 }
+
+
+def overdue_event(record: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return the end of a job that has waited for longer than it may; None for any other."""
+    limit = record["run"].get("pending")
+    if limit is None or time.time() - record["created_at"] < limit["seconds"]:
+        return None
+    return event("failed", reason="capacity", message=limit["message"])
 
 
 def event(status: str, **details: Any) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from lyftlearn_local.store.files import (
     JobFiles,
     Store,
     event,
+    overdue_event,
     process_start,
 )
 from lyftlearn_local.store.leftovers import settle
@@ -108,6 +109,10 @@ class Jobs:
             last = _last(files)
             if last and last["status"] not in FINAL:
                 return settle(files, last)
+            if last is None and (end := overdue_event(record)):
+                files.append(end)
+                self.store.dequeue(files.path.name, record["created_at"])
+                return end
         if not files.has_begun():
             self._start_again(files, record)
         return last or _last(files)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from lyftlearn_local.layouts import FINISH
 from lyftlearn_local.layouts.layout import LaunchError, LaunchStopped, NodeContext
-from lyftlearn_local.store.files import ASKED_TO_STOP, FINAL, JobFiles, Lock, Store, event, process_start
+from lyftlearn_local.store.files import ASKED_TO_STOP, FINAL, JobFiles, Lock, Store, event, overdue_event, process_start
 from lyftlearn_local.store.leftovers import remove_nodes, settle, sweep_containers
 from lyftlearn_local.supervisor.handover import hand_on, take_turn
 from lyftlearn_local.supervisor.launch import launch, take_environment
@@ -282,6 +282,9 @@ def run_if_first(job: JobFiles, record: dict[str, Any]) -> None:
 def _begin(job: JobFiles, record: dict[str, Any]) -> None:
     if job.stop_path.exists():
         job.append(event("stopped", message=ASKED_TO_STOP))
+        return
+    if end := overdue_event(record):
+        job.append(end)
         return
     JobSupervisor(job, record["run"]).supervise()
 

@@ -53,6 +53,12 @@ class TestLocal(BackendConformance):
         return taken
 
     @pytest.fixture
+    def impatient(self, tmp_path: Path, storage_url: str, python: tuple[str, ...]) -> Harness:
+        table = {"pending": "2s"}
+        settings = BackendSettings(name=self.name, table=table, home=tmp_path, storage_url=storage_url)
+        return Harness(create(settings), storage_url, python, 120.0)
+
+    @pytest.fixture
     def remove_job(self, tmp_path: Path) -> Callable[[str], None]:
         def remove(job_id: str) -> None:
             directory = tmp_path / self.name / "jobs" / job_id

@@ -12,7 +12,7 @@ import pytest
 import requests
 
 import lyftlearn
-from lyftlearn_local.planning import planner
+from lyftlearn_local.planning import documents, planner
 from tests.jupyter import PATIENCE, Lab
 
 SECRET = "hunter2-hunter2"
@@ -98,18 +98,18 @@ def test_it_is_the_same_in_every_layout(tmp_path: Path, backend: str, table: dic
 
 @pytest.mark.slow
 @pytest.mark.timeout(4 * PATIENCE)
-def test_an_open_terminal_is_activity_and_a_port_in_use_is_none_of_its_business(tmp_path: Path) -> None:
-    """Work in a shell is work, too; and of two notebooks on one machine the second takes another port."""
+def test_an_open_terminal_is_activity_and_a_port_in_use_is_none_of_its_business(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Work in a shell is work, too; and where somebody has its port, a notebook takes another."""
     with socket.socket() as taken:
-        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            taken.bind(("127.0.0.1", 8888))
-            taken.listen()
-        except OSError:
-            pass  # somebody has it already, which is the case that this is about
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        monkeypatch.setattr(documents, "notebook_port", lambda _: port)
         notebook = client(tmp_path / "home").notebook("explore", idle_timeout="2s")
         lab = Lab(notebook.url())
-    assert ":8888/" not in lab.base
+    assert f":{port}/" not in lab.base
     name = lab.ask("POST", "terminals")["name"]
     time.sleep(6)
     assert notebook.status == "running", "an open terminal is activity"

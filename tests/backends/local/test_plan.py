@@ -125,6 +125,16 @@ def test_an_engine_that_cannot_be_used(
     assert "apt-get install podman" in plan.notes[0]
 
 
+def test_a_driver_finds_the_engine(backend: Backend, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Its trials run where its caller's jobs do, though it has a clean environment and another HOME."""
+    (tmp_path / ".docker").mkdir()
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("DOCKER_CONFIG", raising=False)
+    monkeypatch.setenv("CONTAINERS_CONF", "/etc/team/containers.conf")
+    env = backend.driver_settings("eta").env
+    assert (env["CONTAINERS_CONF"], env["DOCKER_CONFIG"]) == ("/etc/team/containers.conf", str(tmp_path / ".docker"))
+
+
 def test_without_bubblewrap(make_backend: MakeBackend, make_spec: MakeSpec, monkeypatch: pytest.MonkeyPatch) -> None:
     """`local` does without and says so; the layouts of platforms cannot, and say how to get it."""
     local, pod = make_backend(), make_backend("local-kubernetes")

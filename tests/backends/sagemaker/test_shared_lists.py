@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -23,27 +25,35 @@ from tests.backends.sagemaker.conftest import ROLE, Make
 from tests.backends.sagemaker.specs import spec
 from tests.doubles.sagemaker import Service
 
-FOLLOWER = """
-import sys
+FOLLOWERS = """
+import os, sys
 from pathlib import Path
+import boto3, lyftlearn_sagemaker.status.watcher  # once for all: what is read before a fork is shared
 from lyftlearn.backend import BackendSettings, WatchSet
 from lyftlearn_sagemaker import create
 storage_url, home, rate, *ids = sys.argv[1:]
 table = {"role": "%s", "region": "us-east-1", "lists_per_second": float(rate)}
-backend = create(BackendSettings(name="sagemaker", table=table, home=Path(home), storage_url=storage_url))
-following = WatchSet()
-for job_id in ids:
+
+def follow(job_id):
+    backend = create(BackendSettings(name="sagemaker", table=table, home=Path(home), storage_url=storage_url))
+    following = WatchSet()
     following.add(job_id)
-for event in backend.watch(following):
-    print(event.status, event.job_id, flush=True)
-    if event.status.finished:
-        following.discard(event.job_id)
-    if not following.ids:
-        following.close()
+    for event in backend.watch(following):
+        os.write(1, f"{event.status} {event.job_id}\\n".encode())  # at once, so that lines stay whole
+        if event.status.finished:
+            following.close()
+
+for job_id in ids:
+    if not os.fork():
+        follow(job_id)
+        os._exit(0)
+for _ in ids:
+    assert os.wait()[1] == 0
 """
 
 
-@pytest.mark.parametrize("load", [(4, 2.0), pytest.param((60, 0.5), marks=pytest.mark.slow)])
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("load", [(4, 2.0), pytest.param((200, 0.5), marks=pytest.mark.slow)])
 def test_processes_keep_to_their_share_together(
     service: Service, make: Make, storage_url: str, tmp_path: Path, load: tuple[int, float]
 ) -> None:
@@ -54,39 +64,45 @@ def test_processes_keep_to_their_share_together(
     jobs = [spec(storage_url) for _ in range(processes)]
     for job in jobs:
         backend.submit(backend.plan(job))
-    followers = [_follow(storage_url, tmp_path, rate, job.id) for job in jobs]
-    try:
-        for follower in followers:
-            _await_line(follower, "running")
+    ids = {job.id for job in jobs}
+    with _following(storage_url, tmp_path, rate, ids) as followers:
+        _await(followers, "running", ids)
         began, before = time.monotonic(), service.count("ListTrainingJobs")
         time.sleep(10)
-        for job in jobs:
-            training = service.jobs.find(job.id)
+        finished = time.monotonic()
+        for job_id in ids:
+            training = service.jobs.find(job_id)
             assert training
             training.finish("Completed")
-        finished = time.monotonic()
-        for follower in followers:
-            _await_line(follower, "succeeded")
+        _await(followers, "succeeded", ids)
         assert time.monotonic() - finished < 60
         lists = service.count("ListTrainingJobs") - before
         assert 0 < lists <= rate * (time.monotonic() - began) + 1
+
+
+@contextmanager
+def _following(storage_url: str, home: Path, rate: float, ids: set[str]) -> Iterator[subprocess.Popen[str]]:
+    """Follow each job in a process of its own; end those that are left."""
+    command = [sys.executable, "-c", FOLLOWERS % ROLE, storage_url, str(home), str(rate), *ids]
+    followers = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)
+    try:
+        yield followers
     finally:
-        for follower in followers:
-            follower.kill()
-            follower.communicate()
+        with suppress(ProcessLookupError):
+            os.killpg(followers.pid, signal.SIGKILL)
+        followers.communicate()
 
 
-def _follow(storage_url: str, home: Path, rate: float, job_id: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-c", FOLLOWER % ROLE, storage_url, str(home), str(rate), job_id]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=dict(os.environ))
-
-
-def _await_line(follower: subprocess.Popen[str], status: str) -> None:
-    assert follower.stdout
-    for line in follower.stdout:
-        if line.startswith(status):
+def _await(followers: subprocess.Popen[str], status: str, ids: set[str]) -> None:
+    """Read on until every process has told that its job has this status."""
+    left = set(ids)
+    assert followers.stdout
+    for line in followers.stdout:
+        told, job_id = line.split()
+        left -= {job_id} if told == status else set()
+        if not left:
             return
-    raise AssertionError(f"the process ended with {follower.wait()} before {status}")
+    raise AssertionError(f"{len(left)} processes ended before {status}")
 
 
 class _Account:

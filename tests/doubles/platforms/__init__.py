@@ -35,7 +35,7 @@ from tests.backends.sagemaker.conftest import BUCKET, CREDENTIALS, ROLE
 from tests.backends.sagemaker.conftest import IMAGE as TRAINING_IMAGE
 from tests.doubles.cluster.cluster import IMAGE as POD_IMAGE
 from tests.doubles.cluster.cluster import Cluster
-from tests.doubles.sagemaker import serving
+from tests.doubles.sagemaker import Service, serving
 from tests.doubles.sagemaker.policies import serve_simulations
 from tests.doubles.sagemaker.surroundings import FileSystem
 
@@ -81,11 +81,16 @@ class Gateway:
 
 @dataclass(frozen=True)
 class Platforms:
-    """What runs. config: the `lyftlearn.toml`. environment: variables that every program needs here."""
+    """What runs. config: the `lyftlearn.toml`. environment: variables that every program needs here.
+
+    cluster, service: the tests' own, to which things can be done that nobody can do to real ones.
+    """
 
     config: Path
     environment: Mapping[str, str]
     gateway: Gateway | None = None
+    cluster: Cluster | None = None
+    service: Service | None = None
 
     def variables(self, backend: str) -> dict[str, str]:
         """The environment of a program whose jobs go to `backend`."""
@@ -128,6 +133,8 @@ def platforms(directory: Path) -> Iterator[Platforms]:
             config,
             {**environment, "AWS_ENDPOINT_URL_SAGEMAKER": service.url, "AWS_ENDPOINT_URL_BATCH": service.url},
             gateway,
+            cluster,
+            service,
         )
 
 
@@ -214,6 +221,7 @@ image = "{POD_IMAGE}"
 kubeconfig = "{cluster.kubeconfig()}"
 metrics = "{gateway.address}"
 starting = "3s"
+gpus.A10G.selector = {{ "nvidia.com/gpu.product" = "NVIDIA-A10G" }}
 notebook = {{ ingress = "{cluster.ingress.url}/notebooks", ingress_class = "nginx" }}
 
 [sagemaker]
