@@ -10,14 +10,19 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+
+import sqlalchemy as sa
 
 from benchmarks import measure
 from lyftlearn.history.problems import digest_of, kind_of
 from lyftlearn.history.store import History
 from lyftlearn.history.tables import details, jobs, problems
+from lyftlearn.history.tallies import fold
+from tests.doubles.postgres import running_postgres
 
 MODELS = 300
 AT_ONCE = 20_000
@@ -37,20 +42,27 @@ print(json.dumps({"seconds": time.perf_counter() - start, "cpu": time.process_ti
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--jobs", type=int, default=1_000_000)
-    parser.add_argument("--url", help="an SQLAlchemy URL of an empty database; by default a SQLite file")
+    parser.add_argument("--url", help="an SQLAlchemy URL of an empty database; by default SQLite, and then PostgreSQL")
     parser.add_argument("--patience", type=float, default=60, help="seconds to wait for a quiet machine")
     parser.add_argument("--write", type=Path, help="file for the results")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="lyftlearn-bench-") as folder:
-        url = options.url or f"sqlite:///{folder}/history.sqlite"
-        start = time.perf_counter()
-        fill(History(url), options.jobs)
-        print(f"{options.jobs:,} jobs written in {time.perf_counter() - start:.0f} s")
-        result: dict[str, Any] = {"jobs": options.jobs, "machine": measure.machine()}
-        result["before"] = measure.wait_quiet(options.patience)
-        result["measured"] = {question: ask(question, url, folder) for question in QUESTIONS}
+    result: dict[str, Any] = {"jobs": options.jobs, "models": MODELS, "machine": measure.machine()}
+    with tempfile.TemporaryDirectory(prefix="lyftlearn-bench-") as folder, ExitStack() as stack:
+        urls = {"given": options.url} if options.url else {"sqlite": f"sqlite:///{folder}/history.sqlite"}
+        if not options.url:
+            urls["postgresql"] = stack.enter_context(running_postgres()).url
+        for name, url in urls.items():
+            result[name] = measure_history(url, folder, options.jobs, options.patience)
     if options.write:
         measure.write(options.write, result)
+
+
+def measure_history(url: str, folder: str, count: int, patience: float) -> dict[str, Any]:
+    start = time.perf_counter()
+    fill(History(url), count)
+    print(f"{url.partition(':')[0]}: {count:,} jobs written in {time.perf_counter() - start:.0f} s")
+    before = measure.wait_quiet(patience)
+    return {"before": before, "measured": {question: ask(question, url, folder) for question in QUESTIONS}}
 
 
 def ask(question: str, url: str, home: str) -> dict[str, float]:
@@ -63,6 +75,7 @@ def ask(question: str, url: str, home: str) -> dict[str, float]:
 
 
 def fill(history: History, count: int) -> None:
+    """Write jobs a few thousand at a time, and add up their tallies as whoever writes them does."""
     rows = made(count)
     for start in range(0, count, AT_ONCE):
         some = [next(rows) for _ in range(min(AT_ONCE, count - start))]
@@ -74,6 +87,10 @@ def fill(history: History, count: int) -> None:
             named = [problem for _, problem in some if problem]
             if named:
                 connection.execute(problems.insert(), named)
+            fold(connection)
+    if history.dialect == "postgresql":  # as autovacuum does within a minute
+        with sa.create_engine(history.url, isolation_level="AUTOCOMMIT").connect() as connection:
+            connection.exec_driver_sql("VACUUM ANALYZE")
 
 
 def made(count: int) -> Iterator[tuple[dict[str, Any], dict[str, Any] | None]]:
@@ -84,7 +101,8 @@ def made(count: int) -> Iterator[tuple[dict[str, Any], dict[str, Any] | None]]:
 
 
 def one(number: int, at: datetime, chance: random.Random) -> tuple[dict[str, Any], dict[str, Any] | None]:
-    model, moved = number % MODELS, number % 2
+    model = number % MODELS
+    moved = is_moved(model, number // MODELS, chance)
     failed, seconds = chance.random() < 0.05, chance.lognormvariate(6, 1)
     started = at + timedelta(seconds=chance.lognormvariate(3, 1))
     rehearsed = not moved and number % 3 == 0
@@ -115,6 +133,11 @@ def one(number: int, at: datetime, chance: random.Random) -> tuple[dict[str, Any
         "currency": "USD",
     }
     return row, problem_of(row, number) if rehearsed else None
+
+
+def is_moved(model: int, ago: int, chance: random.Random) -> bool:
+    """Of three models, one has not moved, one goes job by job, and one moved when 1,500 of its jobs were to come."""
+    return (False, chance.random() < 0.5, ago < 1500)[model % 3]
 
 
 def problem_of(row: dict[str, Any], number: int) -> dict[str, Any]:

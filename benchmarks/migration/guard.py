@@ -55,7 +55,7 @@ def worse(simulations: int, rate: float) -> dict[str, Any]:
         "found_within_150_jobs": sum(count <= 150 for count in jobs) / simulations,
         "found_within_210_jobs": sum(count <= 210 for count in jobs) / simulations,
         "found_within_300_jobs": sum(count <= 300 for count in jobs) / simulations,
-        "jobs_until_half_are_found": quantiles(jobs, n=2)[0],
+        "jobs_until_half_are_found": half if math.isfinite(half := quantiles(jobs, n=2)[0]) else None,
     }
 
 

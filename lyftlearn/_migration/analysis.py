@@ -24,7 +24,7 @@ from lyftlearn._migration.results import (
     ReadinessReport,
     ShadowComparison,
 )
-from lyftlearn.history.queries import Tally, count_if, ordered_values, tally
+from lyftlearn.history.queries import Key, Tally, count_if, ordered_values, tally
 from lyftlearn.history.tables import comparisons, jobs
 from lyftlearn.rollout.decision import OVERRIDE
 from lyftlearn.rollout.stage import Stage
@@ -52,8 +52,12 @@ class _View:
     @property
     def conditions(self) -> list[_Condition]:
         """A history knows other jobs, too: those count that a migration decided, or that ran on one of its sides."""
-        is_ours = jobs.c.backend.in_((self.old, self.new)) | jobs.c.stage.is_not(None) | (jobs.c.source == OVERRIDE)
-        return [is_ours, *([jobs.c.at >= self.since] if self.since else [])]
+        return [self.is_ours(jobs), *([jobs.c.at >= self.since] if self.since else [])]
+
+    def is_ours(self, of: sa.FromClause) -> _Condition:
+        """Return what holds of a job of this migration, in a table that has its columns."""
+        is_decided = of.c.stage.is_not(None) | (of.c.source == OVERRIDE)
+        return of.c.backend.in_((self.old, self.new)) | is_decided
 
 
 def report(history: History, config: Config, since: datetime | None) -> ReadinessReport:
@@ -114,18 +118,24 @@ def status(history: History, config: Config, since: datetime | None, unsettled: 
     """Return how the jobs submitted since then fared on either side."""
     view = _view(history, config, since)
     tallies: dict[_Model, list[Tally]] = defaultdict(list)
-    for one in tally(history, ("repository", "model", "backend", "is_shadow", "stage"), where=view.conditions):
+    for one in _tallies(view):
         tallies[one.key[0] or "unknown", one.key[1]].append(one)
     compared = _comparisons_of(view)
     everything = [one for of in tallies.values() for one in of]
-    return MigrationStatus(
-        old=view.old,
-        new=view.new,
-        since=since,
-        unsettled=unsettled,
-        total=_progress(view, None, everything, compared),
-        models=tuple(_model(view, name, tallies[name], compared) for name in sorted(tallies)),
-    )
+    with history.one_connection():  # for the medians of each model
+        return MigrationStatus(
+            old=view.old,
+            new=view.new,
+            since=since,
+            unsettled=unsettled,
+            total=_progress(view, None, everything, compared),
+            models=tuple(_model(view, name, tallies[name], compared) for name in sorted(tallies)),
+        )
+
+
+def _tallies(view: _View) -> list[Tally]:
+    by: tuple[Key, ...] = ("repository", "model", "backend", "is_shadow", "stage")
+    return tally(view.history, by, since=view.since, where=[view.is_ours])
 
 
 def _view(history: History, config: Config, since: datetime | None) -> _View:
@@ -140,7 +150,7 @@ def _model(
     view: _View, name: _Model, tallies: Sequence[Tally], compared: Iterable[tuple[_Model, ShadowComparison]]
 ) -> ModelProgress:
     submitted = [one for one in tallies if not one.key[3]]
-    newest = max(submitted, key=lambda one: one.newest, default=None)
+    newest = max(submitted, key=lambda one: (one.newest, one.key[4] or ""), default=None)
     found = _progress(view, name, tallies, [one for one in compared if one[0] == name])
     return replace(found, repository=name[0], model=name[1], stage=newest.key[4] if newest else None)
 

@@ -30,7 +30,9 @@ ODDS = {1.5: 0.1, 2.0: 0.15, 3.0: 0.45, 5.0: 0.15, 10.0: 0.1, 30.0: 0.05}
 _PRIOR_BAD, _PRIOR = 0.5, 5.0  # what is believed of a rate before the first job
 _LEARNT = 5  # one in so many old jobs, of those before the first new one, is only learnt from
 _SPARED = 100  # a new job takes one in so many of the old jobs that are left, so that there are always some
-_GROWTH = 20  # a block has one in so many of the new jobs that came before it, and one at least
+_GROWTH = 10  # a block has one in so many of the new jobs that came before it, and one at least
+_MOST_STEPS = 40  # of Newton's method, which takes the middle where it would leave the interval
+_NEAR_ENOUGH = 1e-5  # the divergence is flat there: an error counts by its square
 _HALF = 0.5  # of the stake is on a change of all strata, the rest on a change of one
 
 
@@ -74,32 +76,56 @@ def of_stratum(days: Iterable[Day], margin: float, seed: str) -> Evidence:
     """
     worse, not_worse = [0.0] * len(ODDS), 0.0
     for block in blocks(days, seed):
-        for at, factor in enumerate(ODDS):
-            worse[at] += log_e(block, with_odds(block.rate, factor), margin=0.0)
+        if block.old:  # without one, nothing is staked
+            worse = [before + log for before, log in zip(worse, _logs_of_odds(block), strict=True)]
         not_worse += log_e(block, block.rate, margin=margin, at_least=True)
     return Evidence(tuple(worse), not_worse)
 
 
+def _logs_of_odds(block: Block) -> list[float]:
+    """Return `log_e` without a margin against each of `ODDS`, with what they share computed once."""
+    old, old_bad, new, new_bad, rate = block
+    bad, log = old_bad + new_bad, math.log
+    good, old_odds = old + new - bad, rate / (1 - rate)
+    shared = _log_likelihood(old, old_bad, rate)
+    logs = []
+    for factor in ODDS:
+        odds = factor * old_odds
+        new_rate = odds / (1 + odds)
+        nearest = (old * rate + new * new_rate) / (old + new)
+        there = new_bad * log(new_rate) + (new - new_bad) * log(1 - new_rate)
+        logs.append(shared + there - bad * log(nearest) - good * log(1 - nearest))
+    return logs
+
+
+def _log_likelihood(jobs: int, bad: int, rate: float) -> float:
+    return bad * math.log(rate) + (jobs - bad) * math.log(1 - rate)
+
+
 def blocks(days: Iterable[Day], seed: str) -> Iterator[Block]:
-    """Yield the blocks of a stratum. Old jobs of the same time are taken first, so that slow changes harm nobody."""
+    """Yield the blocks of a stratum. Old jobs of the same time are taken first, so that slow changes harm nobody.
+
+    New jobs that are fewer than the next block has wait for later days.
+    """
     draw = random.Random(seed)  # noqa: S311 - an order, and no secret
     left: list[list[int]] = []  # old jobs that no block has had: for each day how many, and how many of them bad
-    bad, seen, came, credit = _PRIOR_BAD, _PRIOR, 0, 0.0
+    waiting: list[list[int]] = []  # new jobs, in the same way
+    bad, seen, came, waits, credit = _PRIOR_BAD, _PRIOR, 0, 0, 0.0
     for day in days:
         left.append([day.old, day.old_bad])
-        new, new_bad = day.new, day.new_bad
-        if new and not came:
+        if day.new and not came:
             learnt = _take_oldest(left, sum(old for old, _ in left) // _LEARNT, draw)
             bad, seen = bad + learnt[1], seen + learnt[0]
-        while new:
-            size = min(new, max(1, came // _GROWTH))
-            of_those = _draw(draw, new, new_bad, size)
-            new, new_bad, came = new - size, new_bad - of_those, came + size
+        waiting.append([day.new, day.new_bad])
+        waits += day.new
+        while waits >= (size := max(1, came // _GROWTH)):
+            new, new_bad = _take_oldest(waiting, size, draw)
+            waits, came = waits - new, came + new
             there = sum(old for old, _ in left)
-            credit += size * (1 + there / _SPARED)
+            credit += new * (1 + there / _SPARED)
             old, old_bad = _take_newest(left, min(int(credit), there), draw)
             credit -= old
-            yield Block(old, old_bad, size, of_those, bad / seen)
+            yield Block(old, old_bad, new, new_bad, bad / seen)
             bad, seen = bad + old_bad, seen + old
 
 
@@ -165,17 +191,23 @@ def _nearest(block: Block, old_rate: float, new_rate: float, margin: float) -> f
     """
     if margin == 0.0:
         return (block.old * old_rate + block.new * new_rate) / (block.old + block.new)
-    low, high = 0.0, 1.0 - margin
-    for _ in range(40):
-        middle = (low + high) / 2
-        falls = _slope(block.old, old_rate, middle) + _slope(block.new, new_rate, middle + margin) <= 0
-        low, high = (middle, high) if falls else (low, middle)
-    return (low + high) / 2
-
-
-def _slope(jobs: int, rate: float, at: float) -> float:
-    """Return the derivative of the divergence of `jobs` jobs with `rate` from a rate of `at`."""
-    return jobs * (at - rate) / max(at * (1 - at), 1e-12)
+    old, new, other_rate = block.old, block.new, new_rate - margin
+    low, high = max(0.0, min(old_rate, other_rate)), min(1.0 - margin, max(old_rate, other_rate))
+    at = (old * old_rate + new * other_rate) / (old + new)
+    for _ in range(_MOST_STEPS):
+        if not low < at < high:
+            at = (low + high) / 2
+        there = at + margin
+        spread, spread_there = at * (1 - at), there * (1 - there)
+        slope = old * (at - old_rate) / spread + new * (there - new_rate) / spread_there
+        low, high = (at, high) if slope <= 0 else (low, at)
+        bend = old * (at * at - 2 * old_rate * at + old_rate) / (spread * spread)
+        bend += new * (there * there - 2 * new_rate * there + new_rate) / (spread_there * spread_there)
+        step = slope / bend
+        at -= step
+        if abs(step) < _NEAR_ENOUGH * at:
+            break
+    return at if low < at < high else (low + high) / 2
 
 
 def _divergence(rate: float, from_rate: float) -> float:
@@ -193,10 +225,15 @@ def with_odds(rate: float, factor: float) -> float:
 
 
 def _draw(draw: random.Random, of: int, bad: int, some: int) -> int:
-    """Return how many of `some` jobs are bad, which are any of all."""
-    if bad in (0, of):
-        return some if bad else 0
-    return sum(number < bad for number in draw.sample(range(of), some))
+    """Return how many of `some` jobs are bad, which are any of all. It draws one by one whichever are fewest."""
+    if 2 * bad > of:
+        return some - _draw(draw, of, of - bad, some)
+    if 2 * some > of:
+        return bad - _draw(draw, of, bad, of - some)
+    few, many, met = min(bad, some), max(bad, some), 0
+    for at in range(few):
+        met += draw.random() * (of - at) < many - met
+    return met
 
 
 def _take_newest(left: list[list[int]], some: int, draw: random.Random) -> tuple[int, int]:

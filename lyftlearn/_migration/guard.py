@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import sqlalchemy as sa
 
 from lyftlearn._migration import evidence
 from lyftlearn._migration.evidence import Day, Evidence
 from lyftlearn._migration.results import INCONCLUSIVE, NO_JOBS, NOT_WORSE, WORSE, Guard, GuardedModel, Measure
-from lyftlearn.history.queries import Cell, Tally, count_if, histogram, tally
+from lyftlearn._migration.sizes import Known, Sides, Size, Stratum
+from lyftlearn.history.queries import OF_THE_PLATFORM, count_if
 from lyftlearn.history.tables import comparisons, jobs
+from lyftlearn.history.tallies import counts
 
 if TYPE_CHECKING:
     from lyftlearn.config import Config
@@ -31,10 +33,12 @@ _FAILURES_MARGIN, _SLOW_MARGIN = 0.05, 0.2
 _STEP = 1.25
 _TIMES = tuple(_STEP**at for at in range(63))  # seconds, up to twelve days
 _COSTS = tuple(0.001 * _STEP**at for at in range(83))  # up to 100,000 of the currency
-_WITHIN = {START_UP: 3, DURATION: 1, COST: 1}  # steps by which the new side may take or cost more
-_LEAST_KNOWN, _KNOWN_SHARE = 10, 5  # old jobs that say what is usual: so many, and one in so many
+_SIZES = {
+    START_UP: Size(jobs.c.start_up, _TIMES, within=3, of_succeeded=False),
+    DURATION: Size(jobs.c.duration, _TIMES, within=1, of_succeeded=True),
+    COST: Size(jobs.c.cost, _COSTS, within=1, of_succeeded=True),
+}
 _PACE_DAYS = 7
-Stratum: TypeAlias = tuple[str | None, str, str]  # repository, model, kind
 _Days: TypeAlias = Mapping[Stratum, Sequence[Day]]
 
 
@@ -69,17 +73,13 @@ def judge(history: History, config: Config, since: datetime | None, level: float
 
     Jobs that somebody stopped, and those without a known end, are left out. ignore: names of measures.
     """
-    old, new = config.migration_from, str(config.migration_to)
-    tallies = tally(
-        history,
-        ("repository", "model", "kind", "backend", "day"),
-        since=since,
-        where=[jobs.c.backend.in_((old, new))],
-    )
-    found = _measures(history, tallies, (old, new), since)
-    measured = {name: strata for name, strata in found.items() if name not in ignore}
-    pace = _pace(tallies, new)
-    measures = tuple(_measure(name, found, level) for name, found in measured.items())
+    sides = Sides(history, config.migration_from, str(config.migration_to), since)
+    with history.one_connection():
+        strata = _strata(sides)
+        found = _measures(sides, strata)
+    measured = {name: judged for name, judged in found.items() if name not in ignore}
+    pace = _pace(strata)
+    measures = tuple(_measure(name, judged, level) for name, judged in measured.items())
     verdict, _, more = _verdict(measures)
     ended, platform = (_together(found[name]) for name in (FAILURES, PLATFORM_FAILURES))
     p = {measure.name: measure.p for measure in measures}
@@ -109,90 +109,87 @@ def _together(strata: Mapping[Stratum, _Judged]) -> _Counts:
 _Measured: TypeAlias = Mapping[str, Mapping[Stratum, _Judged]]
 
 
-def _measures(
-    history: History, tallies: Sequence[Tally], sides: tuple[str, str], since: datetime | None
-) -> dict[str, Mapping[Stratum, _Judged]]:
-    found: dict[str, Mapping[Stratum, _Judged]] = {
-        name: _failures(tallies, sides[0], name) for name in (FAILURES, PLATFORM_FAILURES)
+class _Counted(NamedTuple):
+    """What the jobs of one day and side have in common with those of no other."""
+
+    ended: int
+    failed: int
+    failed_by_platform: int
+    started: int
+    timed: int
+    priced: int
+
+
+_Strata: TypeAlias = Mapping[Stratum, Mapping[str, tuple[_Counted, _Counted]]]  # by day, the old side first
+_NOTHING = _Counted(0, 0, 0, 0, 0, 0)
+_KNOWN = {START_UP: "started", DURATION: "timed", COST: "priced"}
+
+
+def _strata(sides: Sides) -> _Strata:
+    """Return the jobs of each stratum by day, of those strata that have some on both sides."""
+    of = counts(sides.history.dialect, sides.since, None)
+    keys = [of.c[name] for name in ("repository", "model", "kind", "day", "backend")]
+    query = sa.select(*keys, *_sums(of)).where(of.c.backend.in_((sides.old, sides.new))).group_by(*keys)
+    found: dict[Stratum, dict[str, tuple[_Counted, _Counted]]] = defaultdict(dict)
+    for row in sides.history.stream(query):
+        counted = _Counted(*(int(row[name]) for name in _Counted._fields))
+        days = found[row["repository"], row["model"], row["kind"]]
+        old, new = days.get(row["day"], (_NOTHING, _NOTHING))
+        days[row["day"]] = (counted, new) if row["backend"] == sides.old else (old, counted)
+    return {stratum: days for stratum, days in found.items() if all(map(any, _present(days)))}
+
+
+def _present(days: Mapping[str, tuple[_Counted, _Counted]]) -> tuple[list[int], list[int]]:
+    """Return for each side how many jobs of each day are known to have ended or started."""
+    return [of[0].ended + of[0].started for of in days.values()], [of[1].ended + of[1].started for of in days.values()]
+
+
+def _sums(of: sa.Subquery) -> list[sa.ColumnElement[Any]]:
+    succeeded, failed = of.c.status == "succeeded", of.c.status == "failed"
+    conditions = {
+        "ended": (succeeded | failed, of.c.jobs),
+        "failed": (failed, of.c.jobs),
+        "failed_by_platform": (failed & of.c.reason.in_(OF_THE_PLATFORM), of.c.jobs),
+        "started": (sa.true(), of.c.started),
+        "timed": (succeeded, of.c.timed),
+        "priced": (succeeded, of.c.priced),
     }
-    where = [jobs.c.backend.in_(sides), *([jobs.c.at >= since] if since else [])]
-    succeeded = [*where, jobs.c.status == "succeeded"]
-    questions = {
-        START_UP: (jobs.c.start_up, _TIMES, where),
-        DURATION: (jobs.c.duration, _TIMES, succeeded),
-        COST: (jobs.c.cost, _COSTS, succeeded),
+    return [sa.func.sum(sa.case((which, number), else_=0)).label(name) for name, (which, number) in conditions.items()]
+
+
+def _measures(sides: Sides, strata: _Strata) -> dict[str, Mapping[Stratum, _Judged]]:
+    days: dict[str, dict[Stratum, list[Day]]] = {name: {} for name in SHARES if name != SHADOWS}
+    for stratum, by in strata.items():
+        ordered = [by[day] for day in sorted(by)]
+        days[FAILURES][stratum] = [Day(old.ended, old.failed, new.ended, new.failed) for old, new in ordered]
+        days[PLATFORM_FAILURES][stratum] = [
+            Day(old.ended, old.failed_by_platform, new.ended, new.failed_by_platform) for old, new in ordered
+        ]
+        for name, found in sides.days(stratum, _SIZES, _size_counts(by)).items():
+            days[name][stratum] = found
+    judged: dict[str, Mapping[Stratum, _Judged]] = {name: _judge(name, of) for name, of in days.items()}
+    return judged | {SHADOWS: _shadows(sides)}
+
+
+def _size_counts(days: Mapping[str, tuple[_Counted, _Counted]]) -> dict[str, dict[str, Known]]:
+    """Return by size and day how many jobs of either side have it."""
+    return {
+        size: {
+            day: Known(getattr(old, name), getattr(new, name))
+            for day, (old, new) in days.items()
+            if getattr(old, name) or getattr(new, name)
+        }
+        for size, name in _KNOWN.items()
     }
-    for name, (column, edges, conditions) in questions.items():
-        cells = histogram(history, column, edges, ("repository", "model", "kind", "backend", "day"), conditions)
-        found[name] = _sizes(cells, sides[0], name)
-    found[SHADOWS] = _shadows(history, where)
-    return found
 
 
-def _failures(tallies: Sequence[Tally], old: str, name: str) -> dict[Stratum, _Judged]:
-    of: Callable[[Tally], int] = {
-        FAILURES: lambda one: one.failed,
-        PLATFORM_FAILURES: lambda one: one.failed_by_platform,
-    }[name]
-    days: dict[Stratum, dict[str, list[int]]] = defaultdict(lambda: defaultdict(lambda: [0, 0, 0, 0]))
-    for one in tallies:
-        repository, model, kind, backend, day = one.key
-        if ended := one.succeeded + one.failed:
-            counts = days[repository, model, kind][day]
-            at = 0 if backend == old else 2
-            counts[at] += ended
-            counts[at + 1] += of(one)
-    return _judge(name, {stratum: [Day(*by[day]) for day in sorted(by)] for stratum, by in days.items()})
-
-
-def _sizes(cells: Sequence[Cell], old: str, name: str) -> dict[Stratum, _Judged]:
-    """Count what took longer or cost more than usual, which is the median of the first jobs on the old side."""
-    by: dict[Stratum, dict[str, list[tuple[bool, int, int]]]] = defaultdict(lambda: defaultdict(list))
-    for (repository, model, kind, backend, day), size, count in cells:
-        by[repository, model, kind][day].append((backend == old, size, count))
-    return _judge(
-        name,
-        {stratum: _days_of_sizes([days[day] for day in sorted(days)], _WITHIN[name]) for stratum, days in by.items()},
-    )
-
-
-def _days_of_sizes(days: Sequence[Sequence[tuple[bool, int, int]]], within: int) -> list[Day]:
-    known, later = _known_sizes(days)
-    if not known:
-        return []
-    usual = sorted(known)[len(known) // 2]
-    return [
-        Day(
-            sum(count for is_old, _, count in day if is_old),
-            sum(count for is_old, size, count in day if is_old and size > usual),
-            sum(count for is_old, _, count in day if not is_old),
-            sum(count for is_old, size, count in day if not is_old and size > usual + within),
-        )
-        for day in later
-    ]
-
-
-def _known_sizes(
-    days: Sequence[Sequence[tuple[bool, int, int]]],
-) -> tuple[list[int], Sequence[Sequence[tuple[bool, int, int]]]]:
-    """Return the sizes of the first jobs on the old side, and the days without them: who teaches is not judged."""
-    before = next((at for at, day in enumerate(days) if any(not is_old for is_old, _, _ in day)), len(days))
-    there = sum(count for day in days[:before] for is_old, _, count in day if is_old)
-    wanted, known = max(_LEAST_KNOWN, there // _KNOWN_SHARE), list[int]()
-    for at, day in enumerate(days):
-        known += [size for is_old, size, count in day if is_old for _ in range(count)]
-        if len(known) >= wanted:
-            return known, [[one for one in day if not one[0]], *days[at + 1 :]]
-    return [], []
-
-
-def _shadows(history: History, where: Sequence[sa.ColumnElement[bool]]) -> dict[Stratum, _Judged]:
+def _shadows(sides: Sides) -> dict[Stratum, _Judged]:
     differs = sa.cast(comparisons.c.differences, sa.Text) != "[]"
     keys = (jobs.c.repository, jobs.c.model, jobs.c.kind)
     query = (
         sa.select(*keys, sa.func.count().label("compared"), count_if(differs).label("differing"))
         .join(jobs, jobs.c.job_id == comparisons.c.job_id)
-        .where(*where)
+        .where(jobs.c.backend.in_((sides.old, sides.new)), *([jobs.c.at >= sides.since] if sides.since else []))
         .group_by(*keys)
         .order_by(*keys)
     )
@@ -201,7 +198,7 @@ def _shadows(history: History, where: Sequence[sa.ColumnElement[bool]]) -> dict[
             _Counts(new=row["compared"], new_bad=row["differing"]),
             evidence.of_share(row["differing"], row["compared"], MOST_DIFFERING),
         )
-        for row in history.select(query)
+        for row in sides.history.select(query)
     }
 
 
@@ -224,24 +221,24 @@ def _margin(name: str) -> float:
 
 def _measure(name: str, strata: Mapping[Stratum, _Judged], level: float) -> Measure:
     together = evidence.combine([one.evidence for one in strata.values()])
-    counts = _together(strata)
+    ends = _together(strata)
     verdict, more = INCONCLUSIVE, None
-    if not counts.new:
+    if not ends.new:
         verdict = NO_JOBS
     elif together.log_worse >= -math.log(level * SHARES[name]):
         verdict = WORSE
     elif together.not_worse >= -math.log(level):
         verdict = NOT_WORSE
     else:
-        more = _more_jobs(name, counts, -math.log(level) - together.not_worse)
+        more = _more_jobs(name, ends, -math.log(level) - together.not_worse)
     return Measure(
         name=name,
         verdict=verdict,
         p=min(1.0, math.exp(-max(0.0, together.log_worse)) / SHARES[name]),
-        old_jobs=counts.old,
-        old_bad=counts.old_bad,
-        new_jobs=counts.new,
-        new_bad=counts.new_bad,
+        old_jobs=ends.old,
+        old_bad=ends.old_bad,
+        new_jobs=ends.new,
+        new_bad=ends.new_bad,
         more_jobs=more,
     )
 
@@ -286,14 +283,12 @@ def _by_model(
         )
 
 
-def _pace(tallies: Sequence[Tally], new: str) -> dict[tuple[str | None, str], float]:
+def _pace(strata: _Strata) -> dict[tuple[str | None, str], float]:
     """Return how many jobs a day each model has had on the new side in the last week."""
     first = (datetime.now(UTC) - timedelta(days=_PACE_DAYS)).strftime("%Y-%m-%d")
     pace: dict[tuple[str | None, str], float] = defaultdict(float)
-    for one in tallies:
-        repository, model, _, backend, day = one.key
-        if backend == new and day > first:
-            pace[repository, model] += (one.succeeded + one.failed) / _PACE_DAYS
+    for (repository, model, _), days in strata.items():
+        pace[repository, model] += sum(new.ended for day, (_, new) in days.items() if day > first) / _PACE_DAYS
     return pace
 
 

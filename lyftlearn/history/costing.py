@@ -149,18 +149,16 @@ def _usage(row: Mapping[str, Any], registry: Registry) -> Usage | None:
 
 def _without_prices(history: History, book: PriceBook, since: datetime | None) -> tuple[Counter[str], list[str]]:
     """Return why jobs cannot be counted of backends without any price, with their numbers; and the other backends."""
-    import sqlalchemy as sa  # noqa: PLC0415 - only for those who look back
+    from lyftlearn.history.queries import tally  # noqa: PLC0415 - brings SQLAlchemy
 
-    from lyftlearn.history.tables import jobs  # noqa: PLC0415 - brings SQLAlchemy
-
-    query = sa.select(jobs.c.backend, sa.func.count().label("jobs")).where(*_is_uncounted(since))
     unknown: Counter[str] = Counter()
     priced = []
-    for row in history.select(query.group_by(jobs.c.backend)):
-        if book.prices(row["backend"]).are_known:
-            priced.append(row["backend"])
-        else:
-            unknown[book.hourly(row["backend"], None, None).basis] += row["jobs"]
+    for one in tally(history, ("backend",), since=since):
+        uncounted, (backend,) = one.succeeded + one.failed + one.stopped - one.priced, one.key
+        if uncounted > 0 and book.prices(backend).are_known:
+            priced.append(backend)
+        elif uncounted > 0:
+            unknown[book.hourly(backend, None, None).basis] += uncounted
     return unknown, priced
 
 

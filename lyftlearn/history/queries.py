@@ -6,22 +6,23 @@ Rows of jobs never come here, only answers: memory and time do not grow with the
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import sqlalchemy as sa
 
-from lyftlearn.history.tables import Moment, jobs
+from lyftlearn.history.tables import Moment
+from lyftlearn.history.tallies import counts
 from lyftlearn.types import FailureReason
 
 if TYPE_CHECKING:
     from lyftlearn.history.store import History
 
 Key: TypeAlias = Literal[
-    "repository", "project", "team", "owner", "model", "kind", "backend", "stage", "is_shadow", "machine", "currency",
-    "day", "hour",
+    "repository", "project", "team", "owner", "model", "kind", "backend", "stage", "source", "is_shadow", "machine",
+    "currency", "day",
 ]  # fmt: skip
 OF_THE_PLATFORM = (
     FailureReason.CAPACITY,
@@ -30,7 +31,8 @@ OF_THE_PLATFORM = (
     FailureReason.PLATFORM,
     FailureReason.PREEMPTED,
 )
-_LENGTHS = {"day": len("2026-11-26"), "hour": len("2026-11-26 20")}
+Condition: TypeAlias = Callable[["sa.FromClause"], "sa.ColumnElement[bool]"]
+"""What holds of the jobs that are counted, said of the columns of `tallies`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,16 +71,15 @@ def tally(
     *,
     since: datetime | None = None,
     until: datetime | None = None,
-    where: Sequence[sa.ColumnElement[bool]] = (),
+    where: Sequence[Condition] = (),
 ) -> list[Tally]:
-    """Count the jobs that were submitted from `since` on and before `until`, grouped by what `by` names.
-
-    where: further conditions over `lyftlearn.history.tables.jobs`.
-    """
-    keys = [_key(name, history.dialect).label(f"key_{name}") for name in by]
-    query = sa.select(*keys, *_ends(), *_sums()).where(*where, *_within(since, until))
+    """Count the jobs that were submitted from `since` on and before `until`, grouped by what `by` names."""
+    of = counts(history.dialect, since, until)
+    keys = [of.c[name].label(f"key_{name}") for name in by]
+    query = sa.select(*keys, *_ends(of), *_sums(of)).where(*(condition(of) for condition in where))
+    query = query.group_by(*keys, *_ends(of)).having(sa.func.sum(of.c.jobs) > 0)
     groups: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
-    for row in history.select(query.group_by(*keys, *_ends())):
+    for row in history.select(query):
         groups.setdefault(tuple(row[f"key_{name}"] for name in by), []).append(row)
     return [_tally(key, rows) for key, rows in groups.items()]
 
@@ -95,7 +96,9 @@ def _tally(key: tuple[Any, ...], rows: Sequence[Mapping[str, Any]]) -> Tally:
         open=ended[None] + ended["unknown"],
         succeeded=ended["succeeded"],
         failed=ended["failed"],
-        failed_by_platform=sum(row["jobs"] for row in rows if row["status"] == "failed" and row["by_platform"]),
+        failed_by_platform=sum(
+            row["jobs"] for row in rows if row["status"] == "failed" and row["reason"] in OF_THE_PLATFORM
+        ),
         stopped=ended["stopped"],
         refused=ended["refused"],
         fell_back=sum(row["jobs"] for row in rows if row["fell_back"]),
@@ -109,30 +112,6 @@ def _tally(key: tuple[Any, ...], rows: Sequence[Mapping[str, Any]]) -> Tally:
     )
 
 
-class Cell(NamedTuple):
-    """How many jobs have the same `key`, and a value of the same size. size: how many of the edges it reaches."""
-
-    key: tuple[Any, ...]
-    size: int
-    jobs: int
-
-
-def histogram(
-    history: History,
-    column: sa.ColumnElement[float],
-    edges: Sequence[float],
-    by: Sequence[Key],
-    where: Sequence[sa.ColumnElement[bool]],
-) -> list[Cell]:
-    """Count the jobs whose value in a column is known by its size, grouped by what `by` names, in the keys' order."""
-    keys = [_key(name, history.dialect).label(f"key_{name}") for name in by]
-    terms = [sa.case((column >= edge, 1), else_=0) for edge in edges]
-    size = sum(terms[1:], terms[0]).label("size")
-    query = sa.select(*keys, size, sa.func.count().label("jobs")).where(*where, column.is_not(None))
-    rows = history.select(query.group_by(*keys, size).order_by(*keys, size))
-    return [Cell(tuple(row[f"key_{name}"] for name in by), row["size"], row["jobs"]) for row in rows]
-
-
 def ordered_values(
     history: History, column: sa.ColumnElement[float], where: Sequence[sa.ColumnElement[bool]], first: int, count: int
 ) -> list[float]:
@@ -141,36 +120,16 @@ def ordered_values(
     return [float(row["value"]) for row in history.select(query.offset(first).limit(count))]
 
 
-def _within(since: datetime | None, until: datetime | None) -> list[sa.ColumnElement[bool]]:
-    return [*([jobs.c.at >= since] if since else []), *([jobs.c.at < until] if until else [])]
+def _ends(of: sa.FromClause) -> list[sa.ColumnElement[Any]]:
+    return [of.c[name] for name in ("status", "reason", "fell_back")]
 
 
-def _key(name: Key, dialect: str) -> sa.ColumnElement[Any]:
-    if name == "is_shadow":
-        return jobs.c.shadow_of.is_not(None)
-    if name in _LENGTHS:
-        if dialect == "sqlite":  # keeps moments as texts
-            return sa.func.substr(jobs.c.at, 1, _LENGTHS[name], type_=sa.Text)
-        return sa.func.to_char(jobs.c.at, "YYYY-MM-DD HH24"[: 15 if name == "hour" else 10], type_=sa.Text)
-    return jobs.c[name]
-
-
-def _ends() -> list[sa.ColumnElement[Any]]:
-    by_platform = sa.case((jobs.c.reason.in_(OF_THE_PLATFORM), 1), else_=0).label("by_platform")
-    return [jobs.c.status, by_platform, jobs.c.fell_back]
-
-
-def _sums() -> list[sa.ColumnElement[Any]]:
+def _sums(of: sa.FromClause) -> list[sa.ColumnElement[Any]]:
     return [
-        sa.func.count().label("jobs"),
-        sa.func.count(jobs.c.cost).label("priced"),
-        sa.func.count(jobs.c.start_up).label("started"),
-        sa.func.count(jobs.c.duration).label("timed"),
-        sa.func.sum(jobs.c.duration * sa.func.coalesce(jobs.c.nodes, 1)).label("seconds"),
-        sa.func.sum(jobs.c.cost).label("cost"),
-        sa.func.min(jobs.c.currency).label("currency"),
-        sa.func.max(jobs.c.currency).label("other_currency"),
-        sa.func.max(jobs.c.at, type_=Moment).label("newest"),
+        *(sa.func.sum(of.c[name]).label(name) for name in ("jobs", "priced", "started", "timed", "seconds", "cost")),
+        sa.func.min(of.c.currency).label("currency"),
+        sa.func.max(of.c.currency).label("other_currency"),
+        sa.func.max(of.c.newest, type_=Moment).label("newest"),
     ]
 
 

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 
 from lyftlearn.history.tables import meta
+from lyftlearn.history.tallies import trigger_statements
 
 if TYPE_CHECKING:
     from alembic.config import Config as AlembicConfig
 
-HEAD = "0002"
+HEAD = "0003"
 """The newest file in `versions/`."""
-_EARLIER: frozenset[str] = frozenset({"0001"})
+_EARLIER = frozenset({"0001", "0002"})
 _LOCK = 0x6C796674  # of PostgreSQL, for whoever changes the tables
 version = sa.Table("lyftlearn_history", sa.MetaData(), sa.Column("version_num", sa.String(32), primary_key=True))
 """Alembic's own table, under a name that leaves a database of other applications theirs."""
@@ -52,6 +53,8 @@ def _version_of(connection: sa.Connection) -> str | None:
 def _bring_up_to_date(connection: sa.Connection, found: str | None) -> None:
     if found is None:
         meta.create_all(connection)
+        for statement in trigger_statements(connection.dialect.name):
+            connection.exec_driver_sql(statement)
         version.create(connection, checkfirst=True)
         connection.execute(version.insert().values(version_num=HEAD))
     elif found in _EARLIER:

@@ -8,6 +8,7 @@ a write-ahead log would need memory that is shared, and homes are often on a net
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -21,6 +22,7 @@ from lyftlearn.history import schema
 from lyftlearn.history.problems import digest_of, kind_of, without_ids
 from lyftlearn.history.rows import ComparisonRow, OutcomeRow, RehearsalRow, Row, SubmissionRow, UsageRow
 from lyftlearn.history.tables import comparisons, details, jobs, leases, problems, slots
+from lyftlearn.history.tallies import fold
 
 if TYPE_CHECKING:
     from lyftlearn.config import Config
@@ -47,6 +49,7 @@ class History:
         if self.dialect not in _DIALECTS:
             raise ValueError(f"{self.dialect} is no database for it: take SQLite or PostgreSQL")
         self._prepared = False
+        self._of_thread = threading.local()
 
     @property
     def dialect(self) -> str:
@@ -63,6 +66,7 @@ class History:
                 self._record_usage(connection, _of_type(UsageRow, some))
                 self._record_rehearsals(connection, _of_type(RehearsalRow, some))
                 self._record_comparisons(connection, _of_type(ComparisonRow, some))
+                fold(connection)
 
     def record_in_slot(self, entry: SubmissionRow, at_most: int) -> bool:
         """Record a shadow together with one of `at_most` slots, which it holds until its outcome is written.
@@ -79,9 +83,28 @@ class History:
         free = [slot for slot in range(at_most) if slot not in held]
         return len(held) < at_most and any(self._write_in_slot(entry, slot) for slot in free)
 
+    @contextmanager
+    def one_connection(self) -> Iterator[None]:
+        """Let all that this thread selects within the context go over one connection: for many small questions."""
+        with self.connection() as connection:
+            self._of_thread.connection = connection
+            try:
+                yield
+            finally:
+                del self._of_thread.connection
+
+    @contextmanager
+    def _reading(self) -> Iterator[sa.Connection]:
+        connection = getattr(self._of_thread, "connection", None)
+        if connection is not None:
+            yield connection
+            return
+        with self.connection() as connection:
+            yield connection
+
     def select(self, statement: sa.Select[*tuple[Any, ...]]) -> list[Mapping[str, Any]]:
         """Return the rows of a query over the tables of `tables`."""
-        with self.connection() as connection:
+        with self._reading() as connection:
             return [dict(row) for row in connection.execute(statement).mappings()]
 
     def stream(self, statement: sa.Select[*tuple[Any, ...]]) -> Iterator[Mapping[str, Any]]:

@@ -60,6 +60,8 @@ jobs = sa.Table(
     sa.Column("billed", sa.Float),
     sa.Column("cost", sa.Float),
     sa.Column("currency", sa.String(3)),
+    sa.Column("day", sa.String(10)),  # of `at`, in UTC; the database fills it in
+    sa.Column("substrate", sa.Text),  # which cluster or account of the backend
 )
 _is_open = jobs.c.status.is_(None)
 _is_shadow = jobs.c.shadow_of.is_not(None)
@@ -80,6 +82,31 @@ sa.Index("ix_jobs_start_up", jobs.c.backend, jobs.c.start_up, *_timed)
 sa.Index("ix_jobs_duration", jobs.c.backend, jobs.c.status, jobs.c.duration, *_timed)
 sa.Index("ix_jobs_model_start_up", *_model, jobs.c.start_up, *_timed)
 sa.Index("ix_jobs_model_duration", *_model, jobs.c.status, jobs.c.duration, *_timed)
+sa.Index(
+    "ix_jobs_sizes",
+    *(jobs.c[name] for name in ("repository", "model", "kind", "backend", "day", "status", "at")),
+    *(jobs.c[name] for name in ("start_up", "duration", "cost")),
+)
+
+# How many jobs of a day have these in common; `lyftlearn.history.tallies` says who writes it.
+TALLIED_KEYS = (
+    *("day", "repository", "project", "team", "owner", "model", "kind", "backend", "stage", "source", "is_shadow"),
+    *("machine", "currency", "status", "reason", "fell_back"),
+)
+TALLIED = ("jobs", "priced", "started", "timed", "start_up", "duration", "seconds", "cost")
+tallies = sa.Table(
+    "tallies",
+    meta,
+    sa.Column("day", sa.String(10), nullable=False),
+    *(sa.Column(name, jobs.c[name].type) for name in TALLIED_KEYS if name not in ("day", "is_shadow")),
+    sa.Column("is_shadow", sa.Boolean, nullable=False),
+    *(sa.Column(name, sa.Integer, nullable=False) for name in ("jobs", "priced", "started", "timed")),
+    *(sa.Column(name, sa.Float, nullable=False) for name in ("start_up", "duration", "seconds", "cost")),
+    sa.Column("newest", Moment),
+    sa.Column("folded", sa.Boolean, nullable=False),
+)
+sa.Index("ix_tallies_day", tallies.c.day)
+sa.Index("ix_tallies_loose", tallies.c.day, sqlite_where=~tallies.c.folded, postgresql_where=~tallies.c.folded)
 
 details = sa.Table(
     "details",

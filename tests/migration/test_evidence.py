@@ -62,8 +62,9 @@ def test_every_job_is_counted_once() -> None:
     draw = random.Random(1)
     days = history(draw, [(30, 0.2, 0, 0.0)] * 5 + [(4, 0.2, 9, 0.2)] * 20)
     found = list(evidence.blocks(days, "a"))
-    assert sum(block.new for block in found) == 180
-    assert sum(block.new_bad for block in found) == sum(day.new_bad for day in days)
+    waiting = 180 - sum(block.new for block in found)  # for the next block, which is not whole yet
+    assert 0 <= waiting < 180 // 10
+    assert 0 <= sum(day.new_bad for day in days) - sum(block.new_bad for block in found) <= waiting
     learnt_from = 30 * 5 // 5
     assert 100 < sum(block.old for block in found) <= 230 - learnt_from
     assert sum(block.old_bad for block in found) <= sum(day.old_bad for day in days)

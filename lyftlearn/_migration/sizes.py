@@ -1,0 +1,125 @@
+"""What took longer or cost more than usual, asked of one stratum's jobs after the other: none of them comes here.
+
+What is usual is the median of the first jobs on the old side. Who teaches is not judged.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+
+import sqlalchemy as sa
+
+from lyftlearn._migration.evidence import Day
+from lyftlearn.history.queries import count_if
+from lyftlearn.history.tables import jobs
+
+if TYPE_CHECKING:
+    from lyftlearn.history.store import History
+
+_LEAST_KNOWN, _KNOWN_SHARE = 10, 5  # old jobs that say what is usual: so many, and one in so many
+Stratum: TypeAlias = tuple[str | None, str, str]  # repository, model, kind
+
+
+@dataclass(frozen=True)
+class Size:
+    """A measure of jobs. edges: where its steps begin. within: by how many steps the new side may be larger."""
+
+    column: sa.ColumnElement[Any]
+    edges: Sequence[float]
+    within: int
+    of_succeeded: bool
+
+    @property
+    def value(self) -> sa.ColumnElement[Any]:
+        """Return what one job has, None where it is not judged."""
+        return sa.case((jobs.c.status == "succeeded", self.column)) if self.of_succeeded else self.column
+
+
+class Known(NamedTuple):
+    """How many jobs of a day have a size, on the old and on the new side."""
+
+    old: int
+    new: int
+
+
+@dataclass(frozen=True)
+class Sides:
+    """The jobs of both sides that were submitted from `since` on."""
+
+    history: History
+    old: str
+    new: str
+    since: datetime | None
+
+    def days(
+        self, stratum: Stratum, sizes: Mapping[str, Size], known: Mapping[str, Mapping[str, Known]]
+    ) -> dict[str, list[Day]]:
+        """Return for each size how many jobs of a stratum were larger than usual. known: by size and day."""
+        taught = {name: until for name in sizes if (until := _taught_until(known[name])) is not None}
+        if not taught:
+            return {}
+        first = self._first_sizes(stratum, {name: sizes[name] for name in taught}, max(taught.values()))
+        usual = {
+            name: _usual([row[name] for row in first if row["day"] <= until], sizes[name].edges)
+            for name, until in taught.items()
+        }
+        large = {
+            side: self._count_large(stratum, side, {name: sizes[name] for name in taught}, usual)
+            for side in (self.old, self.new)
+        }
+        return {name: self._days(name, known[name], until, large) for name, until in taught.items()}
+
+    def _days(
+        self, name: str, known: Mapping[str, Known], until: str, large: Mapping[str, Mapping[str, Mapping[str, Any]]]
+    ) -> list[Day]:
+        found = []
+        for day in sorted(known):
+            if day >= until:
+                of = known[day]
+                old, new = (large[side].get(day, {}).get(name, 0) for side in (self.old, self.new))
+                found.append(Day(of.old, min(old, of.old), of.new, min(new, of.new)))
+        return [found[0]._replace(old=0, old_bad=0), *found[1:]] if found else []
+
+    def _first_sizes(self, stratum: Stratum, sizes: Mapping[str, Size], until: str) -> list[Mapping[str, Any]]:
+        columns = (size.value.label(name) for name, size in sizes.items())
+        query = sa.select(jobs.c.day, *columns).where(*self._where(stratum, self.old), jobs.c.day <= until)
+        return self.history.select(query)
+
+    def _count_large(
+        self, stratum: Stratum, side: str, sizes: Mapping[str, Size], usual: Mapping[str, int]
+    ) -> dict[str, Mapping[str, Any]]:
+        columns = []
+        for name, size in sizes.items():
+            largest = usual[name] + (size.within if side == self.new else 0)
+            above = size.value >= size.edges[largest] if largest < len(size.edges) else sa.false()
+            columns.append(count_if(above).label(name))
+        query = sa.select(jobs.c.day, *columns).where(*self._where(stratum, side)).group_by(jobs.c.day)
+        return {row["day"]: row for row in self.history.select(query)}
+
+    def _where(self, stratum: Stratum, side: str) -> list[sa.ColumnElement[bool]]:
+        repository, model, kind = stratum
+        of_stratum = [jobs.c.repository == repository, jobs.c.model == model, jobs.c.kind == kind]
+        return [*of_stratum, jobs.c.backend == side, *([jobs.c.at >= self.since] if self.since else [])]
+
+
+def _taught_until(known: Mapping[str, Known]) -> str | None:
+    """Return the day by which enough jobs of the old side have said what is usual; None if there is none."""
+    days = sorted(known)
+    before = next((at for at, day in enumerate(days) if known[day].new), len(days))
+    wanted = max(_LEAST_KNOWN, sum(known[day].old for day in days[:before]) // _KNOWN_SHARE)
+    seen = 0
+    for day in days:
+        seen += known[day].old
+        if seen >= wanted:
+            return day
+    return None
+
+
+def _usual(values: Sequence[float | None], edges: Sequence[float]) -> int:
+    """Return the step of the median of what is known."""
+    ordered = sorted(value for value in values if value is not None)
+    return bisect_right(edges, ordered[len(ordered) // 2]) if ordered else len(edges)
