@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from lyftlearn._text.whole_file import write_whole_file
 from lyftlearn.cli import _output
 from lyftlearn.errors import InvalidJob
 
@@ -25,7 +25,5 @@ def page_path(arguments: Mapping[str, Any]) -> Path | None:
 
 def write_page(path: Path, text: str) -> None:
     """Write a page, and say where."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    draft.write_text(text, encoding="utf-8")
-    draft.replace(path)
+    write_whole_file(path, text)
     _output.note(f"written to {path}")

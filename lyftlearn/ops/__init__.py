@@ -6,7 +6,6 @@ Not part of the frozen API: names and answers here may change between versions.
 from __future__ import annotations
 
 import inspect
-import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from lyftlearn._client import Client
 from lyftlearn._jobs.arguments import point_in_time
+from lyftlearn._text.whole_file import write_whole_file
 from lyftlearn.backend import Capability
 from lyftlearn.errors import InvalidJob, LyftLearnError
 from lyftlearn.ops.clean import Removed, clean
@@ -273,9 +273,7 @@ def _keep_parity(measured: Parity, client: Client) -> None:
     path = last_parity(client._config)  # noqa: SLF001 - the client's other half
     with suppress(OSError):  # the dashboard then shows an older one
         path.parent.mkdir(parents=True, exist_ok=True)
-        draft = path.with_name(f".{path.name}.{os.getpid()}")
-        draft.write_text(_json.dump(measured), encoding="utf-8")
-        draft.replace(path)
+        write_whole_file(path, _json.dump(measured))
 
 
 def backends(client: Client | None = None) -> list[Installed]:

@@ -23,6 +23,7 @@ from lyftlearn._client import Client
 from lyftlearn._jobs.arguments import seconds
 from lyftlearn._submission.submitter import AcceptedJob
 from lyftlearn._text.display import quote
+from lyftlearn._text.whole_file import write_whole_file
 from lyftlearn._transfer.marks import PLAN
 from lyftlearn.errors import InvalidJob
 from lyftlearn.rollout import OF_CALLER, Decision
@@ -233,10 +234,5 @@ def write_plan(path: str | os.PathLike[str], document: Mapping[str, Any]) -> Non
     target = Path(path)
     if target.suffix != PLAN:
         raise InvalidJob([("out", f"is {quote(str(path))}: write a name that ends in {PLAN}")])
-    draft = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    try:
-        with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:  # noqa: PTH123 - with a mode
-            file.write(json.dumps(document, indent=2) + "\n")  # begins as `marks.PLAN_BEGINNING` says
-        draft.replace(target)
-    finally:
-        draft.unlink(missing_ok=True)
+    text = json.dumps(document, indent=2) + "\n"  # begins as `marks.PLAN_BEGINNING` says
+    write_whole_file(target, text, mode=0o600)

@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from lyftlearn._text.whole_file import write_whole_file
 from lyftlearn.rollout.stage import Stage
 
 _KEPT = 30 * 24 * 3600.0  # seconds since an answer was last given
@@ -37,17 +38,11 @@ class PersistentFlagCache:
         if len(self._seen) >= _MOST_SEEN:
             self._seen.clear()
         self._seen[name] = stage
-        path = self._directory / name
-        draft = path.with_name(f"{name}.{os.getpid()}")
-        try:
+        with suppress(OSError):
             self._directory.mkdir(parents=True, exist_ok=True)
             if first:
                 self._remove_old()
-            draft.write_text(json.dumps({"flag": flag, "stage": stage}), encoding="utf-8")
-            draft.replace(path)
-        except OSError:
-            with suppress(OSError):
-                draft.unlink()
+            write_whole_file(self._directory / name, json.dumps({"flag": flag, "stage": stage}))
 
     def forget(self, flag: str, attributes: Mapping[str, Any]) -> None:
         """Drop what was known for these attributes: the flag has taken it back."""
