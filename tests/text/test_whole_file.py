@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
@@ -16,7 +15,7 @@ def test_a_file_is_replaced_and_has_its_mode(tmp_path: Path) -> None:
     for text in ("old", "new é"):
         write_whole_file(path, text, mode=0o600)
     assert (path.read_text(encoding="utf-8"), path.stat().st_mode & 0o777) == ("new é", 0o600)
-    assert os.listdir(tmp_path) == ["page.html"]
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_a_failure_leaves_the_old_file_and_no_other(tmp_path: Path) -> None:
@@ -25,4 +24,4 @@ def test_a_failure_leaves_the_old_file_and_no_other(tmp_path: Path) -> None:
     write_whole_file(path, "old")
     with pytest.raises(UnicodeEncodeError):
         write_whole_file(path, "new \ud800")
-    assert (path.read_text(), os.listdir(tmp_path)) == ("old", ["page.html"])
+    assert (path.read_text(), list(tmp_path.iterdir())) == ("old", [path])
