@@ -4,6 +4,7 @@
 # make playground  starts a test cluster and a test service to try kubernetes and sagemaker with
 # make images  builds the base images with docker, podman or buildah; IMAGES="lyftlearn-dl" names others
 # make dist    builds a release, twice, and compares; make lowest and make newest try it with other versions of what it needs
+# make airflow starts a real Airflow with the DAGs of examples/airflow; make test-airflow kills its processes, one by one
 # make docs    builds the documentation's site in build/docs
 # make bench   measures, side by side with others, and writes benchmarks/results/
 PYTHON ?= python3
@@ -13,7 +14,7 @@ WORKERS ?= 8
 # Thousands of short processes import the checkout; without byte code each would compile it.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: browser dist images lowest newest not-tested parity release-check playground test test-again test-all test-cluster test-sagemaker test-sdk test-spark tools lint types contracts api wheel docs docs-api requirements demo bench clean
+.PHONY: airflow browser dist images lowest newest not-tested parity release-check playground test test-again test-airflow test-all test-cluster test-sagemaker test-sdk test-spark tools lint types contracts api wheel docs docs-api requirements demo bench clean
 
 test: not-tested browser .venv/ready lint types contracts api
 	@.ci/tests-ended $(BIN)/python -m pytest -q -n $(WORKERS) -m "not slow"
@@ -134,12 +135,12 @@ bench: .bench/ready
 	touch $@
 
 clean:
-	rm -rf .venv .dist .demo .docs .bench .sdk dist
+	rm -rf .venv .airflow .dist .demo .docs .bench .sdk dist
 
 # Pins, without the address of any registry. Needs uv.
 requirements:
 	uv pip compile -q --no-header --no-annotate --no-emit-index-url --python-version 3.11 requirements/dist.in -o requirements/dist.txt
-	for name in bench demo docs images test; do \
+	for name in airflow bench demo docs images test; do \
 	  uv pip compile -q --no-header --no-annotate --no-emit-index-url --python-version 3.11 \
 	    pyproject.toml requirements/$$name.in -o requirements/$$name.txt || exit 1; \
 	done
@@ -150,6 +151,19 @@ test-cluster: .venv/ready
 
 test-sagemaker: .venv/ready
 	$(BIN)/python -m pytest -q tests/backends/sagemaker/test_conformance.py
+
+# A real Airflow, in an environment of its own: it pins what the checkout's tests need in other versions.
+airflow: .venv/ready .airflow/ready
+	$(BIN)/python -m tests.doubles.airflow
+
+test-airflow: .venv/ready .airflow/ready
+	$(BIN)/python -m pytest -q tests/airflow
+
+.airflow/ready: requirements/airflow.txt pyproject.toml | tools
+	$(PYTHON) -m venv .airflow
+	@.ci/quietly "pip install requirements/airflow.txt" .ci/install .airflow -r requirements/airflow.txt
+	@.ci/quietly "pip install lyftlearn" .ci/install .airflow --no-deps --editable .
+	touch $@
 
 # Spark and Java, which the slow tests of Spark need: 400 MB, so in an environment of its own.
 test-spark: .venv/ready .spark/ready

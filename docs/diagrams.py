@@ -22,6 +22,7 @@ ROOMS = {
     "__main__": "python -m lyftlearn",
     "cli": "the command line",
     "testing": "the conformance suite",
+    "airflow": "operators for Airflow",
     "dashboard": "a page to look at it all",
     "ops": "what operators ask: plan, explain, doctor, migration",
     "parity": "the instrument: what would differ",

@@ -205,6 +205,12 @@ class Config:
         return str(self._values["migration.from"] or self.backend)
 
     @property
+    def dashboard_url(self) -> str | None:
+        """Where people open the dashboard: `[dashboard] url`. None means that nothing links to it."""
+        url: str | None = self._values["dashboard.url"]
+        return url
+
+    @property
     def dashboard_access(self) -> Mapping[str, Sequence[str]]:
         """The users who see the jobs of each team: `[dashboard.access]`. Those of the team `*` see everything."""
         access: Mapping[str, Sequence[str]] = self._values["dashboard.access"]

@@ -186,6 +186,12 @@ DASHBOARD = (
         "team `*` see everything.",
         example={"pricing": ["ada"]},
     ),
+    Option(
+        key="url",
+        kind=TEXT,
+        doc="Where people open the dashboard. Airflow's tasks link to their jobs there.",
+        example="https://lyftlearn.example.com",
+    ),
 )
 MIGRATION = (
     Option(key="from", kind=TEXT, doc="The old backend. By default `backend`.", example="kubernetes"),

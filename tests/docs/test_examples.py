@@ -27,6 +27,7 @@ BACKENDS = {
     "dashboard": "kubernetes",
     "history-and-cost": "kubernetes",
     "serving": "kubernetes",
+    "airflow": "kubernetes",
 }
 
 
