@@ -12,7 +12,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from airflow.sdk import DAG
+from airflow.sdk import DAG, get_current_context
 
 from lyftlearn.airflow import LyftLearnPredict, LyftLearnProcess, LyftLearnTrain, LyftLearnTune
 from lyftlearn.types import Choice, Objective
@@ -21,7 +21,8 @@ ROOM = Path(os.environ["LYFTLEARN_TEST_ROOM"])
 COMMAND = f"""
 echo $LYFTLEARN_JOB_ID >> {ROOM}/{{{{ run_id }}}}.jobs
 {{% if dag_run.conf.get("hold") == "deferred" %}}until [ -e {ROOM}/{{{{ run_id }}}}.go ]; do sleep 0.2; done
-{{% endif %}}echo the job of {{{{ run_id }}}}
+{{% endif %}}sleep 5  # or the next task is queued before Airflow has noted that this one has left its worker
+echo the job of {{{{ run_id }}}}
 echo weights > $LYFTLEARN_MODEL_DIR/model
 exit {{{{ dag_run.conf.get("code", 0) }}}}
 """
@@ -45,9 +46,9 @@ class Held(LyftLearnTrain):
         hold("after submit", ti)
         return job
 
-    def complete(self, context: Any, event: Any) -> Any:
-        hold("at the end", context["ti"])
-        return super().complete(context, event)
+    def _finish(self, job: Any) -> Any:
+        hold("at the end", get_current_context()["ti"])
+        return super()._finish(job)
 
 
 retried = {"retries": 5, "retry_delay": timedelta(seconds=1), "config": os.environ["LYFTLEARN_TEST_CONFIG_FILE"]}
