@@ -1,5 +1,6 @@
 """Buttons of a task in Airflow's UI. Their addresses are known as soon as the job is, and kept as XComs."""
 
+# pyright: reportMissingImports=false - Airflow has an environment of its own
 from __future__ import annotations
 
 from typing import Any

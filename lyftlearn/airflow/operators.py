@@ -1,5 +1,6 @@
 """The operators: a task is a job of the frozen API, found again by whoever runs the task again."""
 
+# pyright: reportMissingImports=false - Airflow has an environment of its own
 from __future__ import annotations
 
 import inspect
@@ -116,11 +117,11 @@ class JobOperator(BaseOperator):
 
     def _find_or_submit(self, ti: Any) -> Job:
         own_key = self.arguments.get("key")
-        for key in keys(own_key or base_key(ti)):
-            job = self._submit(key, adopts=own_key is None)
-            if not needs_another(job.state):
-                break
+        succession = keys(own_key or base_key(ti))
+        job = self._submit(next(succession), adopts=own_key is None)
+        while needs_another(job.state):
             self.log.info("%s is %s (%s): another job is started", job.id, job.state.status, job.state.reason)
+            job = self._submit(next(succession), adopts=own_key is None)
         self._job = job
         if self._is_killed:
             job.stop()

@@ -1,5 +1,6 @@
 """What follows a job while its task is deferred: one listener of the one watch that its backend has in this process."""
 
+# pyright: reportMissingImports=false - Airflow has an environment of its own
 from __future__ import annotations
 
 import asyncio

@@ -24,7 +24,7 @@ ROOT = Path(__file__).parents[2]
 BIN = Path(os.environ.get("LYFTLEARN_TEST_AIRFLOW") or ROOT / ".airflow" / "bin")
 COMMAND = "make .airflow/ready"
 NAMES = ("api-server", "scheduler", "triggerer", "dag-processor")
-_PATIENCE = 300.0
+_PATIENCE = 900.0
 _QUICK = {  # how soon what was lost is noticed: seconds, so that tests and people need not wait for minutes
     "SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "20",
     "SCHEDULER__TASK_INSTANCE_HEARTBEAT_SEC": "2",
