@@ -1,6 +1,7 @@
 """Buttons of a task in Airflow's UI. Their addresses are known as soon as the job is, and kept as XComs."""
 
-# pyright: reportMissingImports=false - Airflow has an environment of its own
+# Airflow has an environment of its own.
+# pyright: reportMissingImports=false
 from __future__ import annotations
 
 from typing import Any

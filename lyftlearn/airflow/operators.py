@@ -1,6 +1,7 @@
 """The operators: a task is a job of the frozen API, found again by whoever runs the task again."""
 
-# pyright: reportMissingImports=false - Airflow has an environment of its own
+# Airflow has an environment of its own.
+# pyright: reportMissingImports=false
 from __future__ import annotations
 
 import inspect

@@ -1,6 +1,7 @@
 """What follows a job while its task is deferred: one listener of the one watch that its backend has in this process."""
 
-# pyright: reportMissingImports=false - Airflow has an environment of its own
+# Airflow has an environment of its own.
+# pyright: reportMissingImports=false
 from __future__ import annotations
 
 import asyncio
