@@ -51,6 +51,14 @@ MODELS = {
 }
 
 
+MIGRATIONS = {
+    "description": "Migrations at the same time, by names of yours. `[migration]` has what they share.",
+    "type": "object",
+    "additionalProperties": json_schema(keys.MIGRATION),
+    "examples": [{"clusters": {"from": "kubernetes", "to": "sagemaker"}}],
+}
+
+
 def schema() -> dict[str, Any]:
     """Return the JSON Schema of the whole file. Backends of others may have tables of their own."""
     tables = {name: json_schema(options) for name, options in (*keys.TABLES.items(), *BACKENDS.items())}
@@ -64,6 +72,7 @@ def schema() -> dict[str, Any]:
             "mounts": _mounts(),
             "images": IMAGES,
             "models": MODELS,
+            "migrations": MIGRATIONS,
         },
         "additionalProperties": {"type": "object"},
     }

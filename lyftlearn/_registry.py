@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import threading
 from collections import defaultdict
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from lyftlearn._contract.ids import ALPHABET, default_letter, parse
@@ -93,8 +94,15 @@ class Registry:
     def _entry_points(self) -> dict[str, list[EntryPoint]]:
         with self._lock:
             if self._found is None:
-                self._found = _entry_points_by_name()
+                found = _entry_points_by_name()
+                instances = self._instances().items()
+                self._found = found | {name: found.get(kind, []) for name, kind in instances if name not in found}
             return self._found
+
+    def _instances(self) -> Mapping[str, str]:
+        """Return the kinds of the backends that configuration adds, by their names."""
+        instances: Mapping[str, str] = self._config.table("backends").get("instances", {})
+        return instances
 
     def _make(self, name: str) -> Backend:
         entry_point = self._only(name)
@@ -119,9 +127,11 @@ class Registry:
         return made
 
     def _only(self, name: str) -> EntryPoint:
-        found = self._entry_points().get(name, [])
+        found, kind = self._entry_points().get(name, []), self._instances().get(name)
+        if kind is not None and name in (one.name for one in found):
+            raise LyftLearnError(f"[backends.instances] {name} is installed under this name: choose another name")
         if not found:
-            raise LyftLearnError(self._unknown(name))
+            raise LyftLearnError(self._unknown(kind or name))
         if len(found) > 1:
             owners = " and ".join(_owner(entry_point) for entry_point in found)
             raise LyftLearnError(f"{owners} both register the backend {name!r}: uninstall one of them")

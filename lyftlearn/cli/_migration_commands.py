@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from lyftlearn.cli import _next_steps, _output, _tables
 from lyftlearn.cli._exit_codes import ExitCode
 from lyftlearn.cli._pages import page_path, write_page
 from lyftlearn.cli._switch_command import switch
+from lyftlearn.config.migrations import VARIABLE
 
 SHADOWS, WORSE = "shadow differences", "worse"
 
@@ -26,7 +28,9 @@ _NOTHING = "no submissions were recorded in this time"
 
 
 def migration(invocation: Invocation) -> ExitCode:
-    """Show one view of a migration."""
+    """Show one view of a migration: of the one that is named, or that counts here."""
+    if "migration" in invocation.arguments:
+        os.environ[VARIABLE] = invocation.arguments.pop("migration")
     return _VIEWS[str(invocation.function)](invocation)
 
 

@@ -16,6 +16,7 @@ def add(command: argparse.ArgumentParser) -> None:
     for view, (title, add) in _MIGRATION.items():
         made = _job_options.subparser(views, view, title)
         _job_options.since(made, "only jobs submitted since", "by default 30d")
+        made.add_argument("--migration", metavar="NAME", help="this one of `[migrations]` (that of this `backend`)")
         add(made)
         _job_options.common(made)
 

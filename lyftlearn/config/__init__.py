@@ -14,7 +14,7 @@ from __future__ import annotations
 import getpass
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
@@ -24,6 +24,7 @@ from lyftlearn._contract.mounts import Mount
 from lyftlearn._contract.options import read_options
 from lyftlearn._contract.spec import SparkSpec
 from lyftlearn._text.redaction import remember_url
+from lyftlearn.config import migrations
 from lyftlearn.config.images import image_on
 from lyftlearn.config.keys import TABLES, TOP
 from lyftlearn.config.layers import FILE as FILE
@@ -59,12 +60,13 @@ class Config:
     """What was configured.
 
     source: the repository's file, None if there is none. tables: everything, merged. layers: which layer set a value,
-    by its dotted key.
+    by its dotted key. migration: of `[migrations]`, the one that counts; None for that of `[migration]`.
     """
 
     source: Path | None
     tables: Mapping[str, Any]
     layers: Mapping[str, Layer] = field(default_factory=dict)
+    migration: str | None = None
 
     @cached_property
     def _values(self) -> Mapping[str, Any]:
@@ -200,6 +202,11 @@ class Config:
         return named
 
     @property
+    def migrations(self) -> Mapping[str, Config]:
+        """What is configured for each of `[migrations]`, as if it counted, by its name."""
+        return {name: replace(self, migration=name) for name in self.tables.get(migrations.MIGRATIONS, {})}
+
+    @property
     def migration_from(self) -> str:
         """The old backend: `[migration] from`, else `backend`."""
         return str(self._values["migration.from"] or self.backend)
@@ -312,6 +319,8 @@ class Config:
 
     def table(self, name: str) -> Mapping[str, Any]:
         """Return the table of one backend; empty if it has none."""
+        if name == "migration" and self.migration is not None:
+            return migrations.merged(self.tables, self.migration)
         table: Mapping[str, Any] = self.tables.get(name, {})
         return table
 
@@ -328,7 +337,8 @@ class Config:
         variable = _ENVIRONMENT.get(key, "")
         if os.environ.get(variable):
             return variable
-        layer = self.layers.get(key) or next(
+        own = key.replace("migration.", f"migrations.{self.migration}.", 1) if key.startswith("migration.") else key
+        layer = self.layers.get(own) or self.layers.get(key) or next(
             (of for name, of in self.layers.items() if name.startswith(f"{key}.")), None
         )
         return layer.origin if layer else DEFAULT
@@ -367,6 +377,7 @@ def load(config: str | os.PathLike[str] | Mapping[str, Any] | None = None) -> Co
     source, layers = read_layers(config)
     tables, origins = merge(layers)
     found = Config(source, tables, origins)
+    found = replace(found, migration=migrations.chosen(tables, found.backend))
     for url in (found.flag_source, found.history_url, found.journal_url, found.storage_url):
         remember_url(url)
     return found

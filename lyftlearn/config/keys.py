@@ -264,6 +264,14 @@ BACKENDS = (
         doc="The letter of a backend in ids of jobs, where two backends have the same by default.",
         example={"acme": "x"},
     ),
+    Option(
+        key="instances",
+        kind=TEXT_TABLE,
+        default={},
+        doc="Further backends of a kind that is installed, such as a second cluster, by names of yours. Each has a table "
+        "of its own.",
+        example={"kubernetes-west": "kubernetes"},
+    ),
 )
 MODEL = (
     Option(

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from lyftlearn._contract.fault import Fault
 from lyftlearn._contract.ids import OWN_LETTERS
 from lyftlearn._contract.options import Option, display_value, nearest, read_options
+from lyftlearn.config import migrations
 from lyftlearn.config.images import image_faults
-from lyftlearn.config.keys import MODEL, TABLES, TOP
+from lyftlearn.config.keys import MIGRATION, MODEL, TABLES, TOP
+from lyftlearn.config.migrations import MIGRATIONS, migration_faults
 from lyftlearn.config.mounts import contradictions, mount_faults
 from lyftlearn.config.spark import spark_faults
 from lyftlearn.errors import InvalidJob
@@ -61,7 +63,8 @@ def _odd_keys(tables: Mapping[Any, Any], depth: int) -> Iterator[Any]:
 
 def merge(layers: Sequence[Layer]) -> tuple[dict[str, Any], dict[str, Layer]]:
     """Return all tables as one, and the layer of each value by its dotted key. Raises InvalidJob with every fault."""
-    faults = [fault for layer in layers for fault in _faults(layer)]
+    instances = {name for layer in layers for name in _instances(layer)}
+    faults = [fault for layer in layers for fault in _faults(layer, instances)]
     if faults:
         raise InvalidJob(faults)
     merged: dict[str, Any] = {}
@@ -69,7 +72,8 @@ def merge(layers: Sequence[Layer]) -> tuple[dict[str, Any], dict[str, Layer]]:
     for layer in layers:
         merged = _over(merged, _with_absolute_paths(layer))
         origins |= dict.fromkeys(_keys(layer.tables), layer)
-    if faults := [*contradictions(merged.get(MOUNTS, {})), *spark_faults(merged.get("spark", {}))]:
+    faults = [*contradictions(merged.get(MOUNTS, {})), *spark_faults(merged.get("spark", {}))]
+    if faults := [*faults, *migrations.contradictions(merged.get(MIGRATIONS, {}), merged.get("backend", "local"))]:
         raise InvalidJob(faults)
     return merged, origins
 
@@ -117,6 +121,9 @@ def _with_absolute_paths(layer: Layer) -> dict[str, Any]:
     tables = {
         name: _with_paths(layer.tables[name], TABLES[name], layer.folder) for name in TABLES.keys() & layer.tables
     }
+    if MIGRATIONS in layer.tables:
+        named = layer.tables[MIGRATIONS]
+        tables[MIGRATIONS] = {name: _with_paths(table, MIGRATION, layer.folder) for name, table in named.items()}
     return _with_paths({**layer.tables, **tables}, TOP, layer.folder)
 
 
@@ -129,7 +136,14 @@ def _with_paths(table: Mapping[str, Any], options: Sequence[Option], folder: Pat
     return {**table, **paths}
 
 
-def _faults(layer: Layer) -> Iterator[Fault]:
+def _instances(layer: Layer) -> Collection[str]:
+    """Return the names of the backends that a layer adds, if it says so as it should."""
+    backends = layer.tables.get("backends")
+    instances = backends.get("instances") if isinstance(backends, Mapping) else None
+    return instances.keys() if isinstance(instances, Mapping) else ()
+
+
+def _faults(layer: Layer, instances: Collection[str]) -> Iterator[Fault]:
     top = {name: value for name, value in layer.tables.items() if name in {option.key for option in TOP}}
     yield from (Fault(f"{layer.origin}: {path[1:]}", problem) for path, problem in read_options("", top, TOP)[1])
     for name, value in layer.tables.items():
@@ -142,11 +156,13 @@ def _faults(layer: Layer) -> Iterator[Fault]:
             yield from image_faults(where, value)
         elif name == "models":
             yield from _model_faults(where, value)
+        elif name == MIGRATIONS:
+            yield from migration_faults(where, value)
         elif name == MOUNTS:
             yield from mount_faults(where, value)
         elif name in TABLES:
             yield from read_options(where, value, TABLES[name])[1]
-        else:
+        elif name not in instances:
             yield from _unknown_table(where, name)
 
 
@@ -176,7 +192,7 @@ def _unknown_table(where: str, name: str) -> Iterator[Fault]:
         return
     from importlib.metadata import entry_points  # noqa: PLC0415 - only for tables of others
 
-    known = [*TABLES, IMAGES, "models", MOUNTS, *OWN_LETTERS, *entry_points(group=_GROUP).names]
+    known = [*TABLES, IMAGES, "models", MOUNTS, MIGRATIONS, *OWN_LETTERS, *entry_points(group=_GROUP).names]
     meant = nearest(name, known)
     if name not in known and meant is not None:
         yield Fault(where, f"is not known: did you mean [{meant}]?")

@@ -17,6 +17,7 @@ from lyftlearn._client import Client
 from lyftlearn._jobs.arguments import point_in_time
 from lyftlearn._text.whole_file import write_whole_file
 from lyftlearn.backend import Capability
+from lyftlearn.config import migrations
 from lyftlearn.errors import InvalidJob, LyftLearnError
 from lyftlearn.ops.clean import Removed, clean
 from lyftlearn.ops.collect import collect
@@ -215,7 +216,7 @@ def migration_guard(
 def _migration_scope(since: Duration | datetime | None, client: Client | None) -> tuple[datetime | None, Session]:
     session = (client or Client())._session  # noqa: SLF001 - the client's other half
     if session.config.migration_to is None:
-        raise InvalidJob([("[migration] to", "is not set, so nothing is migrated: name the old and the new backend")])
+        raise InvalidJob([migrations.missing(session.config.tables)])
     return point_in_time("since", since), session
 
 

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, TypeAlias
@@ -47,6 +48,7 @@ def doctor(
         yield Check("configuration", Verdict.FAILED, str(exc))
         return
     yield _configuration(found)
+    yield from _migrations(found)
     until = time.monotonic() + seconds
     sections = [_Section(name, checks) for name, checks in _sections(client, found).items()]
     for section in sections:
@@ -90,11 +92,13 @@ class _Section:
 
 def _sections(client: Client, config: Config) -> dict[str, _Checks]:
     sections: dict[str, _Checks] = {"storage": lambda: _storage(config.storage_url)}
-    if config.migration_to is not None:
-        sections["flag"] = lambda: flag_file.checks(config.flag_source, config.migration_flag)
+    alone = {"": config} if config.migration_to and config.migration is None else {}
+    for name, one in {**alone, **config.migrations}.items():
+        sections[f"flag {name}".strip()] = partial(flag_file.checks, one.flag_source, one.migration_flag)
     if config.records_history:
         sections["history"] = lambda: _history(client)
-    names = sorted({*in_use(config), *filter(config.table, client._registry.names())})  # noqa: SLF001
+    used = {name for one in (config, *config.migrations.values()) for name in in_use(one)}
+    names = sorted({*used, *filter(config.table, client._registry.names())})  # noqa: SLF001
     return sections | {f"backend {name}": _of_backend(client, name) for name in names}
 
 
@@ -103,6 +107,14 @@ def _configuration(config: Config) -> Check:
     platform_file = Path(os.environ.get("LYFTLEARN_PLATFORM_CONFIG") or PLATFORM_FILE)
     under = f"over {platform_file}" if platform_file.is_file() else f"no platform file at {platform_file}"
     return Check("configuration", Verdict.OK, f"{origin}, {under}; project {config.project!r}, state in {config.home}")
+
+
+def _migrations(config: Config) -> Iterator[Check]:
+    """Say which of several migrations the jobs of this configuration are in."""
+    for name, one in config.migrations.items():
+        counts = "counts here" if name == config.migration else f"counts where `backend` is {one.migration_from}"
+        pair = f"{one.migration_from} to {one.migration_to}, flag {one.migration_flag!r}"
+        yield Check(f"migration {name}", Verdict.OK, f"{pair}: {counts}")
 
 
 def _storage(url: str) -> Iterator[Check]:

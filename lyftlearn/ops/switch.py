@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from lyftlearn._client import Client
 from lyftlearn._jobs.arguments import point_in_time
 from lyftlearn._text.display import reason_of
+from lyftlearn.config import migrations
 from lyftlearn.errors import InvalidJob
 from lyftlearn.ops import flag_file
 from lyftlearn.ops.history import open_history
@@ -59,9 +60,7 @@ def migration_switch(
 
 
 def _setting_faults(config: Config) -> list[tuple[str, str]]:
-    if config.migration_to is not None:
-        return []
-    return [("[migration] to", "is not set, so nothing is migrated: name the old and the new backend")]
+    return [] if config.migration_to is not None else [migrations.missing(config.tables)]
 
 
 def _read(path: Path, flag: str) -> tuple[str, list[tuple[str, str]]]:
