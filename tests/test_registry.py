@@ -118,3 +118,15 @@ def test_a_letter_must_be_one() -> None:
     """A letter outside the alphabet would make ids that no parser takes back."""
     with pytest.raises(LyftLearnError, match="write one of a-z or 2-7"):
         Registry(load({"backends": {"letters": {"local": "L!"}}})).letter("local")
+
+
+def test_a_second_cluster_is_a_backend_of_its_own(tmp_path: Path) -> None:
+    """Under a name of the platform's, with a table and a letter of its own; its kind is one that is installed."""
+    instances = {"kubernetes-west": "kubernetes", "east": "kubernets", "local": "kubernetes"}
+    tables = {"backends": {"instances": instances}, "kubernetes-west": {"namespace": "west"}}
+    registry = Registry(load({"home": str(tmp_path / "home"), **tables}))
+    west = registry.get("kubernetes-west")
+    assert (west.name, type(west)) == ("kubernetes-west", type(registry.get("kubernetes")))
+    assert registry.with_letter(registry.letter("kubernetes-west")) == "kubernetes-west"
+    assert "Did you mean 'kubernetes'?" in error(registry, "east")
+    assert "choose another name" in error(registry, "local")

@@ -320,7 +320,7 @@ class Config:
     def table(self, name: str) -> Mapping[str, Any]:
         """Return the table of one backend; empty if it has none."""
         if name == "migration" and self.migration is not None:
-            return migrations.merged(self.tables, self.migration)
+            return migrations.table_of(self.tables, self.migration)
         table: Mapping[str, Any] = self.tables.get(name, {})
         return table
 
@@ -338,8 +338,10 @@ class Config:
         if os.environ.get(variable):
             return variable
         own = key.replace("migration.", f"migrations.{self.migration}.", 1) if key.startswith("migration.") else key
-        layer = self.layers.get(own) or self.layers.get(key) or next(
-            (of for name, of in self.layers.items() if name.startswith(f"{key}.")), None
+        layer = (
+            self.layers.get(own)
+            or self.layers.get(key)
+            or next((of for name, of in self.layers.items() if name.startswith(f"{key}.")), None)
         )
         return layer.origin if layer else DEFAULT
 

@@ -268,8 +268,8 @@ BACKENDS = (
         key="instances",
         kind=TEXT_TABLE,
         default={},
-        doc="Further backends of a kind that is installed, such as a second cluster, by names of yours. Each has a table "
-        "of its own.",
+        doc="Further backends of a kind that is installed, such as a second cluster, by names of yours. Each has "
+        "a table of its own.",
         example={"kubernetes-west": "kubernetes"},
     ),
 )

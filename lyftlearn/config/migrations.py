@@ -57,7 +57,7 @@ def chosen(tables: _Tables, backend: str) -> str | None:
     return next((name for name, table in migrations.items() if table.get("from", backend) == backend), None)
 
 
-def merged(tables: _Tables, name: str) -> dict[str, Any]:
+def table_of(tables: _Tables, name: str) -> dict[str, Any]:
     """Return the table of one migration, over what `[migration]` sets for all. Its flag is its own by default."""
     shared = {key: value for key, value in tables.get("migration", {}).items() if key not in _OWN}
     return {"flag": f"lyftlearn-migration-{name}", **shared, **tables[MIGRATIONS][name]}

@@ -63,7 +63,7 @@ def test_another_one_is_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LYFTLEARN_MIGRATION", "layouts")
     assert load(configured("kubernetes")).migration_to == "local-sagemaker"
     monkeypatch.setenv("LYFTLEARN_MIGRATION", "layout")
-    with pytest.raises(InvalidJob, match="is no table of .migrations.: write sagemaker, layouts"):
+    with pytest.raises(InvalidJob, match=r"is no table of \[migrations\]: write sagemaker, layouts"):
         load(configured("kubernetes"))
 
 
@@ -73,7 +73,7 @@ def test_every_fault_is_told() -> None:
     with pytest.raises(InvalidJob) as refusal:
         load({"backend": "kubernetes", "migrations": tables})
     assert [path for path, _ in refusal.value.faults] == ["migrations.b.from", "migrations.c.to", "migrations.d.to"]
-    with pytest.raises(InvalidJob, match="migrations.a.stage"):
+    with pytest.raises(InvalidJob, match=r"migrations\.a\.stage"):
         load({"migrations": {"a": {"to": "x", "stage": "lvie"}}})
     with pytest.raises(InvalidJob, match="write the table"):
         load({"migrations": {"a": "sagemaker"}})

@@ -96,7 +96,7 @@ def test_the_whole_way_and_back(make: Make, tmp_path: Path, direction: tuple[str
     assert client.train("eta", command=COMMAND, key="nightly-0").id == jobs[0]
     (found,) = ops.migration_report(client=client).models
     assert (found.submissions, found.ran_there, found.rehearsed, found.would_have_run) == (6, 2, 2, 2)
-    (shadow,) = [one for one in client.jobs(labels={"lyftlearn/shadow": jobs[2]})]
+    (shadow,) = client.jobs(labels={"lyftlearn/shadow": jobs[2]})
     shadow.wait()
     (compared,) = ops.migration_status(client=client).total.comparisons
     assert (compared.job_id, compared.shadow_id, compared.differences) == (jobs[2], shadow.id, ())
