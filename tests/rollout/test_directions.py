@@ -40,7 +40,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platforms]:
     """Every platform, and a second cluster."""
     with platforms.platforms(tmp_path_factory.mktemp("platforms")) as found:
         west = Cluster(tmp_path_factory.mktemp("west"))
-        west.node.environment = found.environment
+        west.node.environment = dict(found.environment)
         with found.config.open("a") as config:
             config.write(f'[backends.instances]\n{WEST} = "kubernetes"\n')
             config.write(f'[{WEST}]\nkubeconfig = "{west.kubeconfig()}"\nstarting = "3s"\n')
@@ -59,7 +59,7 @@ def make(running: Platforms, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
 
     def client(direction: tuple[str, str], **more: Any) -> Client:
         old, new = direction
-        migration = {"from": old, "to": new, "flags": str(tmp_path / "flags.json"), "cache": "0s"}
+        migration: dict[str, Any] = {"from": old, "to": new, "flags": str(tmp_path / "flags.json"), "cache": "0s"}
         migration |= {"shadow": {"models": ["eta"]}, "kill_switch": str(tmp_path / "stop")}
         own = {"home": str(tmp_path / "home"), "project": f"{old}-{new}-{tmp_path.name}", "migration": migration}
         return Client(config={**tables, **own, new: {**tables[new], **more}})
@@ -83,7 +83,7 @@ def test_the_whole_way_and_back(make: Make, tmp_path: Path, direction: tuple[str
     """From off to complete and back: each job runs where its stage says, and every one is found afterwards."""
     old, new = direction
     client = make(direction)
-    jobs = []
+    jobs: list[str] = []
     for stage in (*Stage, Stage.OFF):
         say(tmp_path, stage)
         job = client.train("eta", command=COMMAND, key=f"nightly-{len(jobs)}")
