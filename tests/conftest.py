@@ -15,9 +15,10 @@ BACKSTOP = 7200
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let a test of the conformance suite end by its patience, which is longer than the usual limit of a test."""
+    """Let tests end by their patience that have one, or are slow: it is longer than the usual limit of a test."""
     for item in items:
-        if hasattr(getattr(item, "cls", None), "patience") and item.get_closest_marker("timeout") is None:
+        has_patience = hasattr(getattr(item, "cls", None), "patience") or item.get_closest_marker("slow") is not None
+        if has_patience and item.get_closest_marker("timeout") is None:
             item.add_marker(pytest.mark.timeout(BACKSTOP))
 
 

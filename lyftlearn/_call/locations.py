@@ -76,6 +76,7 @@ def artifact(path: str, value: Any, faults: list[Fault], *, is_seen: Callable[[s
         faults.append(
             Fault(path, f"{value.id} has status {state.status}: give a train job that succeeded (`job.wait()` tells)")
         )
+        return _NOWHERE
     return parse_location(path, outputs_of_job["model"], [], is_seen)
 
 

@@ -277,7 +277,12 @@ class Config:
     def history_url(self) -> str:
         """Where submissions and ends go: `[history] url`, else `[migration] journal`, else a file in `home`."""
         written = self._values["history.url"] or self._values["migration.journal"]
-        return str(written or f"sqlite:///{self.home / 'history.sqlite'}")
+        return str(written or self.file_url("history.sqlite"))
+
+    def file_url(self, name: str) -> str:
+        """Return the URL of a database in `home`, whose name may have what ends or quotes a path in a URL."""
+        path = str(self.home / name).replace("%", "%25").replace("?", "%3F")
+        return f"sqlite:///{path}"
 
     @property
     def records_history(self) -> bool:
@@ -293,7 +298,7 @@ class Config:
     @property
     def journal_url(self) -> str:
         """Where version 1.0 wrote rehearsals and outcomes: `[migration] journal`, else a file in `home`."""
-        return str(self._values["migration.journal"] or f"sqlite:///{self.home / 'journal.sqlite'}")
+        return str(self._values["migration.journal"] or self.file_url("journal.sqlite"))
 
     @property
     def shadow(self) -> Shadow:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
+from lyftlearn.history import schema
 from lyftlearn.history.problems import digest_of
 from lyftlearn.history.rows import ComparisonRow, OutcomeRow, RehearsalRow, Row, SubmissionRow
 from lyftlearn.history.tables import Moment, carried, jobs
@@ -59,20 +60,20 @@ _comparisons = sa.Table(
 
 def carry_over(history: History, config: Config) -> None:
     """Bring what old journals of this configuration hold into the history. Raises what a database raises."""
-    for url in dict.fromkeys((config.journal_url, f"sqlite:///{config.home / 'journal.sqlite'}")):
+    for url in dict.fromkeys((config.journal_url, config.file_url("journal.sqlite"))):
         if url == history.url or _is_there(url):
             _carry(url, history)
 
 
 def _is_there(url: str) -> bool:
     """Whether a journal may be there. A file that is not must not be made by looking."""
-    parsed = sa.make_url(url)
+    parsed = schema.engine_url(url)
     is_plain_file = parsed.get_backend_name() == "sqlite" and parsed.database and not parsed.query
     return not is_plain_file or Path(str(parsed.database)).is_file()
 
 
 def _carry(url: str, history: History) -> None:
-    engine = sa.create_engine(url, poolclass=sa.NullPool, hide_parameters=True)
+    engine = sa.create_engine(schema.engine_url(url), poolclass=sa.NullPool, hide_parameters=True)
     name = digest_of(url)
     with engine.connect() as old:
         if not sa.inspect(old).has_table(_submissions.name):

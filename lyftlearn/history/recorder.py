@@ -150,7 +150,7 @@ class HistoryRecorder:
 
     def _files_exist(self) -> bool:
         home = self._config.home
-        is_here = self._config.history_url == f"sqlite:///{home / 'history.sqlite'}"
+        is_here = self._config.history_url == self._config.file_url("history.sqlite")
         return not is_here or any((home / name).exists() for name in ("history.sqlite", "journal.sqlite", "spool"))
 
     def _line(self, accepted: AcceptedJob) -> Line:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import unquote
 
 import sqlalchemy as sa
 
@@ -22,6 +23,12 @@ _EARLIER = frozenset({"0001", "0002"})
 _LOCK = 0x6C796674  # of PostgreSQL, for whoever changes the tables
 version = sa.Table("lyftlearn_history", sa.MetaData(), sa.Column("version_num", sa.String(32), primary_key=True))
 """Alembic's own table, under a name that leaves a database of other applications theirs."""
+
+
+def engine_url(url: str) -> sa.URL:
+    """Return what SQLAlchemy takes for `url`. Its versions before 2.1 do not read `%3F` in the path of a file."""
+    dialect, _, path = url.partition(":///")
+    return sa.URL.create(dialect, database=unquote(path)) if dialect == "sqlite" and "?" not in path else sa.make_url(url)
 
 
 def prepare(engine: sa.Engine) -> None:

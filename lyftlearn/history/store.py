@@ -44,7 +44,7 @@ class History:
     def __init__(self, url: str) -> None:
         self.url = url
         self._engine = sa.create_engine(
-            url, connect_args=_connect_args(url), poolclass=sa.NullPool, hide_parameters=True
+            schema.engine_url(url), connect_args=_connect_args(url), poolclass=sa.NullPool, hide_parameters=True
         )
         if self.dialect not in _DIALECTS:
             raise ValueError(f"{self.dialect} is no database for it: take SQLite or PostgreSQL")

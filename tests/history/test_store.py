@@ -15,10 +15,10 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from lyftlearn import Client, ops
+from lyftlearn import Client, config, ops
 from lyftlearn.errors import BackendUnavailable
 from lyftlearn.history.rows import OutcomeRow, RehearsalRow, SubmissionRow
-from lyftlearn.history.store import History
+from lyftlearn.history.store import History, open_history
 from lyftlearn.history.tables import jobs, problems, slots
 from tests.doubles.old_and_new import Make
 from tests.doubles.postgres import Postgres
@@ -100,6 +100,15 @@ def test_of_two_entries_about_a_job_the_first_stays(tmp_path: Path) -> None:
     history.record(submitted("one", NOW + timedelta(days=30)), submitted("two"))
     rows = history.select(sa.select(jobs).order_by(jobs.c.job_id))
     assert [(row["job_id"], row["at"]) for row in rows] == [("one", NOW), ("two", NOW)]
+
+
+@pytest.mark.parametrize("name", ["a?b", "100%", "a%20b", "a%3Fb", "run#1", "jos\N{LATIN SMALL LETTER E WITH ACUTE} x"])
+def test_homes_of_any_name(tmp_path: Path, name: str) -> None:
+    """Two homes never share a history, and nothing is written beside them."""
+    home = config.load({"home": str(tmp_path / name)})
+    with open_history(home).connection():
+        assert [path.name for path in tmp_path.iterdir()] == [name]
+        assert (tmp_path / name / "history.sqlite").is_file()
 
 
 def test_times_are_kept_in_utc(tmp_path: Path) -> None:

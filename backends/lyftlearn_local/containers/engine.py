@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 ENGINES = ("podman", "docker")
-PROBE_SECONDS = 20
+PROBE_SECONDS = 60
 REMEDY = "install podman (`apt-get install podman`), or start the daemon of docker"
 _OF_THIS_MACHINE = ("unix://", "npipe://", "/")
 _ADDRESSES = ("DOCKER_HOST", "CONTAINER_HOST")

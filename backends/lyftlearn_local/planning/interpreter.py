@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 OLDEST = (3, 11)
-PROBE_SECONDS = 10
+PROBE_SECONDS = 60
 REMEDY = 'name one that this user may run: [local] python = "/path/to/python3"'
 _NAME = re.compile(r"(python|pypy)[0-9.]*")
 _PROBE = f"import fcntl, json, select, sys; sys.exit(sys.version_info[:2] < {OLDEST!r})"

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from lyftlearn_local.layouts.layout import ContainerLayout
 
-PROBE_SECONDS = 10
+PROBE_SECONDS = 60
 SHARED_MEMORY = "/dev/shm"  # noqa: S108 - the kernel's name for it
 SHARED_MEMORY_MODE = "1777"
 """As every container engine mounts it: any user may make files there, and nobody may remove another's."""
