@@ -238,7 +238,10 @@ def _path(value: Any) -> str:
 
 
 def _storage_url(value: Any) -> str:
-    location = Location.parse(_path(value))
+    try:
+        location = Location.parse(_path(value))
+    except ValueError:
+        raise ValueError from None
     is_bucket = re.fullmatch(BUCKET_PATTERN, location.bucket) is not None
     return str(_require((location.is_file or is_bucket) and not location.member, value))
 
@@ -315,7 +318,7 @@ PATH = Kind("a path", _path, {"type": "string", "minLength": 1}, resolve=from_fo
 URL_OR_PATH = Kind("a URL, or a path", _path, {"type": "string", "minLength": 1}, resolve=from_folder)
 STORAGE_URL = Kind(
     "s3://<bucket>/<prefix>, file:///<path> or a path",
-    _in_words("", _storage_url),
+    _storage_url,
     {"type": "string", "minLength": 1},
     resolve=from_folder,
 )

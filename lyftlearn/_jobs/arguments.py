@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -56,10 +56,14 @@ def moment(path: str, value: Any, faults: list[Fault]) -> datetime | None:
     if value is None or isinstance(value, datetime):
         return value
     try:
-        return datetime.now(UTC) - duration(value)
+        length = duration(value)
+        found = datetime.now(UTC) - length
     except (ValueError, OverflowError) as exc:
         faults.append(Fault(path, str(exc)))
         return None
+    if length < timedelta():
+        faults.append(Fault(path, f"is {quote(value)}: a duration counts back from now, so write a positive one"))
+    return found
 
 
 def seconds(path: str, value: Any, faults: list[Fault]) -> float | None:

@@ -28,7 +28,12 @@ version = sa.Table("lyftlearn_history", sa.MetaData(), sa.Column("version_num", 
 def engine_url(url: str) -> sa.URL:
     """Return what SQLAlchemy takes for `url`. Its versions before 2.1 do not read `%3F` in the path of a file."""
     dialect, _, path = url.partition(":///")
-    return sa.URL.create(dialect, database=unquote(path)) if dialect == "sqlite" and "?" not in path else sa.make_url(url)
+    if dialect == "sqlite" and "?" not in path:
+        return sa.URL.create(dialect, database=unquote(path))
+    try:
+        return sa.make_url(url)
+    except (ValueError, sa.exc.ArgumentError) as exc:
+        raise ValueError(f"the history's URL cannot be read: {_EXPECTED}") from exc
 
 
 def prepare(engine: sa.Engine) -> None:

@@ -153,10 +153,9 @@ def _seal(document: Mapping[str, Any]) -> str:
 
 def _read(path: Path) -> dict[str, Any]:
     """Return a document of a known format that nobody has edited. Raises InvalidJob."""
-    if path.stat().st_size > _LARGEST:
-        raise InvalidJob([("plan", f"{path} is too large to be one: name a file of `lyftlearn plan ... --out`")])
+    text = _text(path)
     try:
-        document = json.loads(path.read_text(encoding="utf-8-sig"))
+        document = json.loads(text.decode("utf-8-sig"))
         known, whole = document["lyftlearn-plan"], document["seal"] == _seal(document)
     except (ValueError, LookupError, TypeError, RecursionError) as exc:
         raise InvalidJob([("plan", f"{path} is none: name a file of `lyftlearn plan ... --out`")]) from exc
@@ -166,6 +165,15 @@ def _read(path: Path) -> dict[str, Any]:
         raise InvalidJob([("plan", f"{path} was edited since it was made: plan again, with what was meant")])
     checked: dict[str, Any] = document
     return checked
+
+
+def _text(path: Path) -> bytes:
+    try:
+        if path.stat().st_size <= _LARGEST:
+            return path.read_bytes()
+    except OSError as exc:
+        raise InvalidJob([("plan", f"{path} cannot be read ({exc.strerror}): name a file that is there")]) from exc
+    raise InvalidJob([("plan", f"{path} is too large to be one: name a file of `lyftlearn plan ... --out`")])
 
 
 def _check_right(document: Mapping[str, Any], session: Session) -> None:

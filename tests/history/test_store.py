@@ -145,6 +145,14 @@ TROUBLES: dict[str, Callable[[Path], str]] = {
 }
 
 
+@pytest.mark.parametrize("url", ["postgresql://u:pass@h:port/x", "postgresql://u:pass@[::1/x", "history:pass"])
+def test_an_address_that_is_none_says_what_to_write(url: str) -> None:
+    """Numbers that are none are Python's words, and no person's."""
+    with pytest.raises(ValueError, match="write sqlite:///<path> or postgresql://") as refused:
+        History(url)
+    assert "pass" not in str(refused.value)
+
+
 @pytest.mark.parametrize("trouble", TROUBLES)
 def test_a_history_in_trouble_costs_no_submission(
     plugins: Path, make: Make, caplog: pytest.LogCaptureFixture, trouble: str

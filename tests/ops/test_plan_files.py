@@ -176,6 +176,9 @@ def test_what_is_no_plan_says_so(damage: Callable[[str], str], said: str, keep: 
         ops.apply_plan(path, client=client_of(tmp_path))
     with pytest.raises(InvalidJob, match="has format 2, which this version does not know"):
         ops.apply_plan(edit(keep(), **{"lyftlearn-plan": 2}), client=client_of(tmp_path))
+    for place in (tmp_path, tmp_path / "nothing"):
+        with pytest.raises(InvalidJob, match="cannot be read"):
+            ops.apply_plan(place, client=client_of(tmp_path))
 
 
 def test_what_cannot_be_kept_says_so(tmp_path: Path) -> None:
