@@ -17,6 +17,7 @@ from lyftlearn.history.tallies import trigger_statements
 if TYPE_CHECKING:
     from alembic.config import Config as AlembicConfig
 
+_EXPECTED = "write sqlite:///<path> or postgresql://<user>@<host>:<port>/<database>"
 HEAD = "0003"
 """The newest file in `versions/`."""
 _EARLIER = frozenset({"0001", "0002"})
