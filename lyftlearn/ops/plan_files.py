@@ -153,9 +153,9 @@ def _seal(document: Mapping[str, Any]) -> str:
 
 def _read(path: Path) -> dict[str, Any]:
     """Return a document of a known format that nobody has edited. Raises InvalidJob."""
-    text = _text(path)
+    content = _read_bytes(path)
     try:
-        document = json.loads(text.decode("utf-8-sig"))
+        document = json.loads(content.decode("utf-8-sig"))
         known, whole = document["lyftlearn-plan"], document["seal"] == _seal(document)
     except (ValueError, LookupError, TypeError, RecursionError) as exc:
         raise InvalidJob([("plan", f"{path} is none: name a file of `lyftlearn plan ... --out`")]) from exc
@@ -167,7 +167,7 @@ def _read(path: Path) -> dict[str, Any]:
     return checked
 
 
-def _text(path: Path) -> bytes:
+def _read_bytes(path: Path) -> bytes:
     try:
         if path.stat().st_size <= _LARGEST:
             return path.read_bytes()
