@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 import sqlalchemy as sa
+from sqlalchemy.exc import ArgumentError
 
 from lyftlearn.history.tables import meta
 from lyftlearn.history.tallies import trigger_statements
@@ -33,7 +34,7 @@ def engine_url(url: str) -> sa.URL:
         return sa.URL.create(dialect, database=unquote(path))
     try:
         return sa.make_url(url)
-    except (ValueError, sa.exc.ArgumentError) as exc:
+    except (ValueError, ArgumentError) as exc:
         raise ValueError(f"the history's URL cannot be read: {_EXPECTED}") from exc
 
 
