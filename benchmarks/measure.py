@@ -6,12 +6,17 @@ import json
 import os
 import platform
 import statistics
+import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+DOUBLES = next(
+    (str(path) for path in [Path(__file__).resolve().parents[1] / ".venv/bin/python"] if path.exists()), sys.executable
+)
+"""The interpreter of the tests' environment, which has what their servers need; else this one."""
 QUIET = 0.05
 """The share of the machine that others may use, and it still counts as quiet."""
 

@@ -59,7 +59,7 @@ def _arguments() -> argparse.Namespace:
 @contextmanager
 def _server() -> Iterator[Path]:
     with tempfile.TemporaryDirectory() as name:
-        command = [sys.executable, "-m", "benchmarks.kubernetes.server", name]
+        command = [measure.DOUBLES, "-m", "benchmarks.kubernetes.server", name]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
             try:
                 assert process.stdout is not None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 import tempfile
 import time
 import urllib.request
@@ -12,6 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from benchmarks import measure
 
 ENVIRONMENT = {
     "AWS_ACCESS_KEY_ID": "test",
@@ -32,13 +33,12 @@ SageMaker:
       TelemetryOptOut: true
 """
 _START = 60  # seconds
-# By its path, since some packages install a `tests` of theirs.
-_SERVICE_PLACE = Path(__file__).parents[2] / "tests" / "sagemaker"
+_ROOT = Path(__file__).parents[2]
 _SERVICE = """
 import json, sys
 from pathlib import Path
-sys.path.insert(0, sys.argv[3])
-from service import serving
+sys.path.insert(0, sys.argv[3])  # before packages that install a `tests` of theirs
+from tests.doubles.sagemaker import serving
 with serving(sys.argv[1], Path(sys.argv[2])) as service:
     service.conduct.containers = False
     print(service.url, flush=True)
@@ -87,7 +87,7 @@ def servers() -> Iterator[SageMaker]:
         os.environ["SAGEMAKER_USER_CONFIG_OVERRIDE"] = str(configuration)
         os.environ["AWS_ENDPOINT_URL"] = aws
         _bucket()
-        command = [sys.executable, "-c", _SERVICE, aws, str(Path(directory) / "jobs"), str(_SERVICE_PLACE)]
+        command = [measure.DOUBLES, "-c", _SERVICE, aws, str(Path(directory) / "jobs"), str(_ROOT)]
         with _process(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
             assert process.stdout
             service = SageMaker(process, process.stdout.readline().strip())
@@ -99,12 +99,12 @@ def servers() -> Iterator[SageMaker]:
 def _moto() -> Iterator[str]:
     port = _free_port()
     url = f"http://127.0.0.1:{port}"
-    command = [str(Path(sys.executable).parent / "moto_server"), "-H", "127.0.0.1", "-p", str(port)]
-    with _process(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL):
+    command = [str(Path(measure.DOUBLES).parent / "moto_server"), "-H", "127.0.0.1", "-p", str(port)]
+    with _process(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         deadline = time.monotonic() + _START
         while not _answers(url):
-            if time.monotonic() > deadline:
-                raise TimeoutError("moto does not answer")
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise TimeoutError(f"moto does not answer at {url}: {process.poll()}")
             time.sleep(0.1)
         yield url
 

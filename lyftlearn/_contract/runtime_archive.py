@@ -28,6 +28,7 @@ EPOCH = (1980, 1, 1, 0, 0, 0)
 READABLE = 0o100644 << 16
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
+_LOADED_FIRST = ("__main__.py", f"{PACKAGE}/__init__.py", f"{PACKAGE}/byte_code.py")
 _UNCHECKED_HASH = (1).to_bytes(4, "little")  # the flags of PEP 552
 
 
@@ -99,17 +100,27 @@ def _hash(members: Mapping[str, bytes]) -> str:
 
 
 def _with_byte_code(sources: Mapping[str, bytes]) -> dict[str, bytes]:
-    return {**sources, **{f"{name}c": _byte_code(name, content) for name, content in sources.items()}}
+    """Add one file with the byte code of all, which the runtime's own loader reads, and what is loaded before it."""
+    import marshal  # noqa: PLC0415 - as above
+
+    codes = {name: _byte_code(name, content) for name, content in sources.items()}
+    first = {f"{name}c": _cached_module(sources[name], codes[name]) for name in _LOADED_FIRST}
+    together = marshal.dumps(codes, 2)  # later versions write down what else refers to a name
+    return {**sources, **first, f"{sys.implementation.cache_tag}.modules": together}
 
 
 @cache
 def _byte_code(name: str, content: bytes) -> bytes:
+    import marshal  # noqa: PLC0415 - as above
+
+    return marshal.dumps(compile(content, name, "exec", dont_inherit=True))
+
+
+def _cached_module(content: bytes, code: bytes) -> bytes:
     """Byte code that is not held against its source's time (PEP 552): the archive has one time for all."""
     import importlib.util  # noqa: PLC0415 - as above
-    import marshal  # noqa: PLC0415
 
-    code = compile(content, name, "exec", dont_inherit=True)
-    return importlib.util.MAGIC_NUMBER + _UNCHECKED_HASH + importlib.util.source_hash(content) + marshal.dumps(code)
+    return importlib.util.MAGIC_NUMBER + _UNCHECKED_HASH + importlib.util.source_hash(content) + code
 
 
 def _sources(directory: Path, prefix: str) -> Iterator[tuple[str, bytes]]:
@@ -121,10 +132,10 @@ def _sources(directory: Path, prefix: str) -> Iterator[tuple[str, bytes]]:
 
 
 def _add(archive: ZipFile, name: str, content: bytes) -> None:
-    from zipfile import ZIP_DEFLATED, ZipInfo  # noqa: PLC0415 - as above
+    from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipInfo  # noqa: PLC0415 - as above
 
     member = ZipInfo(name, EPOCH)
-    member.compress_type = ZIP_DEFLATED
+    member.compress_type = ZIP_DEFLATED if name.endswith(".py") else ZIP_STORED  # what every start reads
     member.create_system = 3
     member.external_attr = READABLE
     archive.writestr(member, content)

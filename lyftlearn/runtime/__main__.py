@@ -35,9 +35,16 @@ def show_version(*_: object) -> int:
 
 def run(arguments: "list[str]", received: "list[int]") -> int:
     """Run the job's command under the contract."""
+    _require_library()
     from .job import run_job
 
     return run_job(arguments, received)
+
+
+def _require_library() -> None:
+    """Refuse a Python without its whole library: it would run some jobs, and fail others late."""
+    if not any(finder.find_spec("json", None) for finder in sys.meta_path):
+        raise ImportError("No module named 'json'")
 
 
 def run_spark(arguments: "list[str]", received: "list[int]") -> int:

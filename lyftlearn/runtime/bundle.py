@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
-import re
 import sys
 
 from . import CONTRACT
 from .faults import configuration_failure
+from .json_text import loads
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,9 +19,9 @@ PROJECTED = "/var/run/lyftlearn/bundle.json"
 CHANNEL = "input/data/lyftlearn/bundle.json"
 MAY_REFER = ("hyperparameters", "env", "command")
 
-_NAME = re.compile(r"(?!\.\.?$)[A-Za-z0-9._-]{1,64}")
-_SECRET = re.compile(r"(?!\.\.?(/|$))[A-Za-z0-9._+=@-]+(/(?!\.\.?(/|$))[A-Za-z0-9._+=@-]+)*")
-_JOB_ID = re.compile(r"(?!\.\.?$)[A-Za-z0-9._-]{1,253}")
+# No pattern is compiled here, and `re` not loaded: most of a start would be theirs.
+_NAME_CHARACTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-")
+_SECRET_CHARACTERS = _NAME_CHARACTERS | frozenset("+=@")
 _PROVIDER_TEXTS = (
     "path",
     "prefix",
@@ -36,7 +35,6 @@ _PROVIDER_TEXTS = (
     "auth_key",
     "case",
 )
-_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 LARGEST = 1 << 31
 """Seconds, and counts: what the clocks and the kernel still take."""
@@ -129,7 +127,7 @@ def parse(text: str, what: str) -> Any:
     if lift_limit:
         lift_limit(0)
     try:
-        return json.loads(text)
+        return loads(text)
     except (ValueError, RecursionError) as error:
         raise configuration_failure(f"{what} cannot be read as JSON: {type(error).__name__}") from error
 
@@ -147,7 +145,7 @@ def _check_version(document: dict[str, Any]) -> None:
 
 def _resolve(field: str, value: Any, origin: str) -> Any:
     """Follow `{"$ref": location, "sha256": digest}`; an object with other keys too is a value like any other."""
-    if not isinstance(value, dict) or set(value) != {"$ref", "sha256"} or not _SHA256.fullmatch(str(value["sha256"])):
+    if not isinstance(value, dict) or set(value) != {"$ref", "sha256"} or not _is_sha256(str(value["sha256"])):
         return value
     if not _is_text(value["$ref"]):
         raise configuration_failure(f"bundle: {field}: $ref: expected a URI or a path, saw {value['$ref']!r}")
@@ -231,16 +229,28 @@ def _is_text(value: object) -> bool:
     return True
 
 
+def _is_name(text: str, longest: int) -> bool:
+    return 0 < len(text) <= longest and text not in (".", "..") and _NAME_CHARACTERS.issuperset(text)
+
+
+def _is_secret(text: str) -> bool:
+    return all(part not in ("", ".", "..") and _SECRET_CHARACTERS.issuperset(part) for part in text.split("/"))
+
+
+def _is_sha256(text: str) -> bool:
+    return len(text) == 64 and set("0123456789abcdef").issuperset(text)
+
+
 def _names_rule(document: dict[str, Any]) -> list[str]:
     faults = [
         f"{field}: {name!r} is no name: letters, digits, '.', '_' and '-', at most 64"
         for field in ("inputs", "outputs")
         for name in document[field]
-        if not _NAME.fullmatch(name)
+        if not _is_name(name, 64)
     ]
-    if not _JOB_ID.fullmatch(document["job"]["id"]):
+    if not _is_name(document["job"]["id"], 253):
         faults.append(f"job.id: {document['job']['id']!r} is no name: letters, digits, '.', '_' and '-', at most 253")
-    secrets = [name for name in document["secrets"]["names"] if not _SECRET.fullmatch(str(name))]
+    secrets = [name for name in document["secrets"]["names"] if not _is_secret(str(name))]
     return faults + [f"secrets.names: {name!r} is no name" for name in secrets]
 
 
@@ -356,7 +366,7 @@ def _spark_rule(document: dict[str, Any]) -> list[str]:
 def _serving_rule(document: dict[str, Any]) -> list[str]:
     """`port`: on which the command answers. The model's digest: 64 hexadecimal digits, or null."""
     serving, digest = document["serving"], document["artifact_sha256"]
-    faults = [] if digest is None or _SHA256.fullmatch(digest) else ["artifact_sha256: expected a SHA-256 or null"]
+    faults = [] if digest is None or _is_sha256(digest) else ["artifact_sha256: expected a SHA-256 or null"]
     port = serving and serving.get("port")
     if serving is not None and not (isinstance(port, int) and 0 < port <= MOST_PORT):
         faults.append(f"serving.port: expected a number from 1 to {MOST_PORT}")
@@ -379,7 +389,8 @@ def _outputs_to_pack(document: dict[str, Any]) -> list[str]:
 
 def _gateway_rule(document: dict[str, Any]) -> list[str]:
     gateway = document["metrics"]["gateway"]
-    fine = gateway is None or re.fullmatch(r".+:[0-9]{1,5}", gateway)
+    host, _, port = (gateway or "").rpartition(":")
+    fine = gateway is None or (host and "\n" not in host and port.isascii() and port.isdecimal() and len(port) <= 5)
     return [] if fine else [f"metrics.gateway: expected host:port, saw {gateway!r}"]
 
 

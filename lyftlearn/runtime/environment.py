@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 
 from . import CONTRACT
 from .capacity import Capacity
@@ -19,14 +18,23 @@ if TYPE_CHECKING:
     from .layout import Layout
     from .nodes import Nodes
 
-PRIVATE = re.compile(r"LYFTLEARN_(SUBSTRATE.*|BUNDLE|ROOT)|OLDPWD", re.DOTALL)
-OURS = re.compile(
-    r"LYFTLEARN_(JOB_ID|JOB_NAME|JOB_KIND|MODEL|ATTEMPT|CONTRACT|NODE_RANK|NODES|HOSTS|HYPERPARAMETERS|CAPACITY_ENDS_AT"
-    r"|[A-Z]+_DIR)"
+PRIVATE = ("OLDPWD", "LYFTLEARN_BUNDLE", "LYFTLEARN_ROOT")
+OURS = (
+    "JOB_ID",
+    "JOB_NAME",
+    "JOB_KIND",
+    "MODEL",
+    "ATTEMPT",
+    "CONTRACT",
+    "NODE_RANK",
+    "NODES",
+    "HOSTS",
+    "HYPERPARAMETERS",
+    "CAPACITY_ENDS_AT",
 )
-SAGEMAKER = re.compile(
-    r"(SM|SAGEMAKER|TRAINING_JOB|PROCESSING_JOB)_.*|AWS_EXECUTION_ENV|ECS_CONTAINER_METADATA_URI(_V4)?", re.DOTALL
-)
+"""After `LYFTLEARN_`, and any capital letters before `_DIR`."""
+SAGEMAKER = ("AWS_EXECUTION_ENV", "ECS_CONTAINER_METADATA_URI", "ECS_CONTAINER_METADATA_URI_V4")
+SAGEMAKER_PREFIXES = ("SM_", "SAGEMAKER_", "TRAINING_JOB_", "PROCESSING_JOB_")
 """What SageMaker adds and no program may lean on. What credentials and GPUs need is not in it: AWS_REGION,
 AWS_DEFAULT_REGION, AWS_CONTAINER_CREDENTIALS_*, AWS_CONTAINER_AUTHORIZATION_TOKEN*, NVIDIA_*, CUDA_*, NCCL_*, FI_*."""
 THREADS = (
@@ -162,12 +170,23 @@ class Environment:
 
 def visible_variables(inherited: Mapping[str, str], substrate: str, hide: list[str]) -> dict[str, str]:
     """What of the container's own variables the command may see."""
-    hidden = [PRIVATE, OURS] + ([SAGEMAKER] if substrate in (TRAINING, HOSTING) else [])
-    return {
-        name: value
-        for name, value in inherited.items()
-        if name not in hide and not any(pattern.fullmatch(name) for pattern in hidden)
-    }
+    shown = {name: value for name, value in inherited.items() if name not in hide and not _is_ours(name)}
+    if substrate not in (TRAINING, HOSTING):
+        return shown
+    return {name: value for name, value in shown.items() if not _is_sagemakers(name)}
+
+
+def _is_ours(name: str) -> bool:
+    before, _, own = name.partition("LYFTLEARN_")
+    if before or not own:
+        return name in PRIVATE
+    kind, _, rest = own.partition("_DIR")
+    is_directory = own == f"{kind}_DIR" and not rest and kind.isascii() and kind.isalpha() and kind.isupper()
+    return own.startswith("SUBSTRATE") or name in PRIVATE or own in OURS or is_directory
+
+
+def _is_sagemakers(name: str) -> bool:
+    return name.startswith(SAGEMAKER_PREFIXES) or name in SAGEMAKER
 
 
 def _passwd_home(uid: int) -> list[str]:

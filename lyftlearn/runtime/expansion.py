@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-import re
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import re
     from collections.abc import Iterable, Mapping
 
-_REFERENCE = re.compile(r"\$(?:\$|\(([^)]*)\))")
-_SERVICE = re.compile(
-    r"[A-Z0-9_]+_(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT(_[0-9]+_(TCP|UDP|SCTP)(_PROTO|_PORT|_ADDR)?)?)"
-)
+# Texts, not patterns: a start loads `re` only where it needs it.
+_REFERENCE = r"\$(?:\$|\(([^)]*)\))"
+_SERVICE = r"[A-Z0-9_]+_(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT(_[0-9]+_(TCP|UDP|SCTP)(_PROTO|_PORT|_ADDR)?)?)"
 
 
 def expand(text: str, values: Mapping[str, str]) -> str:
     """Replace `$(NAME)` where NAME is known; `$$` stands for `$`; what is unknown or incomplete stays as written."""
-    return _REFERENCE.sub(lambda match: _value(match, values), text)
+    if "$" not in text:
+        return text
+    import re
+
+    return re.sub(_REFERENCE, lambda match: _value(match, values), text)
 
 
 def _value(match: re.Match[str], values: Mapping[str, str]) -> str:
@@ -34,4 +36,6 @@ def expand_in_order(variables: Mapping[str, str], known: Mapping[str, str]) -> d
 
 def service_variables(names: Iterable[str]) -> list[str]:
     """The names Kubernetes gives its service variables, which `$(NAME)` may refer to there."""
-    return [name for name in names if _SERVICE.fullmatch(name)]
+    import re
+
+    return [name for name in names if re.fullmatch(_SERVICE, name)]

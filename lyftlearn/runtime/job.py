@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import json
 import os
 import sys
 import time
@@ -26,6 +25,7 @@ from .faults import (
     StopRequested,
     configuration_failure,
 )
+from .json_text import dumps
 from .log_marks import EscapedSigns, is_marked, note_end
 from .output import BlankLines, Pump
 from .redaction import FreshLine, RedactedStream, Redactor
@@ -274,7 +274,7 @@ class JobRun:
     def _write_hyperparameters(self, bundle: Bundle) -> None:
         temporary = f"{self._layout.hyperparameters}.{os.urandom(4).hex()}"
         with open(temporary, "w", encoding="ascii") as file:
-            file.write(json.dumps(bundle["hyperparameters"]))
+            file.write(dumps(bundle["hyperparameters"]))
         os.chmod(temporary, 0o644)
         os.replace(temporary, self._layout.hyperparameters)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections import namedtuple
 
 TYPE_CHECKING = False
@@ -20,10 +19,11 @@ else:  # a runtime starts sooner without `typing`
 
 FILE, S3 = "file", "s3"
 # `output.tar.gz#name` is one directory of an archive; it has the name of an output. Any other `#` is part of a name.
-_MEMBER = re.compile(r"(?P<archive>.*\.tar\.gz)#(?P<member>[A-Za-z0-9_-][A-Za-z0-9._-]{0,63})", re.DOTALL)
-_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
-_FILE = re.compile(r"file://(?:localhost)?(?=/)", re.IGNORECASE)
-_S3 = re.compile(r"s3://(?P<bucket>[^/]+)(?P<path>/.*)?", re.DOTALL)
+# Texts, not patterns: a start loads `re` only where it needs it.
+_MEMBER = r"(?s)(?P<archive>.*\.tar\.gz)#(?P<member>[A-Za-z0-9_-][A-Za-z0-9._-]{0,63})"
+_SCHEME = r"[A-Za-z][A-Za-z0-9+.-]*://"
+_FILE = r"(?i)file://(?:localhost)?(?=/)"
+_S3 = r"(?s)s3://(?P<bucket>[^/]+)(?P<path>/.*)?"
 EXPECTED = "write s3://<bucket>/<key>, file:///<path> or a path"
 
 
@@ -39,10 +39,14 @@ class Location(_Fields):
     @classmethod
     def parse(cls, text: str) -> Location:
         """Read a URI, or a path, which is never unquoted. Raises ValueError, with what to write, for anything else."""
-        match = _MEMBER.fullmatch(text)
+        if text.startswith("file:///") and "#" not in text and "\0" not in (there := _unquote(text[7:])):
+            return cls(FILE, "", there)
+        import re
+
+        match = re.fullmatch(_MEMBER, text)
         place, member = (match["archive"], match["member"]) if match else (text, "")
-        file, bucket = _FILE.match(place), _S3.fullmatch(place)
-        path = _unquote(place[file.end() :]) if file else None if _SCHEME.match(place) else place
+        file, bucket = re.match(_FILE, place), re.fullmatch(_S3, place)
+        path = _unquote(place[file.end() :]) if file else None if re.match(_SCHEME, place) else place
         if path is not None and "\0" not in path:
             return cls(FILE, "", path, member)
         if bucket:
@@ -82,6 +86,8 @@ class Location(_Fields):
 
 
 def _unquote(text: str) -> str:
+    if "%" not in text:
+        return text
     from urllib.parse import unquote_to_bytes
 
     return os.fsdecode(unquote_to_bytes(text))

@@ -9,9 +9,9 @@ follows.
 
 from __future__ import annotations
 
-import json
 import os
-import re
+
+from .json_text import dumps
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 PROGRESS_VARIABLE = "LYFTLEARN_SUBSTRATE_PROGRESS"
 MARK = "#400"
-_SIGN = re.compile(rb"#(?=[0-7]{3})")
-_CUT = re.compile(rb"#[0-7]{0,2}\Z")
+_SIGN = rb"#(?=[0-7]{3})"
+_CUT = rb"#[0-7]{0,2}\Z"
 _ESCAPED_SIGN = b"#043"
 
 
@@ -34,9 +34,11 @@ class EscapedSigns:
     def pad(self, chunk: bytes) -> bytes:
         """Return the next bytes of the output, cut anywhere; what may be the start of an escape waits for its end."""
         text = self._held + chunk
-        match = _CUT.search(text)
+        import re
+
+        match = re.search(_CUT, text)
         self._held = text[match.start() :] if match else b""
-        return _SIGN.sub(_ESCAPED_SIGN, text[: len(text) - len(self._held)])
+        return re.sub(_SIGN, _ESCAPED_SIGN, text[: len(text) - len(self._held)])
 
     def end(self) -> bytes:
         """Return what still waits."""
@@ -51,7 +53,7 @@ def is_marked(environ: Mapping[str, str]) -> bool:
 
 def write_note(event: Mapping[str, Any], output: int = 1) -> None:
     """Write a line of the runtime's own. The empty line that may come before it is none of the command's."""
-    text = f"\n{MARK}{json.dumps(event)}\n"
+    text = f"\n{MARK}{dumps(event)}\n"
     os.write(output, text.encode())
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 
 from .detect import TRAINING
@@ -62,6 +61,8 @@ def find(count: int, environ: Mapping[str, str], substrate: str, ml: str) -> Nod
 
 
 def _from_sagemaker(count: int, path: str, port: str) -> Nodes:
+    import json
+
     try:
         with open(path, encoding="utf-8") as file:
             config = json.load(file)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-import re
-import threading
+
+from .thread import Thread
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ REMEMBERED = 1 << 14
 """Bytes: more than the 700 characters that a report quotes, at four bytes each and with secrets still to be masked."""
 
 
-_BLANK = re.compile(rb"^( *)\n", re.MULTILINE)
+_BLANK = rb"(?m)^( *)\n"
 
 
 class BlankLines:
@@ -36,8 +36,10 @@ class BlankLines:
 
     def pad(self, chunk: bytes) -> bytes:
         """Return the next bytes of the output, cut anywhere."""
+        import re
+
         before = b"" if self._blank else b"x"
-        text = _BLANK.sub(rb"\1 \n", before + chunk)
+        text = re.sub(_BLANK, rb"\1 \n", before + chunk)
         last = text[text.rfind(b"\n") + 1 :]
         self._begun = bool(last) or (self._begun and b"\n" not in text)
         self._blank = not last.strip(b" ")
@@ -63,14 +65,14 @@ def carry_rest(carriers: Sequence[Carrier]) -> bytes:
     return rest
 
 
-class Pump(threading.Thread):
+class Pump(Thread):
     """One pipe for stdout and stderr, so that their order is that of the writes; copied to `target` as it comes.
 
     log: gets the same, where the output is to be kept. carriers: bring it through a log service that changes it.
     """
 
     def __init__(self, target: int = 1, log: Log | None = None, carriers: Sequence[Carrier] = ()) -> None:
-        super().__init__(daemon=True, name="output")
+        super().__init__(self._copy_all)
         self._carriers = carriers
         self.reading, self.writing = os.pipe()
         self._target = target
@@ -79,7 +81,7 @@ class Pump(threading.Thread):
         self._received = 0
         self._writing = False
 
-    def run(self) -> None:
+    def _copy_all(self) -> None:
         """Copy until the last writer is gone."""
         while True:
             chunk = os.read(self.reading, CHUNK)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 
 from .detect import KUBERNETES, SERVING, TRAINING
+from .json_text import dumps
 from .log_marks import MARK, PROGRESS_VARIABLE, write_note
 
 TYPE_CHECKING = False
@@ -38,7 +38,7 @@ class Report:
         failed = bool(facts.get("reason") or facts.get("stopped"))
         if self._path is None or not (failed or self._reports_success):
             return
-        line = PREFIX + json.dumps(dict(facts), separators=(",", ":"))
+        line = PREFIX + dumps(dict(facts), ",", ":")
         words = self._words(facts, message)
         try:
             _put(self._path, (line + "\n" + words).encode("utf-8", "replace"))
@@ -103,7 +103,7 @@ def note_start(environ: Mapping[str, str], attempt: int, at: float, output: str)
     path = environ.get(PROGRESS_VARIABLE)
     if not path or (path in (IN_THE_LOG, MARK) and attempt == 1):
         return
-    event = json.dumps({"event": "running", "attempt": attempt, "at": at}) + "\n"
+    event = dumps({"event": "running", "attempt": attempt, "at": at}) + "\n"
     try:
         if path == MARK:
             write_note({"event": "running", "attempt": attempt, "at": at})

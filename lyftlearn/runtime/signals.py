@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import _signal as signal  # type: ignore[import-not-found,unused-ignore] # without enumerations
 import os
 import select
-import signal
 import time
 
 from .faults import DeadlinePassed, StopRequested

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import _signal as signal  # type: ignore[import-not-found,unused-ignore] # without enumerations
 import os
-import signal
 import warnings
 
 from .faults import IMAGE, RuntimeFailure, configuration_failure

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import _socket as socket
 import os
 import select
-import socket
 import stat
-import threading
 from collections import deque
+
+from .thread import Thread
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from .gateway import Gateway
 
 ADDRESS = ("127.0.0.1", 8125)
 LARGEST_PACKET = 65535
@@ -19,83 +20,15 @@ RECEIVE_BUFFER = 8 << 20
 BURST = 512
 HELD = 10_000
 """Packets kept while the gateway's name is first looked up."""
-RESOLVE_EVERY = 30.0
-RETRY_EVERY = 2.0
 FLUSH_WAIT = 2.0
-
-
-class Gateway:
-    """Where packets go; its name is looked up again and again, because gateways move."""
-
-    def __init__(self, target: str) -> None:
-        host, _, port = target.rpartition(":")
-        self._host, self._port = host.strip("[]"), int(port)
-        self._address: Any = None
-        self._socket: socket.socket | None = None
-        self._retired: socket.socket | None = None
-        self._failed = False
-        self._closed = threading.Event()
-        self.known = threading.Event()
-        self._thread = threading.Thread(target=self._keep_resolving, daemon=True, name="gateway")
-        self._thread.start()
-
-    def _keep_resolving(self) -> None:
-        while not self._closed.is_set():
-            self._resolve()
-            self._closed.wait(RESOLVE_EVERY if self.known.is_set() and not self._failed else RETRY_EVERY)
-
-    def _resolve(self) -> None:
-        try:
-            family, kind, protocol, _, address = socket.getaddrinfo(self._host, self._port, type=socket.SOCK_DGRAM)[0]
-            if address == self._address and not self._failed:
-                return
-            connected = socket.socket(family, kind, protocol)
-            connected.connect(address)
-        except OSError:
-            return
-        self._replace(connected)
-        self._address, self._failed = address, False
-        self.known.set()
-
-    def _replace(self, connected: socket.socket) -> None:
-        """The relay may be sending through the old one: it is closed a generation later."""
-        if self._retired:
-            self._retired.close()
-        self._retired, self._socket = self._socket, connected
-
-    def send(self, packet: bytes) -> int:
-        """How many packets are now known to be lost. A refusal tells of the packet before; this one goes out next."""
-        gateway = self._socket
-        if gateway is None:
-            return 1
-        try:
-            gateway.send(packet)
-        except ConnectionRefusedError:
-            return 1 + self._again(gateway, packet)
-        except OSError:
-            self._failed = True
-            return 1
-        return 0
-
-    def _again(self, gateway: socket.socket, packet: bytes) -> int:
-        try:
-            gateway.send(packet)
-        except OSError:
-            return 1
-        return 0
-
-    def close(self) -> None:
-        """Stop looking up."""
-        self._closed.set()
-        for used in (self._socket, self._retired):
-            if used:
-                used.close()
 
 
 class NullGateway:
     """No gateway: packets are counted and dropped."""
 
-    known = threading.Event()
+    def is_known(self, _patience: float = 0) -> bool:
+        """Whether a packet need not be held."""
+        return True
 
     def send(self, _: bytes) -> int:
         """Lose it."""
@@ -103,9 +36,6 @@ class NullGateway:
 
     def close(self) -> None:
         """Nothing to close."""
-
-
-NullGateway.known.set()
 
 
 class Relay:
@@ -120,9 +50,9 @@ class Relay:
         udp = _bind_near(address)
         self.port = str(udp.getsockname()[1])
         self._sockets = [udp, *named]
-        self._gateway = Gateway(gateway) if gateway else NullGateway()
+        self._gateway = _gateway(gateway)
         self._wake, self._waker = os.pipe()
-        self._thread = threading.Thread(target=self._work, daemon=True, name="statsd")
+        self._thread = Thread(self._work)
         self._thread.start()
 
     def _work(self) -> None:
@@ -149,14 +79,14 @@ class Relay:
         return most
 
     def _pass_on(self, packet: bytes) -> None:
-        if not self._gateway.known.is_set():
+        if not self._gateway.is_known():
             self._hold(packet)
             return
         self._release()
         self.lost += self._gateway.send(packet)
 
     def _release(self) -> None:
-        while self._held and self._gateway.known.is_set():
+        while self._held and self._gateway.is_known():
             self.lost += self._gateway.send(self._held.popleft())
 
     def _hold(self, packet: bytes) -> None:
@@ -182,10 +112,18 @@ class Relay:
 
     def _flush_held(self) -> None:
         if self._held:
-            self._gateway.known.wait(FLUSH_WAIT)
+            self._gateway.is_known(FLUSH_WAIT)
             self._release()
         self.lost += len(self._held)
         self._held.clear()
+
+
+def _gateway(target: str | None) -> Gateway | NullGateway:
+    if target is None:
+        return NullGateway()
+    from .gateway import Gateway
+
+    return Gateway(target)
 
 
 def _bind_near(address: tuple[str, int]) -> socket.socket:

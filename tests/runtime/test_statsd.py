@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from lyftlearn.runtime import statsd
+from lyftlearn.runtime import gateway as gateways
 from lyftlearn.runtime.statsd import Relay
 
 PACKETS = [
@@ -106,7 +106,7 @@ def test_a_gateway_that_moves_is_found_again(gateway: Gateway, monkeypatch: pyte
         return [(socket.AF_INET, socket.SOCK_DGRAM, 0, "", place)]
 
     monkeypatch.setattr(socket, "getaddrinfo", resolve)
-    monkeypatch.setattr(statsd, "RESOLVE_EVERY", 0.05)
+    monkeypatch.setattr(gateways, "RESOLVE_EVERY", 0.05)
     relay = Relay("gateway.internal:8125", address=("127.0.0.1", 0))
     asked.wait(20)
     send(relay.port, PACKETS[:1])

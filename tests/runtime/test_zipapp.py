@@ -133,7 +133,12 @@ def test_a_python_that_is_too_old_is_said_so(containers: Any, python: Path, subs
 
 WITHOUT_JSON = """#!{python}
 import runpy, sys
-sys.modules["json"] = None
+class Without:
+    def find_spec(name, path=None, target=None):
+        if name == "json":
+            raise ModuleNotFoundError("No module named 'json'")
+sys.meta_path.insert(0, Without)
+sys.modules.pop("json", None)
 sys.argv = [word for word in sys.argv[1:] if not word.startswith("-")]
 runpy.run_path(sys.argv[0], run_name="__main__")
 """

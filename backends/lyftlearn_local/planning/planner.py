@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 WRITE_RECORD, WRITE_BUNDLE, START = "write job.json", "write bundle.json", "start supervisor"
 DRIVER_LAYOUT = "local"
+_BEGIN = "import sys; sys.path.insert(0, sys.argv.pop(1)); import lyftlearn_runtime.zip_main"
 _SWITCHED_OFF = 'switched off by namespaces = "never"'
 
 
@@ -132,9 +133,13 @@ class Planner:
         return engine.limits_memory if engine else self.machine.limits_memory
 
     def _runtime(self, spec: JobSpec, python: str, archive: str) -> list[str]:
-        """The runtime's command. Without site packages it starts sooner; only S3 needs them."""
+        """The runtime's command. Without site packages it starts sooner; only S3 needs them.
+
+        Python itself would load more to run an archive than to import from it. An image may have one that is too old.
+        """
         quick = [] if any(uri.startswith("s3://") for _, uri in _uris(spec)) else ["-S"]
-        return [python, "-I", *quick, archive, "run"]
+        begin = [] if python == PYTHON else ["-c", _BEGIN]
+        return [python, "-I", *quick, *begin, archive, "run"]
 
     def _faults(self, spec: JobSpec) -> Iterator[Fault]:
         if spec.notebook and not self._has_jupyter():

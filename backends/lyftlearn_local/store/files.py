@@ -235,6 +235,7 @@ class Store:
         self.queue = root / "queue"
         self.slots = root / "slots"
         self.temporary = root / "tmp"
+        self.idle = root / "idle"
 
     def make(self) -> None:
         """Create the directories, for this user only."""
@@ -255,11 +256,15 @@ class Store:
 
     def waiting(self) -> list[str]:
         """The ids of the jobs that wait, oldest first."""
+        return [job_id for name in sorted(self._entries()) if (job_id := name.partition("-")[2])]
+
+    def _entries(self, job_id: str | None = None) -> list[str]:
+        """The names of files in the queue: all, or those of one job. Each supervisor looks, so it is a plain list."""
         try:
-            names = sorted(path.name for path in self.queue.iterdir())
+            names = os.listdir(self.queue)  # noqa: PTH208 - a thousand paths would cost more than to read them
         except OSError:
             return []
-        return [job_id for name in names if (job_id := name.partition("-")[2])]
+        return names if job_id is None else [name for name in names if name.partition("-")[2] == job_id]
 
     def waiting_jobs(self) -> Iterator[JobFiles]:
         """The jobs in the queue, oldest first; those that have no business there are taken out."""
@@ -272,19 +277,16 @@ class Store:
 
     def claim(self, job_id: str) -> Lock | None:
         """Say that the job is about to be started, so that of many that are free only one does; None if one has."""
-        for path in self.queue.glob(f"*-{job_id}"):
-            try:
-                return Lock.take_existing(path)
-            except FileNotFoundError:
-                continue
+        for name in self._entries(job_id):
+            with contextlib.suppress(FileNotFoundError):
+                return Lock.take_existing(self.queue / name)
         return None
 
     def forget(self, job_id: str) -> None:
         """Remove whatever entry the queue has for `job_id`."""
-        for path in self.queue.glob(f"*-{job_id}"):
-            if path.name.partition("-")[2] == job_id:
-                with contextlib.suppress(OSError):
-                    path.unlink()
+        for name in self._entries(job_id):
+            with contextlib.suppress(OSError):
+                (self.queue / name).unlink()
 
     def free_slots(self, run: dict[str, Any]) -> int:
         """How many of the slots nobody has in which such a job may run."""

@@ -14,6 +14,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from lyftlearn.errors import BackendUnavailable, Conflict, JobNotFound
+from lyftlearn_local.store import idle
 from lyftlearn_local.store.files import (
     ASKED_TO_STOP,
     FINAL,
@@ -206,7 +207,9 @@ class Jobs:
         if slot is None:
             return
         slot.release()
-        start(files, [*record["run"]["supervisor"], str(files.path)])
+        command = record["run"]["supervisor"]
+        if not idle.hand_over(self.store, idle.surroundings(command), files.path.name):
+            start(files, [*command, str(files.path)])
 
     def stop(self, files: JobFiles, record: Mapping[str, Any]) -> None:
         """Put the wish on record, then tell the supervisor; without one, end the job here."""

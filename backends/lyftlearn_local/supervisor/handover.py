@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import signal
 
+from lyftlearn_local.store import idle
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
@@ -12,37 +14,62 @@ if TYPE_CHECKING:
     from lyftlearn_local.store.files import JobFiles, Lock, Store
 
 
-def take_turn(store: Store, job: JobFiles, record: dict[str, Any], *, is_claimed: bool) -> Lock | None:
-    """Take a slot for `job`, or None if all are taken.
+class Program:
+    """What this process runs, and in which surroundings it was started."""
+
+    def __init__(self, command: list[str]) -> None:
+        self.command = command
+        self.surroundings = idle.surroundings(command)
+
+    def fits(self, command: list[str]) -> bool:
+        """Whether a job with this command can be run here: an upgrade may have come since this process began."""
+        return command == self.command and idle.surroundings(command) == self.surroundings
+
+
+class Turn:
+    """A job that this process is to run.
+
+    claim: kept for as long as the job runs, so a mark that nobody claims is left by a supervisor that never began.
+    """
+
+    def __init__(self, job: JobFiles, claim: Lock | None = None) -> None:
+        self.job = job
+        self.claim = claim
+
+
+def take_turn(store: Store, turn: Turn, run: dict[str, Any], program: Program) -> Lock | Turn | None:
+    """Take a slot for the job of `turn`, or None if all are taken. Another turn is of a job that is to be run instead.
 
     Of several supervisors that start at once any may get the last slot; the oldest job is to have it.
     """
-    run = record["run"]
     while slot := store.take_slot(run):
-        older = None if is_claimed or _another_is_free(store, run) else _older(store, job)
+        older = None if turn.claim or _another_is_free(store, run) else _older(store, turn.job)
         if older is None:
             return slot
-        _become_supervisor_of(older)
         slot.release()
+        if following := _go_on(older, program):
+            return following
     return None
 
 
-def hand_on(store: Store) -> None:
-    """Become the supervisor of the oldest job that waits. One that could not be started ends here; then the next.
+def next_turn(store: Store, program: Program) -> Turn | None:
+    """Return the oldest job that waits, for this process to go on with, or None.
 
-    The claim is kept for as long as the successor runs. So a mark that nobody claims is left by one that never began.
+    A job with another command makes another program of this process. One that could not be started ends here.
     """
     for successor in store.waiting_jobs():
         claim = store.claim(successor.path.name)
         if claim is None:
             continue
-        with claim:
-            if successor.not_started_path.exists():
-                successor.fail_to_start()
-            else:
-                successor.not_started_path.touch(mode=0o600)
-                _become_supervisor_of(successor, claim)
+        if successor.not_started_path.exists():
+            successor.fail_to_start()
+        else:
+            successor.not_started_path.touch(mode=0o600)
+            if turn := _go_on(successor, program, claim):
+                return turn
+        claim.release()
         store.forget(successor.path.name)
+    return None
 
 
 def _another_is_free(store: Store, run: dict[str, Any]) -> bool:
@@ -57,12 +84,19 @@ def _older(store: Store, job: JobFiles) -> JobFiles | None:
     return oldest if oldest and oldest.path != job.path and not job.has_begun() else None
 
 
-def _become_supervisor_of(job: JobFiles, claim: Lock | None = None) -> None:
-    """Go on as another program; all locks end here but the claim. Returns only if the program cannot be run."""
-    command = [*job.record()["run"]["supervisor"], str(job.path), *([str(claim.hand_over())] if claim else [])]
+def _go_on(job: JobFiles, program: Program, claim: Lock | None = None) -> Turn | None:
+    """Go on with `job`: here, or as another program, where all locks end but the claim.
+
+    Returns None only if that program cannot be run.
+    """
+    own = job.record()["run"]["supervisor"]
+    if program.fits(own):
+        return Turn(job, claim)
     job.redirect_errors()
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # until the successor listens
     try:
-        os.execv(command[0], command)  # noqa: S606 - its own recorded command
+        words = [*own, str(job.path), *([str(claim.hand_over())] if claim else [])]
+        os.execv(words[0], words)  # noqa: S606 - its own recorded command
     except OSError as error:
-        job.fail_to_start(f"{command[0]}: {error.strerror}")
+        job.fail_to_start(f"{own[0]}: {error.strerror}")
+    return None

@@ -14,9 +14,10 @@ from pathlib import Path
 
 from lyftlearn_local.layouts import FINISH
 from lyftlearn_local.layouts.layout import LaunchError, LaunchStopped, NodeContext
+from lyftlearn_local.store import idle
 from lyftlearn_local.store.files import ASKED_TO_STOP, FINAL, JobFiles, Lock, Store, event, overdue_event, process_start
 from lyftlearn_local.store.leftovers import remove_nodes, settle, sweep_containers
-from lyftlearn_local.supervisor.handover import hand_on, take_turn
+from lyftlearn_local.supervisor.handover import Program, Turn, next_turn, take_turn
 from lyftlearn_local.supervisor.launch import launch, take_environment
 from lyftlearn_local.supervisor.node import Node, free_port, read_report
 from lyftlearn_local.supervisor.outcome import NodeOutcome, command_end, final_event
@@ -71,6 +72,15 @@ class JobSupervisor:
         final: dict[str, Any] = {**self._finish(self._final_event()), **command_end(self.outcomes)}
         remove_nodes(self.job.path)
         self._emit(**final)
+        self._stop_listening()
+
+    def _stop_listening(self) -> None:
+        """The process may go on with another job."""
+        for number, handler in ((signal.SIGCHLD, signal.SIG_DFL), (signal.SIGUSR1, signal.SIG_IGN)):
+            signal.signal(number, handler)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        os.close(signal.set_wakeup_fd(-1))
+        os.close(self._wakeup)
 
     def _try(self, launch_nodes: Callable[[], None]) -> None:
         """Start what is to start; why it cannot be started becomes the job's trouble."""
@@ -264,8 +274,11 @@ def _detach(job: JobFiles) -> None:
     job.redirect_errors()
 
 
-def run_if_first(job: JobFiles, record: dict[str, Any]) -> None:
-    """Run the job, or settle what a killed supervisor left. Whoever looks at a job holds its lock for a moment."""
+def run_if_first(job: JobFiles, record: dict[str, Any]) -> bool:
+    """Run the job, or settle what a killed supervisor left; whether it was run.
+
+    Whoever looks at a job holds its lock for a moment.
+    """
     for _ in range(_LOCK_TRIES):
         lock = job.try_lock()
         if lock is None:
@@ -274,9 +287,11 @@ def run_if_first(job: JobFiles, record: dict[str, Any]) -> None:
         with lock:
             if not job.has_begun():
                 _begin(job, record)
-            elif (events := job.events()) and events[-1]["status"] not in FINAL:
+                return True
+            if (events := job.events()) and events[-1]["status"] not in FINAL:
                 settle(job, events[-1])
-        return
+        return False
+    return False
 
 
 def _begin(job: JobFiles, record: dict[str, Any]) -> None:
@@ -290,24 +305,43 @@ def _begin(job: JobFiles, record: dict[str, Any]) -> None:
 
 
 def supervise(directory: str, claim_descriptor: str | None = None) -> None:
-    """Run the job in `directory`, in a slot; then hand the slot to the next that waits."""
+    """Run the job in `directory`, in a slot; then the next that waits, or that comes within a while."""
     job = JobFiles(Path(directory))
-    claim = Lock.from_descriptor(int(claim_descriptor)) if claim_descriptor else None
-    job.not_started_path.unlink(missing_ok=True)
-    record = job.record()
-    store = Store(job.path.parent.parent)
-    _detach(job)
-    slot = take_turn(store, job, record, is_claimed=claim is not None)
-    if slot is None:
-        return
+    store, program = Store(job.path.parent.parent), Program(job.record()["run"]["supervisor"])
+    turn: Turn | None = Turn(job, Lock.from_descriptor(int(claim_descriptor)) if claim_descriptor else None)
+    while turn:
+        turn.job.not_started_path.unlink(missing_ok=True)
+        record = turn.job.record()
+        _detach(turn.job)
+        slot = take_turn(store, turn, record["run"], program)
+        if slot is None:
+            return
+        if isinstance(slot, Turn):
+            turn = slot
+            continue
+        was_run = _run(store, turn, record, slot)
+        turn = next_turn(store, program) or (_await_turn(store, program) if was_run else None)
+
+
+def _run(store: Store, turn: Turn, record: dict[str, Any], slot: Lock) -> bool:
     try:
-        run_if_first(job, record)
+        return run_if_first(turn.job, record)
     except OSError as error:
         print(f"the job's end cannot be written: {error}", file=sys.stderr)
+        return False
     finally:
         sweep_containers(store, record["run"])
-        store.dequeue(job.path.name, record["created_at"])
+        store.dequeue(turn.job.path.name, record["created_at"])
         slot.release()
-        if claim:
-            claim.release()
-        hand_on(store)
+        if turn.claim:
+            turn.claim.release()
+
+
+def _await_turn(store: Store, program: Program) -> Turn | None:
+    signal.signal(signal.SIGTERM, _leave)
+    job = idle.wait_for_job(store, program.surroundings)
+    return Turn(job) if job else None
+
+
+def _leave(_number: int, _frame: object) -> None:
+    sys.exit()
