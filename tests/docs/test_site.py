@@ -14,6 +14,7 @@ from .site import DOCS, build
 
 ROOT = DOCS.parent
 TYPES_ONLY = {"JSON", "Duration"}
+pytestmark = pytest.mark.timeout(1200)  # the site is built first
 
 
 @pytest.fixture(scope="module")

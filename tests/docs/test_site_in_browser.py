@@ -14,7 +14,7 @@ from tests.parity.test_browser import CONTRASTS
 
 from .site import build
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]  # the site is built first
 
 PHONE = 400
 PAGES = (
