@@ -110,7 +110,7 @@ def price_of(machine: str | None, resources: Mapping[str, Any] | None, prices: P
     if not prices.are_known:
         return HourlyPrice(None, prices.currency, f"no price is known for {backend}: see [{backend}.prices]")
     if resources is None:
-        return HourlyPrice(None, prices.currency, "what it asked for is not known")
+        return HourlyPrice(None, prices.currency, "the resources that were asked for are not known")
     return _price_of_requests(resources, prices, backend)
 
 

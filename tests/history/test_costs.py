@@ -88,7 +88,7 @@ def test_bills_of_training_jobs(bill: str) -> None:
         (None, requested(1, 1), Prices(), "no price is known for kubernetes"),
         (None, requested(1, 1), Prices(cpu=0.1), "has no memory_hour"),
         (None, requested(1, 1, 1, "A10G"), Prices(cpu=0.1, memory=0.1), "has no gpu_hour of A10G"),
-        (None, None, PODS, "what it asked for is not known"),
+        (None, None, PODS, "the resources that were asked for are not known"),
     ],
 )
 def test_a_price_that_nobody_knows(machine: Any, resources: Any, prices: Prices, why: str) -> None:
