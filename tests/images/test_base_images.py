@@ -171,7 +171,9 @@ def test_a_job_may_submit_jobs(either: str) -> None:
 
 COUNT = """
 from pyspark.sql import SparkSession
-spark = SparkSession.builder.master("local[1]").config("spark.local.dir", "/tmp").getOrCreate()
+# Where a busy machine keeps a local executor from its heartbeats, Spark would give it up and never end.
+settings = {"spark.local.dir": "/tmp", "spark.driver.host": "127.0.0.1", "spark.network.timeout": "1h"}
+spark = SparkSession.builder.master("local[1]").config(map=settings).getOrCreate()
 print(spark.range(1000).selectExpr("sum(id)").collect()[0][0])
 """
 
