@@ -237,6 +237,7 @@ def test_a_person_who_clears_the_task_gets_another_job(room: Room) -> None:
     room.begin("cleared")
     assert room.end("cleared") == "success"
     first = room.result("cleared")["id"]
+    wait_for(lambda: room.airflow.call("GET", "/dags/held/dagRuns/cleared")["state"] == "success", "the run's end")
     body = {"dry_run": False, "dag_run_id": "cleared", "task_ids": ["train"], "only_failed": False}
     room.airflow.call("POST", "/dags/held/clearTaskInstances", body)
     wait_for(lambda: len(room.jobs("cleared")) == 2, "the second job")

@@ -29,6 +29,7 @@ _QUICK = {  # how soon what was lost is noticed: seconds, so that tests and peop
     "SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "20",
     "SCHEDULER__TASK_INSTANCE_HEARTBEAT_SEC": "2",
     "SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "2",
+    "WORKERS__MAX_FAILED_HEARTBEATS": "60",  # an api server that is started again may be away for so long
     "SCHEDULER__SCHEDULER_HEALTH_CHECK_THRESHOLD": "20",
     "SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "5",
     "TRIGGERER__JOB_HEARTBEAT_SEC": "2",
@@ -120,7 +121,7 @@ class Airflow:
     def wait_for_answer(self) -> None:
         deadline = time.monotonic() + _PATIENCE
         while True:
-            with contextlib.suppress(requests.ConnectionError):
+            with contextlib.suppress(requests.ConnectionError, requests.Timeout):
                 if requests.get(f"{self.address}/api/v2/version", timeout=30).ok:
                     return
             assert time.monotonic() < deadline, (self.home / "api-server.log").read_text()[-3000:]
@@ -128,21 +129,33 @@ class Airflow:
 
     def call(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
         """Ask the public API, as the user."""
-        if "Authorization" not in self._session.headers:
-            given = {"username": "admin", "password": self.password}
-            token = requests.post(f"{self.address}/auth/token", json=given, timeout=60).json()["access_token"]
-            self._session.headers["Authorization"] = f"Bearer {token}"
-        answer = self._session.request(method, f"{self.address}/api/v2{path}", json=body, timeout=60)
+        answer = self._ask(method, path, body)
         if not answer.ok:
             raise RuntimeError(f"{method} {path}: {answer.status_code} {answer.text[:1000]}")
         return answer.json() if answer.text else None
+
+    def _ask(self, method: str, path: str, body: Mapping[str, Any] | None) -> requests.Response:
+        """Ask until there is an answer, also while the api server starts again or its database is locked."""
+        deadline = time.monotonic() + _PATIENCE
+        while True:
+            with contextlib.suppress(requests.ConnectionError, requests.Timeout):
+                if "Authorization" not in self._session.headers:
+                    given = {"username": "admin", "password": self.password}
+                    token = requests.post(f"{self.address}/auth/token", json=given, timeout=60).json()["access_token"]
+                    self._session.headers["Authorization"] = f"Bearer {token}"
+                answer = self._session.request(method, f"{self.address}/api/v2{path}", json=body, timeout=60)
+                if answer.status_code < 500 or time.monotonic() > deadline:
+                    return answer
+            assert time.monotonic() < deadline, path
+            time.sleep(1)
 
     def has_dag(self, dag_id: str) -> bool:
         return any(dag["dag_id"] == dag_id for dag in self.call("GET", "/dags?limit=100")["dags"])
 
     def trigger(self, dag_id: str, run_id: str, conf: Mapping[str, Any] | None = None) -> None:
         body = {"dag_run_id": run_id, "conf": conf or {}, "logical_date": None}
-        self.call("POST", f"/dags/{dag_id}/dagRuns", body)
+        answer = self._ask("POST", f"/dags/{dag_id}/dagRuns", body)
+        assert answer.ok or answer.status_code == requests.codes.conflict, answer.text  # it may be there from before
 
     def task(self, dag_id: str, run_id: str, task_id: str) -> dict[str, Any]:
         found: dict[str, Any] = self.call("GET", f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}")
@@ -170,13 +183,14 @@ class Airflow:
 
 
 def descendants(pid: int) -> list[int]:
-    """Return the processes below one, those nearest to it first."""
+    """Return the processes below one, those nearest to it first, without local jobs: their machine is another."""
     try:
         tasks = Path(f"/proc/{pid}/task").iterdir()
         children = [int(one) for task in tasks for one in (task / "children").read_text().split()]
+        ours = [child for child in children if b"lyftlearn_local" not in Path(f"/proc/{child}/cmdline").read_bytes()]
     except OSError:
         return []
-    return children + [below for child in children for below in descendants(child)]
+    return ours + [below for child in ours for below in descendants(child)]
 
 
 def _free_port() -> int:
