@@ -73,6 +73,6 @@ with DAG("kinds", schedule=None, default_args=retried):
     )
     predict = LyftLearnPredict.partial(
         task_id="predict", model="found", artifact=train.output,
-        command="cat $LYFTLEARN_MODEL_DIR/m; find $LYFTLEARN_INPUTS_DIR/rows -name rows -exec cat {} +",
+        command="cat $LYFTLEARN_MODEL_DIR/m; find $LYFTLEARN_INPUTS_DIR/rows -type f -exec cat {} +",
     ).expand(inputs=[{"rows": "{{ ti.xcom_pull('process')['outputs']['output'] }}"}] * 2)  # fmt: skip
     [process, tune] >> train >> predict
