@@ -51,7 +51,7 @@ class Held(LyftLearnTrain):
         return super()._finish(job)
 
 
-retried = {"retries": 5, "retry_delay": timedelta(seconds=1), "config": os.environ["LYFTLEARN_TEST_CONFIG_FILE"]}
+retried = {"retries": 30, "retry_delay": timedelta(seconds=1), "config": os.environ["LYFTLEARN_TEST_CONFIG_FILE"]}
 with DAG("held", schedule=None, default_args=retried):
     Held(task_id="train", model="held", command=COMMAND)
 

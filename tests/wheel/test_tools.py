@@ -33,6 +33,6 @@ def test_a_tool_of_its_own_runs_a_job(installer: str, tmp_path: Path) -> None:
     }
     kept = {key: value for key, value in os.environ.items() if key.startswith(("PIP_", "UV_", "SSL_")) or key == "PATH"}
     subprocess.run([*INSTALLERS[installer], str(tmp_path / "wheel" / name)], env=kept | own, cwd=tmp_path, check=True)
-    command = [tmp_path / "bin" / "lyftlearn", "train", "tool", "--follow", "--", "echo", "from a tool"]
+    command = [str(tmp_path / "bin" / "lyftlearn"), "train", "tool", "--follow", "--", "echo", "from a tool"]
     done = subprocess.run(command, env=kept | own, cwd=tmp_path, check=True, capture_output=True, text=True)
     assert "from a tool" in done.stdout
