@@ -113,7 +113,8 @@ def test_a_refusal_falls_back(make: Make, tmp_path: Path, direction: tuple[str, 
     job.wait()
     assert backend_of(job) == old
     report = ops.migration_report(client=client)
-    assert (report.fell_back, len(report.fall_backs)) == (1, 1)
+    assert report.fell_back == 1
+    assert report.fall_backs  # one for each fault: a plan lists them all
 
 
 @pytest.mark.parametrize("direction", DIRECTIONS, ids="-to-".join)
