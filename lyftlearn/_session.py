@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, TypeAlias
 
 from lyftlearn._call.arguments import Arguments, check
+from lyftlearn._contract import ids
 from lyftlearn._contract.mounts import mount_of
 from lyftlearn._jobs.watcher import SharedWatch
 from lyftlearn._migration.recorder import MigrationRecorder
@@ -30,9 +32,14 @@ Decider: TypeAlias = Callable[[Arguments], Decision]
 Given: TypeAlias = str | os.PathLike[str] | Mapping[str, Any] | None
 
 
+_JOB_ID = re.compile(rf"(?<![a-z0-9-]){ids.PATTERN.pattern}(?![a-z0-9])")
+
+
 def _redact_record(record: logging.LogRecord) -> bool:
-    """Redact what is logged, tracebacks too, and let it pass."""
+    """Redact what is logged, tracebacks too, give it the id of the job that it names as `job_id`, and let it pass."""
     record.msg, record.args = redact(record.getMessage()), ()
+    found = _JOB_ID.search(record.msg)
+    record.job_id = found[0] if found else ""
     if record.exc_info and record.exc_info[1] is not None:
         redact_causes(record.exc_info[1])
     return True

@@ -46,6 +46,15 @@ class Timings:
     warm: bool | None = None
 
 
+def seconds_by_phase(timings: Timings, now: datetime) -> dict[str, float]:
+    """Return the length of each phase by its name; a phase that came twice is told once, with its whole length."""
+    seconds: dict[str, float] = {}
+    for phase in timings.phases:
+        length = ((phase.finished_at or now) - phase.started_at).total_seconds()
+        seconds[str(phase.name)] = seconds.get(phase.name, 0.0) + max(0.0, length)
+    return seconds
+
+
 def consecutive_phases(
     accepted_at: datetime,
     ends: Iterable[tuple[PhaseName, datetime | None]],

@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from lyftlearn import _pages
+from lyftlearn._contract.phases import seconds_by_phase
 from lyftlearn._text.display import printable, telling_line
 from lyftlearn.types import JobState, JobStatus
 
@@ -53,7 +54,7 @@ _STEPS = (("d", 86400, "h", 3600), ("h", 3600, "m", 60), ("m", 60, "s", 1))
 def job_html(job: Job, link: str | None = None, timings: Timings | None = None) -> str:
     """Return one job as a card. link: a page about it in its substrate's own console. timings: where its time went."""
     state = job.state
-    lengths = _phase_seconds(timings, datetime.now(UTC)) if timings else {}
+    lengths = seconds_by_phase(timings, datetime.now(UTC)) if timings else {}
     return _pages.render(
         "job_card.html",
         colours=COLOURS,
@@ -71,15 +72,7 @@ def job_html(job: Job, link: str | None = None, timings: Timings | None = None) 
 
 def phase_texts(timings: Timings, now: datetime | None = None) -> dict[str, str]:
     """Return the name and the length of each phase; a phase that came twice is told once, with its whole length."""
-    return {name: time_text(seconds) for name, seconds in _phase_seconds(timings, now or datetime.now(UTC)).items()}
-
-
-def _phase_seconds(timings: Timings, now: datetime) -> dict[str, float]:
-    seconds: dict[str, float] = {}
-    for phase in timings.phases:
-        length = ((phase.finished_at or now) - phase.started_at).total_seconds()
-        seconds[str(phase.name)] = seconds.get(phase.name, 0.0) + max(0.0, length)
-    return seconds
+    return {name: time_text(seconds) for name, seconds in seconds_by_phase(timings, now or datetime.now(UTC)).items()}
 
 
 def jobs_html(jobs: Iterable[Job], notes: Mapping[str, str] | None = None) -> str:

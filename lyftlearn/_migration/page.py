@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from lyftlearn import _pages
-from lyftlearn._jobs.views import time_text
+from lyftlearn._jobs.views import money, time_text
 
 if TYPE_CHECKING:
     from lyftlearn._migration.results import (
@@ -31,7 +31,10 @@ _WIDTH, _LABEL, _STEP = 960, 280, 22  # of a chart, of the names at its left, of
 
 _BLOCKER_HEADS = (("jobs", "number"), ("field", ""), ("problem and remedy", "said"), ("models", "said"), ("still", ""))
 _NAMES = ("repository", "model", "stage")
-_NUMBERS = ("on the new side", "old: succeeded", "new: succeeded", "old: duration", "new: duration", "fell back")
+_NUMBERS = (
+    *("on the new side", "old: succeeded", "new: succeeded", "old: duration", "new: duration"),
+    *("old: cost of a job", "new: cost of a job", "fell back"),
+)
 _PROGRESS_HEADS = (*((name, "") for name in _NAMES), *((name, "number") for name in _NUMBERS))
 
 
@@ -180,6 +183,9 @@ def _progress_row(of: ModelProgress) -> Sequence[str]:
     def duration(side: BackendStats) -> str:
         return time_text(side.duration.value) if side.duration else "-"
 
+    def cost(side: BackendStats) -> str:
+        return "-" if side.cost is None else money(side.cost, side.currency or "")
+
     names = (of.repository or "", of.model or "", of.stage or "override")
-    sides = (succeeded(of.old), succeeded(of.new), duration(of.old), duration(of.new))
+    sides = (succeeded(of.old), succeeded(of.new), duration(of.old), duration(of.new), cost(of.old), cost(of.new))
     return *names, _percent(of.share), *sides, str(of.fell_back)

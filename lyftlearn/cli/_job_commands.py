@@ -15,6 +15,7 @@ from lyftlearn._text.display import printable
 from lyftlearn.cli import _output, _tables, _waiting
 from lyftlearn.cli._exit_codes import ExitCode
 from lyftlearn.errors import LyftLearnError
+from lyftlearn.ops.cost import known_costs
 from lyftlearn.ops.placement import placement
 from lyftlearn.types import JobKind, JobStatus
 
@@ -26,33 +27,50 @@ if TYPE_CHECKING:
 
 def jobs(invocation: Invocation) -> ExitCode:
     """List jobs."""
-    found = list(Client(config=invocation.config).jobs(**invocation.arguments))
+    client = Client(config=invocation.config)
+    found = list(client.jobs(**invocation.arguments))
     if invocation.json:
         _output.document([_output.job_document(job) for job in found])
     elif found:
-        _tables.show(_table(found))
+        _tables.show(_table(found, _known_costs(found, client)))
     else:
         _output.note("no jobs")
     return ExitCode.DONE
 
 
-def _table(found: Sequence[Job]) -> _tables.Table:
-    rows = [_row(job) for job in found]
-    staged = any(row["stage"] != "-" for row in rows)
-    heads = [head for head in rows[0] if head != "stage" or staged]
+def _known_costs(found: Sequence[Job], client: Client) -> dict[str, str]:
+    """Return by id what jobs have cost, as far as the history knows; a history in trouble hides no job."""
+    with suppress(LyftLearnError):
+        return {
+            job_id: views.money(cost.amount or 0.0, cost.currency)
+            for job_id, cost in known_costs(found, client=client).items()
+        }
+    return {}
+
+
+def _table(found: Sequence[Job], costs: Mapping[str, str]) -> _tables.Table:
+    rows = [_row(job, costs.get(job.id, "-")) for job in found]
+    empty = {name for name in ("stage", "cost") if all(row[name] == "-" for row in rows)}
+    heads = [head for head in rows[0] if head not in empty]
     return _tables.Table(
         heads=heads,
         rows=[[row[head] for head in heads] for row in rows],
-        dispensable=("kind", "stage", "name", "created", "duration", "backend", "message"),
+        dispensable=("kind", "stage", "name", "created", "backend", "cost", "duration", "message"),
         free="message",
     )
 
 
-def _row(job: Job) -> dict[str, str]:
+def _row(job: Job, cost: str) -> dict[str, str]:
     texts, where = dict(zip(views.COLUMNS, views.row(job), strict=True)), placement(job)
     message = texts.pop("message")
     stage = f"{where.stage or '-'}{', fell back' if where.fell_back else ''}"
-    return {**texts, "backend": printable(where.backend or "-"), "stage": printable(stage), "message": message}
+    return {
+        **texts,
+        "cost": cost,
+        "backend": printable(where.backend or "-"),
+        "stage": printable(stage),
+        "message": message,
+    }
 
 
 def status(invocation: Invocation) -> ExitCode:

@@ -29,6 +29,7 @@ from lyftlearn.dashboard.viewers import Door, Viewer, is_own_form
 from lyftlearn.errors import LyftLearnError
 from lyftlearn.history.settle import settle
 from lyftlearn.history.store import History
+from lyftlearn.ops.cost import BY, CostRow, cost_rows
 from lyftlearn.parity import _json as parity_json
 from lyftlearn.parity import _page as parity_page
 from lyftlearn.types import JobStatus
@@ -66,6 +67,8 @@ class _Dashboard:
         self.config = config
         self.history = session.history.open()
         self.feeds = Feeds(self._follow)
+        self._asking: dict[str, Kept[tuple[Any, str | None]]] = {}
+        self._costs: dict[tuple[str, tuple[str, ...] | None], Kept[list[CostRow]]] = {}
         self.news = Kept(lambda: self._take_up(session), 5)
         self.models = Kept(lambda: models.of_all(self.history, datetime.now(UTC) - models.WINDOW), 30)
         self.migration = Kept(self._migration, 60)
@@ -145,7 +148,17 @@ class _Dashboard:
         )
 
     def _state(self, job_id: str) -> tuple[Any, str | None]:
-        """Return what the backend says of a job now, and its page in the platform's console."""
+        """Return what the backend says of a job now, and its page in the platform's console; nothing if it is slow.
+
+        What comes later is there for the next page.
+        """
+        asking = self._asking.pop(job_id, None) or Kept(lambda: self._ask_state(job_id), float("inf"))
+        answer = asking.get(_PATIENCE)
+        if answer is None:
+            self._asking[job_id] = asking
+        return (answer.value if answer else None) or (None, None)
+
+    def _ask_state(self, job_id: str) -> tuple[Any, str | None]:
         try:
             job = self.client.job(job_id)
             return job.state, job._shared_watch().backend.link(job_id)  # noqa: SLF001 - a friend of the handle
@@ -232,6 +245,29 @@ class _Dashboard:
             rows=[views.figures_row(one) for one in reversed(figures)],
         )
 
+    def show_costs(self, request: Request) -> Response:
+        """What jobs of the last 30 days have cost, by what the query names."""
+        by, teams = request.query_params.get("by", "team"), _viewer(request).teams
+        by = by if by in BY else "team"
+        question = (by, None if teams is None else tuple(teams))
+        if question not in self._costs:
+            self._costs[question] = Kept(lambda: self._count_costs(*question), 30)
+        answer = self._costs[question].get(_PATIENCE)
+        found = (answer.value if answer else None) or []
+        return self._page(
+            request,
+            "costs",
+            title="Cost",
+            by=by,
+            choices=BY,
+            answer=answer,
+            rows=[views.cost_row(one) for one in found[:200]],
+            more=max(0, len(found) - 200),
+        )
+
+    def _count_costs(self, by: str, teams: tuple[str, ...] | None) -> list[CostRow]:
+        return cost_rows(self.history, by, datetime.now(UTC) - models.WINDOW, teams)
+
     def show_migration(self, request: Request) -> Response:
         """How the migration goes."""
         if self.config.migration_to is None:
@@ -301,6 +337,7 @@ def application(client: Client, settings: Settings) -> Starlette:
         Route("/jobs/{job_id}/stop", pages.stop_job, methods=["POST"]),
         Route("/models", pages.show_models),
         Route("/model", pages.show_model),
+        Route("/costs", pages.show_costs),
         Route("/migration", _for_operators(pages.show_migration)),
         Route("/parity", _for_operators(pages.show_parity)),
         Route("/doctor", _for_operators(pages.show_doctor)),

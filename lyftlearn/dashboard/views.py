@@ -11,6 +11,7 @@ from lyftlearn._jobs.views import COLOURS, PHASE_COLOURS, time_text
 from lyftlearn._text.display import telling_line
 from lyftlearn.dashboard.jobs import OPEN, Known
 from lyftlearn.dashboard.models import Figures
+from lyftlearn.ops.cost import CostRow
 from lyftlearn.rollout import Decision
 from lyftlearn.types import JobStatus
 
@@ -106,6 +107,18 @@ def figures_row(one: Figures) -> Mapping[str, str]:
         "start_up": seconds_text(one.start_up) or "-",
         "duration": seconds_text(one.duration) or "-",
         "cost": money(one.cost, one.currency) or "-",
+    }
+
+
+def cost_row(one: CostRow) -> Mapping[str, str]:
+    """Return what a table of costs shows of one group."""
+    return {
+        "group": one.group or "not known",
+        "jobs": f"{one.jobs:,}",
+        "hours": f"{one.hours:,.1f}",
+        "cost": money(one.cost, one.currency) or NO_PRICE,
+        "unpriced": f"{one.unpriced:,}",
+        "open": f"{one.open:,}",
     }
 
 

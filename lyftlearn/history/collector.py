@@ -22,7 +22,7 @@ from lyftlearn.errors import JobNotFound, LyftLearnError
 from lyftlearn.events import JobEvent, ObservedState, advance
 from lyftlearn.history import costing
 from lyftlearn.history.lines import row_of_record
-from lyftlearn.history.settle import outcome, without_history
+from lyftlearn.history.settle import outcome, timings_rows, without_history
 from lyftlearn.history.tables import jobs
 
 if TYPE_CHECKING:
@@ -137,6 +137,7 @@ class Collector:
         ends = {job_id: end for job_id, followed in self._followed.items() if (end := followed.end()) is not None}
         if ends:
             history.record(*ends.values())
+            history.record(*timings_rows(self._registry, list(ends)))
             self.ended += len(ends)
             self._unfollow(set(ends))
 

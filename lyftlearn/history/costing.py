@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import tomllib
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -101,6 +101,18 @@ def find(history: History, job_id: str) -> Mapping[str, Any] | None:
     query = sa.select(jobs, details.c.resources, details.c.basis)
     query = query.outerjoin(details, details.c.job_id == jobs.c.job_id).where(jobs.c.job_id == job_id)
     return next(iter(history.select(query)), None)
+
+
+def find_priced(history: History, job_ids: Sequence[str]) -> list[Mapping[str, Any]]:
+    """Return id, cost and currency of those of some jobs that have a cost."""
+    import sqlalchemy as sa  # noqa: PLC0415 - only for those who look back
+
+    from lyftlearn.history.tables import jobs  # noqa: PLC0415 - brings SQLAlchemy
+
+    query, found = sa.select(jobs.c.job_id, jobs.c.cost, jobs.c.currency).where(jobs.c.cost.is_not(None)), []
+    for start in range(0, len(job_ids), _AT_ONCE):
+        found += history.select(query.where(jobs.c.job_id.in_(job_ids[start : start + _AT_ONCE])))
+    return found
 
 
 def usual_seconds(history: History, model: str, kind: str, backend: str) -> tuple[float | None, int]:

@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 import weakref
+from collections import deque
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -36,6 +37,7 @@ _SECONDS_TO_WAIT = 3.0
 _SECONDS_IDLE = 60.0
 _LONGEST_PAUSE = 600.0
 _MOST_REMEMBERED = 10_000
+_MOST_ENDED = 20  # whose timings are asked for in the background
 _log = logging.getLogger("lyftlearn")
 
 
@@ -50,6 +52,7 @@ class HistoryRecorder:
         self._spool: Spool | None = None
         self._seen: set[str] = set()
         self._said = ""
+        self._ended: deque[str] = deque(maxlen=_MOST_ENDED)
         _recorders.add(self)
 
     def record_submission(self, accepted: AcceptedJob) -> None:
@@ -69,6 +72,7 @@ class HistoryRecorder:
         self._seen.add(record.id)
         try:
             self._note(lines.end_line(record, state, self._registry.named_in(record.id) or "unknown"))
+            self._ended.append(record.id)
         except Exception as exc:  # noqa: BLE001 - as above
             self._complain(exc)
 
@@ -108,6 +112,7 @@ class HistoryRecorder:
         try:
             with holding_forks_up():
                 self._take_up(self.open())
+            self._record_timings()
         except Exception as exc:  # noqa: BLE001 - as above
             self._complain(exc)
             return False
@@ -145,6 +150,7 @@ class HistoryRecorder:
         """Leave everything to the parent of this forked process."""
         self._opening = threading.RLock()
         self._opened = None
+        self._ended.clear()
         if self._spool is not None:
             self._spool.begin_anew()
 
@@ -166,6 +172,14 @@ class HistoryRecorder:
     def _take_up(self, history: History) -> None:
         spool = self._spool or Spool(self._config.home, self._config.history_url, lambda: lines.header(self._config))
         spool.take_up(lambda entries: history.record(*lines.rows_of(entries)))
+
+    def _record_timings(self) -> None:
+        """Write down where the time of jobs went that this process saw ending."""
+        from lyftlearn.history.settle import timings_rows  # noqa: PLC0415 - brings SQLAlchemy
+
+        rows = timings_rows(self._registry, [self._ended.popleft() for _ in range(len(self._ended))])
+        with holding_forks_up():
+            self.open().record(*rows)
 
     def _complain(self, error: Exception) -> None:
         text = f"beside a submission: {type(error).__name__}: {error}"

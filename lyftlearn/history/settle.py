@@ -7,16 +7,18 @@ submitted the jobs has long ended. What cannot be asked within the time that is 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
+from lyftlearn._contract.phases import seconds_by_phase
 from lyftlearn.errors import BackendUnavailable, JobNotFound
 from lyftlearn.events import advance
-from lyftlearn.history.rows import OutcomeRow
+from lyftlearn.history.rows import OutcomeRow, UsageRow
 from lyftlearn.history.tables import jobs
 
 if TYPE_CHECKING:
@@ -45,8 +47,10 @@ def settle(
     if rows:
         inquiry = _Inquiry(registry, time.monotonic() + seconds)
         with ThreadPoolExecutor(_ASKED_AT_ONCE) as pool:
-            answers = list(pool.map(inquiry.outcome, rows))
-        history.record(*(answer for answer in answers if answer is not None))
+            answers = [answer for answer in pool.map(inquiry.outcome, rows) if answer is not None]
+            history.record(*answers)
+            ended = [answer.job_id for answer in answers if answer.finished_at is not None]
+            history.record(*timings_rows(registry, ended, pool))
 
 
 def count_open(history: History) -> int:
@@ -58,6 +62,19 @@ def count_open(history: History) -> int:
 def backend_of(job_id: str, registry: Registry) -> Backend:
     """Return the backend that a job's id names. Raises LyftLearnError if it is not installed."""
     return registry.get(registry.named_in(job_id) or "unknown")
+
+
+def timings_rows(registry: Registry, job_ids: Sequence[str], pool: Executor | None = None) -> list[UsageRow]:
+    """Ask where the time of jobs went that have ended. Return what their backends can tell."""
+    asked = (pool.map if pool else map)(lambda job_id: _timings(job_id, registry), job_ids)
+    return [row for row in asked if row is not None]
+
+
+def _timings(job_id: str, registry: Registry) -> UsageRow | None:
+    with suppress(Exception):  # it is gone, or its backend is away: the history does without
+        told = backend_of(job_id, registry).timings(job_id)
+        return UsageRow(job_id=job_id, timings=seconds_by_phase(told, datetime.now(UTC)))
+    return None
 
 
 def outcome(job_id: str, state: JobState) -> OutcomeRow:

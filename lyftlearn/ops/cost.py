@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -92,13 +93,18 @@ def cost(by: str = "model", since: Duration | datetime | None = "30d", *, client
     with open_history(session) as history:
         settle.settle(history, session.registry)
         why = costing.count_costs(history, book, start)
-        return CostReport(by=by, since=start, rows=tuple(_rows(history, by, start)), unknown=why)
+        return CostReport(by=by, since=start, rows=tuple(cost_rows(history, by, start)), unknown=why)
 
 
-def _rows(history: History, by: Any, since: datetime | None) -> list[CostRow]:
+def cost_rows(history: History, by: Any, since: datetime | None, teams: Sequence[str] | None = None) -> list[CostRow]:
+    """Return what a history knows of costs, dearest first, and asks nobody. teams: whose jobs, by default everybody's.
+
+    by: one of `BY`.
+    """
     from lyftlearn.history.queries import tally  # noqa: PLC0415 - brings SQLAlchemy
 
-    tallies = tally(history, (by, "currency"), since=since)
+    where = [] if teams is None else [lambda of: of.c.team.in_(teams)]
+    tallies = tally(history, (by, "currency"), since=since, where=where)
     groups: dict[Any, dict[str | None, list[Tally]]] = {}
     for one in tallies:
         groups.setdefault(one.key[0], {}).setdefault(one.key[1], []).append(one)
@@ -127,6 +133,18 @@ def _row(group: Any, currency: str | None, of: list[Tally]) -> CostRow:
         cost=sum(one.cost for one in of) if priced else None,
         currency=currency,
     )
+
+
+def known_costs(jobs: Sequence[Job], *, client: Client | None = None) -> dict[str, JobCost]:
+    """Return by id what the history knows that jobs have cost. It asks nobody. Raises what `cost` raises."""
+    from lyftlearn.history import costing  # noqa: PLC0415 - brings SQLAlchemy
+
+    session = (client or Client())._session  # noqa: SLF001 - the client's other half
+    if not jobs or not session.history.exists:
+        return {}
+    with open_history(session) as history:
+        rows = costing.find_priced(history, [job.id for job in jobs])
+    return {row["job_id"]: JobCost(amount=row["cost"], currency=row["currency"], basis="") for row in rows}
 
 
 def job_cost(job: Job, *, client: Client | None = None) -> JobCost | None:

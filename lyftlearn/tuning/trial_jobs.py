@@ -53,6 +53,7 @@ class TrialJobs:
         Return None if it ran before, and its backend does not keep it any more.
         """
         accepted = self.session.submitter.submit_content(self._content(number, draw), self._decision)
+        self.session.history.record_submission(accepted)
         return Job(self._watch, accepted.record) if accepted.kept else None
 
     def stop_open(self, records: Iterable[TrialRecord]) -> None:

@@ -19,7 +19,7 @@ from . import samples
 from .opened import Dashboard, running
 
 HOSTILE = "'\"><script>alert(1)</script><img src=x onerror=alert(1)>\x1b[31m\u202e"
-PAGES = ("/", f"/jobs/{samples.job_name(3)}", "/models", "/migration", "/parity", "/doctor")
+PAGES = ("/", f"/jobs/{samples.job_name(3)}", "/models", "/costs", "/migration", "/parity", "/doctor")
 MIGRATION = 'backend = "local"\n[migration]\nfrom = "kubernetes"\nto = "sagemaker"\n'
 
 
@@ -176,6 +176,15 @@ def test_models_have_their_figures_on_both_sides(dashboard: Dashboard) -> None:
     model = settled(dashboard, "/model?model=eta&repository=rides")
     assert model.count("<svg") == 4
     assert "Cost of a day" in model
+
+
+def test_costs_are_told_by_team_and_by_what_is_asked_for(dashboard: Dashboard) -> None:
+    """What nobody can price is no part of a sum."""
+    teams = Page(settled(dashboard, "/costs")).text
+    assert "pricing" in teams
+    assert "maps" in teams
+    assert "kubernetes" in Page(settled(dashboard, "/costs?by=backend")).text
+    assert dashboard.get("/costs?by=%3Cscript%3E").status_code == 200
 
 
 def test_the_migration_and_the_checks_are_pages_too(dashboard: Dashboard) -> None:

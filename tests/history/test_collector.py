@@ -19,7 +19,7 @@ import sqlalchemy as sa
 import lyftlearn
 from lyftlearn import ops
 from lyftlearn.errors import InvalidJob
-from lyftlearn.history.tables import jobs
+from lyftlearn.history.tables import details, jobs
 from lyftlearn.ops.collect import _serving, make_collector
 from tests.doubles.old_and_new import Make
 
@@ -29,6 +29,12 @@ RUNNING = {"status": "running"}
 def statuses(client: lyftlearn.Client) -> dict[str, Any]:
     history = client._session.history.history()
     return {row["job_id"]: row["status"] for row in history.select(sa.select(jobs))}
+
+
+def timings_of(client: lyftlearn.Client) -> dict[str, Any]:
+    """Return the seconds of each phase of the jobs of which they are known."""
+    query = sa.select(details.c.job_id, details.c.timings).where(details.c.timings.is_not(None))
+    return {row["job_id"]: row["timings"] for row in client._session.history.history().select(query)}
 
 
 def until_ended(collector: Any, count: int) -> None:
@@ -51,7 +57,19 @@ def test_it_writes_ends_that_nobody_waited_for(make: Make) -> None:
     until_ended(collector, 1)
     assert collector.open_jobs == 0
     assert statuses(client) == {job.id: "stopped"}
+    assert list(timings_of(client)) == [job.id]
     collector.close()
+
+
+def test_the_phases_of_a_job_that_somebody_waited_for_are_written_down(make: Make) -> None:
+    """In the background: the platform may forget the job before anybody looks at its timeline."""
+    client = make("off", old=RUNNING)
+    job = client.train("eta", command="true")
+    job.stop()
+    job.wait(check=False)
+    assert client._session.history.flush()
+    assert set(timings_of(client)[job.id]) <= {"waiting", "starting", "running"}
+    assert timings_of(client)[job.id]
 
 
 def test_two_do_no_harm(make: Make) -> None:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from lyftlearn._contract.costs import Prices, price_of
 from lyftlearn.errors import InvalidJob
 from lyftlearn.history.rows import OutcomeRow, SubmissionRow, UsageRow
 from lyftlearn.history.store import History
+from lyftlearn.ops.cost import known_costs
 from lyftlearn_sagemaker.pricing import usage
 
 NOW = datetime.now(UTC)
@@ -216,3 +218,21 @@ def test_a_broken_price_file_is_named(client: lyftlearn.Client, tmp_path: Path) 
     (tmp_path / "prices.toml").unlink()
     with pytest.raises(InvalidJob, match="cannot be read"):
         ops.cost(client=client)
+
+
+def test_costs_of_listed_jobs_are_those_that_are_known(tmp_path: Path) -> None:
+    """A list asks no price list: what nobody has counted has no cost there."""
+    client = lyftlearn.Client(config={"home": str(tmp_path), "backend": "local"})
+    history = client._session.history.history()
+    for number in range(3):
+        history.record(SubmissionRow(job_id=f"job-{number}", at=NOW, model="m", kind="train", backend="local"))
+    history.record(
+        UsageRow(job_id="job-1", cost=0.0, currency="USD"), UsageRow(job_id="job-2", cost=1.5, currency="EUR")
+    )
+    listed: Any = [SimpleNamespace(id=f"job-{number}") for number in range(4)]
+    found = known_costs(listed, client=client)
+    assert {job_id: (cost.amount, cost.currency) for job_id, cost in found.items()} == {
+        "job-1": (0.0, "USD"),
+        "job-2": (1.5, "EUR"),
+    }
+    assert known_costs([], client=client) == {}

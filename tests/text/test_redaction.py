@@ -204,3 +204,21 @@ def test_nothing_of_a_job_shows_the_flag_service(tmp_path: Path) -> None:
     for path in (tmp_path / "home").rglob("*"):
         if path.is_file():
             assert CANARY.encode() not in path.read_bytes(), path
+
+
+@pytest.mark.parametrize(
+    ("text", "job_id"),
+    [
+        ("the log of eta-tkabcdefghij2 lacks lines", "eta-tkabcdefghij2"),
+        ("pod my-eta-tkabcdefghij2-0-x7k2p is gone", "my-eta-tkabcdefghij2"),
+        ("the flag service is away", ""),
+    ],
+)
+def test_a_logged_line_has_the_id_of_its_job(text: str, job_id: str, caplog: pytest.LogCaptureFixture) -> None:
+    """Whoever collects logs finds all lines about a job."""
+    import lyftlearn._session
+
+    assert lyftlearn._session
+    logging.getLogger("lyftlearn").warning("%s", text)
+    (record,) = caplog.records
+    assert record.job_id == job_id  # type: ignore[attr-defined]

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 import lyftlearn
 from lyftlearn import IntUniform
@@ -17,6 +18,7 @@ from lyftlearn._storage._directory import DirectoryStorage
 from lyftlearn._studies.ledger import CHUNK
 from lyftlearn.backend import Backoff
 from lyftlearn.errors import AccessDenied, BackendUnavailable, QuotaExceeded
+from lyftlearn.history.tables import details
 from lyftlearn.tuning import driver, patience
 from tests.doubles.old_and_new import Make
 from tests.tuning.searching import AFTER_SIGTERM, OLD, Killed, call, watched
@@ -221,5 +223,7 @@ def test_what_a_trial_costs(
     assert requests.count <= 2 * trials
     assert requests.bytes <= 2 * trials * CHUNK * 400
     assert [objective for _, _, objective in search.found()] == [float(number) for number in range(1, trials + 1)]
+    known = client._session.history.history().select(sa.select(details.c.job_id, details.c.resources))
+    assert search.submitted() <= {row["job_id"] for row in known if row["resources"]}
     size = sum(path.stat().st_size for path in (plugins / "storage").rglob("tuning/*/*.json"))
     assert size < 20_000_000 / 1000 * max(trials, 10)
