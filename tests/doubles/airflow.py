@@ -204,12 +204,13 @@ def main() -> int:
     home = ROOT / ".airflow" / "home"
     dags = ROOT / "examples" / "airflow"
     airflow = Airflow(home, dags, {"LYFTLEARN_HOME": str(home / "lyftlearn")}, port=int(os.environ.get("PORT", "0")))
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         print("starting Airflow ...", flush=True)
         airflow.start()
         print(f"Airflow is at {airflow.address}, user admin, password {airflow.password}", flush=True)
         print(f"its logs are in {home}; Ctrl-C ends it, and leaves its database", flush=True)
-        signal.sigwait({signal.SIGINT, signal.SIGTERM})
+        signal.pause()
     except KeyboardInterrupt:
         pass
     finally:
