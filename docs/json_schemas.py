@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from lyftlearn._contract.phases import Phase
-from lyftlearn._migration.results import Guard, MigrationStatus, ReadinessReport, Switch
+from lyftlearn._migration.results import AutopilotRun, Guard, MigrationStatus, ReadinessReport, Switch
 from lyftlearn.backend import Capability, Check
 from lyftlearn.config import Setting
 from lyftlearn.ops import CostReport, Estimate, Installed, JobCost, Placement, Removed
@@ -186,6 +186,7 @@ DOCUMENTS: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
     "migration-status": (("migration status",), fields_of(MigrationStatus)),
     "migration-guard": (("migration guard",), fields_of(Guard)),
     "migration-switch": (("migration switch",), fields_of(Switch)),
+    "migration-autopilot": (("migration autopilot",), fields_of(AutopilotRun)),
     "parity": (("parity run", "parity show"), PARITY),
     "error": ((), ERROR),
 }

@@ -68,17 +68,19 @@ class Evidence:
         return log_mean(self.worse, tuple(ODDS.values()))
 
 
-def of_stratum(days: Iterable[Day], margin: float, seed: str) -> Evidence:
+def of_stratum(days: Iterable[Day], margin: float | None, seed: str) -> Evidence:
     """Return the evidence that bad ends are more frequent on the new side, and that they are not, but for `margin`.
 
-    days: in the order of time. margin: the difference of rates that would be harm. seed: names the stratum; the order
-    of jobs within a day is not known, so it is drawn, and the same for everybody who asks.
+    days: in the order of time. margin: the difference of rates that would be harm; None where it is only asked whether
+    there are more. seed: names the stratum; the order of jobs within a day is not known, so it is drawn, and the same
+    for everybody who asks.
     """
     worse, not_worse = [0.0] * len(ODDS), 0.0
     for block in blocks(days, seed):
         if block.old:  # without one, nothing is staked
             worse = [before + log for before, log in zip(worse, _logs_of_odds(block), strict=True)]
-        not_worse += log_e(block, block.rate, margin=margin, at_least=True)
+        if margin is not None:
+            not_worse += log_e(block, block.rate, margin=margin, at_least=True)
     return Evidence(tuple(worse), not_worse)
 
 

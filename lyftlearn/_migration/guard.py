@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
@@ -39,7 +39,22 @@ _SIZES = {
     COST: Size(jobs.c.cost, _COSTS, within=1, of_succeeded=True),
 }
 _PACE_DAYS = 7
+_WIDEST_MARGIN = 0.4
+Model: TypeAlias = tuple[str | None, str]  # repository, model
 _Days: TypeAlias = Mapping[Stratum, Sequence[Day]]
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    """How sure a verdict must be.
+
+    slack: by how many times the margins of a model are wider than usual; None where it is only asked whether it is
+    worse. most_differing: the share of shadows whose artifacts may differ.
+    """
+
+    level: float
+    slack: Callable[[Model], float | None] = lambda _: 1.0
+    most_differing: float = MOST_DIFFERING
 
 
 @dataclass(frozen=True)
@@ -76,7 +91,7 @@ def judge(history: History, config: Config, since: datetime | None, level: float
     sides = Sides(history, config.migration_from, str(config.migration_to), since)
     with history.one_connection():
         strata = _strata(sides)
-        found = _measures(sides, strata)
+        found = _measures(sides, strata, Tolerance(level))
     measured = {name: judged for name, judged in found.items() if name not in ignore}
     pace = _pace(strata)
     measures = tuple(_measure(name, judged, level) for name, judged in measured.items())
@@ -87,7 +102,7 @@ def judge(history: History, config: Config, since: datetime | None, level: float
         verdict=verdict,
         level=level,
         measures=measures,
-        by_model=tuple(_by_model(measured, level, pace)),
+        by_model=tuple(_by_model(measured, Tolerance(level), pace)),
         more_jobs=more,
         until=_until(more, sum(pace.values())),
         p_all=p.get(FAILURES, 1.0),
@@ -100,6 +115,18 @@ def judge(history: History, config: Config, since: datetime | None, level: float
         old_failed_by_platform=platform.old_bad,
         new_failed_by_platform=platform.new_bad,
     )
+
+
+def judge_models(
+    history: History, config: Config, since: datetime | None, ignore: Collection[str], tolerance: Tolerance
+) -> list[GuardedModel]:
+    """Return the verdict on each model, which it keeps to the level of `tolerance` however often it is asked."""
+    sides = Sides(history, config.migration_from, str(config.migration_to), since)
+    with history.one_connection():
+        strata = _strata(sides)
+        found = _measures(sides, strata, tolerance)
+    measured = {name: judged for name, judged in found.items() if name not in ignore}
+    return list(_by_model(measured, tolerance, _pace(strata)))
 
 
 def _together(strata: Mapping[Stratum, _Judged]) -> _Counts:
@@ -157,7 +184,7 @@ def _sums(of: sa.Subquery) -> list[sa.ColumnElement[Any]]:
     return [sa.func.sum(sa.case((which, number), else_=0)).label(name) for name, (which, number) in conditions.items()]
 
 
-def _measures(sides: Sides, strata: _Strata) -> dict[str, Mapping[Stratum, _Judged]]:
+def _measures(sides: Sides, strata: _Strata, tolerance: Tolerance) -> dict[str, Mapping[Stratum, _Judged]]:
     days: dict[str, dict[Stratum, list[Day]]] = {name: {} for name in SHARES if name != SHADOWS}
     for stratum, by in strata.items():
         ordered = [by[day] for day in sorted(by)]
@@ -167,8 +194,8 @@ def _measures(sides: Sides, strata: _Strata) -> dict[str, Mapping[Stratum, _Judg
         ]
         for name, found in sides.days(stratum, _SIZES, _size_counts(by)).items():
             days[name][stratum] = found
-    judged: dict[str, Mapping[Stratum, _Judged]] = {name: _judge(name, of) for name, of in days.items()}
-    return judged | {SHADOWS: _shadows(sides)}
+    judged: dict[str, Mapping[Stratum, _Judged]] = {name: _judge(name, of, tolerance) for name, of in days.items()}
+    return judged | {SHADOWS: _shadows(sides, tolerance.most_differing)}
 
 
 def _size_counts(days: Mapping[str, tuple[_Counted, _Counted]]) -> dict[str, dict[str, Known]]:
@@ -183,7 +210,7 @@ def _size_counts(days: Mapping[str, tuple[_Counted, _Counted]]) -> dict[str, dic
     }
 
 
-def _shadows(sides: Sides) -> dict[Stratum, _Judged]:
+def _shadows(sides: Sides, most: float) -> dict[Stratum, _Judged]:
     differs = sa.cast(comparisons.c.differences, sa.Text) != "[]"
     keys = (jobs.c.repository, jobs.c.model, jobs.c.kind)
     query = (
@@ -196,30 +223,33 @@ def _shadows(sides: Sides) -> dict[Stratum, _Judged]:
     return {
         (row["repository"], row["model"], row["kind"]): _Judged(
             _Counts(new=row["compared"], new_bad=row["differing"]),
-            evidence.of_share(row["differing"], row["compared"], MOST_DIFFERING),
+            evidence.of_share(row["differing"], row["compared"], most),
         )
         for row in sides.history.select(query)
     }
 
 
-def _judge(name: str, strata: _Days) -> dict[Stratum, _Judged]:
+def _judge(name: str, strata: _Days, tolerance: Tolerance) -> dict[Stratum, _Judged]:
     """Return what is known of the strata that have jobs on both sides, in the order of their first new jobs."""
     both = {of: days for of, days in strata.items() if any(day.old for day in days) and any(day.new for day in days)}
     first = {stratum: next(at for at, day in enumerate(days) if day.new) for stratum, days in both.items()}
     return {
         stratum: _Judged(
             sum((_Counts(*day) for day in both[stratum]), _Counts()),
-            evidence.of_stratum(both[stratum], _margin(name), f"{name} {stratum}"),
+            evidence.of_stratum(both[stratum], _margin(name, tolerance.slack(stratum[:2])), f"{name} {stratum}"),
         )
         for stratum in sorted(both, key=lambda stratum: (first[stratum], str(stratum)))
     }
 
 
-def _margin(name: str) -> float:
-    return _FAILURES_MARGIN if name in (FAILURES, PLATFORM_FAILURES) else _SLOW_MARGIN
+def _margin(name: str, slack: float | None = 1.0) -> float | None:
+    if slack is None:
+        return None
+    usual = _FAILURES_MARGIN if name in (FAILURES, PLATFORM_FAILURES) else _SLOW_MARGIN
+    return min(usual * slack, _WIDEST_MARGIN)
 
 
-def _measure(name: str, strata: Mapping[Stratum, _Judged], level: float) -> Measure:
+def _measure(name: str, strata: Mapping[Stratum, _Judged], level: float, slack: float | None = 1.0) -> Measure:
     together = evidence.combine([one.evidence for one in strata.values()])
     ends = _together(strata)
     verdict, more = INCONCLUSIVE, None
@@ -229,8 +259,8 @@ def _measure(name: str, strata: Mapping[Stratum, _Judged], level: float) -> Meas
         verdict = WORSE
     elif together.not_worse >= -math.log(level):
         verdict = NOT_WORSE
-    else:
-        more = _more_jobs(name, ends, -math.log(level) - together.not_worse)
+    elif (margin := _margin(name, slack)) is not None:
+        more = _more_jobs(name, ends, -math.log(level) - together.not_worse, margin)
     return Measure(
         name=name,
         verdict=verdict,
@@ -243,12 +273,12 @@ def _measure(name: str, strata: Mapping[Stratum, _Judged], level: float) -> Meas
     )
 
 
-def _more_jobs(name: str, counts: _Counts, missing: float) -> int:
+def _more_jobs(name: str, counts: _Counts, missing: float, margin: float) -> int:
     """Return how many new jobs would bring what is missing, if both sides are alike."""
     if name == SHADOWS:
         return max(1, math.ceil(missing / -math.log(1 - MOST_DIFFERING)))
     rate = (counts.old_bad + 0.5) / (counts.old + 5)
-    each = evidence.growth(rate, counts.old / counts.new, _margin(name))
+    each = evidence.growth(rate, counts.old / counts.new, margin)
     return max(1, math.ceil(missing / each))
 
 
@@ -262,16 +292,15 @@ def _verdict(measures: Sequence[Measure]) -> tuple[str, tuple[str, ...], int | N
     return NOT_WORSE, (), None
 
 
-def _by_model(
-    measured: _Measured, level: float, pace: Mapping[tuple[str | None, str], float]
-) -> Iterator[GuardedModel]:
+def _by_model(measured: _Measured, tolerance: Tolerance, pace: Mapping[Model, float]) -> Iterator[GuardedModel]:
     models = sorted({stratum[:2] for strata in measured.values() for stratum in strata}, key=str)
     of_model: dict[tuple[str | None, str], dict[str, dict[Stratum, _Judged]]] = defaultdict(lambda: defaultdict(dict))
     for name, strata in measured.items():
         for stratum, one in strata.items():
             of_model[stratum[:2]][name][stratum] = one
     for model in models:
-        measures = [_measure(name, of_model[model][name], level) for name in measured]
+        slack = tolerance.slack(model)
+        measures = [_measure(name, of_model[model][name], tolerance.level, slack) for name in measured]
         verdict, because, more = _verdict(measures)
         yield GuardedModel(
             repository=model[0] or "unknown",

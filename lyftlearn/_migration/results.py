@@ -240,3 +240,33 @@ class Switch:
     models: tuple[SwitchedModel, ...]
     notes: tuple[str, ...]
     written: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class AutopilotStep:
+    """What the autopilot decided of one model, or of all models of a repository, which are `*` then.
+
+    action: raise, lower or hold. rung: where it stands now. missing: what must be shown before it may go on. adopted:
+    why it stood elsewhere than the autopilot had left it.
+    """
+
+    repository: str
+    model: str
+    action: str
+    rung_before: str
+    rung: str
+    reason: str
+    missing: tuple[str, ...]
+    adopted: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class AutopilotRun:
+    """One look of the autopilot. flags: the file, or the provider, that has the rungs. dry_run: nothing was changed."""
+
+    old: str
+    new: str
+    at: datetime
+    flags: str
+    dry_run: bool
+    steps: tuple[AutopilotStep, ...]

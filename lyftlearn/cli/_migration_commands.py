@@ -12,6 +12,7 @@ from lyftlearn._client import Client
 from lyftlearn._jobs import views
 from lyftlearn._text.display import printable
 from lyftlearn.cli import _next_steps, _output, _tables
+from lyftlearn.cli._autopilot_command import autopilot
 from lyftlearn.cli._exit_codes import ExitCode
 from lyftlearn.cli._pages import page_path, write_page
 from lyftlearn.cli._switch_command import switch
@@ -76,6 +77,7 @@ _VIEWS: dict[str, Callable[[Invocation], ExitCode]] = {
     "status": _status,
     "guard": _guard,
     "switch": switch,
+    "autopilot": autopilot,
 }
 
 

@@ -19,7 +19,7 @@ from lyftlearn.types import JobKind, JobStatus
 
 if TYPE_CHECKING:
     from lyftlearn._jobs.job import Job
-    from lyftlearn._migration.results import Guard, MigrationStatus, ReadinessReport, Switch
+    from lyftlearn._migration.results import AutopilotRun, Guard, MigrationStatus, ReadinessReport, Switch
     from lyftlearn.backend import Check, Plan
 
 
@@ -82,6 +82,15 @@ def of_switch(found: Switch, why: str | None) -> list[str]:
         return [_command("migration", "report")]
     written = _command("migration", "switch", found.flags, "--why", why or "nothing stands against it")
     return [written] if found.target and found.models else [_command("migration", "status")]
+
+
+def of_autopilot(found: AutopilotRun) -> list[str]:
+    """After a look of the autopilot: what was only planned is done; where something was lowered, its jobs are shown."""
+    if found.dry_run:
+        return [_command("migration", "autopilot", "--once")]
+    lowered = [step.model for step in found.steps if step.action == "lower" and step.model != "*"]
+    failed = [_command("jobs", "--name", model, "--status", "failed") for model in lowered[:_MOST_MODELS]]
+    return [*failed, _command("migration", "status")]
 
 
 def of_error(error: BaseException) -> list[str]:

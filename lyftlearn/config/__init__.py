@@ -311,6 +311,12 @@ class Config:
         )
 
     @property
+    def autopilot(self) -> Mapping[str, Any]:
+        """What stands in `[autopilot]`, by its keys."""
+        start = "autopilot."
+        return {key.removeprefix(start): value for key, value in self._values.items() if key.startswith(start)}
+
+    @property
     def compare(self) -> Mapping[str, str]:
         """Commands that judge a model's artifacts instead of comparing bytes, by model: `[migration.compare]`."""
         commands: Mapping[str, str] = self._values["migration.compare"]

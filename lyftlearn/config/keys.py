@@ -23,6 +23,7 @@ from lyftlearn._contract.options import (
     one_of,
     whole_number,
 )
+from lyftlearn.config.autopilot import AUTOPILOT
 from lyftlearn.config.spark import SPARK
 
 # The names of `rollout.Stage`, which stands above; a test holds the two to each other.
@@ -298,5 +299,6 @@ TABLES = {
     "serve": SERVE,
     "dashboard": DASHBOARD,
     "migration": MIGRATION,
+    "autopilot": AUTOPILOT,
     "backends": BACKENDS,
 }

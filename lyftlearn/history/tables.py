@@ -200,6 +200,7 @@ sa.Index("ix_flag_changes_state", flag_changes.c.state)
 autopilot = sa.Table(
     "autopilot",
     meta,
+    sa.Column("flags", sa.Text, primary_key=True),  # the file, or the provider: one migration has one
     sa.Column("repository", sa.Text, primary_key=True),
     sa.Column("model", sa.Text, primary_key=True),
     sa.Column("rung", sa.String(16), nullable=False),

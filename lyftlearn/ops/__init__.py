@@ -19,6 +19,7 @@ from lyftlearn._text.whole_file import write_whole_file
 from lyftlearn.backend import Capability
 from lyftlearn.config import migrations
 from lyftlearn.errors import InvalidJob, LyftLearnError
+from lyftlearn.ops.autopilot import migration_autopilot
 from lyftlearn.ops.clean import Removed, clean
 from lyftlearn.ops.collect import collect
 from lyftlearn.ops.configuration import configuration
@@ -64,6 +65,7 @@ __all__ = [
     "job_cost",
     "last_parity",
     "logs",
+    "migration_autopilot",
     "migration_guard",
     "migration_report",
     "migration_status",

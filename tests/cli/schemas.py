@@ -16,7 +16,8 @@ _OF_WORDS = {"train": "job", "process": "job", "predict": "job", "tune": "job", 
     "plan": "plan", "explain": "decision", "backends": "backends", "config": "config", "doctor": "checks",
     "clean": "removed", "migration report": "migration-report", "migration status": "migration-status",
     "migration guard": "migration-guard",
-    "migration switch": "migration-switch", "parity run": "parity", "parity show": "parity", "notebook": "notebook",
+    "migration switch": "migration-switch", "migration autopilot": "migration-autopilot",
+    "parity run": "parity", "parity show": "parity", "notebook": "notebook",
     "notebook start": "job"}  # fmt: skip
 
 

@@ -39,6 +39,7 @@ def _make_flag_changes() -> None:
 def _make_autopilot() -> None:
     op.create_table(
         "autopilot",
+        sa.Column("flags", sa.Text(), nullable=False),
         sa.Column("repository", sa.Text(), nullable=False),
         sa.Column("model", sa.Text(), nullable=False),
         sa.Column("rung", sa.String(length=16), nullable=False),
@@ -48,7 +49,7 @@ def _make_autopilot() -> None:
         sa.Column("decision", sa.String(length=16), nullable=False),
         sa.Column("reason", sa.Text(), nullable=False),
         sa.Column("worse_with", sa.JSON(none_as_null=True), nullable=True),
-        sa.PrimaryKeyConstraint("repository", "model"),
+        sa.PrimaryKeyConstraint("flags", "repository", "model"),
     )
 
 

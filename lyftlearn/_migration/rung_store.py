@@ -1,0 +1,90 @@
+"""Where rungs are kept: in a flag file, or with a provider of flags by a plugin.
+
+A plugin registers, under the entry-point group `lyftlearn.rung_stores`, a callable that takes the `Config` and returns
+a `RungStore`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from lyftlearn._migration import flag_writer, rungs
+from lyftlearn._migration.rungs import Rung, Subject
+from lyftlearn.errors import BackendUnavailable, InvalidJob, LyftLearnError
+from lyftlearn.rollout import flag_providers
+
+if TYPE_CHECKING:
+    from lyftlearn.config import Config
+
+GROUP = "lyftlearn.rung_stores"
+
+
+class RungStore(Protocol):
+    """Keeps which models stand on which rung. name: what audit entries call it."""
+
+    name: str
+
+    def read(self) -> Mapping[Subject, Rung]:
+        """Return the rungs as flags have them now. Raises LyftLearnError or OSError."""
+        ...
+
+    def change(self, steps: Mapping[Subject, tuple[Rung | None, Rung]]) -> frozenset[Subject]:
+        """Move models, all at once, each from the rung that it was read on to another; None: it was on none.
+
+        Return those that were moved. Others stand elsewhere by now: somebody changed them meanwhile. After an error,
+        all or none may have been moved.
+        """
+        ...
+
+
+class FileStore:
+    """Rungs in a flagd definition file."""
+
+    def __init__(self, path: Path, flag: str) -> None:
+        self.name = str(path)
+        self._path = path
+        self._flag = flag
+
+    def read(self) -> Mapping[Subject, Rung]:
+        """Return the rungs as the file has them."""
+        return rungs.rungs_in(flag_writer.read(self._path).document, self._flag)
+
+    def change(self, steps: Mapping[Subject, tuple[Rung | None, Rung]]) -> frozenset[Subject]:
+        """Move models, by one write of the file; whoever changes it meanwhile makes this one read it again."""
+        for _ in range(5):
+            file = flag_writer.read(self._path)
+            found = rungs.rungs_in(file.document, self._flag)
+            moved = {subject: after for subject, (before, after) in steps.items() if found.get(subject) is before}
+            if not moved:
+                return frozenset()
+            document = rungs.with_rungs(file.document, self._flag, found | moved)
+            if flag_writer.replace(file, document) is not None:
+                return frozenset(moved)
+        raise BackendUnavailable(f"{self._path} changes all the time: try again")
+
+
+def open_store(config: Config) -> RungStore:
+    """Return what keeps the rungs. Raises InvalidJob where nothing does, and LyftLearnError for a broken plugin."""
+    if name := config.autopilot["writer"]:
+        return _plugin(str(name), config)
+    path = flag_providers.file_named(config.flag_source) if config.flag_source else None
+    if path is None:
+        seen = "names a service, which cannot be written to" if config.flag_source else "is not set"
+        problem = f"{seen}: name a flagd file, or a plugin in [autopilot] writer"
+        raise InvalidJob([("[migration] flags", problem)])
+    return FileStore(path, config.migration_flag)
+
+
+def _plugin(name: str, config: Config) -> RungStore:
+    from importlib.metadata import entry_points  # noqa: PLC0415 - only where one is configured
+
+    found = entry_points(group=GROUP, name=name)
+    if not found:
+        raise InvalidJob([("[autopilot] writer", f"no installed plugin registers {name!r} under {GROUP}: install it")])
+    try:
+        store: RungStore = next(iter(found)).load()(config)
+    except Exception as exc:
+        raise LyftLearnError(f"the plugin {name!r} of [autopilot] writer cannot be used: {exc}") from exc
+    return store

@@ -1,0 +1,319 @@
+"""The autopilot over a real history and a real flag file: it goes on wherever it died, and one is at work at a time."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+
+from benchmarks.migration.autopilot import Simulation, Size
+from lyftlearn import Client, ops
+from lyftlearn._migration import audit, autopilot_state, hooks
+from lyftlearn._migration.audit import ChangeState
+from lyftlearn._migration.autopilot import LEASE, Autopilot
+from lyftlearn._migration.rung_store import FileStore, open_store
+from lyftlearn._migration.rungs import Rung, with_rungs
+from lyftlearn.config import load
+from lyftlearn.errors import BackendUnavailable, InvalidJob
+from lyftlearn.history.rows import RehearsalRow
+from lyftlearn.history.store import History
+from tests.migration.records import NEW, OLD, filled, ran
+
+FLAG = "lyftlearn-migration"
+ETA = ("rides/eta", "eta")
+
+
+class Cron:
+    """Runs an autopilot at times of its own. settings: of `[autopilot]`."""
+
+    def __init__(self, home: Path, **settings: Any) -> None:
+        self.home, self.at = home, datetime.now(UTC) + timedelta(minutes=1)
+        self.path = home / "flags.json"
+        migration = {"from": OLD, "to": NEW, "flags": str(self.path)}
+        self.config = load({"home": str(home), "migration": migration, "autopilot": settings})
+        self.history = History(self.config.history_url)
+        self.is_stopped = False
+
+    def autopilot(self) -> Autopilot:
+        store = FileStore(self.path, FLAG)
+        return Autopilot(self.history, self.config, store, lambda: self.is_stopped, lambda: self.at)
+
+    def run(self, *, days: float = 1.1, dry_run: bool = False) -> dict[str, tuple[str, str, str]]:
+        found = self.autopilot().run(dry_run=dry_run)
+        self.at += timedelta(days=days)
+        return {step.model: (step.action, step.rung, step.reason) for step in found.steps}
+
+    def rung(self, model: str = "eta") -> Rung | None:
+        return FileStore(self.path, FLAG).read().get(("rides/eta", model))
+
+    def states(self) -> list[ChangeState]:
+        return [change.state for change in audit.changes(self.history)]
+
+
+@pytest.fixture
+def cron(tmp_path: Path) -> Cron:
+    made = Cron(tmp_path)
+    rehearse(made, "eta")
+    return made
+
+
+def rehearse(cron: Cron, model: str, *faults: tuple[str, str]) -> None:
+    filled(cron.history, (ran(number, OLD, model=model, stage="off") for number in range(4)))
+    for number in range(4):
+        cron.history.record(RehearsalRow(job_id=f"{model}-{OLD}-{number}", backend=NEW, faults=faults))
+
+
+def test_it_climbs_and_says_why(cron: Cron) -> None:
+    """Each step is in the flag file, in the state and in the audit log, with who and why and by which evidence."""
+    assert cron.run(dry_run=True)["eta"][:2] == ("raise", "rehearse")
+    assert (cron.rung(), cron.states()) == (None, [])
+    assert cron.run()["eta"][:2] == ("raise", "rehearse")
+    assert cron.run()["eta"][:2] == ("raise", "shadow")
+    assert cron.run()["eta"][:2] == ("raise", "live-10")
+    assert cron.rung() is Rung.LIVE_10
+    step = audit.changes(cron.history)[0]
+    assert (step.rung_before, step.rung_after, step.state) == ("shadow", "live-10", ChangeState.DONE)
+    assert step.who.startswith("autopilot as ")
+    assert dict(step.evidence or {})["rehearsals"] == 4
+    assert cron.run()["eta"][0] == "hold"
+    assert autopilot_state.recall(cron.history, str(cron.path))[ETA].decision == "hold"
+
+
+def test_what_stands_against_a_model_holds_it(cron: Cron) -> None:
+    """Until a rehearsal finds nothing any more."""
+    rehearse(cron, "fare", ("image", "has no name there: write it into [images]"))
+    cron.run()
+    action, rung, reason = cron.run()["fare"]
+    assert (action, rung) == ("hold", "rehearse")
+    assert "image: has no name there" in reason
+
+
+def test_worse_goes_down_and_stays_there(cron: Cron) -> None:
+    """The next look does not raise it again: nothing has changed."""
+    flags = with_rungs({"flags": {}}, FLAG, {ETA: Rung.LIVE_50})
+    cron.path.write_text(json.dumps(flags))
+    filled(cron.history, (ran(n, OLD) for n in range(10, 60)))
+    filled(cron.history, (ran(n, NEW, status="failed" if n % 2 else "succeeded") for n in range(50)))
+    action, rung, reason = cron.run()["eta"]
+    assert (action, rung, "failures" in reason) == ("lower", "rehearse", True)
+    assert cron.rung() is Rung.REHEARSE
+    for _ in range(3):
+        action, rung, reason = cron.run()["eta"]
+        assert (action, rung) == ("hold", "rehearse")
+    assert "was worse with this image" in reason
+
+
+def test_the_kill_switch_and_limits_hold(tmp_path: Path) -> None:
+    """Of five models, two a day are raised."""
+    cron = Cron(tmp_path, raises_a_day=2)
+    for number in range(5):
+        rehearse(cron, f"m{number}")
+    cron.is_stopped = True
+    assert {found[0] for found in cron.run().values()} == {"hold"}
+    cron.is_stopped = False
+    assert sum(found[0] == "raise" for found in cron.run(days=0.1).values()) == 2
+    assert sum(found[0] == "raise" for found in cron.run(days=1).values()) == 0
+    assert sum(found[0] == "raise" for found in cron.run().values()) == 2
+
+
+def test_what_a_person_writes_is_right(cron: Cron) -> None:
+    """Another rung counts from now on; a model that was taken out is left alone; one that never shall is."""
+    cron.run()
+    cron.path.write_text(json.dumps(with_rungs({"flags": {}}, FLAG, {ETA: Rung.OFF})))
+    assert cron.run(days=0.1)["eta"][:2] == ("hold", "off")
+    assert cron.run()["eta"][:2] == ("hold", "off")
+    cron.path.write_text('{"flags": {}}')
+    action, _, reason = cron.run()["eta"]
+    assert (action, "took it out" in reason) == ("hold", True)
+    assert cron.path.read_text() == '{"flags": {}}'
+    cron.path.write_text("{")
+    with pytest.raises(InvalidJob, match="no JSON"):
+        cron.run()
+
+
+def test_one_is_at_work_at_a_time(cron: Cron) -> None:
+    """Another says so and changes nothing; after it ends, or its lease does, the next goes on."""
+    assert cron.history.hold(LEASE, "somebody", 60)
+    with pytest.raises(BackendUnavailable, match="another autopilot"):
+        cron.run()
+    assert not cron.path.exists()
+    cron.history.hold(LEASE, "somebody", 0)
+    assert cron.run()["eta"][0] == "raise"
+    assert cron.run()["eta"][0] == "raise"
+
+
+_WRITES: list[tuple[Any, str]] = [
+    (audit, "note"),
+    (audit, "settle"),
+    (autopilot_state, "remember"),
+    (FileStore, "change"),
+]
+
+
+@pytest.mark.parametrize("after", [False, True])
+@pytest.mark.parametrize(("owner", "name"), _WRITES)
+def test_it_goes_on_wherever_it_was_killed(
+    cron: Cron, monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, *, after: bool
+) -> None:
+    """SIGKILL before or after each write: the next looks climb as if nothing had been, and no rung is left out."""
+    cron.run()
+    child = os.fork()
+    if child == 0:
+        kill_at(monkeypatch, owner, name, after=after)
+        cron.run()
+        os._exit(0)
+    _, status = os.waitpid(child, 0)
+    assert os.WTERMSIG(status) == signal.SIGKILL
+    with cron.history.connection() as connection:
+        connection.exec_driver_sql("DELETE FROM leases")  # its time is over
+    cron.at += timedelta(days=1.1)
+    climbed = [cron.rung()]
+    while cron.rung() is not Rung.LIVE_10 and len(climbed) < 5:
+        cron.run()
+        climbed.append(cron.rung())
+    assert [rung for rung in dict.fromkeys(climbed) if rung] in (
+        [Rung.REHEARSE, Rung.SHADOW, Rung.LIVE_10],
+        [Rung.SHADOW, Rung.LIVE_10],
+    )
+    assert set(cron.states()) <= {ChangeState.DONE, ChangeState.DROPPED}
+    done = [change.rung_after for change in audit.changes(cron.history, states=[ChangeState.DONE])]
+    assert done == ["live-10", "shadow", "rehearse"]
+
+
+def kill_at(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, *, after: bool) -> None:
+    written: Callable[..., Any] = getattr(owner, name)
+
+    def write(*arguments: Any) -> None:
+        if after:
+            written(*arguments)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    monkeypatch.setattr(owner, name, write)
+
+
+def command(code: str) -> str:
+    return shlex.join([sys.executable, "-c", code])
+
+
+def test_a_hook_may_refuse(tmp_path: Path) -> None:
+    """What it says is the reason, and it is asked again at the next look. The other hook hears what was done."""
+    heard = tmp_path / "heard"
+    told = command(f"import sys; open({str(heard)!r}, 'a').write(sys.stdin.read() + chr(10))")
+    refusing = Cron(tmp_path, before=command("print('no change on fridays'); raise SystemExit(1)"), after=told)
+    rehearse(refusing, "eta")
+    action, _, reason = refusing.run()["eta"]
+    assert (action, "no change on fridays" in reason) == ("hold", True)
+    assert (refusing.rung(), refusing.states()) == (None, [ChangeState.REFUSED])
+    willing = Cron(tmp_path, before=command("import json, sys; json.load(sys.stdin)"), after=told)
+    assert willing.run()["eta"][0] == "raise"
+    (event,) = map(json.loads, heard.read_text().splitlines())
+    assert (event["specversion"], event["type"], event["subject"]) == ("1.0", hooks.DONE, "rides/eta#eta")
+    assert event["data"]["rung_after"] == "rehearse"
+
+
+def test_a_hook_that_gives_no_answer_allows_nothing(tmp_path: Path) -> None:
+    """It is waited for once, and nothing of it is left."""
+    told = hooks.event(hooks.PLANNED, "rides#eta", datetime.now(UTC), {})
+    alive = tmp_path / "alive"
+    slow = command(f"import subprocess as s; s.run(['sh', '-c', 'sleep 3; touch {alive}'])")
+    answer = hooks.tell(slow, told, seconds=0.5)
+    assert (answer.yes, answer.broken, "no answer within" in answer.said) == (False, True, True)
+    assert hooks.tell("/no/such/hook", told).broken
+    assert hooks.tell("'", told).broken
+
+
+class _Hook(BaseHTTPRequestHandler):
+    """A service that answers with the status that its path names; /slow never ends."""
+
+    heard: ClassVar[list[tuple[str, Any]]] = []
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["content-length"]))
+        self.heard.append((self.headers["content-type"], json.loads(body)))
+        if self.path.startswith("/slow"):
+            self.send_response(200)
+            self.end_headers()
+            with suppress(OSError):
+                while True:
+                    self.wfile.write(b".")
+                    time.sleep(0.05)
+            return
+        self.send_response(int(self.path[1:4]))
+        self.send_header("location", "/200")
+        self.end_headers()
+        if self.path[1:4] != "204":
+            self.wfile.write(b"not today")
+
+    def log_message(self, *_: Any) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def service() -> Iterator[str]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _Hook)
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    _Hook.heard.clear()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.mark.parametrize(
+    ("path", "yes", "broken"),
+    [
+        ("200", True, False),
+        ("204", True, False),
+        ("307", False, True),
+        ("403", False, False),
+        ("503", False, True),
+        ("slow", False, True),
+    ],
+)
+def test_a_url_gets_a_cloud_event(service: str, path: str, *, yes: bool, broken: bool) -> None:
+    """A refusal is an answer; a redirect, a broken service and one that never ends are none."""
+    told = hooks.event(hooks.PLANNED, "rides#eta", datetime.now(UTC), {"x": 1})
+    answer = hooks.tell(f"{service}/{path}?token=canary", told, seconds=0.5 if path == "slow" else 10)
+    assert (answer.yes, answer.broken) == (yes, broken)
+    assert "canary" not in answer.said
+    ((kind, body),) = _Hook.heard
+    assert kind.startswith("application/cloudevents+json")
+    assert body == told
+
+
+def test_what_is_not_configured_is_said(client: Client, tmp_path: Path) -> None:
+    """Without a flag file, there is nothing to write to; a service cannot be written to; a plugin must be there."""
+    with pytest.raises(InvalidJob, match=r"\[migration\] flags: is not set"):
+        ops.migration_autopilot(client=client)
+    migration = {"from": OLD, "to": NEW, "flags": "https://flags.example"}
+    with pytest.raises(InvalidJob, match="cannot be written to"):
+        open_store(load({"home": str(tmp_path), "migration": migration}))
+    with pytest.raises(InvalidJob, match="no installed plugin registers 'acme'"):
+        open_store(load({"home": str(tmp_path), "migration": migration, "autopilot": {"writer": "acme"}}))
+    with pytest.raises(InvalidJob, match="nothing is migrated"):
+        ops.migration_autopilot(client=Client(config={"home": str(tmp_path)}))
+    with pytest.raises(InvalidJob, match="span of quiet time"):
+        load({"autopilot": {"quiet": ["from nine to five"]}})
+
+
+@pytest.mark.slow
+def test_a_migration_drives_itself(tmp_path: Path) -> None:
+    """Every sound model completes, no bad one does, and no job is lost or doubled: the benchmark, in small."""
+    size = Size(repositories=4, models=24, days=30, bad=0.15)
+    found = Simulation(tmp_path, size, seed=2).run()
+    assert found["sound"]["ended_on"] == {"complete": found["sound"]["models"]}
+    assert all("complete" not in of["ended_on"] for of in found["bad"].values())
+    assert sum(of["models"] for of in found["bad"].values()) == 4
+    assert found["jobs_in_history"] == found["jobs_submitted"]
