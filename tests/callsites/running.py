@@ -21,7 +21,7 @@ from lyftlearn import ops
 from lyftlearn.backend import Capability
 from lyftlearn.config import load
 from tests.callsites.masks import ID, NOTES, masked
-from tests.doubles.platforms import Platforms
+from tests.doubles.platforms import IN_IMAGE, Platforms
 from tests.doubles.platforms.accidents import OnLine, full, impatient, preempting
 
 HERE = Path(__file__).parent
@@ -75,10 +75,10 @@ class CallSite:
         """Return why it is not run on this backend; None where it is."""
         if self.name in ACCIDENTS and self.platforms.cluster is None:
             return "nobody can take the machines of a real platform"
-        capability = NEEDS.get(self.name)
+        capability, name = NEEDS.get(self.name), "local" if self.backend == IN_IMAGE else self.backend
         if capability is not None:
             for installed in ops.backends(lyftlearn.Client(config=self.platforms.config)):
-                if installed.name == self.backend and capability in installed.lacks:
+                if installed.name == name and capability in installed.lacks:
                     return f"lacks {capability}: {installed.lacks[capability]}"
         return EXCEPTIONS.get((self.name, self.backend))
 
