@@ -28,6 +28,7 @@ BACKENDS = {
     "history-and-cost": "kubernetes",
     "serving": "kubernetes",
     "airflow": "kubernetes",
+    "migration": "kubernetes-west",
 }
 
 
