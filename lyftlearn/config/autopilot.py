@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from lyftlearn._contract.options import (
     POSITIVE_DURATION,
@@ -24,6 +23,8 @@ _QUIET_WORDS = 'such as "18:00-08:00", "sat-sun" or "fri 12:00-23:59"'
 
 
 def _zone(value: Any) -> str:
+    from zoneinfo import ZoneInfo  # noqa: PLC0415 - it asks how Python was built, which takes time
+
     try:
         return str(ZoneInfo(value))
     except (TypeError, ValueError, OSError, KeyError):
