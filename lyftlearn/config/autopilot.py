@@ -23,6 +23,8 @@ _QUIET_WORDS = 'such as "18:00-08:00", "sat-sun" or "fri 12:00-23:59"'
 
 
 def _zone(value: Any) -> str:
+    if value == "UTC":
+        return "UTC"
     from zoneinfo import ZoneInfo  # noqa: PLC0415 - it asks how Python was built, which takes time
 
     try:
