@@ -39,8 +39,8 @@ class Location(_Fields):
     @classmethod
     def parse(cls, text: str) -> Location:
         """Read a URI, or a path, which is never unquoted. Raises ValueError, with what to write, for anything else."""
-        if text.startswith("file:///") and "#" not in text and "\0" not in (there := _unquote(text[7:])):
-            return cls(FILE, "", there)
+        if isinstance(text, str) and text.startswith("file:///") and not any(sign in text for sign in "#%\0"):
+            return cls(FILE, "", _unquote(text[7:]))
         import re
 
         match = re.fullmatch(_MEMBER, text)
@@ -86,7 +86,7 @@ class Location(_Fields):
 
 
 def _unquote(text: str) -> str:
-    if "%" not in text:
+    if text.isascii() and "%" not in text:
         return text
     from urllib.parse import unquote_to_bytes
 
