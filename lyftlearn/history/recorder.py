@@ -175,9 +175,12 @@ class HistoryRecorder:
 
     def _record_timings(self) -> None:
         """Write down where the time of jobs went that this process saw ending."""
-        from lyftlearn.history.settle import timings_rows  # noqa: PLC0415 - brings SQLAlchemy
-
-        rows = timings_rows(self._registry, [self._ended.popleft() for _ in range(len(self._ended))])
+        ended = [self._ended.popleft() for _ in range(len(self._ended))]
+        if not ended:
+            return
+        with holding_forks_up():
+            from lyftlearn.history.settle import timings_rows  # noqa: PLC0415 - brings SQLAlchemy
+        rows = timings_rows(self._registry, ended)
         with holding_forks_up():
             self.open().record(*rows)
 

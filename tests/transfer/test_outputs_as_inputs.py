@@ -101,7 +101,7 @@ def test_what_a_failed_job_did_not_leave_is_a_fault(make_client: MakeClient, tmp
     assert not (tmp_path / "out").exists()
     with pytest.raises(KeyError, match=f"{first.id} has status failed: only a job that succeeds"):
         first.outputs["output"]
-    with pytest.raises(lyftlearn.InvalidJob, match=f"{first.id} is failed: give a train job that succeeded"):
+    with pytest.raises(lyftlearn.InvalidJob, match=f"{first.id} has status failed: give a train job that succeeded"):
         client.predict("eta", artifact=first, command="true", inputs={})
     uri = f"{tmp_path / 'home' / 'storage' / 'jobs' / first.id / 'output' / 'output.tar.gz'}#output"
     with pytest.raises(lyftlearn.InvalidJob, match="is not there"):
