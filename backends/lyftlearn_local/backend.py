@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
 import time
 from typing import TYPE_CHECKING
 
@@ -18,9 +16,7 @@ from lyftlearn.backend import (
     runtime_archive,
 )
 from lyftlearn.errors import JobNotFound
-from lyftlearn.types import JobKind
 from lyftlearn_local import cgroups, doctor, options
-from lyftlearn_local.containers import engine
 from lyftlearn_local.logs import reader
 from lyftlearn_local.planning import interpreter
 from lyftlearn_local.planning.planner import WRITE_BUNDLE, WRITE_RECORD, Machine, Planner
@@ -105,10 +101,9 @@ class LocalBackend(Backend):
         """Return the interpreter of this very process, with all that it finds, and this user's home."""
         del model
         secrets, python = str(self._options.secrets), self.machine.python
-        packages = os.pathsep.join(os.path.abspath(path) for path in sys.path if path)  # noqa: PTH100 - as Python has it
         return DriverSettings(
             python=interpreter.find(None) or python,
-            env={**engine.variables(), "PYTHONPATH": packages},
+            env=driver_environment(python),
             table={**self._table, "secrets": secrets, "python": python},
             home=self._home.absolute(),
         )
@@ -121,9 +116,8 @@ class LocalBackend(Backend):
         """Write the job's directory and start its supervisor."""
         bodies = {request.operation: request.body for request in plan.requests}
         record = {**bodies[WRITE_RECORD], "created_at": round(time.time(), 6)}
-        environment = driver_environment if plan.spec.kind is JobKind.TUNE else clean_environment
-        runtime = self._find_runtime()
-        files = self._jobs.submit(Submission(record, bodies[WRITE_BUNDLE], environment(self.machine.python), runtime))
+        environment, runtime = clean_environment(self.machine.python), self._find_runtime()
+        files = self._jobs.submit(Submission(record, bodies[WRITE_BUNDLE], environment, runtime))
         return self._record(files)
 
     def _find_runtime(self) -> Path:

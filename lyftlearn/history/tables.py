@@ -61,7 +61,6 @@ jobs = sa.Table(
     sa.Column("cost", sa.Float),
     sa.Column("currency", sa.String(3)),
     sa.Column("day", sa.String(10)),  # of `at`, in UTC; the database fills it in
-    sa.Column("substrate", sa.Text),  # which cluster or account of the backend
 )
 _is_open = jobs.c.status.is_(None)
 _is_shadow = jobs.c.shadow_of.is_not(None)

@@ -36,13 +36,8 @@ class Engine:
 
     def settings(self) -> dict[str, Any]:
         """Return what a supervisor needs in order to use it, later and in another environment."""
-        named = {"kind": self.kind, "program": self.program, "rootless": self.rootless}
-        return {**named, "environment": engine_variables()}
-
-
-def engine_variables() -> dict[str, str]:
-    """Return the caller's variables that an engine reads."""
-    return {name: os.environ[name] for name in (*_NEEDED, *_ITS_OWN) if name in os.environ}
+        named = {name: os.environ[name] for name in (*_NEEDED, *_ITS_OWN) if name in os.environ}
+        return {"kind": self.kind, "program": self.program, "rootless": self.rootless, "environment": named}
 
 
 def variables() -> dict[str, str]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
-from lyftlearn_local.containers.engine import engine_variables
+from lyftlearn_local.containers import engine
 
 _STANDARD_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _PASSED_ON = frozenset(
@@ -21,9 +22,10 @@ def clean_environment(python: str) -> dict[str, str]:
 
 
 def driver_environment(python: str) -> dict[str, str]:
-    """Return what a search's driver starts with: the programs that run its trials are those that the caller finds."""
-    clean = clean_environment(python)
-    return {**engine_variables(), **clean, "PATH": f"{clean['PATH']}:{os.environ.get('PATH', os.defpath)}"}
+    """Return the variables by which a search's driver finds the packages, the programs and the engine of its caller."""
+    packages = os.pathsep.join(os.path.abspath(path) for path in sys.path if path)  # noqa: PTH100 - as Python has it
+    programs = f"{clean_environment(python)['PATH']}:{os.environ.get('PATH', os.defpath)}"
+    return {**engine.variables(), "PATH": programs, "PYTHONPATH": packages}
 
 
 def _aws_files() -> dict[str, str]:

@@ -42,7 +42,6 @@ def upgrade() -> None:
     """Add them to an earlier history, and count what it has."""
     dialect = op.get_bind().dialect.name
     op.add_column("jobs", sa.Column("day", sa.String(length=10), nullable=True))
-    op.add_column("jobs", sa.Column("substrate", sa.Text(), nullable=True))
     _make_tallies()
     for statement in (*trigger_statements(dialect), *backfill_statements(dialect)):
         op.execute(statement)

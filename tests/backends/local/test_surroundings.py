@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from lyftlearn.backend import Backend, Capability, JobSpec, words
-from lyftlearn.types import FailureReason, JobKind, JobStatus
+from lyftlearn.types import FailureReason, JobStatus
 from lyftlearn_local import cgroups
 from lyftlearn_local.store import files as store_files
 from lyftlearn_local.supervisor import outcome, sandbox
@@ -252,14 +252,15 @@ def test_homes_with_spaces_and_accents(make_spec: MakeSpec, tmp_path: Path) -> N
         assert lines(backend, second.id)[0] == "o"
 
 
-@pytest.mark.parametrize(("kind", "sees"), [(JobKind.TUNE, ["caller's", "/caller's"]), (JobKind.TRAIN, ["", ""])])
+@pytest.mark.parametrize(("is_driver", "sees"), [(True, ["caller's", "/caller's"]), (False, ["", ""])])
 def test_a_driver_finds_the_engine_of_its_caller(
-    make_backend: MakeBackend, make_spec: MakeSpec, monkeypatch: pytest.MonkeyPatch, kind: JobKind, sees: list[str]
+    make_backend: MakeBackend, make_spec: MakeSpec, monkeypatch: pytest.MonkeyPatch, is_driver: bool, sees: list[str]
 ) -> None:
     """A search's trials run in images as the caller's own jobs do; other jobs see nothing of this shell."""
     monkeypatch.setenv("CONTAINERS_CONF", "caller's")
     monkeypatch.setenv("PATH", f"{os.environ['PATH']}:/caller's")
     backend = make_backend()
-    spec = make_spec('echo "$CONTAINERS_CONF"; echo "$PATH" | grep -o "/caller\'s$" || echo', kind=kind)
+    env = backend.driver_settings("eta").env if is_driver else {}
+    spec = make_spec('echo "$CONTAINERS_CONF"; echo "$PATH" | grep -o "/caller\'s$" || echo', env=env)
     assert run(backend, spec).event.status is JobStatus.SUCCEEDED
     assert [line for line in lines(backend, spec.id) if not line.startswith("lyftlearn:")] == sees
