@@ -1,4 +1,4 @@
-"""Where every model stands, and what is shown of it: what the autopilot decides by, and `migration status` shows."""
+"""Where every model stands, and what is shown of it: what the autopilot decides by."""
 
 from __future__ import annotations
 

@@ -95,7 +95,7 @@ AUTOPILOT = (
         key="max_age",
         kind=POSITIVE_DURATION,
         default="30d",
-        doc="How long a rehearsal, a shadow, a measure of parity or a job on the new side shows anything.",
+        doc="How long a rehearsal, a shadow or a job on the new side shows anything.",
         example="14d",
     ),
     Option(

@@ -1,4 +1,4 @@
-"""Tallies of each day's jobs, which triggers keep; the day of a job; which cluster or account it ran on."""
+"""Tallies of each day's jobs, which triggers keep; the day of a job."""
 
 from __future__ import annotations
 
