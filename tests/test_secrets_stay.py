@@ -15,6 +15,7 @@ from typing import Any
 import boto3
 import pytest
 
+from tests.backends.sagemaker.conftest import BUCKET
 from tests.doubles.platforms import SECRETS, Platforms, platforms
 
 CANARY = SECRETS["warehouse"]["WAREHOUSE_PASSWORD"].encode()
@@ -57,11 +58,10 @@ def test_the_value_is_found_nowhere_else(running: Platforms, backend: str, tmp_p
 def test_the_search_finds_what_is_there(running: Platforms) -> None:
     """A search that could not find it would prove nothing."""
     client = _aws(running, "s3")
-    bucket = client.list_buckets()["Buckets"][0]["Name"]
-    client.put_object(Bucket=bucket, Key="leak.gz", Body=gzip.compress(CANARY))
+    client.put_object(Bucket=BUCKET, Key="leak.gz", Body=gzip.compress(CANARY))
     found = [place for place, content in _everything(running).items() if CANARY in content]
-    client.delete_object(Bucket=bucket, Key="leak.gz")
-    assert found == [f"s3://{bucket}/leak.gz"]
+    client.delete_object(Bucket=BUCKET, Key="leak.gz")
+    assert found == [f"s3://{BUCKET}/leak.gz"]
 
 
 def _told(running: Platforms, backend: str, *words: str) -> bytes:
@@ -90,13 +90,13 @@ def _everything(running: Platforms) -> Mapping[str, bytes]:
 
 
 def _objects(running: Platforms) -> Iterator[tuple[str, bytes]]:
+    """The platforms' bucket alone. Other tests of this process keep theirs in the same moto."""
     client = _aws(running, "s3")
-    for bucket in client.list_buckets()["Buckets"]:
-        for page in client.get_paginator("list_objects_v2").paginate(Bucket=bucket["Name"]):
-            for found in page.get("Contents", ()):
-                body = client.get_object(Bucket=bucket["Name"], Key=found["Key"])["Body"].read()
-                text = gzip.decompress(body) if body.startswith(b"\x1f\x8b") else body
-                yield f"s3://{bucket['Name']}/{found['Key']}", text
+    for page in client.get_paginator("list_objects_v2").paginate(Bucket=BUCKET):
+        for found in page.get("Contents", ()):
+            body = client.get_object(Bucket=BUCKET, Key=found["Key"])["Body"].read()
+            text = gzip.decompress(body) if body.startswith(b"\x1f\x8b") else body
+            yield f"s3://{BUCKET}/{found['Key']}", text
 
 
 def _lines(running: Platforms) -> Iterator[tuple[str, bytes]]:
