@@ -39,7 +39,8 @@ from lyftlearn._contract.runtime_archive import runtime_archive
 from lyftlearn._contract.settings import BackendSettings, DriverSettings
 from lyftlearn._contract.spec import JobSpec, NotebookSpec, ResourceRequest, ServingSpec, Source, SparkSpec, StoredJob
 from lyftlearn._contract.watch_set import WatchSet
-from lyftlearn._storage import Storage, open_storage
+from lyftlearn._storage import Storage, kept_logs, open_storage
+from lyftlearn._storage.kept_logs import LONGEST_LINE, StampedLine
 from lyftlearn._telemetry import timed_request
 from lyftlearn._text import redaction
 from lyftlearn.errors import InvalidJob, JobNotFound
@@ -64,6 +65,7 @@ __all__ = [
     "JobQuery",
     "JobRecord",
     "JobSpec",
+    "KeptLog",
     "Location",
     "LogLine",
     "LogQuery",
@@ -85,6 +87,7 @@ __all__ = [
     "ServingSpec",
     "Source",
     "SparkSpec",
+    "StampedLine",
     "Storage",
     "StoredJob",
     "Timings",
@@ -94,6 +97,7 @@ __all__ = [
     "bundle",
     "consecutive_phases",
     "is_below",
+    "kept_logs",
     "mount_of",
     "new_id",
     "notebook_port",
@@ -219,10 +223,6 @@ class LogQuery:
     node: int | None = None
 
 
-LONGEST_LINE = 16 << 20
-"""Bytes of a line of output, and so of memory. A longer one is given in parts of that length, as lines of their own."""
-
-
 @dataclass(frozen=True)
 class LogLine:
     """One line of output without its newline, or a part of a long one. Bytes that are not UTF-8 have become U+FFFD."""
@@ -230,6 +230,14 @@ class LogLine:
     node: int
     at: datetime
     text: str
+
+
+@dataclass(frozen=True)
+class KeptLog:
+    """What is left of the log of a job that is gone. place: where it is, as a person finds it."""
+
+    place: str
+    lines: Iterator[LogLine]
 
 
 # The names that version 1.0 gave to these classes.
@@ -303,9 +311,12 @@ class Backend(ABC):
         be repeated.
         """
 
-    def kept_lines(self, job_id: str, query: LogQuery) -> Iterator[LogLine]:  # noqa: ARG002 - where logs outlive jobs
-        """Yield what is kept of the log of a job that is gone, as `logs` did. By default nothing is."""
-        return iter(())
+    def kept_log(self, job_id: str, query: LogQuery) -> KeptLog | None:  # noqa: ARG002 - where logs outlive jobs
+        """Return what the platform itself still has of the log of a job that is gone, None if that is nothing.
+
+        What the runtime or the backend put into the storage (`kept_logs`) is found without it. May be repeated.
+        """
+        return None
 
     @abstractmethod
     def stop(self, job_id: str) -> None:

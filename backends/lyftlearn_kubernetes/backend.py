@@ -11,7 +11,6 @@ from lyftlearn.errors import InvalidJob, LyftLearnError
 from lyftlearn_kubernetes import doctor, notebooks, options, spark_doctor
 from lyftlearn_kubernetes.api.cluster import JOBS, Cluster
 from lyftlearn_kubernetes.api.errors import translate_errors
-from lyftlearn_kubernetes.logs import archived
 from lyftlearn_kubernetes.logs.reader import LogReader
 from lyftlearn_kubernetes.status import jobs, listing, observed, queueing, timings
 from lyftlearn_kubernetes.status.deadlines import DeadlineEnforcer
@@ -121,10 +120,6 @@ class KubernetesBackend(Backend):
     def logs(self, job_id: str, query: LogQuery) -> Iterator[LogLine]:
         """From the pods, and from the storage where those are gone."""
         return LogReader(self._cluster, self._settings.storage_url).lines(job_id, query)
-
-    def kept_lines(self, job_id: str, query: LogQuery) -> Iterator[LogLine]:
-        """From the storage, where the runtime puts what pods printed."""
-        return archived.kept_lines(self._settings.storage_url, job_id, query)
 
     def stop(self, job_id: str) -> None:
         """One patch: an annotation, and a deadline that has passed."""

@@ -80,14 +80,6 @@ def hosts(job_id: str, nodes: int) -> list[str]:
     return [f"{job_id}-{index}.{SERVICE}" for index in range(nodes)]
 
 
-def log_directory(job_id: str) -> str:
-    """Return where in the storage a job's logs are kept: `<node>-<how many pods it had before>.log`.
-
-    Beside them stands `<pod>.beginning` for each pod that printed much.
-    """
-    return f"logs/{job_id}"
-
-
 def compact_json(value: object) -> str:
     """Return `value` as one line of JSON."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"))

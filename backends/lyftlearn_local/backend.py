@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 from lyftlearn.backend import (
@@ -13,6 +14,7 @@ from lyftlearn.backend import (
     Never,
     NotYet,
     StoredJob,
+    open_storage,
     runtime_archive,
 )
 from lyftlearn.errors import JobNotFound
@@ -71,6 +73,7 @@ class LocalBackend(Backend):
     def __init__(self, settings: BackendSettings) -> None:
         self.name = settings.name
         self._home = settings.home
+        self._storage_url = settings.storage_url
         self._jobs = Jobs(settings.name, settings.home / settings.name)
         self._options = options.read(settings)
         self._table = settings.table
@@ -185,8 +188,9 @@ class LocalBackend(Backend):
         return notebook.address(self._jobs.find(job_id))
 
     def remove_finished(self, before: datetime, *, dry_run: bool = False) -> Iterator[tuple[str, int]]:
-        """Remove the directories of jobs that ended before then."""
-        return removal.remove_finished(self._jobs, before, dry_run=dry_run)
+        """Remove the directories of jobs that ended before then. What they printed goes into the storage."""
+        keep_log = partial(reader.keep, open_storage(self._storage_url))
+        return removal.remove_finished(self._jobs, before, keep_log, dry_run=dry_run)
 
     def diagnose(self) -> Iterator[Check]:
         """Look at what jobs here depend on."""

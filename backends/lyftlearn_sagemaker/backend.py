@@ -20,6 +20,7 @@ from lyftlearn.backend import (
     DriverSettings,
     JobQuery,
     JobRecord,
+    KeptLog,
     LogLine,
     LogQuery,
     Never,
@@ -181,6 +182,14 @@ class SageMakerBackend(Backend):
                 yield from LogReader(self.aws, job, query, self._options.log_settle).lines()
             finally:
                 ends.discard(job_id)
+
+    @override
+    def kept_log(self, job_id: str, query: LogQuery) -> KeptLog | None:
+        from lyftlearn_sagemaker.kept_log import kept_log  # noqa: PLC0415
+
+        with translate_errors("the log of a job that is gone"):
+            names = self._finder.training_jobs_left(job_id)
+        return kept_log(self.aws, job_id, names, query)
 
     @override
     def stop(self, job_id: str) -> None:

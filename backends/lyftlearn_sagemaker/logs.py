@@ -81,6 +81,11 @@ class LogReader:
         self._names_at = 0.0
         self._patience = Patience()
 
+    def has_streams(self) -> bool:
+        """Whether CloudWatch has anything of the job."""
+        self._find_streams()
+        return bool(self._streams)
+
     def lines(self) -> Iterator[LogLine]:
         """Yield the lines that were asked for."""
         pause, quiet_since, ended = _FIRST_PAUSE, time.monotonic(), False

@@ -200,10 +200,12 @@ class Job:
         except LyftLearnError:
             return None
 
-    def _log_lines(self, query: LogQuery) -> Iterator[LogLine]:
-        return self._follow(self._lines(query)) if query.follow else self._lines(query)
+    def _log_lines(self, query: LogQuery, say: Callable[[str], None] | None = None) -> Iterator[LogLine]:
+        """Yield lines. say: is told where they come from, if the job is gone; by default that is a warning."""
+        lines = self._lines(query, say or _warn_of_kept_log)
+        return self._follow(lines) if query.follow else lines
 
-    def _lines(self, query: LogQuery) -> Iterator[LogLine]:
+    def _lines(self, query: LogQuery, say: Callable[[str], None]) -> Iterator[LogLine]:
         """Yield the lines that the backend gives, or what is kept of them where the job is gone."""
         backend, is_first = self._shared_watch().backend, True
         try:
@@ -213,15 +215,17 @@ class Job:
         except JobNotFound as absence:
             if not is_first or not self.state.status.finished:
                 raise
-            kept = backend.kept_lines(self.id, query)
-            first = next(kept, None)
-            if first is None:
-                raise JobNotFound(f"{absence}; it was {self.state.status}, and nothing kept its log") from absence
-            warnings.warn(
-                f"{backend.name} keeps {self.id} no more: this is what the storage has of its log", stacklevel=3
-            )
-            yield first
-            yield from kept
+            yield from self._kept_lines(query, absence, say)
+
+    def _kept_lines(self, query: LogQuery, absence: JobNotFound, say: Callable[[str], None]) -> Iterator[LogLine]:
+        from lyftlearn._jobs.kept_lines import find_kept_log  # noqa: PLC0415 - an import of lyftlearn does not pay for it
+
+        watch = self._shared_watch()
+        kept = find_kept_log(watch, self.id, query)
+        if kept is None:
+            raise JobNotFound(f"{absence}; it was {self.state.status}, and nothing kept its log") from absence
+        say(f"{watch.backend.name} keeps {self.id} no more: this is what {kept.place} has of its log")
+        yield from kept.lines
 
     def _follow(self, lines: Iterator[LogLine]) -> Iterator[LogLine]:
         from lyftlearn._jobs.interruption import advising  # noqa: PLC0415 - only for those who follow
@@ -296,6 +300,10 @@ class Notebook(Job):
                 break
             time.sleep(pause)
         raise (JobFailed if self.state.status is JobStatus.FAILED else JobStopped)(self, self.state)
+
+
+def _warn_of_kept_log(text: str) -> None:
+    warnings.warn(text, stacklevel=5)  # the line that asks for the first of them
 
 
 def _no_outputs(state: JobState) -> str:

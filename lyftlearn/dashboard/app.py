@@ -23,7 +23,7 @@ from lyftlearn._migration import page as migration_page
 from lyftlearn._text.display import printable
 from lyftlearn.backend import Check, Verdict
 from lyftlearn.dashboard import jobs, models, views
-from lyftlearn.dashboard.feeds import Feeds
+from lyftlearn.dashboard.feeds import Feeds, log_text
 from lyftlearn.dashboard.kept import Kept
 from lyftlearn.dashboard.viewers import Door, Viewer, is_own_form
 from lyftlearn.errors import LyftLearnError
@@ -84,7 +84,7 @@ class _Dashboard:
         settle(session.history.history(), session.registry, seconds=_SECONDS_TO_SETTLE)
 
     def _follow(self, job_id: str) -> Iterable[str]:
-        return self.client.job(job_id).logs(follow=True)
+        return log_text(self.client.job(job_id), follow=True)
 
     def _migration(self) -> Mapping[str, Any]:
         report, status = ops.migration_report(client=self.client), ops.migration_status(client=self.client)
@@ -181,7 +181,7 @@ class _Dashboard:
 
     def _log_lines(self, job_id: str) -> Iterator[str]:
         try:
-            for line in self.client.job(job_id).logs():
+            for line in log_text(self.client.job(job_id), follow=False):
                 yield f"{printable(line)}\n"
         except LyftLearnError as error:
             yield f"{error}\n"

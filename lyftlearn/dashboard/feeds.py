@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
+from lyftlearn._jobs.arguments import log_query
+from lyftlearn._jobs.job import Job
 from lyftlearn._text.display import printable
 from lyftlearn.errors import LyftLearnError
 
@@ -35,6 +37,20 @@ class _Feed:
         end = self.first + len(self.lines)
         start = max(number, self.first, end - _MOST_LINES)
         return end, self.lines[start - self.first :]
+
+
+def log_text(job: Job, *, follow: bool) -> Iterator[str]:
+    """Yield the lines of a job; before them, where they come from if the job is gone."""
+    said: list[str] = []
+    for line in job._log_lines(log_query(follow, None, None, None), said.append):  # noqa: SLF001 - its friend
+        yield from _taken(said)
+        yield line.text
+    yield from _taken(said)
+
+
+def _taken(said: list[str]) -> Iterator[str]:
+    while said:
+        yield f"[{said.pop()}]"
 
 
 class Feeds:

@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from lyftlearn._client import Client
+from lyftlearn._storage.kept_logs import log_directory
 from lyftlearn._text.quantities import duration
 from lyftlearn.errors import InvalidJob, LyftLearnError
 from lyftlearn.runtime.location import Location
@@ -52,12 +53,13 @@ def _remove(client: Client, before: datetime, *, outputs: bool, dry_run: bool) -
         for job_id, size in backend.remove_finished(before, dry_run=dry_run):
             yield Removed(kind="job", name=job_id, size=size)
             if outputs:
-                yield from _outputs(config.output_url, job_id, dry_run=dry_run)
+                yield from _outputs(f"{config.output_url}/{job_id}", dry_run=dry_run)
+                yield from _outputs(f"{config.storage_url}/{log_directory(job_id)}", dry_run=dry_run)
     yield from _caches(config.home / "cache", before.timestamp(), dry_run=dry_run)
 
 
-def _outputs(url: str, job_id: str, *, dry_run: bool) -> Iterator[Removed]:
-    location = Location.parse(f"{url}/{job_id}")
+def _outputs(url: str, *, dry_run: bool) -> Iterator[Removed]:
+    location = Location.parse(url)
     top = Path(location.path) if location.is_file else None
     if top is not None and top.is_dir():
         yield Removed(kind="outputs", name=str(top), size=_size(top))

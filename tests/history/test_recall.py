@@ -9,6 +9,7 @@ import pytest
 
 import lyftlearn
 from lyftlearn._contract import ids
+from lyftlearn._storage import kept_logs
 from lyftlearn.errors import JobNotFound
 from lyftlearn.types import JobKind
 from tests.doubles.old_and_new import Make
@@ -38,18 +39,31 @@ def test_a_job_that_its_backend_forgot(plugins: Path, make: Make) -> None:
         found.refresh()
 
 
-def test_logs_of_a_job_that_is_gone(plugins: Path, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_logs_of_a_job_that_is_gone(plugins: Path, make: Make) -> None:
     """What is kept of them is given, and it is said where it comes from; where nothing is, that is said."""
     job = ended(make("off"))
     client = make("off")
     forget(plugins, job)
     with pytest.raises(JobNotFound, match="nothing kept its log"):
         list(client.job(job.id).logs())
-    backend = client._registry.get("old")
-    kept = [lyftlearn.backend.LogLine(0, job.state.created_at, text) for text in ("one", "two")]
-    monkeypatch.setattr(backend, "kept_lines", lambda *_: iter(kept))
-    with pytest.warns(UserWarning, match="what the storage has of its log"):
-        assert list(client.job(job.id).logs()) == ["one", "two"]
+    storage = client._session.builder.storage
+    for node in range(2):
+        kept_logs.keep(storage, job.id, node, [(job.state.created_at, f"{text} of {node}") for text in ("one", "two")])
+    with pytest.warns(UserWarning, match=f"what {storage.url}/logs/{job.id} has of its log") as said:
+        assert sorted(client.job(job.id).logs()) == ["one of 0", "one of 1", "two of 0", "two of 1"]
+    assert said[0].filename == __file__
+    with pytest.warns(UserWarning, match="has of its log"):
+        assert list(client.job(job.id).logs(node=1, tail=1, follow=True)) == ["two of 1"]
+
+
+def test_a_job_that_is_gone_and_printed_nothing(plugins: Path, make: Make) -> None:
+    """An empty log that was kept is no log that was lost."""
+    job = ended(make("off"))
+    client = make("off")
+    forget(plugins, job)
+    kept_logs.keep(client._session.builder.storage, job.id, 0, [])
+    with pytest.warns(UserWarning, match="has of its log"):
+        assert list(client.job(job.id).logs()) == []
 
 
 def test_an_end_that_nobody_saw(plugins: Path, make: Make) -> None:

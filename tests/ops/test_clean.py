@@ -8,7 +8,8 @@ import pytest
 
 from lyftlearn import Client, JobNotFound, ops
 from lyftlearn.backend import JobQuery
-from lyftlearn.errors import InvalidJob
+from lyftlearn.errors import InvalidJob, LyftLearnError
+from tests.containers import require_containers
 
 
 @pytest.fixture
@@ -32,12 +33,42 @@ def test_an_ended_job_goes_with_its_files(client: Client, tmp_path: Path) -> Non
     assert list((tmp_path / "storage" / "jobs" / job.id).rglob("model.tar.gz")), "outputs stay, unless they are named"
 
 
+@pytest.mark.parametrize("backend", ["local", "local-kubernetes", "local-sagemaker"])
+def test_what_a_removed_job_printed_is_still_told(tmp_path: Path, backend: str) -> None:
+    """Line by line, of every node, with its time; and it is said where that comes from."""
+    if backend != "local":
+        require_containers()
+    client = Client(config={"home": str(tmp_path), "backend": backend})
+    says = "import os; print('  node ', os.environ['LYFTLEARN_NODE_RANK']); print(); print('\\udcff end', end='')"
+    given = {"PYTHONIOENCODING": ":surrogateescape"}
+    job = client.process("report", command=["python3", "-c", says], env=given, nodes=2)
+    job.wait(progress=False)
+    before = sorted(job.logs(timestamps=True))
+    assert len(before) == 6
+    assert {one.name for one in ops.clean("0s", client=client)} >= {job.id}
+    with pytest.warns(UserWarning, match=f"{backend} keeps {job.id} no more: this is what file://.*/logs/{job.id} has"):
+        assert sorted(client.job(job.id).logs(timestamps=True)) == before
+    with pytest.warns(UserWarning, match="no more"):
+        assert list(client.job(job.id).logs(node=1, tail=1)) == ["\ufffd end"]
+
+
+def test_a_job_stays_whose_log_cannot_be_kept(client: Client, tmp_path: Path) -> None:
+    """Its log would be lost for good."""
+    job = client.process("eta", command=["echo", "words"])
+    job.wait(progress=False)
+    (tmp_path / "storage" / "logs").write_text("in the way")
+    with pytest.raises(LyftLearnError, match="logs"):
+        list(ops.clean("0s", client=client))
+    assert list(job.logs()) == ["words"]
+
+
 def test_outputs_go_where_they_are_named(client: Client, tmp_path: Path) -> None:
     """Models are what jobs are run for: they go at a word of their own only."""
     job = client.train("eta", command=["sh", "-c", "echo model > $LYFTLEARN_MODEL_DIR/model"])
     job.wait(progress=False)
     kinds = {one.kind for one in ops.clean("0s", outputs=True, client=client)}
     assert {"job", "outputs"} <= kinds
+    assert not list((tmp_path / "storage" / "logs").iterdir())
     assert not (tmp_path / "storage" / "jobs" / job.id).exists()
 
 

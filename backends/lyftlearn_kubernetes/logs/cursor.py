@@ -3,49 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections import Counter, deque
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from lyftlearn.backend import LONGEST_LINE
+from lyftlearn.backend import LONGEST_LINE, StampedLine, kept_logs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-_STAMP = re.compile(rb"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(Z|[+-]\d\d:\d\d) ?")
 _LONGEST_STAMP = 64
 REMEMBERED = 50
 _DIGESTED = 256
 """Bytes from which on a text is remembered by its digest."""
-
-
-@dataclass(frozen=True, slots=True)
-class StampedLine:
-    """A line; `stamp` is its time in full, in nanoseconds, and sorts as text."""
-
-    stamp: str
-    at: datetime
-    text: bytes
-
-
-def parse(line: bytes) -> StampedLine | None:
-    """Return the parts of a line; None for one that was cut, or is the server's own word."""
-    match = _STAMP.match(line)
-    if match is None:
-        return None
-    fraction = (match[2] or b"").decode().ljust(9, "0")
-    zone = match[3].decode().replace("Z", "+00:00")
-    second = datetime.fromisoformat(match[1].decode() + zone).astimezone(UTC)
-    stamp = f"{second:%Y-%m-%dT%H:%M:%S}.{fraction}"
-    return StampedLine(stamp, second.replace(microsecond=int(fraction[:6])), line[match.end() :])
-
-
-def parts(line: StampedLine) -> Iterator[StampedLine]:
-    """Yield a line as it is given: in parts, where it is longer than anybody could hold."""
-    for begin in range(0, max(1, len(line.text)), LONGEST_LINE):
-        yield replace(line, text=line.text[begin : begin + LONGEST_LINE])
 
 
 class LineBuffer:
@@ -80,7 +50,7 @@ class LineBuffer:
         """Take the time off a line's beginning, as soon as all of it is there."""
         if not ends and len(self._text) <= _LONGEST_STAMP:
             return False
-        self._begun = parse(bytes(self._text[:_LONGEST_STAMP]))
+        self._begun = kept_logs.parse(bytes(self._text[:_LONGEST_STAMP]))
         self._is_within = True
         if self._begun is None:
             self.foreign = True

@@ -18,10 +18,9 @@ from lyftlearn_kubernetes.status import events, jobs, observed
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator
 
-    from lyftlearn.backend import LogQuery
+    from lyftlearn.backend import LogQuery, StampedLine
     from lyftlearn_kubernetes.api.cluster import Cluster
     from lyftlearn_kubernetes.api.transport import Stream
-    from lyftlearn_kubernetes.logs.cursor import StampedLine
     from lyftlearn_kubernetes.status.observed import ObservedJob, ObservedPod
 
 BACKOFF = Backoff(0.1, 2.0, jitter=0.25)

@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator
     from datetime import datetime
 
+    from lyftlearn.backend import StampedLine
     from lyftlearn_kubernetes.api.cluster import Cluster
     from lyftlearn_kubernetes.api.transport import Stream
-    from lyftlearn_kubernetes.logs.cursor import StampedLine
     from lyftlearn_kubernetes.status.observed import ObservedPod
 
 NOT_YET = 400

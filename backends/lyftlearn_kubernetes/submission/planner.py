@@ -7,9 +7,9 @@ import json
 import re
 from typing import TYPE_CHECKING, Any
 
-from lyftlearn.backend import Capabilities, Capability, Fault, JobSpec, Never, Plan, Request, bundle
+from lyftlearn.backend import Capabilities, Capability, Fault, JobSpec, Never, Plan, Request, bundle, kept_logs
 from lyftlearn.types import JobKind
-from lyftlearn_kubernetes.labels import SERVICE, log_directory
+from lyftlearn_kubernetes.labels import SERVICE
 from lyftlearn_kubernetes.mounts import host_path_note
 from lyftlearn_kubernetes.options import OWN_GANGS, is_visible
 from lyftlearn_kubernetes.submission import manifests, notebook_objects, server_objects, spark
@@ -175,7 +175,7 @@ class ModelPlanner:
         return spark.executor_pod(options, *security, [*shared, *places.volumes()])
 
     def _log(self, spec: JobSpec, places: PodPlaces) -> str | None:
-        directory = f"{self._storage_url}/{log_directory(spec.id)}"
+        directory = f"{self._storage_url}/{kept_logs.log_directory(spec.id)}"
         return places.uri(directory, to_write=True) if self._keeps_logs else None
 
     def _checkpoints(self, spec: JobSpec, places: PodPlaces) -> dict[str, str] | None:

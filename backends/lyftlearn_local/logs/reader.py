@@ -8,13 +8,14 @@ import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from lyftlearn.backend import LONGEST_LINE, LogLine, LogQuery
+from lyftlearn.backend import LONGEST_LINE, LogLine, LogQuery, kept_logs
 from lyftlearn_local.logs.capture import ENTRY_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from lyftlearn.backend import Storage
     from lyftlearn_local.store.files import JobFiles
 
 _BLOCK = 1 << 18
@@ -37,6 +38,13 @@ def read(files: JobFiles, query: LogQuery, finished: Callable[[], bool]) -> Iter
             return
         pause = _SHORTEST_PAUSE if given else min(pause * 2, _LONGEST_PAUSE)
         time.sleep(pause)
+
+
+def keep(storage: Storage, files: JobFiles) -> None:
+    """Put what every node printed into the storage, where it is found when the job is gone."""
+    for node in range(files.record()["run"]["nodes"]):
+        lines = read(files, LogQuery(node=node), lambda: True)
+        kept_logs.keep(storage, files.path.name, node, ((line.at, line.text) for line in lines))
 
 
 def without_carrier_space(text: str) -> str:

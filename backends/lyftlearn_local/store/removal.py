@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
 
@@ -12,13 +12,19 @@ from lyftlearn_local.store.files import FINAL, BrokenRecord, JobFiles
 from lyftlearn_local.store.jobs import Jobs
 
 
-def remove_finished(jobs: Jobs, before: datetime, *, dry_run: bool) -> Iterator[tuple[str, int]]:
-    """Yield id and bytes of each job that ended before then, and remove it: in one step out of sight, then for good."""
+def remove_finished(
+    jobs: Jobs, before: datetime, keep_log: Callable[[JobFiles], None], *, dry_run: bool
+) -> Iterator[tuple[str, int]]:
+    """Yield id and bytes of each job that ended before then, and remove it: in one step out of sight, then for good.
+
+    keep_log: is called with a job that is about to be removed; what it raises leaves the job and all others here.
+    """
     for files in list(jobs.newest_first(None)):
         if not _ended_before(files, before.timestamp()):
             continue
         size = _size(files.path)
         if not dry_run:
+            keep_log(files)
             grave = jobs.store.temporary / f".removed-{files.path.name}"
             try:
                 files.path.rename(grave)

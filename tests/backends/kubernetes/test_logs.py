@@ -12,11 +12,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lyftlearn._storage.kept_logs import StampedLine, parse, parts
 from lyftlearn.backend import LogQuery
 from lyftlearn.errors import LyftLearnError
 from lyftlearn.testing import Harness
 from lyftlearn.types import JobStatus
-from lyftlearn_kubernetes.logs.cursor import LineBuffer, LogCursor, StampedLine, parse, parts
+from lyftlearn_kubernetes.logs.cursor import LineBuffer, LogCursor
 from tests.backends.kubernetes.proxy import Proxy
 from tests.doubles.cluster.cluster import NAMESPACE, Cluster
 from tests.doubles.cluster.store import ApiError, Object, wait_until
@@ -61,7 +62,8 @@ def test_a_log_that_is_read_in_pieces(steps: list[tuple[int, int, bytes]], chanc
 def test_lines_that_nobody_can_hold(texts: list[bytes], data: st.DataObject) -> None:
     """However the network cuts them, they come in the same parts, as what was kept of them does."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("lyftlearn_kubernetes.logs.cursor.LONGEST_LINE", 10)
+        for module in ("lyftlearn_kubernetes.logs.cursor", "lyftlearn._storage.kept_logs"):
+            patch.setattr(f"{module}.LONGEST_LINE", 10)
         moment = datetime(2026, 1, 1, tzinfo=UTC)
         lines = [stamp(number, moment, text) for number, text in enumerate(texts)]
         expected = [part for line in map(parse, lines) if line for part in parts(line)]

@@ -17,14 +17,15 @@ from typing import Any
 
 import pytest
 
-from lyftlearn.backend import BackendSettings, LogQuery
+from lyftlearn._jobs.kept_lines import find_kept_log
+from lyftlearn._jobs.watcher import SharedWatch
+from lyftlearn.backend import BackendSettings, LogLine, LogQuery, kept_logs, open_storage
 from lyftlearn.errors import AccessDenied, BackendUnavailable, JobNotFound
 from lyftlearn.testing import Harness
 from lyftlearn.types import FailureReason, JobStatus
 from lyftlearn_kubernetes.api import patience
 from lyftlearn_kubernetes.api.patience import Patience
 from lyftlearn_kubernetes.backend import KubernetesBackend
-from lyftlearn_kubernetes.logs import archived
 from tests.doubles.cluster.access import Access, Caller
 from tests.doubles.cluster.cluster import NAMESPACE, Cluster
 from tests.doubles.cluster.disturbances import ANSWERS, Disturbance
@@ -322,18 +323,24 @@ def test_a_rotated_log_is_read_from_the_storage(harness: Harness, cluster: Clust
         cluster.kubelet.node.log_rotated_at = before
 
 
+def kept_lines(harness: Harness, job_id: str, **query: Any) -> list[LogLine]:
+    storage = open_storage(harness.storage_url)
+    found = find_kept_log(SharedWatch(harness.backend, lambda: storage), job_id, LogQuery(**query))
+    return list(found.lines) if found else []
+
+
 def test_the_log_of_a_job_that_is_gone(harness: Harness, cluster: Cluster) -> None:
     """A Job that its ttl removed took its pods along; what they printed is in the storage, node by node."""
     spec = harness.succeed(harness.quiet("for number in range(3): print('line', number)", nodes=2))
     cluster.store.delete("jobs", NAMESPACE, spec.id)
     with pytest.raises(JobNotFound):
         harness.lines(spec.id)
-    kept = list(harness.backend.kept_lines(spec.id, LogQuery()))
+    kept = kept_lines(harness, spec.id)
     assert [[line.text for line in kept if line.node == node] for node in range(2)] == [
         [f"line {number}" for number in range(3)]
     ] * 2
-    assert [line.text for line in harness.backend.kept_lines(spec.id, LogQuery(node=1, tail=1))] == ["line 2"]
-    assert list(harness.backend.kept_lines("eta-tkaaaaaaaaaaa", LogQuery())) == []
+    assert [line.text for line in kept_lines(harness, spec.id, node=1, tail=1)] == ["line 2"]
+    assert kept_lines(harness, "eta-tkaaaaaaaaaaa") == []
 
 
 def test_a_kept_log_that_is_too_large_is_named(
@@ -341,7 +348,7 @@ def test_a_kept_log_that_is_too_large_is_named(
 ) -> None:
     """Whoever may write to the storage must not fill the memory of those who read logs; what the pod has is given."""
     spec = harness.succeed(harness.quiet("for number in range(300): print('line', number)"))
-    monkeypatch.setattr(archived, "_LARGEST", 1000)
+    monkeypatch.setattr(kept_logs, "_LARGEST", 1000)
     assert harness.lines(spec.id) == [f"line {number}" for number in range(300)]
     assert re.search(r"/0-0\.log has \d+ bytes, and nothing of more than 1000 is read", caplog.text)
 

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lyftlearn.backend import LogQuery
+from lyftlearn.errors import JobNotFound
 from lyftlearn.runtime.log_marks import EscapedSigns
 from lyftlearn.runtime.output import BlankLines, carry, carry_rest
 from lyftlearn.types import JobKind
@@ -56,6 +57,26 @@ def _finish(service: Service, job_id: str) -> None:
     found = service.jobs.find(job_id)
     assert found
     found.finish()
+
+
+def test_a_job_that_sagemaker_keeps_no_more(service: Service, running: tuple[SageMakerBackend, str]) -> None:
+    """Whoever deletes a training job leaves its streams in CloudWatch, and they are read as they were."""
+    backend, job_id = running
+    _write(service, job_id, 1, ["before"], epoch=1)
+    _write(service, job_id, 1, ["#400{}", "a#011tab", '#400{"event": "ended"}'], epoch=2)
+    _write(service, job_id, 2, ["other"])
+    _finish(service, job_id)
+    boto3.client("sagemaker").delete_training_job(TrainingJobName=job_id)
+    with pytest.raises(JobNotFound):
+        list(backend.logs(job_id, LogQuery()))
+    kept = backend.kept_log(job_id, LogQuery(follow=True))
+    assert kept is not None
+    assert kept.place == "CloudWatch, in /aws/sagemaker/TrainingJobs,"
+    assert [(line.node, line.text) for line in kept.lines] == [(0, "before"), (0, "a\ttab"), (1, "other")]
+    last = backend.kept_log(job_id, LogQuery(node=0, tail=1))
+    assert last is not None
+    assert [line.text for line in last.lines] == ["a\ttab"]
+    assert backend.kept_log("eta-tsaaaaaaaaaaa", LogQuery()) is None
 
 
 def _following(backend: SageMakerBackend, job_id: str, seen: list[tuple[int, str]]) -> threading.Thread:
