@@ -84,7 +84,7 @@ class Finder:
     def training_jobs_left(self, job_id: str) -> Sequence[str]:
         """Return the names that the training jobs of a job had which SageMaker keeps no more: Batch may know them."""
         service_job = self.service_jobs.find(job_id)
-        return (service_job and training_jobs_of(service_job)) or (job_id,)
+        return (training_jobs_of(service_job) if service_job else ()) or (job_id,)
 
     def _in_queue(self, job_id: str) -> tuple[Mapping[str, Any], JobRecord]:
         """Return a job that is in a queue, or was: as it is to be sent, or as its latest attempt is; and its record."""
