@@ -30,9 +30,9 @@ def kept_log(aws: AwsClient, job_id: str, training_jobs: Sequence[str], query: L
     job = LoggedJob(job_id, lambda: training_jobs, 1, Writing.MARKED, lambda _: end)
     reader = LogReader(aws, job, query, settle=0)
     with translate_errors(job_id):
-        return KeptLog(f"CloudWatch, in {GROUP},", _translated(job_id, reader)) if reader.has_streams() else None
+        return KeptLog(f"CloudWatch, in {GROUP},", _read_lines(job_id, reader)) if reader.has_streams() else None
 
 
-def _translated(job_id: str, reader: LogReader) -> Iterator[LogLine]:
+def _read_lines(job_id: str, reader: LogReader) -> Iterator[LogLine]:
     with translate_errors(job_id):
         yield from reader.lines()

@@ -84,14 +84,14 @@ def keep(storage: Storage, job_id: str, node: int, lines: Iterable[tuple[datetim
 
     digest = hashlib.sha256()
     with tempfile.NamedTemporaryFile(prefix="lyftlearn-log-") as file:
-        for piece in _written(f"{job_id}-{node}", lines):
+        for piece in _pieces(f"{job_id}-{node}", lines):
             digest.update(piece)
             file.write(piece)
         file.flush()
         return storage.upload(f"{log_directory(job_id)}/{node}-0.log", Path(file.name), digest.hexdigest())
 
 
-def _written(container: str, lines: Iterable[tuple[datetime, str]]) -> Iterator[bytes]:
+def _pieces(container: str, lines: Iterable[tuple[datetime, str]]) -> Iterator[bytes]:
     yield f"{container}\n".encode()
     for at, text in lines:
         yield f"{at.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%f}000Z {text}\n".encode()

@@ -43,12 +43,12 @@ def log_text(job: Job, *, follow: bool) -> Iterator[str]:
     """Yield the lines of a job; before them, where they come from if the job is gone."""
     said: list[str] = []
     for line in job._log_lines(log_query(follow, None, None, None), said.append):  # noqa: SLF001 - its friend
-        yield from _taken(said)
+        yield from _take(said)
         yield line.text
-    yield from _taken(said)
+    yield from _take(said)
 
 
-def _taken(said: list[str]) -> Iterator[str]:
+def _take(said: list[str]) -> Iterator[str]:
     while said:
         yield f"[{said.pop()}]"
 
