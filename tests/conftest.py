@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import socket
 from collections.abc import Iterator
 
+import botocore.session
 import pytest
 from hypothesis import HealthCheck, settings
 
+# Each session would parse the same definitions of AWS's services anew, which costs more than most tests do.
+botocore.session.create_loader = functools.cache(botocore.session.create_loader)
 settings.register_profile("lyftlearn", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("lyftlearn")
 BACKSTOP = 7200
