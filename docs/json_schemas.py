@@ -24,6 +24,7 @@ from lyftlearn.backend import Capability, Check
 from lyftlearn.config import Setting
 from lyftlearn.ops import CostReport, Estimate, Installed, JobCost, Placement, Removed
 from lyftlearn.parity._model import Row
+from lyftlearn.parity._serving import ServingParity
 from lyftlearn.types import JobKind, JobState
 
 REFERENCE = Path(__file__).parent / "reference"
@@ -188,6 +189,7 @@ DOCUMENTS: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
     "migration-switch": (("migration switch",), fields_of(Switch)),
     "migration-autopilot": (("migration autopilot",), fields_of(AutopilotRun)),
     "parity": (("parity run", "parity show"), PARITY),
+    "serving-parity": (("parity run --serve",), document(fields_of(ServingParity), holds=FLAG, agrees=FLAG)),
     "error": ((), ERROR),
 }
 """Name of the document: the commands that print it, and its schema."""

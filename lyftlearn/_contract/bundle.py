@@ -103,7 +103,8 @@ def _serving(spec: JobSpec) -> dict[str, Any]:
     """Return nothing for other jobs, as above."""
     if spec.serving is None:
         return {}
-    return {"artifact_sha256": spec.serving.artifact_sha256, "serving": {"port": spec.serving.port}}
+    tested = {"tested_by_caller": True} if spec.serving.tested_by_caller else {}
+    return {"artifact_sha256": spec.serving.artifact_sha256, "serving": {"port": spec.serving.port, **tested}}
 
 
 def _model(spec: JobSpec) -> str | None:

@@ -47,11 +47,13 @@ class ServingSpec:
     """What only a server of a model has.
 
     port: on which the command answers `POST /invocations` and `GET /ping`. artifact_sha256: SHA-256 of the model's
-    archive, without which nothing is served.
+    archive, without which nothing is served. tested_by_caller: whether the submitting side runs the model's self-tests,
+    so that the server stays whatever it answers.
     """
 
     port: int
     artifact_sha256: str
+    tested_by_caller: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,6 +20,9 @@ from lyftlearn._transfer.download import fetch_archive
 from lyftlearn._transfer.packing import source_key
 from lyftlearn.errors import InvalidJob, LyftLearnError
 from lyftlearn.rollout.decision import of_caller
+from lyftlearn.runtime import selftest
+from lyftlearn.runtime.archives import unpack
+from lyftlearn.runtime.faults import RuntimeFailure
 from lyftlearn.runtime.location import Location
 from lyftlearn.types import JobKind, JobStatus, Resources
 
@@ -28,6 +32,7 @@ if TYPE_CHECKING:
 
     from lyftlearn._submission.preparation import SubmissionBuilder
     from lyftlearn.backend import JobRecord, StoredJob
+    from lyftlearn.runtime.selftest import SelfTest
 
 PORT = 8080
 """That SageMaker asks, and that KServe asks by default."""
@@ -53,14 +58,17 @@ class ServerBuilder:
         self._builder = builder
         self._config = builder.config
 
-    def build(self, record: JobRecord, stored: StoredJob, given: ServerArguments, backend: str) -> JobSpec:
+    def build(
+        self, record: JobRecord, stored: StoredJob, given: ServerArguments, backend: str, digest: str | None = None
+    ) -> JobSpec:
         """Return the server of the job's model, on `backend`. Equal models and arguments give equal servers.
 
-        Raises InvalidJob with every fault, and LyftLearnError where the model is not there.
+        digest: SHA-256 of the model's archive, for whoever has read it. Raises InvalidJob with every fault, and
+        LyftLearnError where the model is not there.
         """
-        command = self._check(record, given)
-        uri = (record.outputs or {}).get("model", "")
-        digest = _archive_digest(uri)
+        command = self.check(record, given)
+        uri = model_uri(record)
+        digest = digest or _archive_digest(uri)
         bundle = stored.bundle
         image = given.image or stored.image
         settings: dict[str, Any] = {
@@ -78,15 +86,9 @@ class ServerBuilder:
         }
         return self._spec(settings, backend, record)
 
-    def _check(self, record: JobRecord, given: ServerArguments) -> tuple[str, ...]:
-        """Return the command, if nothing stands against the call."""
-        faults: list[Fault] = []
-        if record.kind is not JobKind.TRAIN:
-            faults.append(Fault("model", f"{record.id} is a {record.kind} job: name a train job, which has a model"))
-        elif record.event.status is not JobStatus.SUCCEEDED:
-            faults.append(
-                Fault("model", f"{record.id} has status {record.event.status}: only a job that succeeded has a model")
-            )
+    def check(self, record: JobRecord, given: ServerArguments) -> tuple[str, ...]:
+        """Return the command, if nothing stands against the call. Raises InvalidJob with every fault."""
+        faults = list(_record_faults(record))
         written = given.command or self._config.serve_command
         command = checks.command("command", written, faults) if written else ()
         if not written:
@@ -105,7 +107,7 @@ class ServerBuilder:
         written = {
             **plain,
             "env": dict(settings["env"]),
-            "serving": asdict(settings["serving"]),
+            "serving": {"port": settings["serving"].port, "artifact_sha256": settings["serving"].artifact_sha256},
             "resources": asdict(settings["resources"]),
         }
         digest = hashlib.sha256(json.dumps(written, sort_keys=True, default=asdict).encode()).hexdigest()
@@ -155,6 +157,14 @@ class ServerBuilder:
         return json.loads(stored.data)
 
 
+def _record_faults(record: JobRecord) -> Iterator[Fault]:
+    if record.kind is not JobKind.TRAIN:
+        yield Fault("model", f"{record.id} is a {record.kind} job: name a train job, which has a model")
+    elif record.event.status is not JobStatus.SUCCEEDED:
+        status = record.event.status
+        yield Fault("model", f"{record.id} has status {status}: only a job that succeeded has a model")
+
+
 def again(spec: JobSpec, job_id: str) -> JobSpec:
     """Return the same server as a job of its own: one that ended does not keep the next from starting."""
     return replace(spec, id=job_id, output_uri=spec.output_uri.replace(spec.id, job_id))
@@ -169,12 +179,49 @@ def _resources(trained: Mapping[str, Any], given: Resources | None) -> ResourceR
     return replace(had, **{name: getattr(wanted, name) for name in written})
 
 
+def tested_by_caller(spec: JobSpec) -> JobSpec:
+    """Return the same server, which leaves the model's self-tests to its caller."""
+    return replace(spec, serving=spec.serving and replace(spec.serving, tested_by_caller=True))
+
+
+def model_uri(record: JobRecord) -> str:
+    """Return where the model of a train job is."""
+    return (record.outputs or {}).get("model", "")
+
+
+def read_model(uri: str) -> tuple[str, list[SelfTest]]:
+    """Return the SHA-256 of a model's archive, as it is now, and the self-tests in it.
+
+    Raises LyftLearnError if there is no such archive, or if its tests are none.
+    """
+    with _archive(uri) as (archive, directory):
+        try:
+            unpack(str(archive), str(directory / selftest.DIRECTORY), selftest.DIRECTORY, uri, warn=_ignore)
+            return _sha256(archive), selftest.load(str(directory))
+        except (RuntimeFailure, selftest.SelfTestFault) as failure:
+            raise LyftLearnError(f"the self-tests of {uri} cannot be read: {failure}") from failure
+
+
 def _archive_digest(uri: str) -> str:
     """Return the SHA-256 of a model's archive, as it is now."""
-    location = Location.parse(uri)
+    with _archive(uri) as (archive, _):
+        return _sha256(archive)
+
+
+@contextmanager
+def _archive(uri: str) -> Iterator[tuple[Path, Path]]:
+    """Give a model's archive as a file of this machine, and a directory that is removed afterwards."""
     with TemporaryDirectory(prefix="lyftlearn-") as directory:
-        archive = fetch_archive(location, Path(directory, "model.tar.gz"))
+        archive = fetch_archive(Location.parse(uri), Path(directory, "model.tar.gz"))
         if archive is None:
             raise LyftLearnError(f"there is no model at {uri}: the job left none, or somebody has removed it")
-        with archive.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        yield archive, Path(directory)
+
+
+def _sha256(archive: Path) -> str:
+    with archive.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _ignore(_message: str) -> None:
+    """Say nothing of what is left out: the runtime says it where it counts."""

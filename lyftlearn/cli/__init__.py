@@ -82,7 +82,8 @@ def _complain(invocation: Invocation, error: BaseException) -> ExitCode:
 
 def _advise(invocation: Invocation, error: BaseException) -> None:
     """Say what to type where a submission lacks what its options give."""
-    paths = {path for path, _ in error.faults} if isinstance(error, InvalidJob) else set()
+    faults = error.faults if isinstance(error, InvalidJob) else []
+    paths = {path for path, problem in faults if "after `--`" not in problem}  # whose fault does not say it already
     if "command" in paths and not invocation.arguments.get("command"):
         name = invocation.arguments.get("model", invocation.arguments.get("name", "NAME"))
         words = " ".join(filter(None, (invocation.command, invocation.function)))

@@ -23,7 +23,11 @@ if TYPE_CHECKING:
 
 
 def parity(invocation: Invocation) -> ExitCode:
-    """Compare backends, or show a comparison."""
+    """Compare backends, or servers of models, or show a comparison."""
+    if "serve" in invocation.arguments:
+        from lyftlearn.cli import _served_parity  # noqa: PLC0415 - only for those who serve
+
+        return _served_parity.compare(invocation)
     page = page_path(invocation.arguments)
     invocation.arguments.pop("html", None)
     found = _run(invocation) if invocation.function == "run" else _read(Path(invocation.arguments["file"]))

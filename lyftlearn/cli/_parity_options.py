@@ -11,6 +11,9 @@ Runs a probe on every backend, and your command beside it if you give one: twice
 on the first backend, so that what changes by itself is known, and once on each
 other. Exit code 13 if something would differ that should not, 1 if your command
 does not succeed anywhere.
+
+With --serve, models are served instead, and their self-tests asked: exit code 13
+if the servers answer differently, 1 if all give the same wrong answer.
 """
 
 
@@ -50,6 +53,12 @@ def _run(command: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--parallel", metavar="COUNT", type=int, help="jobs at once on each backend (16)")
     group.add_argument("--patience", metavar="TIME", help="in which a job should have started (30m)")
+    group.add_argument(
+        "--serve",
+        metavar="MODEL|ID[,...]",
+        type=_names,
+        help="serve these models on local-kubernetes and local-sagemaker, or on --on, and compare the answers",
+    )
     group.add_argument("--python", metavar="NAME", help="Python 3.8 or newer in the image (python3)")
     _html(group)
     _job_options.code(command.add_argument_group("what runs"))

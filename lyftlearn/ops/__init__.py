@@ -30,6 +30,7 @@ from lyftlearn.ops.images import image_checks
 from lyftlearn.ops.logs import logs
 from lyftlearn.ops.placement import Placement, placement
 from lyftlearn.ops.plan_files import apply_plan, plan_document, write_plan
+from lyftlearn.ops.served_parity import served_parity
 from lyftlearn.ops.serving import plan_server, serve
 from lyftlearn.ops.switch import migration_switch
 from lyftlearn.ops.timings import timings
@@ -76,6 +77,7 @@ __all__ = [
     "plan_document",
     "plan_server",
     "serve",
+    "served_parity",
     "timings",
     "write_plan",
 ]

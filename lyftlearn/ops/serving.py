@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from lyftlearn._client import Client
 from lyftlearn._contract import ids
 from lyftlearn._submission import notes
 from lyftlearn._submission.serving import PORT, ServerArguments, ServerBuilder, again
-from lyftlearn.errors import InvalidJob, JobNotFound
+from lyftlearn.errors import InvalidJob, JobNotFound, LyftLearnError
 from lyftlearn.types import JobKind, JobStatus, Resources
 
 if TYPE_CHECKING:
     from lyftlearn._jobs.job import Job
-    from lyftlearn.backend import JobSpec, Plan
+    from lyftlearn.backend import Backend, JobSpec, Plan
 
 
 def plan_server(
@@ -59,21 +60,35 @@ def serve(
     asker = client or Client()
     given = ServerArguments(command=command, image=image, resources=resources, port=port)
     spec, name = _server(asker, model, given, backend)
-    chosen, session = asker._registry.get(name), asker._session  # noqa: SLF001 - the client's other half
-    if not chosen.capabilities().sees_this_machine:
+    if not asker._registry.get(name).capabilities().sees_this_machine:  # noqa: SLF001 - the client's other half
         remedy = f"print what serves it there with: lyftlearn plan serve {model} --backend {name}"
         raise InvalidJob([("backend", f"{name} is not on this machine: {remedy}")])
-    plan = chosen.plan_server(again(spec, ids.new_id(spec.name, spec.kind, session.registry.letter(name))))
+    return submit_server(asker, spec, name)
+
+
+def submit_server(client: Client, spec: JobSpec, backend: str) -> Job:
+    """Submit a server as a job of its own, which no earlier one keeps from starting."""
+    chosen, session = client._registry.get(backend), client._session  # noqa: SLF001 - the client's other half
+    plan = chosen.plan_server(again(spec, ids.new_id(spec.name, spec.kind, session.registry.letter(backend))))
     if plan.faults:
         raise InvalidJob(plan.faults)
     session.builder.make_directories()
-    job = asker._handle(chosen.submit(plan))  # noqa: SLF001 - as above
+    job = _submit(client, chosen, plan)
     notes.tell(plan.notes)
     return job
 
 
+def _submit(client: Client, backend: Backend, plan: Plan) -> Job:
+    try:
+        return client._handle(backend.submit(plan))  # noqa: SLF001 - the client's other half
+    except KeyboardInterrupt:  # nobody else has the id, and a server has no end
+        with suppress(LyftLearnError):
+            client.job(plan.spec.id).stop()
+        raise
+
+
 def _server(client: Client, model: str, given: ServerArguments, backend: str | None) -> tuple[JobSpec, str]:
-    job = _train_job(client, model)
+    job = train_job(client, model)
     registry = client._registry  # noqa: SLF001 - the client's other half
     home = registry.of_job(job.id)
     name = backend or home
@@ -83,8 +98,8 @@ def _server(client: Client, model: str, given: ServerArguments, backend: str | N
     return builder.build(record, registry.get(home).stored_job(job.id), given, name), name
 
 
-def _train_job(client: Client, model: str) -> Job:
-    """Return the train job that is meant."""
+def train_job(client: Client, model: str) -> Job:
+    """Return the train job that an id means, or the newest of a model that succeeded. Raises JobNotFound."""
     if ids.parse(model) is not None:
         return client.job(model)
     newest = next(iter(client.jobs(name=model, kind=JobKind.TRAIN, status=JobStatus.SUCCEEDED, limit=1)), None)

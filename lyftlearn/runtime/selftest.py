@@ -11,6 +11,7 @@ import http.client
 import json
 import math
 import os
+import time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,8 +27,13 @@ SECONDS_TO_ANSWER = 60.0
 Your Own Inference Code with Hosting Services")."""
 RELATIVE, ABSOLUTE = 1e-6, 1e-9
 """How far two numbers may be apart that count as equal: about what single precision keeps."""
+LARGEST_ANSWER = 64 << 20
+"""Bytes of an answer that are read: a server that writes without an end must not fill the memory of its container."""
+PIECE = 1 << 16
 LONGEST_QUOTE = 200
 SERVED = 200
+FAILURES = (OSError, http.client.HTTPException)
+"""What comes of a request that gets no whole answer."""
 
 
 class SelfTestFault(Exception):
@@ -47,13 +53,24 @@ class SelfTest:
     def fault(self, port: int) -> str | None:
         """What is wrong with the answer of the server at `port`; None if it is the expected one."""
         try:
-            status, answer = invoke(port, self.request, self.content_type)
-        except (OSError, http.client.HTTPException) as error:
-            return f"{self.name}: no answer: {type(error).__name__}: {error}"
-        if status != SERVED:
-            return f"{self.name}: answered {status}, expected {SERVED}: {_quote(answer)}"
-        problem = json_difference(answer, self.expected) if self.compares_json else _difference(answer, self.expected)
+            problem = self.problem(*self.ask(port))
+        except FAILURES as error:
+            problem = failure_text(error)
         return f"{self.name}: {problem}" if problem else None
+
+    def ask(self, port: int) -> tuple[int, bytes]:
+        """Status and body of what the server at `port` answers. Raises one of FAILURES."""
+        return invoke(port, self.request, self.content_type)
+
+    def problem(self, status: int, answer: bytes) -> str | None:
+        """What is wrong with an answer; None if it is the expected one."""
+        if status != SERVED:
+            return f"answered {status}, expected {SERVED}: {quote(answer)}"
+        return self.difference(answer, self.expected)
+
+    def difference(self, answer: bytes, other: bytes) -> str | None:
+        """Where an answer differs from another; None if they mean the same."""
+        return json_difference(answer, other) if self.compares_json else _difference(answer, other)
 
 
 def load(model: str) -> list[SelfTest]:
@@ -61,6 +78,16 @@ def load(model: str) -> list[SelfTest]:
     directory = os.path.join(model, DIRECTORY)
     if not os.path.isdir(directory):
         return []
+    files, faults = _files(directory)
+    for name, pair in files.items():
+        faults += [f"{name} has no file of {role}" for role in ("request", "expected") if role not in pair]
+    if faults:
+        raise SelfTestFault(f"{DIRECTORY}: {'; '.join(faults)}")
+    return [SelfTest(name, pair["request"], pair["expected"]) for name, pair in sorted(files.items())]
+
+
+def _files(directory: str) -> tuple[dict[str, dict[str, str]], list[str]]:
+    """The files of each test by their role, and what is wrong with others."""
     files: dict[str, dict[str, str]] = {}
     faults = []
     for file in sorted(os.listdir(directory)):
@@ -71,18 +98,14 @@ def load(model: str) -> list[SelfTest]:
             faults.append(f"{name} has two files of {role}")
         else:
             files[name][role] = os.path.join(directory, file)
-    for name, pair in files.items():
-        faults += [f"{name} has no file of {role}" for role in ("request", "expected") if role not in pair]
-    if faults:
-        raise SelfTestFault(f"{DIRECTORY}: {'; '.join(faults)}")
-    return [SelfTest(name, pair["request"], pair["expected"]) for name, pair in sorted(files.items())]
+    return files, faults
 
 
 def answers_ping(port: int) -> bool:
     """Whether the server is ready, as SageMaker asks it."""
     try:
         return _ask(port, SECONDS_TO_PING, "GET", PING)[0] == SERVED
-    except (OSError, http.client.HTTPException):
+    except FAILURES:
         return False
 
 
@@ -91,27 +114,54 @@ def invoke(port: int, body: bytes, content_type: str) -> tuple[int, bytes]:
     return _ask(port, SECONDS_TO_ANSWER, "POST", INVOCATIONS, body, {"Content-Type": content_type})
 
 
+def failure_text(error: Exception) -> str:
+    """What is said of a request that got no whole answer."""
+    return f"no answer: {type(error).__name__}: {error}"
+
+
 def _ask(port: int, seconds: float, *request: Any) -> tuple[int, bytes]:
+    deadline = time.monotonic() + seconds
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=seconds)
     try:
         connection.request(*request)
         response = connection.getresponse()
-        return response.status, response.read()
+        return response.status, _body(response, deadline)
     finally:
         connection.close()
+
+
+def _body(response: http.client.HTTPResponse, deadline: float) -> bytes:
+    """The whole of an answer. Its length and its time are bounded, however a server writes it."""
+    found, left = bytearray(), response.length  # counted here: `read1` does not, up to Python 3.12
+    while left is None or left > 0:
+        piece = response.read1(PIECE if left is None else min(PIECE, left))
+        if not piece:
+            break
+        found += piece
+        left = None if left is None else left - len(piece)
+        _check_bounds(len(found), deadline)
+    if left:
+        raise http.client.IncompleteRead(bytes(found), left)
+    return bytes(found)
+
+
+def _check_bounds(size: int, deadline: float) -> None:
+    if size > LARGEST_ANSWER:
+        raise http.client.HTTPException(f"it has more than {LARGEST_ANSWER >> 20} MiB")
+    if time.monotonic() > deadline:
+        raise TimeoutError("it did not come to an end in time")
 
 
 def json_difference(answer: bytes, expected: bytes) -> str | None:
     """Where two JSON documents differ first; None if they mean the same."""
     try:
         wanted = json.loads(expected)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         return f"what is expected is no JSON: {error}"
     try:
-        given = json.loads(answer)
-    except ValueError:
-        return f"answered no JSON: {_quote(answer)}"
-    return _first_difference(given, wanted, "")
+        return _first_difference(json.loads(answer), wanted, "")
+    except (ValueError, RecursionError):
+        return f"answered no JSON: {quote(answer)}"
 
 
 def _first_difference(given: Any, wanted: Any, path: str) -> str | None:
@@ -128,9 +178,16 @@ def _first_difference(given: Any, wanted: Any, path: str) -> str | None:
 
 def _are_alike(given: Any, wanted: Any) -> bool:
     if _is_number(given) and _is_number(wanted):
+        return given == wanted or _are_close(given, wanted)
+    return type(given) is type(wanted) and bool(given == wanted)
+
+
+def _are_close(given: Any, wanted: Any) -> bool:
+    try:
         same = math.isnan(given) and math.isnan(wanted)
         return same or math.isclose(given, wanted, rel_tol=RELATIVE, abs_tol=ABSOLUTE)
-    return type(given) is type(wanted) and bool(given == wanted)
+    except OverflowError:  # a whole number that is larger than any other kind
+        return False
 
 
 def _is_number(value: Any) -> bool:
@@ -138,14 +195,18 @@ def _is_number(value: Any) -> bool:
 
 
 def _difference(answer: bytes, expected: bytes) -> str | None:
-    return None if answer == expected else f"answered {_quote(answer)}, expected {_quote(expected)}"
+    return None if answer == expected else f"answered {quote(answer)}, expected {quote(expected)}"
 
 
 def _json_text(value: Any) -> str:
-    return json.dumps(value)[:LONGEST_QUOTE]
+    try:
+        return json.dumps(value)[:LONGEST_QUOTE]
+    except ValueError:  # Python writes no whole number of so many digits
+        return "a very large number"
 
 
-def _quote(content: bytes) -> str:
+def quote(content: bytes) -> str:
+    """The beginning of a body, as a text on one line."""
     return repr(content[:LONGEST_QUOTE].decode("utf-8", "replace"))
 
 

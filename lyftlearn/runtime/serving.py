@@ -34,6 +34,7 @@ class Server:
 
     def __init__(self, bundle: Bundle, layout: Layout) -> None:
         self._port = bundle["serving"]["port"]
+        self._tested_by_caller = bool(bundle["serving"].get("tested_by_caller"))
         self._layout = layout
         self._ready = layout.at(READY)
 
@@ -73,25 +74,35 @@ class Server:
         while not selftest.answers_ping(self._port):
             if ended.wait(LOOK):
                 return
+        tests, faults = ("its caller tests it", []) if self._tested_by_caller else self._test()
+        if ended.is_set():
+            return
+        if not faults:
+            self._tell_ready(tests)
+            return
+        words = "\n".join(["the self-test failed, so this model is not served:", *faults])
+        print(f"lyftlearn: {words}", file=sys.stderr, flush=True)
+        fail(words)
+
+    def _test(self) -> tuple[str, list[str]]:
+        """What is said of the tests once they are passed, and what stands against that."""
         try:
             tests = selftest.load(self._layout.at("model"))
             faults = list(filter(None, (test.fault(self._port) for test in tests)))
-            if not faults and not ended.is_set():
-                self._tell_ready(len(tests))
         except (selftest.SelfTestFault, OSError) as error:
-            faults = [str(error)]
-        if faults and not ended.is_set():
-            words = "\n".join(["the self-test failed, so this model is not served:", *faults])
-            print(f"lyftlearn: {words}", file=sys.stderr, flush=True)
-            fail(words)
+            return "", [str(error)]
+        return _passed_text(len(tests)), faults
 
-    def _tell_ready(self, passed: int) -> None:
+    def _tell_ready(self, tests: str) -> None:
         temporary = f"{self._ready}.{os.urandom(4).hex()}"
         with open(temporary, "w", encoding="ascii") as file:
             file.write(f"{os.getpid()} {start_tick(os.getpid())}")
         os.replace(temporary, self._ready)
-        tests = f"{passed} self-test{'s' if passed > 1 else ''} passed" if passed else "the model brings no self-test"
         print(f"lyftlearn: serving on port {self._port}: {tests}", file=sys.stderr, flush=True)
+
+
+def _passed_text(passed: int) -> str:
+    return f"{passed} self-test{'s' if passed > 1 else ''} passed" if passed else "the model brings no self-test"
 
 
 def start_tick(pid: int) -> str:

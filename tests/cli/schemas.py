@@ -17,7 +17,7 @@ _OF_WORDS = {"train": "job", "process": "job", "predict": "job", "tune": "job", 
     "clean": "removed", "migration report": "migration-report", "migration status": "migration-status",
     "migration guard": "migration-guard",
     "migration switch": "migration-switch", "migration autopilot": "migration-autopilot",
-    "parity run": "parity", "parity show": "parity", "notebook": "notebook",
+    "parity run": "parity", "parity show": "parity", "parity run --serve": "serving-parity", "notebook": "notebook",
     "notebook start": "job"}  # fmt: skip
 
 
@@ -25,7 +25,7 @@ def check(words: Sequence[str], out: str, err: str) -> None:
     """Raise for a document of a command that the schema does not have so; what prints no document is not looked at."""
     if "--json" not in words[: [*words, "--"].index("--")]:
         return
-    name = _OF_WORDS.get(" ".join(words[:2])) or _OF_WORDS.get(words[0])
+    name = _OF_WORDS.get(" ".join(words[:3])) or _OF_WORDS.get(" ".join(words[:2])) or _OF_WORDS.get(words[0])
     assert name is not None, f"lyftlearn {words[0]} --json prints a document that no schema describes"
     follows = "--follow" in words and name == "job"
     for line in _documents(out, whole=name == "parity"):

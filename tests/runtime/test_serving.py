@@ -218,6 +218,9 @@ def test_a_server_that_never_answers_is_never_ready(archive: Path, tmp_path: Pat
         ('{"a": [1, 2]}', '{"a": [1]}', "answered [1, 2], expected [1] at .a"),
         ('{"a": 1, "b": 2}', '{"a": 1}', 'answered {"a": 1, "b": 2}, expected {"a": 1}'),
         ('"1"', "1", 'answered "1", expected 1'),
+        ("9" * 400, "1.5", f"answered {'9' * 200}, expected 1.5"),
+        ("9" * 400, "9" * 400, None),
+        ("[" * 100_000, "1", f"answered no JSON: '{'[' * 200}'"),
         ("<html>", "1", "answered no JSON: '<html>'"),
     ],
 )
@@ -231,3 +234,54 @@ def test_a_port_that_is_none_is_refused(archive: Path, tmp_path: Path, port: Any
     made = model(tmp_path / "model.tar.gz", {"factor": b"3"})
     code, output, _ = end(archive, tmp_path / "root", document(made, port))
     assert (code, output) == (78, "lyftlearn: bundle: serving.port: expected a number from 1 to 65535\n")
+
+
+ANSWERING = """
+import os, time, http.server
+class Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    def do_GET(self): self.answer(["Content-Length: 0"])
+    def answer(self, headers):
+        self.wfile.write("\\r\\n".join(["HTTP/1.1 200 OK", *headers, "", ""]).encode())
+    def do_POST(self):
+        {how}
+    def log_message(self, *words): pass
+http.server.ThreadingHTTPServer(("", int(os.environ["PORT"])), Handler).serve_forever()
+"""
+ENDLESS = "self.answer([])\n        while True: self.wfile.write(b'x' * 65536)"
+
+
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [
+        (ENDLESS, "no answer: HTTPException: it has more than 64 MiB"),
+        ("self.answer(['Content-Length: 9']); self.wfile.write(b'6'); self.close_connection = True", "IncompleteRead"),
+        ("self.answer(['Transfer-Encoding: chunked']); self.wfile.write(b'1\\r\\n6\\r\\n0\\r\\n\\r\\n')", None),
+        ("self.answer(['Content-Length: 1']); self.wfile.write(b'6')", None),
+        ("self.answer(['Content-Length: 400']); self.wfile.write(b'9' * 400)", "one: answered '999"),
+    ],
+)
+def test_an_answer_is_read_to_its_end_and_no_further(archive: Path, tmp_path: Path, how: str, said: str | None) -> None:
+    """Whatever a server writes, the tests come to an end: an answer without one is none, a connection is kept."""
+    port, root = free_port(), tmp_path / "root"
+    made = model(tmp_path / "model.tar.gz", {"selftest/one.request.csv": b"2", "selftest/one.expected.csv": b"6"})
+    command = [sys.executable, "-c", ANSWERING.replace("{how}", how)]
+    bundle = document(made, port, command=command)
+    if said is None:
+        with running(archive, root, bundle) as process:
+            assert lines_until_ready(process) == [f"lyftlearn: serving on port {port}: 1 self-test passed"]
+        return
+    code, output, _ = end(archive, root, bundle)
+    assert code == 1
+    assert said in output
+
+
+def test_a_server_that_its_caller_tests_is_ready_whatever_it_answers(archive: Path, tmp_path: Path) -> None:
+    """Whoever compares servers wants to hear the answers, and not that there is none."""
+    port, root = free_port(), tmp_path / "root"
+    files = {"factor": b"3", "selftest/one.request.csv": b"2", "selftest/one.expected.csv": b"7"}
+    bundle = document(model(tmp_path / "model.tar.gz", files), port)
+    bundle["serving"]["tested_by_caller"] = True
+    with running(archive, root, bundle) as process:
+        assert lines_until_ready(process)[-1] == f"lyftlearn: serving on port {port}: its caller tests it"
+        assert ask(port, [2]) == {"answers": [6.0], "who": None}
