@@ -9,9 +9,10 @@
 Everything here is frozen: a name, a parameter, a default or a meaning does not change; what is new is added.
 """
 
+from typing import TYPE_CHECKING, Any
+
 from lyftlearn._client import Client, default_client
-from lyftlearn._jobs.job import Job, Notebook
-from lyftlearn._jobs.tuning import Trial, TuningJob
+from lyftlearn._json import JSON
 from lyftlearn.errors import (
     AccessDenied,
     BackendUnavailable,
@@ -24,19 +25,22 @@ from lyftlearn.errors import (
     QuotaExceeded,
     WaitTimeout,
 )
-from lyftlearn.types import (
-    JSON,
-    Choice,
-    Duration,
-    FailureReason,
-    IntUniform,
-    JobKind,
-    JobState,
-    JobStatus,
-    Objective,
-    Resources,
-    Uniform,
-)
+
+if TYPE_CHECKING:
+    from lyftlearn._jobs.job import Job, Notebook
+    from lyftlearn._jobs.tuning import Trial, TuningJob
+    from lyftlearn.types import (
+        Choice,
+        Duration,
+        FailureReason,
+        IntUniform,
+        JobKind,
+        JobState,
+        JobStatus,
+        Objective,
+        Resources,
+        Uniform,
+    )
 
 train = default_client.train
 process = default_client.process
@@ -46,6 +50,8 @@ notebook = default_client.notebook
 job = default_client.job
 jobs = default_client.jobs
 wait = default_client.wait
+
+_HOMES = ("lyftlearn.types", "lyftlearn._jobs.tuning", "lyftlearn._jobs.job")
 
 __all__ = [
     "JSON",
@@ -84,6 +90,20 @@ __all__ = [
     "wait",
 ]
 
-for _public in (Client, Job, Notebook, Trial, TuningJob):
-    _public.__module__ = "lyftlearn"
-del _public
+Client.__module__ = "lyftlearn"
+
+
+def __getattr__(name: str) -> Any:
+    """Load types and handles where one is asked for: who only imports lyftlearn does not pay for them."""
+    from importlib import import_module  # noqa: PLC0415 - as said
+
+    if name == "types":
+        return import_module("lyftlearn.types")
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}", name=name, obj=__name__)
+    home = next(one for one in map(import_module, _HOMES) if hasattr(one, name))
+    return globals().setdefault(name, getattr(home, name))
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

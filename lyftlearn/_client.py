@@ -7,30 +7,18 @@ import os
 import threading
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime
 from itertools import islice
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Literal, cast
 
-from lyftlearn._jobs.handles import HANDLES
-from lyftlearn._jobs.job import Job, Notebook
-from lyftlearn._jobs.tuning import TuningJob
+import lyftlearn
+from lyftlearn._json import JSON
 from lyftlearn.errors import JobNotFound
-from lyftlearn.types import (
-    JSON,
-    Choice,
-    Duration,
-    IntUniform,
-    JobKind,
-    JobState,
-    JobStatus,
-    Objective,
-    Resources,
-    Uniform,
-)
 
 if TYPE_CHECKING:
+    from lyftlearn._jobs.job import Job, Notebook
+    from lyftlearn._jobs.tuning import TuningJob
     from lyftlearn._jobs.watcher import SharedWatch
     from lyftlearn._registry import Registry
     from lyftlearn._session import Session
@@ -39,6 +27,7 @@ if TYPE_CHECKING:
     from lyftlearn.backend import JobRecord
     from lyftlearn.config import Config
     from lyftlearn.events import ObservedState
+    from lyftlearn.types import JobKind
 
 SHADOW_LABEL = "lyftlearn/shadow"
 
@@ -68,13 +57,13 @@ class Client:
         inputs: Mapping[str, str | PathLike[str]] | None = None,
         env: Mapping[str, str] | None = None,
         secrets: Sequence[str] = (),
-        resources: Resources | None = None,
+        resources: lyftlearn.Resources | None = None,
         nodes: int = 1,
-        timeout: Duration | None = None,
+        timeout: lyftlearn.Duration | None = None,
         retries: int = 0,
         labels: Mapping[str, str] | None = None,
         key: str | None = None,
-    ) -> Job:
+    ) -> lyftlearn.Job:
         """Train `model`, which is what the command leaves in the directory `LYFTLEARN_MODEL_DIR`, and nothing else.
 
         For example, a command calls `joblib.dump(model, os.path.join(os.environ["LYFTLEARN_MODEL_DIR"], "m.joblib"))`.
@@ -98,7 +87,7 @@ class Client:
         key: an idempotency key within this project, function and name. Calls with one key give one job, also when one
             died, when they run at once, and when the flag moved. With other arguments, source or inputs: Conflict.
         """
-        return self._submit(JobKind.TRAIN, model=model, command=command, image=image, source=source,
+        return self._submit("train", model=model, command=command, image=image, source=source,
             hyperparameters=hyperparameters, inputs=inputs, env=env, secrets=secrets, resources=resources, nodes=nodes,
             timeout=timeout, retries=retries, labels=labels, key=key)  # fmt: skip
 
@@ -114,13 +103,13 @@ class Client:
         inputs: Mapping[str, str | PathLike[str]] | None = None,
         env: Mapping[str, str] | None = None,
         secrets: Sequence[str] = (),
-        resources: Resources | None = None,
+        resources: lyftlearn.Resources | None = None,
         nodes: int = 1,
-        timeout: Duration | None = None,
+        timeout: lyftlearn.Duration | None = None,
         retries: int = 0,
         labels: Mapping[str, str] | None = None,
         key: str | None = None,
-    ) -> Job:
+    ) -> lyftlearn.Job:
         """Run a data-processing job.
 
         outputs: names of outputs. Each is a directory in the container, which is kept when the job succeeds: in the
@@ -128,7 +117,7 @@ class Client:
 
         The other arguments and the errors are those of `train`.
         """
-        return self._submit(JobKind.PROCESS, name=name, command=command, outputs=outputs, image=image, source=source,
+        return self._submit("process", name=name, command=command, outputs=outputs, image=image, source=source,
             hyperparameters=hyperparameters, inputs=inputs, env=env, secrets=secrets, resources=resources, nodes=nodes,
             timeout=timeout, retries=retries, labels=labels, key=key)  # fmt: skip
 
@@ -136,7 +125,7 @@ class Client:
         self,
         model: str,
         *,
-        artifact: str | Job,
+        artifact: str | lyftlearn.Job,
         command: str | Sequence[str],
         inputs: Mapping[str, str | PathLike[str]],
         outputs: Sequence[str] | Mapping[str, str | None] = ("predictions",),
@@ -145,13 +134,13 @@ class Client:
         hyperparameters: Mapping[str, JSON] | None = None,
         env: Mapping[str, str] | None = None,
         secrets: Sequence[str] = (),
-        resources: Resources | None = None,
+        resources: lyftlearn.Resources | None = None,
         nodes: int = 1,
-        timeout: Duration | None = None,
+        timeout: lyftlearn.Duration | None = None,
         retries: int = 0,
         labels: Mapping[str, str] | None = None,
         key: str | None = None,
-    ) -> Job:
+    ) -> lyftlearn.Job:
         """Predict in a batch.
 
         artifact: a finished train job, or the URI of its model. The job finds it in the model directory.
@@ -159,7 +148,7 @@ class Client:
 
         The other arguments and the errors are those of `train`.
         """
-        return self._submit(JobKind.PREDICT, model=model, artifact=artifact, command=command, inputs=inputs,
+        return self._submit("predict", model=model, artifact=artifact, command=command, inputs=inputs,
             outputs=outputs, image=image, source=source, hyperparameters=hyperparameters, env=env, secrets=secrets,
             resources=resources, nodes=nodes, timeout=timeout, retries=retries, labels=labels, key=key)  # fmt: skip
 
@@ -168,8 +157,8 @@ class Client:
         model: str,
         *,
         command: str | Sequence[str],
-        space: Mapping[str, Uniform | IntUniform | Choice],
-        objective: Objective,
+        space: Mapping[str, lyftlearn.Uniform | lyftlearn.IntUniform | lyftlearn.Choice],
+        objective: lyftlearn.Objective,
         trials: int,
         parallel: int = 1,
         strategy: Literal["bayesian", "random", "grid"] = "bayesian",
@@ -179,13 +168,13 @@ class Client:
         inputs: Mapping[str, str | PathLike[str]] | None = None,
         env: Mapping[str, str] | None = None,
         secrets: Sequence[str] = (),
-        resources: Resources | None = None,
+        resources: lyftlearn.Resources | None = None,
         nodes: int = 1,
-        timeout: Duration | None = None,
+        timeout: lyftlearn.Duration | None = None,
         retries: int = 0,
         labels: Mapping[str, str] | None = None,
         key: str | None = None,
-    ) -> TuningJob:
+    ) -> lyftlearn.TuningJob:
         """Search `space` for the best `objective`.
 
         hyperparameters: those that every trial has.
@@ -194,7 +183,7 @@ class Client:
         `timeout` and `retries` hold for each trial. The same call tries the same values on every backend. The other
         arguments and the errors are those of `train`.
         """
-        job = self._submit(JobKind.TUNE, model=model, command=command, space=space, objective=objective, trials=trials,
+        job = self._submit("tune", model=model, command=command, space=space, objective=objective, trials=trials,
             parallel=parallel, strategy=strategy, image=image, source=source, hyperparameters=hyperparameters,
             inputs=inputs, env=env, secrets=secrets, resources=resources, nodes=nodes, timeout=timeout, retries=retries,
             labels=labels, key=key)  # fmt: skip
@@ -205,12 +194,12 @@ class Client:
         name: str,
         *,
         image: str | None = None,
-        resources: Resources | None = None,
+        resources: lyftlearn.Resources | None = None,
         env: Mapping[str, str] | None = None,
         secrets: Sequence[str] = (),
-        idle_timeout: Duration | None = "4h",
+        idle_timeout: lyftlearn.Duration | None = "4h",
         labels: Mapping[str, str] | None = None,
-    ) -> Notebook:
+    ) -> lyftlearn.Notebook:
         """Open the caller's notebook `name`. Create it if it does not exist.
 
         A notebook belongs to its owner, the configuration's `owner`, and has one run at a time. If one is open, it is
@@ -222,11 +211,11 @@ class Client:
 
         The other arguments and the errors are those of `train`.
         """
-        job = self._submit(JobKind.NOTEBOOK, name=name, image=image, resources=resources, env=env, secrets=secrets,
+        job = self._submit("notebook", name=name, image=image, resources=resources, env=env, secrets=secrets,
             idle_timeout=idle_timeout, labels=labels)  # fmt: skip
         return cast("Notebook", job)
 
-    def job(self, job_id: str) -> Job:
+    def job(self, job_id: str) -> lyftlearn.Job:
         """Find a job by its id, from any process, whatever the flag says now.
 
         Raises JobNotFound when neither its backend keeps the job any more, nor the history knows how it ended.
@@ -245,12 +234,12 @@ class Client:
         self,
         *,
         name: str | None = None,
-        kind: JobKind | str | None = None,
-        status: JobStatus | str | None = None,
+        kind: lyftlearn.JobKind | str | None = None,
+        status: lyftlearn.JobStatus | str | None = None,
         labels: Mapping[str, str] | None = None,
-        since: Duration | datetime | None = None,
+        since: lyftlearn.Duration | datetime | None = None,
         limit: int = 100,
-    ) -> Iterator[Job]:
+    ) -> Iterator[lyftlearn.Job]:
         """List the jobs of every backend in use, newest first; also those that only the history knows.
 
         Shadows of a migration are left out, unless `labels` asks for the shadow of a job: `{"lyftlearn/shadow": <id>}`.
@@ -269,13 +258,13 @@ class Client:
 
     def wait(
         self,
-        jobs: Sequence[Job],
-        timeout: Duration | None = None,
+        jobs: Sequence[lyftlearn.Job],
+        timeout: lyftlearn.Duration | None = None,
         *,
         check: bool = True,
-        on_update: Callable[[Job, JobState], None] | None = None,
+        on_update: Callable[[lyftlearn.Job, lyftlearn.JobState], None] | None = None,
         progress: bool | None = None,
-    ) -> list[JobState]:
+    ) -> list[lyftlearn.JobState]:
         """Wait until all jobs have finished, and return their states in the order of `jobs`.
 
         check: whether to raise JobFailed or JobStopped then, for the first job that did not succeed.
@@ -309,17 +298,19 @@ class Client:
     def _prepare(self, function: str, backend: str | None, /, **given: Any) -> Submission:
         """Return what a call would send; what stands against it is in its plan. Raises InvalidJob; nothing was sent."""
         session = self._session
-        arguments = session.check(JobKind(function), given)
+        arguments = session.check(lyftlearn.JobKind(function), given)
         decision = session.decide(arguments, backend)
         return session.builder.build(session.builder.read(arguments), decision)
 
-    def _submit(self, kind: JobKind, **given: Any) -> Job:
-        from lyftlearn import _telemetry  # noqa: PLC0415 - an import of lyftlearn does not pay for it
+    def _submit(self, function: str, **given: Any) -> Job:
+        from dataclasses import replace  # noqa: PLC0415 - an import of lyftlearn does not pay for it
 
-        session = self._session
-        with _telemetry.submission(str(kind)):
+        from lyftlearn import _telemetry  # noqa: PLC0415 - as above
+
+        session, kind = self._session, lyftlearn.JobKind(function)
+        with _telemetry.submission(function):
             arguments = session.check(kind, given)
-            if kind is JobKind.NOTEBOOK:
+            if kind is lyftlearn.JobKind.NOTEBOOK:
                 return self._handle_accepted(session.notebooks.open(arguments))
             accepted = session.submitter.submit(arguments, session.decide(arguments))
             _telemetry.remember_job(accepted.record.id)
@@ -337,8 +328,8 @@ class Client:
         return job
 
     def _handle(self, record: JobRecord, *, kept: bool = True) -> Job:
-        handle = HANDLES.get(record.kind, Job)(lambda: self._watch_of(record.id), record, kept=kept)
-        if isinstance(handle, Notebook):
+        handle = _handles().get(record.kind, lyftlearn.Job)(lambda: self._watch_of(record.id), record, kept=kept)
+        if isinstance(handle, lyftlearn.Notebook):
             handle._reopen = self._reopen  # noqa: SLF001 - a friend of its handles
         return handle
 
@@ -404,5 +395,11 @@ def _revived(handle: type[Job], record: JobRecord, progress: ObservedState, kept
     return job
 
 
-for _handle in (Job, TuningJob, Notebook):
-    copyreg.pickle(_handle, _reduce)
+def _handles() -> Mapping[JobKind, type[Job]]:
+    """Return which handle a job of each kind has. Nobody has one before this has said how they are pickled."""
+    from lyftlearn._jobs.handles import HANDLES  # noqa: PLC0415 - an import of lyftlearn does not pay for it
+
+    handles: list[type[Job]] = [lyftlearn.Job, *HANDLES.values()]
+    for handle in handles:
+        copyreg.pickle(handle, _reduce)
+    return HANDLES

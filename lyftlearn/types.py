@@ -12,7 +12,9 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Literal, TypeAlias
 
-JSON: TypeAlias = "None | bool | int | float | str | list[JSON] | dict[str, JSON]"
+from lyftlearn import _json
+
+JSON: TypeAlias = _json.JSON
 Duration: TypeAlias = str | timedelta
 
 

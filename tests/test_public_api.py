@@ -7,15 +7,14 @@ import json
 import pickle
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import pytest
 
 import lyftlearn
-from lyftlearn._jobs.job import Job
 from lyftlearn.backend import JobRecord
 from lyftlearn.events import JobEvent
 from tests import import_profile
@@ -25,16 +24,12 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 @pytest.fixture
-def job() -> Job:
+def job() -> lyftlearn.Job:
     event = JobEvent(job_id="eta-tlaaaaaaaaaaa", status=lyftlearn.JobStatus.FAILED, at=NOW, message="boom", exit_code=3)
     record = JobRecord(
         id="eta-tlaaaaaaaaaaa", kind=lyftlearn.JobKind.TRAIN, name="eta", labels={}, digest="", decision="", event=event
     )
-    return Job(_no_connection, record)
-
-
-def _no_connection() -> Any:
-    raise AssertionError("nobody asked for a backend")
+    return lyftlearn.Client()._handle(record)
 
 
 def test_the_surface_is_the_frozen_one() -> None:
@@ -84,7 +79,25 @@ def test_classes_show_their_public_name() -> None:
 
 def test_the_import_profile_is_the_committed_one() -> None:
     """A module that every import of lyftlearn loads from now on is paid by everybody, so a reviewer is to see it."""
-    assert import_profile.measure() == import_profile.PROFILE.read_text(encoding="utf-8"), import_profile.__doc__
+    assert import_profile.measure() == import_profile.committed(), import_profile.__doc__
+
+
+def test_annotations_can_be_evaluated() -> None:
+    """Frameworks read them at run time; the types that they name are loaded only then."""
+    hints = get_type_hints(lyftlearn.tune)
+    assert hints["return"] is lyftlearn.TuningJob
+    assert hints["space"] == Mapping[str, lyftlearn.Uniform | lyftlearn.IntUniform | lyftlearn.Choice]
+
+
+def test_modules_of_types_and_errors_are_attributes() -> None:
+    """`import lyftlearn` has always been enough to say `lyftlearn.types.Resources`."""
+    program = (
+        "import lyftlearn; lyftlearn.types.Resources, lyftlearn.errors.Conflict; print('Choice' in dir(lyftlearn))"
+    )
+    answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert answer.stdout == "True\n", answer.stderr
+    with pytest.raises(AttributeError, match="no attribute 'trian'"):
+        getattr(lyftlearn, "trian")  # noqa: B009 - a checker of types would refuse the other spelling
 
 
 def test_the_import_loads_no_vendor() -> None:
@@ -97,7 +110,7 @@ def test_the_import_loads_no_vendor() -> None:
     assert json.loads(answer.stdout) == []
 
 
-def _errors(job: Job) -> list[lyftlearn.LyftLearnError]:
+def _errors(job: lyftlearn.Job) -> list[lyftlearn.LyftLearnError]:
     return [
         lyftlearn.LyftLearnError("said"),
         lyftlearn.InvalidJob([("nodes", "is 0"), ("env", "is a list")]),
@@ -112,9 +125,9 @@ def _errors(job: Job) -> list[lyftlearn.LyftLearnError]:
     ]
 
 
-def test_errors_cover_the_tree(job: Job) -> None:
+def test_errors_cover_the_tree(job: lyftlearn.Job) -> None:
     """A new error must be added to the test that pickles them."""
-    public = {value for value in map(lyftlearn.__dict__.get, lyftlearn.__all__) if _is_error(value)}
+    public = {value for value in (getattr(lyftlearn, name) for name in lyftlearn.__all__) if _is_error(value)}
     assert {type(error) for error in _errors(job)} == public
 
 
@@ -122,7 +135,7 @@ def _is_error(value: object) -> bool:
     return isinstance(value, type) and issubclass(value, lyftlearn.LyftLearnError)
 
 
-def test_errors_pickle_with_their_attributes(job: Job) -> None:
+def test_errors_pickle_with_their_attributes(job: lyftlearn.Job) -> None:
     """A process pool hands errors to its parent by pickling them; what they know must arrive."""
     for error in _errors(job):
         revived = pickle.loads(pickle.dumps(error))
@@ -131,7 +144,7 @@ def test_errors_pickle_with_their_attributes(job: Job) -> None:
         assert vars(revived) == vars(error)
 
 
-def test_builtin_parents_catch(job: Job) -> None:
+def test_builtin_parents_catch(job: lyftlearn.Job) -> None:
     """Code that knows nothing of lyftlearn catches ValueError, LookupError, PermissionError, ConnectionError."""
     by_type = {type(error): error for error in _errors(job)}
     assert isinstance(by_type[lyftlearn.InvalidJob], ValueError)

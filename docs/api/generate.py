@@ -117,7 +117,8 @@ def _signature(value: Any) -> inspect.Signature:
 
 
 def _unquoted(annotation: Any) -> Any:
-    return _Unquoted(annotation) if isinstance(annotation, str) else annotation
+    """Return an annotation as users write it who import the names: the client loads none of them before it must."""
+    return _Unquoted(annotation.replace("lyftlearn.", "")) if isinstance(annotation, str) else annotation
 
 
 def main(argv: list[str]) -> int:

@@ -47,6 +47,8 @@ class NoOutputs(dict[str, str]):
 class Job:
     """A handle on one job. Threads may share it, and any process can make one from the job's id."""
 
+    __module__ = "lyftlearn"
+
     id: str
     kind: JobKind
     name: str
@@ -262,6 +264,8 @@ class Job:
 
 class Notebook(Job):
     """A handle on a notebook. `stop()` keeps its files. `start()` opens a new run, because a final state ends a run."""
+
+    __module__ = "lyftlearn"
 
     _reopen: Callable[[str, str], tuple[JobRecord, bool]]
 

@@ -27,6 +27,8 @@ class Trial:
     objective: None while the trial runs, and where it failed. message: why it failed.
     """
 
+    __module__ = "lyftlearn"
+
     number: int
     hyperparameters: Mapping[str, JSON]
     objective: float | None
@@ -36,6 +38,8 @@ class Trial:
 
 class TuningJob(Job):
     """A handle on a search for the best hyperparameters. The job itself is the search's driver."""
+
+    __module__ = "lyftlearn"
 
     def trials(self) -> list[Trial]:
         """Return every trial that was started, in order, also while the search runs. The last may be about to start."""
