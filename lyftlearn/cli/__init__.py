@@ -25,6 +25,7 @@ _MODULES = {
     "_submit_commands": ("train", "process", "predict"),
     "_tuning_commands": ("tune", "trials"),
     "_job_commands": ("jobs", "status", "logs", "wait", "stop", "download"),
+    "_top_command": ("top",),
     "_notebook_commands": ("notebook",),
     "_apply_command": ("apply",),
     "_operator_commands": ("plan", "explain", "backends", "config", "doctor", "clean", "completion"),

@@ -19,6 +19,7 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
     "notebook": ("lyftlearn notebook explore --cpu 4 --memory 16Gi --secret db", "lyftlearn notebook stop explore"),
     "serve": ("lyftlearn serve eta --local -- python serve.py", "lyftlearn serve ID --local --port 9000"),
     "jobs": ("lyftlearn jobs --name eta --since 2d", "lyftlearn jobs --status failed --label team=eta --json"),
+    "top": ("lyftlearn top", "lyftlearn top --label team=eta --since 1d"),
     "status": ("lyftlearn status ID", "lyftlearn status ID --timings"),
     "logs": ("lyftlearn logs --follow ID", "lyftlearn logs --tail 100 --timestamps ID"),
     "wait": ("lyftlearn wait ID && lyftlearn download ID results/", "lyftlearn wait --timeout 2h ID ID"),

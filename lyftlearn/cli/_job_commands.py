@@ -32,13 +32,13 @@ def jobs(invocation: Invocation) -> ExitCode:
     if invocation.json:
         _output.document([_output.job_document(job) for job in found])
     elif found:
-        _tables.show(_table(found, _known_costs(found, client)))
+        _tables.show(jobs_table(found, cost_texts(found, client)))
     else:
         _output.note("no jobs")
     return ExitCode.DONE
 
 
-def _known_costs(found: Sequence[Job], client: Client) -> dict[str, str]:
+def cost_texts(found: Sequence[Job], client: Client) -> dict[str, str]:
     """Return by id what jobs have cost, as far as the history knows; a history in trouble hides no job."""
     with suppress(LyftLearnError):
         return {
@@ -48,7 +48,8 @@ def _known_costs(found: Sequence[Job], client: Client) -> dict[str, str]:
     return {}
 
 
-def _table(found: Sequence[Job], costs: Mapping[str, str]) -> _tables.Table:
+def jobs_table(found: Sequence[Job], costs: Mapping[str, str]) -> _tables.Table:
+    """Return jobs as a table; costs: what is known of them, by id."""
     rows = [_row(job, costs.get(job.id, "-")) for job in found]
     empty = {name for name in ("stage", "cost") if all(row[name] == "-" for row in rows)}
     heads = [head for head in rows[0] if head not in empty]

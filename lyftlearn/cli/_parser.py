@@ -39,7 +39,7 @@ examples:
 """
 _GROUPS = {
     "run jobs": ("train", "process", "predict", "tune", "notebook", "serve"),
-    "find and follow jobs": ("jobs", "status", "logs", "wait", "stop", "download", "trials"),
+    "find and follow jobs": ("jobs", "top", "status", "logs", "wait", "stop", "download", "trials"),
     "for operators": ("plan", "apply", "explain", "cost", "migration", "parity", "dashboard"),
     "to keep it going": ("collect", "backends", "config", "doctor", "clean", "completion"),
 }
@@ -313,6 +313,7 @@ _COMMANDS: dict[str, tuple[str, Adder]] = {
     "notebook": ("open a notebook in the browser, start it or stop it", _notebook),
     "serve": ("serve a model on this machine", _serve),
     "jobs": ("list jobs of every backend, newest first", _jobs),
+    "top": ("watch that list on a terminal until Ctrl-C", _jobs),
     "status": ("show one job: state and outputs", _status),
     "logs": ("print the output of a job, line by line", _logs),
     "wait": ("wait until jobs have finished", _wait),

@@ -11,7 +11,7 @@ from typing import Any
 REFERENCE = Path(__file__).parents[2] / "docs" / "reference"
 PUBLISHED = REFERENCE / "lyftlearn-json.schema.json"
 _OF_WORDS = {"train": "job", "process": "job", "predict": "job", "tune": "job", "apply": "job",
-    "serve": "job", "cost": "cost", "jobs": "jobs",
+    "serve": "job", "cost": "cost", "jobs": "jobs", "top": "jobs",
     "wait": "jobs", "stop": "jobs", "status": "status", "logs": "line", "download": "download", "trials": "trials",
     "plan": "plan", "explain": "decision", "backends": "backends", "config": "config", "doctor": "checks",
     "clean": "removed", "migration report": "migration-report", "migration status": "migration-status",

@@ -1,0 +1,217 @@
+"""`lyftlearn top` on a terminal of its own: what its screen shows, and what is left when it is gone."""
+
+from __future__ import annotations
+
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+import termios
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+
+from lyftlearn import BackendUnavailable, Client
+from lyftlearn.cli import _top_command
+from lyftlearn.cli._top_command import Board
+from tests.doubles.old_and_new import Make, make, plugins
+
+from .conftest import PATIENCE, CommandLine, as_from_a_terminal
+
+__all__ = ["make", "plugins"]  # fixtures
+_STYLES = re.compile(r"\x1b\[[0-9;]*m")
+_HOME, _OPENS, _LEAVES = "\x1b[H", "\x1b[?1049h", "\x1b[?1049l"
+_ERASES = re.compile(r"\x1b\[[0-9]*[JK]|\x1bc")
+
+
+class Screen:
+    """A terminal on which `top` draws; every picture begins in the upper left corner."""
+
+    def __init__(self, lyftlearn: CommandLine, *words: str, size: tuple[int, int] = (24, 120)) -> None:
+        self._reading, writing = pty.openpty()
+        self.resize(*size)
+        self.written = ""
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "lyftlearn.cli", "top", *words],
+            cwd=lyftlearn.directory,
+            env={name: text for name, text in lyftlearn.environment.items() if name != "COLUMNS"} | {"TERM": "xterm"},
+            stdin=writing, stdout=writing, stderr=writing, start_new_session=True,
+            preexec_fn=as_from_a_terminal,  # noqa: PLW1509 - one call, and no thread of ours holds a lock
+        )  # fmt: skip
+        os.close(writing)
+
+    def resize(self, lines: int, columns: int) -> None:
+        termios.tcsetwinsize(self._reading, (lines, columns))
+
+    def until(self, shows: Callable[[list[str]], bool]) -> list[str]:
+        """Return the first whole picture that shows something."""
+        while True:
+            picture = self._next_picture()
+            if shows(picture):
+                return picture
+
+    def _next_picture(self) -> list[str]:
+        seen = self.written.count(_HOME)
+        while self.written.count(_HOME) < seen + 2:
+            self._read()
+        return [line.rstrip() for line in _STYLES.sub("", self.written.split(_HOME)[-2]).split("\r\n")]
+
+    def _read(self) -> bool:
+        try:
+            piece = os.read(self._reading, 65536)
+        except OSError:  # EIO: nobody holds the other end any more
+            piece = b""
+        self.written += piece.decode()
+        assert piece or self.process.poll() is not None or self.process.wait(PATIENCE) is not None
+        return bool(piece)
+
+    def end(self, number: int) -> int:
+        """Send a signal, and return the exit code."""
+        self.process.send_signal(number)
+        while self._read():
+            pass
+        return self.process.wait(PATIENCE)
+
+    def close(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        os.close(self._reading)
+
+
+@pytest.fixture
+def open_screen(lyftlearn: CommandLine) -> Iterator[Callable[..., Screen]]:
+    opened: list[Screen] = []
+
+    def open_one(*words: str, **settings: tuple[int, int]) -> Screen:
+        opened.append(Screen(lyftlearn, *words, **settings))
+        return opened[-1]
+
+    yield open_one
+    for one in opened:
+        one.close()
+
+
+@contextmanager
+def held(path: Path) -> Iterator[list[str]]:
+    """Give a command that goes on until the context ends."""
+    path.touch()
+    try:
+        yield ["sh", "-c", f"while [ -e {path} ]; do sleep 0.1; done"]
+    finally:
+        path.unlink()
+
+
+def row_of(picture: list[str], job: str) -> str:
+    return next((line for line in picture if line.startswith(job)), "")
+
+
+def test_what_becomes_of_jobs_is_seen(
+    lyftlearn: CommandLine, open_screen: Callable[..., Screen], tmp_path: Path
+) -> None:
+    """Open jobs stand first; an end is seen without a new list; nothing is erased, so nothing flickers."""
+    with held(tmp_path / "held") as command:
+        lasting = lyftlearn("process", "lasting", "--", *command).id
+        short = lyftlearn("process", "short", "--wait", "--", "false").id
+        screen = open_screen()
+        picture = screen.until(lambda lines: "running" in row_of(lines, lasting))
+        assert re.match(r"\d\d:\d\d:\d\d  1 running  1 failed$", picture[0])
+        assert [line.split()[0] for line in picture[1:4]] == ["id", lasting, short]
+        assert picture[-1] == "Ctrl-C leaves; the jobs go on"
+        assert "user-error" in row_of(picture, short)
+    screen.until(lambda lines: "succeeded" in row_of(lines, lasting))
+    assert not _ERASES.search(screen.written)
+    assert screen.end(signal.SIGINT) == 0
+    assert screen.written.count(_OPENS) == screen.written.count(_LEAVES) == 1
+    assert "Traceback" not in screen.written
+
+
+def test_a_window_that_changes_its_size(lyftlearn: CommandLine, open_screen: Callable[..., Screen]) -> None:
+    """No line wraps, no picture is higher than its window, and what finds no room is counted."""
+    client = Client(config={"home": lyftlearn.environment["LYFTLEARN_HOME"]})
+    ids = [client.process(f"job{number}", command="true").id for number in range(2)]
+    client.wait([client.job(job_id) for job_id in ids], progress=False)
+    screen = open_screen(size=(24, 120))
+    picture = screen.until(lambda lines: bool(row_of(lines, ids[0])))
+    assert len(picture) == 24
+    screen.resize(4, 60)
+    picture = screen.until(lambda lines: len(lines) == 4)
+    assert max(map(len, picture)) <= 60
+    assert row_of(picture, ids[1])
+    assert picture[-1].startswith("1 more; ")
+    screen.resize(1, 10)
+    screen.until(lambda lines: len(lines) == 1)
+    assert screen.end(signal.SIGINT) == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGHUP, marks=pytest.mark.slow)])
+def test_who_ends_it_gets_the_terminal_back(open_screen: Callable[..., Screen], number: int) -> None:
+    """The other screen is left, and the cursor is shown again."""
+    screen = open_screen()
+    screen.until(lambda lines: "no jobs" in lines)
+    assert screen.end(number) == 128 + number
+    assert screen.written.rindex(_LEAVES) > screen.written.rindex(_OPENS)
+    assert screen.written.rindex("\x1b[?25h") > screen.written.rindex("\x1b[?25l")
+
+
+def test_pictures_ask_nobody(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However often the screen is drawn, there is one list for each look, and one watch of what is open."""
+    client = make("off", old={"status": "running"})
+    job = client.train("eta", command="true")
+    backend = client._session.registry.get("old")
+    asked: list[str] = []
+    for name in ("list", "watch"):
+        monkeypatch.setattr(backend, name, counting(getattr(backend, name), name, asked))
+    board = Board(client, {})
+    for _ in range(3):
+        board.look()
+        for _ in range(100):
+            assert job.id in "\n".join(str(line) for line in board.lines(120, 24))
+    assert Counter(asked) == {"list": 3, "watch": 1}
+
+
+def test_a_backend_that_is_away_leaves_the_list(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last list stays, and it is said since when, and why; nothing that is said is more than a line."""
+    client = make("off", old={"status": "running"})
+    job = client.train("eta", command="true")
+    board = Board(client, {})
+    board.look()
+    monkeypatch.setattr(_top_command, "_SECONDS_BETWEEN_LISTS", 0.01)
+    monkeypatch.setattr(client, "jobs", failing)
+    with board:
+        for _ in range(6000):
+            lines = [str(line) for line in board.lines(120, 10)]
+            if "away" in lines[-1]:
+                break
+            time.sleep(0.01)
+    assert lines[-1].endswith("this list is an earlier one: the cluster is away")
+    assert len(lines) == 10
+    assert job.id in lines[2]
+
+
+def counting(function: Callable[..., object], name: str, asked: list[str]) -> Callable[..., object]:
+    def count(*arguments: object) -> object:
+        asked.append(name)
+        return function(*arguments)
+
+    return count
+
+
+def failing(**_: object) -> NoReturn:
+    raise BackendUnavailable("the cluster is away\nand so is its proxy")
+
+
+def test_a_program_gets_the_list_once(lyftlearn: CommandLine, open_screen: Callable[..., Screen]) -> None:
+    """As `jobs` prints it: the same values."""
+    job = lyftlearn("process", "one", "--wait", "--", "true").id
+    assert lyftlearn("top").out == lyftlearn("jobs").out
+    assert lyftlearn("top", "--json").json == lyftlearn("jobs", "--json").json
+    assert open_screen("--json").process.wait(PATIENCE) == 0
+    assert job in lyftlearn("top", "--name", "one").out
+    assert "no jobs" in lyftlearn("top", "--name", "two").err
