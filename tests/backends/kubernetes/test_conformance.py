@@ -100,7 +100,7 @@ class TestKubernetesThroughTheClient(ClientConformance):
     ) -> Mapping[str, Any]:
         """As `lyftlearn.toml` says it, in a namespace of the test's own."""
         namespace = f"n{abs(hash(request.node.nodeid)):x}"
-        cluster.store.create("namespaces", "", {"metadata": {"name": namespace}})
+        cluster.create_namespace(namespace)
         return {
             "backend": "kubernetes",
             "project": "conformance",

@@ -39,8 +39,7 @@ class Cluster:
         self.network = network
         self.directory = directory
         self.store = Store()
-        self.store.create("namespaces", "", {"metadata": {"name": NAMESPACE}})
-        self.create_account(DEFAULT_ACCOUNT)
+        self.create_namespace(NAMESPACE)
         search = f"{Path(sys.executable).parent}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
         self.node = Node(images={IMAGE: search, NO_PYTHON: str(directory)})
         host = network.gateway if network else "127.0.0.1"
@@ -95,9 +94,14 @@ class Cluster:
         secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "data": data}
         admit(self.api, "create", "secrets", NAMESPACE, secret)
 
-    def create_account(self, name: str) -> None:
+    def create_namespace(self, name: str) -> None:
+        """With the account `default`, which a controller makes in each: pods are refused without one."""
+        self.store.create("namespaces", "", {"metadata": {"name": name}})
+        self.create_account(DEFAULT_ACCOUNT, name)
+
+    def create_account(self, name: str, namespace: str = NAMESPACE) -> None:
         account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name}}
-        self.store.create("serviceaccounts", NAMESPACE, account)
+        self.store.create("serviceaccounts", namespace, account)
 
     def job(self, job_id: str) -> Object:
         return self.store.get("jobs", NAMESPACE, job_id)
