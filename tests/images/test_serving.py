@@ -88,3 +88,7 @@ def test_one_image_trains_and_serves(in_the_image: Platforms, tmp_path: Path) ->
     assert answers[0][1] == answers[1][1]
     (minutes,) = answers[0][1]["minutes"]
     assert 25 < minutes < 60
+    held = ("parity", "run", "--serve", f"{here},{there}", "--", "python3", "serve.py")
+    assert "parity holds: every answer is the same, and as expected (1 self-test, 4 servers" in lyftlearn(
+        in_the_image, "local", *held
+    )

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from lyftlearn import Client, ops
+from lyftlearn.parity._fixed_backend import fixed_backend_client
 from lyftlearn.parity._model import Parity, Verdict
 from tests.doubles import platforms
 from tests.doubles.platforms import BACKENDS, Platforms
@@ -65,3 +67,25 @@ def test_nothing_differs_that_should_not(running: Platforms, client: Client, ref
     assert {row.reference for path, row in rows.items() if path.startswith("jobs ")} == {'"observed"', '"accepted"'}
     report = " ".join([str(row.reference) for row in parity.rows])
     assert "battery staple" not in report
+
+
+SERVER = (Path(__file__).parents[1] / "runtime/programs/serve.py").read_text()
+TRAINING = (
+    "cd $LYFTLEARN_MODEL_DIR; mkdir selftest; printf 3 > factor; cd selftest; printf 2 > a.request.csv; "
+    "printf 6 > a.expected.csv"
+)
+
+
+def test_a_model_answers_alike_whatever_trained_it(client: Client, tmp_path: Path) -> None:
+    """Models of a cluster and of the service, each served as either platform does; the archives differ in their tar."""
+    (tmp_path / "serve.py").write_text(SERVER)
+    jobs = [
+        fixed_backend_client(client._config, name).train("fares", command=TRAINING, source=tmp_path, env={"WHO": "me"})
+        for name in ("kubernetes", "sagemaker")
+    ]
+    for job in jobs:
+        job.wait(progress=False)
+    found = ops.served_parity([job.id for job in jobs], command=["python3", "serve.py"], client=client)
+    assert [server.problem for server in found.servers] == [None] * 4
+    assert [(row.name, len(row.answers)) for row in found.tests] == [("a", 4)]
+    assert found.holds
