@@ -8,7 +8,7 @@ else. `lyftlearn.testing` holds the suite that says whether it is one.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -368,6 +368,14 @@ class Backend(ABC):
         """Plan a server of a model, `spec.serving`. layout: which serving system's; None means the backend's own."""
         problem = f"backend {self.name} has no servers of models: name one with --backend"
         raise InvalidJob([("backend" if layout is None else "layout", problem)])
+
+    def registry_logins(self, spec: JobSpec) -> Sequence[Mapping[str, Any]] | None:  # noqa: ARG002 - as above
+        """Return what the substrate opens the registry of the job's image with; None if the job runs in no image.
+
+        Each is a document as `docker login` writes it, `{"auths": {"registry.example": {"auth": "..."}}}`. What this
+        machine has is not among them. Whoever asks looks at the image for a plan, and does without what is refused.
+        """
+        return ()
 
     def timings(self, job_id: str) -> Timings:
         """Return where the job's time went, its newest run if it was started anew. Raises JobNotFound.

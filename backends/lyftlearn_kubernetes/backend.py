@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from contextlib import suppress
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lyftlearn.backend import Backend, DriverSettings, runtime_archive
 from lyftlearn.errors import InvalidJob, LyftLearnError
 from lyftlearn_kubernetes import doctor, notebooks, options, spark_doctor
+from lyftlearn_kubernetes.api import pull_secrets
 from lyftlearn_kubernetes.api.cluster import JOBS, Cluster
 from lyftlearn_kubernetes.api.errors import translate_errors
 from lyftlearn_kubernetes.logs.reader import LogReader
@@ -21,7 +22,7 @@ from lyftlearn_kubernetes.submission import planner, runtime
 from lyftlearn_kubernetes.submission.submitter import JobCreator
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from lyftlearn.backend import (
         BackendSettings,
@@ -101,6 +102,10 @@ class KubernetesBackend(Backend):
         job = self._enforcer.end_if_overdue(observed.job(document), pods)
         self._known.add(job_id)
         return jobs.record(document, self._observer.event(job, pods))
+
+    def registry_logins(self, spec: JobSpec) -> Sequence[Mapping[str, Any]]:
+        """The pull secrets of the job's pods, as far as they may be read."""
+        return pull_secrets.registry_logins(self._cluster, self._planner.options_of(spec))
 
     def timings(self, job_id: str) -> Timings:
         """Read the Job, its pods, and what the kubelet said of their image."""

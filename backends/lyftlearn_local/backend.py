@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lyftlearn.backend import (
     Backend,
@@ -30,7 +30,7 @@ from lyftlearn_local.store.records import job_record, job_timings
 from lyftlearn_local.store.submission import Submission
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection, Iterator, Mapping, Sequence
     from datetime import datetime
     from pathlib import Path
 
@@ -113,7 +113,15 @@ class LocalBackend(Backend):
 
     def plan(self, spec: JobSpec) -> Plan:
         """Return what would be written and started."""
-        return Planner(self.name, self._jobs.store.jobs, self._options, self.machine).plan(spec)
+        return self._planner.plan(spec)
+
+    def registry_logins(self, spec: JobSpec) -> Sequence[Mapping[str, Any]] | None:
+        """An engine has what this machine has."""
+        return () if self._planner.runs_in_image(spec) else None
+
+    @property
+    def _planner(self) -> Planner:
+        return Planner(self.name, self._jobs.store.jobs, self._options, self.machine)
 
     def submit(self, plan: Plan) -> JobRecord:
         """Write the job's directory and start its supervisor."""

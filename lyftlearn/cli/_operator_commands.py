@@ -42,9 +42,11 @@ def plan(invocation: Invocation) -> ExitCode:
     given = {name: value for name, value in given.items() if not name.startswith(_KEEPING)}
     if invocation.function == "serve":
         made, estimate = ops.plan_server(**given, backend=invocation.backend, client=client), None
+        made = ops.with_image_notes(made, client)
     else:
         arguments = _submit_commands.complete(client, given)
         submission = ops.plan(str(invocation.function), client=client, backend=invocation.backend, **arguments)
+        submission = dataclasses.replace(submission, plan=ops.with_image_notes(submission.plan, client))
         if keeping:
             return _keep_plan(submission, client, keeping)
         made, estimate = submission.plan, ops.estimate(submission.plan, client=client)

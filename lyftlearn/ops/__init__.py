@@ -26,7 +26,7 @@ from lyftlearn.ops.configuration import configuration
 from lyftlearn.ops.cost import CostReport, Estimate, JobCost, cost, estimate, job_cost
 from lyftlearn.ops.doctor import doctor
 from lyftlearn.ops.history import open_history
-from lyftlearn.ops.images import image_checks
+from lyftlearn.ops.images import image_checks, with_image_notes
 from lyftlearn.ops.logs import logs
 from lyftlearn.ops.placement import Placement, placement
 from lyftlearn.ops.plan_files import apply_plan, plan_document, write_plan
@@ -79,6 +79,7 @@ __all__ = [
     "serve",
     "served_parity",
     "timings",
+    "with_image_notes",
     "write_plan",
 ]
 

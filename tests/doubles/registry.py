@@ -39,18 +39,23 @@ def require_registry() -> None:
 
 
 @contextmanager
-def registry(directory: Path, auth: dict[str, Any] | None = None) -> Iterator[str]:
-    """Run a registry; yield its `host:port`."""
+def registry(directory: Path, auth: dict[str, Any] | None = None, tls: dict[str, str] | None = None) -> Iterator[str]:
+    """Run a registry; yield its `host:port`. tls: its certificate and key, by the names of its configuration."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         address = f"127.0.0.1:{probe.getsockname()[1]}"
     storage = {"filesystem": {"rootdirectory": str(directory / "images")}}
-    config = {"version": 0.1, "storage": storage, "http": {"addr": address}, "log": {"level": "error"}}
+    config = {
+        "version": 0.1,
+        "storage": storage,
+        "http": {"addr": address, "tls": tls or {}},
+        "log": {"level": "error"},
+    }
     path = directory / "config.yml"
     path.write_text(json.dumps(config | ({"auth": auth} if auth else {})))
     with (directory / "log").open("w") as log:
         process = subprocess.Popen(["docker-registry", "serve", path], stdout=log, stderr=log)
     try:
-        _await(f"http://{address}/v2/", process)
+        _await(f"{'https' if tls else 'http'}://{address}/v2/", process)
         yield address
     finally:
         process.terminate()
@@ -62,6 +67,8 @@ def _await(url: str, process: subprocess.Popen[bytes]) -> None:
     while time.monotonic() < deadline and process.poll() is None:
         try:
             requests.get(url, timeout=5)
+        except requests.exceptions.SSLError:  # it answers; whom its certificate is for is the tests' business
+            return
         except requests.ConnectionError:
             time.sleep(0.05)
         else:
@@ -69,10 +76,70 @@ def _await(url: str, process: subprocess.Popen[bytes]) -> None:
     pytest.fail("the registry does not start")
 
 
-def basic(directory: Path) -> dict[str, Any]:
-    """Return the settings of a registry that asks for a password."""
-    (directory / "htpasswd").write_text(f"{USER}:{_HASHED}\n")
+def asked(directory: Path) -> list[str]:
+    """What a registry that runs there was asked for so far: method and path."""
+    lines = (directory / "log").read_text().splitlines()
+    return [line.split('"')[1].rpartition(" ")[0] for line in lines if '"GET ' in line or '"HEAD ' in line]
+
+
+def basic(directory: Path, entry: str = f"{USER}:{_HASHED}") -> dict[str, Any]:
+    """Return the settings of a registry that asks for a password. entry: a user and the hash of the password."""
+    (directory / "htpasswd").write_text(f"{entry}\n")
     return {"htpasswd": {"realm": "images", "path": str(directory / "htpasswd")}}
+
+
+ECR_HOST = "123456789012.dkr.ecr.us-east-1.amazonaws.com"
+ECR_ENTRY = "AWS:$2b$04$cdf1zzLV6Q6OCLQrlFa5zuAXza9jLUAhC/Wudfee.MZ30MvAfNkIS"
+"""What moto's `GetAuthorizationToken` gives for this account: the password `123456789012-auth-token`."""
+
+
+def identity(directory: Path, host: str) -> dict[str, str]:
+    """Write a certificate of `host`, which is its own authority, and its key; return the settings of a registry."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    certificate = _certificate(key, host)
+    pkcs8, none = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    (directory / "host.pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    (directory / "host.key").write_bytes(key.private_bytes(serialization.Encoding.PEM, pkcs8, none))
+    return {"certificate": str(directory / "host.pem"), "key": str(directory / "host.key")}
+
+
+class Tunnel:
+    """A proxy that leads every name to one server of this machine, as if that had the name."""
+
+    def __init__(self, address: str) -> None:
+        host, _, port = address.partition(":")
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_CONNECT(self) -> None:
+                with socket.create_connection((host, int(port))) as there:
+                    self.send_response(200)
+                    self.end_headers()
+                    back = threading.Thread(target=_copy, args=(there, self.connection), daemon=True)
+                    back.start()
+                    _copy(self.connection, there)
+                    back.join()
+                self.close_connection = True
+
+            def log_message(self, format: str, *_: object) -> None:  # noqa: A002 - its name in the base
+                """Nobody reads it."""
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
+        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
+def _copy(source: socket.socket, target: socket.socket) -> None:
+    try:
+        while data := source.recv(65536):
+            target.sendall(data)
+        target.shutdown(socket.SHUT_WR)
+    except OSError:
+        return
 
 
 class TokenServer:
@@ -141,9 +208,11 @@ def _encoded(data: bytes) -> str:
     return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
 
 
-def _certificate(key: ec.EllipticCurvePrivateKey) -> x509.Certificate:
+def _certificate(key: ec.EllipticCurvePrivateKey, host: str = "tests") -> x509.Certificate:
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "tests")])
     now = dt.datetime.now(dt.UTC)
     builder = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
+    names = x509.SubjectAlternativeName([x509.DNSName(host)])
+    builder = builder.add_extension(names, critical=False)
     builder = builder.serial_number(1).not_valid_before(now - dt.timedelta(days=1))
     return builder.not_valid_after(now + dt.timedelta(days=1)).sign(key, hashes.SHA256())

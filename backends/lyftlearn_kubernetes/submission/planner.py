@@ -71,13 +71,14 @@ class Planner:
 
         layout: of a server of a model, one of `SERVER_LAYOUTS`; a job has none.
         """
-        return ModelPlanner(self._name, self._options_of(spec), self._storage_url, self._runtime).plan(spec, layout)
+        return ModelPlanner(self._name, self.options_of(spec), self._storage_url, self._runtime).plan(spec, layout)
 
     def gang(self, spec: JobSpec) -> Gang:
         """Return how the nodes of `spec` start together."""
-        return Gang(spec, self._options_of(spec))
+        return Gang(spec, self.options_of(spec))
 
-    def _options_of(self, spec: JobSpec) -> Options:
+    def options_of(self, spec: JobSpec) -> Options:
+        """Return what jobs like this one get."""
         return self._options if spec.kind is JobKind.PROCESS else self._options.of(spec.name)
 
 

@@ -74,6 +74,10 @@ class Planner:
         engine = self.machine.engine if _runs_in_image(spec) else None
         return engine if isinstance(engine, Engine) else None
 
+    def runs_in_image(self, spec: JobSpec) -> bool:
+        """Whether the job runs in its image, and not with what this machine has."""
+        return self._engine(spec) is not None
+
     def _run(self, spec: JobSpec, places: LocalPlaces) -> dict[str, Any]:
         return {**self._placement(spec, places), **self._programs(spec, places)}
 

@@ -8,14 +8,15 @@ import json
 import os
 import re
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
 from lyftlearn._text.display import reason_of
 from lyftlearn.ops.images.facts import ImageUnreadable
-from lyftlearn.ops.images.reference import HUB
+from lyftlearn.ops.images.reference import HUB, ImageReference
 
 _HUB_NAMES = ("https://index.docker.io/v1/", "index.docker.io", HUB)
 _ECR = re.compile(r"\d{12}\.dkr[.-]ecr(?:-fips)?\.([a-z0-9-]+)\.(?:amazonaws\.com(?:\.cn)?|on\.aws)")
@@ -33,13 +34,18 @@ class RegistryCredentials:
     identity_token: str = field(default="", repr=False)
 
 
-def credentials_for(registry: str) -> RegistryCredentials | None:
-    """Return what opens `registry`, or None where it is tried without."""
-    for content in _files():
-        found = _of_helper(content, registry) or _of_file(content, registry)
-        if found is not None:
+def credentials_for(reference: ImageReference, logins: Iterable[Mapping[str, Any]] = ()) -> RegistryCredentials | None:
+    """Return what opens the image's registry, or None where it is tried without.
+
+    logins: documents of `docker login` that are looked at before those of this machine.
+    """
+    for content in logins:
+        if found := _of_document(content, reference):
             return found
-    return _of_ecr(registry)
+    for content in _files():
+        if found := _of_helper(content, reference.registry) or _of_document(content, reference):
+            return found
+    return _of_ecr(reference.registry)
 
 
 def _files() -> Iterator[dict[str, Any]]:
@@ -66,11 +72,13 @@ def _names(registry: str) -> tuple[str, ...]:
     return _HUB_NAMES if registry == HUB else (registry, f"https://{registry}", f"https://{registry}/v2/")
 
 
-def _of_file(content: dict[str, Any], registry: str) -> RegistryCredentials | None:
-    auths = content.get("auths") or {}
-    entry = next((auths[name] for name in _names(registry) if auths.get(name)), None)
-    if entry is None:
+def _of_document(content: Mapping[str, Any], reference: ImageReference) -> RegistryCredentials | None:
+    """Return what the most exact entry has."""
+    auths, registry = content.get("auths") or {}, reference.registry
+    name = max((name for name in auths if auths[name] and _opens(name, reference)), key=len, default=None)
+    if name is None:
         return None
+    entry = auths[name]
     if entry.get("identitytoken"):
         return RegistryCredentials(identity_token=entry["identitytoken"])
     try:
@@ -79,6 +87,20 @@ def _of_file(content: dict[str, Any], registry: str) -> RegistryCredentials | No
         raise ImageUnreadable(f"the credentials of {registry} are damaged: log in again") from None
     username, _, password = text.partition(":")
     return RegistryCredentials(entry.get("username") or username, entry.get("password") or password)
+
+
+def _opens(name: str, reference: ImageReference) -> bool:
+    """Whether an entry is for an image: by its host, whose parts may be patterns, and by the beginning of its path.
+
+    So the kubelet and podman read it: https://kubernetes.io/docs/concepts/containers/images/#config-json and
+    containers-auth.json(5).
+    """
+    host, _, path = name.partition("://")[2].partition("/") if "://" in name else name.partition("/")
+    path = path.strip("/")
+    asked = reference.registry.split(".")
+    named = HUB if host == "index.docker.io" else host
+    fits = len(asked) == len(named.split(".")) and all(map(fnmatchcase, asked, named.split(".")))
+    return fits and (path in ("", "v1", "v2") or f"{reference.repository}/".startswith(f"{path}/"))
 
 
 def _of_helper(content: dict[str, Any], registry: str) -> RegistryCredentials | None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+from functools import partial
 from typing import Any
 
-from lyftlearn.ops.images.facts import ImageContents, ImageFacts, ImageUnreadable
+from lyftlearn.ops.images.facts import ImageContents, ImageFacts, ImageUnreadable, Lookup
 
 ENGINES = ("podman", "docker")
 PATIENCE = 60.0
@@ -20,13 +21,14 @@ print(json.dumps([list(sys.version_info[:2]), has_boto3, os.path.exists("/bin/sh
 _CANNOT_EXECUTE = (126, 127)
 
 
-def look_with_engine(name: str) -> ImageFacts | None:
+def look_with_engine(name: str, lookup: Lookup) -> ImageFacts | None:
     """Return what the first engine says that has the image; None if no engine has it."""
     for engine in ENGINES:
         program = shutil.which(engine)
         found = _inspect(program, name) if program else None
         if program and found is not None:
-            return _facts(program, engine, name, found)
+            look = partial(_facts, program, engine, name, found)
+            return lookup.kept.facts(f"{engine} {found['Id']}", look)
     return None
 
 

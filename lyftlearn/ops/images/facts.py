@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lyftlearn.ops.images.kept import KeptFacts
 
 OLDEST = (3, 8)
 """The Python that the runtime needs at least."""
@@ -36,3 +41,16 @@ class ImageFacts:
     contents: ImageContents | None
     unread: str = ""
     has_soci_index: bool | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lookup:
+    """How images are looked at.
+
+    kept: what was found of equal content before. logins: what opens registries, beside what this machine has.
+    most_read: bytes of layers, packed, that are fetched from a registry to see what is in an image.
+    """
+
+    kept: KeptFacts
+    logins: Iterable[Mapping[str, Any]] = ()
+    most_read: int = 1 << 30

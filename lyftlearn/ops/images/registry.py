@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import base64
+import hashlib
+import json
 import platform
 import re
+from functools import partial
 from typing import Any
 
 import requests
 from requests.auth import AuthBase
+from urllib3.exceptions import HTTPError
 
 from lyftlearn.ops.images.credentials import RegistryCredentials, credentials_for
-from lyftlearn.ops.images.facts import ImageFacts, ImageUnreadable
+from lyftlearn.ops.images.facts import ImageFacts, ImageUnreadable, Lookup
 from lyftlearn.ops.images.layers import UnreadableLayers, contents_of
 from lyftlearn.ops.images.reference import ImageReference, parse_reference
 
 SECONDS = 20.0
-MOST_READ = 1 << 30
-"""Bytes of layers, packed, that are read to see what is in an image."""
+_LARGEST_DOCUMENT = 16 << 20
 _INDEXES = ("application/vnd.oci.image.index.v1+json", "application/vnd.docker.distribution.manifest.list.v2+json")
 _MANIFESTS = ("application/vnd.oci.image.manifest.v1+json", "application/vnd.docker.distribution.manifest.v2+json")
 _ACCEPT = {"Accept": ", ".join(_INDEXES + _MANIFESTS)}
@@ -26,14 +29,17 @@ _MACHINES = {"x86_64": "amd64", "aarch64": "arm64"}
 _PARAMETER = re.compile(r'(\w+)="([^"]*)"')
 
 
-def look_in_registry(name: str) -> ImageFacts:
+def look_in_registry(name: str, lookup: Lookup) -> ImageFacts:
     """Return what the image's registry tells of it. Raises ImageUnreadable."""
     reference = parse_reference(name)
     with requests.Session() as session:
         try:
-            return _Repository(reference, session).facts()
-        except (requests.RequestException, OSError) as error:
+            return _Repository(reference, session, lookup).facts()
+        except (requests.RequestException, HTTPError, OSError) as error:
             raise ImageUnreadable(f"{reference.registry} cannot be reached: {error}") from error
+        except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
+            problem = f"{reference.registry} answers what no registry does: {type(error).__name__}: {error}"
+            raise ImageUnreadable(problem) from error
 
 
 class _Authorization(AuthBase):
@@ -50,13 +56,21 @@ class _Authorization(AuthBase):
 class _Repository:
     """One repository of a registry, with what opens it once it asks for that."""
 
-    def __init__(self, reference: ImageReference, session: requests.Session) -> None:
+    def __init__(self, reference: ImageReference, session: requests.Session, lookup: Lookup) -> None:
         self._reference = reference
+        self._lookup = lookup
         self._session = session
         self._address = f"{reference.address}/{reference.repository}"
 
     def facts(self) -> ImageFacts:
-        manifest, digest, index = self._manifest()
+        """Ask what the name means now, and all else only of content that nobody has looked at before."""
+        content = self._content(f"manifests/{self._reference.version}", headers=_ACCEPT)
+        digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
+        look = partial(self._facts, json.loads(content), digest)
+        return self._lookup.kept.facts(f"{self._reference.registry} {platform.machine()} {digest}", look)
+
+    def _facts(self, named: dict[str, Any], named_digest: str) -> ImageFacts:
+        manifest, digest, index = self._manifest(named, named_digest)
         config = self._json(f"blobs/{manifest['config']['digest']}")
         size = sum(layer["size"] for layer in manifest["layers"])
         contents, unread = None, ""
@@ -76,10 +90,8 @@ class _Repository:
             has_soci_index=self._has_soci_index(digest, index),
         )
 
-    def _manifest(self) -> tuple[dict[str, Any], str, dict[str, Any]]:
+    def _manifest(self, document: dict[str, Any], digest: str) -> tuple[dict[str, Any], str, dict[str, Any]]:
         """Return the manifest for this machine's architecture, or the first, its digest, and the index it stands in."""
-        answer = self._get(f"manifests/{self._reference.version}", headers=_ACCEPT)
-        document, digest = answer.json(), answer.headers.get("Docker-Content-Digest", self._reference.version)
         if "manifests" not in document:
             return _plain_manifest(document), digest, {}
         images = [entry for entry in document["manifests"] if _is_image(entry)]
@@ -90,10 +102,10 @@ class _Repository:
         return _plain_manifest(self._json(f"manifests/{chosen['digest']}", headers=_ACCEPT)), chosen["digest"], document
 
     def _layers(self, manifest: dict[str, Any], size: int) -> Any:
-        if size > MOST_READ:
+        if size > self._lookup.most_read:
             raise UnreadableLayers(f"{size / (1 << 30):.1f} GiB are too much to fetch for it; pull it, and ask again")
         for layer in manifest["layers"]:
-            with self._get(f"blobs/{layer['digest']}", stream=True) as answer:
+            with self._get(f"blobs/{layer['digest']}") as answer:
                 yield layer["mediaType"], answer.raw
 
     def _has_soci_index(self, digest: str, index: dict[str, Any]) -> bool:
@@ -101,11 +113,15 @@ class _Repository:
         entries = list(index.get("manifests") or ())
         for path in (f"referrers/{digest}", f"manifests/{digest.replace(':', '-')}"):
             answer = self._try(path, headers={"Accept": _INDEXES[0]})
-            entries += (answer.json().get("manifests") or ()) if answer.status_code == requests.codes.ok else ()
+            is_there = answer.status_code == requests.codes.ok
+            entries += json.loads(_whole(answer)).get("manifests") or () if is_there else ()
         return any(entry.get("artifactType") in _SOCI for entry in entries)
 
     def _json(self, path: str, **options: Any) -> dict[str, Any]:
-        return dict(self._get(path, **options).json())
+        return dict(json.loads(self._content(path, **options)))
+
+    def _content(self, path: str, **options: Any) -> bytes:
+        return _whole(self._get(path, **options))
 
     def _get(self, path: str, **options: Any) -> requests.Response:
         answer = self._try(path, **options)
@@ -118,12 +134,13 @@ class _Repository:
         return answer
 
     def _try(self, path: str, **options: Any) -> requests.Response:
-        answer = self._session.get(f"{self._address}/{path}", timeout=SECONDS, **options)
+        ask = partial(self._session.get, f"{self._address}/{path}", timeout=SECONDS, stream=True, **options)
+        answer = ask()
         if answer.status_code == requests.codes.unauthorized and self._session.auth is None:
             challenge = answer.headers.get("WWW-Authenticate", "")
-            if authorization := self._authorization(challenge, credentials_for(self._reference.registry)):
+            if authorization := self._authorization(challenge, credentials_for(self._reference, self._lookup.logins)):
                 self._session.auth = _Authorization(authorization)
-                answer = self._session.get(f"{self._address}/{path}", timeout=SECONDS, **options)
+                answer = ask()
         return answer
 
     def _authorization(self, challenge: str, opener: RegistryCredentials | None) -> str | None:
@@ -149,6 +166,15 @@ class _Repository:
             return None
         content = answer.json()
         return str(content.get("token") or content.get("access_token") or "") or None
+
+
+def _whole(answer: requests.Response) -> bytes:
+    """Return a document, which no registry takes in such a size: manifests may have 4 MiB by the specification."""
+    content: bytes = answer.raw.read(_LARGEST_DOCUMENT + 1, decode_content=True)
+    answer.close()
+    if len(content) > _LARGEST_DOCUMENT:
+        raise ImageUnreadable(f"a document about it has more than {_LARGEST_DOCUMENT >> 20} MiB")
+    return content
 
 
 def _is_image(entry: dict[str, Any]) -> bool:
