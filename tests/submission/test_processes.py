@@ -111,17 +111,17 @@ def test_a_process_without_threads_still_submits(plugins: Path, make: Make, monk
 def test_clients_leave_no_thread(plugins: Path, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     """A service that makes a client for each request must not grow by a thread each time."""
     monkeypatch.setattr("lyftlearn.history.recorder._SECONDS_IDLE", 0.0)
-    before = threading.active_count()
+    before = set(threading.enumerate())
     for _ in range(5):
         client = make("rehearse")
         client.train("eta", command="true").wait("60s")
         assert client._session.recorder.drain(120)
         del client
     gc.collect()
-    for thread in threading.enumerate():
-        if thread.name.startswith("lyftlearn"):
-            thread.join(60)
-    assert threading.active_count() <= before
+    made = set(threading.enumerate()) - before
+    for thread in made:
+        thread.join(60)
+    assert [thread.name for thread in made if thread.is_alive()] == []
 
 
 def test_a_forked_child_has_an_s3_client_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
