@@ -114,7 +114,8 @@ def test_a_search_that_is_stopped(client: lyftlearn.Client, tmp_path: Path, caps
     job = tune(client, None, command=f"touch {running}; sleep 600", parallel=1)
     while not running.exists():
         job.refresh()
-    assert [trial["status"] for trial in listed(job, config, capsys)] == ["running"]
+    while (seen := [trial["status"] for trial in listed(job, config, capsys)]) != ["running"]:
+        assert seen == ["starting"]  # until its driver has heard of it
     job.stop(wait=True)
     assert [trial["status"] for trial in listed(job, config, capsys)] == ["stopped"]
     assert job.refresh().status is JobStatus.STOPPED

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from lyftlearn_sagemaker.api.client import AwsClient
     from lyftlearn_sagemaker.status.finder import Finder
 
+_CHANCE = random.SystemRandom()  # not the caller's, which a script may have seeded
 LIST_PAUSE = 0.5  # seconds between two lists: the account's limit is two a second
 _LONGEST_PAUSE = 15.0
 _GROWTH = 1.5
@@ -102,7 +103,7 @@ class Poller:
         """Yield, every few minutes, what was missed."""
         if time.monotonic() < self._reconcile_at:
             return
-        self._reconcile_at = time.monotonic() + RECONCILE_EVERY * random.uniform(0.8, 1.2)  # noqa: S311 - jitter
+        self._reconcile_at = time.monotonic() + RECONCILE_EVERY * _CHANCE.uniform(0.8, 1.2)
         unseen = set(self._open_jobs)
         if unseen and not self._shared:
             yield from self._read(self._not_older(), until=unseen)
@@ -111,7 +112,7 @@ class Poller:
 
     def wait(self) -> None:
         """Sleep until the next poll, or until other jobs are followed."""
-        jittered = self.pause * random.uniform(0.8, 1.2)  # noqa: S311 - no secret
+        jittered = self.pause * _CHANCE.uniform(0.8, 1.2)
         self._following.wait_for_change(jittered, self._known_ids)
 
     @property
