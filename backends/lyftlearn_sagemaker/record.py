@@ -118,6 +118,8 @@ def record_of_job(job: Mapping[str, Any], event: JobEvent) -> JobRecord | None:
 
 def field_of(channel: str) -> str:
     """Return the field of the job that a channel carries."""
+    if channel.startswith(MOUNT_CHANNEL):
+        return f"mounts.{channel.removeprefix(MOUNT_CHANNEL)}"
     return {SOURCE: "source", ARTIFACT: "artifact"}.get(channel, f"inputs.{channel}")
 
 

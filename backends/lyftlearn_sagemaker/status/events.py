@@ -32,6 +32,9 @@ STATUS_BY_SECONDARY = {
 _BEGUN = frozenset((JobStatus.STARTING, JobStatus.RUNNING))
 _ENDS = frozenset(("Completed", "Failed", "Stopped"))
 _NOTHING_THERE = re.compile(r'No S3 objects found under S3 URL "([^"]+)"')
+_NO_DIRECTORY = re.compile(
+    r"Unable to mount file system: (\S+), directory path: (\S+)\. No such file or directory"
+)  # as published in 2022: https://www.sobyte.net/post/2022-05/speed-up-amazon-sagemaker-training-using-efs-or-fsx-lustre/
 _NOT_STARTED = (126, 127)  # of a container whose entrypoint cannot be executed, or is not there
 _EXIT_CODE = re.compile(r",? *exit code: *(\d+)\s*$")
 
@@ -231,12 +234,20 @@ def _unreported_failure(job: Mapping[str, Any], text: str) -> _Ending:
 
 def translate_failure(job: Mapping[str, Any], text: str) -> str:
     """Return FailureReason; an input that is not there is told as the runtime tells it where it fetches by itself."""
-    missing = _NOTHING_THERE.search(text)
-    uri = missing[1] if missing else None
-    for channel in job.get("InputDataConfig") or []:
-        if uri and channel["DataSource"].get("S3DataSource", {}).get("S3Uri") == uri:
-            return f"{field_of(channel['ChannelName'])}: nothing is at {uri}"
+    if missing := _NOTHING_THERE.search(text):
+        return _missing_input(job, {"S3Uri": missing[1]}, missing[1]) or text
+    if missing := _NO_DIRECTORY.search(text):
+        source = {"FileSystemId": missing[1], "DirectoryPath": missing[2]}
+        return _missing_input(job, source, f"{missing[2]} of the file system {missing[1]}") or text
     return text
+
+
+def _missing_input(job: Mapping[str, Any], source: Mapping[str, str], place: str) -> str | None:
+    """Return what is said of the channel that has this source."""
+    for channel in job.get("InputDataConfig") or []:
+        if any(source.items() <= of.items() for of in channel["DataSource"].values()):
+            return f"{field_of(channel['ChannelName'])}: nothing is at {place}"
+    return None
 
 
 def _no_python(job: Mapping[str, Any]) -> str:

@@ -8,6 +8,7 @@ from lyftlearn.testing.conformance._errors import ErrorsConformance
 from lyftlearn.testing.conformance._harness import Harness
 from lyftlearn.testing.conformance._inputs_outputs import InputsConformance, OutputsConformance
 from lyftlearn.testing.conformance._logs import LogsConformance
+from lyftlearn.testing.conformance._mounts import MountsConformance
 from lyftlearn.testing.conformance._nodes import NodesConformance
 from lyftlearn.testing.conformance._notebooks import NotebooksConformance
 from lyftlearn.testing.conformance._plans import PlanConformance
@@ -37,6 +38,7 @@ __all__ = [
     "InputsConformance",
     "KeyConformance",
     "LogsConformance",
+    "MountsConformance",
     "NodesConformance",
     "NotebooksConformance",
     "OutputsConformance",

@@ -16,6 +16,7 @@ import lyftlearn
 from lyftlearn import ops
 from lyftlearn.backend import Capability
 from lyftlearn.rollout import OVERRIDE
+from lyftlearn.testing.conformance._mounts import MountsConformance
 from lyftlearn.testing.conformance._tuning import TuningConformance
 
 _SLEEP = "import time; print('up', flush=True); time.sleep(600)"
@@ -48,7 +49,7 @@ _LACKING: dict[Capability, Callable[[lyftlearn.Client], lyftlearn.Job]] = {
 }
 
 
-class ClientConformance(TuningConformance):
+class ClientConformance(TuningConformance, MountsConformance):
     """Call sites as users write them. A subclass gives the fixture `config`; the backend must be registered."""
 
     @pytest.fixture

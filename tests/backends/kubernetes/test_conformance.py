@@ -100,6 +100,7 @@ class TestKubernetesThroughTheClient(ClientConformance):
     ) -> Mapping[str, Any]:
         """As `lyftlearn.toml` says it, in a namespace of the test's own."""
         namespace = f"n{abs(hash(request.node.nodeid)):x}"
+        cluster.node.claims["shared"] = tmp_path / "mounted"
         cluster.create_namespace(namespace)
         return {
             "backend": "kubernetes",
@@ -108,4 +109,11 @@ class TestKubernetesThroughTheClient(ClientConformance):
             "storage": {"url": storage_url},
             "jobs": {"image": image()},
             "kubernetes": {**table, "namespace": namespace},
+            "mounts": {"data": {"path": "/data", "kubernetes": {"persistentVolumeClaim": "shared"}}},
         }
+
+    @pytest.fixture
+    def mount_directory(self, tmp_path: Path) -> Path:
+        """The directory behind the claim."""
+        (tmp_path / "mounted").mkdir()
+        return tmp_path / "mounted"

@@ -17,6 +17,7 @@ from lyftlearn_local import create
 from lyftlearn_local.options import OPTIONS
 from lyftlearn_local.store.files import Lock, Store
 from tests import images
+from tests.containers import require_containers
 
 PARALLEL = next(option.default for option in OPTIONS if option.key == "parallel")
 
@@ -126,8 +127,18 @@ class TestLocalThroughTheClient(ClientConformance):
     name = "local"
 
     @pytest.fixture
-    def config(self, tmp_path: Path) -> dict[str, Any]:
-        return {"backend": self.name, "home": str(tmp_path)}
+    def mount_directory(self, tmp_path: Path) -> Path:
+        require_containers()
+        (tmp_path / "mounted").mkdir()
+        return tmp_path / "mounted"
+
+    @pytest.fixture
+    def mounts(self, tmp_path: Path) -> dict[str, Any]:
+        return {"data": {"path": "/data", self.name: {"directory": str(tmp_path / "mounted")}}}
+
+    @pytest.fixture
+    def config(self, tmp_path: Path, mounts: dict[str, Any]) -> dict[str, Any]:
+        return {"backend": self.name, "home": str(tmp_path), "mounts": mounts}
 
     @pytest.fixture
     def python(self) -> tuple[str, ...]:
@@ -147,10 +158,11 @@ class TestLocalSageMakerThroughTheClient(TestLocalThroughTheClient):
 @pytest.mark.slow
 class TestLocalInItsImageThroughTheClient(TestLocalThroughTheClient):
     @pytest.fixture
-    def config(self, tmp_path: Path) -> dict[str, Any]:
+    def config(self, tmp_path: Path, mounts: dict[str, Any]) -> dict[str, Any]:
         image = images.python_image(images.require_engine())
         local = {"image_required": True}
-        return {"backend": self.name, "home": str(tmp_path), "jobs": {"image": image}, self.name: local}
+        jobs = {"image": image}
+        return {"backend": self.name, "home": str(tmp_path), "jobs": jobs, self.name: local, "mounts": mounts}
 
     @pytest.fixture
     def python(self) -> tuple[str, ...]:

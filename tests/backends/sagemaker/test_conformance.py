@@ -17,7 +17,9 @@ from lyftlearn_sagemaker.status import poller
 from tests.backends.sagemaker.conftest import BUCKET, IMAGE, ROLE, Make
 from tests.backends.sagemaker.specs import resources
 from tests.doubles.sagemaker import Service
+from tests.doubles.sagemaker.surroundings import FileSystem
 
+FILE_SYSTEM = "fs-0123456789abcdef0"
 REAL = {name: os.environ.get(f"LYFTLEARN_TEST_SAGEMAKER_{name.upper()}") for name in ("role", "bucket", "image")}
 
 
@@ -127,10 +129,19 @@ class TestSageMakerThroughTheClient(ClientConformance):
     @pytest.fixture
     def config(self, service: Service, storage_url: str, tmp_path: Path) -> Mapping[str, Any]:
         """As `lyftlearn.toml` says it."""
+        service.conduct.file_systems[FILE_SYSTEM] = FileSystem("EFS", tmp_path / "mounted")
+        vpc = {"subnets": ["subnet-1"], "security_groups": ["sg-1"]}
         return {
             "backend": "sagemaker",
             "project": "conformance",
             "home": str(tmp_path / "home"),
             "storage": {"url": storage_url},
-            "sagemaker": {"role": ROLE, "image": IMAGE, "region": "us-east-1", "log_settle": "1s"},
+            "sagemaker": {"role": ROLE, "image": IMAGE, "region": "us-east-1", "log_settle": "1s", "vpc": vpc},
+            "mounts": {"data": {"path": "/data", "sagemaker": {"file_system": FILE_SYSTEM}}},
         }
+
+    @pytest.fixture
+    def mount_directory(self, tmp_path: Path) -> Path:
+        """The directory behind the file system."""
+        (tmp_path / "mounted").mkdir()
+        return tmp_path / "mounted"

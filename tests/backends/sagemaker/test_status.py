@@ -142,6 +142,23 @@ def test_an_input_that_is_not_there() -> None:
     assert (event.reason, event.message) == (FailureReason.CONFIGURATION, f"inputs.flights: nothing is at {uri}")
 
 
+@pytest.mark.parametrize(
+    ("channel", "field"),
+    [("trips", "inputs.trips"), ("lyftlearn-artifact", "artifact"), ("lyftlearn-mount-data", "mounts.data")],
+)
+def test_a_directory_of_a_file_system_that_is_not_there(channel: str, field: str) -> None:
+    """It is told by the name that the caller gave the input; of two channels it is the one with this directory."""
+    said = "ClientError: Unable to mount file system: fs-1, directory path: /a/b.c. No such file or directory: /a/b.c."
+    directories = {"other": "/a", channel: "/a/b.c"}
+    config = [
+        {"ChannelName": name, "DataSource": {"FileSystemDataSource": {"FileSystemId": "fs-1", "DirectoryPath": path}}}
+        for name, path in directories.items()
+    ]
+    event = event_of_job(_job("Failed", "Downloading", "Failed", FailureReason=said, InputDataConfig=config))
+    assert event.message == f"{field}: nothing is at /a/b.c of the file system fs-1"
+    assert event.reason is FailureReason.CONFIGURATION
+
+
 def test_the_attempt_of_a_success() -> None:
     """A job that succeeded leaves no report; SageMaker has read the attempt out of the log."""
     metrics = [{"MetricName": "lyftlearn:attempt", "Value": 3.0, "Timestamp": BEGIN}]
