@@ -18,7 +18,7 @@ from lyftlearn._contract.backoff import Backoff
 from lyftlearn._contract.bundle import bundle
 from lyftlearn._contract.capabilities import Capabilities, Capability, Never, NotYet
 from lyftlearn._contract.check import Check, Verdict
-from lyftlearn._contract.costs import NO_PRICES, PRICE_OPTIONS, Prices, Usage, take_prices
+from lyftlearn._contract.costs import NO_PRICES, PRICE_OPTIONS, Bill, Prices, Usage, take_prices
 from lyftlearn._contract.fault import Fault
 from lyftlearn._contract.ids import new_id
 from lyftlearn._contract.mounts import (
@@ -55,6 +55,7 @@ __all__ = [
     "Backend",
     "BackendSettings",
     "Backoff",
+    "Bill",
     "Capabilities",
     "Capability",
     "Check",
@@ -394,6 +395,13 @@ class Backend(ABC):
 
     def usage(self, job_id: str) -> Usage | None:  # noqa: ARG002 - where the platform counts
         """Return what is paid for a job that has ended. None means its requests, from its start to its end."""
+        return None
+
+    def bill(self, job_id: str, start: datetime, end: datetime) -> Bill | None:  # noqa: ARG002 - as above
+        """Return what the platform says that a job has cost which ran in this time; None where it has no such word.
+
+        Raises LyftLearnError where it should have one: the cost then follows from prices.
+        """
         return None
 
     def remove_finished(self, before: datetime, *, dry_run: bool = False) -> Iterator[tuple[str, int]]:

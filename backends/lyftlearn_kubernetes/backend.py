@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -23,9 +24,11 @@ from lyftlearn_kubernetes.submission.submitter import JobCreator
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
+    from datetime import datetime
 
     from lyftlearn.backend import (
         BackendSettings,
+        Bill,
         Capabilities,
         Check,
         JobQuery,
@@ -116,7 +119,15 @@ class KubernetesBackend(Backend):
     def prices(self, machines: Collection[str]) -> Prices:
         """Those of the configuration: what pods request is paid for."""
         del machines
-        return self._options.prices
+        return replace(self._options.prices, has_bills=self._options.opencost is not None)
+
+    def bill(self, job_id: str, start: datetime, end: datetime) -> Bill | None:
+        """Ask OpenCost, where one is configured."""
+        if self._options.opencost is None:
+            return None
+        from lyftlearn_kubernetes import opencost  # noqa: PLC0415 - for those who count
+
+        return opencost.bill(self._options.opencost, self._options.prices.currency, job_id, start, end)
 
     def list(self, query: JobQuery) -> Iterator[JobRecord]:
         """Two lists, whatever the number of jobs."""

@@ -232,6 +232,12 @@ _KEYS = (
     *(option._replace(key=f"notebook.{option.key}") for option in NOTEBOOK_OPTIONS),
     *PRICE_OPTIONS,
     Option(
+        key="opencost",
+        kind=options.matching(r"https?://[^\s?#]+", "http://<host>:<port> or https://<host>"),
+        doc="Where OpenCost answers, which says what jobs have cost. Where it has no word, `prices` count.",
+        example="http://opencost.opencost:9003",
+    ),
+    Option(
         key="restarts",
         kind=options.whole_number(0, 100),
         default=3,
@@ -260,7 +266,7 @@ _KEYS = (
         example="10m",
     ),
 )
-_OF_THE_BACKEND = ("kubeconfig", "context", "namespace", "keep", "notebook", "prices")
+_OF_THE_BACKEND = ("kubeconfig", "context", "namespace", "keep", "notebook", "prices", "opencost")
 MODEL_OPTIONS = tuple(option for option in _KEYS if option.key.partition(".")[0] not in _OF_THE_BACKEND)
 """What a table `[kubernetes.models.<name>]` may change. What it does not set stays what it is for every job."""
 OPTIONS = (
@@ -312,6 +318,7 @@ class Options:
     starting: timedelta
     notebook: NotebookOptions
     prices: Prices = field(default_factory=Prices)
+    opencost: str | None = None
     models: Mapping[str, Options] = field(default_factory=dict)
     faults: tuple[Fault, ...] = ()
 

@@ -54,6 +54,7 @@ class Prices:
     """What an hour costs. cpu: of a core. memory: of a GiB. gpu, instances: by type. source: where these come from.
 
     lists_instances: whether there is a list of prices, which is asked for the types of instances that are needed.
+    has_bills: whether the platform counts itself what jobs have cost (`Backend.bill`).
     """
 
     cpu: float | None = None
@@ -63,12 +64,13 @@ class Prices:
     currency: str = "USD"
     source: str = ""
     lists_instances: bool = False
+    has_bills: bool = False
 
     @property
     def are_known(self) -> bool:
         """Whether there is any price."""
         own = self.gpu or self.instances or self.cpu is not None or self.memory is not None
-        return bool(own) or self.lists_instances
+        return bool(own) or self.lists_instances or self.has_bills
 
 
 NO_PRICES = Prices()
@@ -86,6 +88,15 @@ class Usage:
     nodes: int = 1
     machine: str | None = None
     spot: bool | None = None
+
+
+@dataclass(frozen=True)
+class Bill:
+    """What the platform itself says that a job has cost. amount: None where it knows that later, as `basis` says."""
+
+    amount: float | None
+    currency: str
+    basis: str
 
 
 @dataclass(frozen=True)

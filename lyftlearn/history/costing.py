@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from lyftlearn._contract.costs import PRICE_OPTIONS, HourlyPrice, Prices, Usage, price_of, take_prices
+from lyftlearn._contract.costs import PRICE_OPTIONS, Bill, HourlyPrice, Prices, Usage, price_of, take_prices
 from lyftlearn._contract.options import read_options
 from lyftlearn._text.display import reason_of
-from lyftlearn.errors import InvalidJob, LyftLearnError
+from lyftlearn.errors import BackendUnavailable, InvalidJob, LyftLearnError
 from lyftlearn.history.rows import UsageRow
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ class PriceBook:
     registry: Registry
     _own: dict[str, Prices] = field(default_factory=dict)
     _away: dict[str, str] = field(default_factory=dict)
+    _without_bills: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         path = self.config.price_file
@@ -60,6 +61,21 @@ class PriceBook:
         if known is None or any(machine not in known.instances for machine in machines):
             self._own[backend] = known = self._ask(backend, machines)
         return known
+
+    def bill(self, row: Mapping[str, Any]) -> tuple[Bill | None, str]:
+        """Return what the platform says that a job has cost; and where it should know and cannot tell, why."""
+        backend, start, end = row["backend"], row["started_at"], row["finished_at"]
+        if start is None or end is None or not self.prices(backend).has_bills:
+            return None, ""
+        if backend in self._without_bills:
+            return None, self._without_bills[backend]
+        try:
+            return self.registry.get(backend).bill(row["job_id"], start, end), ""
+        except BackendUnavailable as exc:
+            self._without_bills[backend] = str(exc)
+            return None, str(exc)
+        except LyftLearnError as exc:
+            return None, str(exc)
 
     def _ask(self, backend: str, machines: Collection[str]) -> Prices:
         if backend in self._away:
@@ -134,15 +150,19 @@ def cost_of(row: Mapping[str, Any], book: PriceBook) -> UsageRow:
     usage = _usage(row, book.registry)
     if usage is None:
         return UsageRow(job_id=row["job_id"], basis="it is not known how long it ran")
-    price = book.hourly(row["backend"], usage.machine, row["resources"])
+    bill, why = book.bill(row)
+    if bill is None:
+        price = book.hourly(row["backend"], usage.machine, row["resources"])
+        basis = "; ".join(filter(None, (price.basis, why)))
+        bill = Bill(price.of(usage.seconds, usage.nodes), price.currency, basis)
     return UsageRow(
         job_id=row["job_id"],
         machine=usage.machine,
         spot=usage.spot,
         billed=usage.seconds,
-        cost=price.of(usage.seconds, usage.nodes),
-        currency=None if price.amount is None else price.currency,
-        basis=price.basis,
+        cost=bill.amount,
+        currency=None if bill.amount is None else bill.currency,
+        basis=bill.basis,
     )
 
 

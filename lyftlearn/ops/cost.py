@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -161,7 +161,7 @@ def job_cost(job: Job, *, client: Client | None = None) -> JobCost | None:
         if row["cost"] is not None:
             return JobCost(amount=row["cost"], currency=row["currency"], basis=row["basis"] or "")
         counted = costing.cost_of(row, costing.PriceBook(session.config, session.registry))
-        history.record(counted)
+        history.record(counted if counted.cost is not None else replace(counted, basis=None))  # may be known later
         return JobCost(amount=counted.cost, currency=counted.currency or "", basis=counted.basis or "")
 
 

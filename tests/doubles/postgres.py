@@ -27,7 +27,7 @@ class Postgres:
         """Make the files of the server."""
         if self._user:  # it refuses to run as root
             subprocess.run(["chown", "postgres", self._home], check=True)
-        self._run("initdb", "-U", "lyftlearn", "-A", "trust", "--no-sync")
+        self._run("initdb", "-U", "lyftlearn", "-A", "trust", "--no-sync", "--wal-segsize=1")
 
     def start(self) -> None:
         """Start it, also after it was killed."""
@@ -38,26 +38,51 @@ class Postgres:
         """End it at once, as a power failure does."""
         self._run("pg_ctl", "-m", "immediate", "stop")
 
+    def end(self) -> None:
+        """End it, if it has not ended by itself."""
+        if (self._home / "data" / "postmaster.pid").exists():
+            self.kill()
+
     def _run(self, program: str, *arguments: str) -> None:
         command = [*self._user, str(self._programs / program), "-D", str(self._home / "data"), *arguments]
         subprocess.run(command, cwd=self._home, stdout=subprocess.DEVNULL, timeout=120, check=True)
 
+    def log(self) -> str:
+        """Return what the server has said."""
+        return (self._home / "log").read_text(errors="replace")
+
 
 @contextmanager
-def running_postgres() -> Iterator[Postgres]:
-    """Give a server that runs. Skips the test where PostgreSQL or its driver is not installed."""
+def small_disk(megabytes: int) -> Iterator[Path]:
+    """Give a file system of its own, which is soon full. Skips the test where none can be mounted."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as directory:
+        mount = ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", directory]
+        if subprocess.run(mount, check=False, stderr=subprocess.DEVNULL).returncode:
+            pytest.skip("no file system can be mounted here: that needs root")
+        try:
+            yield Path(directory)
+        finally:
+            subprocess.run(["umount", "--lazy", directory], check=True)
+
+
+@contextmanager
+def running_postgres(parent: Path = Path("/tmp")) -> Iterator[Postgres]:
+    """Give a server that runs, with its files below `parent`.
+
+    Skips the test where PostgreSQL or its driver is not installed.
+    """
     pytest.importorskip("psycopg")
     found = sorted(_INSTALLED.glob("*/bin/initdb"))
     if not found:
         pytest.skip("PostgreSQL is not installed: apt-get install postgresql")
-    with tempfile.TemporaryDirectory(dir="/tmp") as directory:
+    with tempfile.TemporaryDirectory(dir=parent) as directory:
         server = Postgres(Path(directory), found[-1].parent)
         server.create()
         server.start()
         try:
             yield server
         finally:
-            server.kill()
+            server.end()
 
 
 @pytest.fixture

@@ -6,6 +6,8 @@ import json
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -14,7 +16,7 @@ import sqlalchemy as sa
 import lyftlearn
 from lyftlearn.history.store import History
 from lyftlearn.history.tables import details, jobs
-from tests.doubles.postgres import Postgres
+from tests.doubles.postgres import Postgres, running_postgres, small_disk
 
 SUBMITS = """
 import json, sys, time
@@ -65,6 +67,44 @@ def test_twenty_processes_and_a_database_that_is_killed(plugins: Path, postgres:
     wanted = submitted_at_once(postgres.url, plugins, processes=20, each=10, disturb=kill_and_start)
     assert len(wanted) == 200
     check_all_there(postgres.url, plugins, wanted)
+
+
+@pytest.mark.slow
+def test_a_database_whose_disk_is_full(plugins: Path) -> None:
+    """The server refuses each write, or dies of one. No submission fails, and the lines wait until there is room."""
+    with small_disk(96) as disk, running_postgres(disk) as server:
+        ballast = disk / "ballast"
+
+        def fill_and_free() -> None:
+            until(lambda: is_any_written(server.url, plugins))
+            with suppress(OSError), ballast.open("wb") as file:
+                while True:
+                    file.write(bytes(1 << 12))
+                    file.flush()
+            until(lambda: "No space left on device" in server.log())
+            time.sleep(3)
+            ballast.unlink()
+            server.end()  # as somebody does who has made room: it may have ended by itself
+            server.start()
+
+        wanted = submitted_at_once(server.url, plugins, processes=10, each=60, disturb=fill_and_free)
+        assert len(wanted) == 600
+        check_all_there(server.url, plugins, wanted)
+
+
+def until(is_so: Callable[[], bool]) -> None:
+    for _ in range(1200):
+        if is_so():
+            return
+        time.sleep(0.1)
+    raise AssertionError("it did not come to that in two minutes")
+
+
+def is_any_written(url: str, home: Path) -> bool:
+    client = lyftlearn.Client(config={"home": str(home), "backend": "old", "history": {"url": url}})
+    with suppress(sa.exc.SQLAlchemyError):
+        return bool(client._session.history.open().select(sa.select(jobs.c.job_id).limit(1)))
+    return False
 
 
 def test_a_few_processes_and_one_file(plugins: Path) -> None:
