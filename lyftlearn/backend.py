@@ -21,6 +21,7 @@ from lyftlearn._contract.check import Check, Verdict
 from lyftlearn._contract.costs import NO_PRICES, PRICE_OPTIONS, Bill, Prices, Usage, take_prices
 from lyftlearn._contract.fault import Fault
 from lyftlearn._contract.ids import new_id
+from lyftlearn._contract.logs import KeptLog, LogLine, LogQuery
 from lyftlearn._contract.mounts import (
     Mount,
     MountTable,
@@ -208,37 +209,6 @@ class JobQuery:
             and self.labels.items() <= record.labels.items()
             and (self.since is None or created >= self.since)
         )
-
-
-@dataclass(frozen=True, kw_only=True)
-class LogQuery:
-    """Which lines of a log to yield.
-
-    `tail` is a number of lines for each node. With `follow`, the lines end once the job has finished and its last line
-    was yielded.
-    """
-
-    follow: bool = False
-    tail: int | None = None
-    since: datetime | None = None
-    node: int | None = None
-
-
-@dataclass(frozen=True)
-class LogLine:
-    """One line of output without its newline, or a part of a long one. Bytes that are not UTF-8 have become U+FFFD."""
-
-    node: int
-    at: datetime
-    text: str
-
-
-@dataclass(frozen=True)
-class KeptLog:
-    """What is left of the log of a job that is gone. place: where it is, as a person finds it."""
-
-    place: str
-    lines: Iterator[LogLine]
 
 
 # The names that version 1.0 gave to these classes.
