@@ -26,7 +26,7 @@ from lyftlearn._migration.results import (
 )
 from lyftlearn.history.queries import Key, Tally, count_if, ordered_values, tally
 from lyftlearn.history.tables import comparisons, jobs
-from lyftlearn.rollout.decision import OVERRIDE
+from lyftlearn.rollout import OVERRIDE, PARITY
 from lyftlearn.rollout.stage import Stage
 
 if TYPE_CHECKING:
@@ -57,7 +57,13 @@ class _View:
     def is_ours(self, of: sa.FromClause) -> _Condition:
         """Return what holds of a job of this migration, in a table that has its columns."""
         is_decided = of.c.stage.is_not(None) | (of.c.source == OVERRIDE)
-        return of.c.backend.in_((self.old, self.new)) | is_decided
+        is_compared = sa.func.coalesce(of.c.source, "") == PARITY
+        return (of.c.backend.in_((self.old, self.new)) | is_decided) & ~is_compared
+
+
+def conditions(history: History, config: Config, since: datetime | None) -> list[_Condition]:
+    """Return what holds of the jobs of a migration that were submitted since then."""
+    return _view(history, config, since).conditions
 
 
 def report(history: History, config: Config, since: datetime | None) -> ReadinessReport:

@@ -18,6 +18,7 @@ from lyftlearn._migration.sizes import Known, Sides, Size, Stratum
 from lyftlearn.history.queries import OF_THE_PLATFORM, count_if
 from lyftlearn.history.tables import comparisons, jobs
 from lyftlearn.history.tallies import counts
+from lyftlearn.rollout import PARITY
 
 if TYPE_CHECKING:
     from lyftlearn.config import Config
@@ -156,7 +157,8 @@ def _strata(sides: Sides) -> _Strata:
     """Return the jobs of each stratum by day, of those strata that have some on both sides."""
     of = counts(sides.history.dialect, sides.since, None)
     keys = [of.c[name] for name in ("repository", "model", "kind", "day", "backend")]
-    query = sa.select(*keys, *_sums(of)).where(of.c.backend.in_((sides.old, sides.new))).group_by(*keys)
+    ours = of.c.backend.in_((sides.old, sides.new)) & (sa.func.coalesce(of.c.source, "") != PARITY)
+    query = sa.select(*keys, *_sums(of)).where(ours).group_by(*keys)
     found: dict[Stratum, dict[str, tuple[_Counted, _Counted]]] = defaultdict(dict)
     for row in sides.history.stream(query):
         counted = _Counted(*(int(row[name]) for name in _Counted._fields))

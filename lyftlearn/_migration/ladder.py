@@ -15,8 +15,12 @@ from typing import TypeAlias
 from lyftlearn._migration.results import INCONCLUSIVE, NO_JOBS, NOT_WORSE, WORSE
 from lyftlearn._migration.rungs import LADDER, Rung, above
 
-SLACK = {Rung.SHADOW: 4.0, Rung.LIVE_10: 4.0, Rung.LIVE_50: 2.0, Rung.LIVE_100: 2.0}
-"""By how many times the guard's margins harm is ruled out before a model leaves a rung: few jobs, little certainty."""
+SLACK = {Rung.SHADOW: 4.0, Rung.LIVE_10: 4.0, Rung.LIVE_50: 3.0, Rung.LIVE_100: 3.0}
+"""By how many times the guard's margins harm is ruled out before a model leaves a rung: few jobs, little certainty.
+
+Certainty is made on `live-50`, where both sides have jobs: with twelve jobs a day of which one in twenty fails, three
+times the margins are ruled out within a month, and for twice the margins one model in twelve would still wait.
+"""
 LEAST_LIVE = 3
 """Jobs on the new side, made with what the newest job is made with, before a model is raised from a live rung."""
 MadeWith: TypeAlias = Mapping[str, str | None]

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from lyftlearn import _pages
 from lyftlearn._jobs.views import money, time_text
+from lyftlearn._migration.evidence_rows import EVIDENCE_HEADS, WORKFLOW_HEADS, evidence_row, workflow_row
+from lyftlearn._migration.rungs import LADDER
 
 if TYPE_CHECKING:
     from lyftlearn._migration.results import (
@@ -17,6 +20,7 @@ if TYPE_CHECKING:
         ModelProgress,
         ModelReadiness,
         ReadinessReport,
+        RungStep,
     )
     from lyftlearn._migration.statistics import Interval
 
@@ -36,6 +40,11 @@ _NUMBERS = (
     *("old: cost of a job", "new: cost of a job", "fell back"),
 )
 _PROGRESS_HEADS = (*((name, "") for name in _NAMES), *((name, "number") for name in _NUMBERS))
+
+
+_EVIDENCE_HEADS = tuple(zip(EVIDENCE_HEADS, ("", "", "", "", "", "said", "said", "said"), strict=True))
+_WORKFLOW_HEADS = tuple(zip(WORKFLOW_HEADS, ("", "", "number", *["number"] * 3, "", ""), strict=True))
+_STEP_HEADS = (("when", ""), ("repository", ""), ("model", ""), ("step", ""), ("why", "said"), ("who", ""), ("", ""))
 
 
 def page(report: ReadinessReport, status: MigrationStatus) -> str:
@@ -60,6 +69,13 @@ def values(report: ReadinessReport, status: MigrationStatus) -> Mapping[str, Any
         "more": len(report.models) - len(busiest),
         "blockers": _table("What stands against jobs", _BLOCKER_HEADS, map(_blocker_row, report.reasons)),
         "fall_backs": _table(refused, _BLOCKER_HEADS, map(_blocker_row, report.fall_backs)),
+        "problem": status.problem,
+        "rungs": _rungs(status),
+        "evidence": _table("What is missing before the next rung", _EVIDENCE_HEADS, _evidence_rows(status)),
+        "workflows": _table(
+            "What is shown of each kind of workflow", _WORKFLOW_HEADS, map(workflow_row, status.workflows)
+        ),
+        "steps": _table("The newest changes of flags", _STEP_HEADS, map(_step_row, status.steps)),
         "charts": list(_charts(status)),
         "progress": _table("Progress of each model", _PROGRESS_HEADS, map(_progress_row, status.models)),
         "compared": len(compared),
@@ -128,6 +144,26 @@ def _became(of: ModelReadiness) -> Mapping[str, int]:
 
 def _table(title: str, heads: object, rows: Iterator[Sequence[str]]) -> Mapping[str, object]:
     return {"title": title, "heads": heads, "rows": list(rows)}
+
+
+def _rungs(status: MigrationStatus) -> Sequence[Mapping[str, object]]:
+    """Return how many models stand on each rung, from the lowest to the highest; nothing where none is known."""
+    counts = Counter(of.evidence.rung for of in status.models if of.evidence)
+    most = max(counts.values(), default=0)
+    scale = (_WIDTH - _LABEL - 60) / (most or 1)
+    of_each = [(str(rung), counts[str(rung)]) for rung in LADDER]
+    bars = [{"name": name, "models": count, "width": f"{count * scale:.1f}"} for name, count in of_each]
+    return bars if most else []
+
+
+def _evidence_rows(status: MigrationStatus) -> Iterator[Sequence[str]]:
+    return (evidence_row(of, of.evidence) for of in status.models if of.evidence)
+
+
+def _step_row(step: RungStep) -> Sequence[str]:
+    moved = f"{step.rung_before} to {step.rung_after}" if step.rung_after else "another file"
+    names = (step.repository or "", step.model or "")
+    return (f"{step.at:%Y-%m-%d %H:%M}", *names, moved, step.why, step.who, step.state)
 
 
 def _blocker_row(reason: Blocker) -> Sequence[str]:

@@ -97,8 +97,84 @@ class ShadowComparison:
 
 
 @dataclass(frozen=True, kw_only=True)
+class EvidenceOfKind:
+    """What there is of one kind of evidence: `rehearsal`, `shadow`, `live job`, `parity run` or `verdict`.
+
+    fresh: how many still hold: young enough, and made with what the model's jobs are made with now. stale: the others,
+    and stale_because: why. newest: when the newest was made; image, source, version: what it was made with, the source
+    by a digest, and the version of lyftlearn. A verdict is as new as the newest job that it judges.
+    """
+
+    kind: str
+    fresh: int
+    stale: int
+    stale_because: tuple[str, ...] = ()
+    newest: datetime | None = None
+    image: str | None = None
+    source: str | None = None
+    version: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelEvidence:
+    """Where a model stands on the autopilot's ladder, and what speaks for the next rung.
+
+    rung: that of the flag file, else the one of its newest job's stage. next_rung: None at the end, or at the ceiling.
+    since: when it came there, None where no autopilot saw it. missing: what must be shown before it may go on, or what
+    it waits for; nothing is missing where the autopilot would raise it now. verdict, because: the guard's, as the
+    autopilot asks for it on this rung.
+    """
+
+    rung: str
+    next_rung: str | None
+    since: datetime | None
+    missing: tuple[str, ...]
+    verdict: str
+    because: tuple[str, ...]
+    kinds: tuple[EvidenceOfKind, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workflow:
+    """What has been shown of one kind of workflow, such as `training`, `GPU` or `secrets`.
+
+    shown: `ran there`, `failed there`, `would run there`, `would not run there`, `alike in a parity run`, `nothing`, or
+    `not used`. jobs: submissions. compared, alike: their shadows. succeeded, failed: on the new side, shadows too;
+    newest: the newest of those. parity: whether the newest comparison of both backends found no difference in it; None
+    where it was not looked at.
+    """
+
+    name: str
+    shown: str
+    jobs: int
+    rehearsed: int
+    would_have_run: int
+    compared: int
+    alike: int
+    succeeded: int
+    failed: int
+    newest: datetime | None
+    parity: bool | None
+    parity_at: datetime | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RungStep:
+    """A change of flags in the audit log: of a rung, or, without a model, of a whole file."""
+
+    at: datetime
+    who: str
+    why: str
+    state: str
+    repository: str | None
+    model: str | None
+    rung_before: str | None
+    rung_after: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class ModelProgress:
-    """One model, or all of them, which then have no repository, model and stage.
+    """One model, or all of them, which then have no repository, model, stage and evidence.
 
     stage: of the newest submission; None also where an operator's override decided. share: of the submissions, those
     on the new side. fell_back: jobs that the new side had refused. elsewhere: jobs that an override sent to a
@@ -115,11 +191,16 @@ class ModelProgress:
     new: BackendStats
     shadow: BackendStats
     comparisons: tuple[ShadowComparison, ...]
+    evidence: ModelEvidence | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class MigrationStatus:
-    """How far the migration has come. unsettled: jobs in the whole journal whose end is not known (yet)."""
+    """How far the migration has come.
+
+    unsettled: jobs in the whole history whose end is not known (yet). workflows: what is shown of each kind. steps: the
+    newest changes of flags. problem: why nobody knows what the flags have, such as a broken file.
+    """
 
     old: str
     new: str
@@ -127,6 +208,9 @@ class MigrationStatus:
     unsettled: int
     total: ModelProgress
     models: tuple[ModelProgress, ...]
+    workflows: tuple[Workflow, ...] = ()
+    steps: tuple[RungStep, ...] = ()
+    problem: str | None = None
 
 
 @dataclass(frozen=True)

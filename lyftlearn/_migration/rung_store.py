@@ -7,6 +7,7 @@ a `RungStore`.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -63,6 +64,34 @@ class FileStore:
             if flag_writer.replace(file, document) is not None:
                 return frozenset(moved)
         raise BackendUnavailable(f"{self._path} changes all the time: try again")
+
+
+@dataclass
+class NoRungs:
+    """In the place of a store that cannot be read."""
+
+    name: str
+
+    def read(self) -> Mapping[Subject, Rung]:
+        """Return nothing."""
+        return {}
+
+    def change(self, steps: Mapping[Subject, tuple[Rung | None, Rung]]) -> frozenset[Subject]:  # noqa: ARG002
+        """Move nothing."""
+        return frozenset()
+
+
+def open_for_reading(config: Config) -> tuple[RungStore, str | None]:
+    """Return what keeps the rungs, for whoever only looks; where it cannot be read, no rungs, and why."""
+    path = flag_providers.file_named(config.flag_source) if config.flag_source else None
+    if path is None and not config.autopilot["writer"]:
+        return NoRungs(config.flag_source or ""), None
+    try:
+        store = open_store(config)
+        store.read()
+    except (LyftLearnError, OSError) as exc:
+        return NoRungs("" if path is None else str(path)), str(exc)
+    return store, None
 
 
 def open_store(config: Config) -> RungStore:

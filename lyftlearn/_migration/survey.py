@@ -7,11 +7,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from lyftlearn._migration import autopilot_state, guard
-from lyftlearn._migration.freshness import KINDS, Freshness, freshness, is_doubled
-from lyftlearn._migration.ladder import SLACK, Shown, Standing
+from lyftlearn._migration.freshness import (
+    KINDS,
+    LIVE_JOB,
+    REHEARSAL,
+    SHADOW,
+    Freshness,
+    freshness,
+    is_doubled,
+    together,
+)
+from lyftlearn._migration.ladder import SLACK, MadeWith, Shown, Standing
 from lyftlearn._migration.results import INCONCLUSIVE, NO_JOBS, NOT_WORSE, WORSE, GuardedModel
 from lyftlearn._migration.rungs import EVERY_MODEL, UNKNOWN, Rung, Subject, highest_of
 from lyftlearn.rollout.stage import Stage
@@ -29,70 +38,95 @@ _MOST_DIFFERING = 0.2
 
 @dataclass(frozen=True, kw_only=True)
 class Surveyed:
-    """One model. adopted: why where it stands is not what is remembered. listed: its rung in the flag file, if any."""
+    """One model. adopted: why where it stands is not what is remembered. listed: its rung in the flag file, if any.
+
+    models: what is known of it, or of each model of its repository, by their names.
+    """
 
     subject: Subject
     standing: Standing
     shown: Shown
     listed: Rung | None
+    models: Mapping[str, Freshness]
     adopted: str | None = None
     taken_out: bool = False
 
 
-def survey(history: History, config: Config, store: RungStore, now: datetime) -> list[Surveyed]:
-    """Return every model that the autopilot is to move, in the order of their names."""
-    known = _of_subjects(config, freshness(history, config, now))
-    remembered = autopilot_state.recall(history, store.name)
-    moved = autopilot_state.moved_before(history, store.name)
-    rungs = store.read()
-    found: list[Surveyed] = []
-    for subject, of in sorted(known.items()):
-        taken_out = subject in moved and subject not in rungs
-        standing, adopted = _standing(of[0], rungs.get(subject), remembered.get(subject), now)
-        standing = _forgiven(config, standing, of, now)
-        one = Surveyed(
-            subject=subject, standing=standing, shown=Shown(), listed=rungs.get(subject), adopted=adopted,
-            taken_out=taken_out,
-        )  # fmt: skip
-        found.append(one)
+def survey(
+    history: History, config: Config, store: RungStore, now: datetime, *, every_model: bool = False
+) -> list[Surveyed]:
+    """Return what the autopilot is to move, in the order of their names. every_model: also what it leaves alone."""
+    known = _of_subjects(config, freshness(history, config, now), every_model=every_model)
+    remembered, rungs = autopilot_state.recall(history, store.name), store.read()
+    gone = autopilot_state.moved_before(history, store.name) - rungs.keys()
+    found = [
+        replace(_survey_one(config, one, of, (rungs.get(one), remembered.get(one)), now), taken_out=one in gone)
+        for one, of in sorted(known.items())
+    ]
     verdicts = _verdicts(history, config, found)
-    return [replace(one, shown=_evidence_of(config, one.subject, known[one.subject], verdicts)) for one in found]
+    return [replace(one, shown=_evidence_of(config, one, verdicts, now)) for one in found]
 
 
-def _of_subjects(config: Config, known: Mapping[Subject, Freshness]) -> dict[Subject, list[Freshness]]:
-    """Return what is known of each thing that is moved, the newest of its models first."""
-    settings, found = config.autopilot, defaultdict[Subject, list[Freshness]](list)
+_Models: TypeAlias = Mapping[str, Freshness]
+
+
+def _survey_one(
+    config: Config, subject: Subject, of: _Models, told: tuple[Rung | None, Remembered | None], now: datetime
+) -> Surveyed:
+    listed, remembered = told
+    standing, adopted = _standing(of, listed, remembered, now)
+    standing = _forgiven(config, standing, of, now)
+    return Surveyed(subject=subject, standing=standing, shown=Shown(), listed=listed, models=of, adopted=adopted)
+
+
+def _of_subjects(
+    config: Config, known: Mapping[Subject, Freshness], *, every_model: bool
+) -> dict[Subject, dict[str, Freshness]]:
+    """Return what is known of each model of each thing that is moved."""
+    settings, found = config.autopilot, defaultdict[Subject, dict[str, Freshness]](dict)
     by_repository = settings["by"] == "repository"
     for (repository, model), of in known.items():
         name = f"{repository}#{model}"
         chosen = not settings["only"] or any(fnmatchcase(name, pattern) for pattern in settings["only"])
-        if chosen and not any(fnmatchcase(name, pattern) for pattern in settings["never"]):
-            found[repository, EVERY_MODEL if by_repository else model].append(of)
+        if every_model or (chosen and not any(fnmatchcase(name, pattern) for pattern in settings["never"])):
+            found[repository, EVERY_MODEL if by_repository else model][model] = of
     return dict(found)
 
 
 def _standing(
-    of: Freshness, listed: Rung | None, remembered: Remembered | None, now: datetime
+    of: _Models, listed: Rung | None, remembered: Remembered | None, now: datetime
 ) -> tuple[Standing, str | None]:
     """Return where a model stands: the flag file is right, and what is remembered says since when."""
-    rung = listed or highest_of(Stage(of.stage or Stage.OFF))
+    newest = max(of.values(), key=lambda one: one.newest).stage
+    stage = Stage(newest) if newest in {*map(str, Stage)} else Stage.OFF  # a later version may know others
+    rung = listed or highest_of(stage)
     if remembered is None:
-        said = f"the flag file says {listed}" if listed else f"its newest job has the stage {of.stage or Stage.OFF}"
+        said = f"the flag file says {listed}" if listed else f"its newest job has the stage {stage}"
         return Standing(rung=rung, since=now), said
     if remembered.standing.rung is rung:
         return remembered.standing, None
-    said = f"the flag file says {rung}" if listed else f"its newest job has the stage {of.stage or Stage.OFF}"
+    said = f"the flag file says {rung}" if listed else f"its newest job has the stage {stage}"
     return Standing(rung=rung, since=now, judged_since=now), f"{said}: somebody changed it"
 
 
-def _forgiven(config: Config, standing: Standing, of: Sequence[Freshness], now: datetime) -> Standing:
+def _forgiven(config: Config, standing: Standing, of: _Models, now: datetime) -> Standing:
     """Return where a model stands once what was worse is stale: it begins anew, and earlier jobs say nothing."""
     if standing.worse_with is None:
         return standing
-    changed = dict(standing.worse_with) != dict(of[0].made_with)
+    changed = dict(standing.worse_with) != dict(_made_with(config, of, now))
     if changed or now - standing.since > config.autopilot["max_age"]:
         return replace(standing, worse_with=None, judged_since=now)
     return standing
+
+
+def _in_use(config: Config, of: _Models, now: datetime) -> list[Freshness]:
+    """Return what is known of the models that still have jobs; of all, if none has."""
+    found = [one for one in of.values() if one.newest >= now - config.autopilot["max_age"]]
+    return found or list(of.values())
+
+
+def _made_with(config: Config, of: _Models, now: datetime) -> MadeWith:
+    return together([one.made_with for one in _in_use(config, of, now)])
 
 
 def _verdicts(history: History, config: Config, found: Sequence[Surveyed]) -> dict[Subject, GuardedModel]:
@@ -115,24 +149,22 @@ def _verdicts(history: History, config: Config, found: Sequence[Surveyed]) -> di
     return verdicts
 
 
-def _evidence_of(
-    config: Config, subject: Subject, of: Sequence[Freshness], verdicts: Mapping[Subject, GuardedModel]
-) -> Shown:
-    repository, model = subject
-    names = [key for key in verdicts if key == subject or (model == EVERY_MODEL and key[0] == repository)]
-    judged = [verdicts[name] for name in names]
-    fresh = {kind: sum(one.fresh[kind] for one in of) for kind in KINDS}
+def _evidence_of(config: Config, surveyed: Surveyed, verdicts: Mapping[Subject, GuardedModel], now: datetime) -> Shown:
+    """Return what is shown of a model, or of a repository: there, each model must be rehearsed that has jobs."""
+    repository, of = surveyed.subject[0], _in_use(config, surveyed.models, now)
+    judged = [verdicts[repository, model] for model in surveyed.models if (repository, model) in verdicts]
+    fresh = {kind: sum(one.kinds[kind].fresh for one in of) for kind in KINDS}
     return Shown(
-        rehearsed=fresh["rehearsal"],
+        rehearsed=min(one.kinds[REHEARSAL].fresh for one in of),
         obstacles=[problem for one in of for problem in one.obstacles],
-        is_doubled=any(is_doubled(config, subject, one) for one in of),
-        compared=fresh["shadow"],
-        live=fresh["live job"],
+        is_doubled=any(is_doubled(config, model, one) for model, one in surveyed.models.items()),
+        compared=fresh[SHADOW],
+        live=fresh[LIVE_JOB],
         verdict=_worst(judged),
         because=sorted({name for one in judged if one.verdict != NOT_WORSE for name in one.because}),
         more_jobs=max((one.more_jobs for one in judged if one.more_jobs), default=None),
-        stale={kind: sum(one.stale[kind] for one in of) for kind in KINDS},
-        made_with=of[0].made_with,
+        stale={kind: sum(one.kinds[kind].stale for one in of) for kind in KINDS},
+        made_with=together([one.made_with for one in of]),
     )
 
 

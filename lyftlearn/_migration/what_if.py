@@ -21,7 +21,7 @@ from lyftlearn._migration.results import (
     SwitchedModel,
 )
 from lyftlearn.history.tables import details, jobs
-from lyftlearn.rollout import OVERRIDE, Decision, Rollout, Stage
+from lyftlearn.rollout import OVERRIDE, PARITY, Decision, Rollout, Stage
 
 if TYPE_CHECKING:
     from lyftlearn.config import Config
@@ -92,7 +92,9 @@ def _groups(
     query = sa.select(*(column.label(name) for name, column in keys.items()), sa.func.count().label("jobs"))
     query = query.select_from(jobs.outerjoin(details, details.c.job_id == jobs.c.job_id))
     sides = jobs.c.backend.in_((config.migration_from, config.migration_to)) | jobs.c.stage.is_not(None)
-    query = query.where(sides, jobs.c.shadow_of.is_(None), sa.func.coalesce(jobs.c.source, "") != OVERRIDE)
+    query = query.where(
+        sides, jobs.c.shadow_of.is_(None), sa.func.coalesce(jobs.c.source, "").not_in((OVERRIDE, PARITY))
+    )
     query = query.where(jobs.c.at >= since) if since else query
     for row in history.stream(query.group_by(*keys.values())):
         yield _attributes(row, config), row["jobs"]

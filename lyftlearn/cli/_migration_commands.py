@@ -11,6 +11,7 @@ from lyftlearn import ops
 from lyftlearn._client import Client
 from lyftlearn._jobs import views
 from lyftlearn._text.display import printable
+from lyftlearn.cli import _evidence_tables as evidence_tables
 from lyftlearn.cli import _next_steps, _output, _tables
 from lyftlearn.cli._autopilot_command import autopilot
 from lyftlearn.cli._exit_codes import ExitCode
@@ -130,6 +131,7 @@ def _show_status(found: MigrationStatus) -> None:
         _output.say(f"\n{one.job_id} and its shadow {one.shadow_id} differ:")
         for difference in one.differences:
             _output.say(f"  {printable(difference)}")
+    evidence_tables.show(found)
     alike = sum(not one.differences for one in found.total.comparisons)
     _output.say(f"\nshadows compared: {len(found.total.comparisons)}, of which alike: {alike}")
     _output.say(f"jobs without a known end: {found.unsettled}")

@@ -19,6 +19,7 @@ from lyftlearn.history.rows import ComparisonRow, OutcomeRow, RehearsalRow, Row,
 from lyftlearn.rollout.targeting import repository_at
 
 if TYPE_CHECKING:
+    from lyftlearn._call.arguments import Arguments
     from lyftlearn._submission.submitter import AcceptedJob
     from lyftlearn.backend import JobRecord
     from lyftlearn.config import Config
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 _Fields: TypeAlias = Mapping[str, Any]
 _LONGEST_COMMAND = 4000  # characters of each argument; a longer one is a program that belongs into a file
+FEATURES = (GPU, SECRETS, SPARK) = ("gpu", "secrets", "spark")
 _SHADOW_LABEL = "lyftlearn/shadow"
 _PLAIN: Mapping[str, type[Row]] = {
     "submission": SubmissionRow,
@@ -54,8 +56,8 @@ def header(config: Config) -> Line:
     }
 
 
-def submission_line(accepted: AcceptedJob, backend: str, to: str | None) -> Line:
-    """Return the line of an accepted job. to: the new backend of a migration, which refused a job that fell back.
+def submission_line(accepted: AcceptedJob, backend: str, config: Config) -> Line:
+    """Return the line of an accepted job.
 
     A keyed call may have found the job long after another call made it: the time is the job's own.
     """
@@ -65,14 +67,22 @@ def submission_line(accepted: AcceptedJob, backend: str, to: str | None) -> Line
         **_of_record(record, backend),
         "at": time.time() if accepted.new else (record.event.created_at or record.event.at).timestamp(),
         "source": accepted.decision.source,
-        "refused_by": to,
+        "refused_by": config.migration_to,  # if it fell back
         "refusal": accepted.decision.refusal,
         "resources": vars(arguments.resources),
         "nodes": arguments.nodes,
         "command": arguments.command,
         "image": arguments.image,
         "code": accepted.content.source and accepted.content.source.content,
+        "features": _features(arguments, config),
     }
+
+
+def _features(arguments: Arguments, config: Config) -> list[str]:
+    """Return what a job uses that others do not. Where `[spark]` names no images, nobody knows whose is Spark's."""
+    is_spark = bool(config.tables.get("spark", {}).get("images")) and config.spark(arguments.image) is not None
+    used = {GPU: arguments.resources.gpu > 0, SECRETS: bool(arguments.secrets), SPARK: is_spark}
+    return [name for name in FEATURES if used[name]]
 
 
 def end_line(record: JobRecord, state: JobState, backend: str) -> Line:
@@ -140,6 +150,7 @@ def submission_row(of: Line, line: Line) -> SubmissionRow:
         image=line.get("image"),
         code=line.get("code"),
         version=of.get("version"),
+        features=line.get("features"),
     )
 
 

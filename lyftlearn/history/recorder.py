@@ -161,7 +161,7 @@ class HistoryRecorder:
 
     def _line(self, accepted: AcceptedJob) -> Line:
         backend = self._registry.named_in(accepted.record.id) or accepted.decision.backend
-        return lines.submission_line(accepted, backend, self._config.migration_to)
+        return lines.submission_line(accepted, backend, self._config)
 
     def _note(self, line: Line) -> None:
         if self._spool is None:

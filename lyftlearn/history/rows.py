@@ -14,7 +14,8 @@ class SubmissionRow:
 
     stage: None where no migration is configured, or the operator's override decided. source: what decided. shadow_of:
     the job that it doubles. resources: the fields of `ResourceRequest`, for each node. decision: as the job carries it.
-    Everything with a default may be unknown: whoever saw only the job's end knows little of its submission.
+    features: of `FEATURES` in `lines`, those that it uses. Everything with a default may be unknown: whoever saw only
+    the job's end knows little of its submission.
     """
 
     job_id: str
@@ -40,6 +41,7 @@ class SubmissionRow:
     image: str | None = None
     code: str | None = None
     version: str | None = None
+    features: Sequence[str] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -246,7 +246,11 @@ def _details(entry: SubmissionRow) -> dict[str, Any]:
     tables = {name: getattr(entry, name) for name in ("labels", "resources", "outputs")}
     told = {name: None if table is None else dict(table) for name, table in tables.items()}
     plain |= {"command": None if entry.command is None else list(entry.command)}
-    return plain | told | {"source": entry.code, "version": entry.version}
+    return plain | told | {"source": entry.code, "version": entry.version, "features": _feature_text(entry.features)}
+
+
+def _feature_text(features: Sequence[str] | None) -> str | None:
+    return None if features is None else ",".join(sorted(features))
 
 
 def _outcome(entry: OutcomeRow) -> dict[str, Any]:

@@ -126,6 +126,7 @@ details = sa.Table(
     sa.Column("source", sa.Text),  # a digest of the code that the job brought
     sa.Column("version", sa.String(32)),  # of the lyftlearn that submitted it
     sa.Column("rehearsed_at", Moment),
+    sa.Column("features", sa.Text),  # what only some jobs use, sorted and joined by commas; None: nobody noted it
 )
 # What stood against a job on the other backend. `kind` is the problem without what names one job's own things;
 # `kind_id` and `text_id` are digests of it and of the problem, which are short enough to be grouped by.
@@ -176,6 +177,20 @@ carried = sa.Table(
     sa.Column("journal", sa.String(16), primary_key=True),
     sa.Column("until", Moment, nullable=False),
 )
+# Comparisons of backends. `subjects`: of what was compared, each with whether it is the same on all of them.
+parity_runs = sa.Table(
+    "parity_runs",
+    meta,
+    sa.Column("number", sa.Integer, primary_key=True),
+    sa.Column("at", Moment, nullable=False),
+    sa.Column("backends", sa.JSON, nullable=False),
+    sa.Column("holds", sa.Boolean, nullable=False),
+    sa.Column("subjects", sa.JSON, nullable=False),
+    sa.Column("image", sa.Text),
+    sa.Column("source", sa.Text),  # a digest of the code that its command brought
+    sa.Column("version", sa.String(32), nullable=False),
+)
+sa.Index("ix_parity_runs_at", parity_runs.c.at)
 # The audit log of flags: every change that a command or the autopilot was about to make, and what became of it.
 # `repository` and `model` are empty where a change concerns many.
 flag_changes = sa.Table(

@@ -9,7 +9,7 @@ import inspect
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -176,11 +176,11 @@ def migration_report(since: Duration | datetime | None = _MONTH, *, client: Clie
 
 
 def migration_status(since: Duration | datetime | None = _MONTH, *, client: Client | None = None) -> MigrationStatus:
-    """Return how far the migration is, and how jobs fare on either side.
+    """Return how far the migration is, how jobs fare on either side, and what is missing before models may go on.
 
     It asks the backends how jobs ended, for half a minute at most. Raises what `migration_report` raises.
     """
-    from lyftlearn._migration import analysis, reconcile  # noqa: PLC0415 - brings SQLAlchemy
+    from lyftlearn._migration import analysis, outlook, reconcile, rung_store  # noqa: PLC0415 - brings SQLAlchemy
     from lyftlearn.history import costing  # noqa: PLC0415 - as above
 
     start, session = _migration_scope(since, client)
@@ -188,7 +188,9 @@ def migration_status(since: Duration | datetime | None = _MONTH, *, client: Clie
         unsettled = reconcile.reconcile(journal, session.registry, session.config)
         with suppress(LyftLearnError):  # prices that cannot be read: costs are not known, and all else is
             costing.count_costs(journal, costing.PriceBook(session.config, session.registry), start, seconds=10)
-        return analysis.status(journal, session.config, start, unsettled)
+        store, problem = rung_store.open_for_reading(session.config)
+        found = analysis.status(journal, session.config, start, unsettled)
+        return replace(outlook.with_evidence(found, journal, session.config, store, datetime.now(UTC)), problem=problem)
 
 
 def migration_guard(
@@ -249,7 +251,8 @@ def parity(
     A backend that refuses a job, or fails, is part of the answer. Raises InvalidJob with every fault before anything is
     sent. A KeyboardInterrupt stops every job that was started.
     """
-    from lyftlearn.parity import _observe  # noqa: PLC0415 - only for those who compare
+    from lyftlearn.ops import parity_evidence  # noqa: PLC0415 - only for those who compare
+    from lyftlearn.parity import _observe  # noqa: PLC0415 - as above
 
     order = _observe.ComparisonConfig(
         on=on,
@@ -263,8 +266,10 @@ def parity(
         on_update=on_update,
     )
     client = client or Client()
+    made_with = parity_evidence.made_with(client, order)
     measured = _observe.run(order, client)
     _keep_parity(measured, client)
+    parity_evidence.keep(measured, client, made_with)
     return measured
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from lyftlearn.rollout.decision import OF_CALLER as OF_CALLER
 from lyftlearn.rollout.decision import OVERRIDE as OVERRIDE
+from lyftlearn.rollout.decision import PARITY as PARITY
 from lyftlearn.rollout.decision import Decision as Decision
 from lyftlearn.rollout.decision import Rollout as Rollout
 from lyftlearn.rollout.decision import in_use as in_use

@@ -31,6 +31,8 @@ from lyftlearn.rollout.kill_switch import KillSwitch
 from lyftlearn.rollout.stage import Stage
 
 OVERRIDE, KILL_SWITCH = "LYFTLEARN_BACKEND", "[migration] kill_switch"
+PARITY = "lyftlearn parity"
+"""The source of the decision of a job that is there to compare backends: it belongs to no migration."""
 NOBODY = "nobody"
 """The source of a decision that no setting and no flag made."""
 OF_CALLER = "caller"
