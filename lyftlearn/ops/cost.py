@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from lyftlearn._jobs.job import Job
     from lyftlearn._session import Session
     from lyftlearn.backend import Plan
+    from lyftlearn.history.costing import PriceBook
     from lyftlearn.history.queries import Tally
     from lyftlearn.history.store import History
 
@@ -154,15 +155,34 @@ def job_cost(job: Job, *, client: Client | None = None) -> JobCost | None:
     if not job.state.status.finished:
         return None
     session = (client or Client())._session  # noqa: SLF001 - the client's other half
+    book = costing.PriceBook(session.config, session.registry)
+    told = _cost_at_a_glance(session, book, job.id)
+    if told is not None:
+        return told
     with open_history(session) as history:
         row = costing.find(history, job.id)
         if row is None:
             return JobCost(amount=None, currency="", basis="the history does not know this job")
         if row["cost"] is not None:
             return JobCost(amount=row["cost"], currency=row["currency"], basis=row["basis"] or "")
-        counted = costing.cost_of(row, costing.PriceBook(session.config, session.registry))
+        counted = costing.cost_of(row, book)
         history.record(counted if counted.cost is not None else replace(counted, basis=None))  # may be known later
         return JobCost(amount=counted.cost, currency=counted.currency or "", basis=counted.basis or "")
+
+
+def _cost_at_a_glance(session: Session, book: PriceBook, job_id: str) -> JobCost | None:
+    """Return what needs no database library: a cost in the user's own file, or that there is no price to count by."""
+    from lyftlearn.history import glance  # noqa: PLC0415 - only for those who look at one job
+
+    if not glance.is_own_file(session.config):
+        return None
+    known = glance.known_cost(session.config, job_id)
+    if known is not None:
+        return JobCost(amount=known[0], currency=known[1], basis=known[2])
+    backend = session.registry.named_in(job_id)
+    if backend is None or book.prices(backend).are_known:
+        return None
+    return JobCost(amount=None, currency="", basis=book.hourly(backend, None, None).basis)
 
 
 def estimate(plan: Plan, *, client: Client | None = None) -> Estimate:

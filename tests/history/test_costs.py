@@ -236,3 +236,20 @@ def test_costs_of_listed_jobs_are_those_that_are_known(tmp_path: Path) -> None:
         "job-2": (1.5, "EUR"),
     }
     assert known_costs([], client=client) == {}
+
+
+@pytest.mark.parametrize("prices", [False, True])
+def test_the_status_of_a_job_needs_no_database_library(tmp_path: Path, prices: bool) -> None:
+    """It is asked for over and over: a cost that is known is read out of the file, and without prices there is none."""
+    table = {"local": {"prices": {"cpu_hour": 1.0, "memory_hour": 0.0}}} if prices else {}
+    config = {"home": str(tmp_path), "backend": "local", **table}
+    client = lyftlearn.Client(config=config)
+    job = client.train("eta", command="true")
+    job.wait(progress=False)
+    ran = ops.job_cost(job, client=client)  # counts it, where there are prices
+    ask = "import json, sys; from lyftlearn import Client, ops; client = Client(config=json.loads(sys.argv[1])); "
+    ask += "print(ops.job_cost(client.job(sys.argv[2]), client=client), 'sqlalchemy' in sys.modules)"
+    command = [sys.executable, "-c", ask, json.dumps(config), job.id]
+    told = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout
+    assert told == f"{ran} False\n"
+    assert (ran is not None and ran.amount is not None) == prices
