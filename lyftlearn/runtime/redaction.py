@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from _thread import get_ident
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -44,17 +45,32 @@ def _parts(value: str) -> set[str]:
 
 
 class RedactedStream(io.TextIOBase):
-    """A stream whose text is redacted first."""
+    """A stream whose text is redacted first, and written line by line.
+
+    A line is one write, for the command writes to the same file: `print` alone writes the newline apart.
+    """
 
     def __init__(self, stream: TextIO | TeeStream, redactor: Redactor) -> None:
         self._stream = stream
         self._redactor = redactor
+        self._open_lines: dict[int, str] = {}  # by thread
 
     def write(self, text: str) -> int:
-        """Write at once, so that it does not come after what is printed later."""
-        self._stream.write(self._redactor.redact(text))
-        self._stream.flush()
+        """Write each line once it ends, so that it does not come after what is printed later."""
+        lines, newline, rest = (self._open_lines.pop(get_ident(), "") + text).rpartition("\n")
+        if rest:
+            self._open_lines[get_ident()] = rest
+        self._put(lines + newline)
         return len(text)
+
+    def flush(self) -> None:
+        """Write what has no end yet."""
+        self._put(self._open_lines.pop(get_ident(), ""))
+
+    def _put(self, text: str) -> None:
+        if text:
+            self._stream.write(self._redactor.redact(text))
+            self._stream.flush()
 
 
 class FreshLine(io.TextIOBase):
@@ -68,5 +84,8 @@ class FreshLine(io.TextIOBase):
         """Write, on a new line at first."""
         newline, self._newline = self._newline, ""
         self._stream.write(newline + text)
-        self._stream.flush()
         return len(text)
+
+    def flush(self) -> None:
+        """Write what has no end yet."""
+        self._stream.flush()

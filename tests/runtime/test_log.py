@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import os
 import re
@@ -17,6 +18,7 @@ from hypothesis import strategies as st
 
 from lyftlearn.runtime.log import BEGINNING, Log, TeeStream
 from lyftlearn.runtime.output import BlankLines
+from lyftlearn.runtime.redaction import FreshLine, RedactedStream, Redactor
 from lyftlearn_sagemaker.log_text import as_printed
 
 from .test_supervisor import runtime_pid
@@ -88,6 +90,25 @@ def test_the_runtime_s_own_words(tmp_path: Path, capsys: pytest.CaptureFixture[s
     log.keep()
     assert kept(tmp_path)[1] == b"lyftlearn: no such input\n"
     assert capsys.readouterr().err == "lyftlearn: no such input\n"
+
+
+def test_a_line_of_the_runtime_is_one_write() -> None:
+    """The command writes to the same file: what is written in parts has its lines in between."""
+    writes: list[str] = []
+
+    class Recording(io.TextIOBase):
+        def write(self, text: str) -> int:
+            writes.append(text)
+            return len(text)
+
+    stream = FreshLine(RedactedStream(Recording(), Redactor({"AWS_SESSION_TOKEN": "abcd-efgh"})))
+    print("the token", "abcd-", file=stream, end="")
+    other = threading.Thread(target=print, args=("from a thread",), kwargs={"file": stream})
+    other.start()
+    other.join()
+    print("efgh", file=stream, flush=True)
+    print("no end", file=stream, end="", flush=True)
+    assert writes == ["\n", "from a thread\n", "the token [secret]\n", "no end"]
 
 
 @pytest.mark.contract("C-LOG-3")
