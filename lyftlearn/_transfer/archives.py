@@ -6,6 +6,7 @@ import gzip
 import os
 import posixpath
 import stat
+import sys
 import tarfile
 import zipfile
 from collections.abc import Iterator
@@ -14,9 +15,9 @@ from pathlib import Path, PurePosixPath
 from lyftlearn._text.display import reason_of
 from lyftlearn._transfer.tree import printable, size_faults
 from lyftlearn.errors import LyftLearnError
-from lyftlearn.runtime.faults import RuntimeFailure
+from lyftlearn.runtime import archives
+from lyftlearn.runtime.tree import MOST_DEEP, is_too_deep
 
-_BROKEN = (tarfile.TarError, zipfile.BadZipFile, EOFError, OSError, ValueError)
 _ENCRYPTED = 0x1
 
 
@@ -27,9 +28,11 @@ def archive_faults(path: Path) -> list[str]:
     try:
         for name, size, fault in _members(path):
             sizes.append((name, size))
+            if is_too_deep(name):
+                faults.append(f"{printable(name[:100])}... in {path.name} lies below {MOST_DEEP} directories")
             if fault:
                 faults.append(f"{printable(name)} in {path.name} {fault}")
-    except _BROKEN as error:
+    except Exception as error:  # noqa: BLE001 - decompressors and broken headers raise what they like
         faults.append(f"{path} cannot be read as an archive: {reason_of(error)}")
     return faults + size_faults(sizes)
 
@@ -41,15 +44,13 @@ def unpack(path: Path, directory: Path) -> None:
             _unpack_zip(path, directory)
         else:
             _unpack_tar(path, directory)
-    except (*_BROKEN, RuntimeFailure) as error:
+    except Exception as error:  # as above
         message = f"{path} cannot be unpacked: {reason_of(error)}"
         raise LyftLearnError(message) from error
 
 
 def _unpack_tar(path: Path, directory: Path) -> None:
     """Unpack with the runtime's own unpacker, as the job will."""
-    from lyftlearn.runtime import archives  # noqa: PLC0415
-
     left_out: list[str] = []
     archives.unpack(str(path), str(directory), warn=left_out.append)
     if left_out:
@@ -68,8 +69,8 @@ def _members(path: Path) -> Iterator[tuple[str, int, str | None]]:
                 yield info.filename, info.file_size, _zip_fault(info)
         return
     with tarfile.open(path) as tar:
-        for member in tar:
-            yield member.name, member.size if member.isreg() else 0, _tar_fault(member)
+        for member in archives.members_of(tar):
+            yield member.name, min(member.size, sys.maxsize) if member.isreg() else 0, _tar_fault(member)
 
 
 def _tar_fault(member: tarfile.TarInfo) -> str | None:

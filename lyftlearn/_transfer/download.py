@@ -57,9 +57,11 @@ def exists(location: Location) -> bool:
 
 
 def is_empty(uri: str) -> bool:
-    """Return whether the archive at `uri`, of a job that succeeded, holds no file. Raises LyftLearnError, OSError."""
+    """Return whether the archive at `uri`, of a job that succeeded, holds no file. A broken one raises any error."""
     import tarfile  # noqa: PLC0415
     from tempfile import TemporaryDirectory  # noqa: PLC0415
+
+    from lyftlearn.runtime.archives import members_of  # noqa: PLC0415
 
     location = Location.parse(uri)
     size = _size(location)
@@ -69,8 +71,8 @@ def is_empty(uri: str) -> bool:
         archive = fetch_archive(location, Path(directory, "archive.tar.gz"))
         if archive is None:
             return True
-        with tarfile.open(archive) as members:
-            return all(member.isdir() for member in members)
+        with tarfile.open(archive) as tar:
+            return all(member.isdir() for member in members_of(tar))
 
 
 def _size(location: Location) -> int | None:

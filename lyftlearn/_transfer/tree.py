@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from lyftlearn._storage import storage_directory
 from lyftlearn._transfer.ignoring import IGNORE_FILE, Ignored
 from lyftlearn._transfer.marks import CONTAINER, CONTENT, PLAN, is_mark, is_marked, is_plan
+from lyftlearn.runtime.tree import MOST_DEEP, is_too_deep
 
 if TYPE_CHECKING:
     from lyftlearn.config import Config
@@ -26,6 +27,7 @@ LEFT_OUT = frozenset((
     ".ruff_cache", ".svn", ".tox", "__pycache__",
 ))  # fmt: skip
 _SHOWN = 10
+_LONGEST_SHOWN = 100
 
 
 @dataclass(frozen=True)
@@ -147,9 +149,16 @@ class _Walk:
                 entries.append((entry, name))
                 if len(entries) > MOST_ENTRIES:
                     raise ValueError(_too_many(entries))
-                if entry.is_dir(follow_symlinks=False):
+                if entry.is_dir(follow_symlinks=False) and self._may_enter(name):
                     directories.append(name)
         return _without_empty_containers(entries) if self.rules.by_mark else entries
+
+    def _may_enter(self, name: str) -> bool:
+        if is_too_deep(f"{name}/x"):
+            start = printable(name[:_LONGEST_SHOWN])
+            self.faults.append(f"{start}... goes on for {MOST_DEEP} directories: name it in {IGNORE_FILE}")
+            return False
+        return True
 
     def _entries_in(self, directory: str) -> Iterator[tuple[os.DirEntry[str], str]]:
         self.ignored.enter(directory)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,6 +14,7 @@ from lyftlearn._storage.kept_logs import log_directory
 from lyftlearn._text.quantities import duration
 from lyftlearn.errors import InvalidJob, LyftLearnError
 from lyftlearn.runtime.location import Location
+from lyftlearn.runtime.tree import remove_tree
 from lyftlearn.types import Duration
 
 
@@ -64,7 +65,8 @@ def _outputs(url: str, *, dry_run: bool) -> Iterator[Removed]:
     if top is not None and top.is_dir():
         yield Removed(kind="outputs", name=str(top), size=_size(top))
         if not dry_run:
-            shutil.rmtree(top, ignore_errors=True)
+            with suppress(OSError):
+                remove_tree(top)
 
 
 def _caches(top: Path, before: float, *, dry_run: bool) -> Iterator[Removed]:

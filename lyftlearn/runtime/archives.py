@@ -14,11 +14,11 @@ import zlib
 
 from .faults import CONFIGURATION, RuntimeFailure
 from .storage import disk_failure, store_for
-from .tree import DIRECTORY, LINK, Tree, make_readable, warn_on_stderr
+from .tree import DIRECTORY, LINK, MOST_DEEP, Tree, is_too_deep, make_readable, warn_on_stderr
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterator
     from typing import IO
 
     from .storage import Sink
@@ -33,6 +33,8 @@ OWNER, NO_WRITE_FOR_OTHERS = 0o600, 0o755
 MOST_LINKS = 40
 """Links on the way to a target, as in the kernel."""
 CHUNK = 1 << 20
+LONGEST_SHOWN = 255
+"""Characters of a member's name in a message."""
 
 
 class BadArchive(RuntimeFailure):
@@ -122,7 +124,7 @@ def unpack(
     unpacking = _Unpacking(os.path.realpath(destination), only, keep_modes, warn)
     try:
         with tarfile.open(path, "r:*") as archive:
-            for member in archive:
+            for member in members_of(archive):
                 unpacking.take(archive, member)
         unpacking.make_links()
     except OSError as error:
@@ -134,6 +136,19 @@ def unpack(
     except Exception as error:  # decompressors and broken headers raise what they like
         raise _unreadable(called or path, error) from error
     return unpacking.count
+
+
+def members_of(archive: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
+    """The members, each once. Raises BadArchive for one that leads back: `tarfile` would read in circles for ever.
+
+    Those Pythons do that are older than the mend of CVE-2025-8194.
+    """
+    position = -1
+    for member in archive:
+        if member.size < 0 or member.offset <= position:
+            raise _refusal(member, "has an impossible size")
+        position = member.offset
+        yield member
 
 
 def _unreadable(name: str, error: Exception) -> BadArchive:
@@ -177,6 +192,8 @@ class _Unpacking:
         parts = tuple(part for part in member.name.split("/") if part not in ("", "."))
         if member.name.startswith("/") or ".." in parts or "\0" in member.name:
             raise _refusal(member, "would leave its destination")
+        if is_too_deep("/".join(parts)):
+            raise _refusal(member, f"lies below {MOST_DEEP} directories")
         if self._only is None:
             return parts
         return parts[1:] if parts[:1] == (self._only,) else None
@@ -291,4 +308,5 @@ def _refusal(member: tarfile.TarInfo, why: str) -> BadArchive:
 
 
 def _member_name(member: tarfile.TarInfo) -> str:
-    return f"archive member {member.name!r}" + (f" -> {member.linkname!r}" if member.linkname else "")
+    name = member.name if len(member.name) <= LONGEST_SHOWN else f"{member.name[:LONGEST_SHOWN]}..."
+    return f"archive member {name!r}" + (f" -> {member.linkname!r}" if member.linkname else "")

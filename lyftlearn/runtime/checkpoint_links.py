@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import sys
 import threading
 
 from .checkpoints import INTERVAL, links_below, read_notes, restore_link
+from .tree import remove_tree
 
 
 class CheckpointLinks:
@@ -32,7 +32,7 @@ class CheckpointLinks:
             place = os.path.join(self._directory, name)
             shown = os.path.join(os.path.dirname(place), target)
             if os.path.isdir(place) and not os.path.islink(place) and os.path.isdir(shown) and self._holds(place):
-                shutil.rmtree(place)
+                remove_tree(place)
             restore_link(self._directory, name, target)
 
     def start(self) -> None:

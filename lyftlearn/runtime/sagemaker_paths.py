@@ -185,9 +185,9 @@ def _empty(directory: str) -> None:
 
 
 def _remove(path: str) -> None:
-    import shutil
+    from .tree import remove_tree
 
     if os.path.isdir(path) and not os.path.islink(path):
-        shutil.rmtree(path)
+        remove_tree(path)
     elif os.path.lexists(path):
         os.unlink(path)

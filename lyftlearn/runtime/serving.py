@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import errno
 import os
-import shutil
 import socket
 import sys
 import threading
 
 from . import selftest
 from .faults import configuration_failure
+from .tree import remove_tree
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class Server:
         for name in ("model", "source"):
             top = os.path.realpath(self._layout.at(name))
             for entry in os.scandir(top) if os.path.isdir(top) else ():
-                shutil.rmtree(entry.path) if entry.is_dir(follow_symlinks=False) else os.unlink(entry.path)
+                remove_tree(entry.path) if entry.is_dir(follow_symlinks=False) else os.unlink(entry.path)
 
     def _check_port(self) -> None:
         """Refuse a port that somebody else has: its answers would be taken for the model's."""

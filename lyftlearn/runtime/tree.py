@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import sys
+from contextlib import suppress
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -15,11 +16,18 @@ if TYPE_CHECKING:
 DIRECTORY, FILE, LINK = "directory", "file", "link"
 READABLE_DIRECTORY, READABLE_FILE = 0o500, 0o400
 MOST_WARNINGS = 20
+MOST_DEEP = 256
+"""Directories within each other: Python's own ways through a tree, such as `shutil.rmtree`, end at a thousand."""
 
 
 def warn_on_stderr(text: str) -> None:
     """Tell whoever reads the log."""
     print(f"lyftlearn: {text}", file=sys.stderr, flush=True)
+
+
+def is_too_deep(name: str) -> bool:
+    """Whether no tree that is kept, sent or unpacked may have this name."""
+    return name.count("/") >= MOST_DEEP
 
 
 class Entry:
@@ -38,7 +46,8 @@ class Tree:
     keep_links: links that stay inside are kept as links; otherwise they are what they show, as all others are.
     apart: links from one top-level entry to another count as leading out, because those entries are used one by one.
     without: top-level entries that are left out.
-    A link to a directory that holds it, one that leads nowhere, and what is no file are left out with a warning.
+    A link to a directory that holds it, one that leads nowhere, what is no file, and what lies too deep are left out
+    with a warning.
     """
 
     def __init__(
@@ -85,6 +94,8 @@ class Tree:
             yield Entry(name, path, FILE)
         elif not stat.S_ISDIR(mode):
             self._leave_out(name, "is neither file nor directory")
+        elif is_too_deep(name + "/x"):
+            self._leave_out(name, f"lies below {MOST_DEEP - 1} directories")
         elif not link or self._may_follow(path, name, ancestors, followed):
             yield Entry(name, path, DIRECTORY)
             yield from self._walk(path, name + "/", (*ancestors, os.path.realpath(path)), followed or link)
@@ -117,6 +128,35 @@ class Tree:
 def relative_target(path: str) -> str:
     """Where a link leads, from the directory it stands in, without any link on the way."""
     return os.path.relpath(os.path.realpath(path), os.path.realpath(os.path.dirname(path)))
+
+
+def remove_tree(top: str | os.PathLike[str]) -> None:
+    """Remove a directory, however deep it is: `shutil.rmtree` fails where Python's recursion ends.
+
+    Each directory below moves up to `top` before it is emptied. Raises OSError if `top` is still there in the end, for
+    whatever reason: what is gone already, or may not be removed, is passed over.
+    """
+    top = os.fspath(top)
+    waiting = [top]
+    while waiting:
+        directory = waiting.pop()
+        with suppress(OSError):
+            for entry in list(os.scandir(directory)):
+                with suppress(OSError):
+                    waiting += _remove_entry(entry, top)
+            if directory != top:
+                os.rmdir(directory)
+    os.rmdir(top)
+
+
+def _remove_entry(entry: os.DirEntry[str], top: str) -> list[str]:
+    """Remove a file; of a directory, return where it has moved."""
+    if not entry.is_dir(follow_symlinks=False):
+        os.unlink(entry.path)
+        return []
+    moved = os.path.join(top, f".{os.urandom(8).hex()}")
+    os.rename(entry.path, moved)
+    return [moved]
 
 
 def make_readable(path: str) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ import pytest
 
 from lyftlearn._contract.runtime_archive import runtime_archive
 from lyftlearn.parity import probe, redaction
+from lyftlearn.runtime.tree import remove_tree
 from tests.containers import require_containers
 
 UID = 1000
@@ -243,4 +243,4 @@ def containers(archive: Path) -> Iterator[Containers]:
     directory = Path("/var/tmp") / f"lyftlearn-runtime-{os.getpid()}-{os.urandom(4).hex()}"
     directory.mkdir(mode=0o755)
     yield Containers(directory, archive)
-    shutil.rmtree(directory)
+    remove_tree(directory)

@@ -220,6 +220,18 @@ def entries(top: Path, directory: Path) -> Iterator[tuple[str, str | None]]:
 
 
 @pytest.mark.contract("C-ARCHIVE-2")
+def test_what_lies_too_deep_is_left_out(tmp_path: Path) -> None:
+    """No Python walks through a thousand directories within each other; the rest of a model is worth keeping."""
+    (tmp_path / "model" / "/".join(["d"] * 300)).mkdir(parents=True)
+    (tmp_path / "model/weights").touch()
+    warnings: list[str] = []
+    packed = pack(tmp_path / "model", tmp_path / "m.tar.gz", warn=warnings.append)
+    archives.unpack(str(packed), str(tmp_path / "ours"))
+    assert (tmp_path / "ours/weights").is_file()
+    assert [warning.endswith("d is not kept: it lies below 255 directories") for warning in warnings] == [True]
+
+
+@pytest.mark.contract("C-ARCHIVE-2")
 def test_every_link_is_packed_so_that_both_unpackers_take_it(tmp_path: Path) -> None:
     """What was a whole model on the disk is one after the archive, under our unpacker and under Python's strictest."""
     links(tmp_path / "model", tmp_path / "elsewhere")

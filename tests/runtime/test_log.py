@@ -101,7 +101,9 @@ def test_a_line_of_the_runtime_is_one_write() -> None:
             writes.append(text)
             return len(text)
 
-    stream = FreshLine(RedactedStream(Recording(), Redactor({"AWS_SESSION_TOKEN": "abcd-efgh"})))
+    recording: Any = Recording()
+    redacted: Any = RedactedStream(recording, Redactor({"AWS_SESSION_TOKEN": "abcd-efgh"}))
+    stream = FreshLine(redacted)
     print("the token", "abcd-", file=stream, end="")
     other = threading.Thread(target=print, args=("from a thread",), kwargs={"file": stream})
     other.start()

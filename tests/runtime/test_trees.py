@@ -127,3 +127,13 @@ def test_a_model_directory_that_the_command_made_anew(containers: Any, substrate
         assert {member.name.removeprefix("./") for member in archive} == {"model.bin", "latest"}
     with tarfile.open(container.artifacts / "output.tar.gz") as archive:
         assert {member.name.removeprefix("./").rstrip("/") for member in archive} == {"output", "output/log.txt"}
+
+
+@pytest.mark.parametrize("substrate", SUBSTRATES)
+def test_a_model_directory_without_end(containers: Any, substrate: str) -> None:
+    """A program that goes astray, such as a copy of a directory into itself, does not cost the model."""
+    deep = "[(os.mkdir('d'), os.chdir('d')) for _ in range(1500)]"
+    program = f"import os; os.chdir(os.environ['LYFTLEARN_MODEL_DIR']); open('model.bin', 'w').close(); {deep}"
+    result = containers.make(substrate, ["python3", "-c", program], model=True).run()
+    assert result.exit_code == 0, result.output.decode()
+    assert b"is not kept: it lies below 255 directories" in result.output

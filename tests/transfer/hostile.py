@@ -65,6 +65,8 @@ ATTACKS: dict[str, Members] = {
         ("x", tarfile.SYMTYPE, ".."),
         ("x/evil", tarfile.REGTYPE, ""),
     ],
+    "a circle": [("x", tarfile.REGTYPE, ""), ("y", tarfile.REGTYPE, "size=-1536")],
+    "deeper than Python": [("d/" * 1500 + "f", tarfile.REGTYPE, "")],
     "a device": [("x", tarfile.CHRTYPE, "")],
     "a pipe": [("x", tarfile.FIFOTYPE, "")],
 }
@@ -85,6 +87,8 @@ def archive(path: Path, members: Members, outside: Path) -> Path:
             info = tarfile.TarInfo(name.replace("{outside}", str(outside)))
             info.type, info.linkname, info.mode = kind, target.replace("{outside}", str(outside)), 0o755
             info.size = 4 if kind == tarfile.REGTYPE else 0
+            if target.startswith("size="):  # it leads back to its own header (CVE-2025-8194)
+                info.pax_headers = {"size": target.removeprefix("size=")}
             tar.addfile(info, io.BytesIO(b"evil"))
     return path
 

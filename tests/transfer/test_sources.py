@@ -343,6 +343,27 @@ def test_broken_archives_are_faults(tmp_path: Path, name: str) -> None:
     assert "cannot be read as an archive" in source_faults(tmp_path / name)[0]
 
 
+def test_archives_that_python_cannot_unpack_are_told(tmp_path: Path, cache: Path) -> None:
+    """Its modules raise what they like, and a person gets one sentence."""
+    with zipfile.ZipFile(tmp_path / "odd.zip", "w") as archive:
+        archive.writestr("m", "")
+        archive.infolist()[0].compress_type = 99  # as the directory at the end says it
+    with pytest.raises(LyftLearnError, match=r"odd.zip cannot be unpacked: .*compression method"):
+        pack_source(tmp_path / "odd.zip", cache)
+
+
+def test_a_source_without_an_end_is_a_fault(tmp_path: Path) -> None:
+    """A directory that a program made within itself a thousand times is no code."""
+    deep = tmp_path / "source" / "/".join(["d"] * 300)
+    deep.mkdir(parents=True)
+    assert source_faults(tmp_path / "source") == [
+        "d/" * 50 + "... goes on for 256 directories: name it in .lyftlearnignore"
+    ]
+    with zipfile.ZipFile(tmp_path / "deep.zip", "w") as archive:
+        archive.writestr("d/" * 300 + "f", "")
+    assert "lies below 256 directories" in source_faults(tmp_path / "deep.zip")[0]
+
+
 def test_a_source_is_kept_under_its_hash(storage: Storage, url: str, source: Path, cache: Path) -> None:
     """The name of the code in storage follows from the code."""
     packed = pack_source(source, cache)

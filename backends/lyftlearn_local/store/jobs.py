@@ -28,6 +28,7 @@ from lyftlearn_local.store.files import (
 from lyftlearn_local.store.leftovers import settle
 from lyftlearn_local.store.starter import start
 from lyftlearn_local.store.submission import refusal, sync
+from lyftlearn_local.store.trees import remove_tree
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -229,9 +230,9 @@ class Jobs:
     def _sweep(self) -> None:
         """Remove drafts of clients that died."""
         for path in self.store.temporary.iterdir():
-            with contextlib.suppress(FileNotFoundError):  # another client has just moved its own
+            with contextlib.suppress(OSError):  # another client has just moved its own
                 if time.time() - path.stat().st_mtime > _STALE_SECONDS:
-                    shutil.rmtree(path, ignore_errors=True)
+                    remove_tree(path)
 
 
 def _check_digest(files: JobFiles, digest: str) -> None:

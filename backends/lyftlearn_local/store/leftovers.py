@@ -11,6 +11,7 @@ from pathlib import Path
 from lyftlearn_local import cgroups
 from lyftlearn_local.containers import container
 from lyftlearn_local.store.files import lost_supervisor_event
+from lyftlearn_local.store.trees import remove_tree
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -109,7 +110,8 @@ def remove_nodes(job: Path) -> None:
     for secrets in SHARED_MEMORY.glob(f"lyftlearn-{job.name}.*"):
         if secrets.name.removeprefix(f"lyftlearn-{job.name}.").isdecimal():
             shutil.rmtree(secrets, ignore_errors=True)
-    shutil.rmtree(job / "nodes", ignore_errors=True)
+    with contextlib.suppress(OSError):
+        remove_tree(job / "nodes")
 
 
 def _kill(pids: Iterable[int]) -> None:

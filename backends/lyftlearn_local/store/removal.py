@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
 from lyftlearn_local.store.files import FINAL, BrokenRecord, JobFiles
 from lyftlearn_local.store.jobs import Jobs
+from lyftlearn_local.store.trees import remove_tree
 
 
 def remove_finished(
@@ -30,7 +31,8 @@ def remove_finished(
                 files.path.rename(grave)
             except OSError:  # another process removes it
                 continue
-            shutil.rmtree(grave, ignore_errors=True)
+            with suppress(OSError):
+                remove_tree(grave)
         yield files.path.name, size
 
 

@@ -6,7 +6,6 @@ import errno
 import json
 import os
 import select
-import shutil
 import signal
 import sys
 import time
@@ -17,6 +16,7 @@ from lyftlearn_local.layouts.layout import LaunchError, LaunchStopped, NodeConte
 from lyftlearn_local.store import idle
 from lyftlearn_local.store.files import ASKED_TO_STOP, FINAL, JobFiles, Lock, Store, event, overdue_event, process_start
 from lyftlearn_local.store.leftovers import remove_nodes, settle, sweep_containers
+from lyftlearn_local.store.trees import remove_tree
 from lyftlearn_local.supervisor.handover import Program, Turn, next_turn, take_turn
 from lyftlearn_local.supervisor.launch import launch, take_environment
 from lyftlearn_local.supervisor.node import Node, free_port, read_report
@@ -214,7 +214,7 @@ class JobSupervisor:
     def _start_again(self, node: Node) -> None:
         """Start a node anew that never began: what is mounted and unmounted meanwhile is not its business."""
         _release(node)
-        shutil.rmtree(self.job.node(node.rank))
+        remove_tree(self.job.node(node.rank))
         self.nodes[[other for other, _ in self.nodes].index(node)] = launch(self._context(node.rank))
 
     def _end_if_needed(self) -> None:

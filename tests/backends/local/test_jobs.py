@@ -19,6 +19,8 @@ from lyftlearn.types import FailureReason, JobKind, JobStatus
 from .conftest import GIB, MakeBackend, eventually, finish, lines, run, submit, until
 
 MakeSpec = Callable[..., JobSpec]
+DEEP = "[(os.mkdir('d'), os.chdir('d')) for _ in range(1500)]"
+"""More directories within each other than Python's own ways through a tree can follow."""
 
 
 def test_the_environment_is_a_containers(
@@ -68,6 +70,13 @@ def test_nothing_is_left_behind(
     left = {path.name for path in (tmp_path / "home/local/jobs" / spec.id).iterdir()}
     kept = {"bundle.json", "job.json", "events.jsonl", "logs", "lock", "reserve", "runtime.pyz", "supervisor.log"}
     assert left == kept
+
+
+def test_directories_without_end_are_left_by_nobody(backend: Backend, make_spec: MakeSpec, tmp_path: Path) -> None:
+    """Whoever looks at a job removes what it left: if that failed, the job would never end, and no list of jobs."""
+    spec = make_spec((sys.executable, "-c", f"import os; os.chdir(os.environ['TMPDIR']); {DEEP}"))
+    assert run(backend, spec).event.status is JobStatus.SUCCEEDED
+    assert not (tmp_path / "home/local/jobs" / spec.id / "nodes").exists()
 
 
 def test_the_log_of_the_supervisor_is_empty(backend: Backend, make_spec: MakeSpec, tmp_path: Path) -> None:

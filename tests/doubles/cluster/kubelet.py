@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from lyftlearn.runtime.tree import remove_tree
 from tests.doubles.cluster import pod_groups, sandbox
 from tests.doubles.cluster.job_controller import tell
 from tests.doubles.cluster.log_file import ROTATED_AT, LogFile
@@ -202,7 +203,8 @@ class PodRunner(threading.Thread):
             self.signal(signal.SIGKILL)  # the pod is not there any more
         finally:
             self.log.end()
-            shutil.rmtree(self._directory / "volumes", ignore_errors=True)
+            with contextlib.suppress(OSError):
+                remove_tree(self._directory / "volumes")
             if self._kubelet.network:
                 self._kubelet.network.leave(self.namespace)
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
-import shutil
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from lyftlearn.runtime.tree import remove_tree
 
 from .containers import Containers, Ended
 from .resources import count_of, types_of
@@ -144,7 +146,8 @@ class Job:
         except Exception as error:  # noqa: BLE001 - a job must end
             self._fail(f"InternalServerError: {type(error).__name__}: {error}")
         finally:
-            shutil.rmtree(self._home, ignore_errors=True)
+            with suppress(OSError):
+                remove_tree(self._home)
 
     def _run_once(self) -> bool:
         """Return whether the job is over; else the infrastructure starts it anew."""
@@ -220,7 +223,8 @@ class Job:
             self._fail("InternalServerError: We encountered an internal error. Please try again.")
             return False
         self._restarts_left -= secondary == "Restarting"
-        shutil.rmtree(self._home, ignore_errors=True)  # another machine
+        with suppress(OSError):  # another machine
+            remove_tree(self._home)
         self._enter(secondary)
         return True
 
