@@ -22,7 +22,7 @@ from lyftlearn.errors import JobNotFound, LyftLearnError
 from lyftlearn.events import JobEvent, ObservedState, advance
 from lyftlearn.history import costing
 from lyftlearn.history.lines import row_of_record
-from lyftlearn.history.settle import outcome, timings_rows, without_history
+from lyftlearn.history.settle import absent_for, outcome, timings_rows, without_history
 from lyftlearn.history.tables import jobs
 
 if TYPE_CHECKING:
@@ -40,7 +40,6 @@ _SECONDS_BETWEEN_LISTS = 300.0
 _LISTED = timedelta(days=1)
 _MOST_FOLLOWED = 20_000
 _SECONDS_TO_COUNT = 5.0
-_VISIBLE_AFTER = timedelta(hours=1)  # a list that is read from a copy may lack a job that was accepted just now
 _log = logging.getLogger("lyftlearn")
 
 
@@ -125,7 +124,9 @@ class Collector:
         for row in is_open:
             if row["job_id"] not in self._followed:
                 try:
-                    self._followed[row["job_id"]] = _Followed(row, self._watch(row["job_id"]), self.wake)
+                    watch = self._watch(row["job_id"])
+                    gone_at = row["at"] + absent_for(history, watch.backend)
+                    self._followed[row["job_id"]] = _Followed(row["job_id"], gone_at, watch, self.wake)
                 except LyftLearnError as exc:  # of a backend that is not installed here
                     _log.info("%s is not followed: %s", row["job_id"], exc)
 
@@ -175,21 +176,22 @@ class Collector:
 
 
 class _Followed:
-    """A job whose end is awaited."""
+    """A job whose end is awaited. gone_at: from when on it is gone, if its backend does not know it."""
 
-    def __init__(self, row: Mapping[str, Any], watch: SharedWatch, wake: Callable[[], None]) -> None:
-        self._row = row
+    def __init__(self, job_id: str, gone_at: datetime, watch: SharedWatch, wake: Callable[[], None]) -> None:
+        self._id = job_id
+        self._gone_at = gone_at
         self._wake = wake
         self._progress: ObservedState | None = None
         self._is_absent = False
-        self.leave = watch.listen(row["job_id"], self._hear)
+        self.leave = watch.listen(job_id, self._hear)
 
     def end(self) -> Any:
         """Return the row of its end; None while it goes on."""
         if self._progress is not None and self._progress.state.status.finished:
-            return outcome(self._row["job_id"], self._progress.state)
-        if self._is_absent and datetime.now(UTC) - self._row["at"] > _VISIBLE_AFTER:
-            return without_history(self._row["job_id"], "unknown")
+            return outcome(self._id, self._progress.state)
+        if self._is_absent and datetime.now(UTC) > self._gone_at:
+            return without_history(self._id, "unknown")
         return None
 
     def _hear(self, news: JobEvent | LyftLearnError) -> None:

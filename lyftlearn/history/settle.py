@@ -31,6 +31,7 @@ _SECONDS_TO_SETTLE = 30.0
 _ASKED_AT_ONCE = 8
 _MOST_ASKED = 2000
 _VISIBLE_AFTER = timedelta(hours=1)  # a list that is read from a copy may lack a job that was accepted just now
+_ELSEWHERE = timedelta(days=30)  # within which the clients of another machine tell how its jobs ended
 
 
 def settle(
@@ -45,7 +46,7 @@ def settle(
         query = query.where(jobs.c.shadow_of.is_not(None))
     rows = history.select(query.order_by(sa.func.random()).limit(_MOST_ASKED))
     if rows:
-        inquiry = _Inquiry(registry, time.monotonic() + seconds)
+        inquiry = _Inquiry(history, registry, time.monotonic() + seconds)
         with ThreadPoolExecutor(_ASKED_AT_ONCE) as pool:
             answers = [answer for answer in pool.map(inquiry.outcome, rows) if answer is not None]
             history.record(*answers)
@@ -62,6 +63,15 @@ def count_open(history: History) -> int:
 def backend_of(job_id: str, registry: Registry) -> Backend:
     """Return the backend that a job's id names. Raises LyftLearnError if it is not installed."""
     return registry.get(registry.named_in(job_id) or "unknown")
+
+
+def absent_for(history: History, backend: Backend) -> timedelta:
+    """Return how old a job must be that its backend does not know, until that says that it is gone.
+
+    In a history that many share, jobs on other people's machines are known there alone.
+    """
+    is_of_one_machine = backend.capabilities().sees_this_machine
+    return _ELSEWHERE if is_of_one_machine and history.dialect != "sqlite" else _VISIBLE_AFTER
 
 
 def timings_rows(registry: Registry, job_ids: Sequence[str], pool: Executor | None = None) -> list[UsageRow]:
@@ -108,7 +118,8 @@ def without_history(job_id: str, status: str) -> OutcomeRow:
 class _Inquiry:
     """Asks for many jobs; a backend that is away is asked once."""
 
-    def __init__(self, registry: Registry, until: float) -> None:
+    def __init__(self, history: History, registry: Registry, until: float) -> None:
+        self._history = history
         self._registry = registry
         self._until = until
         self._away: set[str] = set()
@@ -131,6 +142,6 @@ class _Inquiry:
             self._away.add(backend.name)
             return None
         except JobNotFound:
-            gone = datetime.now(UTC) - at > _VISIBLE_AFTER
+            gone = datetime.now(UTC) - at > absent_for(self._history, backend)
             return without_history(job_id, "unknown") if gone else None
         return outcome(job_id, state) if state.status.finished else None

@@ -22,6 +22,7 @@ from lyftlearn.errors import InvalidJob
 from lyftlearn.history.tables import details, jobs
 from lyftlearn.ops.collect import _serving, make_collector
 from tests.doubles.old_and_new import Make
+from tests.doubles.postgres import Postgres
 
 RUNNING = {"status": "running"}
 
@@ -106,7 +107,7 @@ def test_it_enters_jobs_that_no_client_could(plugins: Path, make: Make) -> None:
 
 def test_a_job_that_is_gone_has_no_known_end(plugins: Path, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     """Somebody deleted it: it is not followed for ever, and not taken for a success."""
-    monkeypatch.setattr("lyftlearn.history.collector._VISIBLE_AFTER", timedelta())
+    monkeypatch.setattr("lyftlearn.history.settle._VISIBLE_AFTER", timedelta())
     client = make("off", old=RUNNING)
     job = client.train("eta", command="true")
     collector = make_collector(make("off", old=RUNNING))
@@ -115,6 +116,26 @@ def test_a_job_that_is_gone_has_no_known_end(plugins: Path, make: Make, monkeypa
     until_ended(collector, 1)
     assert statuses(client) == {job.id: "unknown"}
     collector.close()
+
+
+def test_a_job_on_another_machine_is_not_taken_for_gone(
+    tmp_path: Path, postgres: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a shared history, only who has its files knows a local job: neither a collector nor a report ends it."""
+    monkeypatch.setattr("lyftlearn.history.settle._VISIBLE_AFTER", timedelta())
+    shared = {"backend": "local", "history": {"url": postgres.url}}
+    mine, theirs = (lyftlearn.Client(config={"home": str(tmp_path / name), **shared}) for name in ("mine", "theirs"))
+    job = mine.process("eta", command=["sleep", "300"])
+    assert statuses(mine) == {job.id: None}
+    ops.cost(client=theirs)
+    collector = make_collector(theirs)
+    for _ in range(5):
+        collector.step()
+        collector._changed.wait(0.3)
+    collector.close()
+    assert statuses(theirs) == {job.id: None}
+    job.stop(wait=True)
+    assert statuses(mine) == {job.id: "stopped"}
 
 
 def test_a_history_that_is_away_ends_nothing(plugins: Path, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
