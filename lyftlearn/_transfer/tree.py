@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import unquote
 
 from lyftlearn._storage import storage_directory
 from lyftlearn._transfer.ignoring import IGNORE_FILE, Ignored
@@ -34,7 +35,8 @@ _LONGEST_SHOWN = 100
 class SourceRules:
     """What is never part of a source.
 
-    own: directories of lyftlearn's. by_git: whether `.gitignore` files count. by_mark: whether marked directories do.
+    own: directories and files that lyftlearn writes. by_git: whether `.gitignore` files count. by_mark: whether marked
+    directories do.
     """
 
     own: frozenset[str] = frozenset()
@@ -43,9 +45,24 @@ class SourceRules:
 
     @classmethod
     def of(cls, config: Config) -> SourceRules:
-        """Return the rules of a configuration: its home and its storage may lie below a source."""
-        own = [path for path in (config.home, storage_directory(config.storage_url)) if path is not None]
-        return cls(frozenset(map(os.path.realpath, own)), config.gitignore)
+        """Return the rules of a configuration: its home, storage, flags and databases may lie below a source."""
+        places = [config.storage_url, *_places_of_flags(config)]
+        own = [config.home, *map(storage_directory, places), *_database_files(config)]
+        return cls(frozenset(os.path.realpath(path) for path in own if path is not None), config.gitignore)
+
+
+def _places_of_flags(config: Config) -> Iterator[str]:
+    """Yield what changes when somebody moves models: a call that is repeated with its key is the same call then."""
+    for one in (config, *config.migrations.values()):
+        yield from (os.path.expandvars(place) for place in (one.flag_source, one.kill_switch) if place)
+
+
+def _database_files(config: Config) -> Iterator[str]:
+    """Yield the files of SQLite that each submission writes."""
+    for url in (config.history_url, config.journal_url):
+        if url.startswith("sqlite"):
+            path = unquote(url.partition(":///")[2].partition("?")[0])
+            yield from (path + ending for ending in ("", "-wal", "-shm", "-journal") if path)
 
 
 @dataclass(frozen=True)
@@ -179,12 +196,14 @@ class _Walk:
     def _left_out(self, entry: os.DirEntry[str]) -> bool:
         if entry.name in LEFT_OUT or is_mark(entry.name):
             return True
+        if entry.path in self.rules.own:
+            return True
         if not entry.is_dir():
             is_json = entry.name.endswith(PLAN) and entry.is_file(follow_symlinks=False)
             return self.rules.by_mark and is_json and is_plan(entry.path)
         environment = os.path.exists(f"{entry.path}/pyvenv.cfg")  # noqa: PTH110
         marked = self.rules.by_mark and is_marked(entry.path, CONTENT)
-        return environment or marked or entry.path in self.rules.own
+        return environment or marked
 
 
 def _without_empty_containers(entries: list[tuple[os.DirEntry[str], str]]) -> list[tuple[os.DirEntry[str], str]]:

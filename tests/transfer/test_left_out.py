@@ -125,6 +125,23 @@ def test_homes_and_storage_are_left_out(source: Path, packed: Names, tmp_path: P
     assert packed(rules=rules) == {"train.py", "deep", "deep/code.py"}
 
 
+def test_flags_and_databases_are_left_out(source: Path, packed: Names, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A call that is repeated with its key after a flip is the same call, wherever the file of the flags lies."""
+    written = ("flags.json", "off", "other.json", "mine.json", "history.sqlite", "history.sqlite-wal", "old.db")
+    write(source, *written, "flags/code.py", "off.py")
+    one = f'flags = "flags.json"\nkill_switch = "file://{source}/off"\njournal = "sqlite:///old.db"\n'
+    other = '[migrations.other]\nfrom = "local-kubernetes"\nto = "local-sagemaker"\nflags = "$HERE/other.json"\n'
+    configuration = source / "lyftlearn.toml"
+    configuration.write_text(
+        f'[history]\nurl = "sqlite:///history.sqlite"\n[migrations.one]\nto = "kubernetes"\n{one}{other}'
+    )
+    monkeypatch.setenv("HERE", str(source))
+    kept = {"train.py", "lyftlearn.toml", "flags", "flags/code.py", "off.py"}
+    assert packed(rules=SourceRules.of(load(configuration))) == kept | {"mine.json"}
+    monkeypatch.setenv("LYFTLEARN_FLAGS", str(source / "mine.json"))
+    assert "mine.json" not in packed(rules=SourceRules.of(load(configuration)))
+
+
 def test_submissions_from_a_home_do_not_grow(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same, through the API: the third submission sends what the first did."""
     monkeypatch.chdir(source)
