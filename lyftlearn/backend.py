@@ -40,7 +40,7 @@ from lyftlearn._contract.runtime_archive import runtime_archive
 from lyftlearn._contract.settings import BackendSettings, DriverSettings
 from lyftlearn._contract.spec import JobSpec, NotebookSpec, ResourceRequest, ServingSpec, Source, SparkSpec, StoredJob
 from lyftlearn._contract.watch_set import WatchSet
-from lyftlearn._storage import Storage, kept_logs, open_storage
+from lyftlearn._storage import Storage, aws_session, kept_logs, open_storage
 from lyftlearn._storage.kept_logs import LONGEST_LINE, StampedLine
 from lyftlearn._telemetry import timed_request
 from lyftlearn._text import redaction
@@ -96,6 +96,7 @@ __all__ = [
     "Usage",
     "Verdict",
     "WatchSet",
+    "aws_session",
     "bundle",
     "consecutive_phases",
     "is_below",

@@ -12,7 +12,6 @@ import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 from benchmarks.sagemaker.servers import BUCKET, IMAGE, ROLE
 
@@ -113,6 +112,8 @@ def main() -> None:
 
 def _measured(submit: Callable[[], Any], jobs: int) -> dict[str, float]:
     """Submissions a second, and of each: requests of botocore, to whatever service, and milliseconds of processor."""
+    from unittest import mock  # loads asyncio, which is no part of a cold submission
+
     from botocore.httpsession import URLLib3Session
 
     sent, send = 0, URLLib3Session.send

@@ -11,6 +11,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from lyftlearn.errors import LyftLearnError
 from lyftlearn.runtime.location import Location
@@ -101,12 +102,22 @@ def open_storage(url: str, region: str | None = None) -> Storage:
     region: of the bucket; by default the one of the default AWS chain.
     """
     if url.startswith("s3://"):
-        from lyftlearn._storage._s3 import S3Storage  # noqa: PLC0415  # loads boto3
+        from lyftlearn._storage._s3 import S3Storage  # noqa: PLC0415  # loads botocore
 
         return S3Storage(url, region)
     from lyftlearn._storage._directory import DirectoryStorage  # noqa: PLC0415
 
     return DirectoryStorage(local_path(url))
+
+
+def aws_session(region: str | None = None) -> Any:
+    """Return a session of botocore for the default AWS chain. All of them share what they read of AWS's definitions.
+
+    region: overrides the chain's.
+    """
+    from lyftlearn._storage.aws import new_session  # noqa: PLC0415  # loads botocore
+
+    return new_session(region)
 
 
 def local_path(url: str) -> Path:

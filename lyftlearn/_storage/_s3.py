@@ -1,4 +1,4 @@
-"""A store in an S3 bucket. The one module that loads boto3, when an `s3://` URL is used.
+"""A store in an S3 bucket. It loads botocore, when an `s3://` URL is used.
 
 Credentials, region and endpoint (`AWS_ENDPOINT_URL`, `AWS_ENDPOINT_URL_S3`) come from the default AWS chain.
 """
@@ -13,10 +13,8 @@ from datetime import timedelta
 from email.utils import parsedate_to_datetime
 from hashlib import sha256 as new_sha256
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import IO, Any, TypeVar, cast
 
-import boto3
-from boto3.exceptions import Boto3Error
 from botocore.config import Config
 from botocore.exceptions import (
     BotoCoreError,
@@ -27,7 +25,16 @@ from botocore.exceptions import (
 )
 
 from lyftlearn._contract.backoff import Backoff
-from lyftlearn._storage import LARGEST_RECORD, Storage, Stored, change_error, check_size, default_region, locate
+from lyftlearn._storage import (
+    LARGEST_RECORD,
+    Storage,
+    Stored,
+    aws_session,
+    change_error,
+    check_size,
+    default_region,
+    locate,
+)
 from lyftlearn._text.redaction import redact_causes, redact_output
 from lyftlearn.errors import AccessDenied, BackendUnavailable, LyftLearnError
 
@@ -73,9 +80,11 @@ class S3Storage(Storage):
         process = os.getpid()
         if process not in self._clients:
             with self._translate_errors("open", ""):
-                session = boto3.Session()
-                region = self._region or session.region_name or default_region()
-                self._clients[process] = session.client("s3", region_name=region, config=_CONFIG)
+                session = aws_session()
+                region = self._region or session.get_config_variable("region") or default_region()
+                client = session.create_client("s3", region_name=region, config=_CONFIG)
+                client.meta.events.register("before-sign.s3.PutObject", _send_at_once)
+                self._clients[process] = client
         return self._clients[process]
 
     def create(self, key: str, data: bytes) -> bool:
@@ -117,7 +126,7 @@ class S3Storage(Storage):
         """Write the object at `key` to `path`; return False if there is none."""
         with self._translate_errors("read", key):
             try:
-                self._send(lambda: self.client.download_file(self.bucket, self.prefix + key, str(path)))
+                self._send(lambda: self._download(key, path))
             except ClientError as error:
                 if _code(error) in _MISSING:
                     return False
@@ -176,8 +185,21 @@ class S3Storage(Storage):
             return answer, body.read()
 
     def _upload(self, key: str, path: Path, size: int, sha256: str) -> None:
-        with path.open("rb") as file:
-            self.client.upload_fileobj(_Checked(path, file, size, sha256), self.bucket, self.prefix + key)
+        from s3transfer.manager import TransferManager  # noqa: PLC0415 - loads `multiprocessing`
+
+        with path.open("rb") as file, TransferManager(self.client) as transfers:
+            checked = cast("IO[bytes]", _Checked(path, file, size, sha256))
+            transfers.upload(checked, self.bucket, self.prefix + key).result()
+
+    def _download(self, key: str, path: Path) -> None:
+        from s3transfer.exceptions import RetriesExceededError  # noqa: PLC0415 - as above
+        from s3transfer.manager import TransferManager  # noqa: PLC0415 - as above
+
+        with TransferManager(self.client) as transfers:
+            try:
+                transfers.download(self.bucket, self.prefix + key, str(path)).result()
+            except RetriesExceededError as error:
+                raise error.last_exception from error
 
     def _list(self, prefix: str) -> list[str]:
         pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=self.prefix + prefix)
@@ -189,7 +211,7 @@ class S3Storage(Storage):
         for pause in _PAUSES:
             try:
                 return request()
-            except (ClientError, Boto3Error, BotoCoreError, OSError) as error:
+            except (ClientError, BotoCoreError, OSError) as error:
                 if time.monotonic() + pause > began + _seconds_of_patience(error):
                     raise
             time.sleep(pause)
@@ -204,7 +226,7 @@ class S3Storage(Storage):
             yield
         except LyftLearnError:
             raise
-        except (ClientError, Boto3Error, BotoCoreError, OSError, RuntimeError, ValueError) as error:
+        except (ClientError, BotoCoreError, OSError, RuntimeError, ValueError) as error:
             raise _translate(f"cannot {verb} {self.uri(key)}", error) from redact_causes(error)
 
 
@@ -239,14 +261,12 @@ def _status(error: ClientError) -> int:
 def _seconds_of_patience(error: Exception) -> float:
     if isinstance(error, LyftLearnError) or not isinstance(_translate("", error), BackendUnavailable):
         return 0.0
-    cause = error.__context__ if isinstance(error, Boto3Error) else error
-    return SECONDS_OF_PATIENCE if isinstance(cause, ClientError) else SECONDS_OF_SILENCE
+    return SECONDS_OF_PATIENCE if isinstance(error, ClientError) else SECONDS_OF_SILENCE
 
 
 def _translate(what: str, error: Exception) -> LyftLearnError:
-    cause = error.__context__ if isinstance(error, Boto3Error) else error
-    if isinstance(cause, ClientError):
-        return _refusal(what, cause)
+    if isinstance(error, ClientError):
+        return _refusal(what, error)
     if isinstance(error, NoCredentialsError | PartialCredentialsError):
         return AccessDenied(f"{what}: no complete AWS credentials were found; give them by the default AWS chain")
     if isinstance(error, CredentialRetrievalError):  # it quotes what a `credential_process` printed
@@ -265,3 +285,8 @@ def _refusal(what: str, error: ClientError) -> LyftLearnError:
     if code in _BUSY or _status(error) >= 500:
         return BackendUnavailable(message)
     return LyftLearnError(f"{message}; see `[storage] url`")
+
+
+def _send_at_once(request: Any, **_: Any) -> None:
+    """Send a record without asking first whether S3 will take it: it is small, and asking costs a round trip."""
+    del request.headers["Expect"]

@@ -14,9 +14,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from botocore.exceptions import DataNotFoundError
+from botocore.session import Session
 
 from lyftlearn import Client
-from lyftlearn._storage import LARGEST_RECORD, Storage, _s3, local_path, open_storage
+from lyftlearn._storage import LARGEST_RECORD, Storage, _s3, aws_session, local_path, open_storage
 from lyftlearn.errors import AccessDenied, BackendUnavailable, LyftLearnError
 
 if TYPE_CHECKING:
@@ -404,6 +406,39 @@ def test_a_directory_store_loads_no_vendor_sdk() -> None:
     """Only an `s3://` URL pays for boto3, and only what packs, unpacks or ignores pays for that."""
     answer = subprocess.run([sys.executable, "-c", _IMPORTING], capture_output=True, text=True, check=True)
     assert answer.stdout == "[]\n"
+
+
+_COLD = """
+import sys, lyftlearn.backend
+lyftlearn.backend.open_storage("s3://bucket/prefix", "us-east-1").client
+print(sorted({"boto3", "s3transfer", "multiprocessing"} & set(sys.modules)))
+"""
+
+
+def test_a_record_in_s3_needs_nothing_of_transfers() -> None:
+    """They load `multiprocessing` and threads, and most jobs write records alone."""
+    answer = subprocess.run([sys.executable, "-c", _COLD], capture_output=True, text=True, check=True)
+    assert answer.stdout == "[]\n"
+
+
+def test_sessions_read_definitions_once() -> None:
+    """Three sessions are made for a first submission; the definitions are megabytes, and each must see them all."""
+    first, second = aws_session("us-east-1"), aws_session("eu-west-1")
+    assert first.get_component("data_loader") is second.get_component("data_loader")
+    assert [one.create_client("sts").meta.region_name for one in (first, second)] == ["us-east-1", "eu-west-1"]
+    assert set(Session().get_available_services()) <= set(first.get_available_services())
+    with pytest.raises(DataNotFoundError):
+        first.create_client("no-such-service")
+
+
+@pytest.mark.usefixtures("bucket")
+def test_a_record_is_sent_at_once() -> None:
+    """To ask first whether S3 will take it costs a round trip to wherever the bucket is."""
+    storage, sent = open_storage("s3://bucket"), []
+    assert isinstance(storage, _s3.S3Storage)
+    storage.client.meta.events.register("before-send.s3.PutObject", lambda request, **_: sent.append(request.headers))
+    assert storage.create(KEY, b"one")
+    assert [headers.get("Expect") for headers in sent] == [None]
 
 
 def modes(root: Path) -> dict[str, int]:

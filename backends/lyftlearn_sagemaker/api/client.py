@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from lyftlearn.backend import Backoff, recording, timed_request
+from lyftlearn.backend import Backoff, aws_session, recording, timed_request
 from lyftlearn_sagemaker.api.errors import AwsError, Kind
 
 AGENT = "lyftlearn-sagemaker"
@@ -158,8 +158,7 @@ class _Attempts:
 
 def _client(service: str, region: str | None) -> Any:
     """Return a client, or raise AwsError for what is wrong with the configuration of AWS."""
-    import boto3  # noqa: PLC0415 - 100 ms that planning need not pay
-    from botocore.config import Config  # noqa: PLC0415
+    from botocore.config import Config  # noqa: PLC0415 - 100 ms that planning need not pay
 
     config = Config(
         retries={"mode": "standard", "total_max_attempts": 1},
@@ -173,8 +172,7 @@ def _client(service: str, region: str | None) -> Any:
     from lyftlearn_sagemaker.api.botocore_errors import error_of, is_about_request  # noqa: PLC0415
 
     try:
-        session: Any = boto3.Session(region_name=region)  # typed for each of some 400 services by name
-        client = session.client(service, config=config)
+        client = aws_session(region).create_client(service, config=config)
     except ValueError as exc:  # the only word that botocore has for an endpoint that is no URL
         raise _endpoint_error(service, doing) from exc
     except Exception as exc:
