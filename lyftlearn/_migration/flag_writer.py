@@ -17,7 +17,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from lyftlearn.errors import InvalidJob
+from lyftlearn._text.display import reason_of
+from lyftlearn.errors import BackendUnavailable, InvalidJob
 
 
 @dataclass(frozen=True)
@@ -30,19 +31,40 @@ class FlagFile:
 
 
 def read(path: Path) -> FlagFile:
-    """Return the file, without flags if it is not there. Raises InvalidJob for one that is broken, and OSError."""
+    """Return the file, without flags if it is not there.
+
+    Raises InvalidJob for one that is broken, and BackendUnavailable for one that cannot be read.
+    """
+    file, problem = read_anything(path)
+    if problem is not None:
+        raise InvalidJob([("flag file", f"{path} {problem}: repair it, or restore it")])
+    return file
+
+
+def read_anything(path: Path) -> tuple[FlagFile, str | None]:
+    """Return the file, and what is wrong with it: whoever replaces it whole needs nothing that it says.
+
+    Raises BackendUnavailable for one that cannot be read.
+    """
     target = path.resolve()  # a link stays one: what it leads to is replaced
     try:
         data = target.read_bytes()
     except FileNotFoundError:
-        return FlagFile(target, {"flags": {}}, None)
+        return FlagFile(target, {"flags": {}}, None), None
+    except OSError as exc:
+        raise BackendUnavailable(f"the flag file {path} cannot be read: {reason_of(exc)}") from exc
+    document, problem = _document(data)
+    return FlagFile(target, document, _version(data)), problem
+
+
+def _document(data: bytes) -> tuple[Mapping[str, Any], str | None]:
     try:
         document = json.loads(data.decode("utf-8-sig"))
     except (ValueError, RecursionError) as exc:
-        raise InvalidJob([("flag file", f"{path} is no JSON ({exc}): repair it, or restore it")]) from None
+        return {"flags": {}}, f"is no JSON ({exc})"
     if not isinstance(document, dict) or not isinstance(document.get("flags"), dict):
-        raise InvalidJob([("flag file", f"{path} has no table of `flags`: it is no flagd definition file")])
-    return FlagFile(target, document, _version(data))
+        return {"flags": {}}, "has no table of `flags`, so it is no flagd definition file"
+    return document, None
 
 
 def replace(file: FlagFile, document: Mapping[str, Any]) -> FlagFile | None:

@@ -313,7 +313,7 @@ class Switch:
     flags: the file that has them. target: the one that jobs read, None where none is configured or a service answers.
     jobs: those that were looked at. moved: of these, those that would have run on another backend. models: by model and
     change of stage; of jobs that are not there, nothing changes. notes: what else counts. written: whether `target` has
-    them now.
+    them now. problem: why the flags that count now cannot be read, so that jobs go by their last answers, if at all.
     """
 
     flags: str
@@ -324,6 +324,7 @@ class Switch:
     models: tuple[SwitchedModel, ...]
     notes: tuple[str, ...]
     written: bool
+    problem: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

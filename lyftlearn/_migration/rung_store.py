@@ -6,7 +6,8 @@ a `RungStore`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -66,6 +67,26 @@ class FileStore:
         raise BackendUnavailable(f"{self._path} changes all the time: try again")
 
 
+class PluginStore:
+    """What a plugin keeps. A plugin may raise anything: nobody sees a traceback for it."""
+
+    def __init__(self, plugin: str, store: RungStore) -> None:
+        self._plugin = plugin
+        self._store = store
+        with _plugin_errors(plugin):
+            self.name = str(store.name)
+
+    def read(self) -> Mapping[Subject, Rung]:
+        """Return the rungs as the plugin has them."""
+        with _plugin_errors(self._plugin):
+            return dict(self._store.read())
+
+    def change(self, steps: Mapping[Subject, tuple[Rung | None, Rung]]) -> frozenset[Subject]:
+        """Let the plugin move models."""
+        with _plugin_errors(self._plugin):
+            return frozenset(self._store.change(steps))
+
+
 @dataclass
 class NoRungs:
     """In the place of a store that cannot be read."""
@@ -112,8 +133,17 @@ def _plugin(name: str, config: Config) -> RungStore:
     found = entry_points(group=GROUP, name=name)
     if not found:
         raise InvalidJob([("[autopilot] writer", f"no installed plugin registers {name!r} under {GROUP}: install it")])
+    with _plugin_errors(name):
+        return PluginStore(name, next(iter(found)).load()(config))
+
+
+@contextmanager
+def _plugin_errors(plugin: str) -> Iterator[None]:
+    """Turn whatever a plugin raises into an error that says whose it is."""
     try:
-        store: RungStore = next(iter(found)).load()(config)
+        yield
+    except (LyftLearnError, OSError):
+        raise
     except Exception as exc:
-        raise LyftLearnError(f"the plugin {name!r} of [autopilot] writer cannot be used: {exc}") from exc
-    return store
+        said = f"{type(exc).__name__}: {exc}"
+        raise LyftLearnError(f"the plugin {plugin!r} of [autopilot] writer cannot be used: {said}") from exc

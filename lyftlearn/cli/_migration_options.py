@@ -42,6 +42,9 @@ def _guard(command: argparse.ArgumentParser) -> None:
 def _switch(command: argparse.ArgumentParser) -> None:
     command.add_argument("flags", metavar="FILE", help="a flagd file with the other flags")
     command.add_argument("--dry-run", action="store_true", help="write nothing, and say what would change")
+    command.add_argument(
+        "--replace-broken", action="store_true", help="also if the file that jobs read is broken: its content is lost"
+    )
     command.add_argument("--why", metavar="TEXT", help="the reason, for the audit log; needed without --dry-run")
 
 

@@ -80,7 +80,8 @@ def of_switch(found: Switch, why: str | None) -> list[str]:
         return [_command("migration", "status"), _command("migration", "guard")]
     if any(of.against or of.unproven for of in found.models):
         return [_command("migration", "report")]
-    written = _command("migration", "switch", found.flags, "--why", why or "nothing stands against it")
+    repair = ["--replace-broken"] if found.problem else []
+    written = _command("migration", "switch", found.flags, "--why", why or "nothing stands against it", *repair)
     return [written] if found.target and found.models else [_command("migration", "status")]
 
 

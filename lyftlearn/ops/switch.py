@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from lyftlearn._session import Session
     from lyftlearn.config import Config
 
+_HOW_TO_REPLACE = "look at it, and write --replace-broken to put the other flags in its place all the same"
 _ANY_MODEL: dict[str, Any] = {"model": "any", "repository": None, "labels": {}}
 
 
@@ -34,13 +35,15 @@ def migration_switch(
     *,
     dry_run: bool = False,
     why: str | None = None,
+    replace_broken: bool = False,
     since: Duration | datetime | None = "30d",
     client: Client | None = None,
 ) -> Switch:
     """Return which jobs would have gone elsewhere by the flags in a file, and put them in place of those that count.
 
     dry_run: change nothing. why: the reason, needed without `dry_run`; the audit log keeps it with who, when and what
-    was known. Raises InvalidJob, with every fault of the file and of the arguments, before anything is written, and
+    was known. replace_broken: also if the file that jobs read is broken, and nobody can say what is lost with it.
+    Raises InvalidJob, with every fault of the file and of the arguments, before anything is written, and
     BackendUnavailable if the history cannot be read.
     """
     from lyftlearn._migration import flag_writer  # noqa: PLC0415 - only for migrations
@@ -50,13 +53,14 @@ def migration_switch(
     text, faults = _read(path, session.config.migration_flag)
     target = _target(session.config)
     faults = [*_setting_faults(session.config), *faults]
-    faults += [] if dry_run else _faults_of_writing(path, target, why, session.config)
+    file, problem = flag_writer.read_anything(target) if target else (None, None)
+    if not dry_run:
+        faults += _faults_of_writing(path, target, why, session.config)
+        faults += [] if problem is None or replace_broken else [(str(target), f"{problem}: {_HOW_TO_REPLACE}")]
     if faults:
         raise InvalidJob(faults)
-    if dry_run or target is None:
-        return _compare(path, target, start, session)
-    file = flag_writer.read(target)
-    return _write(_compare(path, target, start, session), file, text, str(why), session)
+    found = replace(_compare(path, target, start, session, problem), problem=problem)
+    return found if dry_run or file is None else _write(found, file, text, str(why), session)
 
 
 def _setting_faults(config: Config) -> list[tuple[str, str]]:
@@ -101,7 +105,7 @@ def _faults_of_writing(path: Path, target: Path | None, why: str | None, config:
     return faults
 
 
-def _compare(path: Path, target: Path | None, start: datetime | None, session: Session) -> Switch:
+def _compare(path: Path, target: Path | None, start: datetime | None, session: Session, problem: str | None) -> Switch:
     from lyftlearn._migration import reconcile, results, what_if  # noqa: PLC0415 - brings SQLAlchemy
 
     config = session.config
@@ -121,7 +125,7 @@ def _compare(path: Path, target: Path | None, start: datetime | None, session: S
         jobs=jobs,
         moved=sum(of.jobs for of in models if of.backend_before != of.backend_after),
         models=models,
-        notes=(*_notes(config), *(f"the flags that count now: {trouble}" for trouble in sources[0].troubles)),
+        notes=(*_notes(config), *(f"the flags until now: {one}" for one in _troubles(sources[0], target, problem))),
         written=False,
     )
 
@@ -139,8 +143,13 @@ def _named_attributes(path: Path, target: Path | None) -> list[str]:
     every = ("kind", "project", "team", "user", "nodes", "image", "labels", "gpu")
     if target is None:
         return list(every)
-    texts = [file.read_text(encoding="utf-8-sig") for file in (path, target) if file.is_file()]
+    texts = [file.read_text(encoding="utf-8-sig", errors="replace") for file in (path, target) if file.is_file()]
     return [name for name in every if any(name in text for text in texts)]
+
+
+def _troubles(now: WhatIfFlags, target: Path | None, problem: str | None) -> list[str]:
+    """Return what is wrong with the flags that count: in the words of whoever reads the file, else of who asks them."""
+    return list(now.troubles) if problem is None else [f"{target} {problem}, so jobs go by what it last said"]
 
 
 def _notes(config: Config) -> list[str]:
@@ -187,6 +196,7 @@ def _evidence(found: Switch) -> dict[str, Any]:
     return {
         "jobs": found.jobs,
         "moved": found.moved,
+        "replaced": found.problem,
         "since": found.since and found.since.isoformat(),
         "models": models,
     }
