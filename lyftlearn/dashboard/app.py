@@ -133,6 +133,7 @@ class _Dashboard:
             status=status,
             colour=views.colour(status),
             facts=views.job_facts(known),
+            sources=views.job_sources(known),
             phases=views.phases(job["timings"]),
             message=(state.message if state else job["message"]) or "",
             command=" ".join(job["command"] or []),

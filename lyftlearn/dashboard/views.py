@@ -73,6 +73,12 @@ def job_facts(known: Known) -> Mapping[str, str]:
     return {name: value for name, value in facts.items() if value}
 
 
+def job_sources(known: Known) -> Mapping[str, str]:
+    """Return what was asked where a job runs, in order, and each answer, as `lyftlearn explain` tells them."""
+    decision = Decision.from_json(known.job["decision"] or "")
+    return dict(decision.sources) if decision else {}
+
+
 def _resource(name: str, value: Any) -> str:
     in_bytes = name in ("memory", "disk", "shared_memory")
     return f"{name.replace('_', ' ')} {f'{value / 2**30:g} GiB' if in_bytes else value}"

@@ -67,6 +67,7 @@ def submission_line(accepted: AcceptedJob, backend: str, config: Config) -> Line
         **_of_record(record, backend),
         "at": time.time() if accepted.new else (record.event.created_at or record.event.at).timestamp(),
         "source": accepted.decision.source,
+        "asked": accepted.decision.sources if accepted.new else (),
         "refused_by": config.migration_to,  # if it fell back
         "refusal": accepted.decision.refusal,
         "resources": vars(arguments.resources),
@@ -143,7 +144,7 @@ def submission_row(of: Line, line: Line) -> SubmissionRow:
         nodes=line["nodes"],
         digest=line["digest"],
         labels=line["labels"],
-        decision=line["decision"] or None,
+        decision=_with_sources(line["decision"], line.get("asked") or ()),
         resources=line.get("resources"),
         outputs=line["outputs"],
         command=[redact(word[:_LONGEST_COMMAND]) for word in command] if command else None,
@@ -198,6 +199,15 @@ def _outcome(line: Line) -> OutcomeRow:
         message=line["message"],
         attempt=line["attempt"],
     )
+
+
+def _with_sources(decision: str | None, asked: Iterable[tuple[str, str]]) -> str | None:
+    """Return the decision that a job carries, with what every source answered, for which a job has no room."""
+    carried = _decision(decision)
+    if not carried or not asked:
+        return decision or None
+    sources = [(name, redact(answer)) for name, answer in asked]
+    return json.dumps({**carried, "asked": sources}, sort_keys=True)
 
 
 def _decision(text: str | None) -> _Fields:

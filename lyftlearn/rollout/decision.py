@@ -80,6 +80,7 @@ class Decision:
                 flag=carried["flag"] and str(carried["flag"]),
                 variant=carried["variant"] and str(carried["variant"]),
                 fell_back=bool(carried["fell_back"]),
+                sources=tuple((str(name), str(answer)) for name, answer in carried.get("asked", ())),
                 attributes={},
             )
         except (TypeError, ValueError, KeyError, RecursionError):

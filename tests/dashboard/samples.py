@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -9,6 +10,15 @@ from lyftlearn.history.rows import ComparisonRow, OutcomeRow, RehearsalRow, Row,
 from lyftlearn.history.store import History
 
 NOW = datetime.now(UTC).replace(microsecond=0)
+DECISION = {
+    "backend": "sagemaker",
+    "reason": "the flag says live",
+    "source": "flag",
+    "stage": "live",
+    "flag": "move",
+    "variant": "live",
+    "fell_back": False,
+}
 KINDS = ("train", "process", "predict")
 
 
@@ -41,8 +51,7 @@ def rows(number: int, text: str = "") -> list[Row]:
             source="flag",
             nodes=1,
             labels={f"city{text}": f"ewr{text}"},
-            decision='{"backend": "sagemaker", "reason": "the flag says live", "source": "flag", "stage": "live", '
-            '"flag": "move", "variant": "live", "fell_back": false}',
+            decision=json.dumps(DECISION | {"asked": [["LYFTLEARN_BACKEND", "not set"], ["flag move", f"live{text}"]]}),
             resources={"cpu": 2.0, "memory": 4 << 30},
             outputs={"model": f"s3://ml/jobs/{job_id}/output/model.tar.gz{text}"},
             command=["python", f"train.py{text}"],

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
@@ -19,7 +20,8 @@ from lyftlearn import Client, config, ops
 from lyftlearn.errors import BackendUnavailable
 from lyftlearn.history.rows import OutcomeRow, RehearsalRow, SubmissionRow
 from lyftlearn.history.store import History, open_history
-from lyftlearn.history.tables import jobs, problems, slots
+from lyftlearn.history.tables import details, jobs, problems, slots
+from lyftlearn.rollout import Decision
 from tests.doubles.old_and_new import Make
 from tests.doubles.postgres import Postgres
 
@@ -245,3 +247,17 @@ def test_a_rehearsal_is_kept_as_it_was(tmp_path: Path) -> None:
     history.record(submitted("one"), RehearsalRow(job_id="one", backend="new", faults=faults))
     (row,) = history.select(sa.select(problems))
     assert [(row["path"], row["problem"])] == faults
+
+
+def test_a_submission_knows_what_was_asked_where_it_goes(make: Make) -> None:
+    """The job itself has no room for it; whoever looks back reads what `explain` said, in its order."""
+    client = make("rehearse")
+    job = client.train("eta", command="true")
+    history = client._session.history.history()
+    [row] = history.select(sa.select(details.c.decision).where(details.c.job_id == job.id))
+    decision = Decision.from_json(row["decision"])
+    explained = ops.explain("train", "eta", client=client)
+    assert decision is not None
+    assert decision.sources == explained.sources
+    assert len(decision.sources) > 1
+    assert Decision.from_json(job._record.decision) == replace(decision, sources=())
