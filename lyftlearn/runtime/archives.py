@@ -33,6 +33,7 @@ OWNER, NO_WRITE_FOR_OTHERS = 0o600, 0o755
 MOST_LINKS = 40
 """Links on the way to a target, as in the kernel."""
 CHUNK = 1 << 20
+BUFFER = 1 << 16
 LONGEST_SHOWN = 255
 """Characters of a member's name in a message."""
 
@@ -165,6 +166,7 @@ class _Unpacking:
         self._keep_modes = keep_modes
         self._warn = warn
         self._links: dict[tuple[str, ...], str] = {}
+        self._directories: set[tuple[str, ...]] = {()}  # that were looked at: nobody else writes there meanwhile
 
     def take(self, archive: tarfile.TarFile, member: tarfile.TarInfo) -> None:
         """Write one member, or remember it, if it is a link."""
@@ -199,6 +201,8 @@ class _Unpacking:
         return parts[1:] if parts[:1] == (self._only,) else None
 
     def _make_directory(self, parts: tuple[str, ...], member: tarfile.TarInfo) -> None:
+        if parts in self._directories:
+            return
         path = self._destination
         for part in parts:
             path = os.path.join(path, part)
@@ -209,6 +213,7 @@ class _Unpacking:
                     os.mkdir(path)
                 except FileExistsError as error:
                     raise _refusal(member, "goes through a file") from error
+        self._directories.add(parts)
 
     def _take_file(self, archive: tarfile.TarFile, member: tarfile.TarInfo, parts: tuple[str, ...]) -> None:
         original = _original(archive, member)
@@ -216,9 +221,12 @@ class _Unpacking:
             self._links[parts] = original.linkname
             return
         self._make_directory(parts[:-1], member)
-        target = self._free(parts, member)
+        target, mode = os.path.join(self._destination, *parts), self._mode(original.mode)
         source = archive.extractfile(original)
-        _write(source, target, self._mode(original.mode))
+        try:
+            _write(source, target, mode)
+        except FileExistsError:  # seldom: most are unpacked into nothing
+            _write(source, self._free(parts, member), mode)
 
     def _free(self, parts: tuple[str, ...], member: tarfile.TarInfo) -> str:
         """The member's path, after what stood there has gone."""
@@ -297,7 +305,8 @@ def _original(archive: tarfile.TarFile, member: tarfile.TarInfo) -> tarfile.TarI
 
 
 def _write(source: IO[bytes] | None, target: str, mode: int) -> None:
-    with open(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, OWNER), "wb") as file:
+    descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, OWNER)
+    with open(descriptor, "wb", BUFFER) as file:  # with a size, because Python asks the kernel for one otherwise
         if source is not None:
             shutil.copyfileobj(source, file, CHUNK)
     os.chmod(target, mode)

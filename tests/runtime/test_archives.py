@@ -7,7 +7,7 @@ import json
 import os
 import subprocess
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -280,3 +280,48 @@ def test_many_directories_that_link_to_each_other(tmp_path: Path) -> None:
     sink = io.BytesIO()
     sink.commit = sink.abort = lambda: None  # type: ignore[attr-defined]
     archives.pack(str(tmp_path / "model"), sink)  # type: ignore[arg-type]
+
+
+def test_a_directory_is_looked_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Installed packages have thousands of files, and a look at each name above each of them is most of the time."""
+    deep = tmp_path / "from" / "a" / "b" / "c"
+    deep.mkdir(parents=True)
+    for number in range(50):
+        (deep / f"{number}.py").write_text("x")
+    archives.pack_to((tmp_path / "whole.tar.gz").as_uri(), str(tmp_path / "from"))
+    looks: list[str] = []
+
+    def counted(real: Callable[[Any], bool]) -> Callable[[Any], bool]:
+        def look(path: Any) -> bool:
+            looks.append(str(path))
+            return real(path)
+
+        return look
+
+    for name in ("islink", "isdir", "lexists"):
+        monkeypatch.setattr(os.path, name, counted(getattr(os.path, name)))
+    archives.unpack(str(tmp_path / "whole.tar.gz"), str(tmp_path / "to"))
+    assert len(list((tmp_path / "to/a/b/c").iterdir())) == 50
+    assert len([path for path in looks if path.startswith(str(tmp_path / "to"))]) < 30
+
+
+def test_what_stands_in_the_way_is_replaced_and_never_written_through(tmp_path: Path) -> None:
+    """A file of an earlier attempt goes; a link is no place to write to; a directory is refused."""
+    (tmp_path / "from").mkdir()
+    (tmp_path / "from" / "a.txt").write_text("new")
+    archives.pack_to((tmp_path / "whole.tar.gz").as_uri(), str(tmp_path / "from"))
+    outside = tmp_path / "outside.txt"
+    outside.write_text("kept")
+    for link in (False, True):
+        target = tmp_path / "to"
+        target.mkdir(exist_ok=True)
+        (target / "a.txt").unlink(missing_ok=True)
+        (target / "a.txt").symlink_to(outside) if link else (target / "a.txt").write_text("old, and longer")
+        archives.unpack(str(tmp_path / "whole.tar.gz"), str(target))
+        assert (target / "a.txt").read_text() == "new"
+        assert not (target / "a.txt").is_symlink()
+    assert outside.read_text() == "kept"
+    (tmp_path / "to" / "a.txt").unlink()
+    (tmp_path / "to" / "a.txt").mkdir()
+    with pytest.raises(archives.BadArchive, match="has the name of a directory"):
+        archives.unpack(str(tmp_path / "whole.tar.gz"), str(tmp_path / "to"))
