@@ -42,7 +42,7 @@ def bill(url: str, currency: str, job_id: str, start: datetime, end: datetime) -
     answer = _ask(f"{url.rstrip('/')}/allocation/compute?{urlencode(query)}")
     try:
         costs = [float(cost) for cost in _costs(answer, {job_id, f"{_LABEL}={job_id}"})]
-    except (AttributeError, KeyError, TypeError, ValueError) as exc:
+    except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as exc:
         raise BackendUnavailable("OpenCost's answer is none of its allocation API") from exc
     if not costs:
         raise JobNotFound("OpenCost knows no pod of this job")

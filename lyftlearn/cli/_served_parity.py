@@ -55,7 +55,7 @@ def _run(invocation: Invocation, arguments: dict[str, Any]) -> ServingParity:
 
 def _show(found: ServingParity) -> None:
     names = [server.name for server in found.servers]
-    rows = [[row.name, row.model, *(_word(row.answers[name]) for name in names)] for row in found.tests]
+    rows = [[printable(row.name), row.model, *(_word(row.answers[name]) for name in names)] for row in found.tests]
     _tables.show(_tables.Table(heads=["self-test", "of", *names], rows=rows, dispensable=["of"]))
     for line in _reasons(found):
         _output.say(line)

@@ -85,6 +85,10 @@ def test_what_all_pods_of_a_job_have_cost(tmp_path: Path, known: OpenCost, old: 
         ({"body": b"<html>log in</html>"}, "OpenCost's answer is no JSON"),
         ({"body": b'{"data": null}'}, "OpenCost's answer is none of its allocation API"),
         ({"body": b'{"data": [{"eta-tk1": {"name": "x"}}]}'}, "OpenCost's answer is none of its allocation API"),
+        (
+            {"body": b'{"data": [{"eta-tk1": {"totalCost": %s}}]}' % (b"9" * 400)},
+            "OpenCost's answer is none of its allocation API",
+        ),
         ({"body": b'{"data": [{"eta-tk1": {"totalCost": -1}}]}'}, "OpenCost's answer has a cost that is none"),
         ({"body": b'{"data": [{"eta-tk1": {"totalCost": NaN}}]}'}, "OpenCost's answer has a cost that is none"),
         ({"body": b'{"data": [null]}'}, "OpenCost knows no pod of this job"),
