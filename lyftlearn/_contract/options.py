@@ -246,6 +246,11 @@ def _storage_url(value: Any) -> str:
     return str(_require((location.is_file or is_bucket) and not location.member, value))
 
 
+def _flag_source(value: Any) -> str:
+    scheme, separator, _ = _path(value).partition("://")
+    return str(_require(not separator or scheme in ("http", "https", "flagd", "file"), value))
+
+
 def _flag(value: Any) -> bool:
     return bool(_require(isinstance(value, bool), value))
 
@@ -315,7 +320,12 @@ _DURATION_SCHEMA = {"type": "string", "pattern": _DURATION_PATTERN}
 TEXT = Kind("a text", _text, {"type": "string", "minLength": 1})
 FLAG = Kind("true or false", _flag, {"type": "boolean"})
 PATH = Kind("a path", _path, {"type": "string", "minLength": 1}, resolve=from_folder)
-URL_OR_PATH = Kind("a URL, or a path", _path, {"type": "string", "minLength": 1}, resolve=from_folder)
+FLAG_SOURCE = Kind(
+    "http(s)://<host>, flagd://<host>, file:///<path> or a path",
+    _flag_source,
+    {"type": "string", "minLength": 1},
+    resolve=from_folder,
+)
 STORAGE_URL = Kind(
     "s3://<bucket>/<prefix>, file:///<path> or a path",
     _storage_url,

@@ -7,6 +7,7 @@ from pathlib import Path
 from lyftlearn._contract.options import (
     DURATION,
     FLAG,
+    FLAG_SOURCE,
     GATEWAY,
     PATH,
     POSITIVE_DURATION,
@@ -14,7 +15,6 @@ from lyftlearn._contract.options import (
     TEXT,
     TEXT_TABLE,
     TEXTS,
-    URL_OR_PATH,
     Kind,
     Option,
     mapping_of,
@@ -206,7 +206,7 @@ MIGRATION = (
     ),
     Option(
         key="flags",
-        kind=URL_OR_PATH,
+        kind=FLAG_SOURCE,
         doc="Where the flag is evaluated without an OpenFeature provider of the host application: a flagd file, or "
         "the URL of a service. `LYFTLEARN_FLAGS` wins.",
         example="flags.json",
@@ -216,7 +216,7 @@ MIGRATION = (
     Option(key="ceiling", kind=_STAGE, doc="The highest stage. Only `LYFTLEARN_BACKEND` exceeds it.", example="live"),
     Option(
         key="kill_switch",
-        kind=URL_OR_PATH,
+        kind=STORAGE_URL,
         doc="A file, or an object in S3. While it is there, every job stays on the old backend, whatever flags say.",
         example="s3://bucket/lyftlearn/migration-off",
     ),

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from lyftlearn._text.display import without_credentials
+from lyftlearn._text.redaction import redact
 from lyftlearn.config import Setting, load
 
 _SECRET = re.compile(r"passw|token|credential|api_?key|access_?key|private_?key|secret_?(key|value)$", re.IGNORECASE)
@@ -30,4 +31,4 @@ def _open(key: str, value: Any) -> Any:
         return [_open(key, one) for one in value]
     if value is not None and _SECRET.search(key.rpartition(".")[2]):
         return "***"
-    return without_credentials(value) if isinstance(value, str) else value
+    return without_credentials(redact(value)) if isinstance(value, str) else value

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from lyftlearn._storage import local_path
 from lyftlearn._text.redaction import remember_url, shown_url
 
 if TYPE_CHECKING:
@@ -159,16 +160,18 @@ def provider_from_url(flags: str, timeout: float) -> FlagProvider:
     if flags.startswith("flagd://"):
         host, _, port = flags.removeprefix("flagd://").partition(":")
         return _Service(f"http://{host}:{port or _OFREP_OF_FLAGD}", timeout)
+    if "://" in flags and not flags.startswith("file://"):
+        raise ValueError(f"{shown_url(flags)} is no source of flags: write a file, http(s):// or flagd://")
     return _File(_path(flags))
 
 
 def file_named(flags: str) -> Path | None:
     """Return the flagd definition file that a configuration names, or None where it names a service."""
-    return None if flags.startswith(("http://", "https://", "flagd://")) else _path(flags)
+    return None if "://" in flags and not flags.startswith("file://") else _path(flags)
 
 
 def _path(flags: str) -> Path:
-    return Path(os.path.expandvars(flags.removeprefix("file://"))).expanduser()
+    return local_path(os.path.expandvars(flags))
 
 
 def _context(attributes: Mapping[str, Any]) -> EvaluationContext:

@@ -11,7 +11,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from lyftlearn._storage import open_storage
+from lyftlearn._storage import open_storage, storage_directory
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -57,9 +57,12 @@ class KillSwitch:
         return answer, PULLED if answer else ABSENT
 
     def _is_there(self) -> bool | Exception:
-        place, _, name = str(self._config.kill_switch).rpartition("/")
+        switch = str(self._config.kill_switch)
+        place, _, name = switch.rpartition("/")
         try:
-            return open_storage(place or "/").read(name) is not None
+            path = storage_directory(switch)  # a URI of a file has quoted characters
+            place, name = (place, name) if path is None else (str(path.parent), path.name)
+            return open_storage(place).read(name) is not None
         except Exception as exc:  # noqa: BLE001 - a broken storage must never cost a submission
             return exc
 

@@ -141,7 +141,7 @@ def test_paths_start_at_their_file(alone: Path, monkeypatch: pytest.MonkeyPatch)
     assert config.folders("local") == {"secrets": alone}
 
 
-@pytest.mark.parametrize("written", ["s3://bucket/x", "https://flags.example/", "flagd://host", "~/x", "$HOME/x"])
+@pytest.mark.parametrize("written", ["file:///x", "https://flags.example/", "flagd://host", "~/x", "$HOME/x"])
 def test_what_is_no_relative_path_stays(alone: Path, written: str) -> None:
     """A URL, a home and a variable mean the same wherever the file lies."""
     (alone / "lyftlearn.toml").write_text(f'[migration]\nflags = "{written}"\n')

@@ -34,6 +34,8 @@ def test_no_setting_shows_a_credential() -> None:
     values = {setting.key: setting.value for setting in settings}
     assert values["migration.flags"] == "https://***@flags.example/x?token=***&a=***#f"
     assert values["storage.url"] == "s3://bucket/prefix"
+    in_a_path = {"migration": {"to": "sagemaker", "flags": f"https://flags.example/{CANARY}-{CANARY}"}}
+    assert CANARY not in repr(ops.configuration(in_a_path))
 
 
 def test_each_setting_has_its_origin(lyftlearn: CommandLine, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from lyftlearn.config import load
-from lyftlearn.errors import BackendUnavailable
+from lyftlearn.errors import BackendUnavailable, InvalidJob
 from lyftlearn.rollout import Decision, Rollout, kill_switch
 from lyftlearn.rollout.stage import Stage
 
@@ -70,6 +70,34 @@ def test_no_flag_overrides_it(switch: Path) -> None:
     assert decision.reason == "[migration] kill_switch says off"
     switch.unlink()
     assert decide(of).backend == NEW
+
+
+def test_its_place_and_the_flags_may_be_uris(switch: Path) -> None:
+    """What a URI quotes is another name: a switch that is looked for under it could be pulled by nobody."""
+    named = switch.parent / "off 100%#1"
+    flags = switch.parents[1] / "flags.json"
+    moved = flags.rename(flags.with_name("my flags.json"))
+    of = rollout(named, kill_switch=named.as_uri(), flags=moved.as_uri())
+    assert decide(of).backend == NEW
+    pull(named)
+    assert decide(of).backend == OLD
+
+
+@pytest.mark.parametrize("key", ["flags", "kill_switch"])
+def test_a_place_that_nobody_can_read_is_a_fault(switch: Path, key: str) -> None:
+    """It would be taken for the name of a file that is not there, its password with it."""
+    with pytest.raises(InvalidJob, match=f"migration.{key}") as caught:
+        rollout(switch, **{key: "ftp://me:pass-7f3a@127.0.0.1/x"})
+    assert "pass-7f3a" not in str(caught.value)
+
+
+def test_a_variable_may_name_no_other_place(switch: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is read by no configuration, so the decision itself says that it is no source."""
+    monkeypatch.setenv("LYFTLEARN_FLAGS", "ftp://me:pass-7f3a@127.0.0.1/x")
+    decision = decide(rollout(switch, default="live"))
+    assert (decision.backend, decision.stage) == (NEW, Stage.LIVE)
+    assert "ftp://127.0.0.1 is no source of flags" in str(decision.sources)
+    assert "pass-7f3a" not in str(decision.sources)
 
 
 def test_the_operator_of_one_process_overrides_it(switch: Path, monkeypatch: pytest.MonkeyPatch) -> None:
