@@ -25,7 +25,7 @@ _MOST_REMEMBERED = 10_000  # jobs that nobody waits for any more
 _log = logging.getLogger("lyftlearn")
 
 
-@dataclass
+@dataclass(slots=True)
 class _Subscription:
     """Who listens to a job, and what was last heard of it; its end is never forgotten."""
 

@@ -18,7 +18,7 @@ def main() -> int:
     """Write what waits. What cannot be written waits on."""
     url = os.environ[URL]
     history = History(url)
-    Spool(Path(sys.argv[1]), url, dict).take_up(lambda entries: history.record(*rows_of(entries)))
+    Spool(Path(sys.argv[1]), url, dict).take_up(lambda entries: history.record_all(rows_of(entries)))
     return 0
 
 

@@ -171,7 +171,7 @@ class HistoryRecorder:
 
     def _take_up(self, history: History) -> None:
         spool = self._spool or Spool(self._config.home, self._config.history_url, lambda: lines.header(self._config))
-        spool.take_up(lambda entries: history.record(*lines.rows_of(entries)))
+        spool.take_up(lambda entries: history.record_all(lines.rows_of(entries)))
 
     def _record_timings(self) -> None:
         """Write down where the time of jobs went that this process saw ending."""

@@ -12,6 +12,7 @@ import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import sqlalchemy as sa
@@ -57,9 +58,13 @@ class History:
         return self._engine.dialect.name
 
     def record(self, *entries: Row) -> None:
-        """Write what is not known yet, in one transaction. Of two that say something else, the first stays."""
-        for start in range(0, len(entries), _AT_ONCE):
-            some = entries[start : start + _AT_ONCE]
+        """Write what is not known yet. Of two that say something else, the first stays."""
+        self.record_all(entries)
+
+    def record_all(self, entries: Iterable[Row]) -> None:
+        """Write as `record` does, some at a time, each in one transaction: no more than these are in memory."""
+        coming = iter(entries)
+        while some := list(islice(coming, _AT_ONCE)):
             with self.connection() as connection:
                 self._record_submissions(connection, _of_type(SubmissionRow, some))
                 self._record_outcomes(connection, _of_type(OutcomeRow, some))

@@ -130,8 +130,11 @@ def search(tmp_path: Path) -> TuningJob:
     )
 
 
-def test_a_wait_tells_how_far_the_search_is(search: TuningJob, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_wait_tells_how_far_the_search_is(
+    search: TuningJob, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The driver runs all along: its status says nothing of the search. The last look comes after the last trial."""
+    monkeypatch.setattr("lyftlearn._jobs.search_progress._PATIENCE", 120.0)  # as long as a busy machine needs
     search.wait("4m", progress=True)
     lines = capsys.readouterr().err.splitlines()
     assert f"{search.id} succeeded" in lines

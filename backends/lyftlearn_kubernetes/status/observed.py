@@ -6,6 +6,7 @@ import json
 import logging
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from lyftlearn.backend import read_command_times, read_idle, read_report
@@ -256,6 +257,7 @@ def _verdict(text: str | None) -> tuple[str, str] | None:
     return (verdict["reason"], verdict.get("message", "")) if known else None
 
 
+@lru_cache  # they are the same for thousands of jobs
 def _limits(text: str | None) -> Limits | None:
     table = _table(text)
     try:
