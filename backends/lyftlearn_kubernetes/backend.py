@@ -157,8 +157,12 @@ class KubernetesBackend(Backend):
         return notebooks.address(self._cluster, self._options, job_id)
 
     def diagnose(self) -> Iterator[Check]:
-        """Version, namespace, permissions, quotas, storage."""
+        """Version, namespace, permissions, quotas, storage, OpenCost."""
         yield from doctor.checks(self._cluster, self._options, self._settings.storage_url)
+        if self._options.opencost is not None:
+            from lyftlearn_kubernetes import opencost  # noqa: PLC0415 - as above
+
+            yield opencost.check(self._options.opencost)
         if self._settings.spark is not None and self._settings.spark.on_kubernetes:
             yield from spark_doctor.checks(self._cluster, self._settings.spark, self._options)
 

@@ -17,7 +17,7 @@ from urllib.error import HTTPError
 from urllib.parse import urlencode
 from urllib.request import Request, urlopen
 
-from lyftlearn.backend import Bill
+from lyftlearn.backend import Bill, Check, Verdict
 from lyftlearn.errors import BackendUnavailable, JobNotFound
 from lyftlearn_kubernetes.labels import JOB
 
@@ -37,13 +37,7 @@ def bill(url: str, currency: str, job_id: str, start: datetime, end: datetime) -
     """Return what a job has cost that ran from `start` to `end`. Raises BackendUnavailable, JobNotFound."""
     if datetime.now(UTC) - end < SETTLED:
         return Bill(None, currency, f"OpenCost knows what it cost {SETTLED.seconds // 60} minutes after its end")
-    moments = (f"{moment.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}" for moment in (start - _MARGIN, end + _MARGIN))
-    query = {"window": ",".join(moments), "aggregate": f"label:{_LABEL}", "filter": f'label[{_LABEL}]:"{job_id}"'}
-    answer = _ask(f"{url.rstrip('/')}/allocation/compute?{urlencode(query)}")
-    try:
-        costs = [float(cost) for cost in _costs(answer, {job_id, f"{_LABEL}={job_id}"})]
-    except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as exc:
-        raise BackendUnavailable("OpenCost's answer is none of its allocation API") from exc
+    costs = _costs(url, job_id, start - _MARGIN, end + _MARGIN)
     if not costs:
         raise JobNotFound("OpenCost knows no pod of this job")
     if not all(math.isfinite(cost) and cost >= 0 for cost in costs):
@@ -51,8 +45,29 @@ def bill(url: str, currency: str, job_id: str, start: datetime, end: datetime) -
     return Bill(sum(costs), currency, "counted by OpenCost")
 
 
-def _costs(answer: Any, names: set[str]) -> Iterator[Any]:
-    """Yield the cost of the job's pods in each span of time. Versions without filters tell other jobs, too."""
+def check(url: str) -> Check:
+    """Ask for the pods of a job that there is not, as `bill` does."""
+    now = datetime.now(UTC)
+    try:
+        _costs(url, "none", now - timedelta(hours=1), now)
+    except BackendUnavailable as exc:
+        return Check("OpenCost", Verdict.WARNING, f"{exc} ({url}): costs follow from what jobs request, and `prices`")
+    return Check("OpenCost", Verdict.OK, f"answers at {url}")
+
+
+def _costs(url: str, job_id: str, start: datetime, end: datetime) -> list[float]:
+    """Return the cost of the job's pods in each span of time that the answer has."""
+    moments = (f"{moment.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}" for moment in (start, end))
+    query = {"window": ",".join(moments), "aggregate": f"label:{_LABEL}", "filter": f'label[{_LABEL}]:"{job_id}"'}
+    answer = _ask(f"{url.rstrip('/')}/allocation/compute?{urlencode(query)}")
+    try:
+        return [float(cost) for cost in _costs_of(answer, {job_id, f"{_LABEL}={job_id}"})]
+    except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as exc:
+        raise BackendUnavailable("OpenCost's answer is none of its allocation API") from exc
+
+
+def _costs_of(answer: Any, names: set[str]) -> Iterator[Any]:
+    """Yield the cost of the groups of pods of these names. Versions without filters tell other jobs, too."""
     for allocations in answer["data"]:
         for name, allocation in (allocations or {}).items():
             if name in names:
@@ -67,7 +82,7 @@ def _ask(url: str) -> Any:
         raise BackendUnavailable(f"OpenCost answered with status {exc.code}") from exc
     except (OSError, http.client.HTTPException) as exc:
         raise BackendUnavailable(f"OpenCost does not answer: {getattr(exc, 'reason', exc)}") from exc
-    except ValueError as exc:
+    except (RecursionError, ValueError) as exc:
         raise BackendUnavailable("OpenCost's answer is no JSON") from exc
 
 

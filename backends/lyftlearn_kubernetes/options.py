@@ -233,7 +233,7 @@ _KEYS = (
     *PRICE_OPTIONS,
     Option(
         key="opencost",
-        kind=options.matching(r"https?://[^\s?#]+", "http://<host>:<port> or https://<host>"),
+        kind=options.matching(r"https?://[^\s?#@]+", "http://<host>:<port> or https://<host>"),
         doc="Where OpenCost answers, which says what jobs have cost. Where it has no word, `prices` count.",
         example="http://opencost.opencost:9003",
     ),

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 import lyftlearn
+from lyftlearn.backend import Verdict
 from lyftlearn.history import costing
 from lyftlearn.history.rows import OutcomeRow, SubmissionRow
 from lyftlearn.history.store import History
@@ -83,6 +84,7 @@ def test_what_all_pods_of_a_job_have_cost(tmp_path: Path, known: OpenCost, old: 
         ({"status": 500}, "OpenCost answered with status 500"),
         ({"status": 302}, "OpenCost answered with status 302"),
         ({"body": b"<html>log in</html>"}, "OpenCost's answer is no JSON"),
+        ({"body": b"[" * 100_000}, "OpenCost's answer is no JSON"),
         ({"body": b'{"data": null}'}, "OpenCost's answer is none of its allocation API"),
         ({"body": b'{"data": [{"eta-tk1": {"name": "x"}}]}'}, "OpenCost's answer is none of its allocation API"),
         (
@@ -136,6 +138,15 @@ def test_nobody_listens_there(tmp_path: Path, known: OpenCost) -> None:
     client = client_of(tmp_path, replace(known, url="http://127.0.0.1:9"), prices={"cpu_hour": 0, "memory_hour": 0})
     ran(client, "eta-tk1")
     assert "OpenCost does not answer: " in counted(client, "eta-tk1")["basis"]
+
+
+def test_doctor_asks_it(known: OpenCost) -> None:
+    """An operator learns of a wrong address before the bills of a month are counted otherwise."""
+    assert opencost.check(known.url).verdict is Verdict.OK
+    known.body = b"<html>"
+    found = opencost.check(known.url)
+    assert found.verdict is Verdict.WARNING
+    assert found.detail.startswith(f"OpenCost's answer is no JSON ({known.url}): ")
 
 
 def test_an_address_that_is_none(tmp_path: Path) -> None:
