@@ -30,7 +30,7 @@ def address(region: str, described: Mapping[str, Any], record: JobRecord) -> Not
     try:
         written = json.loads(stored.data)
         port, path = int(written["port"]), str(written["path"])
-    except (ValueError, LookupError, TypeError) as exc:
+    except (ValueError, LookupError, RecursionError, TypeError) as exc:
         message = f"{uri}/{name} does not tell the notebook's address ({exc}): stop the notebook, and start it again"
         raise LyftLearnError(message) from exc
     return NotebookAddress(f"http://127.0.0.1:{port}{path}", _forward(region, described["TrainingJobName"], port))

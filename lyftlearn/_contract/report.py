@@ -50,6 +50,7 @@ def read_report(text: str, *, within: bool = True) -> Report | None:
         AttributeError,
         OverflowError,
         OSError,
+        RecursionError,
     ):  # a program may write there too, and whatever it likes
         return None
 
@@ -82,5 +83,5 @@ def read_command_times(text: str) -> CommandTimes | None:
         facts, _ = json.JSONDecoder().raw_decode(text.removeprefix(_PREFIX))
         times = (facts["started_at"], facts["finished_at"])
         return CommandTimes(*(datetime.fromtimestamp(seconds, UTC) for seconds in times))
-    except (ArithmeticError, LookupError, OSError, TypeError, ValueError):
+    except (ArithmeticError, LookupError, OSError, RecursionError, TypeError, ValueError):
         return None

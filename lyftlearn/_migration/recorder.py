@@ -146,7 +146,7 @@ def _decision_fields(decision: str) -> dict[str, Any]:
     """Return the decision that a job carries, or nothing where its substrate has lost it."""
     try:
         return dict(json.loads(decision))
-    except (TypeError, ValueError):
+    except (RecursionError, TypeError, ValueError):
         return {}
 
 

@@ -214,7 +214,7 @@ def _find_in_cache(path: Path, tree: Tree, cache_dir: Path) -> Packed | None:
         if tree.faults or known["signature"] != tree.signature or not _is_whole(packed):
             return None
         os.utime(packed.path)
-    except (OSError, ValueError, LookupError, TypeError):
+    except (OSError, ValueError, LookupError, RecursionError, TypeError):
         return None
     return packed
 

@@ -214,7 +214,7 @@ def _decision(text: str | None) -> _Fields:
     """Return the decision that a job carries, or nothing where its substrate has lost it."""
     try:
         return dict(json.loads(text or ""))
-    except (TypeError, ValueError):
+    except (RecursionError, TypeError, ValueError):
         return {}
 
 

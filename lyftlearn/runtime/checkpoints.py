@@ -217,7 +217,7 @@ def read_notes(path: str) -> dict[str, Any]:
         with open(path, encoding="utf-8") as file:
             notes = json.loads(file.read(LARGEST_NOTES))
         links = {name: target for name, target in notes["links"].items() if isinstance(target, str)}
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return {"links": {}, "started_at": None}
     return {"links": links, "started_at": notes.get("started_at")}
 

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from lyftlearn._contract.report import read_command_times
 from lyftlearn.backend import Report, read_idle, read_report
 from lyftlearn.events import JobEvent
 from lyftlearn.types import FailureReason, JobStatus
@@ -38,12 +39,28 @@ def test_an_end_that_is_no_failure(stopped: bool, status: JobStatus) -> None:
 
 
 @pytest.mark.parametrize(
-    "facts", ["", "{", "3", "[]", '{"reason":"weather"}', '{"attempt":"many"}', '{"exit_code":[1]}', '{"reason":[1]}']
+    "facts",
+    [
+        "[" * 5000,
+        "",
+        "{",
+        "3",
+        "[]",
+        '{"reason":"weather"}',
+        '{"attempt":"many"}',
+        '{"exit_code":[1]}',
+        '{"reason":[1]}',
+    ],
 )
 def test_what_is_no_report(facts: str) -> None:
     """A program may write into the same file; whoever follows all jobs must not stumble over it."""
     assert read_report(f"lyftlearn/1 {facts}") is None
     assert read_report(f"something else {facts}") is None
+
+
+def test_times_without_an_end() -> None:
+    """The same text is read once more, for what a job costs."""
+    assert read_command_times("lyftlearn/1 " + "[" * 5000) is None
 
 
 def test_it_is_spread_into_an_event() -> None:

@@ -253,5 +253,5 @@ def _purpose(method: str, path: str) -> tuple[str, str]:
 def _parse(data: bytes) -> Any:
     try:
         return json.loads(data)
-    except ValueError:
+    except (RecursionError, ValueError):
         return None

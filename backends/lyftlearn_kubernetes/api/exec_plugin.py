@@ -77,7 +77,7 @@ class ExecPlugin:
     def _status(self) -> Mapping[str, Any]:
         try:
             document = json.loads(self._output())
-        except ValueError:  # what it printed may hold the token
+        except (RecursionError, ValueError):  # what it printed may hold the token
             raise self._failure("what it printed is not JSON") from None
         if not isinstance(document, dict) or document.get("kind") != "ExecCredential":
             raise self._failure("what it printed is no ExecCredential")

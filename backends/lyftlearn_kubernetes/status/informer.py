@@ -133,7 +133,7 @@ class Informer(threading.Thread):
         try:
             news = json.loads(line)
             what, document = news["type"], news["object"]
-        except (ValueError, KeyError) as exc:
+        except (ValueError, KeyError, RecursionError) as exc:
             raise NoResponse("a line of the watch was cut", sent=False) from exc
         if what == "ERROR":
             raise error_of_answer(document.get("code") or GONE, document, "the watch ended")

@@ -95,7 +95,7 @@ def stored_job(document: Mapping[str, Any]) -> StoredJob:
     try:
         bundle = json.loads(template["metadata"]["annotations"][labels.BUNDLE])
         return StoredJob(image=template["spec"]["containers"][0]["image"], bundle=bundle)
-    except (LookupError, ValueError, TypeError) as exc:
+    except (LookupError, RecursionError, ValueError, TypeError) as exc:
         raise LyftLearnError(f"the Job {document['metadata']['name']} carries no bundle that can be read") from exc
 
 

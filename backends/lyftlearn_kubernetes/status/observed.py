@@ -238,7 +238,7 @@ def _table(text: str | None) -> dict[str, Any]:
     """Return the table that an annotation holds. Anybody may write there, so malformed text is an empty table."""
     try:
         value = json.loads(text or "{}")
-    except (TypeError, ValueError):
+    except (RecursionError, TypeError, ValueError):
         return {}
     return value if isinstance(value, dict) else {}
 

@@ -27,6 +27,8 @@ SUPERVISOR_ENDED = "its supervisor ended by an error"
 NOT_STARTED = "its supervisor could not be started"
 NOT_STARTED_REMEDY = "submit the job again from an environment that stays"
 _LAST_BYTES = 700
+_EVENT = {"attempt": (int, type(None)), "exit_code": (int, type(None)), "reason": (str, type(None))}
+_YEAR_10000 = 253_402_300_800  # seconds since 1970
 _LARGEST_RECORD = 64 << 20  # bytes
 _MOST_OF_EVENTS = 4 << 20  # bytes at either end; a job has a few lines of some hundred
 DRIVERS = "drivers"
@@ -56,11 +58,13 @@ class JobFiles:
             if (size := path.stat().st_size) > _LARGEST_RECORD:
                 raise BrokenRecord(f"{path} has {size} bytes, and a job's record at most {_LARGEST_RECORD}")
             record: dict[str, Any] = json.loads(path.read_bytes())
-        except (OSError, ValueError) as error:
+        except (OSError, RecursionError, ValueError) as error:
             raise BrokenRecord(f"{path} cannot be read: {error}") from error
         for key, kind in _RECORD.items():
             if not isinstance(record, dict) or not isinstance(record.get(key), kind):
                 raise BrokenRecord(f"{path} is no job's record: it has no usable {key!r}")
+        if not _is_moment(record["created_at"]):
+            raise BrokenRecord(f"{path} is no job's record: it was made at no time")
         return record
 
     def bundle(self) -> dict[str, Any]:
@@ -68,7 +72,7 @@ class JobFiles:
         path = self.path / "bundle.json"
         try:
             bundle: dict[str, Any] = json.loads(path.read_bytes())
-        except (OSError, ValueError) as error:
+        except (OSError, RecursionError, ValueError) as error:
             raise BrokenRecord(f"{path} cannot be read: {error}") from error
         return bundle
 
@@ -94,7 +98,7 @@ class JobFiles:
     def _lines(self) -> list[dict[str, Any]]:
         try:
             lines = _read_ends(self.events_path).split(b"\n")
-        except FileNotFoundError:
+        except (FileNotFoundError, IsADirectoryError):
             return []
         return [parsed for line in lines if line and (parsed := _parse(line)) is not None]
 
@@ -364,7 +368,15 @@ def _parse(line: bytes) -> dict[str, Any] | None:
 
 
 def _is_event(parsed: dict[str, Any]) -> bool:
-    return str(parsed.get("status")) in STATUSES and isinstance(parsed.get("at"), (int, float))
+    if str(parsed.get("status")) not in STATUSES or not _is_moment(parsed.get("at")):
+        return False
+    times = (parsed[name] for name in ("started_at", "command_ended_at") if parsed.get(name) is not None)
+    return all(map(_is_moment, times)) and all(isinstance(parsed.get(key), kind) for key, kind in _EVENT.items())
+
+
+def _is_moment(value: object) -> bool:
+    """Whether this is a time that a calendar has: JSON can write infinity, and what is no number."""
+    return isinstance(value, (int, float)) and 0 <= value < _YEAR_10000
 
 
 def _read_ends(path: Path) -> bytes:

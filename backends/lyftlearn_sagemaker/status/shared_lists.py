@@ -136,7 +136,7 @@ def _decode(data: bytes) -> Changes:
     try:
         fields = json.loads(data)
         return Changes(**{name: fields[name] for name in vars(Changes())})
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, RecursionError, TypeError):
         return Changes(oldest=float("inf"))
 
 

@@ -140,7 +140,7 @@ def _events_of(message: Mapping[str, Any]) -> Iterator[JobEvent]:
         body = json.loads(message["Body"])
         if body["detail-type"] == DETAIL_TYPE and not is_queued(body["detail"]):
             yield event_of_job(from_event_bridge(body["detail"]))
-    except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as exc:
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as exc:
         _log.warning("a message in the queue cannot be read: %s", type(exc).__name__)
 
 

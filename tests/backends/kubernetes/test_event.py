@@ -210,3 +210,9 @@ def test_events_that_cannot_be_read() -> None:
     cluster = SilentCluster(DEFAULTS)
     event = JobObserver(cluster, RefusedPods(cluster)).event(job("BackoffLimitExceeded"), [lost])
     assert (event.status, event.reason) == (JobStatus.FAILED, FailureReason.PREEMPTED)
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, "{", "[1]", "3", None])
+def test_a_table_that_nobody_can_read_is_empty(text: str | None) -> None:
+    """Anybody may write annotations, and a list shows everybody's jobs."""
+    assert observed.texts(text) == {}

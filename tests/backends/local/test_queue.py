@@ -273,6 +273,9 @@ BROKEN_RECORDS: dict[str, Callable[[Path], Any]] = {
     "another type": lambda job: _change(job, lambda record: record.update(created_at="yesterday")),
     "a kind of a later version": lambda job: _change(job, lambda record: record.update(kind="evaluate")),
     "more than a record can be": lambda job: os.truncate(job / "job.json", (64 << 20) + 1),
+    "no end": lambda job: (job / "job.json").write_text("[" * 100_000),
+    "made at no time": lambda job: _change(job, lambda record: record.update(created_at=float("nan"))),
+    "made too late": lambda job: _change(job, lambda record: record.update(created_at=1e300)),
     "a link to a directory": lambda job: _replace_by_link(job / "job.json"),
 }
 
@@ -320,7 +323,16 @@ def test_stray_files(backend: Backend, make_spec: MakeSpec, tmp_path: Path) -> N
 
 @pytest.mark.parametrize(
     "line",
-    ['{"status": "archived", "at": 1.0}', '{"status": "failed"}', "[1]", '{"status": ["x"], "at": 2}', "\x00\x00"],
+    [
+        *('{"status": "archived", "at": 1.0}', '{"status": "failed"}', "[1]", '{"status": ["x"], "at": 2}', "\x00\x00"),
+        *(
+            '{"status": "failed", "at": NaN}',
+            '{"status": "failed", "at": 1e300}',
+            '{"status": "failed", "at": -Infinity}',
+        ),
+        *('{"status": "failed", "at": 1.0, "started_at": "x"}', '{"status": "failed", "at": 1.0, "attempt": "two"}'),
+        "[" * 100_000,
+    ],
 )
 def test_an_event_of_a_later_version(backend: Backend, make_spec: MakeSpec, tmp_path: Path, line: str) -> None:
     """What this version does not know is passed over; what it knows still counts, and nothing runs twice."""
@@ -330,6 +342,17 @@ def test_an_event_of_a_later_version(backend: Backend, make_spec: MakeSpec, tmp_
         file.write(line + "\n")
     assert backend.describe(spec.id).event.status is JobStatus.SUCCEEDED
     assert [record.event.status for record in backend.list(JobQuery())] == [JobStatus.SUCCEEDED]
+
+
+def test_a_directory_in_the_place_of_events(backend: Backend, make_spec: MakeSpec, tmp_path: Path) -> None:
+    """Nothing is known of this job, and everything of the others."""
+    spec, good = make_spec("true"), make_spec("true")
+    run(backend, spec)
+    run(backend, good)
+    events = tmp_path / "home/local/jobs" / spec.id / "events.jsonl"
+    events.unlink()
+    events.mkdir()
+    assert {record.id for record in backend.list(JobQuery())} >= {good.id}
 
 
 def test_a_job_begun_by_a_later_version_does_not_run_again(
