@@ -46,6 +46,7 @@ def clean(
 
 def _remove(client: Client, before: datetime, *, outputs: bool, dry_run: bool) -> Iterator[Removed]:
     config, registry = client._config, client._registry  # noqa: SLF001 - the client's other half
+    yield from _caches(config.home / "cache", before.timestamp(), dry_run=dry_run)  # first: logs may need their room
     for name in registry.names():
         try:
             backend = registry.get(name)
@@ -56,7 +57,6 @@ def _remove(client: Client, before: datetime, *, outputs: bool, dry_run: bool) -
             if outputs:
                 yield from _outputs(f"{config.output_url}/{job_id}", dry_run=dry_run)
                 yield from _outputs(f"{config.storage_url}/{log_directory(job_id)}", dry_run=dry_run)
-    yield from _caches(config.home / "cache", before.timestamp(), dry_run=dry_run)
 
 
 def _outputs(url: str, *, dry_run: bool) -> Iterator[Removed]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ from lyftlearn import Client, JobNotFound, ops
 from lyftlearn.backend import JobQuery
 from lyftlearn.errors import InvalidJob, LyftLearnError
 from tests.containers import require_containers
+from tests.doubles.postgres import small_disk
 
 
 @pytest.fixture
@@ -60,6 +63,27 @@ def test_a_job_stays_whose_log_cannot_be_kept(client: Client, tmp_path: Path) ->
     with pytest.raises(LyftLearnError, match="logs"):
         list(ops.clean("0s", client=client))
     assert list(job.logs()) == ["words"]
+
+
+def test_a_full_disk_is_cleaned(caplog: pytest.LogCaptureFixture) -> None:
+    """A job whose log finds no room stays, and is named; others go, and make the room."""
+    with small_disk(24) as disk:
+        client = Client(config={"home": str(disk / "home")})
+        talks = "import sys; [print('x' * 1000) for _ in range(3000)]"
+        large = client.process("large", command=["python3", "-c", talks])
+        large.wait(progress=False)
+        small = client.process("small", command=["echo", "words"])
+        small.wait(progress=False)
+        with suppress(OSError), (disk / "ballast").open("wb", buffering=0) as ballast:
+            while True:
+                ballast.write(bytes(1 << 16))
+        os.truncate(disk / "ballast", (disk / "ballast").stat().st_size - (1 << 18))
+        assert [one.name for one in ops.clean("0s", client=client) if one.kind == "job"] == [small.id]
+        assert f"{large.id} stays: there is no room for its log" in caplog.text
+        (disk / "ballast").unlink()
+        assert [one.name for one in ops.clean("0s", client=client) if one.kind == "job"] == [large.id]
+        with pytest.warns(UserWarning, match="no more"):
+            assert len(list(client.job(large.id).logs())) == 3000
 
 
 def test_outputs_go_where_they_are_named(client: Client, tmp_path: Path) -> None:

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import errno
+import logging
 import os
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
+from lyftlearn.errors import LyftLearnError
 from lyftlearn_local.store.files import FINAL, BrokenRecord, JobFiles
 from lyftlearn_local.store.jobs import Jobs
 from lyftlearn_local.store.trees import remove_tree
+
+_FULL = {errno.ENOSPC, errno.EDQUOT}
+_log = logging.getLogger("lyftlearn")
 
 
 def remove_finished(
@@ -18,14 +24,16 @@ def remove_finished(
 ) -> Iterator[tuple[str, int]]:
     """Yield id and bytes of each job that ended before then, and remove it: in one step out of sight, then for good.
 
-    keep_log: is called with a job that is about to be removed; what it raises leaves the job and all others here.
+    keep_log: is called with a job that is about to be removed. If the disk has no room for its log, the job stays, and
+    others make room; whatever else it raises leaves the job and all others here.
     """
     for files in list(jobs.newest_first(None)):
         if not _ended_before(files, before.timestamp()):
             continue
         size = _size(files.path)
         if not dry_run:
-            keep_log(files)
+            if not _has_kept_log(files, keep_log):
+                continue
             grave = jobs.store.temporary / f".removed-{files.path.name}"
             try:
                 files.path.rename(grave)
@@ -34,6 +42,19 @@ def remove_finished(
             with suppress(OSError):
                 remove_tree(grave)
         yield files.path.name, size
+
+
+def _has_kept_log(files: JobFiles, keep_log: Callable[[JobFiles], None]) -> bool:
+    try:
+        keep_log(files)
+    except (OSError, LyftLearnError) as exc:
+        if not {getattr(exc, "errno", None), getattr(exc.__cause__, "errno", None)} & _FULL:
+            raise
+        _log.warning(
+            "%s stays: there is no room for its log (%s). Clean again: others have made room", files.path.name, exc
+        )
+        return False
+    return True
 
 
 def _ended_before(files: JobFiles, moment: float) -> bool:

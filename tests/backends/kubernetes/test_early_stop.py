@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,8 @@ from tests.doubles.cluster.cluster import NAMESPACE, Cluster
 from tests.doubles.cluster.store import wait_until
 
 AT_ONCE = 4
-SECONDS = 4  # a command that nobody stops ends well, long before the grace period is over
+SECONDS, GRACE = 30, timedelta(minutes=2)
+"""A command that nobody stops ends well, long before the grace period is over, and long after a busy machine stops it."""
 
 
 def delete_at(harness: Harness, cluster: Cluster, milliseconds: int) -> bool:
@@ -22,7 +24,7 @@ def delete_at(harness: Harness, cluster: Cluster, milliseconds: int) -> bool:
     directory.mkdir(parents=True, exist_ok=True)
     directory.chmod(0o777)
     code = f"import os, time; time.sleep({SECONDS}); open(os.path.join({str(directory)!r}, os.uname().nodename), 'w')"
-    spec = harness.spec(code)
+    spec = harness.spec(code, grace=GRACE)
     harness.submit(spec)
     while not any(cluster.has_container(pod) for pod in cluster.pods(spec.id)):
         time.sleep(0.002)
