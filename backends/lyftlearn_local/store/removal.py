@@ -50,9 +50,7 @@ def _has_kept_log(files: JobFiles, keep_log: Callable[[JobFiles], None]) -> bool
     except (OSError, LyftLearnError) as exc:
         if not {getattr(exc, "errno", None), getattr(exc.__cause__, "errno", None)} & _FULL:
             raise
-        _log.warning(
-            "%s stays: there is no room for its log (%s). Clean again: others have made room", files.path.name, exc
-        )
+        _log.warning("%s stays: there is no room for its log (%s); clean again", files.path.name, exc)
         return False
     return True
 

@@ -15,7 +15,7 @@ from tests.doubles.cluster.store import wait_until
 
 AT_ONCE = 4
 SECONDS, GRACE = 30, timedelta(minutes=2)
-"""A command that nobody stops ends well, long before the grace period is over, and long after a busy machine stops it."""
+"""A command that nobody stops ends well before the grace is over, and long after a busy machine has stopped it."""
 
 
 def delete_at(harness: Harness, cluster: Cluster, milliseconds: int) -> bool:
