@@ -19,7 +19,7 @@ SLACK = {Rung.SHADOW: 4.0, Rung.LIVE_10: 4.0, Rung.LIVE_50: 3.0, Rung.LIVE_100: 
 """By how many times the guard's margins harm is ruled out before a model leaves a rung: few jobs, little certainty.
 
 Certainty is made on `live-50`, where both sides have jobs: with twelve jobs a day of which one in twenty fails, three
-times the margins are ruled out within a month, and for twice the margins one model in twelve would still wait.
+times the margins are ruled out within a month, and for twice the margins one model in ten would still wait.
 """
 LEAST_LIVE = 3
 """Jobs on the new side, made with what the newest job is made with, before a model is raised from a live rung."""

@@ -12,8 +12,16 @@ from typing import TYPE_CHECKING
 
 from lyftlearn._migration import analysis, audit, autopilot_state, parity_runs
 from lyftlearn._migration.autopilot import rules_of
-from lyftlearn._migration.ladder import Rules, what_is_missing
-from lyftlearn._migration.results import WORSE, EvidenceOfKind, MigrationStatus, ModelEvidence, RungStep
+from lyftlearn._migration.ladder import SLACK, Rules, what_is_missing
+from lyftlearn._migration.results import (
+    INCONCLUSIVE,
+    NOT_FOUND_WORSE,
+    WORSE,
+    EvidenceOfKind,
+    MigrationStatus,
+    ModelEvidence,
+    RungStep,
+)
 from lyftlearn._migration.rungs import Rung, Subject, above
 from lyftlearn._migration.survey import Surveyed, survey
 from lyftlearn._migration.workflows import workflows
@@ -62,13 +70,15 @@ def _step(change: FlagChange) -> RungStep:
 
 def _evidence(of: Surveyed, rules: Rules, since: datetime | None, kinds: tuple[EvidenceOfKind, ...]) -> ModelEvidence:
     following = _next_rung(of.standing.rung, rules)
+    only_asked_for_worse = of.standing.rung not in SLACK and of.shown.verdict == INCONCLUSIVE
+    verdict = NOT_FOUND_WORSE if only_asked_for_worse else of.shown.verdict
     return ModelEvidence(
         rung=str(of.standing.rung),
         next_rung=str(following) if following else None,
         since=since,
         missing=tuple(_missing(of, rules)),
-        verdict=of.shown.verdict,
-        because=tuple(of.shown.because),
+        verdict=verdict,
+        because=() if verdict == NOT_FOUND_WORSE else tuple(of.shown.because),
         kinds=kinds,
     )
 

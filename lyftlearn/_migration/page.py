@@ -157,7 +157,10 @@ def _rungs(status: MigrationStatus) -> Sequence[Mapping[str, object]]:
 
 
 def _evidence_rows(status: MigrationStatus) -> Iterator[Sequence[str]]:
-    return (evidence_row(of, of.evidence) for of in status.models if of.evidence)
+    """Yield the models that are not on the last rung, those first of which something is missing."""
+    on_the_way = [of for of in status.models if of.evidence and of.evidence.next_rung]
+    ordered = sorted(on_the_way, key=lambda of: not (of.evidence and of.evidence.missing))
+    return (evidence_row(of, of.evidence) for of in ordered if of.evidence)
 
 
 def _step_row(step: RungStep) -> Sequence[str]:

@@ -8,6 +8,7 @@ from datetime import datetime
 from lyftlearn._migration.statistics import Interval
 
 WORSE, NOT_WORSE, INCONCLUSIVE, NO_JOBS = "worse", "not worse", "inconclusive", "no jobs"
+NOT_FOUND_WORSE = "not found worse"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,7 +123,7 @@ class ModelEvidence:
     rung: that of the flag file, else the one of its newest job's stage. next_rung: None at the end, or at the ceiling.
     since: when it came there, None where no autopilot saw it. missing: what must be shown before it may go on, or what
     it waits for; nothing is missing where the autopilot would raise it now. verdict, because: the guard's, as the
-    autopilot asks for it on this rung.
+    autopilot asks for it on this rung; `not found worse` on those where it asks for no more.
     """
 
     rung: str

@@ -71,7 +71,7 @@ class _Dashboard:
         self._costs: dict[tuple[str, tuple[str, ...] | None], Kept[list[CostRow]]] = {}
         self.news = Kept(lambda: self._take_up(session), 5)
         self.models = Kept(lambda: models.of_all(self.history, datetime.now(UTC) - models.WINDOW), 30)
-        self.migration = Kept(self._migration, 60)
+        self.migration = Kept(self._migration, 300)  # it judges every model
         self.checks: Kept[list[Check]] = Kept(lambda: list(ops.doctor(self.config_source)), 60)
 
     @property

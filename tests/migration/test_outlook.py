@@ -103,6 +103,18 @@ def test_status_and_autopilot_say_the_same(client: Client, journal: History, fla
         assert bool(evidence.missing) == (rung is not Rung.COMPLETE)
 
 
+def test_a_completed_model_is_not_held(client: Client, journal: History, flags: Path) -> None:
+    """On the last rung it is only asked whether the new side is worse, and the page lists those on their way."""
+    filled(journal, [job for number in range(6) for job in (ran(number, OLD), ran(number, NEW))])
+    put(flags, Rung.LIVE_100)
+    assert evidence_of(client).verdict == "inconclusive"
+    assert "What is missing before the next rung" in drawn(client)
+    put(flags, Rung.COMPLETE)
+    evidence = evidence_of(client)
+    assert (evidence.verdict, evidence.because, evidence.next_rung) == ("not found worse", (), None)
+    assert "What is missing before the next rung" not in drawn(client)
+
+
 def test_a_verdict_is_as_old_as_what_it_judged(client: Client, journal: History, flags: Path) -> None:
     """Jobs on the new side that ran with another image make no fresh verdict, however many they are."""
     put(flags, Rung.LIVE_10)
