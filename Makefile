@@ -126,6 +126,7 @@ demo: tools .demo/ready
 
 # Not editable: what is measured is what a user has. PARTS="kubernetes runtime" narrows it; the doubles are the tests'.
 bench: .bench/ready .bench-toolkit/ready .venv/ready
+	@.ci/tools $(PYTHON) valgrind pg_ctlcluster
 	@.ci/quietly "pip install lyftlearn" .ci/install .bench --no-deps --force-reinstall .
 	.bench/bin/python -m benchmarks.every $(if $(PARTS),--only $(PARTS))
 

@@ -25,12 +25,15 @@ PARTS: dict[str, list[str]] = {
     "sagemaker": [BENCH, "-m", "benchmarks.sagemaker.run"],
     "runtime": [BENCH, "-m", "benchmarks.runtime.run", "--toolkit", TOOLKIT],
     "rollout": [BENCH, "-m", "benchmarks.rollout.run"],
-    "history": [BENCH, "-m", "benchmarks.history.run"],
+    "history": [CHECKOUT, "-m", "benchmarks.history.run"],
     "dashboard": [CHECKOUT, "-m", "benchmarks.dashboard.run"],
     "tuning": [BENCH, "-m", "benchmarks.tuning.run"],
     "guard": [BENCH, "-m", "benchmarks.migration.guard"],
+    "packing": [BENCH, "-m", "benchmarks.packing"],
+    "instructions": [BENCH, "-m", "benchmarks.instructions"],
+    "growth": [BENCH, "-m", "benchmarks.growth"],
 }
-"""The dashboard needs what the tests' environment has."""
+"""The history's PostgreSQL and the dashboard need what the tests' environment has."""
 
 
 def main() -> None:
@@ -59,10 +62,12 @@ def _rows(name: str) -> Iterator[tuple[str, str]]:
 
 
 def _medians(result: Any, path: str = "", *, inside: bool = False) -> Iterator[tuple[str, float]]:
-    """Every number below a key that speaks of medians, with the keys that lead to it."""
+    """Every number below a key that speaks of medians or of what was best, with the keys that lead to it."""
     if isinstance(result, dict):
         for key, value in result.items():
-            yield from _medians(value, f"{path} / {key}".lstrip(" /"), inside=inside or key.startswith("median"))
+            yield from _medians(
+                value, f"{path} / {key}".lstrip(" /"), inside=inside or key.startswith(("median", "best"))
+            )
     elif inside and isinstance(result, (int, float)) and not isinstance(result, bool):
         yield path, result
 

@@ -26,7 +26,7 @@ PAGES = {
     "jobs of one model": "/?model=model-7",
     "jobs of a team without any": "/?team=nobody",
     "a search that finds nothing": "/?text=nothing",
-    "one job": "/jobs/model-7777",
+    "one job": "/jobs/model-77",
     "models": "/models",
     "one model": "/model?model=model-7&repository=team-7/models",
 }

@@ -62,7 +62,7 @@ def measure_history(url: str, folder: str, count: int, patience: float) -> dict[
     fill(History(url), count)
     print(f"{url.partition(':')[0]}: {count:,} jobs written in {time.perf_counter() - start:.0f} s")
     before = measure.wait_quiet(patience)
-    return {"before": before, "measured": {question: ask(question, url, folder) for question in QUESTIONS}}
+    return {"before": before, "best of three": {question: ask(question, url, folder) for question in QUESTIONS}}
 
 
 def ask(question: str, url: str, home: str) -> dict[str, float]:

@@ -14,6 +14,7 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
+from benchmarks import measure
 from benchmarks.kubernetes.contenders import COMMAND, IMAGE, client
 
 
@@ -40,7 +41,7 @@ def main() -> None:
 
     count, directory = int(sys.argv[1]), Path(sys.argv[2])
     own = client(directory)
-    jobs = [own.train("bench", command=COMMAND, image=IMAGE) for _ in range(count)]
+    jobs, rate = measure.submit_from_threads(lambda: own.train("bench", command=COMMAND, image=IMAGE), count)
     before, ended, ends = ask(directory, "calls")["calls"], {}, {}
 
     def note(job: lyftlearn.Job, state: lyftlearn.JobState) -> None:
@@ -58,7 +59,16 @@ def main() -> None:
     after = ask(directory, "calls")["calls"]
     calls = {call: number - before.get(call, 0) for call, number in after.items() if number != before.get(call, 0)}
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(json.dumps({"peak MB": peak, "calls": calls, "delays": [ended[job.id] - ends[job.id] for job in jobs]}))
+    print(
+        json.dumps(
+            {
+                "peak MB": peak,
+                "submitted a second": rate,
+                "calls": calls,
+                "delays": [ended[job.id] - ends[job.id] for job in jobs],
+            }
+        )
+    )
 
 
 if __name__ == "__main__":

@@ -99,7 +99,7 @@ def _submitted(client: Any, jobs: int) -> dict[str, float]:
 
     handles: list[Any] = []
     seconds = _timed(lambda: handles.extend(client.train("bench", command=["/bin/true"]) for _ in range(jobs)))
-    client._opened().beside._background.drain(120)  # noqa: SLF001 - not part of what the caller waits for
+    client._session.recorder.drain(120)  # noqa: SLF001 - not part of what the caller waits for
     lyftlearn.wait(handles, progress=False)
     return {"taken": seconds * 1e3 / jobs}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 import threading
 import time
 from pathlib import Path
@@ -20,7 +21,18 @@ def followed(service: SageMaker, home: Path, jobs: int, seconds: float) -> dict[
         "polling": _follow(service, home / "polling", jobs, seconds, None),
         "queue": _follow(service, home / "queue", jobs, seconds, _queue()),
     }
-    heading = ["", "lists", "in a second", "describes", "lists, ending", "in a second", "describes", "all ended after"]
+    heading = [
+        "",
+        "lists",
+        "in a second",
+        "describes",
+        "lists, ending",
+        "in a second",
+        "describes",
+        "all ended after",
+        "submitted",
+        "peak MB",
+    ]
     rows = [[name, *(f"{value:g}" for value in each.values())] for name, each in figures.items()]
     print(measure.table(f"{jobs} jobs followed for {seconds:g} s", heading, rows))
     return figures
@@ -35,7 +47,7 @@ def _follow(service: SageMaker, home: Path, jobs: int, seconds: float, queue: st
     client = lyftlearn.Client(
         config={"backend": "sagemaker", "home": str(home), "storage": storage, "sagemaker": table}
     )
-    handles = [client.train("bench", command=["true"]) for _ in range(jobs)]
+    handles, rate = measure.submit_from_threads(lambda: client.train("bench", command=["true"]), jobs)
     if queue:
         service.ask("publish")
     waiting = threading.Thread(
@@ -53,6 +65,8 @@ def _follow(service: SageMaker, home: Path, jobs: int, seconds: float, queue: st
         **_figures("running", running[before:]),
         **_figures("ending", _seen(service)[len(running) :]),
         "seconds until all had ended": round(took, 1),
+        "submitted a second": round(rate, 1),
+        "peak MB": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
     }
 
 

@@ -94,7 +94,7 @@ def study(folder: Path, size: int, runs: int) -> dict[str, Any]:
     from lyftlearn._studies.ledger import StudyReader
 
     storage = open_storage(str(folder / "storage"))
-    document = _write_study(storage, size)
+    document = write_study(storage, size)
     held = sum(path.stat().st_size for path in (folder / "storage" / "tuning" / document["id"]).iterdir())
     taken = []
     for _ in range(runs):
@@ -107,7 +107,8 @@ def study(folder: Path, size: int, runs: int) -> dict[str, Any]:
     return {"bytes": held, "milliseconds": middle, "runs": taken}
 
 
-def _write_study(storage: Any, size: int) -> Mapping[str, Any]:
+def write_study(storage: Any, size: int) -> Mapping[str, Any]:
+    """Write a search whose trials have all ended; return its document."""
     from lyftlearn._studies.ledger import StudyWriter
     from lyftlearn._studies.study import Study
     from lyftlearn._studies.trial_record import TrialRecord

@@ -83,8 +83,9 @@ def path_of(uri: str) -> str | None:
 
 def mount_of(mounts: Iterable[_Mounted], uri: str) -> _Mounted | None:
     """Return the mount that holds what is at `uri`, a path or a `file://` URI; of several, the one that is nearest."""
-    path = path_of(uri)
-    holding = [mount for mount in mounts if path is not None and is_below(path, mount.path)]
+    every = tuple(mounts)
+    path = path_of(uri) if every else None
+    holding = [mount for mount in every if path is not None and is_below(path, mount.path)]
     return max(holding, key=lambda mount: len(mount.path), default=None)
 
 

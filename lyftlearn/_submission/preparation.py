@@ -289,6 +289,8 @@ def notebook_files(config: Config, name: str) -> str:
 
 
 def _with_faults(plan: Plan, faults: list[tuple[str, str]]) -> Plan:
+    if not faults:
+        return plan
     paths = {path for path, _ in faults}
     return replace(plan, faults=(*faults, *(fault for fault in plan.faults if fault[0] not in paths)))
 

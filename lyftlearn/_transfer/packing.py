@@ -132,7 +132,8 @@ def _write(tree: Tree, file: BinaryIO, progress: PackingProgress) -> tuple[str, 
     outer = _Hashing(file)
     with gzip.GzipFile("", "wb", _LEVEL, outer, mtime=0) as compressed:
         inner = _Hashing(compressed)
-        with tarfile.open(None, "w|", inner, _BLOCK) as archive:
+        # tarfile's own buffer is copied at every write, so a large one costs as much as the compression.
+        with io.BufferedWriter(inner, _BLOCK) as buffer, tarfile.open(None, "w|", buffer) as archive:
             for entry in tree.entries:
                 _add(archive, entry, progress)
     file.flush()

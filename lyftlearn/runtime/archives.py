@@ -10,8 +10,8 @@ import os
 import shutil
 import stat
 import tarfile
-import zlib
 
+from .compression import Gzip
 from .faults import CONFIGURATION, RuntimeFailure
 from .storage import disk_failure, store_for
 from .tree import DIRECTORY, LINK, MOST_DEEP, Tree, is_too_deep, make_readable, warn_on_stderr
@@ -24,10 +24,6 @@ if TYPE_CHECKING:
     from .storage import Sink
     from .tree import Entry, Warn
 
-LEVEL = 1
-"""Of zlib: a machine is paid for while it packs, and models hardly shrink."""
-GZIP = 31
-"""zlib's window bits for a gzip stream; its header has no time and no name."""
 EXECUTABLE, READABLE = 0o755, 0o644
 OWNER, NO_WRITE_FOR_OTHERS = 0o600, 0o755
 MOST_LINKS = 40
@@ -45,23 +41,6 @@ class BadArchive(RuntimeFailure):
         super().__init__(CONFIGURATION, message)
 
 
-class _Gzip:
-    """What tarfile writes to."""
-
-    def __init__(self, sink: Sink) -> None:
-        self._sink = sink
-        self._deflate = zlib.compressobj(LEVEL, zlib.DEFLATED, GZIP)
-
-    def write(self, data: bytes) -> int:
-        compressed = self._deflate.compress(data)
-        if compressed:
-            self._sink.write(compressed)
-        return len(data)
-
-    def finish(self) -> None:
-        self._sink.write(self._deflate.flush())
-
-
 def pack(
     directory: str, sink: Sink, without: Collection[str] = (), apart: bool = False, warn: Warn = warn_on_stderr
 ) -> None:
@@ -69,7 +48,7 @@ def pack(
 
     Links that stay inside are kept as relative links; `Tree` says what becomes of others, and what `apart` means.
     """
-    compressed = _Gzip(sink)
+    compressed = Gzip(sink)
     with tarfile.open(fileobj=compressed, mode="w|", format=tarfile.PAX_FORMAT) as archive:  # type: ignore[call-overload]
         for entry in Tree(directory, True, apart, tuple(without), warn).entries():
             _add(archive, entry)

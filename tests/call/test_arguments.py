@@ -216,6 +216,15 @@ TUNE: dict[str, Any] = {
 BAD_TUNE: dict[str, tuple[dict[str, Any], str]] = {
     "grid over Uniform": ({"strategy": "grid", "space": {"lr": lyftlearn.Uniform(low=0, high=1)}}, "space.lr"),
     "log from zero": ({"space": {"lr": lyftlearn.Uniform(low=0, high=1, log=True)}}, "space.lr"),
+    "low above high": ({"space": {"lr": lyftlearn.Uniform(low=2, high=1)}}, "space.lr"),
+    "log through zero": ({"space": {"a": lyftlearn.IntUniform(low=-1, high=9, log=True)}}, "space.a"),
+    "grid larger than trials": ({"strategy": "grid", "trials": 8}, "trials"),
+    "grid larger than any search": (
+        {"strategy": "grid", "trials": 10_000, "space": {"a": lyftlearn.IntUniform(low=1, high=10_001)}},
+        "trials",
+    ),
+    "more trials than any search": ({"trials": 10_001}, "trials"),
+    "no group": ({"objective": lyftlearn.Objective(name="a", goal="minimize", pattern="rmse=1")}, "objective.pattern"),
     "empty range": ({"space": {"lr": lyftlearn.Uniform(low=1, high=1)}}, "space.lr"),
     "half integers": ({"space": {"a": lyftlearn.IntUniform(low=0.5, high=2)}}, "space.a"),  # type: ignore[arg-type]
     "empty choice": ({"space": {"a": lyftlearn.Choice([])}}, "space.a"),
@@ -243,3 +252,5 @@ def test_a_search_that_cannot_be(case: str) -> None:
 def test_a_search_that_can() -> None:
     """The same arguments without a fault pass, so that the cases above fail for their own reason."""
     assert checked(JobKind.TUNE, **TUNE).search is not None
+    assert checked(JobKind.TUNE, **(TUNE | {"trials": 10_000, "parallel": 10_000})).search is not None
+    assert checked(JobKind.TUNE, **(TUNE | {"strategy": "grid", "trials": 9})).search is not None

@@ -50,6 +50,25 @@ def test_a_row_outlives_its_process(plugins: Path, make: Make) -> None:
     assert left_behind(plugins) == []
 
 
+ENDS = """
+import atexit, json, sys
+import lyftlearn
+atexit.register(lambda: print("sqlalchemy" in sys.modules))
+lyftlearn.Client(config=json.loads(sys.argv[1])).train("eta", command="true")
+"""
+
+
+@pytest.mark.parametrize("stage", ["off", "rehearse", "live"])
+def test_a_script_in_a_migration_ends_without_a_database(plugins: Path, stage: str) -> None:
+    """What is beside its submission is done before it ends, and an import of SQLAlchemy would be most of the wait."""
+    config = {"home": str(plugins), "migration": {"from": "old", "to": "new", "stage": stage}}
+    argv = [sys.executable, "-c", ENDS, json.dumps(config)]
+    ran = subprocess.run(argv, capture_output=True, text=True, timeout=240, check=True)
+    assert ran.stdout == "False\n"
+    rows = [json.loads(line) for path in left_behind(plugins) for line in path.read_text().splitlines()[1:]]
+    assert len(rows) == (3 if stage == "rehearse" else 2)
+
+
 def test_rows_of_an_hour_without_a_history(plugins: Path, make: Make) -> None:
     """A history that was away has every row soon after it is back, written by whoever has time."""
     client = make("off")

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from lyftlearn.runtime import archives, storage
+from lyftlearn.runtime import archives, compression, storage
 from lyftlearn.runtime.faults import RuntimeFailure
 
 from .test_zipapp import PYTHONS
@@ -325,3 +325,40 @@ def test_what_stands_in_the_way_is_replaced_and_never_written_through(tmp_path: 
     (tmp_path / "to" / "a.txt").mkdir()
     with pytest.raises(archives.BadArchive, match="has the name of a directory"):
         archives.unpack(str(tmp_path / "whole.tar.gz"), str(tmp_path / "to"))
+
+
+def test_a_large_archive_is_one_stream_whoever_compresses_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`tarfile` reads a pipe only to the end of the first gzip member, and equal models are to be equal bytes."""
+    content = os.urandom(compression.BLOCK * 5 // 2) + bytes(compression.BLOCK)
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model/weights").write_bytes(content)
+    packed = set()
+    for processors in (1, 2, 64):
+        monkeypatch.setattr(os, "cpu_count", lambda count=processors: count)
+        packed.add(pack(tmp_path / "model", tmp_path / f"{processors}.tar.gz").read_bytes())
+    assert len(packed) == 1
+    with tarfile.open(fileobj=io.BytesIO(*packed), mode="r|gz") as archive:
+        members = {member.name: _bytes_of(archive, member) for member in archive}
+    assert members == {"weights": content}
+
+
+def _bytes_of(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
+    file = archive.extractfile(member)
+    assert file is not None
+    return file.read()
+
+
+def test_what_is_packed_never_waits_in_memory(tmp_path: Path) -> None:
+    """A model may be larger than the memory of its job: at most a few blocks wait to be written."""
+    sizes: list[int] = []
+
+    class Sink:
+        def write(self, data: bytes) -> None:
+            sizes.append(len(data))
+
+    stream = compression.Gzip(Sink())  # type: ignore[arg-type]
+    for number in range(40):
+        stream.write(os.urandom(compression.BLOCK))
+        assert number + 1 - (len(sizes) - 1) <= compression.MOST_THREADS
+    stream.finish()
+    assert len(sizes) == 1 + 40 + 1

@@ -35,6 +35,8 @@ class PodPlaces:
     def spec(self) -> JobSpec:
         """Return the job as its pods see it."""
         spec, source = self._spec, self._spec.source
+        if not self._file_systems:
+            return spec
         return replace(
             spec,
             inputs={channel: self.uri(uri) for channel, uri in spec.inputs.items()},
