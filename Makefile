@@ -174,7 +174,7 @@ test-airflow: .venv/ready .airflow/ready
 
 # Spark and Java, which the slow tests of Spark need: 400 MB, so in an environment of its own.
 test-spark: .venv/ready .spark/ready
-	$(BIN)/python -m pytest -q tests/backends/test_spark.py
+	$(BIN)/python -m pytest -q tests/backends/test_spark.py tests/backends/sagemaker/test_spark.py
 
 .spark/ready: requirements/spark.txt | tools
 	$(PYTHON) -m venv .spark

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -25,3 +26,9 @@ def spark_python() -> Path:
 def search_path() -> str:
     """The PATH of an image with Spark."""
     return f"{spark_python().parent}:/usr/local/bin:/usr/bin:/bin"
+
+
+def spark_packages() -> str:
+    """The directory with the package pyspark, for a Python of the same version that has other packages, too."""
+    asked = [str(spark_python()), "-c", "import os, pyspark; print(os.path.dirname(os.path.dirname(pyspark.__file__)))"]
+    return subprocess.run(asked, capture_output=True, check=True, text=True).stdout.strip()

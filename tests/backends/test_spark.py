@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import time
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from lyftlearn.backend import runtime_archive
 from tests.doubles.cluster.cluster import NAMESPACE, Cluster
 from tests.doubles.cluster.network import Network, inside, missing
 from tests.doubles.cluster.store import Object, wait_until
-from tests.spark import search_path
+from tests.spark import search_path, spark_packages
 
 pytestmark = pytest.mark.slow
 
@@ -247,3 +248,44 @@ def test_a_driver_outside_of_the_cluster(cluster: Cluster, network: Network, tmp
     assert "sum 4950 elsewhere True" in done.stdout
     wait_until(lambda: not executors(cluster))
     assert cluster.store.all("secrets", NAMESPACE) == []
+
+
+SHOW = """
+from pyspark.sql import SparkSession
+
+hadoop = SparkSession.builder.getOrCreate().sparkContext._jsc.hadoopConfiguration()
+for name in ("impl", "aws.credentials.provider", "endpoint", "endpoint.region", "path.style.access"):
+    print(name, hadoop.get(f"fs.s3a.{name}"))
+print("s3", hadoop.get("fs.s3.impl"))
+"""
+
+
+@pytest.mark.parametrize("backend", ["local", "local-kubernetes", "local-sagemaker"])
+def test_what_reads_s3_is_told_where_and_as_whom(tmp_path: Path, backend: str) -> None:
+    """In an image with the JARs for S3, by Spark's own reading of what the runtime wrote; here the JARs are empty."""
+    home = tmp_path / "spark"
+    packages = Path(spark_packages()) / "pyspark"
+    (home / "jars").mkdir(parents=True)
+    for path in packages.iterdir():
+        if path.name != "jars":
+            (home / path.name).symlink_to(path)
+    for path in (packages / "jars").iterdir():
+        (home / "jars" / path.name).symlink_to(path)
+    for name in ("hadoop-aws-3.3.4.jar", "aws-java-sdk-bundle-1.12.262.jar"):
+        with zipfile.ZipFile(home / "jars" / name, "w") as jar:
+            jar.writestr("META-INF/MANIFEST.MF", "Manifest-Version: 1.0\n")
+    config = {"backend": backend, "home": str(tmp_path / "home"), "spark": {}, "local": {"containers": "never"}}
+    env = {"SPARK_HOME": str(home), "PATH": search_path(), "AWS_REGION": "eu-west-1"}
+    job = Client(config=config).process(
+        "show", command="python3 main.py", source=script(tmp_path, SHOW), outputs={},
+        env={**env, "AWS_ENDPOINT_URL_S3": "http://127.0.0.1:9"}, resources=Resources(cpu=1, memory="2Gi"),
+    )  # fmt: skip
+    job.wait(check=False, progress=False)
+    log = list(job.logs())
+    assert job.status is JobStatus.SUCCEEDED, log
+    told = dict(line.partition(" ")[::2] for line in log if line.partition(" ")[0] in ("impl", "s3", "endpoint"))
+    assert told["endpoint"] == "http://127.0.0.1:9"
+    assert told["s3"] == told["impl"] == "org.apache.hadoop.fs.s3a.S3AFileSystem"
+    assert "aws.credentials.provider com.amazonaws.auth.DefaultAWSCredentialsProviderChain" in log
+    assert "endpoint.region eu-west-1" in log
+    assert "path.style.access true" in log

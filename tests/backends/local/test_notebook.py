@@ -14,6 +14,7 @@ import requests
 import lyftlearn
 from lyftlearn_local.planning import documents, planner
 from tests.jupyter import PATIENCE, Lab
+from tests.spark import spark_packages
 
 SECRET = "hunter2-hunter2"
 CELL = """
@@ -133,3 +134,31 @@ def test_an_image_without_jupyterlab_fails_with_the_remedy(tmp_path: Path, monke
     with pytest.raises(lyftlearn.JobFailed, match="JupyterLab is not in the image") as failed:
         notebook.url()
     assert failed.value.state.reason == "image"
+
+
+COUNT = """
+from pyspark.sql import SparkSession
+spark = SparkSession.builder.getOrCreate()
+print(spark.range(1000).selectExpr("sum(id)").collect()[0][0], spark.sparkContext.master)
+print(spark.sparkContext.getConf().get("spark.driver.memory"))
+spark.stop()
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(8 * PATIENCE)
+@pytest.mark.parametrize("backend", ["local", "local-kubernetes", "local-sagemaker"])
+def test_a_kernel_has_a_session_of_spark(tmp_path: Path, backend: str) -> None:
+    """With `getOrCreate()` alone, in a cell as in a job, and in the next cell once more."""
+    asked = lyftlearn.Resources(cpu=1, memory="2Gi")
+    notebook = client(tmp_path / "home", backend=backend, spark={}).notebook(
+        "explore", env={"PYTHONPATH": spark_packages()}, resources=asked
+    )
+    try:
+        lab = Lab(notebook.url())
+        kernel = lab.kernel()
+        for _ in range(2):
+            printed = lab.run(kernel, COUNT)
+            assert "499500 local[1]\n1462m\n" in printed
+    finally:
+        notebook.stop(wait=True)

@@ -36,7 +36,7 @@ class Conduct:
     it, with or without having been `Stopping`, or `Failed`. block_expires: of reserved capacity, in seconds since 1970.
     lists_of_types: whether the account may name several instance types. batch_queues: the queues of Batch, and for how
     many instances each has room; fair_queues: those with shares. rejects_repeats: whether a second submission with one
-    client token is refused. file_systems: of the account, by id.
+    client token is refused. file_systems: of the account, by id. search_paths: the PATH of images that have another.
     """
 
     containers: bool = True
@@ -50,6 +50,7 @@ class Conduct:
     roles: frozenset[str] | None = None
     quotas: dict[str, int] = field(default_factory=dict)
     file_systems: dict[str, FileSystem] = field(default_factory=dict)
+    search_paths: dict[str, str] = field(default_factory=dict)
     lists_per_second: float | None = None
     stops_twice: bool = False
     lists_of_types: bool = True

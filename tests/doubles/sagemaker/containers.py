@@ -62,6 +62,7 @@ class Containers:
         self._around = around
         self._grace = conduct.grace
         self._block_expires = conduct.block_expires
+        self._search_path = conduct.search_paths.get(request["AlgorithmSpecification"].get("TrainingImage", ""), _PATH)
         self._hosts = [f"algo-{number}" for number in range(1, request["ResourceConfig"]["InstanceCount"] + 1)]
         job = hashlib.sha256(request["TrainingJobName"].encode()).digest()
         self._network = f"127.{1 + job[0] % 254}.{job[1]}"  # of its own, since all share this machine's ports
@@ -184,7 +185,7 @@ class Containers:
     def _variables(self) -> dict[str, str]:
         name = self._request["TrainingJobName"]
         own = {
-            "PATH": _PATH,
+            "PATH": self._search_path,
             "TRAINING_JOB_NAME": name,
             "TRAINING_JOB_ARN": f"arn:aws:sagemaker:us-east-1:123456789012:training-job/{name}",
             "AWS_REGION": "us-east-1",
