@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
+from lyftlearn.history.rows import LONGEST_VERSION
 from lyftlearn.history.tables import parity_runs
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ class ParityRun:
 def note(history: History, run: ParityRun) -> None:
     """Write a comparison down."""
     with history.connection() as connection:
-        connection.execute(parity_runs.insert().values(asdict(run)))
+        connection.execute(parity_runs.insert().values({**asdict(run), "version": run.version[:LONGEST_VERSION]}))
 
 
 def between(history: History, old: str, new: str) -> list[ParityRun]:

@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, TypeAlias
 
+LONGEST_VERSION = 32
+"""Characters of a version that are kept. One that somebody built may have a long local part."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class SubmissionRow:

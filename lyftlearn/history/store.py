@@ -21,7 +21,15 @@ from sqlalchemy.exc import IntegrityError
 
 from lyftlearn.history import schema
 from lyftlearn.history.problems import digest_of, kind_of, without_ids
-from lyftlearn.history.rows import ComparisonRow, OutcomeRow, RehearsalRow, Row, SubmissionRow, UsageRow
+from lyftlearn.history.rows import (
+    LONGEST_VERSION,
+    ComparisonRow,
+    OutcomeRow,
+    RehearsalRow,
+    Row,
+    SubmissionRow,
+    UsageRow,
+)
 from lyftlearn.history.tables import comparisons, details, jobs, leases, problems, slots
 from lyftlearn.history.tallies import fold
 
@@ -251,7 +259,8 @@ def _details(entry: SubmissionRow) -> dict[str, Any]:
     tables = {name: getattr(entry, name) for name in ("labels", "resources", "outputs")}
     told = {name: None if table is None else dict(table) for name, table in tables.items()}
     plain |= {"command": None if entry.command is None else list(entry.command)}
-    return plain | told | {"source": entry.code, "version": entry.version, "features": _feature_text(entry.features)}
+    version = entry.version and entry.version[:LONGEST_VERSION]
+    return plain | told | {"source": entry.code, "version": version, "features": _feature_text(entry.features)}
 
 
 def _feature_text(features: Sequence[str] | None) -> str | None:

@@ -9,9 +9,10 @@ import pytest
 from lyftlearn import Client
 from lyftlearn.history.store import History
 from tests.doubles.old_and_new import make, plugins
+from tests.doubles.postgres import postgres
 from tests.migration.records import NEW, OLD
 
-__all__ = ["make", "plugins"]
+__all__ = ["make", "plugins", "postgres"]
 
 
 @pytest.fixture

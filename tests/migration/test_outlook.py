@@ -20,6 +20,7 @@ from lyftlearn._migration.rung_store import FileStore
 from lyftlearn._migration.rungs import Rung, with_rungs
 from lyftlearn.history.rows import ComparisonRow, RehearsalRow, SubmissionRow
 from lyftlearn.history.store import History
+from tests.doubles.postgres import Postgres
 from tests.migration.records import NEW, OLD, filled, ran
 
 FLAG = "lyftlearn-migration"
@@ -265,3 +266,26 @@ def test_jobs_of_a_comparison_are_no_model(client: Client, journal: History) -> 
     assert ops.migration_status(client=client).models == ()
     assert ops.migration_report(client=client).models == ()
     assert ops.migration_guard(client=client).models == 0
+
+
+@pytest.mark.slow
+def test_a_status_from_postgresql(tmp_path: Path, flags: Path, postgres: Postgres) -> None:
+    """A platform's history is there, and the database counts as this one does."""
+    put(flags, Rung.SHADOW)
+    migration = {"from": OLD, "to": NEW, "flags": str(flags)}
+    made = Client(config={"home": str(tmp_path), "migration": migration, "history": {"url": postgres.url}})
+    history = made._session.recorder.journal()
+    long = "1.1.0+built.by.somebody.who.likes.long.names"  # longer than its column, which SQLite does not mind
+    used: dict[str, Any] = {"stage": "shadow", "features": ["gpu"], "version": long}
+    rehearsed(history, *(submitted(number, nodes=number, **used) for number in range(1, 4)))
+    history.record(ComparisonRow(job_id=f"eta-{OLD}-1", shadow_id="eta-s", differences=[]))
+    told: dict[str, Any] = {"at": NOW, "backends": [OLD, NEW], "holds": True, "subjects": {"statsd": True}}
+    parity_runs.note(history, ParityRun(**told, image="trainer:1", source=None, version=long))
+    (model,) = ops.migration_status(client=made).models
+    assert model.evidence is not None
+    fresh = {name: kind(model.evidence, name).fresh for name in ("rehearsal", "shadow", "parity run")}
+    assert fresh == {"rehearsal": 3, "shadow": 1, "parity run": 1}
+    found = {of.name: (of.shown, of.jobs, of.alike) for of in ops.migration_status(client=made).workflows}
+    assert found["several nodes"] == ("would run there", 2, 0)
+    assert found["GPU"] == found["training"] == ("would run there", 3, 1)
+    assert found["metrics"] == ("alike in a parity run", 0, 0)
