@@ -160,14 +160,15 @@ def _leave_by_signal(number: int, _: object) -> NoReturn:
 def _telling(tell: Callable[[str], None]) -> Iterator[None]:
     """Give warnings and what is logged to `tell`: printed, they would tear the picture."""
     handler = _Teller(tell)
-    logger, show = logging.getLogger("lyftlearn"), warnings.showwarning
+    logger = logging.getLogger("lyftlearn")
     logger.addHandler(handler)
-    warnings.showwarning = lambda message, *_, **__: tell(str(message))
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("always")  # with each list: what is still missing is still told
+            warnings.showwarning = lambda message, *_, **__: tell(str(message))
+            yield
     finally:
         logger.removeHandler(handler)
-        warnings.showwarning = show
 
 
 class _Teller(logging.Handler):

@@ -195,6 +195,21 @@ def test_a_backend_that_is_away_leaves_the_list(make: Make, monkeypatch: pytest.
     assert job.id in lines[2]
 
 
+def test_what_is_missing_is_told_with_each_list(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One of two clusters is away for an hour: nobody takes the list for a whole one in the second minute."""
+    client = make("rehearse")
+    job = client.train("eta", command="true")
+    monkeypatch.setattr(client._session.registry.get("new"), "list", failing)
+    board = Board(client, {})
+    with _top_command._telling(board.tell):
+        for _ in range(3):
+            board._note = ""
+            board.look()
+            lines = [str(line) for line in board.lines(200, 10)]
+            assert "the jobs of backend new are missing here" in lines[-1]
+            assert job.id in lines[2]
+
+
 def counting(function: Callable[..., object], name: str, asked: list[str]) -> Callable[..., object]:
     def count(*arguments: object) -> object:
         asked.append(name)
@@ -203,7 +218,7 @@ def counting(function: Callable[..., object], name: str, asked: list[str]) -> Ca
     return count
 
 
-def failing(**_: object) -> NoReturn:
+def failing(*_: object, **__: object) -> NoReturn:
     raise BackendUnavailable("the cluster is away\nand so is its proxy")
 
 
