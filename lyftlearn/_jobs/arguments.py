@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
@@ -38,7 +39,7 @@ def switch_or_none(path: str, value: Any, faults: list[Fault]) -> bool | None:
 def count(path: str, value: Any, faults: list[Fault]) -> int:
     """Check a whole number from 0."""
     if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
-        return value
+        return min(value, sys.maxsize)  # no list is longer
     faults.append(Fault(path, f"is {quote(value)}: write a whole number, 0 or more"))
     return 0
 

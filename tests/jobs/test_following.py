@@ -187,6 +187,7 @@ def test_a_shadow_is_no_job_of_the_model(plugins: Path, make: Make) -> None:
     assert client._session.recorder.drain(120)
     assert [found.id for found in client.jobs()] == [job.id]
     assert [found.id for found in client.jobs(name="eta", status="succeeded", limit=1)] == [job.id]
+    assert job.id in [found.id for found in client.jobs(limit=10**30)]
     (shadow,) = client.jobs(labels={"lyftlearn/shadow": job.id})
     assert shadow.id != job.id
     assert client.job(shadow.id) == shadow

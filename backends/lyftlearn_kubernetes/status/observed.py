@@ -247,7 +247,7 @@ def _stop(text: str, created_at: datetime) -> datetime:
     """Return when the stop was requested. A time that cannot be read is still a stop: then it is the job's creation."""
     try:
         return moment(text)
-    except (TypeError, ValueError):
+    except (OverflowError, TypeError, ValueError):
         return created_at
 
 

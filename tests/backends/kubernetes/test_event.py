@@ -216,3 +216,12 @@ def test_events_that_cannot_be_read() -> None:
 def test_a_table_that_nobody_can_read_is_empty(text: str | None) -> None:
     """Anybody may write annotations, and a list shows everybody's jobs."""
     assert observed.texts(text) == {}
+
+
+@pytest.mark.parametrize(
+    "text", ["", "now", "2026-99-99T00:00:00Z", "0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00"]
+)
+def test_a_stop_at_no_time_is_a_stop(text: str) -> None:
+    """Anybody may write annotations, and a list shows everybody's jobs."""
+    stopped = job("DeadlineExceeded", annotations={"lyftlearn/stop": text})
+    assert stopped.stop == stopped.created_at
