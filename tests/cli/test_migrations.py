@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import textwrap
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -204,3 +205,19 @@ def test_a_plugin_keeps_the_rungs(line: CommandLine, tmp_path: Path) -> None:
     broken = line("migration", "autopilot", "--once", **given)
     assert (broken.code, "the plugin 'acme'" in broken.err, "Traceback" in broken.err) == (10, True, False)
     assert "the plugin 'acme'" in line("migration", "status", "--json", **given).json["problem"]
+
+
+@pytest.mark.slow
+def test_a_parity_run_is_evidence(line: CommandLine) -> None:
+    """It is in the history with when and with what, until lyftlearn, the image or its time changes; no model is it."""
+    sides = "local-kubernetes,local-sagemaker"
+    assert line("parity", "run", "--on", sides, "--only", "statsd").code == 0
+    status = line("migration", "status", "--json").json
+    (model,) = status["models"]
+    (parity,) = [of for of in model["evidence"]["kinds"] if of["kind"] == "parity run"]
+    assert (parity["fresh"], parity["stale"], parity["version"]) == (1, 0, version("lyftlearn"))
+    assert [of["shown"] for of in status["workflows"] if of["name"] == "metrics"] == ["alike in a parity run"]
+    assert line("train", "eta", "--image", "trainer:2", "--", "true").code == 0  # it need not even run
+    (model,) = line("migration", "status", "--json").json["models"]
+    (parity,) = [of for of in model["evidence"]["kinds"] if of["kind"] == "parity run"]
+    assert (parity["fresh"], parity["stale_because"]) == (0, ["made with another image"])
