@@ -6,7 +6,6 @@ name is used, so a broken one disturbs only those who ask for it.
 
 from __future__ import annotations
 
-import difflib
 import threading
 from collections import defaultdict
 from collections.abc import Mapping
@@ -138,6 +137,8 @@ class Registry:
         return found[0]
 
     def _unknown(self, name: str) -> str:
+        import difflib  # noqa: PLC0415 - only for a name that nobody has
+
         near = difflib.get_close_matches(name, self.names(), n=1)
         meant = f" Did you mean {near[0]!r}?" if near else ""
         return f"no backend {name!r} is installed.{meant} Installed: {', '.join(self.names()) or 'none'}."

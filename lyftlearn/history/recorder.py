@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import os
-import subprocess
 import sys
 import threading
 import time
@@ -138,6 +137,8 @@ class HistoryRecorder:
         """Let a process of its own write what waits: this one ends, and does not wait for a database."""
         if not Path(sys.executable or "").name.startswith("python"):
             return  # an application that has Python inside: what waits is written when it next submits
+        import subprocess  # noqa: PLC0415 - only for those who end so soon
+
         command = [sys.executable, "-m", "lyftlearn.history", str(self._config.home)]
         environment = os.environ | {"LYFTLEARN_HISTORY_URL": self._config.history_url}
         with suppress(OSError):
