@@ -54,9 +54,11 @@ def moment(path: str, value: Any, faults: list[Fault]) -> datetime | None:
     if isinstance(value, datetime) and value.tzinfo is None:
         faults.append(Fault(path, f"{value} has no time zone: write datetime(..., tzinfo=timezone.utc)"))
         return None
-    if value is None or isinstance(value, datetime):
-        return value
+    if value is None:
+        return None
     try:
+        if isinstance(value, datetime):
+            return value.astimezone(UTC)
         length = duration(value)
         found = datetime.now(UTC) - length
     except (ValueError, OverflowError) as exc:

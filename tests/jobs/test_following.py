@@ -6,7 +6,7 @@ import pickle
 import warnings
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, timezone
 from multiprocessing import get_context
 from pathlib import Path
 from types import MappingProxyType
@@ -57,6 +57,7 @@ def job(plugins: Path, make: Make) -> lyftlearn.Job:
         ({"since": "yesterday"}, {"since"}),
         ({"since": datetime(2026, 1, 1)}, {"since"}),
         ({"since": timedelta.max}, {"since"}),
+        ({"since": datetime.min.replace(tzinfo=timezone(timedelta(hours=14)))}, {"since"}),
         ({"since": timedelta(hours=-1)}, {"since"}),
         ({"limit": -1}, {"limit"}),
         ({"limit": None}, {"limit"}),
