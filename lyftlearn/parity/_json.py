@@ -83,6 +83,8 @@ def _first(faults: list[Fault]) -> list[Fault]:
 def _faults(document: Any) -> Iterator[Fault]:
     if not isinstance(document, dict):
         yield Fault("", f"is {_excerpt(document)}: it should be an object")
+    elif "servers" in document:
+        yield Fault("", "compares servers of models, by `parity run --serve`: only comparisons of jobs are shown again")
     elif document.get("parity") != VERSION:
         yield Fault(
             "parity", f"is {_excerpt(document.get('parity'))}: this lyftlearn reads version {VERSION} of the document"

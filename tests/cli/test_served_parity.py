@@ -82,6 +82,10 @@ def test_one_model_answers_alike_under_both_layouts(lyftlearn: CommandLine, trai
     assert [row["name"] for row in ran.json["tests"]] == ["a", "b"]
     assert {answer["verdict"] for row in ran.json["tests"] for answer in row["answers"].values()} == {"equal"}
     assert servers(lyftlearn) == {server["job"]: "stopped" for server in ran.json["servers"]}
+    (lyftlearn.directory / "kept.json").write_text(ran.out)
+    shown = lyftlearn("parity", "show", "kept.json")
+    assert shown.code == 2
+    assert "kept.json: compares servers of models, by `parity run --serve`: only comparisons of jobs" in shown.err
 
 
 @pytest.mark.slow
