@@ -136,7 +136,7 @@ def test_a_registry_that_is_away_stands_against_no_plan(home: Path, cluster: Clu
         asker = on_cluster(home, cluster)
         (away,) = image_notes(asker, f"127.0.0.1:{closed_port}/team/eta:2")
         (late,) = image_notes(asker, f"127.0.0.1:{silent.getsockname()[1]}/team/eta:2")
-    assert f"was not looked at: 127.0.0.1:{closed_port} cannot be reached" in away
+    assert f"was not looked at: 127.0.0.1:{closed_port} cannot be reached: Failed to establish a new conn" in away
     assert late.endswith("was not looked at: there was no answer within 5 s")
 
 

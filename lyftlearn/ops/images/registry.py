@@ -26,6 +26,7 @@ _MANIFESTS = ("application/vnd.oci.image.manifest.v1+json", "application/vnd.doc
 _ACCEPT = {"Accept": ", ".join(_INDEXES + _MANIFESTS)}
 _SOCI = ("application/vnd.amazon.soci.index.v1+json", "application/vnd.amazon.soci.index.v2+json")
 _MACHINES = {"x86_64": "amd64", "aarch64": "arm64"}
+_POOL = re.compile(r"^HTTPS?Connection(Pool)?\([^)]*\): ")
 _PARAMETER = re.compile(r'(\w+)="([^"]*)"')
 
 
@@ -36,10 +37,16 @@ def look_in_registry(name: str, lookup: Lookup) -> ImageFacts:
         try:
             return _Repository(reference, session, lookup).facts()
         except (requests.RequestException, HTTPError, OSError) as error:
-            raise ImageUnreadable(f"{reference.registry} cannot be reached: {error}") from error
+            raise ImageUnreadable(f"{reference.registry} cannot be reached: {_reason(error)}") from error
         except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
             problem = f"{reference.registry} answers what no registry does: {type(error).__name__}: {error}"
             raise ImageUnreadable(problem) from error
+
+
+def _reason(error: Exception) -> str:
+    """Return the innermost words: around them are pools of connections, which nobody asked about."""
+    inner = getattr(next(iter(error.args), None), "reason", None) or error
+    return _POOL.sub("", str(inner))
 
 
 class _Authorization(AuthBase):
