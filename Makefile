@@ -125,7 +125,7 @@ demo: tools .demo/ready
 	touch $@
 
 # Not editable: what is measured is what a user has. PARTS="kubernetes runtime" narrows it; the doubles are the tests'.
-bench: .bench/ready .bench-toolkit/ready .venv/ready
+bench: .bench/ready .bench-toolkit/ready .bench-aws/ready .venv/ready
 	@.ci/tools $(PYTHON) valgrind pg_ctlcluster
 	@.ci/quietly "pip install lyftlearn" .ci/install .bench --no-deps --force-reinstall .
 	.bench/bin/python -m benchmarks.every $(if $(PARTS),--only $(PARTS))
@@ -136,13 +136,19 @@ bench: .bench/ready .bench-toolkit/ready .venv/ready
 	@.ci/quietly "pip install sagemaker-training" .ci/install .bench-toolkit sagemaker-training==5.1.4
 	touch $@
 
+# Amazon's command line, which transfers are measured beside; it wants a botocore of its own.
+.bench-aws/ready: | tools
+	$(PYTHON) -m venv .bench-aws
+	@.ci/quietly "pip install awscli" .ci/install .bench-aws awscli==1.46.3
+	touch $@
+
 .bench/ready: requirements/bench.txt | tools
 	$(PYTHON) -m venv .bench
 	@.ci/quietly "pip install requirements/bench.txt" .ci/install .bench -r requirements/bench.txt
 	touch $@
 
 clean:
-	rm -rf .venv .airflow .dist .demo .docs .bench .bench-toolkit .sdk dist
+	rm -rf .venv .airflow .dist .demo .docs .bench .bench-toolkit .bench-aws .sdk dist
 
 # Pins, without the address of any registry. Needs uv.
 requirements:

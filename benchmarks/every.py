@@ -18,7 +18,8 @@ from benchmarks import measure
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
-BENCH, CHECKOUT, TOOLKIT = (str(ROOT / name) for name in (".bench/bin/python", ".venv/bin/python", ".bench-toolkit"))
+BENCH, CHECKOUT = (str(ROOT / name / "bin/python") for name in (".bench", ".venv"))
+TOOLKIT, CLI = (str(ROOT / name) for name in (".bench-toolkit", ".bench-aws"))
 PARTS: dict[str, list[str]] = {
     "local": [BENCH, "-m", "benchmarks.run"],
     "kubernetes": [BENCH, "-m", "benchmarks.kubernetes.run"],
@@ -30,6 +31,7 @@ PARTS: dict[str, list[str]] = {
     "tuning": [BENCH, "-m", "benchmarks.tuning.run"],
     "guard": [BENCH, "-m", "benchmarks.migration.guard"],
     "packing": [BENCH, "-m", "benchmarks.packing"],
+    "transfers": [BENCH, "-m", "benchmarks.transfers", "--cli", CLI],
     "instructions": [BENCH, "-m", "benchmarks.instructions"],
     "growth": [BENCH, "-m", "benchmarks.growth"],
 }

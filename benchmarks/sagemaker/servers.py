@@ -81,7 +81,7 @@ class SageMaker:
 def servers() -> Iterator[SageMaker]:
     """Run both servers, and point boto3 of this process and its children at them."""
     os.environ.update(ENVIRONMENT)
-    with tempfile.TemporaryDirectory() as directory, _moto() as aws:
+    with tempfile.TemporaryDirectory() as directory, moto() as aws:
         configuration = Path(directory) / "sagemaker.yaml"
         configuration.write_text(_SDK_CONFIGURATION)
         os.environ["SAGEMAKER_USER_CONFIG_OVERRIDE"] = str(configuration)
@@ -96,7 +96,8 @@ def servers() -> Iterator[SageMaker]:
 
 
 @contextmanager
-def _moto() -> Iterator[str]:
+def moto() -> Iterator[str]:
+    """Run moto, and give its address."""
     port = _free_port()
     url = f"http://127.0.0.1:{port}"
     command = [str(Path(measure.DOUBLES).parent / "moto_server"), "-H", "127.0.0.1", "-p", str(port)]

@@ -10,12 +10,17 @@ from .storage import disk_failure, join, locate, part_path, put, store_for
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
     from .bundle import Bundle
     from .layout import Layout
     from .location import Location
     from .storage import Entry, Store
 
 PARALLEL = 8
+SMALL = 1 << 20
+"""Bytes of a file that is sent beside others. A larger one fills the way by itself, and its parts are in memory."""
 ARCHIVES = (".tar.gz", ".tgz", ".tar")
 
 
@@ -69,13 +74,19 @@ def _refuse_outside(entries: list[Entry], directory: str) -> None:
 
 
 def _fetch_all(store: Store, entries: list[Entry], directory: str) -> None:
-    if len(entries) == 1:
-        _fetch_one(store, entries[0], directory)
+    _call_for_all(_fetch_one, [(store, entry, directory) for entry in entries])
+
+
+def _call_for_all(function: Callable[..., None], arguments: list[tuple[Any, ...]]) -> None:
+    """Call `function` with each of `arguments`, several at a time; the first that fails ends the rest."""
+    if len(arguments) <= 1:
+        for given in arguments:
+            function(*given)
         return
     from concurrent.futures import ThreadPoolExecutor
 
     pool = ThreadPoolExecutor(PARALLEL)
-    waiting = [pool.submit(_fetch_one, store, entry, directory) for entry in entries]
+    waiting = [pool.submit(function, *given) for given in arguments]
     try:
         for future in waiting:
             future.result()
@@ -186,6 +197,12 @@ def upload_directory(path: str, uri: str) -> None:
     """Every file under `path`, links followed, to the same path under `uri`."""
     from .tree import FILE, Tree, make_readable
 
+    small: list[tuple[str, str]] = []
     for entry in Tree(path).entries():
         if entry.kind == FILE:
-            put(make_readable(entry.path), join(uri, entry.name))
+            file = (make_readable(entry.path), join(uri, entry.name))
+            if os.path.getsize(entry.path) > SMALL:
+                put(*file)
+            else:
+                small.append(file)
+    _call_for_all(put, small)

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import tarfile
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import nullcontext
@@ -571,3 +572,29 @@ def test_a_container_finds_files_below_its_own_directory(tmp_path: Path, monkeyp
         storage.put(str(inside / "a.csv"), f"{outside.as_uri()}/file/b.csv")
     assert f"writing {outside}/file/b.csv" in str(caught.value)
     assert str(tmp_path / "files") not in str(caught.value)
+
+
+def test_small_files_are_sent_beside_each_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each waits for an answer from far away; one after the other, thousands would take minutes."""
+    met, put = threading.Barrier(4), storage.put
+
+    def send(path: str, uri: str) -> None:
+        met.wait(60)
+        put(path, uri)
+
+    monkeypatch.setattr(transfer, "put", send)
+    for number in range(8):
+        (tmp_path / f"from/{number % 2}").mkdir(parents=True, exist_ok=True)
+        (tmp_path / f"from/{number % 2}/{number}").write_text(str(number))
+    transfer.upload_directory(str(tmp_path / "from"), (tmp_path / "to").as_uri())
+    assert {path.read_text() for path in (tmp_path / "to").glob("*/*")} == set(map(str, range(8)))
+
+
+def test_a_file_that_cannot_be_sent_fails_the_upload(tmp_path: Path) -> None:
+    """What is sent by another thread fails the job as well."""
+    (tmp_path / "from").mkdir()
+    for number in range(20):
+        (tmp_path / f"from/{number}").write_text(str(number))
+    (tmp_path / "to/7").mkdir(parents=True)
+    with pytest.raises(RuntimeFailure):
+        transfer.upload_directory(str(tmp_path / "from"), (tmp_path / "to").as_uri())
