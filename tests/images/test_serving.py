@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from tests.cli.conftest import as_from_a_terminal
 from tests.doubles.platforms import Platforms, platforms
 from tests.images import building
 
@@ -63,7 +64,13 @@ def serve(on: Platforms, job_id: str) -> tuple[str, Any]:
         port = taken.getsockname()[1]
     words = ("serve", job_id, "--local", "--port", str(port), "--", "python3", "serve.py")
     command = [sys.executable, "-m", "lyftlearn", *words]
-    process = subprocess.Popen(command, env=on.variables("local"), stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command,
+        env=on.variables("local"),
+        stdout=subprocess.PIPE,
+        text=True,
+        preexec_fn=as_from_a_terminal,  # noqa: PLW1509 - one call, and no thread of ours holds a lock
+    )
     assert process.stdout is not None
     try:
         said = next(line.rstrip() for line in process.stdout if line.startswith("lyftlearn: "))
