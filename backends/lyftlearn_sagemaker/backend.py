@@ -194,14 +194,15 @@ class SageMakerBackend(Backend):
     @override
     def stop(self, job_id: str) -> None:
         with translate_errors(job_id):
-            self._finder.record(job_id)  # a job of somebody else is not stopped
+            if self._is_ending(job_id):  # of somebody else's job this raises JobNotFound
+                return
             if self._finder.service_jobs.queues_of(frozenset((job_id,))):
                 self._finder.service_jobs.terminate(job_id)
                 return
             try:
                 self.aws.call("sagemaker", "stop_training_job", {"TrainingJobName": job_id})
-            except AwsError as exc:
-                if exc.code != "ValidationException" or not self._is_ending(job_id):
+            except AwsError:
+                if not self._is_ending(job_id):
                     raise
 
     @override
@@ -292,6 +293,6 @@ class SageMakerBackend(Backend):
         return self._ends_by_process[os.getpid()]
 
     def _is_ending(self, job_id: str) -> bool:
-        """Whether a stop can be refused because it is not needed any more."""
+        """Whether a stop is not needed any more, whatever AWS says to it."""
         status = self._finder.record(job_id).event.status
         return status.finished or status is JobStatus.STOPPING

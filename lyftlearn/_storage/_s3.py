@@ -35,6 +35,7 @@ from lyftlearn._storage import (
     default_region,
     locate,
 )
+from lyftlearn._storage._s3_answers import check_origin
 from lyftlearn._text.redaction import redact_causes, redact_output
 from lyftlearn.errors import AccessDenied, BackendUnavailable, LyftLearnError
 
@@ -84,6 +85,7 @@ class S3Storage(Storage):
                 region = self._region or session.get_config_variable("region") or default_region()
                 client = session.create_client("s3", region_name=region, config=_CONFIG)
                 client.meta.events.register("before-sign.s3.PutObject", _send_at_once)
+                client.meta.events.register("after-call.s3", check_origin)
                 self._clients[process] = client
         return self._clients[process]
 

@@ -21,12 +21,14 @@ class Bucket:
     """S3 in this process. It answers one request after the other: S3's conditions hold among threads, moto's do not.
 
     lost: how many of the next answers are never given, though the request is carried out. busy: how many of the next
-    requests are told to slow down. seen: method and path.
+    requests are told to slow down. pages: what somebody in front of it answers to the next requests: status line, type
+    and body. seen: method and path.
     """
 
     def __init__(self) -> None:
         self.lost = 0
         self.busy = 0
+        self.pages: list[tuple[str, str, str]] = []
         self.seen: list[tuple[str, str]] = []
         self.refuse: tuple[str, str] | None = None  # status line and code
         self._lock = threading.Lock()
@@ -47,6 +49,10 @@ class Bucket:
     def _answer(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         with self._lock:
             self.seen.append((environ["REQUEST_METHOD"], environ["PATH_INFO"]))
+            if self.pages:
+                status, kind, text = self.pages.pop(0)
+                start_response(status, [("Content-Type", kind), ("Content-Length", str(len(text)))])
+                return [text.encode()] if environ["REQUEST_METHOD"] != "HEAD" else []
             if self.refuse or self.busy:
                 self.busy -= not self.refuse
                 status, code = self.refuse or ("503 Slow Down", "SlowDown")
@@ -86,7 +92,7 @@ def bucket(s3_server: Bucket, monkeypatch: pytest.MonkeyPatch) -> Bucket:
 
     monkeypatch.setattr(_s3, "SECONDS_OF_PATIENCE", 1.0)
     monkeypatch.setattr(_s3, "SECONDS_OF_SILENCE", 1.0)
-    s3_server.lost, s3_server.refuse = 0, None
+    s3_server.lost, s3_server.refuse, s3_server.pages = 0, None, []
     empty = boto3.resource("s3").Bucket(BUCKET)  # other doubles of this process keep their own buckets in moto, too
     empty.create()
     empty.object_versions.delete()

@@ -18,7 +18,9 @@ from botocore.exceptions import DataNotFoundError
 from botocore.session import Session
 
 from lyftlearn import Client
+from lyftlearn._contract.backoff import Backoff
 from lyftlearn._storage import LARGEST_RECORD, Storage, _s3, aws_session, local_path, open_storage
+from lyftlearn._storage._s3 import S3Storage
 from lyftlearn.errors import AccessDenied, BackendUnavailable, LyftLearnError
 
 if TYPE_CHECKING:
@@ -210,6 +212,42 @@ def test_s3_errors_are_translated(bucket: Bucket, status: str, code: str, error:
         open_storage("s3://bucket").create(KEY, b"")
     assert type(caught.value) is error
     assert KEY in str(caught.value)
+
+
+HTML = "<html><body><h1>Not Found</h1><hr></body></html>"
+PAGES = (
+    *((f"{status} Page", "text/html", HTML) for status in (200, 302, 400, 403, 404, 409, 412)),
+    ("404 Not Found", "text/plain", "404 page not found"),
+    ("404 Not Found", "application/json", '{"message": "no route"}'),
+    ("404 Not Found", "text/html", ""),
+    ("200 OK", "text/html", ""),
+)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: " ".join(page)[:30])
+def test_the_page_of_somebody_else_says_nothing(
+    bucket: Bucket, page: tuple[str, str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A load balancer's 404 is no record that is not there, and its 412 no other's write; the question is put again."""
+    monkeypatch.setattr(_s3, "_PAUSES", Backoff(0.01, 0.01))
+    storage = S3Storage("s3://bucket")
+    bucket.pages = [page]
+    assert storage.create(KEY, b"one")
+    for ask, answer in (
+        (lambda: storage.create(KEY, b"two"), False),
+        (lambda: (storage.read(KEY) or pytest.fail("absent")).data, b"one"),
+        (lambda: storage.replace(KEY, b"new", _version(storage)), True),
+        (lambda: storage.size(KEY), 3),
+        (lambda: storage.keys(KEY), [KEY]),
+        (lambda: storage.fetch(KEY, tmp_path / "fetched"), True),
+    ):
+        bucket.pages = [page]
+        assert ask() == answer
+        assert not bucket.pages
+    bucket.pages = [page] * 200
+    monkeypatch.setattr(_s3, "SECONDS_OF_SILENCE", 0.02)
+    with pytest.raises(BackendUnavailable):
+        storage.read(KEY)
 
 
 def test_a_storm_in_s3_is_ridden_out(bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

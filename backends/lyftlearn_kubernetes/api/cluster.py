@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from lyftlearn.backend import Backoff, recording, timed_request
 from lyftlearn.errors import LyftLearnError
-from lyftlearn_kubernetes.api.errors import BUSY, CONFLICT, ApiError, NoResponse, error_of_answer
+from lyftlearn_kubernetes.api.errors import BUSY, CONFLICT, UNAUTHORIZED, ApiError, NoResponse, error_of_answer
 from lyftlearn_kubernetes.api.process_lock import ProcessLock
 
 if TYPE_CHECKING:
@@ -174,12 +174,16 @@ class Cluster:
             return 0.0
         if error.status == BUSY:
             return BUSY_SECONDS
-        granted_before = error.maybe_applied or _purpose(method, path) in self._granted
+        granted_before = error.maybe_applied or self._was_granted(error, method, path)
         if error.starting or (error.is_denied and granted_before):
             return DENIED_SECONDS
         if error.status == CONFLICT and method == "PATCH":  # it was made for a version that is not the newest any more
             return 0.0
         return RETRY_SECONDS if error.retryable else 0.0
+
+    def _was_granted(self, error: ApiError, method: str, path: str) -> bool:
+        """Whether what is refused now was granted before. A login that served for anything is one."""
+        return bool(self._granted) if error.status == UNAUTHORIZED else _purpose(method, path) in self._granted
 
     def _ask_once(self, method: str, path: str, **request: Any) -> dict[str, Any]:
         with timed_request("kubernetes", " ".join(_purpose(method, path)).rstrip("/")):

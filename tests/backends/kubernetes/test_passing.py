@@ -19,7 +19,7 @@ import pytest
 
 from lyftlearn._jobs.kept_lines import find_kept_log
 from lyftlearn._jobs.watcher import SharedWatch
-from lyftlearn.backend import BackendSettings, LogLine, LogQuery, kept_logs, open_storage
+from lyftlearn.backend import BackendSettings, JobQuery, LogLine, LogQuery, kept_logs, open_storage
 from lyftlearn.errors import AccessDenied, BackendUnavailable, JobNotFound
 from lyftlearn.testing import Harness
 from lyftlearn.types import FailureReason, JobStatus
@@ -90,6 +90,13 @@ def test_a_server_that_does_not_know_its_roles_yet(harness: Harness, cluster: Cl
     assert [line.text for line in lines] == ["down"]
     assert harness.wait(spec.id).status is JobStatus.SUCCEEDED
     syncing.join()
+
+
+def test_a_login_that_is_refused_for_a_moment(harness: Harness, cluster: Cluster) -> None:
+    """What served to read serves to write, too: a 401 to the first submission of a process passes."""
+    list(harness.backend.list(JobQuery()))
+    cluster.api.disturbances.append(Disturbance("create", "", 2, status=ANSWERS["401"][0], body=ANSWERS["401"][1]))
+    harness.submit(harness.quiet("pass"))
 
 
 def test_logs_through_an_outage(harness: Harness, cluster: Cluster) -> None:

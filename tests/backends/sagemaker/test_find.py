@@ -11,7 +11,7 @@ from lyftlearn_sagemaker.status import finder
 from tests.backends.sagemaker.conftest import ROLE, Make
 from tests.backends.sagemaker.specs import spec
 from tests.doubles.sagemaker import Service
-from tests.doubles.sagemaker.faults import BROKEN_AFTER, LOST_AFTER, Fault, Refused
+from tests.doubles.sagemaker.faults import BROKEN_AFTER, LOST_AFTER, REFUSALS, Fault, Refused
 
 
 @pytest.fixture(autouse=True)
@@ -95,17 +95,42 @@ def test_long_texts_are_kept_whole(make: Make, storage_url: str) -> None:
 @pytest.mark.parametrize("fault", [None, LOST_AFTER, BROKEN_AFTER], ids=["once", "lost", "broken"])
 def test_stopping_what_is_stopping(service: Service, make: Make, storage_url: str, fault: Fault | None) -> None:
     """A stop that is repeated, by a person or after an answer that was lost, changes nothing and is no error."""
+    service.conduct.containers = False
     backend = make()
     job = spec(storage_url)
     backend.submit(backend.plan(job))
     running = service.jobs.find(job.id)
     assert running
-    running.status = "Stopping"
+    service.conduct.scarce = {"ml.m5.large"}
     if fault:
         service.faults.add("StopTrainingJob", fault)
     backend.stop(job.id)
+    running.status = "Stopping"
+    backend.stop(job.id)
     running.status = "InProgress"
     running.finish()
+    backend.stop(job.id)
+    assert service.count("StopTrainingJob") == 1 + bool(fault)
+
+
+@pytest.mark.parametrize("said", ["denied", "conflict", "quota", "serialization"])
+def test_a_stop_whose_repetition_is_refused(service: Service, make: Make, storage_url: str, said: str) -> None:
+    """The first request has stopped the job, though its answer was lost: what is said to the second changes nothing."""
+    backend = make()
+    job = spec(storage_url)
+    backend.submit(backend.plan(job))
+    service.faults.add("StopTrainingJob", LOST_AFTER)
+    service.faults.add("StopTrainingJob", Fault(REFUSALS[said], before=True))
+    backend.stop(job.id)
+
+
+def test_a_stop_that_nobody_answers(service: Service, make: Make, storage_url: str) -> None:
+    """The job stops all the same, so the stop has succeeded."""
+    backend = make()
+    backend.aws.retry_budget.unanswered = 0
+    job = spec(storage_url)
+    backend.submit(backend.plan(job))
+    service.faults.add("StopTrainingJob", LOST_AFTER)
     backend.stop(job.id)
 
 

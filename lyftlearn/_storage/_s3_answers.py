@@ -1,0 +1,53 @@
+"""Whether S3 itself has answered. A proxy's or load balancer's page says nothing about an object, whatever its status.
+
+A 404 of theirs would read as a claim that nobody holds, and a page with status 200 as an object that is there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import BotoCoreError
+
+if TYPE_CHECKING:
+    from botocore.awsrequest import AWSResponse
+    from botocore.model import OperationModel
+
+_SUCCESS = range(200, 300)
+_SERVERS_FAULT = 500
+_TAGGED = frozenset(("GetObject", "HeadObject", "PutObject", "UploadPart"))
+"""Operations whose success always names the object's version, as S3's API reference has it."""
+
+
+class ForeignAnswer(BotoCoreError):
+    """Somebody else has answered in S3's place, so nobody knows what became of the request."""
+
+    fmt = "whoever answered with status {status} is not S3"
+
+
+def check_origin(http_response: AWSResponse, parsed: Mapping[str, Any], model: OperationModel, **_: Any) -> None:
+    """Raise ForeignAnswer for an answer that S3 does not give. botocore calls it after each call."""
+    status = http_response.status_code
+    if status >= _SERVERS_FAULT:
+        return
+    is_own = _is_success if status in _SUCCESS else _is_refusal
+    if not is_own(http_response, parsed, model):
+        raise ForeignAnswer(status=status)
+
+
+def _is_success(response: AWSResponse, parsed: Mapping[str, Any], model: OperationModel) -> bool:
+    if model.name == "ListObjectsV2":
+        return b"<ListBucketResult" in response.content
+    return model.name not in _TAGGED or bool(parsed.get("ETag"))
+
+
+def _is_refusal(response: AWSResponse, parsed: Mapping[str, Any], model: OperationModel) -> bool:
+    """Whether a refusal has S3's code; where botocore found none, it puts the status in its place.
+
+    The answer to HEAD has no body, so that only its headers tell: S3's kind of document is XML.
+    """
+    if model.http["method"] == "HEAD":
+        kind = response.headers.get("content-type", "")
+        return not kind or "xml" in kind or any(name.lower().startswith("x-amz") for name in response.headers)
+    return not str(parsed.get("Error", {}).get("Code", "")).isdigit()
