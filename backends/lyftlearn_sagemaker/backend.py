@@ -169,10 +169,12 @@ class SageMakerBackend(Backend):
 
     @override
     def logs(self, job_id: str, query: LogQuery) -> Iterator[LogLine]:
+        from lyftlearn_sagemaker.api.patience import Patience  # noqa: PLC0415
         from lyftlearn_sagemaker.logs import LoggedJob, LogReader  # noqa: PLC0415
 
         with translate_errors(job_id):
-            described, record = self._finder.job(job_id)
+            found = partial(self._finder.job, job_id)
+            described, record = Patience().bear(found) if query.follow else found()
             nodes, writing = described["ResourceConfig"]["InstanceCount"], writing_of(described["Environment"])
             ends = self._ends
             names = partial(self._finder.training_jobs, job_id)

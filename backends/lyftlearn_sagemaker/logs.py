@@ -222,14 +222,4 @@ class LogReader:
 
     def _bear(self, ask: Callable[[], Any]) -> Any:
         """Return the answer; who follows goes on asking as long as an error may pass."""
-        while True:
-            try:
-                answer = ask()
-            except AwsError as exc:
-                if exc.is_missing or not self._query.follow or not self._patience.bears(exc):
-                    raise
-                _log.warning("%s; the log is read on", exc)
-            else:
-                self._patience.restore()
-                return answer
-            time.sleep(_LONGEST_PAUSE)
+        return self._patience.bear(ask) if self._query.follow else ask()

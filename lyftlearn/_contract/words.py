@@ -7,6 +7,7 @@ from datetime import timedelta
 from lyftlearn.runtime import faults
 
 STOP_REQUESTED = "asked to stop"
+SIGNALLED = "a process in the job's container sent SIGTERM to process 1, which ends the job as a stop does"
 CAPACITY_ENDED = "its reserved capacity ended"
 OUT_OF_MEMORY = "killed by the kernel: the node needed more memory than resources.memory"
 no_such_secret = faults.no_such_secret

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 import time
@@ -12,7 +13,7 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lyftlearn.errors import InvalidJob, JobFailed, JobNotFound, JobStopped, LyftLearnError
+from lyftlearn.errors import BackendUnavailable, InvalidJob, JobFailed, JobNotFound, JobStopped, LyftLearnError
 from lyftlearn.types import Duration, JobKind, JobState, JobStatus
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from lyftlearn.backend import JobRecord, LogLine, LogQuery, NotebookAddress, Timings
     from lyftlearn.events import JobEvent, ObservedState
 
+_log = logging.getLogger("lyftlearn")
 _observing = threading.Lock()  # one for all handles: each holds it for microseconds
 
 
@@ -297,11 +299,14 @@ class Notebook(Job):
 
         backend = self._shared_watch().backend
         for pause in Backoff(0.1, 2.0):
-            address = None if self.state.status.finished else backend.notebook_address(self.id)
-            if address is not None:
-                return address
-            if self.state.status.finished or self.refresh().status.finished:
-                break
+            try:
+                address = None if self.state.status.finished else backend.notebook_address(self.id)
+                if address is not None:
+                    return address
+                if self.state.status.finished or self.refresh().status.finished:
+                    break
+            except BackendUnavailable as exc:  # who waits bears an outage, as `wait` does
+                _log.warning("%s; it is asked again", exc)
             time.sleep(pause)
         raise (JobFailed if self.state.status is JobStatus.FAILED else JobStopped)(self, self.state)
 

@@ -9,6 +9,7 @@ next, on the backend that accepted the first: there the files are.
 from __future__ import annotations
 
 import json
+import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from lyftlearn._submission.submitter import JobSubmitter
     from lyftlearn.rollout import Decision
 
+_log = logging.getLogger("lyftlearn")
 _FORMAT = 1
 _RACES = 100  # lost in a row; each means that another caller got on
 _LOOKS = Backoff(0.1, 2.0)
@@ -162,6 +164,8 @@ class Notebooks:
                 status = backend.describe(job_id).event.status
             except JobNotFound:
                 return True
+            except BackendUnavailable as exc:
+                _log.warning("%s; it is asked again", exc)
         return True  # unreachable: the looks never end
 
     def _backend(self, job_id: str) -> Backend:

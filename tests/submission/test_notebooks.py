@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 
 import lyftlearn
+from lyftlearn.backend import NotebookAddress
+from lyftlearn.errors import BackendUnavailable
 from tests.doubles.old_and_new import Make
 
 OPEN = {"kinds": ["notebook"], "status": "running"}
@@ -211,3 +213,17 @@ def test_a_refusal_that_came_too_late_loses_no_run(make: Make, plugins: Path) ->
     assert client.notebook("explore", env={"A": "2"}) == first
     first.stop()
     assert client.notebook("explore", env={"A": "2"}) != first
+
+
+def test_its_address_is_asked_for_through_an_outage(opened: lyftlearn.Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever waits for a notebook to be ready bears what whoever waits for a job bears."""
+    notebook = opened.notebook("explore")
+    silences = iter([True, True, False])
+
+    def answer_late(_: str) -> NotebookAddress:
+        if next(silences):
+            raise BackendUnavailable("no answer")
+        return NotebookAddress("http://127.0.0.1:8888/lab")
+
+    monkeypatch.setattr(notebook._shared_watch().backend, "notebook_address", answer_late)
+    assert notebook.url() == "http://127.0.0.1:8888/lab"

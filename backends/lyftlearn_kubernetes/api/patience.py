@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from lyftlearn.backend import Backoff
-from lyftlearn.errors import AccessDenied, BackendUnavailable
+from lyftlearn.errors import AccessDenied, BackendUnavailable, LyftLearnError
 from lyftlearn_kubernetes.api.errors import ApiError, NoResponse
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ OUTAGE_SECONDS = 600.0
 DENIED_SECONDS = 60.0
 """An API server that has just started refuses what is granted until it has read its Roles."""
 BACKOFF = Backoff(0.1, 5.0)
+_T = TypeVar("_T")
 
 
 class Patience:
@@ -46,6 +47,20 @@ class Patience:
         if since is not None and now - since > limit:
             return None
         return next(self._pauses)
+
+    def bear(self, ask: Callable[[], _T]) -> _T:
+        """Return the answer of `ask`, which is asked again as long as its failures pass."""
+        while True:
+            try:
+                answer = ask()
+            except LyftLearnError as exc:
+                pause = self.pause_after(exc)
+                if pause is None:
+                    raise
+                time.sleep(pause)
+            else:
+                self.reset()
+                return answer
 
 
 def is_denial(error: Exception) -> bool:

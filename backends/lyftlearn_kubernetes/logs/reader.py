@@ -5,8 +5,9 @@ from __future__ import annotations
 import threading
 from contextlib import suppress
 from queue import Full, Queue
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from lyftlearn_kubernetes.api.patience import Patience
 from lyftlearn_kubernetes.logs.node_log import NodeLog
 from lyftlearn_kubernetes.status import jobs, observed
 
@@ -30,7 +31,7 @@ class LogReader:
 
     def lines(self, job_id: str, query: LogQuery) -> Iterator[LogLine]:
         """Yield the lines of every node that the query selects."""
-        job = observed.job(jobs.fetch(self._cluster, job_id))
+        job = observed.job(self._fetch(job_id, query))
         nodes = [node for node in range(job.nodes) if query.node in (None, node)]
         readers = [NodeLog(self._cluster, self._storage_url, job_id, node, query) for node in nodes]
         if not query.follow:
@@ -40,6 +41,12 @@ class LogReader:
             yield from readers[0].follow()
         else:
             yield from _Merge(readers).lines()
+
+    def _fetch(self, job_id: str, query: LogQuery) -> dict[str, Any]:
+        """Return the Job. Who follows may begin in an outage."""
+        if not query.follow:
+            return jobs.fetch(self._cluster, job_id)
+        return Patience().bear(lambda: jobs.fetch(self._cluster, job_id))
 
 
 class _Merge:

@@ -30,7 +30,6 @@ DELETED = "the Job was deleted by someone else"
 WAITS_FOR_PODS = "waiting for its pods"
 HELD_BACK = "held back by its queue"
 POD_DELETED = "a pod of the job was deleted by someone else"
-SIGNALLED = "a process in the job's container sent SIGTERM to process 1, which ends the job as a stop does"
 DISK = "it needed more disk than resources.disk"
 EVICTED = "Evicted"
 # The kubelet's eviction manager: a limit of the pod's own, not the pressure of a node.
@@ -211,7 +210,7 @@ def failure_of(pod: ObservedPod) -> tuple[FailureReason, str, int | None]:
     if pod.ending is None:
         return FailureReason.PLATFORM, pod.message or pod.reason or "a pod failed and left no word", None
     if report is not None and _was_stopped(report):
-        return FailureReason.USER_ERROR, SIGNALLED, pod.ending.exit_code
+        return FailureReason.USER_ERROR, words.SIGNALLED, pod.ending.exit_code
     return _container_failure(pod.ending)
 
 

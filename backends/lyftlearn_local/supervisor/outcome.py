@@ -11,7 +11,8 @@ if TYPE_CHECKING:
 
     from lyftlearn_local.supervisor.node import Node
 
-KILLED = 137
+KILLED, TERMINATED = 137, 143
+SIGNALLED = "a process in the job's container sent SIGTERM to process 1, which ends the job as a stop does"
 MEMORY_WORDS = "killed by the kernel: the node needed more memory than resources.memory"
 
 
@@ -59,6 +60,9 @@ def final_event(
         return {"status": "stopped", "message": idle.message, "attempt": attempt}
     if stop_requested and (interrupted or any(outcome.stopped for outcome in outcomes)):
         return {"status": "stopped", "message": ASKED_TO_STOP, "attempt": attempt}
+    if any(outcome.stopped for outcome in outcomes):  # and nobody wished it
+        details = {"reason": "user-error", "message": SIGNALLED, "exit_code": TERMINATED}
+        return {"status": "failed", **details, "attempt": attempt}
     return {"status": "succeeded", "exit_code": 0, "attempt": attempt}
 
 

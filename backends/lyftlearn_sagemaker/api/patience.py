@@ -6,10 +6,16 @@ job of hours must not lose it to that.
 
 from __future__ import annotations
 
+import logging
 import time
+from collections.abc import Callable
+from typing import TypeVar
 
 from lyftlearn_sagemaker.api.errors import AwsError, Kind
 
+_log = logging.getLogger("lyftlearn")
+_T = TypeVar("_T")
+_PAUSE = 5.0  # seconds
 REFUSED_FOR = 120.0
 """Seconds of nothing but refusals after which a refusal is final."""
 
@@ -33,3 +39,17 @@ class Patience:
         now = time.monotonic()
         self._refused_since = self._refused_since or now
         return now - self._refused_since < REFUSED_FOR
+
+    def bear(self, ask: Callable[[], _T]) -> _T:
+        """Return the answer of `ask`, which is asked again as long as its errors may pass. What is missing is told."""
+        while True:
+            try:
+                answer = ask()
+            except AwsError as exc:
+                if exc.is_missing or not self.bears(exc):
+                    raise
+                _log.warning("%s; it is asked again", exc)
+            else:
+                self.restore()
+                return answer
+            time.sleep(_PAUSE)

@@ -217,10 +217,17 @@ def _failure(job: Mapping[str, Any]) -> _Ending:
     if report.status is JobStatus.STOPPED and _is_stopping(job):
         return _Ending(JobStatus.STOPPED, message=words.STOP_REQUESTED, attempt=report.attempt)
     if report.status is JobStatus.STOPPED:
-        message = "a node was ended because another one failed"
-        return _Ending(JobStatus.FAILED, FailureReason.USER_ERROR, message, attempt=report.attempt)
+        return _ended_by_nobodys_wish(job, text, report.attempt)
     reason, message = report.reason or FailureReason.USER_ERROR, _EXIT_CODE.sub("", report.message).strip()
     return _Ending(JobStatus.FAILED, reason, message, report.exit_code, report.attempt)
+
+
+def _ended_by_nobodys_wish(job: Mapping[str, Any], text: str, attempt: int) -> _Ending:
+    """Return the end of a job that was told to stop: by SageMaker where another node failed, or from within."""
+    reason = FailureReason.USER_ERROR
+    if job.get("ResourceConfig", {}).get("InstanceCount") == 1:
+        return _Ending(JobStatus.FAILED, reason, words.SIGNALLED, _exit_code(text), attempt)
+    return _Ending(JobStatus.FAILED, reason, "a node was ended because another one failed", attempt=attempt)
 
 
 def _unreported_failure(job: Mapping[str, Any], text: str) -> _Ending:

@@ -111,6 +111,13 @@ def test_logs_through_an_outage(harness: Harness, cluster: Cluster) -> None:
     assert [line.text for line in lines] == ["down"]
 
 
+def test_following_begins_in_an_outage(harness: Harness, cluster: Cluster) -> None:
+    """Who has a handle on a job may follow it at a bad moment, too."""
+    spec = harness.succeed(harness.quiet("print('up')"))
+    cluster.api.disturbances.append(Disturbance("", "", 8))
+    assert [line.text for line in harness.backend.logs(spec.id, LogQuery(follow=True))] == ["up"]
+
+
 @pytest.mark.parametrize("name", ["404-text", "404-resource", "403-text", "200-text", "502-text"])
 def test_an_answer_of_somebody_else_ends_no_job(harness: Harness, cluster: Cluster, name: str) -> None:
     """A load balancer's 404 says nothing about a job that runs; it does not even come from the API."""

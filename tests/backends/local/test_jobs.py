@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from lyftlearn.backend import Backend, Capability, JobQuery, JobSpec, ResourceRequest
+from lyftlearn.backend import Backend, Capability, JobQuery, JobSpec, ResourceRequest, words
 from lyftlearn.types import FailureReason, JobKind, JobStatus
 
 from .conftest import GIB, MakeBackend, eventually, finish, lines, run, submit, until
@@ -167,6 +167,14 @@ def test_the_first_node_to_fail_speaks_for_all(backend: Backend, make_spec: Make
     assert record.event.status is JobStatus.FAILED
     assert (record.event.reason, record.event.exit_code) == (FailureReason.USER_ERROR, 7)
     assert "boom" in record.event.message
+
+
+@pytest.mark.parametrize("number", ["TERM", "INT"])
+def test_a_command_that_ends_its_runtime_has_not_succeeded(backend: Backend, make_spec: MakeSpec, number: str) -> None:
+    """Nobody asked for a stop, and what the command was to do is not done: as a pod, and an instance, tell it."""
+    event = run(backend, make_spec(f"kill -{number} $PPID; sleep 60 & wait")).event
+    assert (event.status, event.reason, event.exit_code) == (JobStatus.FAILED, FailureReason.USER_ERROR, 143)
+    assert event.message == words.SIGNALLED
 
 
 def test_nodes_meet(backend: Backend, make_spec: MakeSpec) -> None:

@@ -18,12 +18,14 @@ from lyftlearn.runtime.log_marks import EscapedSigns
 from lyftlearn.runtime.output import BlankLines, carry, carry_rest
 from lyftlearn.types import JobKind
 from lyftlearn_sagemaker import logs
+from lyftlearn_sagemaker.api import patience
 from lyftlearn_sagemaker.backend import SageMakerBackend
 from lyftlearn_sagemaker.log_text import Writing, printed_line
 from tests.backends.sagemaker.conftest import Make
 from tests.backends.sagemaker.specs import spec
 from tests.doubles.sagemaker import Service
 from tests.doubles.sagemaker.containers import _escape
+from tests.doubles.sagemaker.faults import BROKEN, EXPIRED, Fault
 from tests.doubles.sagemaker.surroundings import GROUP, LogStream
 
 
@@ -278,7 +280,7 @@ def test_a_follower_outlives_what_passes(
     """Whoever follows a log of hours does not lose it to a token that is renewed, or to an outage of seconds."""
     from botocore.exceptions import ClientError
 
-    monkeypatch.setattr(logs, "_LONGEST_PAUSE", 0.2)
+    monkeypatch.setattr(patience, "_PAUSE", 0.2)
     backend, job_id = running
     backend.aws.retry_budget.unanswered = 0.1
     seen: list[tuple[int, str]] = []
@@ -299,6 +301,20 @@ def test_a_follower_outlives_what_passes(
     _finish(service, job_id)
     thread.join(60)
     assert seen == [(0, "one"), (0, "two")]
+
+
+@pytest.mark.parametrize("fault", [Fault(EXPIRED, before=True), BROKEN], ids=["expired", "broken"])
+def test_following_begins_in_an_outage(
+    service: Service, running: tuple[SageMakerBackend, str], monkeypatch: pytest.MonkeyPatch, fault: Fault
+) -> None:
+    """Who has a handle on a job may follow it at a bad moment, too."""
+    monkeypatch.setattr(patience, "_PAUSE", 0.05)
+    backend, job_id = running
+    backend.aws.retry_budget.unanswered = 0.0
+    service.faults.add("DescribeTrainingJob", fault, times=5)
+    _write(service, job_id, 1, ["one"])
+    _finish(service, job_id)
+    assert [line.text for line in backend.logs(job_id, LogQuery(follow=True))] == ["one"]
 
 
 def _until(reached: Any) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from lyftlearn.backend import words
 from lyftlearn.events import ObservedState, advance
 from lyftlearn.types import FailureReason, JobStatus
 from lyftlearn_sagemaker.status.events import classify, event_of_job, from_event_bridge
@@ -109,6 +110,15 @@ def test_a_node_that_was_ended_is_no_wish() -> None:
     """When one node fails, the others are told to stop, and one of those may be the first that SageMaker quotes."""
     event = _reported("", exit_code=None, reason=None, stopped=True)
     assert (event.status, event.reason) == (JobStatus.FAILED, FailureReason.USER_ERROR)
+
+
+def test_a_command_that_signals_process_1() -> None:
+    """Where there is one node, no other can have failed; every backend says the same of it."""
+    said = 'AlgorithmError: lyftlearn/1 {"exit_code":null,"reason":null,"stopped":true}\n, exit code: 143'
+    job = _job("Failed", "Training", "Failed", FailureReason=said)
+    event = event_of_job({**job, "ResourceConfig": {"InstanceCount": 1}})
+    assert (event.status, event.reason, event.exit_code) == (JobStatus.FAILED, FailureReason.USER_ERROR, 143)
+    assert event.message == words.SIGNALLED
 
 
 @pytest.mark.parametrize(
