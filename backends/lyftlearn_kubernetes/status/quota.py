@@ -1,4 +1,4 @@
-"""What a ResourceQuota says when it refuses a pod: whether waiting can ever help."""
+"""What an API server says when it refuses a pod: whether waiting can ever help."""
 
 from __future__ import annotations
 
@@ -6,6 +6,12 @@ import re
 
 # k8s.io/apiserver's resourcequota admission: "exceeded quota: NAME, requested: a=1,b=2, used: ..., limited: ...".
 _EXCEEDED = re.compile(r"exceeded quota: [^,]+, requested: (?P<requested>.+?), used: .+?, limited: (?P<hard>[^;|]+)")
+# As the API server words what is nobody's fault and passes: https://github.com/kubernetes/kubernetes, apiserver's
+# errors.NewInternalError, NewConflict and NewTimeoutError, and the quota admission's own.
+_PASSING = re.compile(
+    r"status unknown for quota|quota evaluation timed out|^(?:\w+: )?(?:Error creating: )?Internal error occurred"
+    r"|Operation cannot be fulfilled|etcdserver: |request timed out|server is currently unable|try again"
+)
 _QUANTITY = re.compile(r"(?P<number>[+-]?[0-9.]+(?:[eE][+-]?[0-9]+)?)(?P<suffix>[numkMGTPE]?|[KMGTPE]i)")
 _DECIMAL = {"n": -9, "u": -6, "m": -3, "": 0, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15, "E": 18}
 
@@ -13,6 +19,11 @@ _DECIMAL = {"n": -9, "u": -6, "m": -3, "": 0, "k": 3, "M": 6, "G": 9, "T": 12, "
 def is_quota_refusal(message: str) -> bool:
     """Whether a quota is what refuses."""
     return "exceeded quota" in message
+
+
+def may_pass(message: str) -> bool:
+    """Whether what refuses is only out of order now, such as a webhook that does not answer."""
+    return _PASSING.search(message) is not None
 
 
 def exceeds_hard_limit(message: str) -> bool:

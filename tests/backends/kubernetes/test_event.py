@@ -14,7 +14,7 @@ from lyftlearn_kubernetes.api.errors import NoResponse
 from lyftlearn_kubernetes.options import DEFAULTS
 from lyftlearn_kubernetes.status import deadlines, events, observed
 from lyftlearn_kubernetes.status.jobs import JobObserver, RefusedPods
-from lyftlearn_kubernetes.status.quota import exceeds_hard_limit
+from lyftlearn_kubernetes.status.quota import exceeds_hard_limit, may_pass
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 LIMITS = observed.Limits(pending=timedelta(hours=24), starting=timedelta(minutes=10))
@@ -135,6 +135,25 @@ def test_what_keeps_a_job_running() -> None:
 def test_what_no_waiting_helps(message: str, hopeless: bool) -> None:
     """Only more than the quota's `hard` is hopeless; everything else is a queue."""
     assert exceeds_hard_limit(f'pods "x" is forbidden: exceeded quota: compute, {message}') is hopeless
+
+
+@pytest.mark.parametrize(
+    ("said", "passes"),
+    [
+        ('Internal error occurred: failed calling webhook "a.b.c": Post "https://a": connect: refused', True),
+        ("Internal error occurred: resource quota evaluation timed out", True),
+        ('Operation cannot be fulfilled on resourcequotas "compute": the object has been modified', True),
+        ("etcdserver: leader changed", True),
+        ('pods "x" is forbidden: violates PodSecurity "restricted:latest": runAsNonRoot != true', False),
+        ('pods "x" is forbidden: failed quota: compute: must specify limits.cpu', False),
+        ('pods "x" is forbidden: error looking up service account ml/jobs: serviceaccount "jobs" not found', False),
+        ('admission webhook "policy.example.com" denied the request: no team label', False),
+        ('admission webhook "policy.example.com" denied the request: Internal error occurred in the image', False),
+    ],
+)
+def test_what_is_out_of_order_passes(said: str, passes: bool) -> None:
+    """A webhook that is being upgraded refuses nobody; a policy does, and waiting does not change it."""
+    assert may_pass(f"FailedCreate: Error creating: {said}") is passes
 
 
 def test_a_stop_is_told_from_a_deadline() -> None:

@@ -209,6 +209,22 @@ def test_a_quota_that_is_full_is_a_queue(new_harness: NewHarness, cluster: Clust
         cluster.store.delete("resourcequotas", NAMESPACE, "compute")
 
 
+def test_a_quota_that_nobody_has_counted_yet(new_harness: NewHarness, cluster: Cluster) -> None:
+    """The API server refuses pods until the quota's status is written, which is not what a job is to be ended for."""
+    harness = new_harness(starting="1s")
+    spec = harness.spec()
+    set_quota(cluster, {"pods": "9"})
+    try:
+        cluster.store.modify("resourcequotas", NAMESPACE, "compute", lambda one: one.update(status={"hard": {}}))
+        harness.submit(spec)
+        state = harness.watcher.until(120, spec.id, lambda state: "status unknown" in state.message)
+        assert state.status is JobStatus.PENDING
+        cluster.store.modify("resourcequotas", NAMESPACE, "compute", lambda one: one.pop("status"))
+        assert harness.wait(spec.id).status is JobStatus.SUCCEEDED
+    finally:
+        cluster.store.delete("resourcequotas", NAMESPACE, "compute")
+
+
 def test_what_exceeds_a_quota_is_hopeless(new_harness: NewHarness, cluster: Cluster) -> None:
     """No end of another job will make room for it."""
     harness = new_harness(starting="1s")

@@ -12,6 +12,9 @@ def check(store: Store, namespace: str, pod: Object) -> None:
     """Refuse a pod that exceeds a quota, in the words of k8s.io/apiserver's resourcequota admission."""
     for quota in store.all("resourcequotas", namespace):
         hard = (quota.get("spec") or {}).get("hard") or {}
+        if quota.get("status") == {"hard": {}}:  # made just now: nobody has counted yet what is used
+            message = f"status unknown for quota: {quota['metadata']['name']}, resources: {','.join(hard)}"
+            raise ApiError(403, "Forbidden", f'pods "" is forbidden: {message}', about=("pods", ""))
         others = [other for other in store.all("pods", namespace) if other["status"].get("phase") not in ENDED]
         for name, limit in hard.items():
             requested, used = _usage(name, pod), sum(_usage(name, other) for other in others)
