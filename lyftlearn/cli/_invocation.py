@@ -40,7 +40,8 @@ def read(argv: Sequence[str]) -> Invocation:
     namespace, unknown = parser.parse_known_args(words)
     options = vars(namespace)
     if unknown:
-        refuse(parser, words, unknown, runs=not command and _runs_a_command(options))
+        path = [options[name] for name in ("_command", "_function") if name in options]
+        refuse(_parser.parser(), path, words, unknown, runs=not command and _runs_a_command(options))
     if command:
         _attach_command(parser, options, command)
     return _invocation(options)
