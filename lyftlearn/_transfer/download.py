@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from lyftlearn._transfer.marks import CONTAINER, CONTENT, is_mark, mark
 from lyftlearn.errors import DestinationExists, LyftLearnError
 from lyftlearn.runtime.location import Location
+from lyftlearn.runtime.tree import MOST_DEEP, is_too_deep
 
 if TYPE_CHECKING:
     from lyftlearn._storage._s3 import S3Storage
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 _ARCHIVES = ("model.tar.gz", "output.tar.gz")
 _AT_ONCE = 8  # downloads in flight
 _log = logging.getLogger("lyftlearn")
+_LONGEST_SHOWN = 100
 _LARGEST_EMPTY = 4096  # bytes of an archive that may hold nothing but directories
 
 
@@ -34,7 +36,8 @@ def fetch_output(uri: str, dest: Path, *, overwrite: bool = False, absent_is_emp
     there stands for an output with nothing in it, as it does once a job has succeeded.
 
     `dest` appears whole or not at all. Raises LyftLearnError for an output that does not exist, and for an archive with
-    members that would be written outside of it. A link that leads out is left out, with a warning, as in a container.
+    members that would be written outside of it. A link that leads out of an archive is left out, with a warning, as in
+    a container, and so is what lies too deep in a directory, or is no file.
     """
     target = Path(os.path.realpath(dest))
     location = Location.parse(uri)
@@ -127,11 +130,29 @@ def _replace(content: Path, target: Path, aside: Path) -> None:
 
 def _snapshot(directory: Path) -> list[tuple[str, str]]:
     """Name and content of everything under `directory`."""
-    return sorted(
-        (path.relative_to(directory).as_posix(), _content(path))
-        for path in directory.rglob("*")
-        if not is_mark(path.name)
-    )
+    found = _entries_below(directory, lambda _: None)
+    return sorted((name, _content(Path(entry.path))) for name, entry in found if not is_mark(entry.name))
+
+
+def _entries_below(top: Path, warn: Callable[[str], None]) -> Iterator[tuple[str, os.DirEntry[str]]]:
+    """Yield everything below a directory, links as such: `Path.rglob` and `shutil.copytree` end at 450 levels."""
+    waiting = [""]
+    while waiting:
+        prefix = waiting.pop()
+        with os.scandir(top / prefix) as entries:
+            for entry in entries:
+                name = f"{prefix}{entry.name}"
+                yield name, entry
+                if entry.is_dir(follow_symlinks=False):
+                    waiting += _unless_too_deep(f"{name}/", warn)
+
+
+def _unless_too_deep(prefix: str, warn: Callable[[str], None]) -> list[str]:
+    """Return the directory if it is to be entered."""
+    if not is_too_deep(f"{prefix}x"):
+        return [prefix]
+    warn(f"{prefix[:_LONGEST_SHOWN]}... goes on for {MOST_DEEP} directories: what lies below is left out")
+    return []
 
 
 def _content(path: Path) -> str:
@@ -173,7 +194,7 @@ def _unpack(archive: Path, location: Location, content: Path) -> int:
 
 
 def _warner(location: Location) -> Callable[[str], None]:
-    """Return what says that a link was left out: it leads nowhere here, and the rest of an output is worth more."""
+    """Return what says that something was left out: it is nothing here, and the rest of an output is worth more."""
     return lambda text: _log.warning("%s: %s", location.uri, text)
 
 
@@ -181,12 +202,27 @@ def _copy_tree(location: Location, content: Path) -> None:
     import shutil  # noqa: PLC0415
 
     source = Path(location.path)
-    if source.is_dir():
-        shutil.copytree(source, content, symlinks=True, dirs_exist_ok=True)
-    elif source.exists():
+    if source.is_file():
         shutil.copy2(source, content)
+    elif source.is_dir():
+        warn = _warner(location)
+        for name, entry in _entries_below(source, warn):
+            _copy_entry(entry, content / name, warn)
     else:
         raise _missing(location)
+
+
+def _copy_entry(entry: os.DirEntry[str], target: Path, warn: Callable[[str], None]) -> None:
+    import shutil  # noqa: PLC0415
+
+    if entry.is_symlink():
+        target.symlink_to(os.readlink(entry.path))
+    elif entry.is_dir():
+        target.mkdir()
+    elif entry.is_file():
+        shutil.copy2(entry.path, target)
+    else:
+        warn(f"{entry.path} is neither file nor directory, and is left out")
 
 
 def _fetch_prefix(location: Location, content: Path) -> None:
@@ -196,7 +232,8 @@ def _fetch_prefix(location: Location, content: Path) -> None:
     store, key = _bucket(location), location.key
     prefix = f"{key.rstrip('/')}/" if key else ""
     names = [name.removeprefix(prefix) for name in store.keys(prefix)]
-    files = {name: _inside(content, name, location) for name in names if name and not name.endswith("/")}
+    wanted = (name for name in names if name and not name.endswith("/"))
+    files = {name: _inside(content, name, location) for name in wanted if _unless_too_deep(name, _warner(location))}
 
     def fetch(name: str) -> bool:
         files[name].parent.mkdir(parents=True, exist_ok=True)

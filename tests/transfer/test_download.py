@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tarfile
 from io import BytesIO
 from pathlib import Path
@@ -11,7 +12,9 @@ import pytest
 from lyftlearn._storage import Storage
 from lyftlearn._storage._s3 import S3Storage
 from lyftlearn._transfer.download import fetch_output
+from lyftlearn._transfer.marks import is_mark
 from lyftlearn.errors import LyftLearnError
+from lyftlearn.runtime.tree import remove_tree
 from tests.doubles.bucket import Bucket
 
 
@@ -151,3 +154,57 @@ def test_object_names_that_would_leave_the_destination_are_refused(bucket: Bucke
     with pytest.raises(LyftLearnError, match="outside the destination"):
         fetch_output("s3://bucket/out", tmp_path / "out")
     assert not list(tmp_path.rglob("evil"))
+
+
+def _dig(top: Path, levels: int) -> None:
+    """Make directories within each other, deeper than a path may be long."""
+    here = os.open(top, os.O_RDONLY)
+    for _ in range(levels):
+        os.mkdir("d", dir_fd=here)
+        below = os.open("d", os.O_RDONLY, dir_fd=here)
+        os.close(here)
+        here = below
+    os.close(here)
+
+
+@pytest.mark.parametrize("levels", [250, 600, 3000])
+def test_a_directory_without_end_costs_nothing_beside_it(
+    tmp_path: Path, levels: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whatever else is at the place that somebody named for an output, twice, and over what is there."""
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "table").write_text("1")
+    _dig(tmp_path / "out", levels)
+    for overwrite in (False, False, True):
+        fetch_output((tmp_path / "out").as_uri(), tmp_path / "here", overwrite=overwrite)
+    assert (tmp_path / "here" / "table").read_text() == "1"
+    assert ("goes on for 256 directories" in caplog.text) == (levels > 256)
+    assert len(list((tmp_path / "here").rglob("d"))) == min(levels, 256)
+    remove_tree(tmp_path / "out")
+
+
+def test_a_name_of_many_directories_in_a_bucket_costs_nothing_beside_it(
+    bucket: Bucket, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A key is one name to S3, and hundreds of directories here."""
+    for key in ("out/" + "d/" * 500 + "leaf", "out/table"):
+        assert S3Storage("s3://bucket").create(key, b"1")
+    for _ in range(2):
+        fetch_output("s3://bucket/out", tmp_path / "here")
+    assert _found(tmp_path / "here") == {"table": b"1"}
+    assert "goes on for 256 directories" in caplog.text
+
+
+def test_links_are_copied_and_what_is_no_file_is_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A socket that a server left beside its results is nobody's result."""
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "table").write_text("1")
+    (tmp_path / "out" / "latest").symlink_to("table")
+    (tmp_path / "out" / "self").symlink_to(".")
+    (tmp_path / "out" / "gone").symlink_to("nowhere")
+    os.mkfifo(tmp_path / "out" / "fifo")
+    fetch_output((tmp_path / "out").as_uri(), tmp_path / "here")
+    here = {path.name for path in (tmp_path / "here").iterdir() if not is_mark(path.name)}
+    assert here == {"table", "latest", "self", "gone"}
+    assert (tmp_path / "here" / "latest").readlink() == Path("table")
+    assert "fifo is neither file nor directory" in caplog.text
