@@ -120,3 +120,18 @@ def test_a_wrong_time_is_named_before_anything_goes(client: Client, wrong: str) 
     """A slip must not be read as zero."""
     with pytest.raises(InvalidJob, match="older_than"):
         ops.clean(wrong, client=client)
+
+
+def test_a_broken_log_keeps_its_own_job_only(
+    client: Client, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Else one job whose files somebody damaged lets nobody clean any more."""
+    jobs = [client.process("eta", command=["echo", "hello"]) for _ in range(2)]
+    client.wait(jobs, progress=False)
+    log = next(tmp_path.rglob(f"{jobs[0].id}/logs/0.log"))
+    log.unlink()
+    log.mkdir()
+    with pytest.raises(LyftLearnError, match=r"0\.log cannot be read"):
+        list(jobs[0].logs())
+    assert [one.name for one in ops.clean("0s", client=client) if one.kind == "job"] == [jobs[1].id]
+    assert f"{jobs[0].id} stays" in caplog.text

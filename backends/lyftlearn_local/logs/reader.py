@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import heapq
 import os
+import stat
 import time
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from lyftlearn.backend import LONGEST_LINE, LogLine, LogQuery, kept_logs
+from lyftlearn.errors import LyftLearnError
 from lyftlearn_local.logs.capture import ENTRY_BYTES
 
 if TYPE_CHECKING:
@@ -22,8 +25,12 @@ _BLOCK = 1 << 18
 _SHORTEST_PAUSE, _LONGEST_PAUSE = 0.02, 0.25
 
 
+class BrokenLog(LyftLearnError):
+    """A log is there that cannot be read; the text says which, and why."""
+
+
 def read(files: JobFiles, query: LogQuery, finished: Callable[[], bool]) -> Iterator[LogLine]:
-    """Yield the lines asked for; with `follow` until `finished` and the last one was given."""
+    """Yield the lines asked for; with `follow` until `finished` and the last one was given. Raises BrokenLog."""
     nodes = range(files.record()["run"]["nodes"]) if query.node is None else (query.node,)
     restore = _RESTORE.get(files.record()["run"]["layout"], str)
     readers = [NodeLog(files.log(node), files.log_index(node), node, query, restore) for node in nodes]
@@ -66,20 +73,19 @@ class NodeLog:
     def __init__(self, log: Path, index: Path, node: int, query: LogQuery, restore: Callable[[str], str] = str) -> None:
         self._restore = restore
         self._log = log
-        self._index = Index(index)
+        self._index = Index(index, log)
         self._node = node
         self._query = query
         self._offset: int | None = None
 
     def lines(self, *, to_the_end: bool) -> Iterator[LogLine]:
         """Yield the whole lines that have come since the last call; `to_the_end` an unfinished last one too."""
-        try:
-            with self._log.open("rb") as file:
-                if self._offset is None:
-                    self._offset = self._beginning(file.fileno())
-                yield from self._lines(file.fileno(), to_the_end=to_the_end)
-        except FileNotFoundError:
-            return
+        with _opened(self._log) as file:
+            if file is None:
+                return
+            if self._offset is None:
+                self._offset = self._beginning(file)
+            yield from self._lines(file, to_the_end=to_the_end)
 
     def _lines(self, file: int, *, to_the_end: bool) -> Iterator[LogLine]:
         """Read in blocks; what of a line is known to hold no newline is not searched again."""
@@ -116,17 +122,21 @@ class NodeLog:
         start = 0
         if self._query.since is not None:
             came_before = self._index.offset_at(self._query.since)
-            start = _line_start(file, came_before)
+            start = _line_start(file, min(came_before, os.fstat(file).st_size))
         if self._query.tail is not None:
             start = max(start, _tail_start(file, self._query.tail))
         return start
 
 
 class Index:
-    """When each byte came: entries of (offset of the end, nanoseconds), both growing."""
+    """When each byte came: entries of (offset of the end, nanoseconds), both growing.
 
-    def __init__(self, path: Path) -> None:
+    Where it says nothing, or cannot be read, bytes came when the log was last written to.
+    """
+
+    def __init__(self, path: Path, log: Path) -> None:
         self._path = path
+        self._log = log
         self._known: list[tuple[int, int]] = []
         self._read = 0
         self._position = 0
@@ -140,7 +150,7 @@ class Index:
                     return _moment(nanoseconds)
                 self._position += 1
             if not self._load():
-                return datetime.fromtimestamp(self._path.stat().st_mtime, UTC)
+                return datetime.fromtimestamp(self._log.stat().st_mtime, UTC)
 
     def offset_at(self, since: datetime) -> int:
         """How many bytes came before `since`."""
@@ -155,13 +165,32 @@ class Index:
 
     def _load(self) -> bool:
         """Take the next entries in, and let go of the last ones."""
-        with self._path.open("rb") as file:
-            data = os.pread(file.fileno(), _BLOCK, self._read)
+        data = b""
+        with suppress(BrokenLog), _opened(self._path) as file:
+            data = os.pread(file, _BLOCK, self._read) if file is not None else b""
         whole = len(data) // ENTRY_BYTES * ENTRY_BYTES
         self._read += whole
         self._position = 0
         self._known = [_entry(data, at) for at in range(0, whole, ENTRY_BYTES)]
         return whole > 0
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[int | None]:
+    """Give the descriptor of a file, None where none is (yet). Raises BrokenLog: a pipe would be waited for."""
+    try:
+        file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        yield None
+        return
+    except OSError as error:
+        raise BrokenLog(f"{path} cannot be read: {error.strerror}") from error
+    try:
+        if not stat.S_ISREG(os.fstat(file).st_mode):
+            raise BrokenLog(f"{path} cannot be read: it is no file")
+        yield file
+    finally:
+        os.close(file)
 
 
 def _entry(data: bytes, at: int) -> tuple[int, int]:

@@ -11,6 +11,7 @@ from datetime import datetime
 from pathlib import Path
 
 from lyftlearn.errors import LyftLearnError
+from lyftlearn_local.logs.reader import BrokenLog
 from lyftlearn_local.store.files import FINAL, BrokenRecord, JobFiles
 from lyftlearn_local.store.jobs import Jobs
 from lyftlearn_local.store.trees import remove_tree
@@ -24,8 +25,8 @@ def remove_finished(
 ) -> Iterator[tuple[str, int]]:
     """Yield id and bytes of each job that ended before then, and remove it: in one step out of sight, then for good.
 
-    keep_log: is called with a job that is about to be removed. If the disk has no room for its log, the job stays, and
-    others make room; whatever else it raises leaves the job and all others here.
+    keep_log: is called with a job that is about to be removed. If its log cannot be read, the job stays; if the disk
+    has no room for it, too, and others make room. Whatever else it raises leaves the job and all others here.
     """
     for files in list(jobs.newest_first(None)):
         if not _ended_before(files, before.timestamp()):
@@ -47,6 +48,9 @@ def remove_finished(
 def _has_kept_log(files: JobFiles, keep_log: Callable[[JobFiles], None]) -> bool:
     try:
         keep_log(files)
+    except BrokenLog as exc:
+        _log.warning("%s stays: %s; remove %s yourself", files.path.name, exc, files.path)
+        return False
     except (OSError, LyftLearnError) as exc:
         if not {getattr(exc, "errno", None), getattr(exc.__cause__, "errno", None)} & _FULL:
             raise

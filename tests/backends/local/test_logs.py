@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import random
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -11,7 +13,7 @@ import pytest
 
 from lyftlearn.backend import LogQuery
 from lyftlearn_local.logs.capture import Capture
-from lyftlearn_local.logs.reader import NodeLog
+from lyftlearn_local.logs.reader import BrokenLog, NodeLog
 
 
 class Written:
@@ -150,3 +152,39 @@ def test_an_index_that_was_torn(written: Written) -> None:
     with written.index.open("ab") as file:
         file.write(b"\x01\x02\x03")
     assert written.texts() == ["one"]
+
+
+def _pipe(path: Path) -> None:
+    os.mkfifo(path)
+
+
+def _circle(path: Path) -> None:
+    path.symlink_to(path.name)
+
+
+@pytest.mark.parametrize("put", [Path.mkdir, _pipe, _circle])
+def test_what_is_no_log_is_said(tmp_path: Path, put: Callable[[Path], None]) -> None:
+    """A pipe in its place would be waited for, and a directory was an error of nobody's."""
+    put(tmp_path / "0.log")
+    with pytest.raises(BrokenLog, match=r"0\.log cannot be read"):
+        list(NodeLog(tmp_path / "0.log", tmp_path / "0.index", 0, LogQuery()).lines(to_the_end=True))
+
+
+def test_a_directory_of_logs_that_is_a_file(tmp_path: Path) -> None:
+    """Whoever looks for the log is told which path is not as it was."""
+    (tmp_path / "logs").touch()
+    reader = NodeLog(tmp_path / "logs/0.log", tmp_path / "logs/0.index", 0, LogQuery())
+    with pytest.raises(BrokenLog, match="Not a directory"):
+        list(reader.lines(to_the_end=True))
+
+
+@pytest.mark.parametrize("put", [Path.mkdir, _pipe, _circle, lambda _: None, lambda path: path.write_bytes(b"\xff" * 32)])
+def test_a_log_without_its_index(written: Written, put: Callable[[Path], object]) -> None:
+    """The lines are worth more than their times."""
+    written.write(b"one\ntwo\n")
+    written.capture.close()
+    written.index.unlink()
+    put(written.index)
+    assert written.texts() == ["one", "two"]
+    assert written.texts(LogQuery(tail=1)) == ["two"]
+    assert written.texts(LogQuery(since=datetime.now(UTC) - timedelta(hours=1))) == ["one", "two"]
