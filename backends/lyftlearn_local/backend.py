@@ -32,7 +32,6 @@ from lyftlearn_local.store.submission import Submission
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
     from datetime import datetime
-    from pathlib import Path
 
     from lyftlearn.backend import (
         BackendSettings,
@@ -78,7 +77,6 @@ class LocalBackend(Backend):
         self._options = options.read(settings)
         self._table = settings.table
         self._machine: Machine | None = None
-        self._runtime: Path | None = None
 
     @property
     def machine(self) -> Machine:
@@ -127,19 +125,14 @@ class LocalBackend(Backend):
         """Write the job's directory and start its supervisor."""
         bodies = {request.operation: request.body for request in plan.requests}
         record = {**bodies[WRITE_RECORD], "created_at": round(time.time(), 6)}
-        environment, runtime = clean_environment(self.machine.python), self._find_runtime()
+        environment, runtime = clean_environment(self.machine.python), runtime_archive(self._home / "cache")
         files = self._jobs.submit(Submission(record, bodies[WRITE_BUNDLE], environment, runtime))
         return self._record(files)
 
-    def _find_runtime(self) -> Path:
-        """Make the archive once in a process, and again if somebody emptied the cache."""
-        if self._runtime is None or not self._runtime.exists():
-            self._runtime = runtime_archive(self._home / "cache")
-        return self._runtime
-
     def describe(self, job_id: str) -> JobRecord:
         """Read the job's files."""
-        return self._record(self._jobs.find(job_id))
+        with self._jobs.absence_of(job_id):
+            return self._record(self._jobs.find(job_id))
 
     def stored_job(self, job_id: str) -> StoredJob:
         """Read the job's bundle, and which image it ran in, if it did."""
@@ -156,10 +149,11 @@ class LocalBackend(Backend):
 
     def timings(self, job_id: str) -> Timings:
         """Read when the job's supervisor wrote its events."""
-        files = self._jobs.find(job_id)
-        record = files.record()
-        self._jobs.newest(files, record)  # settles one whose supervisor is gone
-        return job_timings(record, files.events())
+        with self._jobs.absence_of(job_id):
+            files = self._jobs.find(job_id)
+            record = files.record()
+            self._jobs.newest(files, record)  # settles one whose supervisor is gone
+            return job_timings(record, files.events())
 
     def prices(self, machines: Collection[str]) -> Prices:
         """Those of the configuration, for whoever pays for this machine."""
@@ -180,12 +174,13 @@ class LocalBackend(Backend):
     def logs(self, job_id: str, query: LogQuery) -> Iterator[LogLine]:
         """Yield the lines that the supervisor kept."""
         files = self._jobs.find(job_id)
-        return reader.read(files, query, lambda: self._record(files).event.status.finished)
+        return reader.read(files, query, lambda: self.describe(job_id).event.status.finished)
 
     def stop(self, job_id: str) -> None:
         """Write the wish beside the job, and wake its supervisor."""
-        files = self._jobs.find(job_id)
-        self._jobs.stop(files, files.record())
+        with self._jobs.absence_of(job_id):
+            files = self._jobs.find(job_id)
+            self._jobs.stop(files, files.record())
 
     def watch(self, following: WatchSet) -> Iterator[JobEvent]:
         """Look at the followed jobs' files, seldom while nothing happens."""

@@ -6,6 +6,7 @@ import errno
 import hashlib
 import os
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from functools import cache
 from io import BytesIO
@@ -29,25 +30,39 @@ READABLE = 0o100644 << 16
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
 _LOADED_FIRST = ("__main__.py", f"{PACKAGE}/__init__.py", f"{PACKAGE}/byte_code.py")
+_SETTLED_NS = 10**9
+_whole: dict[Path, tuple[int, int, int]] = {}
 _UNCHECKED_HASH = (1).to_bytes(4, "little")  # the flags of PEP 552
 
 
 def runtime_archive(cache_dir: Path, *, compiled: bool = True) -> Path:
     """`runtime.pyz` in `cache_dir`, under a name with a hash of its sources: the same make the same file.
 
+    Ask for it before each use: what somebody removed or cut meanwhile is made anew.
+
     compiled: with byte code of this interpreter's version beside the sources, four times as large. A container with
     the same version of Python starts in half the time; any other reads the sources.
     """
-    sources = runtime_sources()
-    kind = f"-{sys.implementation.cache_tag}" if compiled else ""
-    path = cache_dir / f"runtime-{_hash(sources)[:16]}{kind}.pyz"
+    path = cache_dir / _name(compiled)
     if not _is_whole(path):
+        sources = runtime_sources()
+        path = cache_dir / _name_of(sources, compiled)
         content = archive_bytes(_with_byte_code(sources) if compiled else sources)
         try:
             _write(path, content)
         except OSError as exc:
             raise _refusal(cache_dir, exc) from exc
     return path
+
+
+@cache
+def _name(compiled: bool) -> str:
+    return _name_of(runtime_sources(), compiled)
+
+
+def _name_of(sources: Mapping[str, bytes], compiled: bool) -> str:
+    kind = f"-{sys.implementation.cache_tag}" if compiled else ""
+    return f"runtime-{_hash(sources)[:16]}{kind}.pyz"
 
 
 def _refusal(directory: Path, error: OSError) -> LyftLearnError:
@@ -84,12 +99,22 @@ def _with_seal(archive: bytes) -> bytes:
 
 
 def _is_whole(path: Path) -> bool:
-    """Whether the file is there as it was written: what a crash cut would fail every later job."""
+    """Whether the file is there as it was written: what a crash cut would fail every later job.
+
+    What was read is not read again while it has the same time, unless that is so new that a change may have it, too.
+    """
     try:
+        status = path.stat()
+        signature = (status.st_ino, status.st_size, status.st_mtime_ns)
+        if _whole.get(path) == signature:
+            return True
         content = path.read_bytes()
     except OSError:
         return False
-    return content == _with_seal(content[: SEAL.start] + UNSEALED + content[SEAL.stop :])
+    is_whole = content == _with_seal(content[: SEAL.start] + UNSEALED + content[SEAL.stop :])
+    if is_whole and time.time_ns() - status.st_mtime_ns > _SETTLED_NS:
+        _whole[path] = signature
+    return is_whole
 
 
 def _hash(members: Mapping[str, bytes]) -> str:

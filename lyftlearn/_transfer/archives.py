@@ -33,7 +33,8 @@ def archive_faults(path: Path) -> list[str]:
             if fault:
                 faults.append(f"{printable(name)} in {path.name} {fault}")
     except Exception as error:  # noqa: BLE001 - decompressors and broken headers raise what they like
-        faults.append(f"{path} cannot be read as an archive: {reason_of(error)}")
+        why = reason_of(error) if isinstance(error, OSError) else archives.why_unreadable(str(path), error)
+        faults.append(f"{path} cannot be read as an archive: {why}")
     return faults + size_faults(sizes)
 
 

@@ -216,7 +216,7 @@ def _copy_entry(entry: os.DirEntry[str], target: Path, warn: Callable[[str], Non
     import shutil  # noqa: PLC0415
 
     if entry.is_symlink():
-        target.symlink_to(os.readlink(entry.path))
+        target.symlink_to(Path(entry.path).readlink())
     elif entry.is_dir():
         target.mkdir()
     elif entry.is_file():

@@ -109,12 +109,12 @@ def unpack(
         unpacking.make_links()
     except OSError as error:
         if error.errno is None:  # of a decompressor, not of the disk
-            raise _unreadable(called or path, error) from error
+            raise _unreadable(called or path, path, error) from error
         raise disk_failure(error, f"unpacking {called or path}") from error
     except RuntimeFailure:
         raise
     except Exception as error:  # decompressors and broken headers raise what they like
-        raise _unreadable(called or path, error) from error
+        raise _unreadable(called or path, path, error) from error
     return unpacking.count
 
 
@@ -131,8 +131,16 @@ def members_of(archive: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
         yield member
 
 
-def _unreadable(name: str, error: Exception) -> BadArchive:
-    return BadArchive(f"{name} is not a tar archive that can be read: {error}")
+def _unreadable(name: str, path: str, error: Exception) -> BadArchive:
+    return BadArchive(f"{name} is not a tar archive that can be read: {why_unreadable(path, error)}")
+
+
+def why_unreadable(path: str, error: Exception) -> str:
+    """In one line: `tarfile` says in several what each of its ways to open a file met."""
+    size = os.path.getsize(path)
+    if "\n" not in str(error):
+        return str(error)
+    return f"its {size} bytes are no tar, nor one packed with gzip, bzip2 or xz" if size else "it is empty"
 
 
 class _Unpacking:

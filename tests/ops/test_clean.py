@@ -122,9 +122,7 @@ def test_a_wrong_time_is_named_before_anything_goes(client: Client, wrong: str) 
         ops.clean(wrong, client=client)
 
 
-def test_a_broken_log_keeps_its_own_job_only(
-    client: Client, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_broken_log_keeps_its_own_job_only(client: Client, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Else one job whose files somebody damaged lets nobody clean any more."""
     jobs = [client.process("eta", command=["echo", "hello"]) for _ in range(2)]
     client.wait(jobs, progress=False)

@@ -147,6 +147,10 @@ def test_what_is_no_archive_is_said_so(tmp_path: Path, content: bytes) -> None:
     with pytest.raises(RuntimeFailure, match="is not a tar archive that can be read") as caught:
         archives.unpack(str(tmp_path / "m.tar.gz"), str(tmp_path / "out"))
     assert caught.value.reason == "configuration"
+    assert str(caught.value).endswith(
+        "bytes are no tar, nor one packed with gzip, bzip2 or xz" if content else "is empty"
+    )
+    assert "\n" not in str(caught.value)
 
 
 def test_every_cut_of_an_archive_is_said_so(tmp_path: Path) -> None:

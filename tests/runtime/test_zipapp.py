@@ -1,6 +1,7 @@
 """The zip file: deterministic, small, alone, and good for every Python that images have."""
 
 import ast
+import os
 import subprocess
 import sys
 import tempfile
@@ -50,6 +51,15 @@ def test_a_damaged_one_is_built_anew(tmp_path: Path, damage: Any, compiled: bool
     assert runtime_archive(tmp_path, compiled=compiled).read_bytes() == whole
     path.write_bytes(whole[:5000] + bytes([whole[5000] ^ 1]) + whole[5001:])
     assert runtime_archive(tmp_path, compiled=compiled).read_bytes() == whole
+
+
+def test_what_is_known_is_not_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every submission asks, so it is one look at the file's size and time, and none at the sources."""
+    path = runtime_archive(tmp_path)
+    os.utime(path, (0, 0))
+    runtime_archive(tmp_path)
+    monkeypatch.setattr(Path, "read_bytes", lambda path: pytest.fail(f"{path} was read"))
+    assert runtime_archive(tmp_path) == path
 
 
 def test_a_home_that_cannot_be_is_said_so(tmp_path: Path) -> None:

@@ -340,7 +340,9 @@ def test_zip_files_that_would_leave_their_place_are_refused(tmp_path: Path) -> N
 def test_broken_archives_are_faults(tmp_path: Path, name: str) -> None:
     """A download that ended early is told before a job is sent."""
     (tmp_path / name).write_bytes(b"PK\x03\x04 or not")
-    assert "cannot be read as an archive" in source_faults(tmp_path / name)[0]
+    [fault] = source_faults(tmp_path / name)
+    assert "cannot be read as an archive" in fault
+    assert "\n" not in fault
 
 
 def test_archives_that_python_cannot_unpack_are_told(tmp_path: Path, cache: Path) -> None:

@@ -10,6 +10,7 @@ import errno
 import fcntl
 import json
 import os
+import stat
 import time
 from pathlib import Path
 
@@ -53,13 +54,7 @@ class JobFiles:
 
     def record(self) -> dict[str, Any]:
         """What was written at submission and never changes. Raises BrokenRecord."""
-        path = self.path / "job.json"
-        try:
-            if (size := path.stat().st_size) > _LARGEST_RECORD:
-                raise BrokenRecord(f"{path} has {size} bytes, and a job's record at most {_LARGEST_RECORD}")
-            record: dict[str, Any] = json.loads(path.read_bytes())
-        except (OSError, RecursionError, ValueError) as error:
-            raise BrokenRecord(f"{path} cannot be read: {error}") from error
+        path, record = self.path / "job.json", self._document("job.json")
         for key, kind in _RECORD.items():
             if not isinstance(record, dict) or not isinstance(record.get(key), kind):
                 raise BrokenRecord(f"{path} is no job's record: it has no usable {key!r}")
@@ -69,12 +64,17 @@ class JobFiles:
 
     def bundle(self) -> dict[str, Any]:
         """What the runtime was given. Raises BrokenRecord."""
-        path = self.path / "bundle.json"
+        bundle: dict[str, Any] = self._document("bundle.json")
+        return bundle
+
+    def _document(self, name: str) -> Any:
+        path = self.path / name
         try:
-            bundle: dict[str, Any] = json.loads(path.read_bytes())
+            if (size := path.stat().st_size) > _LARGEST_RECORD:
+                raise BrokenRecord(f"{path} has {size} bytes, and a job's record at most {_LARGEST_RECORD}")
+            return json.loads(_read(path))
         except (OSError, RecursionError, ValueError) as error:
             raise BrokenRecord(f"{path} cannot be read: {error}") from error
-        return bundle
 
     def is_whole(self) -> bool:
         """Whether the record can be read."""
@@ -85,21 +85,26 @@ class JobFiles:
         return True
 
     def events(self) -> list[dict[str, Any]]:
-        """Every whole event so far.
+        """Every whole event so far. Raises BrokenRecord.
 
         A line that was torn by a crash or a full disk is skipped, and so is a status that this version does not know.
         """
         return [event for event in self._lines() if _is_event(event)]
 
     def has_begun(self) -> bool:
-        """Whether a supervisor has taken the job, of whatever version: it must not run again."""
-        return bool(self._lines())
+        """Whether a supervisor has taken the job, of whatever version, as far as anybody can tell: it runs once."""
+        try:
+            return bool(self._lines())
+        except BrokenRecord:
+            return True
 
     def _lines(self) -> list[dict[str, Any]]:
         try:
             lines = _read_ends(self.events_path).split(b"\n")
-        except (FileNotFoundError, IsADirectoryError):
+        except FileNotFoundError:
             return []
+        except OSError as error:
+            raise BrokenRecord(f"{self.events_path} cannot be read: {error.strerror}") from error
         return [parsed for line in lines if line and (parsed := _parse(line)) is not None]
 
     def append(self, event: dict[str, Any]) -> None:
@@ -153,7 +158,7 @@ class JobFiles:
     def last_words(self) -> str:
         """The last line that a supervisor printed, for it prints only when it ends by an error."""
         try:
-            with self.words_path.open("rb") as file:
+            with open(self.words_path, "rb", opener=_at_once) as file:
                 file.seek(max(0, os.fstat(file.fileno()).st_size - _LAST_BYTES))
                 words = file.read(_LAST_BYTES).decode("utf-8", "replace")
         except OSError:
@@ -379,11 +384,25 @@ def _is_moment(value: object) -> bool:
     return isinstance(value, (int, float)) and 0 <= value < _YEAR_10000
 
 
+def _at_once(path: str, flags: int) -> int:
+    """Open a file. Whoever opens a pipe, which somebody has put in its place, would wait for a writer."""
+    descriptor = os.open(path, flags | os.O_NONBLOCK)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "it is no file", path)
+    return descriptor
+
+
+def _read(path: Path) -> bytes:
+    with open(path, "rb", opener=_at_once) as file:
+        return file.read()
+
+
 def _read_ends(path: Path) -> bytes:
     """Return a file; of one that something has filled, the beginning and the end, where a job's events are."""
-    with path.open("rb") as file:
+    with open(path, "rb", opener=_at_once) as file:
         data = file.read(_MOST_OF_EVENTS)
-        left = os.fstat(file.fileno()).st_size - file.tell()
+        left = os.fstat(file.fileno()).st_size - len(data)
         if left > _MOST_OF_EVENTS:
             file.seek(-_MOST_OF_EVENTS, os.SEEK_END)
             data += b"\n"
@@ -392,7 +411,7 @@ def _read_ends(path: Path) -> bytes:
 
 def _append(path: Path, data: bytes, *, lasting: bool) -> None:
     """Add whole `data` or raise. lasting: wait for the disk, since a job must neither start nor end twice."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK, 0o600)
     try:
         if os.write(descriptor, data) < len(data):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))

@@ -58,11 +58,17 @@ class Jobs:
         files = self.store.job(job_id)
         if not _ID.fullmatch(job_id) or not (files.path / "job.json").exists():
             raise JobNotFound(f"{self.name} has no job {job_id} in {self.store.jobs}")
-        try:
+        with self.absence_of(job_id):
             files.record()
+        return files
+
+    @contextlib.contextmanager
+    def absence_of(self, job_id: str) -> Iterator[None]:
+        """Say JobNotFound where the files of a job are there, and cannot be read."""
+        try:
+            yield
         except BrokenRecord as error:
             raise JobNotFound(f"{self.name} cannot tell what became of {job_id}: {error}") from error
-        return files
 
     def newest_first(self, since: datetime | None) -> Iterator[JobFiles]:
         """Yield the jobs created at or after `since`; job.json has the time of creation as its own."""

@@ -63,7 +63,8 @@ class WatchedJob:
             return None
         files = self._find()
         try:
-            last = self._jobs.newest(files, self._record)
+            with self._jobs.absence_of(self._id):
+                last = self._jobs.newest(files, self._record)
         except FileNotFoundError:  # removed just now, of which the next look tells
             return None
         if last == self._last_reported:

@@ -114,9 +114,9 @@ class Planner:
             notes=tuple(hosting.notes(spec, uri)),
         )
 
-    @cached_property
+    @property
     def runtime(self) -> Path:
-        """The runtime on this machine."""
+        """The runtime on this machine, whole."""
         return runtime_archive(self._home / "cache" / "runtime")
 
     @cached_property

@@ -178,7 +178,9 @@ def test_a_directory_of_logs_that_is_a_file(tmp_path: Path) -> None:
         list(reader.lines(to_the_end=True))
 
 
-@pytest.mark.parametrize("put", [Path.mkdir, _pipe, _circle, lambda _: None, lambda path: path.write_bytes(b"\xff" * 32)])
+@pytest.mark.parametrize(
+    "put", [Path.mkdir, _pipe, _circle, lambda _: None, lambda path: path.write_bytes(b"\xff" * 32)]
+)
 def test_a_log_without_its_index(written: Written, put: Callable[[Path], object]) -> None:
     """The lines are worth more than their times."""
     written.write(b"one\ntwo\n")

@@ -9,12 +9,14 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from lyftlearn.backend import Backend, JobQuery, JobSpec
+from lyftlearn.errors import JobNotFound, LyftLearnError
 from lyftlearn.types import FailureReason, JobStatus
 from lyftlearn_local.store.files import JobFiles, Lock, Store
 
@@ -277,7 +279,13 @@ BROKEN_RECORDS: dict[str, Callable[[Path], Any]] = {
     "made at no time": lambda job: _change(job, lambda record: record.update(created_at=float("nan"))),
     "made too late": lambda job: _change(job, lambda record: record.update(created_at=1e300)),
     "a link to a directory": lambda job: _replace_by_link(job / "job.json"),
+    "a pipe": lambda job: _replace_by_pipe(job / "job.json"),
 }
+
+
+def _replace_by_pipe(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
 
 
 def _replace_by_link(path: Path) -> None:
@@ -303,6 +311,58 @@ def test_a_broken_record_hides_no_other_job(
     BROKEN_RECORDS[damage](tmp_path / "home/local/jobs" / bad.id)
     assert [record.id for record in backend.list(JobQuery())] == [good.id]
     assert bad.id in caplog.text
+    assert run(backend, make_spec("true")).event.status is JobStatus.SUCCEEDED
+
+
+@pytest.mark.parametrize("name", ["events.jsonl", "bundle.json", "stop", "supervisor.log", "lock"])
+def test_a_pipe_in_the_place_of_a_file_keeps_nobody_waiting(
+    backend: Backend, make_spec: MakeSpec, tmp_path: Path, name: str
+) -> None:
+    """To open one waits for whoever writes into it: for ever, and a list of jobs with it."""
+    good, bad = make_spec("true", name="good"), make_spec("true", name="bad")
+    run(backend, good)
+    run(backend, bad)
+    path = tmp_path / "home/local/jobs" / bad.id / name
+    path.unlink(missing_ok=True)
+    os.mkfifo(path)
+    with suppress(LyftLearnError):
+        backend.stored_job(bad.id)
+    with suppress(LyftLearnError):
+        backend.stop(bad.id)
+    assert good.id in {record.id for record in backend.list(JobQuery())}
+    assert run(backend, make_spec("true")).event.status is JobStatus.SUCCEEDED
+
+
+def test_events_that_cannot_be_read_hide_no_other_job(
+    backend: Backend, make_spec: MakeSpec, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whoever asks for that very job is told the file."""
+    good, bad = make_spec("true", name="good"), make_spec("true", name="bad")
+    run(backend, good)
+    run(backend, bad)
+    path = tmp_path / "home/local/jobs" / bad.id / "events.jsonl"
+    path.unlink()
+    path.symlink_to(path.name)
+    assert [record.id for record in backend.list(JobQuery())] == [good.id]
+    assert "events.jsonl cannot be read: Too many levels of symbolic links" in caplog.text
+    Store(tmp_path / "home/local").enqueue(bad.id, 0.0)
+    assert run(backend, make_spec("true")).event.status is JobStatus.SUCCEEDED
+    assert Store(tmp_path / "home/local").waiting() == [], "it blocks no queue, and does not run again"
+    for ask in (backend.describe, backend.timings, backend.stop):
+        with pytest.raises(JobNotFound, match=r"events\.jsonl cannot be read"):
+            ask(bad.id)
+
+
+@pytest.mark.parametrize("damage", [lambda whole: whole[:-100], lambda _: b"", lambda whole: bytes(len(whole))])
+def test_a_runtime_that_was_damaged_is_made_anew(
+    backend: Backend, make_spec: MakeSpec, tmp_path: Path, damage: Callable[[bytes], bytes]
+) -> None:
+    """A client lives for weeks: a disk that was full once must not fail whatever it sends from then on."""
+    run(backend, make_spec("true"))
+    [runtime] = (tmp_path / "home/cache").glob("runtime-*.pyz")
+    os.utime(runtime, (0, 0))  # so that it counts as known
+    assert run(backend, make_spec("true")).event.status is JobStatus.SUCCEEDED
+    runtime.write_bytes(damage(runtime.read_bytes()))
     assert run(backend, make_spec("true")).event.status is JobStatus.SUCCEEDED
 
 

@@ -59,6 +59,22 @@ def test_the_runtime_is_kept_once(make: Make, storage_url: str) -> None:
     assert len(found) == 1
 
 
+@pytest.mark.parametrize("kept", [None, 1000, 0])
+def test_a_runtime_that_was_cut_after_the_plan(make: Make, storage_url: str, kept: int | None) -> None:
+    """What is uploaded is made anew from what lyftlearn is: a client lives for weeks, and disks are full."""
+    backend = make()
+    plan = backend.plan(spec(storage_url))
+    path = backend._planner.runtime
+    whole = path.read_bytes()
+    if kept is None:
+        path.unlink()
+    else:
+        os.truncate(path, kept)
+    backend.submit(plan)
+    key = f"{storage_url.removeprefix(f's3://{BUCKET}/')}/{backend._planner.runtime_key}"
+    assert boto3.client("s3").get_object(Bucket=BUCKET, Key=key)["Body"].read() == whole
+
+
 @pytest.mark.parametrize("fault", [BROKEN, BROKEN_AFTER, LOST, LOST_AFTER, THROTTLED], ids=lambda fault: f"{fault}")
 @pytest.mark.parametrize("times", [1, 2])
 def test_an_answer_that_never_came_is_settled(
