@@ -11,8 +11,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from lyftlearn.backend import LONGEST_LINE, LogLine, LogQuery, kept_logs
-from lyftlearn.errors import LyftLearnError
 from lyftlearn_local.logs.capture import ENTRY_BYTES
+from lyftlearn_local.store.records import BrokenLog
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -23,10 +23,6 @@ if TYPE_CHECKING:
 
 _BLOCK = 1 << 18
 _SHORTEST_PAUSE, _LONGEST_PAUSE = 0.02, 0.25
-
-
-class BrokenLog(LyftLearnError):
-    """A log is there that cannot be read; the text says which, and why."""
 
 
 def read(files: JobFiles, query: LogQuery, finished: Callable[[], bool]) -> Iterator[LogLine]:

@@ -72,7 +72,8 @@ class JobFiles:
         try:
             if (size := path.stat().st_size) > _LARGEST_RECORD:
                 raise BrokenRecord(f"{path} has {size} bytes, and a job's record at most {_LARGEST_RECORD}")
-            return json.loads(_read(path))
+            with open(path, "rb", opener=_at_once) as file:  # noqa: PTH123 - a path's own `open` takes no opener
+                return json.loads(file.read())
         except (OSError, RecursionError, ValueError) as error:
             raise BrokenRecord(f"{path} cannot be read: {error}") from error
 

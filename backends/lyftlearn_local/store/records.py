@@ -6,12 +6,17 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from lyftlearn.backend import JobRecord, PhaseName, Timings, consecutive_phases
+from lyftlearn.errors import LyftLearnError
 from lyftlearn.events import JobEvent
 from lyftlearn.types import FailureReason, JobKind, JobStatus
 from lyftlearn_local.store.files import FINAL, BrokenRecord
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+
+class BrokenLog(LyftLearnError):
+    """A log is there that cannot be read; the text says which, and why."""
 
 
 def job_record(record: Mapping[str, Any], last: Mapping[str, Any] | None) -> JobRecord:

@@ -11,9 +11,9 @@ from datetime import datetime
 from pathlib import Path
 
 from lyftlearn.errors import LyftLearnError
-from lyftlearn_local.logs.reader import BrokenLog
 from lyftlearn_local.store.files import FINAL, BrokenRecord, JobFiles
 from lyftlearn_local.store.jobs import Jobs
+from lyftlearn_local.store.records import BrokenLog
 from lyftlearn_local.store.trees import remove_tree
 
 _FULL = {errno.ENOSPC, errno.EDQUOT}

@@ -13,7 +13,8 @@ import pytest
 
 from lyftlearn.backend import LogQuery
 from lyftlearn_local.logs.capture import Capture
-from lyftlearn_local.logs.reader import BrokenLog, NodeLog
+from lyftlearn_local.logs.reader import NodeLog
+from lyftlearn_local.store.records import BrokenLog
 
 
 class Written:
