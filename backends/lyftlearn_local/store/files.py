@@ -23,8 +23,6 @@ FINAL = frozenset(("succeeded", "failed", "stopped"))
 STATUSES = FINAL | {"pending", "starting", "running", "stopping"}
 RESERVE_BYTES = 16384
 ASKED_TO_STOP = "asked to stop"
-SUPERVISOR_LOST = "its supervisor is gone without a word: it was killed, or the machine restarted; submit the job again"
-SUPERVISOR_ENDED = "its supervisor ended by an error"
 NOT_STARTED = "its supervisor could not be started"
 NOT_STARTED_REMEDY = "submit the job again from an environment that stays"
 _LAST_BYTES = 700
@@ -72,7 +70,7 @@ class JobFiles:
         try:
             if (size := path.stat().st_size) > _LARGEST_RECORD:
                 raise BrokenRecord(f"{path} has {size} bytes, and a job's record at most {_LARGEST_RECORD}")
-            with open(path, "rb", opener=_at_once) as file:  # noqa: PTH123 - a path's own `open` takes no opener
+            with open(path, "rb", opener=_at_once) as file:
                 return json.loads(file.read())
         except (OSError, RecursionError, ValueError) as error:
             raise BrokenRecord(f"{path} cannot be read: {error}") from error
@@ -347,13 +345,6 @@ def overdue_event(record: Mapping[str, Any]) -> dict[str, Any] | None:
 def event(status: str, **details: Any) -> dict[str, Any]:
     """One observation of now, as it is written."""
     return {"status": status, "at": time.time(), "attempt": 1} | details
-
-
-def lost_supervisor_event(at: float, last: dict[str, Any], words: str) -> dict[str, Any]:
-    """The end of a job whose supervisor died, after its `last` event and perhaps with last `words`."""
-    details = {key: last[key] for key in ("attempt", "started_at") if key in last}
-    message = f"{SUPERVISOR_ENDED} ({words}); submit the job again" if words else SUPERVISOR_LOST
-    return event("failed", reason="platform", message=message, **details) | {"at": at}
 
 
 def process_start(pid: int) -> int | None:

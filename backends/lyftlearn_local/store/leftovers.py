@@ -10,7 +10,7 @@ from pathlib import Path
 
 from lyftlearn_local import cgroups
 from lyftlearn_local.containers import container
-from lyftlearn_local.store.files import lost_supervisor_event
+from lyftlearn_local.store.files import event
 from lyftlearn_local.store.trees import remove_tree
 
 TYPE_CHECKING = False
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from lyftlearn_local.store.files import JobFiles, Store
 
+SUPERVISOR_LOST = "its supervisor is gone without a word: it was killed, or the machine restarted; submit the job again"
+SUPERVISOR_ENDED = "its supervisor ended by an error"
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - the kernel's name for it
 _PARENT, _SESSION = 1, 3  # fields of /proc/<pid>/stat, counted after the program's name
 
@@ -86,7 +88,7 @@ def _is_lost(store: Store, job_id: str) -> bool:
 
 def settle(job: JobFiles, last: dict[str, Any]) -> dict[str, Any]:
     """Write the end of a job whose supervisor died. Where that cannot be written it is said all the same."""
-    end = lost_supervisor_event(_last_sign(job), last, job.last_words())
+    end = _lost_supervisor_event(_last_sign(job), last, job.last_words())
     end_job(job.path)
     _end_containers(job)
     remove_nodes(job.path)
@@ -95,6 +97,13 @@ def settle(job: JobFiles, last: dict[str, Any]) -> dict[str, Any]:
     except OSError:
         return end
     return end
+
+
+def _lost_supervisor_event(at: float, last: dict[str, Any], words: str) -> dict[str, Any]:
+    """The end of a job whose supervisor died, after its `last` event and perhaps with last `words`."""
+    details = {key: last[key] for key in ("attempt", "started_at") if key in last}
+    message = f"{SUPERVISOR_ENDED} ({words}); submit the job again" if words else SUPERVISOR_LOST
+    return event("failed", reason="platform", message=message, **details) | {"at": at}
 
 
 def _last_sign(job: JobFiles) -> float:
