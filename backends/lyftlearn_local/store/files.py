@@ -52,7 +52,8 @@ class JobFiles:
 
     def record(self) -> dict[str, Any]:
         """What was written at submission and never changes. Raises BrokenRecord."""
-        path, record = self.path / "job.json", self._document("job.json")
+        path = self.path / "job.json"
+        record: dict[str, Any] = self._document("job.json")
         for key, kind in _RECORD.items():
             if not isinstance(record, dict) or not isinstance(record.get(key), kind):
                 raise BrokenRecord(f"{path} is no job's record: it has no usable {key!r}")
