@@ -250,7 +250,7 @@ class S3Sink:
         self._total = 0
         self._algorithm = {"ChecksumAlgorithm": "CRC32"} if _declares_checksums(client) else {}
 
-    def _checksum(self, body: bytes) -> dict[str, str]:
+    def _checksum(self, body: bytearray) -> dict[str, str]:
         """The checksum that S3 compares: of the algorithm declared for the upload, or MD5 where boto3 is older."""
         return {"ChecksumCRC32": _crc32(body)} if self._algorithm else {"ContentMD5": _md5(body)}
 
@@ -262,7 +262,7 @@ class S3Sink:
             self._send_part()
 
     def _send_part(self) -> None:
-        body = bytes(self._buffer)
+        body, self._buffer = self._buffer, bytearray()
         with translate_errors(f"uploading {self._uri}"):
             if self._upload is None:
                 self._upload = self._client.create_multipart_upload(**self._where, **self._algorithm)["UploadId"]
@@ -272,7 +272,6 @@ class S3Sink:
             )
         declared = checksum if self._algorithm else {}
         self._parts.append({"PartNumber": number, "ETag": answer["ETag"], **declared})
-        self._buffer.clear()
 
     def commit(self, *, only_new: bool = False) -> None:
         """Complete the upload and compare sizes. only_new: leave an object that is there already."""
@@ -288,7 +287,7 @@ class S3Sink:
 
     def _complete(self, condition: dict[str, str]) -> None:
         if self._upload is None:
-            body = bytes(self._buffer)
+            body = self._buffer  # no copy: several of these are sent at a time
             with translate_errors(f"uploading {self._uri}"):
                 self._client.put_object(**self._where, **self._checksum(body), **condition, Body=body)
             return
@@ -337,9 +336,9 @@ def _is_taken(failure: RuntimeFailure) -> bool:
     return bool(response.get("Error", {}).get("Code") == "PreconditionFailed")
 
 
-def _crc32(body: bytes) -> str:
+def _crc32(body: bytearray) -> str:
     return base64.b64encode(zlib.crc32(body).to_bytes(4, "big")).decode()
 
 
-def _md5(body: bytes) -> str:
+def _md5(body: bytearray) -> str:
     return base64.b64encode(hashlib.md5(body).digest()).decode()  # noqa: S324 - a checksum that every S3 verifies

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from itertools import chain, islice
 
 from .faults import PLATFORM, RuntimeFailure, configuration_failure
 from .mounts import LINKED, link_channel
@@ -10,7 +11,7 @@ from .storage import disk_failure, join, locate, part_path, put, store_for
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Iterator
     from typing import Any
 
     from .bundle import Bundle
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from .storage import Entry, Store
 
 PARALLEL = 8
+IN_FLIGHT = 2 * PARALLEL
+"""Calls that are begun or wait for a thread: one that takes long keeps no thread idle."""
 SMALL = 1 << 20
 """Bytes of a file that is sent beside others. A larger one fills the way by itself, and its parts are in memory."""
 ARCHIVES = (".tar.gz", ".tgz", ".tar")
@@ -74,26 +77,43 @@ def _refuse_outside(entries: list[Entry], directory: str) -> None:
 
 
 def _fetch_all(store: Store, entries: list[Entry], directory: str) -> None:
-    _call_for_all(_fetch_one, [(store, entry, directory) for entry in entries])
+    _call_for_all(_fetch_one, ((store, entry, directory) for entry in entries))
 
 
-def _call_for_all(function: Callable[..., None], arguments: list[tuple[Any, ...]]) -> None:
-    """Call `function` with each of `arguments`, several at a time; the first that fails ends the rest."""
-    if len(arguments) <= 1:
-        for given in arguments:
+def _call_for_all(function: Callable[..., None], arguments: Iterable[tuple[Any, ...]]) -> None:
+    """Call `function` with each of `arguments`, several at a time; the first that fails ends the rest.
+
+    `arguments` are taken as they are needed: of a million files, a few are in memory.
+    """
+    left = iter(arguments)
+    begun = list(islice(left, 2))
+    if len(begun) <= 1:
+        for given in begun:
             function(*given)
         return
-    from concurrent.futures import ThreadPoolExecutor
+    _call_at_once(function, chain(begun, left))
 
-    pool = ThreadPoolExecutor(PARALLEL)
-    waiting = [pool.submit(function, *given) for given in arguments]
+
+def _call_at_once(function: Callable[..., None], arguments: Iterator[tuple[Any, ...]]) -> None:
+    from concurrent.futures import FIRST_COMPLETED, FIRST_EXCEPTION, ThreadPoolExecutor, wait
+
+    pool, waiting = ThreadPoolExecutor(PARALLEL), set()
     try:
-        for future in waiting:
-            future.result()
+        for given in arguments:
+            waiting.add(pool.submit(function, *given))
+            if len(waiting) >= IN_FLIGHT:
+                done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+                _raise_first(done)
+        _raise_first(wait(waiting, return_when=FIRST_EXCEPTION)[0])
     finally:
         for future in waiting:
             future.cancel()
         pool.shutdown(wait=False)
+
+
+def _raise_first(done: set[Any]) -> None:
+    for future in done:
+        future.result()
 
 
 def _fetch_one(store: Store, entry: Entry, directory: str) -> None:
@@ -195,14 +215,17 @@ def _check_digest(path: str, field: str, uri: str, expected: str | None) -> None
 
 def upload_directory(path: str, uri: str) -> None:
     """Every file under `path`, links followed, to the same path under `uri`."""
+    _call_for_all(put, _small_files(path, uri))
+
+
+def _small_files(path: str, uri: str) -> Iterator[tuple[str, str]]:
+    """Each small file and where it goes; a larger one is sent on the way to the next."""
     from .tree import FILE, Tree, make_readable
 
-    small: list[tuple[str, str]] = []
     for entry in Tree(path).entries():
         if entry.kind == FILE:
             file = (make_readable(entry.path), join(uri, entry.name))
             if os.path.getsize(entry.path) > SMALL:
                 put(*file)
             else:
-                small.append(file)
-    _call_for_all(put, small)
+                yield file

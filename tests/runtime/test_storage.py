@@ -590,6 +590,48 @@ def test_small_files_are_sent_beside_each_other(tmp_path: Path, monkeypatch: pyt
     assert {path.read_text() for path in (tmp_path / "to").glob("*/*")} == set(map(str, range(8)))
 
 
+def test_of_many_files_a_few_are_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A million images have a million names, and each one that waits to be sent takes a kilobyte."""
+    named, sent, most = 0, 0, 0
+    join, put, lock = storage.join, storage.put, threading.Lock()
+
+    def name(uri: str, relative: str) -> str:
+        nonlocal named, most
+        named += 1
+        most = max(most, named - sent)
+        return join(uri, relative)
+
+    def send(path: str, uri: str) -> None:
+        nonlocal sent
+        put(path, uri)
+        with lock:
+            sent += 1
+
+    monkeypatch.setattr(transfer, "join", name)
+    monkeypatch.setattr(transfer, "put", send)
+    (tmp_path / "from").mkdir()
+    for number in range(100):
+        (tmp_path / f"from/{number}").write_bytes(b"x" * ((transfer.SMALL + 1) * (number % 50 == 0) + number))
+    transfer.upload_directory(str(tmp_path / "from"), (tmp_path / "to").as_uri())
+    assert tree(tmp_path / "to") == tree(tmp_path / "from")
+    assert most <= transfer.IN_FLIGHT + transfer.PARALLEL
+
+
+@pytest.mark.parametrize("size", [1000, 1 << 20])
+def test_what_is_sent_to_a_bucket_is_not_copied(bucket: Any, tmp_path: Path, size: int) -> None:
+    """Eight are sent at a time, and a copy of each would be their memory twice."""
+    sink = storage.store_for(f"s3://{bucket.name}/x").sink(f"s3://{bucket.name}/x")
+    bodies: list[object] = []
+    sink._client.meta.events.register(  # type: ignore[attr-defined]
+        "provide-client-params.s3.PutObject", lambda params, **_: bodies.append(params["Body"])
+    )
+    sink.write(b"x" * size)
+    buffer = sink._buffer  # type: ignore[attr-defined]
+    sink.commit()
+    assert bodies[0] is buffer
+    assert bucket.Object("x").get()["Body"].read() == b"x" * size
+
+
 def test_a_file_that_cannot_be_sent_fails_the_upload(tmp_path: Path) -> None:
     """What is sent by another thread fails the job as well."""
     (tmp_path / "from").mkdir()

@@ -76,7 +76,7 @@ class NodeLog:
 
     def lines(self, *, to_the_end: bool) -> Iterator[LogLine]:
         """Yield the whole lines that have come since the last call; `to_the_end` an unfinished last one too."""
-        with _opened(self._log) as file:
+        with _descriptor_of(self._log) as file:
             if file is None:
                 return
             if self._offset is None:
@@ -162,7 +162,7 @@ class Index:
     def _load(self) -> bool:
         """Take the next entries in, and let go of the last ones."""
         data = b""
-        with suppress(BrokenLog), _opened(self._path) as file:
+        with suppress(BrokenLog), _descriptor_of(self._path) as file:
             data = os.pread(file, _BLOCK, self._read) if file is not None else b""
         whole = len(data) // ENTRY_BYTES * ENTRY_BYTES
         self._read += whole
@@ -172,7 +172,7 @@ class Index:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[int | None]:
+def _descriptor_of(path: Path) -> Iterator[int | None]:
     """Give the descriptor of a file, None where none is (yet). Raises BrokenLog: a pipe would be waited for."""
     try:
         file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
