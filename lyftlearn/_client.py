@@ -242,6 +242,8 @@ class Client:
     ) -> Iterator[lyftlearn.Job]:
         """List the jobs of every backend in use, newest first; also those that only the history knows.
 
+        In use are the configured backend, both sides of its migration, and the one that `LYFTLEARN_BACKEND` names.
+
         Shadows of a migration are left out, unless `labels` asks for the shadow of a job: `{"lyftlearn/shadow": <id>}`.
         If a backend cannot be asked, a warning names it, and the jobs of the others are listed. If it is the only
         backend, its error is raised. Raises InvalidJob.

@@ -10,8 +10,10 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from lyftlearn._transfer.download import fetch_archive
+from lyftlearn._transfer.ignoring import IGNORE_FILE
 from lyftlearn._transfer.packing import source_key
 from lyftlearn._transfer.tree import printable
+from lyftlearn.config.layers import FILE
 from lyftlearn.runtime.location import Location
 
 if TYPE_CHECKING:
@@ -29,7 +31,10 @@ def source_differences(storage: Storage, before: str, now: Packed) -> str | None
     with TemporaryDirectory() as directory:
         location = Location.parse(storage.uri(source_key(before)))
         archive = fetch_archive(location, Path(directory, "archive.tar.gz"))
-        return None if archive is None else _shorten(list(_differences(_members(archive), _members(now.path))))
+        if archive is None:
+            return None
+        differences = list(_differences(_members(archive), _members(now.path)))
+        return _shorten(differences) + _advice(differences)
 
 
 def _differences(before: dict[str, str], now: dict[str, str]) -> Iterator[str]:
@@ -45,6 +50,12 @@ def _differences(before: dict[str, str], now: dict[str, str]) -> Iterator[str]:
 def _shorten(differences: list[str]) -> str:
     more = [f"and {len(differences) - _SHOWN} more"] if len(differences) > _SHOWN else []
     return ", ".join([*differences[:_SHOWN], *more])
+
+
+def _advice(differences: list[str]) -> str:
+    """Say what to do where it is the configuration that somebody edited, such as to move models."""
+    edited = any(text.startswith(f"{FILE} ") for text in differences)
+    return f" (if the job does not read {FILE}, name it in {IGNORE_FILE})" if edited else ""
 
 
 def _members(archive: Path) -> dict[str, str]:

@@ -46,6 +46,24 @@ def test_files_that_differ_are_named(client: Client, code: Path) -> None:
     assert refusal(client, code).endswith(f". In the source, {expected}")
 
 
+def test_an_edited_configuration_is_named_with_the_way_out(client: Client, code: Path) -> None:
+    """Who moves models in the repository's file changes the source, and a cron job must not stop for that."""
+    (code / "lyftlearn.toml").write_text("[migration]\nstage = 'off'\n")
+    client.train("eta", command="true", source=code, key="nightly")
+    (code / "lyftlearn.toml").write_text("[migration]\nstage = 'live'\n")
+    advice = "lyftlearn.toml has changed (if the job does not read lyftlearn.toml, name it in .lyftlearnignore)"
+    assert refusal(client, code).endswith(advice)
+
+
+def test_what_is_left_out_moves_no_key(client: Client, code: Path) -> None:
+    """The advice of the Conflict, followed."""
+    (code / ".lyftlearnignore").write_text("lyftlearn.toml\n")
+    (code / "lyftlearn.toml").write_text("[migration]\nstage = 'off'\n")
+    job = client.train("eta", command="true", source=code, key="nightly")
+    (code / "lyftlearn.toml").write_text("[migration]\nstage = 'live'\n")
+    assert client.train("eta", command="true", source=code, key="nightly").id == job.id
+
+
 def test_many_files_are_counted(client: Client, code: Path) -> None:
     """A message is read by people."""
     client.train("eta", command="true", source=code, key="nightly")

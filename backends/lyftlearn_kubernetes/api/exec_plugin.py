@@ -42,7 +42,7 @@ class ExecPlugin:
     def __call__(self, refused: str | None) -> str:
         """Return the value of `Authorization`, another one than the one that was refused."""
         with self._lock:
-            if self._header in (None, refused) or datetime.now(UTC) > self._expires - _EARLY:
+            if self._header in (None, refused) or datetime.now(UTC) + _EARLY > self._expires:
                 self._header, self._expires = self._token()
             return str(self._header)
 
@@ -94,7 +94,7 @@ class ExecPlugin:
         try:
             return subprocess.run(
                 [self._command, *(plugin.get("args") or ())],
-                env={**os.environ, **own, "KUBERNETES_EXEC_INFO": json.dumps(self._information())},
+                env={**os.environ, **own, "KUBERNETES_EXEC_INFO": json.dumps(self._information(), default=str)},
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
                 check=True,

@@ -14,7 +14,14 @@ if TYPE_CHECKING:
 
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _FILES = ("certificate-authority", "client-certificate", "client-key", "tokenFile")
-_TEXT, _TRUTH, _TEXTS, _TABLE, _TABLES, _ANY = "a text", "true or false", "a list of texts", "a table", "a list", ""
+_TEXT, _TRUTH, _TEXTS, _TABLE, _TABLES, _ANY = (
+    "a text",
+    "true or false",
+    "a list of texts",
+    "a table",
+    "a list of tables",
+    "",
+)
 # Of k8s.io/client-go/tools/clientcmd/api/v1, types.go.
 _KNOWN: Mapping[str, Mapping[str, str]] = {
     "cluster": {
@@ -25,7 +32,7 @@ _KNOWN: Mapping[str, Mapping[str, str]] = {
         "certificate-authority-data": _TEXT,
         "proxy-url": _TEXT,
         "disable-compression": _TRUTH,
-        "extensions": _ANY,
+        "extensions": _TABLES,
     },
     "context": {"cluster": _TEXT, "user": _TEXT, "namespace": _TEXT, "extensions": _ANY},
     "user": {
@@ -55,6 +62,7 @@ _KNOWN: Mapping[str, Mapping[str, str]] = {
         "interactiveMode": _TEXT,
     },
 }
+_BESIDE = "beside"  # what else an entry has than its name and its table
 _LISTS = ("clusters", "contexts", "users")
 
 
@@ -72,11 +80,16 @@ def read_all(paths: Sequence[Path]) -> dict[str, Any]:
 
 def entry(merged: Mapping[str, Any], kind: str, name: object) -> dict[str, Any]:
     """Return the cluster, context or user of a name. Raises ValueError, with everything in it that cannot be used."""
-    table = next((one[kind] for one in merged[f"{kind}s"] if one["name"] == name), None)
-    if table is None:
+    found = next((one for one in merged[f"{kind}s"] if one["name"] == name), None)
+    if found is None:
         raise ValueError(f"the kubeconfig has no {kind} {name!r}")
-    table = {key: value for key, value in table.items() if value is not None}
-    faults = [*_faults(kind, table), *(_faults("exec", table["exec"]) if isinstance(table.get("exec"), dict) else ())]
+    table = {key: value for key, value in found[kind].items() if value is not None}
+    plugin = table.get("exec")
+    faults = [
+        *(f"{key} stands beside {kind}, where it says nothing: indent it" for key in found[_BESIDE]),
+        *_faults(kind, table),
+        *(_faults("exec", plugin) if isinstance(plugin, dict) else ()),
+    ]
     if faults:
         raise ValueError(f"the kubeconfig's {kind} {name!r} cannot be used: {'; '.join(faults)}")
     return table
@@ -94,7 +107,9 @@ def _faults(kind: str, table: Mapping[str, Any]) -> Iterator[str]:
 def _fits(value: object, expected: str) -> bool:
     if expected == _TEXTS:
         return isinstance(value, list) and all(isinstance(item, str) for item in value)
-    kinds: Mapping[str, type] = {_TEXT: str, _TRUTH: bool, _TABLE: dict, _TABLES: list, _ANY: object}
+    if expected == _TABLES:
+        return isinstance(value, list) and all(isinstance(item, dict) for item in value)
+    kinds: Mapping[str, type] = {_TEXT: str, _TRUTH: bool, _TABLE: dict, _ANY: object}
     return isinstance(value, kinds[expected])
 
 
@@ -135,7 +150,8 @@ def _entry(path: Path, kind: str, item: Any) -> dict[str, Any]:
     table = item.get(single) or {}
     if not isinstance(table, dict):
         raise TypeError(f"{path}: {single} of {item['name']!r} has to be a table")
-    return {"name": item["name"], single: {**table, **_from_the_root(path.absolute().parent, table)}}
+    beside = sorted(str(key) for key in item if key not in ("name", single))
+    return {"name": item["name"], single: {**table, **_from_the_root(path.absolute().parent, table)}, _BESIDE: beside}
 
 
 def _from_the_root(base: Path, table: Mapping[str, Any]) -> dict[str, Any]:

@@ -59,7 +59,8 @@ def _trusting_context(cluster: Mapping[str, Any]) -> ssl.SSLContext:
     if data:
         made = ssl.create_default_context(cadata=_decode(data).decode("ascii"))
     else:
-        made = ssl.create_default_context(cafile=cluster.get("certificate-authority"))
+        file = cluster.get("certificate-authority")
+        made = ssl.create_default_context(cafile=_readable(file) if file else None)
     if cluster.get("insecure-skip-tls-verify"):
         made.check_hostname = False
         made.verify_mode = ssl.CERT_NONE
@@ -77,10 +78,20 @@ def _load_client_certificate(made: ssl.SSLContext, user: Mapping[str, Any]) -> N
                 file.flush()
                 files[name] = file.name
             elif user.get(name):
-                files[name] = user[name]
+                files[name] = _readable(user[name])
         if "client-certificate" in files:
             made.load_cert_chain(files["client-certificate"], files.get("client-key"))
 
 
 def _decode(data: str) -> bytes:
-    return base64.b64decode(data, validate=False)
+    """Decode base64 in lines. What is no certificate at all would let any authority of this machine's be trusted."""
+    decoded = base64.b64decode("".join(data.split()), validate=True)
+    if not decoded:
+        raise ValueError("the data of one are empty")
+    return decoded
+
+
+def _readable(path: str) -> str:
+    """Return the path of a file. Raises OSError with its name, which the library leaves out."""
+    with open(path, "rb"):  # noqa: PTH123 - a path of the kubeconfig's
+        return path

@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -189,6 +190,31 @@ def test_a_context_that_leads_nowhere(write: Write, top: dict[str, Any]) -> None
         list(connect(write(**top)).list("pods"))
 
 
+@pytest.mark.parametrize(
+    ("kind", "key"), [("user", "as"), ("cluster", "certificate-authority"), ("context", "namespace")]
+)
+def test_a_line_that_is_not_indented(write: Write, kind: str, key: str) -> None:
+    """A job that was to be made as a weaker user was made as the stronger one, without a word."""
+    document = yaml.safe_load(write().read_text())
+    document[f"{kind}s"][0][key] = "weak"
+    with pytest.raises(LyftLearnError, match=f"{key} stands beside {kind}, where it says nothing: indent it"):
+        list(connect(write(**document)).list("pods"))
+
+
+@pytest.mark.parametrize(
+    ("cluster", "words"),
+    [
+        ({"certificate-authority-data": "!!!"}, "base64"),
+        ({"certificate-authority-data": " "}, "empty"),
+        ({"certificate-authority": "gone.crt"}, "gone.crt"),
+    ],
+)
+def test_an_authority_that_is_none(write: Write, cluster: dict[str, Any], words: str) -> None:
+    """Else every authority that this machine knows was trusted in its place."""
+    with pytest.raises(LyftLearnError, match=words):
+        list(connect(write(cluster={"server": "https://127.0.0.1:1", **cluster})).list("pods"))
+
+
 @pytest.mark.parametrize("server", ["http://.example.com", f"http://{'x' * 64}.example.com", "http://exa_mple..com"])
 def test_a_host_that_nobody_can_have(write: Write, server: str) -> None:
     """Python's own codec raises a UnicodeError for these, of which nobody has heard."""
@@ -330,6 +356,36 @@ def test_a_plugin_that_answers_oddly(printed: str, words: str) -> None:
         ExecPlugin(plugin, {})(None)
     assert words in str(caught.value)
     assert CANARY not in str(caught.value)
+
+
+@pytest.mark.parametrize("expires", ["0001-01-01T00:00:00Z", "0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-23:59"])
+def test_a_token_that_ends_where_time_does(expires: str) -> None:
+    """Go writes the first of these for a time that nobody set."""
+    status = {"token": CANARY, "expirationTimestamp": expires}
+    version = "client.authentication.k8s.io/v1"
+    printed = json.dumps({"apiVersion": version, "kind": "ExecCredential", "status": status})
+    plugin = ExecPlugin({"command": "echo", "args": [printed], "apiVersion": version}, {})
+    assert [plugin(None), plugin(None)] == [f"Bearer {CANARY}"] * 2
+
+
+@pytest.mark.parametrize("extensions", ["x", [1], {"a": 1}])
+def test_extensions_that_are_none(write: Write, extensions: Any) -> None:
+    """A plugin is told of them, so they are read."""
+    with pytest.raises(LyftLearnError, match="extensions has to be a list of tables"):
+        list(connect(write(cluster={"extensions": extensions})).list("pods"))
+
+
+def test_a_plugin_that_is_told_a_day(write: Write, tmp_path: Path) -> None:
+    """YAML has days, and JSON none."""
+    script = tmp_path / "plugin"
+    script.write_text(f"#!/bin/sh\necho $KUBERNETES_EXEC_INFO > {tmp_path}/told\nexit 1\n")
+    script.chmod(0o755)
+    extension = {"name": "client.authentication.k8s.io/exec", "extension": {"since": date(2024, 1, 31)}}
+    told = {"apiVersion": "client.authentication.k8s.io/v1", "command": str(script), "provideClusterInfo": True}
+    cluster = connect(write(user={"token": None, "exec": told}, cluster={"extensions": [extension]}))
+    with pytest.raises(AccessDenied):
+        list(cluster.list("pods"))
+    assert json.loads((tmp_path / "told").read_text())["spec"]["cluster"]["config"] == {"since": "2024-01-31"}
 
 
 def test_a_plugin_that_is_not_installed() -> None:
