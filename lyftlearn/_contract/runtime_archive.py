@@ -13,6 +13,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lyftlearn._contract.private import make_private
 from lyftlearn._text import display
 from lyftlearn.errors import AccessDenied, LyftLearnError, QuotaExceeded
 
@@ -169,7 +170,7 @@ def _add(archive: ZipFile, name: str, content: bytes) -> None:
 def _write(path: Path, content: bytes) -> None:
     import tempfile  # noqa: PLC0415 - as above
 
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_private(path.parent)
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".runtime-")
     with os.fdopen(descriptor, "wb") as file:
         file.write(content)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from lyftlearn import _telemetry
 from lyftlearn._contract import ids
 from lyftlearn._contract.mounts import Mount, mount_of, plain_path
+from lyftlearn._contract.private import make_private
 from lyftlearn._contract.spec import JobSpec, NotebookSpec, Packages, Source
 from lyftlearn._submission.routes import InputRoutes, LocalInput
 from lyftlearn.backend import Plan
@@ -90,7 +91,7 @@ class SubmissionBuilder:
         from lyftlearn._storage import make_storage_directory  # noqa: PLC0415 - as above
 
         with suppress(OSError):  # whoever needs it will say what is wrong
-            self.config.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_private(self.config.home)
         with suppress(OSError):
             make_storage_directory(self.config.storage_url)
 

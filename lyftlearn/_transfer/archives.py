@@ -12,6 +12,7 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
+from lyftlearn._contract.private import make_private
 from lyftlearn._text.display import reason_of
 from lyftlearn._transfer.tree import printable, size_faults
 from lyftlearn.errors import LyftLearnError
@@ -116,7 +117,7 @@ def empty_archive(directory: Path, member: str) -> Path:
     """Return an archive below `directory` with nothing but an empty directory `member` in it."""
     path = directory / "output.tar.gz"
     if not path.is_file():
-        directory.mkdir(parents=True, exist_ok=True)
+        make_private(directory)
         draft = directory / f".{os.urandom(8).hex()}.tmp"
         info = tarfile.TarInfo(member)
         info.type, info.mode = tarfile.DIRTYPE, 0o755

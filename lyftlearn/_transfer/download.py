@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from lyftlearn._transfer.marks import CONTAINER, CONTENT, is_mark, mark
+from lyftlearn._transfer.tree import printable
 from lyftlearn.errors import DestinationExists, LyftLearnError
 from lyftlearn.runtime.location import Location
 from lyftlearn.runtime.tree import MOST_DEEP, is_too_deep
@@ -195,7 +196,7 @@ def _unpack(archive: Path, location: Location, content: Path) -> int:
 
 def _warner(location: Location) -> Callable[[str], None]:
     """Return what says that something was left out: it is nothing here, and the rest of an output is worth more."""
-    return lambda text: _log.warning("%s: %s", location.uri, text)
+    return lambda text: _log.warning("%s: %s", location.uri, printable(text))
 
 
 def _copy_tree(location: Location, content: Path) -> None:

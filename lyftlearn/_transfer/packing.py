@@ -18,6 +18,7 @@ from hashlib import file_digest, sha256
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, BinaryIO
 
+from lyftlearn._contract.private import make_private
 from lyftlearn._storage import Storage, change_error
 from lyftlearn._transfer.progress import PackingProgress
 from lyftlearn._transfer.tree import Entry, SourceRules, Tree, scan
@@ -99,7 +100,7 @@ def _repack(path: Path, cache_dir: Path) -> Packed:
 
     from lyftlearn._transfer.archives import unpack  # noqa: PLC0415
 
-    cache_dir.mkdir(parents=True, exist_ok=True)
+    make_private(cache_dir)
     with TemporaryDirectory(dir=cache_dir) as directory:
         unpack(path, Path(directory))
         return _pack(path, scan(Path(directory), SourceRules(by_git=False)), cache_dir)
@@ -108,7 +109,7 @@ def _repack(path: Path, cache_dir: Path) -> Packed:
 def _pack(path: Path, tree: Tree, cache_dir: Path) -> Packed:
     if tree.faults:
         raise _refusal(path, tree.faults)
-    cache_dir.mkdir(parents=True, exist_ok=True)
+    make_private(cache_dir)
     _prune(cache_dir)
     temporary = cache_dir / f".{os.urandom(8).hex()}.tmp"
     try:

@@ -21,6 +21,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from lyftlearn._contract.private import make_private
+
 Line: TypeAlias = Mapping[str, Any]
 Entry: TypeAlias = tuple[Line, Line]
 """A line after the header of its file."""
@@ -92,7 +94,7 @@ class Spool:
         return False
 
     def _open(self) -> int:
-        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private(self._directory)
         name = f"{time.time_ns():020}-{os.urandom(4).hex()}"
         self._path = self._directory / f"{name}.jsonl"
         hidden = self._directory / f".{name}"

@@ -19,6 +19,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError
 
+from lyftlearn._contract.private import make_private
 from lyftlearn.history import schema
 from lyftlearn.history.problems import digest_of, kind_of, without_ids
 from lyftlearn.history.rows import (
@@ -307,5 +308,5 @@ def _connect_args(url: str) -> dict[str, Any]:
 
 def open_history(config: Config) -> History:
     """Return the history of a configuration. Nothing is connected yet."""
-    config.home.mkdir(parents=True, exist_ok=True)
+    make_private(config.home)
     return History(config.history_url)

@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from lyftlearn._contract.private import make_private
 from lyftlearn._text.whole_file import write_whole_file
 from lyftlearn.rollout.stage import Stage
 
@@ -39,7 +40,7 @@ class PersistentFlagCache:
             self._seen.clear()
         self._seen[name] = stage
         with suppress(OSError):
-            self._directory.mkdir(parents=True, exist_ok=True)
+            make_private(self._directory)
             if first:
                 self._remove_old()
             write_whole_file(self._directory / name, json.dumps({"flag": flag, "stage": stage}))

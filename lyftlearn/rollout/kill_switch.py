@@ -11,6 +11,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
+from lyftlearn._contract.private import make_private
 from lyftlearn._storage import open_storage, storage_directory
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ def _remember(path: Path, *, pulled: bool) -> None:
     """Keep what was seen for processes that begin while the storage is away. Without a disk to write on, nothing is."""
     with contextlib.suppress(OSError):
         if pulled:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            make_private(path.parent)
             path.touch()
         else:
             path.unlink(missing_ok=True)

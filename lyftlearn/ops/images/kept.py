@@ -10,6 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from lyftlearn._contract.private import make_private
 from lyftlearn._text.whole_file import write_whole_file
 from lyftlearn.ops.images.facts import ImageContents, ImageFacts
 
@@ -32,7 +33,7 @@ class KeptFacts:
 
     def _keep(self, path: Path, facts: ImageFacts) -> ImageFacts:
         with suppress(OSError):  # the next one looks again
-            self._directory.mkdir(parents=True, exist_ok=True)
+            make_private(self._directory)
             write_whole_file(path, json.dumps({"version": _VERSION, **asdict(facts)}))
         return facts
 
