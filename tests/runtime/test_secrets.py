@@ -3,6 +3,7 @@
 import base64
 import json
 import threading
+import traceback
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -282,7 +283,14 @@ def test_the_token_goes_to_no_other_host(confidant: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize(
     "content",
-    [b"[]", b"{", b'{"credentials": 1}', b'{"credentials": [{"name": "db"}]}', b'{"credentials": [null]}'],
+    [
+        b"[]",
+        b"{",
+        b'{"credentials": 1}',
+        b'{"credentials": [{"name": "db"}]}',
+        b'{"credentials": [null]}',
+        b"[" * 100_000,
+    ],
 )
 def test_what_is_no_answer_of_confidant(
     confidant: dict[str, Any], monkeypatch: pytest.MonkeyPatch, content: bytes
@@ -304,6 +312,47 @@ def test_what_is_no_answer_of_confidant(
     assert "p4ssw0rd" not in str(caught.value)
     server.shutdown()
     server.server_close()
+
+
+@pytest.mark.parametrize(
+    ("credentials", "words"),
+    [
+        ([{"name": "db", "credential_pairs": {"key": "1", "KEY": "2"}}], "differ in their case alone"),
+        ([{"name": "db", "credential_pairs": {key: "1"}} for key in "ab"], "has two of this name"),
+        ([{"name": "db", "credential_pairs": {"key": f"{CANARY}\ud800"}}], "one of its values is no text"),
+    ],
+)
+def test_no_key_of_confidant_s_is_lost_in_silence(
+    confidant: dict[str, Any], monkeypatch: pytest.MonkeyPatch, credentials: list[Any], words: str
+) -> None:
+    """One of two values was given to the command, and nobody could tell which."""
+    monkeypatch.setattr(Confidant, "do_GET", lambda self: self._answer(200, {"credentials": credentials}))
+    with pytest.raises(RuntimeFailure, match=words) as caught:
+        secrets.fetch(["db"], confidant, {})
+    assert caught.value.reason == "configuration"
+    assert CANARY not in "".join(traceback.format_exception(caught.value))
+
+
+def test_a_credential_that_is_disabled_is_in_nobody_s_way(
+    confidant: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That is how one is replaced."""
+    both = [{"name": "db", "enabled": key == "b", "credential_pairs": {key: "1"}} for key in "abc"]
+    monkeypatch.setattr(Confidant, "do_GET", lambda self: self._answer(200, {"credentials": both}))
+    assert secrets.fetch(["db"], confidant, {}) == {"db": {"B": b"1"}}
+
+
+def test_what_only_looks_like_an_object_is_one_key(aws: str) -> None:
+    """A secret may be anything: brackets without end were a traceback, and so was half of a character."""
+    client = boto3.client("secretsmanager", endpoint_url=aws, region_name=REGION)
+    client.create_secret(Name="brackets", SecretString="[" * 60_000)
+    client.create_secret(Name="half", SecretString='{"key": "canary \\ud800"}')
+    provider = {"type": "secretsmanager", "region": REGION, "endpoint": aws}
+    assert secrets.fetch(["brackets"], provider, {}) == {"brackets": {"value": b"[" * 60_000}}
+    with pytest.raises(RuntimeFailure, match="half: one of its values is no text") as caught:
+        secrets.fetch(["half"], provider, {})
+    assert caught.value.reason == "configuration"
+    assert "canary" not in "".join(traceback.format_exception(caught.value))
 
 
 class SecretsManager(BaseHTTPRequestHandler):
@@ -393,6 +442,7 @@ def test_keys_with_slashes_are_files_of_their_own(tmp_path: Path, monkeypatch: p
         {"db": {"": b"1"}},
         {"db": {"x" * 256: b"1"}},
         {"db": {"a//b": b"1"}},
+        {"db": {"half \ud800": b"1"}},
     ],
 )
 def test_keys_that_can_be_no_files(tmp_path: Path, found: Any) -> None:

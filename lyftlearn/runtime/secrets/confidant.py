@@ -9,6 +9,7 @@ from http.client import HTTPException
 
 from ..faults import PLATFORM, RuntimeFailure, configuration_failure
 from ..s3 import aws_client, translate_errors
+from .text import encode
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,12 +36,17 @@ def from_confidant(names: list[str], provider: dict[str, Any]) -> dict[str, dict
     for field in ("url", "service", "from", "auth_key"):
         if not isinstance(provider.get(field), str):
             raise configuration_failure(f"secrets.provider.{field}: expected text, saw {provider.get(field)!r}")
-    answer = _ask(provider)
-    return {
-        credential["name"]: {change_case(key): value.encode() for key, value in credential["credential_pairs"].items()}
-        for credential in answer
-        if credential["name"] in names and credential.get("enabled", True)
-    }
+    found: dict[str, dict[str, bytes]] = {}
+    for credential in _ask(provider):
+        name = credential["name"]
+        if name not in names or not credential.get("enabled", True):
+            continue
+        if name in found:
+            raise configuration_failure(f"secrets: {name}: Confidant has two of this name: disable or rename one")
+        found[name] = {change_case(key): encode(name, text) for key, text in credential["credential_pairs"].items()}
+        if len(found[name]) < len(credential["credential_pairs"]):
+            raise configuration_failure(f"secrets: {name}: two of its keys differ in their case alone: rename one")
+    return found
 
 
 def _ask(provider: dict[str, Any]) -> list[dict[str, Any]]:
@@ -60,7 +66,7 @@ def _ask(provider: dict[str, Any]) -> list[dict[str, Any]]:
         except HTTPError as error:
             error.close()
             failure = _refusal(error.code, provider)
-        except (OSError, HTTPException, ValueError) as error:
+        except (OSError, HTTPException, RecursionError, ValueError) as error:
             host = urlsplit(provider["url"]).hostname
             failure = RuntimeFailure(PLATFORM, f"Confidant at {host} gave no answer: {type(error).__name__}")
         if failure.reason != PLATFORM or not left:

@@ -91,8 +91,11 @@ def file_paths(secrets: Secrets) -> dict[tuple[str, str], str]:
 
 
 def _is_path(key: str) -> bool:
-    parts = key.split("/")
-    return "\0" not in key and all(part not in ("", ".", "..") and len(os.fsencode(part)) <= NAME_MAX for part in parts)
+    try:
+        parts = [os.fsencode(part) for part in key.split("/")]
+    except UnicodeEncodeError:  # half of a surrogate pair, as JSON can write
+        return False
+    return "\0" not in key and all(part not in (b"", b".", b"..") and len(part) <= NAME_MAX for part in parts)
 
 
 def filesystem(path: str) -> str:

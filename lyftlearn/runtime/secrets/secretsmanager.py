@@ -7,6 +7,7 @@ import time
 
 from ..faults import PLATFORM, RuntimeFailure, configuration_failure, no_such_secret
 from ..s3 import aws_client, translate_errors
+from .text import encode
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ def _fetch_batch(
         for value in answer.get("SecretValues", []):
             identifier = value["Name"] if value["Name"] in identifiers else value["ARN"]
             if identifier in identifiers:
-                fetched[identifiers[identifier]] = _keys(value)
+                fetched[identifiers[identifier]] = _keys(identifiers[identifier], value)
         errors += answer.get("Errors", [])
         if not answer.get("NextToken"):
             return errors
@@ -86,14 +87,15 @@ def _problem(error: dict[str, Any], identifiers: dict[str, str]) -> str:
     return f"secrets: {name}: {error.get('ErrorCode')}"
 
 
-def _keys(value: dict[str, Any]) -> dict[str, bytes]:
+def _keys(name: str, value: dict[str, Any]) -> dict[str, bytes]:
     """A JSON object gives its keys, and what is not text as JSON; anything else is one key."""
     if "SecretString" not in value:
         return {ONLY_KEY: bytes(value["SecretBinary"])}
     try:
         content = json.loads(value["SecretString"])
-    except ValueError:
+    except (RecursionError, ValueError):
         content = None
     if not isinstance(content, dict):
         return {ONLY_KEY: value["SecretString"].encode()}
-    return {key: (item if isinstance(item, str) else json.dumps(item)).encode() for key, item in content.items()}
+    texts = {key: item if isinstance(item, str) else json.dumps(item) for key, item in content.items()}
+    return {key: encode(name, text) for key, text in texts.items()}
