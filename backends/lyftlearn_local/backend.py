@@ -165,7 +165,7 @@ class LocalBackend(Backend):
         for files in self._jobs.newest_first(query.since):
             try:
                 record = self._record(files)
-            except BrokenRecord as error:
+            except (BrokenRecord, OSError) as error:  # also one that is just being removed
                 self._jobs.name_broken(files, error)
                 continue
             if query.matches(record):

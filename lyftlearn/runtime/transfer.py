@@ -52,9 +52,23 @@ def _fetch_channel(uri: str, directory: str) -> bool:
 
 
 def _has_files(path: str) -> bool:
-    if os.path.isfile(path):
-        return True
-    return any(files for _, _, files in os.walk(path, followlinks=True))
+    """Whether a file is at or below `path`. Each directory is looked into once: links may lead in circles."""
+    waiting, seen = [path], set()
+    while waiting:
+        real = os.path.realpath(waiting.pop())
+        if os.path.isfile(real):
+            return True
+        if real not in seen:
+            seen.add(real)
+            waiting += _names_in(real)
+    return False
+
+
+def _names_in(directory: str) -> list[str]:
+    try:
+        return [os.path.join(directory, name) for name in os.listdir(directory)]
+    except OSError:  # no directory, or none that may be read
+        return []
 
 
 def fetch(uri: str, directory: str) -> int:

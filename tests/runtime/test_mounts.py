@@ -41,6 +41,18 @@ def test_a_job_finds_what_was_mounted(mount: Path, tmp_path: Path) -> None:
         transfer.fetch_inputs(Bundle({"inputs": {"c": entry(mount, "trips")}}, ""), layout)
 
 
+@pytest.mark.contract("C-MOUNT-1")
+def test_links_in_circles_hold_nothing(mount: Path, tmp_path: Path) -> None:
+    """Two links to the directory that holds them are 2 to the power of 40 ways, and were all gone."""
+    layout = Layout(str(tmp_path / "root"), str(tmp_path / "ml"))
+    (tmp_path / "root" / "inputs").mkdir(parents=True)
+    (mount / "empty").mkdir()
+    for name in "abc":
+        (mount / "empty" / name).symlink_to(".")
+    with pytest.raises(RuntimeFailure, match="nothing is at file:///data/empty"):
+        transfer.fetch_inputs(Bundle({"inputs": {"c": entry(mount, "empty")}}, ""), layout)
+
+
 @pytest.mark.contract("C-MOUNT-2")
 @pytest.mark.parametrize("relative", ["rides", "rides/", ""])
 def test_a_directory_becomes_a_link(mount: Path, tmp_path: Path, relative: str) -> None:

@@ -166,8 +166,13 @@ class JobFiles:
         return words.strip().rpartition("\n")[2]
 
     def try_lock(self) -> Lock | None:
-        """Take the job, as its supervisor does for as long as it lives."""
-        return Lock.take(self.path / "lock")
+        """Take the job, as its supervisor does for as long as it lives. Raises BrokenRecord, and FileNotFoundError."""
+        try:
+            return Lock.take(self.path / "lock")
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            raise BrokenRecord(f"{self.path / 'lock'} cannot be taken: {error.strerror}") from error
 
 
 class Lock:

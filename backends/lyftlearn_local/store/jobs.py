@@ -84,7 +84,7 @@ class Jobs:
                 with contextlib.suppress(OSError):
                     yield (path / "job.json").stat().st_mtime_ns, path
 
-    def name_broken(self, files: JobFiles, error: BrokenRecord) -> None:
+    def name_broken(self, files: JobFiles, error: Exception) -> None:
         """Say once that a job was skipped: one broken record must not hide the others."""
         if files.path not in self._named:
             self._named.add(files.path)

@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -351,6 +352,45 @@ def test_events_that_cannot_be_read_hide_no_other_job(
     for ask in (backend.describe, backend.timings, backend.stop):
         with pytest.raises(JobNotFound, match=r"events\.jsonl cannot be read"):
             ask(bad.id)
+
+
+@pytest.mark.parametrize("put", [Path.mkdir, lambda path: path.symlink_to(path.name)])
+def test_a_lock_that_nobody_can_take_hides_no_other_job(
+    backend: Backend, make_spec: MakeSpec, tmp_path: Path, put: Callable[[Path], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whether a job's supervisor lives cannot be told then; that is said of this job alone."""
+    good, bad = make_spec("true", name="good"), make_spec("true", name="bad")
+    run(backend, good)
+    run(backend, bad)
+    job = tmp_path / "home/local/jobs" / bad.id
+    (job / "events.jsonl").unlink()
+    (job / "lock").unlink()
+    put(job / "lock")
+    record = json.loads((job / "job.json").read_bytes())
+    (job / "job.json").write_text(json.dumps({**record, "created_at": record["created_at"] - 3600}))
+    assert [found.id for found in backend.list(JobQuery())] == [good.id]
+    assert "lock cannot be taken" in caplog.text
+    with pytest.raises(JobNotFound, match="lock cannot be taken"):
+        backend.describe(bad.id)
+
+
+def test_a_job_that_is_removed_while_it_is_listed(
+    backend: Backend, make_spec: MakeSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`clean` runs beside everything else."""
+    good, bad = make_spec("true", name="good"), make_spec("true", name="bad")
+    run(backend, good)
+    run(backend, bad)
+    events, later = JobFiles.events, time.time() + 3600
+
+    def remove(files: JobFiles) -> list[dict[str, Any]]:
+        if files.path.name == bad.id:
+            shutil.rmtree(files.path, ignore_errors=True)
+            monkeypatch.setattr("time.time", lambda: later)
+        return events(files)
+
+    monkeypatch.setattr(JobFiles, "events", remove)
+    assert [found.id for found in backend.list(JobQuery())] == [good.id]
 
 
 @pytest.mark.parametrize("damage", [lambda whole: whole[:-100], lambda _: b"", lambda whole: bytes(len(whole))])
