@@ -43,7 +43,7 @@ def test_a_job_finds_what_was_mounted(mount: Path, tmp_path: Path) -> None:
 
 @pytest.mark.contract("C-MOUNT-1")
 def test_links_in_circles_hold_nothing(mount: Path, tmp_path: Path) -> None:
-    """Two links to the directory that holds them are 2 to the power of 40 ways, and were all gone."""
+    """At the fortieth link in a row the kernel gives up, and what it cannot look at is no file."""
     layout = Layout(str(tmp_path / "root"), str(tmp_path / "ml"))
     (tmp_path / "root" / "inputs").mkdir(parents=True)
     (mount / "empty").mkdir()
