@@ -169,7 +169,7 @@ def with_steps(name: str, made: Mapping[str, Any]) -> dict[str, Any]:
 
 DOCUMENTS: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
     "job": (("train", "process", "predict", "tune", "serve", "apply", "notebook start"), JOB),
-    "jobs": (("jobs", "wait", "stop"), list_of({"$ref": "#/$defs/job"})),
+    "jobs": (("jobs", "top", "wait", "stop"), list_of({"$ref": "#/$defs/job"})),
     "status": (("status",), document(JOB, outputs=TEXTS, optional={"timings": TIMINGS, "cost": fields_of(JobCost)})),
     "line": (("logs",), LINE),
     "download": (("download",), document(id=TEXT, directory=TEXT)),

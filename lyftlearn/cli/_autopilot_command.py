@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import signal
-import threading
 from collections import Counter
 from typing import TYPE_CHECKING
 
 from lyftlearn import ops
 from lyftlearn._client import Client
+from lyftlearn._contract.signal_event import SignalEvent
 from lyftlearn._text.display import printable
 from lyftlearn.cli import _next_steps, _output, _tables
 from lyftlearn.cli._exit_codes import ExitCode
@@ -29,7 +29,7 @@ def autopilot(invocation: Invocation) -> ExitCode:
     if dry_run or invocation.arguments.get("once"):
         _show(invocation, ops.migration_autopilot(dry_run=dry_run, client=client))
         return ExitCode.DONE
-    stopped = threading.Event()
+    stopped = SignalEvent()
     signal.signal(signal.SIGTERM, lambda *_: stopped.set())
     seconds = client._config.autopilot["every"].total_seconds()  # noqa: SLF001 - the client's other half
     while not stopped.is_set():

@@ -16,6 +16,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from lyftlearn._client import Client
+from lyftlearn._contract.signal_event import SignalEvent
 from lyftlearn._text.display import printable
 from lyftlearn.cli import _tables
 from lyftlearn.cli._exit_codes import ExitCode
@@ -58,7 +59,7 @@ class Board:
         self._leave: dict[str, Callable[[], None]] = {}
         self._note = ""
         self._closed = threading.Event()
-        self.changed = threading.Event()
+        self.changed = SignalEvent()
 
     def __enter__(self) -> None:
         threading.Thread(target=self._look_again, daemon=True, name="lyftlearn-top").start()
@@ -139,7 +140,7 @@ def _draw(board: Board) -> None:
 
 
 @contextmanager
-def _heeding_signals(changed: threading.Event) -> Iterator[None]:
+def _heeding_signals(changed: SignalEvent) -> Iterator[None]:
     """Draw anew when the window changes; give the terminal back when somebody ends this process."""
     before = {number: signal.getsignal(number) for number in (signal.SIGWINCH, signal.SIGTERM, signal.SIGHUP)}
     signal.signal(signal.SIGWINCH, lambda *_: changed.set())

@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import os
 import socket
-import threading
 import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
+from lyftlearn._contract.signal_event import SignalEvent
 from lyftlearn.backend import JobQuery
 from lyftlearn.errors import JobNotFound, LyftLearnError
 from lyftlearn.events import JobEvent, ObservedState, advance
@@ -67,7 +67,7 @@ class Collector:
         self.looked_at: float | None = None
         self._followed: dict[str, _Followed] = {}
         self._listed_at = float("-inf")
-        self._changed = threading.Event()
+        self._changed = SignalEvent()
 
     @property
     def open_jobs(self) -> int:
@@ -79,7 +79,7 @@ class Collector:
         """Whether it has reached the history lately."""
         return self.looked_at is not None and time.monotonic() - self.looked_at < 4 * _PACE + _SECONDS_OF_LEASE
 
-    def run(self, stopped: threading.Event) -> None:
+    def run(self, stopped: SignalEvent) -> None:
         """Collect until `stopped`. What goes wrong is logged, and tried again."""
         while not stopped.is_set():
             try:

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from lyftlearn._client import Client
+from lyftlearn._contract.signal_event import SignalEvent
 
 if TYPE_CHECKING:
     from lyftlearn.history.collector import Collector
@@ -27,7 +28,7 @@ def collect(listen: str | None = ADDRESS, *, once: bool = False, client: Client 
         collector.step()
         collector.close()
         return collector
-    stopped = threading.Event()
+    stopped = SignalEvent()
     with _serving(collector, listen), _stopped_by_signals(stopped, collector):
         collector.run(stopped)
     return collector
@@ -59,7 +60,7 @@ def _serving(collector: Collector, listen: str | None) -> Iterator[str]:
 
 
 @contextmanager
-def _stopped_by_signals(stopped: threading.Event, collector: Collector) -> Iterator[None]:
+def _stopped_by_signals(stopped: SignalEvent, collector: Collector) -> Iterator[None]:
     """Let SIGTERM and SIGINT end it in order; in another thread than the main one, its caller does."""
 
     def stop(*_: object) -> None:

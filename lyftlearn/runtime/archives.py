@@ -121,14 +121,30 @@ def unpack(
 def members_of(archive: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
     """The members, each once. Raises BadArchive for one that leads back: `tarfile` would read in circles for ever.
 
-    Those Pythons do that are older than the mend of CVE-2025-8194.
+    Those Pythons do that are older than the mend of CVE-2025-8194. Later ones end there, as at any damaged header.
     """
+    archive.tarinfo = _Header
     position = -1
     for member in archive:
         if member.size < 0 or member.offset <= position:
             raise _refusal(member, "has an impossible size")
         position = member.offset
         yield member
+
+
+_DAMAGE = (tarfile.InvalidHeaderError, tarfile.TruncatedHeaderError)  # type: ignore[attr-defined]
+
+
+class _Header(tarfile.TarInfo):
+    """A header that `tarfile` must be able to read: for it, what stands behind a damaged one was never there."""
+
+    @classmethod
+    def fromtarfile(cls, tarfile: tarfile.TarFile) -> _Header:
+        """Read the next one. Raises BadArchive."""
+        try:
+            return super().fromtarfile(tarfile)
+        except _DAMAGE as error:
+            raise BadArchive(f"a header of the archive is damaged: {error}") from error
 
 
 def _unreadable(name: str, path: str, error: Exception) -> BadArchive:

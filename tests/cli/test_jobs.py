@@ -58,7 +58,8 @@ def test_following_prints_the_users_lines_and_nothing_else(lyftlearn: CommandLin
     """`process --follow | tool` must give the tool what the command wrote."""
     ran = lyftlearn("process", "eta", "--follow", "--command", "echo one; echo; echo '  two\t[bold]'")
     assert (ran.code, ran.out) == (0, "one\n\n  two\t[bold]\n"), ran.err
-    assert lyftlearn("logs", ran.err.split()[1]).out == ran.out
+    job_id = re.findall(r"\beta-\w+", ran.err)[0]
+    assert lyftlearn("logs", job_id).out == ran.out
 
 
 def test_a_failed_job_ends_with_1_and_says_why(lyftlearn: CommandLine) -> None:

@@ -188,7 +188,7 @@ import lyftlearn
 {change}
 if hasattr(sys, "frozen"):
     sys.executable = {forbidden!r}
-job = lyftlearn.process("j", command="python -c 'import sys; print(sys.version_info >= (3, 11))'")
+job = lyftlearn.process("j", command="python3 -c 'import sys; print(sys.version_info >= (3, 11))'")
 print(job.wait().status, *job.logs())
 """
 
@@ -249,11 +249,15 @@ def test_secrets_of_a_killed_job(make_backend: MakeBackend, make_spec: MakeSpec,
     spec = make_spec("echo up; sleep 60", secrets=("db",))
     submit(backend, spec)
     eventually(lambda: lines(backend, spec.id), "the first line")
-    kept = list(Path("/dev/shm").glob(f"lyftlearn-{spec.id}*"))
-    assert kept
+    assert _secrets(tmp_path, spec)
     _kill(tmp_path, spec, when)
     assert finish(backend, spec.id).event.status is JobStatus.FAILED
-    assert not list(Path("/dev/shm").glob(f"lyftlearn-{spec.id}*"))
+    assert not _secrets(tmp_path, spec)
+
+
+def _secrets(tmp_path: Path, spec: JobSpec) -> list[Path]:
+    """Files of the job's secrets. They lie in its own directory where that one is in memory, as `/tmp` may be."""
+    return [*Path("/dev/shm").glob(f"lyftlearn-{spec.id}*/**/PASSWORD"), *(tmp_path / "home").rglob("PASSWORD")]
 
 
 def _kill(tmp_path: Path, spec: JobSpec, when: str) -> None:

@@ -1,0 +1,51 @@
+"""An event that a signal's handler may set."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+
+from lyftlearn._contract.signal_event import SignalEvent
+
+AT_EVERY_LINE = """
+import sys
+from lyftlearn._contract.signal_event import SignalEvent
+event, lines = SignalEvent(), []
+def trace(frame, what, argument):
+    sys.settrace(None)
+    event.set()  # as a handler would, between any two lines of what this thread is doing
+    sys.settrace(trace)
+    lines.append(frame.f_lineno)
+    return trace
+sys.settrace(trace)
+for _ in range(3):
+    event.clear()
+    event.wait(0.01)
+sys.settrace(None)
+print(len(lines) > 10, event.is_set())
+"""
+
+
+def test_it_is_set_until_it_is_cleared() -> None:
+    """As of any event."""
+    event = SignalEvent()
+    event.wait(0.01)
+    assert not event.is_set()
+    event.set()
+    event.set()
+    began = time.monotonic()
+    event.wait(60)
+    assert time.monotonic() - began < 30
+    assert event.is_set()
+    event.clear()
+    event.wait(0.01)
+    assert not event.is_set()
+
+
+def test_a_handler_sets_it_wherever_its_thread_is() -> None:
+    """A handler runs in the midst of what its thread is doing: the lock of a `threading.Event` would never be free."""
+    done = subprocess.run(
+        [sys.executable, "-c", AT_EVERY_LINE], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.stdout.split() == ["True", "True"], done.stderr
