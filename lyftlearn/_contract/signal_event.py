@@ -8,7 +8,7 @@ from contextlib import suppress
 
 
 class SignalEvent:
-    """A `threading.Event` whose `set` waits for no lock: it writes to a pipe, at whose other end `wait` looks.
+    """A `threading.Event` whose `notify` waits for no lock: it writes to a pipe, at whose other end `wait` looks.
 
     A handler runs in the main thread, which may just hold the lock of an Event: it would wait for itself, for ever.
     """
@@ -22,7 +22,7 @@ class SignalEvent:
         for end in self._ends:
             os.close(end)
 
-    def set(self) -> None:
+    def notify(self) -> None:
         """Let `wait` return."""
         with suppress(BlockingIOError):  # it is full, so it is set
             os.write(self._ends[1], b"\0")

@@ -30,7 +30,7 @@ def autopilot(invocation: Invocation) -> ExitCode:
         _show(invocation, ops.migration_autopilot(dry_run=dry_run, client=client))
         return ExitCode.DONE
     stopped = SignalEvent()
-    signal.signal(signal.SIGTERM, lambda *_: stopped.set())
+    signal.signal(signal.SIGTERM, lambda *_: stopped.notify())
     seconds = client._config.autopilot["every"].total_seconds()  # noqa: SLF001 - the client's other half
     while not stopped.is_set():
         try:

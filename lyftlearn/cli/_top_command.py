@@ -77,12 +77,12 @@ class Board:
         self._jobs = [known.get(job.id, job) for job in listed]
         self._listen()
         self._costs = cost_texts(self._jobs, self._client)
-        self.changed.set()
+        self.changed.notify()
 
     def tell(self, text: str) -> None:
         """Show a sentence until the next list."""
         self._note = printable(f"{datetime.now().astimezone():%H:%M:%S} {text}".splitlines()[0])
-        self.changed.set()
+        self.changed.notify()
 
     def lines(self, width: int, height: int) -> Iterator[Text]:
         """Yield what fits on a screen: open jobs first, each group newest first."""
@@ -112,7 +112,7 @@ class Board:
         for job_id in self._leave.keys() - going_on.keys():
             self._leave.pop(job_id)()
         for job_id in going_on.keys() - self._leave.keys():
-            self._leave[job_id] = going_on[job_id]._listen(lambda _: self.changed.set())  # noqa: SLF001 - as above
+            self._leave[job_id] = going_on[job_id]._listen(lambda _: self.changed.notify())  # noqa: SLF001 - as above
 
 
 def _summary(listed: Sequence[Job]) -> str:
@@ -143,7 +143,7 @@ def _draw(board: Board) -> None:
 def _heeding_signals(changed: SignalEvent) -> Iterator[None]:
     """Draw anew when the window changes; give the terminal back when somebody ends this process."""
     before = {number: signal.getsignal(number) for number in (signal.SIGWINCH, signal.SIGTERM, signal.SIGHUP)}
-    signal.signal(signal.SIGWINCH, lambda *_: changed.set())
+    signal.signal(signal.SIGWINCH, lambda *_: changed.notify())
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _leave_by_signal)
     try:

@@ -107,7 +107,7 @@ class Collector:
 
     def wake(self) -> None:
         """Look at once: something has ended, or the process is to."""
-        self._changed.set()
+        self._changed.notify()
 
     def close(self) -> None:
         """Let go of the jobs and of the lease, so that another collector need not wait."""

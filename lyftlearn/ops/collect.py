@@ -64,7 +64,7 @@ def _stopped_by_signals(stopped: SignalEvent, collector: Collector) -> Iterator[
     """Let SIGTERM and SIGINT end it in order; in another thread than the main one, its caller does."""
 
     def stop(*_: object) -> None:
-        stopped.set()
+        stopped.notify()
         collector.wake()
 
     if threading.current_thread() is not threading.main_thread():

@@ -14,7 +14,7 @@ from lyftlearn._contract.signal_event import SignalEvent
 event, lines = SignalEvent(), []
 def trace(frame, what, argument):
     sys.settrace(None)
-    event.set()  # as a handler would, between any two lines of what this thread is doing
+    event.notify()  # as a handler would, between any two lines of what this thread is doing
     sys.settrace(trace)
     lines.append(frame.f_lineno)
     return trace
@@ -32,8 +32,8 @@ def test_it_is_set_until_it_is_cleared() -> None:
     event = SignalEvent()
     event.wait(0.01)
     assert not event.is_set()
-    event.set()
-    event.set()
+    event.notify()
+    event.notify()
     began = time.monotonic()
     event.wait(60)
     assert time.monotonic() - began < 30
