@@ -161,7 +161,11 @@ def test_many_jobs_over_a_quota_of_two(queue: Service, make: Make, storage_url: 
 
 def test_a_job_tells_its_place(queue: Service, backend: SageMakerBackend, make: Make, storage_url: str) -> None:
     """To whoever asks, in any process, and in lists, newest first."""
-    jobs = [_submit(backend, storage_url) for _ in range(4)]
+    jobs = []
+    for has_room in (True, True, False, False):
+        jobs.append(_submit(backend, storage_url))
+        if has_room:
+            _attempt(queue, jobs[-1])  # a list orders a job that was sent on by its training job
     for place, job in enumerate(jobs[2:], start=1):
         event = _until(
             lambda job=job, place=place: next(
