@@ -34,6 +34,7 @@ _SECONDS_BETWEEN_LISTS = 15.0
 """New jobs are seen by then. What becomes of known ones comes from the watches, so no request follows from drawing."""
 _SECONDS_BETWEEN_PICTURES = 1.0
 _SHORTEST_PAUSE = 0.2  # however much happens
+_SIZE = ("COLUMNS", "LINES")  # of the window that once was: what somebody exported does not change with it
 _ADVICE = "Ctrl-C leaves; the jobs go on"
 
 
@@ -126,7 +127,7 @@ def _draw(board: Board) -> None:
     from rich.console import Console, Group  # noqa: PLC0415 - loaded only to draw
     from rich.live import Live  # noqa: PLC0415
 
-    console = Console()
+    console = Console(_environ={name: text for name, text in os.environ.items() if name not in _SIZE})
     live = Live(
         console=console, screen=True, auto_refresh=False, redirect_stdout=False, redirect_stderr=False,
         get_renderable=lambda: Group(*board.lines(console.width, console.height)),

@@ -41,7 +41,7 @@ class Screen:
         self.process = subprocess.Popen(
             [sys.executable, "-m", "lyftlearn.cli", "top", *words],
             cwd=lyftlearn.directory,
-            env={name: text for name, text in lyftlearn.environment.items() if name != "COLUMNS"} | {"TERM": "xterm"},
+            env={**lyftlearn.environment, "TERM": "xterm", "COLUMNS": "200", "LINES": "50"},
             stdin=writing, stdout=writing, stderr=writing, start_new_session=True,
             preexec_fn=as_from_a_terminal,  # noqa: PLW1509 - one call, and no thread of ours holds a lock
         )  # fmt: skip
