@@ -29,6 +29,7 @@ from lyftlearn_local.containers.engine import Engine, find_engine
 NAME = "localhost/lyftlearn-test/python"
 PROGRAMS = (
     *("sh", "env", "id", "ls", "cat", "sleep", "hostname", "true", "false", "kill", "df", "mkdir", "rm", "cp", "mv"),
+    "tac",
     *("wc", "head", "tail", "sort", "grep", "tr", "sed", "cut", "date", "touch", "seq", "stat", "chmod", "find", "ln"),
 )
 PACKAGES = ("boto3", "botocore", "s3transfer", "jmespath", "dateutil", "six.py", "urllib3")
