@@ -133,7 +133,7 @@ def process(redact: Redactor) -> dict[str, Any]:
         "uid": os.getuid(),
         "gid": os.getgid(),
         "effective": [os.geteuid(), os.getegid()],
-        "groups": sorted(os.getgroups()),
+        "groups": sorted({*os.getgroups()} - {os.getegid()}),  # POSIX leaves open whether its own is among them
         "account": _account(),
         "umask": f"{mask:04o}",
         "session_leader": os.getsid(0) == os.getpid(),

@@ -96,7 +96,7 @@ def test_the_contract_s_variables_and_files_are_what_was_asked_for(containers: A
     assert environment["HOME"] == "/lyftlearn/home"
     assert environment["TMPDIR"] == "/lyftlearn/tmp"
     assert seen["files"]["/lyftlearn/inputs/train/rides.csv"]["content"] == fingerprint("1,2\n")
-    assert (process["uid"], process["gid"], process["groups"]) == (1000, 1000, [1000])
+    assert (process["uid"], process["gid"], process["groups"]) == (1000, 1000, [])
     assert (process["umask"], process["stdin"], process["cwd"]) == ("0022", "", "/home")
     assert process["session_leader"]
     assert list(seen["descriptors"])[:3] == ["0", "1", "2"]
