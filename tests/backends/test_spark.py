@@ -19,7 +19,7 @@ import pytest
 from lyftlearn import Client, FailureReason, Job, JobStatus, Resources
 from lyftlearn.backend import runtime_archive
 from tests.doubles.cluster.cluster import NAMESPACE, Cluster
-from tests.doubles.cluster.network import Network, inside, missing
+from tests.doubles.cluster.network import Network, inside
 from tests.doubles.cluster.store import Object, wait_until
 from tests.spark import search_path, spark_packages
 
@@ -48,15 +48,6 @@ print("elsewhere", socket.gethostname() not in {host for host, *_ in seen}, "sec
 spark.stop()
 """
 AIRPORTS = "def is_long(row):\n    return int(row.split(',')[2]) > 500\n"
-
-
-@pytest.fixture
-def network() -> Iterator[Network]:
-    if missing():
-        pytest.skip(str(missing()))
-    network = Network()
-    yield network
-    network.close()
 
 
 @pytest.fixture

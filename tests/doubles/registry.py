@@ -26,6 +26,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.x509.oid import NameOID
 
+from tests.doubles.tunnel import tunnel
+
 USER, PASSWORD = "reader", "read-only-password"
 _HASHED = "$2y$05$G7kgUZUdWu8stKXXvRILkeKmH6gxElxj3cnVqhdp8w4uA6R8LGND."  # by `htpasswd -nbB`
 _STARTS_WITHIN = 60.0
@@ -111,14 +113,7 @@ class Tunnel:
 
         class Handler(BaseHTTPRequestHandler):
             def do_CONNECT(self) -> None:
-                with socket.create_connection((host, int(port))) as there:
-                    self.send_response(200)
-                    self.end_headers()
-                    back = threading.Thread(target=_copy, args=(there, self.connection), daemon=True)
-                    back.start()
-                    _copy(self.connection, there)
-                    back.join()
-                self.close_connection = True
+                tunnel(self, host, int(port))
 
             def log_message(self, format: str, *_: object) -> None:  # noqa: A002 - its name in the base
                 """Nobody reads it."""
@@ -131,15 +126,6 @@ class Tunnel:
     def close(self) -> None:
         self._server.shutdown()
         self._server.server_close()
-
-
-def _copy(source: socket.socket, target: socket.socket) -> None:
-    try:
-        while data := source.recv(65536):
-            target.sendall(data)
-        target.shutdown(socket.SHUT_WR)
-    except OSError:
-        return
 
 
 class TokenServer:

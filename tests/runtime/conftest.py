@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from moto.server import ThreadedMotoServer
 
 from lyftlearn._contract.runtime_archive import runtime_archive
 from lyftlearn.parity import probe, redaction
@@ -244,3 +245,13 @@ def containers(archive: Path) -> Iterator[Containers]:
     directory.mkdir(mode=0o755)
     yield Containers(directory, archive)
     remove_tree(directory)
+
+
+@pytest.fixture(scope="module")
+def endpoint() -> Iterator[str]:
+    """AWS on a loopback socket."""
+    server = ThreadedMotoServer(port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()

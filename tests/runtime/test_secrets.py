@@ -12,7 +12,6 @@ from typing import Any
 import boto3
 import kmsauth
 import pytest
-from moto.server import ThreadedMotoServer
 
 from lyftlearn.runtime import s3, secrets
 from lyftlearn.runtime.faults import RuntimeFailure
@@ -22,15 +21,6 @@ from lyftlearn.runtime.secrets import secret_files
 
 CANARY = "canary-7f3a9b-do-not-tell"
 REGION = "us-east-1"
-
-
-@pytest.fixture(scope="module")
-def endpoint() -> Iterator[str]:
-    server = ThreadedMotoServer(port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
 
 
 @pytest.fixture

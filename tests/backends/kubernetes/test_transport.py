@@ -31,6 +31,7 @@ from lyftlearn_kubernetes.api.cluster import Cluster
 from lyftlearn_kubernetes.api.errors import NoResponse
 from lyftlearn_kubernetes.api.transport import Transport
 from tests.backends.kubernetes.proxy import Proxy
+from tests.doubles.tunnel import tunnel
 
 SERVER_NAME = "api.example.com"
 NOW = dt.datetime.now(dt.UTC)
@@ -126,26 +127,10 @@ class Echo(BaseHTTPRequestHandler):
         """Be a proxy that opens tunnels."""
         Echo.asked.append(f"CONNECT {self.path} {self.headers.get('Proxy-Authorization')}")
         _, _, port = self.path.rpartition(":")
-        with socket.create_connection(("127.0.0.1", int(port))) as there:  # whatever the name: it is this machine
-            self.send_response(200)
-            self.end_headers()
-            back = threading.Thread(target=_copy, args=(there, self.connection), daemon=True)
-            back.start()
-            _copy(self.connection, there)
-            back.join()
-        self.close_connection = True
+        tunnel(self, "127.0.0.1", int(port))  # whatever the name: it is this machine
 
     def log_message(self, *arguments: Any) -> None:
         """Nothing."""
-
-
-def _copy(source: socket.socket, target: socket.socket) -> None:
-    try:
-        while data := source.recv(65536):
-            target.sendall(data)
-        target.shutdown(socket.SHUT_WR)
-    except OSError:
-        return
 
 
 Serve = Callable[..., str]

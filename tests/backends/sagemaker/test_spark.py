@@ -13,7 +13,7 @@ import pytest
 from lyftlearn import Client, Job, JobStatus, Resources
 from tests.backends.sagemaker.conftest import IMAGE, ROLE
 from tests.doubles.cluster.cluster import NAMESPACE, Cluster
-from tests.doubles.cluster.network import Network, missing
+from tests.doubles.cluster.network import Network
 from tests.doubles.sagemaker import Service
 from tests.spark import search_path
 
@@ -28,15 +28,6 @@ seen = context.parallelize(range(100), 4).map(lambda number: (number, socket.get
 print("sum", sum(number for number, _ in seen), "elsewhere", socket.gethostname() not in {host for _, host in seen})
 print("master", context.master.partition(":")[0], context.getConf().get("spark.driver.memory"))
 """
-
-
-@pytest.fixture
-def network() -> Iterator[Network]:
-    if missing():
-        pytest.skip(str(missing()))
-    network = Network()
-    yield network
-    network.close()
 
 
 @pytest.fixture
