@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 import os
 import subprocess
 import tarfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -382,3 +384,53 @@ def test_what_is_packed_never_waits_in_memory(tmp_path: Path) -> None:
         assert number + 1 - (len(sizes) - 1) <= compression.MOST_THREADS
     stream.finish()
     assert len(sizes) == 1 + 40 + 1
+
+
+def test_a_stream_of_gzip_is_read_in_any_order(tmp_path: Path) -> None:
+    """Several members behind each other, blocks of all sizes, zeros at the end: the same bytes as by `gzip`."""
+    parts = [os.urandom(compression.READ * 5 // 2), b"x", bytes(compression.BLOCK * 5 // 2)]
+    path, whole = tmp_path / "parts.gz", b"".join(parts)
+    path.write_bytes(b"".join(map(gzip.compress, parts)) + bytes(700))
+    places = [0, 5, len(parts[0]), compression.READ, len(whole) - 3, 1, compression.BLOCK * 2, len(whole) + 9]
+    with path.open("rb") as file, closing(compression.Gunzip(file)) as stream:
+        for place in places:
+            assert stream.seek(place) == stream.tell() == min(place, len(whole))
+            for size in (1, 512, compression.BLOCK + 1):
+                start = stream.tell()
+                assert stream.read(size) == whole[start : start + size]
+
+
+@pytest.mark.parametrize("form", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
+def test_headers_are_read_as_tarfile_reads_them(tmp_path: Path, form: int) -> None:
+    """Most are read in a shorter way, which is to see the same names, kinds, sizes and places."""
+    path = tmp_path / "m.tar"
+    names = ["a", "d/", "d/" + "long" * 30 + "/" + "name" * 20, "d/é", "d/\udc80", "d/e//"]
+    with tarfile.open(path, "w", format=form, encoding="utf-8", errors="surrogateescape") as archive:
+        for size, name in enumerate(names):
+            member = tarfile.TarInfo(name)
+            member.type = tarfile.DIRTYPE if name.endswith("/") else tarfile.REGTYPE
+            member.size, member.mode = 0 if member.isdir() else size * 300, 0o750
+            archive.addfile(member, io.BytesIO(b"x" * member.size))
+
+    def seen(archive: tarfile.TarFile, members: Iterable[tarfile.TarInfo]) -> list[Any]:
+        return [(one.name, one.type, one.size, one.mode, one.offset_data, archive.offset) for one in members]
+
+    with tarfile.open(path) as theirs, tarfile.open(path) as ours:
+        assert seen(ours, archives.members_of(ours)) == seen(theirs, theirs)
+
+
+def test_holes_and_hard_links_far_behind(tmp_path: Path) -> None:
+    """`tar -S` leaves out the zeros of a sparse file, and a second name is met when its content has long gone by."""
+    model, content = tmp_path / "model", os.urandom(3 * compression.BLOCK)
+    model.mkdir()
+    (model / "a").write_bytes(b"first")
+    (model / "b").write_bytes(content)
+    os.link(model / "a", model / "c")
+    with (model / "holes").open("wb") as file:
+        file.seek(1 << 20)
+        file.write(b"end")
+    subprocess.run(["tar", "-C", model, "--sort=name", "-Sczf", tmp_path / "m.tar.gz", "."], check=True)
+    archives.unpack(str(tmp_path / "m.tar.gz"), str(tmp_path / "out"))
+    assert (tmp_path / "out/c").read_bytes() == b"first"
+    assert (tmp_path / "out/b").read_bytes() == content
+    assert (tmp_path / "out/holes").read_bytes() == bytes(1 << 20) + b"end"
