@@ -22,6 +22,8 @@ SMALL_PART = 16 << 20
 PART_STEP = 1 << 17
 SMALL_PARTS = 900
 """S3 takes 10,000 parts and 5 TiB. Small ones need less memory; after 900 each is a step larger, up to 1.2 GB."""
+AT_ONCE = 1 << 20
+"""Bytes of an object that is read as a whole: boto3's way asks for its size first, and starts threads for each."""
 ATTEMPTS = 8
 READ_PAUSE = 0.5
 """Seconds before an object is read again whose bytes stopped in the middle; twice as long each time."""
@@ -212,14 +214,18 @@ class S3Store:
             time.sleep(READ_PAUSE * 2**attempt)
         raise AssertionError
 
-    def fetch(self, uri: str, path: str) -> None:
-        """Download in parallel ranges, with retries."""
-        bucket, key = split_uri(uri)
+    def fetch(self, entry: Entry, path: str) -> None:
+        """Download a small object at once, and another in parallel ranges; with retries."""
+        bucket, key = split_uri(entry.uri)
         try:
-            with translate_errors(f"fetching {uri}"):
+            if entry.size <= AT_ONCE:
+                with open(path, "wb") as file:
+                    file.write(self.read(entry.uri))
+                return
+            with translate_errors(f"fetching {entry.uri}"):
                 self._client.download_file(bucket, key, path)
         except OSError as error:
-            raise disk_failure(error, f"fetching {uri}") from error
+            raise disk_failure(error, f"fetching {entry.uri}") from error
 
     def sink(self, uri: str) -> S3Sink:
         """Upload while it is made: nothing of it needs disk."""
@@ -274,7 +280,7 @@ class S3Sink:
         self._parts.append({"PartNumber": number, "ETag": answer["ETag"], **declared})
 
     def commit(self, *, only_new: bool = False) -> None:
-        """Complete the upload and compare sizes. only_new: leave an object that is there already."""
+        """Complete the upload, whose checksums S3 compares. only_new: leave an object that is there already."""
         condition = {"IfNoneMatch": "*"} if only_new and _knows_conditions(self._client) else {}
         try:
             self._complete(condition)
@@ -282,14 +288,14 @@ class S3Sink:
             if not _is_taken(failure):
                 raise
             self.abort()
-            return
-        self._verify()
 
     def _complete(self, condition: dict[str, str]) -> None:
         if self._upload is None:
             body = self._buffer  # no copy: several of these are sent at a time
             with translate_errors(f"uploading {self._uri}"):
-                self._client.put_object(**self._where, **self._checksum(body), **condition, Body=body)
+                answer = self._client.put_object(**self._where, **self._checksum(body), **condition, Body=body)
+            if "ETag" not in answer:  # S3 would have, once it has compared the checksum
+                self._verify()
             return
         if self._buffer:
             self._send_part()
@@ -298,6 +304,7 @@ class S3Sink:
                 **self._where, **condition, UploadId=self._upload, MultipartUpload={"Parts": self._parts}
             )
         self._upload = None
+        self._verify()
 
     def _verify(self) -> None:
         with translate_errors(f"verifying {self._uri}"):

@@ -35,8 +35,8 @@ if TYPE_CHECKING:
             """One object's content."""
             ...
 
-        def fetch(self, uri: str, path: str) -> None:
-            """Copy one object into a file."""
+        def fetch(self, entry: Entry, path: str) -> None:
+            """Copy one object that was found into a file."""
 
         def sink(self, uri: str) -> Sink:
             """Start writing one object."""
@@ -163,12 +163,12 @@ class FileStore:
         except OSError as error:
             raise configuration_failure(f"{uri} cannot be read: {error.strerror}") from error
 
-    def fetch(self, uri: str, path: str) -> None:
+    def fetch(self, entry: Entry, path: str) -> None:
         """Copy content and mode."""
         import shutil
 
-        shutil.copyfile(local_path(uri), path)
-        shutil.copymode(local_path(uri), path)
+        shutil.copyfile(local_path(entry.uri), path)
+        shutil.copymode(local_path(entry.uri), path)
 
     def sink(self, uri: str) -> FileSink:
         """Write beside the file, then move over it."""

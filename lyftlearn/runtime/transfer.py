@@ -133,7 +133,7 @@ def _raise_first(done: set[Any]) -> None:
 def _fetch_one(store: Store, entry: Entry, directory: str) -> None:
     path = os.path.join(directory, entry.relative)
     os.makedirs(os.path.dirname(path), exist_ok=True)
-    store.fetch(entry.uri, path)
+    store.fetch(entry, path)
     size = os.path.getsize(path)
     if size != entry.size:
         raise RuntimeFailure(PLATFORM, f"{entry.uri} has {entry.size} bytes, {size} arrived")
@@ -160,7 +160,7 @@ class LocalCopy:
         if len(entries) != 1:
             return None
         try:
-            store_for(self._uri).fetch(entries[0].uri, self._path)
+            store_for(self._uri).fetch(entries[0], self._path)
         except OSError as error:
             raise disk_failure(error, f"fetching {self._uri}") from error
         return self._path

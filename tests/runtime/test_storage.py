@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import nullcontext
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -216,12 +217,68 @@ def test_an_upload_that_is_given_up_leaves_nothing(bucket: Any, monkeypatch: pyt
 
 def test_a_short_upload_is_a_failure(bucket: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """An upload is believed when the store says so, not when the client does."""
+    monkeypatch.setattr(s3, "SMALL_PART", 5 << 20)
     sink = storage.store_for("s3://x").sink(f"s3://{bucket.name}/model")
-    sink.write(b"1234")
-    monkeypatch.setattr(sink, "_total", 5)
-    with pytest.raises(RuntimeFailure, match="has 4 bytes after the upload of 5") as caught:
+    sink.write(bytes(5 << 20))
+    monkeypatch.setattr(sink, "_total", (5 << 20) + 1)
+    with pytest.raises(RuntimeFailure, match="has 5242880 bytes after the upload of 5242881") as caught:
         sink.commit()
     assert caught.value.reason == "platform"
+
+
+class Gateway(BaseHTTPRequestHandler):
+    """Stands between a network and S3: it answers every write with a page, and knows no object."""
+
+    asked: list[str]
+    protocol_version = "HTTP/1.1"
+
+    def do_PUT(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self._answer(200, b"<html>please log in</html>")
+
+    def do_HEAD(self) -> None:
+        self._answer(404, b"")
+
+    def _answer(self, status: int, page: bytes) -> None:
+        self.asked.append(self.command)
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(page)))
+        self.end_headers()
+        self.wfile.write(page)
+
+    def log_message(self, *_: Any) -> None:
+        """Not to the test's output."""
+
+
+def test_a_page_in_place_of_an_answer_is_no_upload(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its 200 says nothing: S3 tells what it made of the object, and is asked where nobody did."""
+    Gateway.asked = []
+    with ThreadingHTTPServer(("127.0.0.1", 0), Gateway) as server:
+        threading.Thread(target=server.serve_forever).start()
+        for name, value in {**AWS, "AWS_ENDPOINT_URL": f"http://127.0.0.1:{server.server_port}"}.items():
+            monkeypatch.setenv(name, value)
+        s3._clients.clear()
+        sink = storage.store_for("s3://x").sink("s3://rides/model")
+        sink.write(b"1234")
+        with pytest.raises(RuntimeFailure, match="verifying s3://rides/model: 404"):
+            sink.commit()
+        server.shutdown()
+    s3._clients.clear()
+    assert Gateway.asked == ["PUT", "HEAD"]
+
+
+def test_small_files_are_one_request_each(bucket: Any, tmp_path: Path) -> None:
+    """Of thousands, nobody is asked for their sizes, and no threads are started for each."""
+    requests: list[str] = []
+    store: Any = storage.store_for("s3://x")
+    store._client.meta.events.register("before-send.s3", lambda request, **_: requests.append(request.method))
+    for number in range(3):
+        (tmp_path / f"{number}").write_bytes(bytes([number]) * number)
+    transfer.upload_directory(str(tmp_path), f"s3://{bucket.name}/small")
+    assert requests == ["PUT"] * 3
+    assert transfer.fetch(f"s3://{bucket.name}/small", str(tmp_path / "back")) == 3
+    assert requests[3:] == ["GET"] * 4  # a list, and each file
+    assert tree(tmp_path / "back") == {"0": b"", "1": b"\1", "2": b"\2\2"}
 
 
 def run(archive: Path, root: Path, **fields: Any) -> tuple[int, dict[str, Any], bytes]:
