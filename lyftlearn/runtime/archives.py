@@ -104,7 +104,7 @@ def unpack(
     os.makedirs(destination, exist_ok=True)
     unpacking = _Unpacking(os.path.realpath(destination), only, keep_modes, warn)
     try:
-        with _opened(path) as archive:
+        with _open_archive(path) as archive:
             for member in members_of(archive):
                 unpacking.take(archive, member)
         unpacking.make_links()
@@ -120,7 +120,7 @@ def unpack(
 
 
 @contextmanager
-def _opened(path: str) -> Iterator[tarfile.TarFile]:
+def _open_archive(path: str) -> Iterator[tarfile.TarFile]:
     with open(path, "rb") as file, closing(Gunzip(file)) as stream:
         try:
             archive = tarfile.TarFile(fileobj=stream)  # type: ignore[arg-type]
