@@ -80,15 +80,6 @@ def _function(name: str, body: str) -> str:
     return f"CREATE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql {rights} AS $$ BEGIN {body} END $$"
 
 
-def backfill_statements(dialect: str) -> list[str]:
-    """Return the statements that tally the jobs of a history that had no triggers."""
-    counted = f"INSERT INTO tallies ({', '.join(_COLUMNS)}, folded) SELECT {_selection(dialect, 'jobs', 1)}"
-    return [
-        f"UPDATE jobs SET day = {_DAYS[dialect].format(of='jobs')}",  # noqa: S608 - as above
-        f"{counted}, {_FALSE[dialect]} FROM jobs",
-    ]
-
-
 def _insertion(dialect: str, of: str, sign: int) -> str:
     values = f"SELECT {_selection(dialect, of, sign)}, {_FALSE[dialect]};"
     return f"INSERT INTO tallies ({', '.join(_COLUMNS)}, folded) {values}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from lyftlearn.history import schema
 from lyftlearn.history.rows import SubmissionRow
 from lyftlearn.history.store import History
 from lyftlearn.history.tables import details, jobs, meta
+from lyftlearn.history.tallies import trigger_statements
 from tests.doubles.postgres import Postgres
 
 
@@ -30,7 +32,38 @@ def check_both_ways(url: str) -> None:
     with engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"version_table": schema.version.name})
         assert compare_metadata(context, meta) == []
+        stepwise = triggers(connection)
+    with engine.begin() as connection:
+        drop_triggers(connection)
+        for statement in trigger_statements(connection.dialect.name):
+            connection.exec_driver_sql(statement)
+        assert triggers(connection) == stepwise, "a trigger that changes needs a file of its own in versions/"
     engine.dispose()
+
+
+def triggers(connection: sa.Connection) -> set[str]:
+    """Return the words of all triggers, and of the functions that they call."""
+    return {str(row[0]) for row in connection.exec_driver_sql(_TRIGGERS[connection.dialect.name])}
+
+
+def drop_triggers(connection: sa.Connection) -> None:
+    for statement in [row[0] for row in connection.exec_driver_sql(_DROPS[connection.dialect.name])]:
+        connection.exec_driver_sql(statement)
+
+
+_TRIGGERS = {
+    "sqlite": "SELECT sql FROM sqlite_master WHERE type = 'trigger'",
+    "postgresql": """
+        SELECT pg_get_triggerdef(oid) FROM pg_trigger WHERE NOT tgisinternal
+        UNION SELECT pg_get_functiondef(tgfoid) FROM pg_trigger WHERE NOT tgisinternal
+    """,
+}
+_DROPS = {
+    "sqlite": "SELECT 'DROP TRIGGER ' || name FROM sqlite_master WHERE type = 'trigger'",
+    "postgresql": """
+        SELECT 'DROP FUNCTION ' || oid::regprocedure || ' CASCADE' FROM pg_proc WHERE proname ~ '^lyftlearn'
+    """,
+}
 
 
 def test_step_by_step_is_at_once(tmp_path: Path) -> None:
@@ -42,6 +75,16 @@ def test_step_by_step_is_at_once(tmp_path: Path) -> None:
 def test_step_by_step_is_at_once_on_postgresql(postgres: Postgres) -> None:
     """As above, where types and conditions of indexes have other words."""
     check_both_ways(postgres.url)
+
+
+def test_what_a_step_does_never_changes() -> None:
+    """A file in `versions/` has its own words: whatever it took from today's code would change with that."""
+    folder = Path(schema.__file__).parent / "versions"
+    for path in folder.glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [name.name for name in node.names] if isinstance(node, ast.Import) else []
+            names += [str(node.module)] if isinstance(node, ast.ImportFrom) else []
+            assert [name for name in names if name.startswith("lyftlearn")] == [], path.name
 
 
 def test_a_newer_history_is_written_on(tmp_path: Path) -> None:
