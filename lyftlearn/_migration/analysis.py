@@ -6,11 +6,12 @@ The database counts, and only counts come here.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from statistics import median
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import sqlalchemy as sa
 
@@ -24,7 +25,8 @@ from lyftlearn._migration.results import (
     ReadinessReport,
     ShadowComparison,
 )
-from lyftlearn.history.queries import Key, Tally, count_if, ordered_values, tally
+from lyftlearn._migration.sizes import EVER
+from lyftlearn.history.queries import Key, Tally, count_if, tally
 from lyftlearn.history.tables import comparisons, jobs
 from lyftlearn.rollout import OVERRIDE, PARITY
 from lyftlearn.rollout.stage import Stage
@@ -34,6 +36,8 @@ if TYPE_CHECKING:
     from lyftlearn.history.store import History
 
 _MOST_COMPARISONS = 1000
+_UNKNOWN = "unknown"  # the repository of jobs that come from none
+_START_UP, _DURATION = "start_up", "duration"
 _LONGEST_REHEARSAL = timedelta(minutes=10)
 """It takes seconds; before it, inputs may be hashed, and in a busy process it waits its turn."""
 _Condition: TypeAlias = sa.ColumnElement[bool]
@@ -125,8 +129,10 @@ def status(history: History, config: Config, since: datetime | None, unsettled: 
     view = _view(history, config, since)
     tallies: dict[_Model, list[Tally]] = defaultdict(list)
     for one in _tallies(view):
-        tallies[one.key[0] or "unknown", one.key[1]].append(one)
-    compared = _comparisons_of(view)
+        tallies[one.key[0] or _UNKNOWN, one.key[1]].append(one)
+    newest, compared = _comparisons_of(view), defaultdict[_Model, list[ShadowComparison]](list)
+    for name, comparison in newest:
+        compared[name].append(comparison)
     everything = [one for of in tallies.values() for one in of]
     with history.one_connection():  # for the medians of each model
         return MigrationStatus(
@@ -134,8 +140,8 @@ def status(history: History, config: Config, since: datetime | None, unsettled: 
             new=view.new,
             since=since,
             unsettled=unsettled,
-            total=_progress(view, None, everything, compared),
-            models=tuple(_model(view, name, tallies[name], compared) for name in sorted(tallies)),
+            total=_progress(view, None, everything, [comparison for _, comparison in newest]),
+            models=tuple(_model(view, name, tallies[name], compared[name]) for name in sorted(tallies)),
         )
 
 
@@ -149,20 +155,18 @@ def _view(history: History, config: Config, since: datetime | None) -> _View:
 
 
 def _repository() -> sa.Label[str]:
-    return sa.func.coalesce(jobs.c.repository, "unknown").label("repository")
+    return sa.func.coalesce(jobs.c.repository, _UNKNOWN).label("repository")
 
 
-def _model(
-    view: _View, name: _Model, tallies: Sequence[Tally], compared: Iterable[tuple[_Model, ShadowComparison]]
-) -> ModelProgress:
+def _model(view: _View, name: _Model, tallies: Sequence[Tally], compared: Sequence[ShadowComparison]) -> ModelProgress:
     submitted = [one for one in tallies if not one.key[3]]
     newest = max(submitted, key=lambda one: (one.newest, one.key[4] or ""), default=None)
-    found = _progress(view, name, tallies, [one for one in compared if one[0] == name])
+    found = _progress(view, name, tallies, compared)
     return replace(found, repository=name[0], model=name[1], stage=newest.key[4] if newest else None)
 
 
 def _progress(
-    view: _View, name: _Model | None, tallies: Sequence[Tally], compared: Sequence[tuple[_Model, ShadowComparison]]
+    view: _View, name: _Model | None, tallies: Sequence[Tally], compared: Sequence[ShadowComparison]
 ) -> ModelProgress:
     submitted = [one for one in tallies if not one.key[3]]
     old, new = ([one for one in submitted if one.key[2] == side] for side in (view.old, view.new))
@@ -172,27 +176,50 @@ def _progress(
         share=numbers[2] / numbers[0] if numbers[0] else 0.0,
         fell_back=sum(one.fell_back for one in submitted),
         elsewhere=numbers[0] - numbers[1] - numbers[2],
-        old=_side(view, old, [*_of_model(name), _is_shadow(no=True), jobs.c.backend == view.old]),
-        new=_side(view, new, [*_of_model(name), _is_shadow(no=True), jobs.c.backend == view.new]),
-        shadow=_side(view, shadow, [*_of_model(name), _is_shadow(no=False), jobs.c.backend == view.new]),
-        comparisons=tuple(one for _, one in compared),
+        old=_side(view, old, _Which(name, view.old)),
+        new=_side(view, new, _Which(name, view.new)),
+        shadow=_side(view, shadow, _Which(name, view.new, is_shadow=True)),
+        comparisons=tuple(compared),
     )
 
 
-def _of_model(name: _Model | None) -> list[_Condition]:
-    if name is None:
-        return []
-    repository = jobs.c.repository.is_(None) if name[0] == "unknown" else jobs.c.repository == name[0]
-    return [repository, jobs.c.model == name[1]]
+class _Which(NamedTuple):
+    """The jobs of one model, or of all, on one side."""
+
+    model: _Model | None
+    backend: str
+    is_shadow: bool = False
+
+    def query(self, measure: str) -> sa.Select[*tuple[Any, ...]]:
+        """Return the query for some values of a measure in their order."""
+        repository = self.model and self.model[0]
+        return _ordered(measure, is_of_model=repository is not None, is_named=repository != _UNKNOWN, which=self[2])
+
+    def values(self, since: datetime | None) -> dict[str, Any]:
+        """Return the parameters of the query."""
+        found = dict(zip(("repository", "model"), self.model or (), strict=False))
+        if found.get("repository") == _UNKNOWN:
+            del found["repository"]
+        return {**found, "backend": self.backend, "since": since or EVER}
 
 
-def _is_shadow(*, no: bool) -> _Condition:
-    return jobs.c.shadow_of.is_(None) if no else jobs.c.shadow_of.is_not(None)
+@cache
+def _ordered(measure: str, *, is_of_model: bool, is_named: bool, which: bool) -> sa.Select[*tuple[Any, ...]]:
+    """Return the query, which is made once: there is one for each of some thousand models to ask."""
+    of = jobs.c
+    conditions = [of.at >= sa.bindparam("since"), of.backend == sa.bindparam("backend"), of[measure].is_not(None)]
+    conditions.append(of.shadow_of.is_not(None) if which else of.shadow_of.is_(None))
+    if is_of_model:
+        named = of.repository == sa.bindparam("repository") if is_named else of.repository.is_(None)
+        conditions += [named, of.model == sa.bindparam("model")]
+    if measure == _DURATION:
+        conditions.append(of.status == "succeeded")
+    query = sa.select(of[measure].label("value")).where(*conditions).order_by(of[measure])
+    return query.offset(sa.bindparam("first", type_=sa.Integer())).limit(sa.bindparam("count", type_=sa.Integer()))
 
 
-def _side(view: _View, tallies: Sequence[Tally], conditions: Sequence[_Condition]) -> BackendStats:
+def _side(view: _View, tallies: Sequence[Tally], which: _Which) -> BackendStats:
     succeeded, failed = (sum(getattr(one, name) for one in tallies) for name in ("succeeded", "failed"))
-    where = [*([jobs.c.at >= view.since] if view.since else []), *conditions]
     currencies = {one.currency for one in tallies if one.priced}
     priced = sum(one.priced for one in tallies) if len(currencies) == 1 and None not in currencies else 0
     started, timed = (sum(getattr(one, name) for one in tallies) for name in ("started", "timed"))
@@ -205,20 +232,21 @@ def _side(view: _View, tallies: Sequence[Tally], conditions: Sequence[_Condition
         refused=sum(one.refused for one in tallies),
         open=sum(one.open for one in tallies),
         success_rate=statistics.rate(succeeded, succeeded + failed),
-        start_up=_middle(view, jobs.c.start_up, where, started),
-        duration=_middle(view, jobs.c.duration, [*where, jobs.c.status == "succeeded"], timed),
+        start_up=_middle(view, _START_UP, which, started),
+        duration=_middle(view, _DURATION, which, timed),
         cost=sum(one.cost for one in tallies) / priced if priced else None,
         currency=currencies.pop() if priced else None,
     )
 
 
-def _middle(
-    view: _View, column: sa.Column[float], where: Sequence[_Condition], count: int
-) -> statistics.Interval | None:
+def _middle(view: _View, measure: str, which: _Which, count: int) -> statistics.Interval | None:
     """Return the median of `count` values with its interval: the few around it are all that is read."""
+    if not count:
+        return None
     rank = statistics.median_rank(count)
     first = max(rank - 1, 0)
-    values = ordered_values(view.history, column, where, first, count - 2 * first) if count else []
+    some = {"first": first, "count": count - 2 * first}
+    values = [row["value"] for row in view.history.select(which.query(measure), which.values(view.since) | some)]
     if not values:
         return None
     return statistics.Interval(median(values), values[0] if rank else None, values[-1] if rank else None)
@@ -229,7 +257,7 @@ def _comparisons_of(view: _View) -> list[tuple[_Model, ShadowComparison]]:
     shadow = jobs.alias("shadow")
     query = (
         sa.select(comparisons, _repository(), jobs.c.model, jobs.c.duration, shadow.c.duration.label("shadow_duration"))
-        .join(jobs, jobs.c.job_id == comparisons.c.job_id)
+        .join_from(comparisons, jobs, jobs.c.job_id == comparisons.c.job_id)
         .outerjoin(shadow, shadow.c.job_id == comparisons.c.shadow_id)
         .where(*view.conditions)
         .order_by(jobs.c.at.desc(), jobs.c.job_id)

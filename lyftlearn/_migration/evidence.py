@@ -14,7 +14,10 @@ itself.
 
 What the alternative is may follow from earlier blocks only. Averages of e-values are e-values, and so are products over
 strata, which are independent: V. Vovk and R. Wang, "E-values: calibration, combination and applications", Annals of
-Statistics 49 (2021) 1736-1754.
+Statistics 49 (2021) 1736-1754. A product says that not all strata are alike. It does not say that none is worse: one
+that is bad would hide behind many that are sound. So harm is ruled out of all only where it is ruled out of each, which
+keeps the level without a correction: R. Berger, "Multiparameter hypothesis testing and acceptance sampling",
+Technometrics 24 (1982) 295-300.
 """
 
 from __future__ import annotations
@@ -27,6 +30,7 @@ from typing import NamedTuple
 
 ODDS = {1.5: 0.1, 2.0: 0.15, 3.0: 0.45, 5.0: 0.15, 10.0: 0.1, 30.0: 0.05}
 """By which factor the odds of a bad end may have grown, and how much of the stake is on each."""
+_LOGS_OF_ODDS = tuple((factor, math.log(factor)) for factor in ODDS)
 _PRIOR_BAD, _PRIOR = 0.5, 5.0  # what is believed of a rate before the first job
 _LEARNT = 5  # one in so many old jobs, of those before the first new one, is only learnt from
 _SPARED = 100  # a new job takes one in so many of the old jobs that are left, so that there are always some
@@ -88,20 +92,15 @@ def _logs_of_odds(block: Block) -> list[float]:
     """Return `log_e` without a margin against each of `ODDS`, with what they share computed once."""
     old, old_bad, new, new_bad, rate = block
     bad, log = old_bad + new_bad, math.log
-    good, old_odds = old + new - bad, rate / (1 - rate)
-    shared = _log_likelihood(old, old_bad, rate)
+    good, jobs, odds = old + new - bad, old + new, rate / (1 - rate)
+    shared = old_bad * log(rate) + (old - old_bad) * log(1 - rate) + new_bad * log(odds)
     logs = []
-    for factor in ODDS:
-        odds = factor * old_odds
-        new_rate = odds / (1 + odds)
-        nearest = (old * rate + new * new_rate) / (old + new)
-        there = new_bad * log(new_rate) + (new - new_bad) * log(1 - new_rate)
-        logs.append(shared + there - bad * log(nearest) - good * log(1 - nearest))
+    for factor, log_of_factor in _LOGS_OF_ODDS:
+        both = 1 + factor * odds
+        nearest = (old * rate + new * factor * odds / both) / jobs
+        there = new_bad * log_of_factor - new * log(both)
+        logs.append(shared + there - (bad * log(nearest) if bad else 0.0) - good * log(1 - nearest))
     return logs
-
-
-def _log_likelihood(jobs: int, bad: int, rate: float) -> float:
-    return bad * math.log(rate) + (jobs - bad) * math.log(1 - rate)
 
 
 def blocks(days: Iterable[Day], seed: str) -> Iterator[Block]:
@@ -112,21 +111,21 @@ def blocks(days: Iterable[Day], seed: str) -> Iterator[Block]:
     draw = random.Random(seed)  # noqa: S311 - an order, and no secret
     left: list[list[int]] = []  # old jobs that no block has had: for each day how many, and how many of them bad
     waiting: list[list[int]] = []  # new jobs, in the same way
-    bad, seen, came, waits, credit = _PRIOR_BAD, _PRIOR, 0, 0, 0.0
+    bad, seen, came, waits, there, credit = _PRIOR_BAD, _PRIOR, 0, 0, 0, 0.0
     for day in days:
         left.append([day.old, day.old_bad])
+        there += day.old
         if day.new and not came:
-            learnt = _take_oldest(left, sum(old for old, _ in left) // _LEARNT, draw)
-            bad, seen = bad + learnt[1], seen + learnt[0]
+            learnt = _take_oldest(left, there // _LEARNT, draw)
+            bad, seen, there = bad + learnt[1], seen + learnt[0], there - learnt[0]
         waiting.append([day.new, day.new_bad])
         waits += day.new
         while waits >= (size := max(1, came // _GROWTH)):
             new, new_bad = _take_oldest(waiting, size, draw)
             waits, came = waits - new, came + new
-            there = sum(old for old, _ in left)
             credit += new * (1 + there / _SPARED)
             old, old_bad = _take_newest(left, min(int(credit), there), draw)
-            credit -= old
+            credit, there = credit - old, there - old
             yield Block(old, old_bad, new, new_bad, bad / seen)
             bad, seen = bad + old_bad, seen + old
 
@@ -146,12 +145,15 @@ def log_e(block: Block, new_rate: float, *, margin: float, at_least: bool = Fals
 
 
 def combine(strata: Sequence[Evidence]) -> Evidence:
-    """Return what all strata say together. Their order is that in which their first new jobs came."""
+    """Return what all strata say together: that some are worse, and that none is.
+
+    Their order is that in which their first new jobs came.
+    """
     together = tuple(math.fsum(of.worse[at] for of in strata) for at in range(len(ODDS)))
     shares = [6 / (math.pi * (at + 1)) ** 2 for at in range(len(strata))]  # of infinitely many: together they are 1
     alone = log_mean([of.log_worse for of in strata], shares)
     either = log_mean((log_mean(together, tuple(ODDS.values())), alone), (_HALF, 1 - _HALF))
-    return Evidence((either,) * len(ODDS), math.fsum(of.not_worse for of in strata))
+    return Evidence((either,) * len(ODDS), min((of.not_worse for of in strata), default=0.0))
 
 
 def of_share(bad: int, of: int, most: float) -> Evidence:

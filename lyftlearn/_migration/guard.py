@@ -31,6 +31,8 @@ SHARES = {FAILURES: 0.7, PLATFORM_FAILURES: 0.1, START_UP: 0.05, DURATION: 0.05,
 MOST_DIFFERING = 0.05
 """Of shadows whose artifacts differ. Trainings that draw lots without a seed differ anyway: leave the measure out."""
 _FAILURES_MARGIN, _SLOW_MARGIN = 0.05, 0.2
+_ENOUGH = 5
+"""New jobs of a model and kind, from which on a verdict on others waits for one on these, too."""
 _STEP = 1.25
 _TIMES = tuple(_STEP**at for at in range(63))  # seconds, up to twelve days
 _COSTS = tuple(0.001 * _STEP**at for at in range(83))  # up to 100,000 of the currency
@@ -95,8 +97,9 @@ def judge(history: History, config: Config, since: datetime | None, level: float
         found = _measures(sides, strata, Tolerance(level))
     measured = {name: judged for name, judged in found.items() if name not in ignore}
     pace = _pace(strata)
-    measures = tuple(_measure(name, judged, level) for name, judged in measured.items())
-    verdict, _, more = _verdict(measures)
+    answers = [_answer(name, judged, level) for name, judged in measured.items()]
+    verdict, _, lacking = _verdict(answers)
+    measures = tuple(one.measure for one in answers)
     ended, platform = (_together(found[name]) for name in (FAILURES, PLATFORM_FAILURES))
     p = {measure.name: measure.p for measure in measures}
     return Guard(
@@ -104,8 +107,8 @@ def judge(history: History, config: Config, since: datetime | None, level: float
         level=level,
         measures=measures,
         by_model=tuple(_by_model(measured, Tolerance(level), pace)),
-        more_jobs=more,
-        until=_until(more, sum(pace.values())),
+        more_jobs=sum(lacking.values()) or None,
+        until=_until(lacking, pace),
         p_all=p.get(FAILURES, 1.0),
         p_platform=p.get(PLATFORM_FAILURES, 1.0),
         models=len({stratum[:2] for stratum in found[FAILURES]}),
@@ -217,8 +220,11 @@ def _shadows(sides: Sides, most: float) -> dict[Stratum, _Judged]:
     keys = (jobs.c.repository, jobs.c.model, jobs.c.kind)
     query = (
         sa.select(*keys, sa.func.count().label("compared"), count_if(differs).label("differing"))
-        .join(jobs, jobs.c.job_id == comparisons.c.job_id)
-        .where(jobs.c.backend.in_((sides.old, sides.new)), *([jobs.c.at >= sides.since] if sides.since else []))
+        .outerjoin_from(comparisons, jobs, jobs.c.job_id == comparisons.c.job_id)  # so comparisons are read first
+        .where(
+            sa.func.coalesce(jobs.c.backend, "").in_((sides.old, sides.new)),
+            *([jobs.c.at >= sides.since] if sides.since else []),
+        )
         .group_by(*keys)
         .order_by(*keys)
     )
@@ -251,27 +257,52 @@ def _margin(name: str, slack: float | None = 1.0) -> float | None:
     return min(usual * slack, _WIDEST_MARGIN)
 
 
-def _measure(name: str, strata: Mapping[Stratum, _Judged], level: float, slack: float | None = 1.0) -> Measure:
-    together = evidence.combine([one.evidence for one in strata.values()])
-    ends = _together(strata)
-    verdict, more = INCONCLUSIVE, None
+class _Answer(NamedTuple):
+    """A measure, and how many more jobs each stratum needs for `not worse`, if both sides are alike."""
+
+    measure: Measure
+    lacking: Mapping[Stratum, int]
+
+
+def _answer(name: str, strata: Mapping[Stratum, _Judged], level: float, slack: float | None = 1.0) -> _Answer:
+    log_worse = evidence.combine([one.evidence for one in strata.values()]).log_worse
+    margin, ends = _margin(name, slack), _together(strata)
+    lacking = {} if margin is None else _lacking(name, strata, level, margin)
+    verdict = INCONCLUSIVE
     if not ends.new:
         verdict = NO_JOBS
-    elif together.log_worse >= -math.log(level * SHARES[name]):
+    elif log_worse >= -math.log(level * SHARES[name]):
         verdict = WORSE
-    elif together.not_worse >= -math.log(level):
+    elif margin is not None and not lacking:
         verdict = NOT_WORSE
-    elif (margin := _margin(name, slack)) is not None:
-        more = _more_jobs(name, ends, -math.log(level) - together.not_worse, margin)
+    return _Answer(_measure(name, verdict, log_worse, ends, lacking), lacking if verdict == INCONCLUSIVE else {})
+
+
+def _lacking(name: str, strata: Mapping[Stratum, _Judged], level: float, margin: float) -> dict[Stratum, int]:
+    """Return what is missing. Strata with few new jobs are not waited for, unless there are no others.
+
+    A stratum that has enough jobs keeps them, so one that is worse is among those that are waited for from some look
+    on, and until then among none: the level holds for all looks.
+    """
+    enough = {of: one for of, one in strata.items() if one.counts.new >= _ENOUGH} or strata
+    wanted = -math.log(level)
+    return {
+        of: _more_jobs(name, one.counts, wanted - one.evidence.not_worse, margin)
+        for of, one in enough.items()
+        if one.evidence.not_worse < wanted
+    }
+
+
+def _measure(name: str, verdict: str, log_worse: float, ends: _Counts, lacking: Mapping[Stratum, int]) -> Measure:
     return Measure(
         name=name,
         verdict=verdict,
-        p=min(1.0, math.exp(-max(0.0, together.log_worse)) / SHARES[name]),
+        p=min(1.0, math.exp(-max(0.0, log_worse)) / SHARES[name]),
         old_jobs=ends.old,
         old_bad=ends.old_bad,
         new_jobs=ends.new,
         new_bad=ends.new_bad,
-        more_jobs=more,
+        more_jobs=(sum(lacking.values()) or None) if verdict == INCONCLUSIVE else None,
     )
 
 
@@ -284,17 +315,21 @@ def _more_jobs(name: str, counts: _Counts, missing: float, margin: float) -> int
     return max(1, math.ceil(missing / each))
 
 
-def _verdict(measures: Sequence[Measure]) -> tuple[str, tuple[str, ...], int | None]:
-    """Return the verdict, the measures that it is because of, and how many more jobs it needs."""
+def _verdict(answers: Sequence[_Answer]) -> tuple[str, tuple[str, ...], Mapping[Stratum, int]]:
+    """Return the verdict, the measures that it is because of, and how many more jobs of each stratum it needs."""
+    measures = [one.measure for one in answers]
     by = {verdict: tuple(one.name for one in measures if one.verdict == verdict) for verdict in (WORSE, INCONCLUSIVE)}
     if by[WORSE]:
-        return WORSE, by[WORSE], None
+        return WORSE, by[WORSE], {}
     if by[INCONCLUSIVE] or not any(one.verdict == NOT_WORSE for one in measures):
-        return INCONCLUSIVE, by[INCONCLUSIVE], max((one.more_jobs for one in measures if one.more_jobs), default=None)
-    return NOT_WORSE, (), None
+        lacking: dict[Stratum, int] = {}
+        for one in answers:  # the same jobs serve every measure
+            lacking |= {of: max(more, lacking.get(of, 0)) for of, more in one.lacking.items()}
+        return INCONCLUSIVE, by[INCONCLUSIVE], lacking
+    return NOT_WORSE, (), {}
 
 
-def _by_model(measured: _Measured, tolerance: Tolerance, pace: Mapping[Model, float]) -> Iterator[GuardedModel]:
+def _by_model(measured: _Measured, tolerance: Tolerance, pace: Mapping[Stratum, float]) -> Iterator[GuardedModel]:
     models = sorted({stratum[:2] for strata in measured.values() for stratum in strata}, key=str)
     of_model: dict[tuple[str | None, str], dict[str, dict[Stratum, _Judged]]] = defaultdict(lambda: defaultdict(dict))
     for name, strata in measured.items():
@@ -302,26 +337,28 @@ def _by_model(measured: _Measured, tolerance: Tolerance, pace: Mapping[Model, fl
             of_model[stratum[:2]][name][stratum] = one
     for model in models:
         slack = tolerance.slack(model)
-        measures = [_measure(name, of_model[model][name], tolerance.level, slack) for name in measured]
-        verdict, because, more = _verdict(measures)
+        answers = [_answer(name, of_model[model][name], tolerance.level, slack) for name in measured]
+        verdict, because, lacking = _verdict(answers)
         yield GuardedModel(
             repository=model[0] or "unknown",
             model=model[1],
             verdict=verdict,
             because=because,
-            more_jobs=more,
-            until=_until(more, pace.get(model, 0.0)),
+            more_jobs=sum(lacking.values()) or None,
+            until=_until(lacking, pace),
         )
 
 
-def _pace(strata: _Strata) -> dict[tuple[str | None, str], float]:
-    """Return how many jobs a day each model has had on the new side in the last week."""
+def _pace(strata: _Strata) -> dict[Stratum, float]:
+    """Return how many jobs a day each stratum has had on the new side in the last week."""
     first = (datetime.now(UTC) - timedelta(days=_PACE_DAYS)).strftime("%Y-%m-%d")
-    pace: dict[tuple[str | None, str], float] = defaultdict(float)
-    for (repository, model, _), days in strata.items():
-        pace[repository, model] += sum(new.ended for day, (_, new) in days.items() if day > first) / _PACE_DAYS
-    return pace
+    return {
+        stratum: sum(new.ended for day, (_, new) in days.items() if day > first) / _PACE_DAYS
+        for stratum, days in strata.items()
+    }
 
 
-def _until(more: int | None, a_day: float) -> datetime | None:
-    return datetime.now(UTC) + timedelta(days=more / a_day) if more and a_day and more / a_day < 36500 else None
+def _until(lacking: Mapping[Stratum, int], pace: Mapping[Stratum, float]) -> datetime | None:
+    """Return when the last of the strata has its jobs."""
+    days = [more / pace[of] if pace.get(of) else math.inf for of, more in lacking.items()]
+    return datetime.now(UTC) + timedelta(days=max(days)) if days and max(days) < 36500 else None

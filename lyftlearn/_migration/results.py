@@ -250,7 +250,8 @@ class GuardedModel:
 class Guard:
     """Whether the new side does worse.
 
-    verdict: `worse` if a measure is; `not worse` if all are that have jobs on both sides; else `inconclusive`.
+    verdict: `worse` if a measure is; `not worse` if all are that have jobs on both sides; else `inconclusive`. A
+    measure is `not worse` where each model and kind is that has five jobs on the new side.
     more_jobs: how many the new side still needs for an answer, if both sides are alike; until: when it has them at the
     pace of the last week, None where none are needed or none come. by_model: each by its own jobs and at this level, so
     that of a hundred models that are fine, `level` times a hundred may be called worse. p_all, p_platform: of all

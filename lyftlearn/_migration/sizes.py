@@ -5,10 +5,12 @@ What is usual is the median of the first jobs on the old side. Who teaches is no
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
+from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import sqlalchemy as sa
@@ -20,11 +22,13 @@ from lyftlearn.history.tables import jobs
 if TYPE_CHECKING:
     from lyftlearn.history.store import History
 
+EVER = datetime.min.replace(tzinfo=UTC)
+"""When no job was submitted yet."""
 _LEAST_KNOWN, _KNOWN_SHARE = 10, 5  # old jobs that say what is usual: so many, and one in so many
 Stratum: TypeAlias = tuple[str | None, str, str]  # repository, model, kind
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Size:
     """A measure of jobs. edges: where its steps begin. within: by how many steps the new side may be larger."""
 
@@ -37,6 +41,9 @@ class Size:
     def value(self) -> sa.ColumnElement[Any]:
         """Return what one job has, None where it is not judged."""
         return sa.case((jobs.c.status == "succeeded", self.column)) if self.of_succeeded else self.column
+
+
+_Sizes: TypeAlias = tuple[tuple[str, Size], ...]
 
 
 class Known(NamedTuple):
@@ -62,15 +69,13 @@ class Sides:
         taught = {name: until for name in sizes if (until := _taught_until(known[name])) is not None}
         if not taught:
             return {}
-        first = self._first_sizes(stratum, {name: sizes[name] for name in taught}, max(taught.values()))
+        query = _first_sizes(tuple(sizes.items()), is_named=stratum[0] is not None)
+        first = self.history.select(query, {**self._values(stratum, self.old), "until": max(taught.values())})
         usual = {
             name: _usual([row[name] for row in first if row["day"] <= until], sizes[name].edges)
             for name, until in taught.items()
         }
-        large = {
-            side: self._count_large(stratum, side, {name: sizes[name] for name in taught}, usual)
-            for side in (self.old, self.new)
-        }
+        large = {side: self._count_large(stratum, side, sizes, usual) for side in (self.old, self.new)}
         return {name: self._days(name, known[name], until, large) for name, until in taught.items()}
 
     def _days(
@@ -84,26 +89,47 @@ class Sides:
                 found.append(Day(of.old, min(old, of.old), of.new, min(new, of.new)))
         return [found[0]._replace(old=0, old_bad=0), *found[1:]] if found else []
 
-    def _first_sizes(self, stratum: Stratum, sizes: Mapping[str, Size], until: str) -> list[Mapping[str, Any]]:
-        columns = (size.value.label(name) for name, size in sizes.items())
-        query = sa.select(jobs.c.day, *columns).where(*self._where(stratum, self.old), jobs.c.day <= until)
-        return self.history.select(query)
-
     def _count_large(
         self, stratum: Stratum, side: str, sizes: Mapping[str, Size], usual: Mapping[str, int]
     ) -> dict[str, Mapping[str, Any]]:
-        columns = []
-        for name, size in sizes.items():
-            largest = usual[name] + (size.within if side == self.new else 0)
-            above = size.value >= size.edges[largest] if largest < len(size.edges) else sa.false()
-            columns.append(count_if(above).label(name))
-        query = sa.select(jobs.c.day, *columns).where(*self._where(stratum, side)).group_by(jobs.c.day)
-        return {row["day"]: row for row in self.history.select(query)}
+        edges = dict.fromkeys(sizes, math.inf)
+        for name, step in usual.items():
+            largest = step + (sizes[name].within if side == self.new else 0)
+            if largest < len(sizes[name].edges):
+                edges[name] = sizes[name].edges[largest]
+        query = _large_by_day(tuple(sizes.items()), is_named=stratum[0] is not None)
+        rows = self.history.select(query, {**self._values(stratum, side), **edges})
+        return {row["day"]: row for row in rows}
 
-    def _where(self, stratum: Stratum, side: str) -> list[sa.ColumnElement[bool]]:
+    def _values(self, stratum: Stratum, side: str) -> dict[str, Any]:
         repository, model, kind = stratum
-        of_stratum = [jobs.c.repository == repository, jobs.c.model == model, jobs.c.kind == kind]
-        return [*of_stratum, jobs.c.backend == side, *([jobs.c.at >= self.since] if self.since else [])]
+        named = {"repository": repository} if repository is not None else {}
+        return {**named, "model": model, "kind": kind, "side": side, "since": self.since or EVER}
+
+
+@cache
+def _first_sizes(sizes: _Sizes, *, is_named: bool) -> sa.Select[*tuple[Any, ...]]:
+    """Return the query for what jobs of one stratum and side have, up to a day."""
+    columns = (size.value.label(name) for name, size in sizes)
+    until = jobs.c.day <= sa.bindparam("until", type_=sa.String())
+    return sa.select(jobs.c.day, *columns).where(*_of_stratum(is_named=is_named), until)
+
+
+@cache
+def _large_by_day(sizes: _Sizes, *, is_named: bool) -> sa.Select[*tuple[Any, ...]]:
+    """Return the query that counts by day how many are as large as an edge, which has the name of the size."""
+    columns = (count_if(size.value >= sa.bindparam(name, type_=sa.Float())).label(name) for name, size in sizes)
+    return sa.select(jobs.c.day, *columns).where(*_of_stratum(is_named=is_named)).group_by(jobs.c.day)
+
+
+def _of_stratum(*, is_named: bool) -> list[sa.ColumnElement[bool]]:
+    return [
+        jobs.c.repository == sa.bindparam("repository") if is_named else jobs.c.repository.is_(None),
+        jobs.c.model == sa.bindparam("model"),
+        jobs.c.kind == sa.bindparam("kind"),
+        jobs.c.backend == sa.bindparam("side"),
+        jobs.c.at >= sa.bindparam("since"),
+    ]
 
 
 def _taught_until(known: Mapping[str, Known]) -> str | None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from statistics import median
 
 _CONFIDENCE = 0.95
+_NEAR_ENOUGH = 1e-9
 
 
 @dataclass(frozen=True)
@@ -62,18 +63,31 @@ def median_rank(count: int) -> int:
 
 def _edge(successes: int, of: int, refuted: float, likely: float) -> float:
     """Return the share between a refuted one and a likely one where shares begin to be refuted."""
+    won = _log_won(successes, of)
     for _ in range(60):
         between = (refuted + likely) / 2
-        refuted, likely = (between, likely) if _is_refuted(successes, of, between) else (refuted, between)
+        if _loses(successes, of, between, won):
+            refuted = between
+        else:
+            likely = between
+        if abs(refuted - likely) < _NEAR_ENOUGH:
+            break
     return (refuted + likely) / 2
 
 
 def _is_refuted(successes: int, of: int, share: float) -> bool:
     """Whether the bet against a share, by the prior of Jeffreys, has won twenty times its stake."""
+    return _loses(successes, of, share, _log_won(successes, of))
+
+
+def _log_won(successes: int, of: int) -> float:
+    return _log_beta(successes + 0.5, of - successes + 0.5) - _log_beta(0.5, 0.5)
+
+
+def _loses(successes: int, of: int, share: float, won: float) -> bool:
     failures = of - successes
     if (share == 0 and successes) or (share == 1 and failures):
         return True
-    won = _log_beta(successes + 0.5, failures + 0.5) - _log_beta(0.5, 0.5)
     lost = (successes * math.log(share) if successes else 0.0) + (failures * math.log1p(-share) if failures else 0.0)
     return won - lost >= -math.log(1 - _CONFIDENCE)
 

@@ -114,6 +114,18 @@ def test_small_regressions_of_all_models_add_up() -> None:
     assert sum(one.log_worse > THRESHOLD for one in strata) <= 1
 
 
+def test_a_bad_stratum_hides_behind_no_sound_one() -> None:
+    """Of one that is worse by the whole margin, few may ever be told that all is well, however sound the other is."""
+    draw, told = random.Random(11), 0
+    sound = evidence.of_stratum(history(draw, [(40, 0.05, 0, 0.0)] * 30 + [(20, 0.05, 20, 0.05)] * 60), 0.05, "a")
+    assert sound.not_worse > math.log(50)
+    for number in range(40):
+        days = history(draw, [(10, 0.05, 0, 0.0)] * 30 + [(4, 0.05, 4, 0.10)] * 30)
+        looks = [evidence.of_stratum(days[: 30 + look], 0.05, str(number)) for look in range(3, 31, 3)]
+        told += any(evidence.combine([sound, one]).not_worse > math.log(50) for one in looks)
+    assert told <= 2
+
+
 def test_what_is_missing_is_foretold() -> None:
     """With the jobs that `growth` asks for, harm is ruled out about half of the time."""
     draw, wanted = random.Random(10), math.log(50)

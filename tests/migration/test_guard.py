@@ -15,6 +15,7 @@ from lyftlearn.history.rows import ComparisonRow
 from lyftlearn.history.store import History
 from tests.migration.records import NEW, NOW, OLD, failing, filled, ran
 
+_OTHERS = 100_000  # the first number of jobs of another kind
 START_UP = "start-up time"  # a minute on one side, and a third of it on the other
 
 
@@ -23,11 +24,15 @@ def measure(found: Guard, name: str) -> Measure:
     return one
 
 
-def days(side: str, count: int, *, each: int = 10, failed: int = 0, **others: Any) -> list[list[Any]]:
+def days(side: str, count: int, *, each: int = 10, failed: int = 0, first: int = 0, **others: Any) -> list[list[Any]]:
     """Return the records of jobs of the last days on one side, of which so many failed on each day."""
     return [
         ran(
-            1000 * day + n, side, status="failed" if n < failed else "succeeded", at=NOW - timedelta(days=day), **others
+            first + 1000 * day + n,
+            side,
+            status="failed" if n < failed else "succeeded",
+            at=NOW - timedelta(days=day),
+            **others,
         )
         for day in range(count)
         for n in range(each)
@@ -51,6 +56,33 @@ def test_harm_is_ruled_out(client: Client, journal: History) -> None:
     found = ops.migration_guard(ignore=[START_UP], client=client)
     assert (found.verdict, found.more_jobs, found.until) == ("not worse", None, None)
     assert [one.verdict for one in found.by_model] == ["not worse"]
+
+
+@pytest.mark.parametrize("others", [{"kind": "predict"}, {"model": "trees"}, {"model": "x", "repository": "rides/x"}])
+def test_what_is_bad_hides_behind_nothing_sound(client: Client, journal: History, others: dict[str, str]) -> None:
+    """Training is sound, and twice as many predictions fail as before: too few to be sure, too many for `not worse`."""
+    filled(journal, [*days(OLD, 25, each=40, failed=1), *days(NEW, 15, each=20)])
+    filled(journal, days(OLD, 25, each=10, failed=0, first=_OTHERS, **others))
+    status = {0: "failed"}
+    filled(journal, [ran(_OTHERS + n, NEW, status=status.get(n % 12, "succeeded"), **others) for n in range(48)])
+    found = ops.migration_guard(ignore=[START_UP], client=client)
+    assert measure(found, "failures").verdict != "not worse"
+    assert found.verdict != "not worse"
+    said = {one.model: one.verdict for one in found.by_model}
+    assert said.get("eta") == ("not worse" if "model" in others else found.verdict)
+
+
+def test_a_kind_with_few_jobs_is_not_waited_for(client: Client, journal: History) -> None:
+    """A job a month would keep a migration for years; five are judged, and it is said how many are missing."""
+    filled(journal, [*days(OLD, 25, each=40, failed=1), *days(NEW, 15, each=20)])
+    filled(journal, days(OLD, 25, each=10, first=_OTHERS, kind="predict"))
+    filled(journal, [ran(_OTHERS + n, NEW, kind="predict") for n in range(4)])
+    assert ops.migration_guard(ignore=[START_UP], client=client).verdict == "not worse"
+    filled(journal, [ran(_OTHERS + n, NEW, kind="predict") for n in range(4, 7)])
+    found = ops.migration_guard(ignore=[START_UP], client=client)
+    assert found.verdict == "inconclusive"
+    assert 20 < (found.more_jobs or 0) < 200
+    assert found.until is not None
 
 
 def test_what_an_answer_needs(client: Client, journal: History) -> None:
