@@ -193,7 +193,9 @@ class _Which(NamedTuple):
     def query(self, measure: str) -> sa.Select[*tuple[Any, ...]]:
         """Return the query for some values of a measure in their order."""
         repository = self.model and self.model[0]
-        return _ordered(measure, is_of_model=repository is not None, is_named=repository != _UNKNOWN, which=self[2])
+        return _query_of_values(
+            measure, is_of_model=repository is not None, is_named=repository != _UNKNOWN, which=self[2]
+        )
 
     def values(self, since: datetime | None) -> dict[str, Any]:
         """Return the parameters of the query."""
@@ -204,7 +206,7 @@ class _Which(NamedTuple):
 
 
 @cache
-def _ordered(measure: str, *, is_of_model: bool, is_named: bool, which: bool) -> sa.Select[*tuple[Any, ...]]:
+def _query_of_values(measure: str, *, is_of_model: bool, is_named: bool, which: bool) -> sa.Select[*tuple[Any, ...]]:
     """Return the query, which is made once: there is one for each of some thousand models to ask."""
     of = jobs.c
     conditions = [of.at >= sa.bindparam("since"), of.backend == sa.bindparam("backend"), of[measure].is_not(None)]
