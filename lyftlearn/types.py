@@ -96,6 +96,7 @@ class JobState:
     reason: why the job failed, None if it did not. message: one line for a person; of a failed job, the last words of
     its command. exit_code: the exit code of the command if it ended by itself; with several nodes, of the first that
     failed. attempt: 1 on the first run of the command, one more with each retry. Restarts by the platform do not count.
+    started_at: when its first container began, also if the platform started it anew later; None before.
     """
 
     status: JobStatus

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
         WatchSet,
     )
     from lyftlearn.events import JobEvent
+    from lyftlearn_kubernetes.status.observed import ObservedPod
     from lyftlearn_kubernetes.submission.runtime import RuntimeConfigMap
 
 
@@ -142,7 +143,10 @@ class KubernetesBackend(Backend):
         job = observed.job(jobs.fetch(self._cluster, job_id))
         if job.has_finished or job.stop is not None:
             return
-        wish = jobs.stop_patch(job, self._cluster.now())
+        pods: Sequence[ObservedPod] = ()
+        with suppress(LyftLearnError):  # without them nobody learns when it began, but it is stopped all the same
+            pods = jobs.pods_of(self._cluster, job_id)
+        wish = jobs.stop_patch(job, pods, self._cluster.now())
         with translate_errors("stopping jobs"):
             self._cluster.patch(JOBS, job_id, wish)
         if job.elsewhere:

@@ -19,6 +19,7 @@ DIGEST, DECISION, LABELS, OUTPUTS, BUNDLE = (
 )
 NOTEBOOK = "lyftlearn/notebook"  # what names its files
 STOP = "lyftlearn/stop"  # when somebody asked for the end
+STARTED = "lyftlearn/started"  # when the first container of a job started anew began: its pod may be gone
 LIMITS = "lyftlearn/limits"  # how long the job may wait, in seconds: `pending` and `starting`
 VERDICT = "lyftlearn/verdict"  # why lyftlearn itself ended the job: reason and message
 QUEUE, PRIORITY = "kueue.x-k8s.io/queue-name", "kueue.x-k8s.io/priority-class"

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +22,7 @@ from lyftlearn.backend import Capability
 from lyftlearn.config import load
 from tests.callsites.masks import ID, NOTES, masked
 from tests.doubles.platforms import IN_IMAGE, Platforms
-from tests.doubles.platforms.accidents import OnLine, full, impatient, preempting
+from tests.doubles.platforms.accidents import OnLine, full, full_queue, impatient, preempting, queued
 
 HERE = Path(__file__).parent
 SCRIPTS = sorted((HERE / "scripts").glob("*.py"))
@@ -53,10 +53,15 @@ NEEDS = {name: Capability.NOTEBOOK for name in NAMES if name.startswith("noteboo
     "preempted": Capability.REPLACEMENT
 }
 """What a backend must offer for a call site; where it does not, its reason stands in the matrix."""
-ACCIDENTS = {"wait_for_a_machine": full, "no_machine_in_time": full, "preempted": preempting}
+ACCIDENTS = {
+    "wait_for_a_machine": full,
+    "no_machine_in_time": full,
+    "held_in_a_queue": full_queue,
+    "preempted": preempting,
+}
 """What befalls the platform meanwhile."""
-IMPATIENT = ("no_machine_in_time",)
-"""What runs where no job waits for a machine for long."""
+CHANGES: Mapping[str, Callable[[Platforms], Platforms]] = {"no_machine_in_time": impatient, "held_in_a_queue": queued}
+"""What the operator has configured otherwise."""
 PATIENCE = 600
 SHORT = 400
 """Bytes up to which a text file stands whole in a transcript."""
@@ -100,7 +105,8 @@ class CallSite:
         return masked("".join(parts) + f"== exit code {done.returncode}\n", words)
 
     def _run(self, here: Path, arguments: list[str], on_line: OnLine) -> subprocess.CompletedProcess[bytes]:
-        platforms = impatient(self.platforms) if self.name in IMPATIENT else self.platforms
+        change = CHANGES.get(self.name)
+        platforms = change(self.platforms) if change else self.platforms
         command = [sys.executable, str(HERE / "scripts" / f"{self.name}.py"), *arguments]
         with TemporaryFile() as errors:
             process = subprocess.Popen(

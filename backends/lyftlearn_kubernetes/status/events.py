@@ -66,6 +66,11 @@ def _was_stopped_in_queue(job: ObservedJob, pods: Sequence[ObservedPod]) -> bool
     return job.stop is not None and job.suspended and all(pod.has_ended for pod in pods)
 
 
+def first_start(job: ObservedJob, pods: Sequence[ObservedPod]) -> datetime | None:
+    """Return when a container of the job first began: by its pods, and by what the Job keeps of those that are gone."""
+    return min((at for at in (job.first_start, *(pod.started_at for pod in pods)) if at), default=None)
+
+
 def lost_job(job_id: str, now: datetime) -> JobEvent:
     """Return the end of a job that was there, had not finished, and is not there any more."""
     return JobEvent(job_id=job_id, status=JobStatus.FAILED, at=now, reason=FailureReason.PLATFORM, message=DELETED)
@@ -98,7 +103,6 @@ def _event(
     message: str = "",
     exit_code: int | None = None,
 ) -> JobEvent:
-    starts = [pod.started_at for pod in pods if pod.started_at]
     return JobEvent(
         job_id=job.id,
         status=status,
@@ -109,7 +113,7 @@ def _event(
         message=message,
         exit_code=exit_code,
         created_at=job.created_at,
-        started_at=min(starts) if starts else None,
+        started_at=first_start(job, pods),
     )
 
 

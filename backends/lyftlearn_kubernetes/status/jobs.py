@@ -7,6 +7,7 @@ import logging
 import time
 from dataclasses import replace
 from datetime import timedelta
+from sys import intern
 from typing import TYPE_CHECKING, Any
 
 from lyftlearn.backend import JobRecord, StoredJob
@@ -17,6 +18,7 @@ from lyftlearn_kubernetes.api.cluster import EVENTS, JOBS, PODS
 from lyftlearn_kubernetes.api.errors import NOT_FOUND, ApiError, NoResponse, translate_errors
 from lyftlearn_kubernetes.status import events, observed
 from lyftlearn_kubernetes.status.queueing import QueueReader
+from lyftlearn_kubernetes.status.starts import StartKeeper, annotation
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -77,12 +79,12 @@ def record(document: Mapping[str, Any], event: JobEvent) -> JobRecord:
     if marks.get(labels.KIND) not in list(JobKind) or labels.NAME not in marks:
         raise LyftLearnError(f"the Job {metadata['name']} has labels that lyftlearn did not write: leave them alone")
     return JobRecord(
-        id=metadata["name"],
+        id=intern(metadata["name"]),
         kind=JobKind(marks[labels.KIND]),
-        name=marks[labels.NAME],
+        name=intern(marks[labels.NAME]),
         labels=observed.texts(annotations.get(labels.LABELS)),
         digest=digest(document),
-        decision=annotations.get(labels.DECISION, ""),
+        decision=intern(annotations.get(labels.DECISION, "")),
         event=event,
         outputs=outputs(document),
         nodes=document.get("spec", {}).get("completions"),
@@ -131,12 +133,16 @@ class JobObserver:
     def __init__(self, cluster: Cluster, refused: RefusedPods) -> None:
         self._cluster = cluster
         self._queues = QueueReader(cluster)
+        self._starts = StartKeeper(cluster)
         self._refused = refused
 
     def event(self, job: ObservedJob, pods: Sequence[ObservedPod]) -> JobEvent:
         """Return what is known."""
         now = self._cluster.now()
+        job = self._starts.keep(job, pods)
         event = events.event(job, pods, now)
+        if event.status.finished:
+            self._starts.forget(job.id)
         if job.suspended and job.queue and event.status is JobStatus.PENDING:
             explanation = self._queues.explanation(job)
             return replace(event, message=": ".join(filter(None, (event.message, explanation))))
@@ -185,9 +191,13 @@ def end_patch(annotations: Mapping[str, str]) -> dict[str, Any]:
     return {"metadata": {"annotations": dict(annotations)}, "spec": {"activeDeadlineSeconds": 1}}
 
 
-def stop_patch(job: ObservedJob, now: datetime) -> dict[str, Any]:
-    """Return the patch that stops a Job. One that its queue holds back must start nothing when it is let go."""
-    patch = end_patch({labels.STOP: f"{now:%Y-%m-%dT%H:%M:%S.%fZ}"})
+def stop_patch(job: ObservedJob, pods: Sequence[ObservedPod], now: datetime) -> dict[str, Any]:
+    """Return the patch that stops a Job, and keeps of its pods when it began.
+
+    One that its queue holds back must start nothing when it is let go.
+    """
+    started = annotation(events.first_start(job, pods))
+    patch = end_patch({labels.STOP: f"{now:%Y-%m-%dT%H:%M:%S.%fZ}", **started})
     if job.suspended:
         patch["spec"]["parallelism"] = 0
     return patch

@@ -7,6 +7,7 @@ import logging
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
+from sys import intern  # what is said of thousands of objects is kept once
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from lyftlearn.backend import read_command_times, read_idle, read_report
@@ -97,10 +98,11 @@ class ObservedPod:
 class ObservedJob:
     """A Job. stop: when somebody asked for its end; verdict: why lyftlearn ended it, as reason and message.
 
-    active_since: when it was created, or resumed last. limits: None where it does not carry them. incarnation: grows
-    each time it is started anew, because a pod was lost or its queue held it back meanwhile. was_suspended: whether its
-    controller has ever suspended it. queue: Kueue's, or nothing. elsewhere: whether MultiKueue runs it on another
-    cluster. active and ready: how many pods it has, and how many of them run.
+    active_since: when it was created, or resumed last. first_start: what it keeps of a start whose pod may be gone.
+    limits: None where it does not carry them. incarnation: grows each time it is started anew, because a pod was lost
+    or its queue held it back meanwhile. was_suspended: whether its controller has ever suspended it. queue: Kueue's, or
+    nothing. elsewhere: whether MultiKueue runs it on another cluster. active and ready: how many pods it has, and how
+    many of them run.
     """
 
     id: str
@@ -109,6 +111,7 @@ class ObservedJob:
     nodes: int
     created_at: datetime
     active_since: datetime
+    first_start: datetime | None
     limits: Limits | None
     suspended: bool
     was_suspended: bool
@@ -148,12 +151,13 @@ def job(document: Mapping[str, Any]) -> ObservedJob:
     conditions = _conditions(status)
     created_at = moment(metadata["creationTimestamp"])
     return ObservedJob(
-        id=metadata["name"],
+        id=intern(metadata["name"]),
         uid=metadata["uid"],
         version=version(metadata),
         nodes=spec.get("completions") or 1,
         created_at=created_at,
         active_since=moment(status["startTime"]) if status.get("startTime") else created_at,
+        first_start=_first_start(annotations.get(labels.STARTED), created_at),
         limits=_limits(annotations.get(labels.LIMITS)),
         suspended=bool(spec.get("suspend")),
         was_suspended=any(entry["type"] == "Suspended" for entry in status.get("conditions") or ()),
@@ -182,11 +186,11 @@ def pod(document: Mapping[str, Any]) -> ObservedPod:
     return ObservedPod(
         name=metadata["name"],
         uid=metadata["uid"],
-        job_id=metadata["labels"][labels.JOB],
+        job_id=intern(metadata["labels"][labels.JOB]),
         version=version(metadata),
         node=_node(metadata),
         created_at=moment(metadata["creationTimestamp"]),
-        phase=status.get("phase") or "Pending",
+        phase=intern(status.get("phase") or "Pending"),
         deleted="deletionTimestamp" in metadata,
         released=FINALIZER not in (metadata.get("finalizers") or ()),
         scheduled_at=scheduled.at if scheduled else None,
@@ -195,7 +199,7 @@ def pod(document: Mapping[str, Any]) -> ObservedPod:
         started_at=moment(started) if started else None,
         ending=ending,
         disruption=conditions.get("DisruptionTarget"),
-        host=(document.get("spec") or {}).get("nodeName") or "",
+        host=intern((document.get("spec") or {}).get("nodeName") or ""),
         gone_by=moment(metadata["deletionTimestamp"]) if metadata.get("deletionTimestamp") else None,
         reason=status.get("reason") or "",
         message=status.get("message") or "",
@@ -208,6 +212,7 @@ def version(metadata: Mapping[str, Any]) -> int:
     return int(text) if text.isdigit() else 0
 
 
+@lru_cache(4096)  # thousands of jobs share their seconds, and each is kept for as long as its job is followed
 def moment(text: str) -> datetime:
     """Return a time of the API."""
     return datetime.fromisoformat(text).astimezone(UTC)
@@ -249,6 +254,14 @@ def _stop(text: str, created_at: datetime) -> datetime:
         return moment(text)
     except (OverflowError, TypeError, ValueError):
         return created_at
+
+
+def _first_start(text: str | None, created_at: datetime) -> datetime | None:
+    """Return when the job began first, as an observer noted it; None if nobody did, or if that cannot be read."""
+    try:
+        return max(created_at, moment(text)) if text else None
+    except (OverflowError, TypeError, ValueError):
+        return None
 
 
 def _verdict(text: str | None) -> tuple[str, str] | None:

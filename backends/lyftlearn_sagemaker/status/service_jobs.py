@@ -31,6 +31,7 @@ class ServiceJobs:
         self.queues = queues
         self._ids: dict[str, str] = {}
         self._queues: dict[str, str] = {}
+        self._starts: dict[str, datetime | None] = {}
 
     def remember(self, job_id: str, queue: str, batch_id: str) -> None:
         """Note where a job is."""
@@ -94,7 +95,23 @@ class ServiceJobs:
         """Return the event of a service job: while it waits by its place, then by its training job."""
         if places is None and service_job["status"] == "RUNNABLE":
             places = self.places(_last(service_job["jobQueue"]))
-        return event_of(service_job, training, (places or {}).get(service_job.get("jobArn", "")))
+        event = event_of(service_job, training, (places or {}).get(service_job.get("jobArn", "")))
+        return replace(event, started_at=self._first_start(service_job, training) or event.started_at)
+
+    def _first_start(self, service_job: Mapping[str, Any], training: Mapping[str, Any] | None) -> datetime | None:
+        """Return when an attempt before `training` began first; None if none did."""
+        latest = training["TrainingJobName"] if training else None
+        earlier = [name for name in training_jobs_of(service_job) if name != latest]
+        return next(filter(None, map(self._start_of, earlier)), None)
+
+    def _start_of(self, name: str) -> datetime | None:
+        """Return when an attempt that is over began. That does not change any more, so it is asked for once."""
+        if name not in self._starts:
+            if len(self._starts) >= _MOST_REMEMBERED:
+                self._starts.clear()
+            described = self._aws.call("sagemaker", "describe_training_job", {"TrainingJobName": name})
+            self._starts[name] = event_of_job(described).started_at
+        return self._starts[name]
 
     def terminate(self, job_id: str) -> bool:
         """Ask a job to stop, wherever in its queue it is; False if it is in none."""

@@ -14,6 +14,7 @@ from lyftlearn.runtime.checkpoints import NOTES
 from lyftlearn.testing import BackendConformance, ClientConformance, Harness
 from tests.backends.kubernetes.conftest import image, patience, real
 from tests.doubles.cluster.cluster import NAMESPACE, Cluster
+from tests.doubles.cluster.preemption import Preemption
 from tests.doubles.cluster.store import wait_until
 
 
@@ -86,6 +87,17 @@ class TestKubernetes(BackendConformance):
             cluster.store.delete("jobs", NAMESPACE, job_id)
 
         return remove
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(bool(real("KUBECONFIG")), reason="nobody preempts on a real cluster at a test's wish")
+class TestKubernetesWhilePreempted(TestKubernetes):
+    """The same of jobs that their queue suspends when they have just begun, and lets go on."""
+
+    @pytest.fixture(autouse=True)
+    def preemption(self, cluster: Cluster) -> Iterator[Preemption]:
+        with Preemption(cluster) as preemption:
+            yield preemption
 
 
 # Every run holds clients to this platform by tests/golden, and all that clients do to `local`.

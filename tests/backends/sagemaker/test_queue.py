@@ -201,13 +201,18 @@ def test_a_stop_reaches_a_job_wherever_it_is(
 def test_what_the_platform_broke_is_repeated(queue: Service, backend: SageMakerBackend, storage_url: str) -> None:
     """No watcher takes the end of an attempt for the end of its job."""
     job = _submit(backend, storage_url)
-    _attempt(queue, job).finish("Failed", "InternalServerError: We encountered an internal error. Please try again.")
+    first = _attempt(queue, job)
+    began = backend.describe(job.id).event.started_at
+    assert began
+    first.finish("Failed", "InternalServerError: We encountered an internal error. Please try again.")
     second = _attempt(queue, job, number=2)
     event = backend.describe(job.id).event
+    assert event.started_at == began, "who looks now must say what those say who saw the first attempt"
     assert (event.status.finished, event.incarnation) == (False, 1000)
     assert [record.event.status.finished for record in backend.list(JobQuery())] == [False]
     second.finish("Completed")
     _until(lambda: _status(backend, job) is JobStatus.SUCCEEDED)
+    assert backend.describe(job.id).event.started_at == began
 
 
 def test_what_the_command_broke_is_not(queue: Service, backend: SageMakerBackend, storage_url: str) -> None:
