@@ -60,7 +60,7 @@ def _is_there(path: str | Path) -> bool:
 
 def _check_bucket(path: str, text: str, location: Location, faults: list[Fault]) -> None:
     if not _BUCKET.fullmatch(location.bucket):
-        faults.append(Fault(path, f"is {quote(text)}: write s3://<bucket>/<key>"))
+        faults.append(Fault(path, f"is {quote(text)}, and no bucket can be called {quote(location.bucket)}"))
 
 
 def artifact(path: str, value: Any, faults: list[Fault], *, is_seen: Callable[[str], bool]) -> Location:

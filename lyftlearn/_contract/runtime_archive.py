@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from functools import cache
 from io import BytesIO
 from pathlib import Path
+from stat import S_ISREG
 from typing import TYPE_CHECKING
 
 from lyftlearn._contract.private import make_private
@@ -29,7 +30,7 @@ SEAL = slice(len(SHEBANG) + 1, len(SHEBANG) + 1 + len(UNSEALED))
 EPOCH = (1980, 1, 1, 0, 0, 0)
 READABLE = 0o100644 << 16
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-_FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
+_FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ELOOP)
 _LOADED_FIRST = ("__main__.py", f"{PACKAGE}/__init__.py", f"{PACKAGE}/byte_code.py")
 _SETTLED_NS = 10**9
 _whole: dict[Path, tuple[int, int, int]] = {}
@@ -109,6 +110,8 @@ def _is_whole(path: Path) -> bool:
         signature = (status.st_ino, status.st_size, status.st_mtime_ns)
         if _whole.get(path) == signature:
             return True
+        if not S_ISREG(status.st_mode):  # such as a pipe, whose reader would wait for ever
+            return False
         content = path.read_bytes()
     except OSError:
         return False

@@ -102,6 +102,9 @@ def directory(path: str, value: Any, faults: list[Fault]) -> Path:
     if not _is_path(value):
         faults.append(Fault(path, f"is {quote(value)}: {remedy}"))
         return Path()
+    if "://" in str(value):
+        faults.append(Fault(path, f"{quote(str(value))} is a URI, and no directory of this machine: {remedy}"))
+        return Path()
     try:
         found = Path(value).expanduser()
         in_the_way = next((one for one in (found, *found.parents) if one.exists()), found)

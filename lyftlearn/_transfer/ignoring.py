@@ -81,10 +81,10 @@ def _above(root: str) -> Iterator[tuple[str, GitIgnoreSpec]]:
 
 def _read(path: str) -> GitIgnoreSpec | None:
     """Return the rules in a file; None if it is not there, or holds none. Raises ValueError, which names the file."""
+    if not Path(path).is_file():  # to open a pipe would wait for whoever writes into it
+        return None
     try:
         text = Path(path).read_text(encoding="utf-8-sig")
-    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
-        return None
     except ValueError as error:
         raise ValueError(f"{path} cannot be read: {error}") from error
     if not text.strip():

@@ -27,6 +27,7 @@ LEFT_OUT = frozenset((
     ".git", ".hg", ".hypothesis", ".ipynb_checkpoints", ".mypy_cache", ".nox", ".pytest_cache", ".pytype",
     ".ruff_cache", ".svn", ".tox", "__pycache__",
 ))  # fmt: skip
+_APART = "put the code into a directory of its own, or set another home (LYFTLEARN_HOME) and [storage] url"
 _SHOWN = 10
 _LONGEST_SHOWN = 100
 
@@ -113,6 +114,9 @@ def scan(root: Path, rules: SourceRules = SourceRules()) -> Tree:
     tree = Tree()
     if real == os.path.dirname(real):  # noqa: PTH120
         tree.faults.append(f"{root} is this whole machine: write the directory that holds the code")
+        return tree
+    if real in rules.own:
+        tree.faults.append(f"{printable(str(root))} is where lyftlearn itself writes: {_APART}")
         return tree
     try:
         walk = _Walk(real, rules, Ignored(real, rules.by_git), tree.faults)

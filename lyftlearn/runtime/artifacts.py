@@ -26,7 +26,7 @@ def keep(bundle: Bundle, layout: Layout, rank: int) -> None:
     Raises RuntimeFailure, with the command to blame where it left something that cannot be kept.
     """
     placed = {name: entry["uri"] for name, entry in bundle["outputs"].items() if entry.get("uri")}
-    for path in (layout.at(MODEL), layout.at(OUTPUTS), *(layout.at(OUTPUTS, name) for name in placed)):
+    for path in (layout.at(MODEL), layout.at(OUTPUTS), *(layout.at(OUTPUTS, name) for name in bundle["outputs"])):
         _check_directory(path)
     try:
         _keep(bundle, layout, rank, placed)
@@ -75,18 +75,35 @@ def _pack(directory: str, uri: str, without: set[str] | None = None, apart: bool
     pack_to(uri, directory, without or (), apart)
 
 
-def report_nothing_kept(bundle: Bundle, layout: Layout, lost: Collection[str]) -> None:
-    """Say so in the log where a command that succeeded has left nothing that is kept, and name what is `lost`."""
+def report_losses(bundle: Bundle, layout: Layout, lost: Collection[str]) -> None:
+    """Say in the log what a command that succeeded has left where nobody will find it.
+
+    lost: files that it left in its working directory. They are named if nothing else is kept.
+    """
     trains = bool(bundle["model"])
+    place = "LYFTLEARN_MODEL_DIR" if trains else f"LYFTLEARN_OUTPUTS_DIR/{next(iter(bundle['outputs']), 'output')}"
+    _report_astray(layout.at(OUTPUTS), bundle["outputs"])
     if (trains and _has_files(layout.at(MODEL))) or (not trains and _has_files(layout.at(OUTPUTS))):
         return
     if trains:
         warn_on_stderr(f"this job has no model: the command left no file in LYFTLEARN_MODEL_DIR ({layout.at(MODEL)})")
     if lost:
-        more = f" and {len(lost) - MOST_NAMES} more" if len(lost) > MOST_NAMES else ""
-        names = ", ".join(sorted(lost)[:MOST_NAMES]) + more
-        variable = "LYFTLEARN_MODEL_DIR" if trains else "LYFTLEARN_OUTPUTS_DIR"
-        warn_on_stderr(f"files in the working directory are not kept: {names}. Write to {variable} what is to be kept")
+        warn_on_stderr(
+            f"files in the working directory are not kept: {_first_names(lost)}. Write to {place} what is to be kept"
+        )
+
+
+def _report_astray(directory: str, outputs: Collection[str]) -> None:
+    """Name what is beside the directories of the outputs: it is packed with them, and read with none."""
+    astray = set(os.listdir(directory)) - set(outputs) if os.access(directory, os.R_OK | os.X_OK) else set()
+    if astray:
+        known = f"this job's outputs are {', '.join(sorted(outputs))}" if outputs else "this job has no outputs"
+        warn_on_stderr(f"what is in LYFTLEARN_OUTPUTS_DIR and in no output is lost: {_first_names(astray)}; {known}")
+
+
+def _first_names(names: Collection[str]) -> str:
+    more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
+    return ", ".join(sorted(names)[:MOST_NAMES]) + more
 
 
 def _has_files(path: str) -> bool:

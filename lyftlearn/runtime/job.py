@@ -375,13 +375,13 @@ class JobRun:
         self._keep_checkpoints(succeeded)
         if not succeeded:
             return
-        from .artifacts import keep, report_nothing_kept
+        from .artifacts import keep, report_losses
 
         deadline = None if outcome.deadline is None else outcome.deadline + bundle["grace"]
         try:
             with self._signals.interruptible(deadline):
                 if environment.nodes.rank == 0:
-                    report_nothing_kept(bundle, self._layout, self._files_at_hand(bundle, environment) - self._before)
+                    report_losses(bundle, self._layout, self._files_at_hand(bundle, environment) - self._before)
                 keep(bundle, self._layout, environment.nodes.rank)
         except DeadlinePassed:
             outcome.cause = TIMEOUT

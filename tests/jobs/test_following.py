@@ -166,7 +166,18 @@ def test_what_download_and_stop_are_asked_is_checked(job: lyftlearn.Job, tmp_pat
     """A file in the way, an empty path and a wrong output are mistakes of the call."""
     file = tmp_path / "file"
     file.write_text("x")
-    for dest in (5, None, "", b"out", "a\0b", str(file), file / "below", "~nobody-has-this-name/out"):
+    for dest in (
+        5,
+        None,
+        "",
+        b"out",
+        "a\0b",
+        str(file),
+        file / "below",
+        "~nobody-has-this-name/out",
+        "s3://b/out",
+        file.as_uri(),
+    ):
         with pytest.raises(InvalidJob) as caught:
             job.download(dest, output="nothing")  # type: ignore[arg-type]
         assert {path for path, _ in caught.value.faults} == {"dest", "output"}, dest

@@ -85,6 +85,30 @@ def test_a_file_in_place_of_the_model_directory(containers: Any, substrate: str)
     assert "put a file in place of the directory /lyftlearn/model" in result.last_words
 
 
+PLACED = "rm -rf $LYFTLEARN_OUTPUTS_DIR/report; echo w > $LYFTLEARN_OUTPUTS_DIR/report"
+
+
+@pytest.mark.contract("C-KEEP-4")
+@pytest.mark.parametrize("substrate", SUBSTRATES)
+def test_a_file_in_place_of_an_output_s_directory(containers: Any, substrate: str) -> None:
+    """`> $LYFTLEARN_OUTPUTS_DIR/report` was packed, and an empty directory was what a download brought."""
+    container = containers.make(substrate, ["/bin/sh", "-c", PLACED], outputs={"report": {"uri": None}})
+    result = container.run()
+    assert (result.facts["reason"], b"Traceback" in result.output) == ("user-error", False)
+    assert "put a file in place of the directory /lyftlearn/outputs/report" in result.last_words
+
+
+@pytest.mark.contract("C-KEEP-5")
+@pytest.mark.parametrize("substrate", SUBSTRATES)
+def test_what_is_in_no_output_is_named(containers: Any, substrate: str) -> None:
+    """It was packed beside the outputs, where neither a download nor another job reads it, and nobody was told."""
+    script = "cd $LYFTLEARN_OUTPUTS_DIR; echo 1 > a.csv; mkdir other; echo 2 > other/b.csv; echo 3 > report/c.csv"
+    container = containers.make(substrate, ["/bin/sh", "-c", script], outputs={"report": {"uri": None}})
+    result = container.run()
+    assert result.exit_code == 0, result.output
+    assert b"in no output is lost: a.csv, other; this job's outputs are report\n" in result.output
+
+
 def test_a_model_below_the_one_that_sagemaker_packs(containers: Any) -> None:
     """`best` becomes the model: emptying the directory first would empty the model."""
     script = "mkdir /opt/ml/model/best; echo w > /opt/ml/model/best/w; echo x > /opt/ml/model/x; "

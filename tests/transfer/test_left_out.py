@@ -125,6 +125,14 @@ def test_homes_and_storage_are_left_out(source: Path, packed: Names, tmp_path: P
     assert packed(rules=rules) == {"train.py", "deep", "deep/code.py"}
 
 
+@pytest.mark.parametrize("config", [{"home": "."}, {"home": "h", "storage": {"url": "."}}])
+def test_a_home_is_no_source(source: Path, monkeypatch: pytest.MonkeyPatch, config: dict[str, Any]) -> None:
+    """`export LYFTLEARN_HOME=.` beside the code: the second run would send the jobs of the first."""
+    monkeypatch.chdir(source)
+    with pytest.raises(lyftlearn.InvalidJob, match=r"is where lyftlearn itself writes: put the code into a directory"):
+        Client(config=config).train("eta", command="true", source=".")
+
+
 def test_flags_and_databases_are_left_out(source: Path, packed: Names, monkeypatch: pytest.MonkeyPatch) -> None:
     """A call that is repeated with its key after a flip is the same call, wherever the file of the flags lies."""
     written = ("flags.json", "off", "other.json", "mine.json", "history.sqlite", "history.sqlite-wal", "old.db")
@@ -194,6 +202,14 @@ def test_git_agrees(source: Path, packed: Names) -> None:
     command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
     listed = subprocess.run(command, cwd=source, capture_output=True, text=True, check=True).stdout
     assert {name for name in packed() if (source / name).is_file()} == set(listed.split("\0")) - {""}
+
+
+@pytest.mark.parametrize("name", [".gitignore", ".lyftlearnignore"])
+def test_an_ignore_file_that_is_a_pipe_is_a_fault(source: Path, packed: Names, name: str) -> None:
+    """To read it, a submission would wait for whoever writes into it."""
+    os.mkfifo(source / name)
+    with pytest.raises(lyftlearn.LyftLearnError, match=f"{name} is neither a file nor a directory"):
+        packed()
 
 
 def test_an_ignore_file_that_is_no_text_is_a_fault(source: Path, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 OLDEST = (3, 11)
-PROBE_SECONDS = 60
+PROBE_SECONDS, KIN_SECONDS = 60.0, 15.0
+"""For the whole look, and for each of several: a Python that hangs must not hold up a submission for long."""
 REMEDY = 'name one that this user may run: [local] python = "/path/to/python3"'
 _NAME = re.compile(r"(python|pypy)[0-9.]*")
 _PROBE = f"import fcntl, json, select, sys; sys.exit(sys.version_info[:2] < {OLDEST!r})"
@@ -29,7 +31,14 @@ def find(configured: str | None = None) -> str | None:
         return configured if _works(configured) else None
     if sys.executable and not getattr(sys, "frozen", False) and _is_python(sys.executable):
         return sys.executable
-    return next((path for path in _kin() if path and _is_python(path) and _works(path)), None)
+    deadline = time.monotonic() + PROBE_SECONDS
+    different = {os.path.realpath(path): path for path in reversed([*_kin()]) if path and _is_python(path)}
+    return next((path for path in reversed(different.values()) if _works(path, _left(deadline))), None)
+
+
+def _left(deadline: float) -> float:
+    """Seconds for one of several Pythons: one that hangs must not take the time of all."""
+    return min(KIN_SECONDS, max(0.0, deadline - time.monotonic()))
 
 
 def _is_python(path: str) -> bool:
@@ -47,11 +56,9 @@ def _kin() -> Iterator[str | None]:
         yield shutil.which(name)
 
 
-def _works(path: str) -> bool:
+def _works(path: str, seconds: float = PROBE_SECONDS) -> bool:
     try:
-        tried = subprocess.run(
-            [path, "-I", "-S", "-c", _PROBE], capture_output=True, timeout=PROBE_SECONDS, check=False
-        )
+        tried = subprocess.run([path, "-I", "-S", "-c", _PROBE], capture_output=True, timeout=seconds, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return False
     return tried.returncode == 0

@@ -14,7 +14,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from lyftlearn.errors import BackendUnavailable, Conflict, JobNotFound
-from lyftlearn_local.store import idle
+from lyftlearn_local.store import idle, start_mark
 from lyftlearn_local.store.files import (
     ASKED_TO_STOP,
     FINAL,
@@ -25,7 +25,7 @@ from lyftlearn_local.store.files import (
     overdue_event,
     process_start,
 )
-from lyftlearn_local.store.leftovers import settle
+from lyftlearn_local.store.leftovers import can_look, end_processes, find_starting, settle
 from lyftlearn_local.store.starter import start
 from lyftlearn_local.store.submission import refusal, sync
 from lyftlearn_local.store.trees import remove_tree
@@ -126,12 +126,26 @@ class Jobs:
         return last or _last(files)
 
     def _start_again(self, files: JobFiles, record: Mapping[str, Any]) -> None:
-        """A mark that no successor claims is left by a supervisor that never began."""
-        if not files.not_started_path.exists():
+        """Without a mark nobody was started. One with words that nobody claims is left by one that never began."""
+        mark = start_mark.look(files)
+        if mark is None:
             self._start(files, record)
-        elif claim := self.store.claim(files.path.name):
+        elif mark.has_words and (claim := self.store.claim(files.path.name)):
             with claim:
                 files.fail_to_start()
+            self.store.forget(files.path.name)
+        elif mark.is_overdue or not mark.has_words:
+            self._look_after_start(files, record, is_overdue=mark.is_overdue)
+
+    def _look_after_start(self, files: JobFiles, record: Mapping[str, Any], *, is_overdue: bool) -> None:
+        """Wait for a Python that takes long, and not for one that hangs. If there is none, its starter was killed."""
+        command = [*record["run"]["supervisor"], str(files.path)]
+        starting = find_starting(command, self.store.slots)
+        if not starting and (is_overdue or can_look()):
+            self._start(files, record)
+        elif starting and is_overdue:
+            end_processes(starting)
+            files.fail_to_start(f"{command[0]} did not begin within {start_mark.BEGIN_SECONDS:.0f} seconds")
             self.store.forget(files.path.name)
 
     def advance_queue(self) -> None:
@@ -148,17 +162,22 @@ class Jobs:
                 self._revive(files, files.record())
 
     def _startable(self) -> list[JobFiles]:
-        """As many of the oldest jobs that wait as there are free slots, without those about to be started."""
+        """As many of the oldest jobs that wait as there are free slots, and those whose start takes long.
+
+        Those about to be started, by whomever, are none of them.
+        """
         startable: list[JobFiles] = []
+        marked = 0
         with contextlib.suppress(BrokenRecord, OSError):
             for files in self.store.waiting_jobs():
                 record = files.record()
                 fresh = time.time() - record["created_at"] < _LOOK_AFTER_SECONDS
-                if fresh or len(startable) >= self.store.free_slots(record["run"]):
+                if fresh or len(startable) - marked >= self.store.free_slots(record["run"]):
                     break
                 if claim := self.store.claim(files.path.name):
                     claim.release()
                     startable.append(files)
+                    marked += start_mark.look(files) is not None
         return startable
 
     def submit(self, submission: Submission) -> JobFiles:

@@ -34,7 +34,7 @@ def can_look() -> bool:
 def end_session(leader: int) -> None:
     """Kill every process of the session that `leader` began, or what can be reached of it: its process group."""
     if can_look():
-        _kill(pid for pid, fields in _processes().items() if int(fields[_SESSION]) == leader)
+        end_processes(pid for pid, fields in _processes().items() if int(fields[_SESSION]) == leader)
         return
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(leader, signal.SIGKILL)
@@ -54,9 +54,30 @@ def end_job(job: Path) -> None:
         children = {pid for pid, fields in processes.items() if int(fields[_PARENT]) in family}
         grown = not children <= family
         family |= children
-    _kill(family)
+    end_processes(family)
     for path in job.glob("nodes/*/group"):
         cgroups.remove(Path(path.read_text()))
+
+
+def find_starting(command: list[str], slots: Path) -> list[int]:
+    """Return the supervisors that were started by `command` and have not begun.
+
+    One that began for this job and went on with another has a slot.
+    """
+    words = [os.fsencode(word) for word in command]
+    return [pid for pid in _processes() if _follow(words, _arguments(pid)) and not _has_open(pid, slots)]
+
+
+def _follow(words: list[bytes], arguments: list[bytes]) -> bool:
+    """Whether `words` follow each other in `arguments`: a script stands behind the program that reads it."""
+    return any(arguments[index : index + len(words)] == words for index in range(len(arguments)))
+
+
+def _has_open(pid: int, directory: Path) -> bool:
+    try:
+        return any(path.readlink().is_relative_to(directory) for path in Path(f"/proc/{pid}/fd").iterdir())
+    except OSError:
+        return False
 
 
 def _end_containers(job: JobFiles) -> None:
@@ -65,7 +86,7 @@ def _end_containers(job: JobFiles) -> None:
     if settings := run.get("container"):
         names = container.names_of(job.path, run)
         program, marks = os.fsencode(settings["engine"]["program"]), {os.fsencode(name) for name in names}
-        _kill(pid for pid in _processes() if marks & set(_arguments(pid)) and program in _arguments(pid)[:1])
+        end_processes(pid for pid in _processes() if marks & set(_arguments(pid)) and program in _arguments(pid)[:1])
         container.remove(settings["engine"], *names)
 
 
@@ -123,7 +144,8 @@ def remove_nodes(job: Path) -> None:
         remove_tree(job / "nodes")
 
 
-def _kill(pids: Iterable[int]) -> None:
+def end_processes(pids: Iterable[int]) -> None:
+    """Kill each that is there and may be killed."""
     for pid in pids:
         try:
             os.kill(pid, signal.SIGKILL)

@@ -9,6 +9,8 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
+from lyftlearn_local.store import start_mark
+
 if TYPE_CHECKING:
     from lyftlearn_local.store.files import JobFiles
 
@@ -22,7 +24,7 @@ run() {
     until "$@" 2>> "$job/supervisor.log"; do
         code=$?
         if ! [ -s "$job/events.jsonl" ]; then
-            [ $code -gt 128 ] || echo $code > "$job/not-started"
+            if [ $code -gt 128 ]; then rm -f "$job/not-started"; else echo $code > "$job/not-started"; fi
             return
         fi
         [ $((tries += 1)) -lt 100 ] || return
@@ -33,12 +35,28 @@ echo $!
 """
 """Runs a supervisor. If it dies after its job has begun, it is run again: to say so, and to hand its slot on.
 
-If the job has not begun, an exit code leaves a mark, which is the job's end; after a signal it is started anew later.
+If the job has not begun, an exit code goes into the mark and is its end; after a signal the job is started anew later.
 """
 
 
 def start(job: JobFiles, command: list[str]) -> None:
-    """Start `command` for `job` in the background, as a child of nobody here. Raises OSError."""
+    """Start `command` for `job` in the background, as a child of nobody here. Raises OSError.
+
+    The mark says that it is being started; a supervisor that begins removes it.
+    """
+    start_mark.write(job)
+    try:
+        pid = _start_detached(job, command)
+    except OSError:
+        start_mark.remove(job)
+        raise
+    if pid is None:
+        start_mark.remove(job)
+    else:
+        _reaper.follow(pid)
+
+
+def _start_detached(job: JobFiles, command: list[str]) -> int | None:
     words = ["/bin/sh", "-c", _DETACH, "sh", str(job.path), *command]
     shell = subprocess.run(
         words,
@@ -51,8 +69,7 @@ def start(job: JobFiles, command: list[str]) -> None:
         check=False,
         umask=0o077,
     )
-    with contextlib.suppress(ValueError):
-        _reaper.follow(int(shell.stdout))
+    return int(shell.stdout) if shell.stdout.strip().isdigit() else None
 
 
 class Reaper:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 
-from lyftlearn_local.store import idle
+from lyftlearn_local.store import idle, start_mark
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,14 +42,14 @@ def take_turn(store: Store, turn: Turn, run: dict[str, Any], program: Program) -
 
     Of several supervisors that start at once any may get the last slot; the oldest job is to have it.
     """
-    while slot := store.take_slot(run):
-        older = None if turn.claim or _another_is_free(store, run) else _older(store, turn.job)
-        if older is None:
-            return slot
-        slot.release()
-        if following := _go_on(older, program):
-            return following
-    return None
+    slot = store.take_slot(run)
+    if slot is None or turn.claim or _another_is_free(store, run):
+        return slot
+    older = _older(store, turn.job, program)
+    if older is None:
+        return slot
+    slot.release()
+    return Turn(older)
 
 
 def next_turn(store: Store, program: Program) -> Turn | None:
@@ -61,14 +61,21 @@ def next_turn(store: Store, program: Program) -> Turn | None:
         claim = store.claim(successor.path.name)
         if claim is None:
             continue
-        if successor.not_started_path.exists():
-            successor.fail_to_start()
-        else:
-            successor.not_started_path.touch(mode=0o600)
-            if turn := _go_on(successor, program, claim):
-                return turn
+        if turn := _succeed(successor, program, claim):
+            return turn
         claim.release()
-        store.forget(successor.path.name)
+        if successor.has_begun():
+            store.forget(successor.path.name)
+    return None
+
+
+def _succeed(job: JobFiles, program: Program, claim: Lock) -> Turn | None:
+    mark = start_mark.look(job)
+    if mark and mark.has_words:
+        job.fail_to_start()
+    elif not mark or _fits(job, program):
+        start_mark.write(job, start_mark.HANDED_OVER)
+        return _go_on(job, program, claim)
     return None
 
 
@@ -79,12 +86,19 @@ def _another_is_free(store: Store, run: dict[str, Any]) -> bool:
     return another is not None
 
 
-def _older(store: Store, job: JobFiles) -> JobFiles | None:
+def _older(store: Store, job: JobFiles, program: Program) -> JobFiles | None:
+    """The oldest job that waits. One of another program gets its own turn: if that cannot begin, `job` still can."""
     oldest = next(store.waiting_jobs(), None)
-    return oldest if oldest and oldest.path != job.path and not job.has_begun() else None
+    if oldest is None or oldest.path == job.path or job.has_begun():
+        return None
+    return oldest if _fits(oldest, program) else None
 
 
-def _go_on(job: JobFiles, program: Program, claim: Lock | None = None) -> Turn | None:
+def _fits(job: JobFiles, program: Program) -> bool:
+    return program.fits(job.record()["run"]["supervisor"])
+
+
+def _go_on(job: JobFiles, program: Program, claim: Lock) -> Turn | None:
     """Go on with `job`: here, or as another program, where all locks end but the claim.
 
     Returns None only if that program cannot be run.
@@ -95,7 +109,7 @@ def _go_on(job: JobFiles, program: Program, claim: Lock | None = None) -> Turn |
     job.redirect_errors()
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # until the successor listens
     try:
-        words = [*own, str(job.path), *([str(claim.hand_over())] if claim else [])]
+        words = [*own, str(job.path), str(claim.hand_over())]
         os.execv(words[0], words)  # noqa: S606 - its own recorded command
     except OSError as error:
         job.fail_to_start(f"{own[0]}: {error.strerror}")

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from lyftlearn_local.layouts import FINISH
 from lyftlearn_local.layouts.layout import LaunchError, LaunchStopped, NodeContext
-from lyftlearn_local.store import idle
+from lyftlearn_local.store import idle, start_mark
 from lyftlearn_local.store.files import ASKED_TO_STOP, FINAL, JobFiles, Lock, Store, event, overdue_event, process_start
 from lyftlearn_local.store.leftovers import remove_nodes, settle, sweep_containers
 from lyftlearn_local.store.trees import remove_tree
@@ -310,7 +310,7 @@ def supervise(directory: str, claim_descriptor: str | None = None) -> None:
     store, program = Store(job.path.parent.parent), Program(job.record()["run"]["supervisor"])
     turn: Turn | None = Turn(job, Lock.from_descriptor(int(claim_descriptor)) if claim_descriptor else None)
     while turn:
-        turn.job.not_started_path.unlink(missing_ok=True)
+        start_mark.remove(turn.job)
         record = turn.job.record()
         _detach(turn.job)
         slot = take_turn(store, turn, record["run"], program)

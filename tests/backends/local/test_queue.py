@@ -17,8 +17,10 @@ from typing import Any
 import pytest
 
 from lyftlearn.backend import Backend, JobQuery, JobSpec
-from lyftlearn.errors import JobNotFound, LyftLearnError
+from lyftlearn.errors import AccessDenied, JobNotFound, LyftLearnError
 from lyftlearn.types import FailureReason, JobStatus
+from lyftlearn_local.planning import interpreter
+from lyftlearn_local.store import start_mark
 from lyftlearn_local.store.files import JobFiles, Lock, Store
 
 from .conftest import MakeBackend, eventually, finish, lines, run, submit, until
@@ -67,6 +69,102 @@ def test_a_job_that_cannot_start_does_not_stop_the_queue(
     eventually(ran.exists, "the job behind those that cannot start")
     for plan in plans:
         assert finish(backend, plan.spec.id).event.reason is FailureReason.CONFIGURATION
+
+
+HANGING = """#!/bin/sh
+while :; do sleep 0.1; done
+"""
+
+
+@pytest.fixture
+def hanging(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a Python that never begins, as on a disk of the network that is away; nothing of it may be left."""
+    monkeypatch.setattr(start_mark, "BEGIN_SECONDS", 3.0)
+    python = tmp_path / "python3"
+    python.write_text(HANGING)
+    python.chmod(0o755)
+    return python
+
+
+def _running(program: Path) -> list[str]:
+    """The processes that a script has become."""
+    running = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            if path.read_bytes().split(b"\0")[1:2] == [os.fsencode(program)]:
+                running.append(path.parent.name)
+    return running
+
+
+def test_a_python_that_hangs_is_an_end(make_backend: MakeBackend, make_spec: MakeSpec, hanging: Path) -> None:
+    """The job was pending for ever, and each look at it started another one."""
+    backend = make_backend()
+    plan = backend.plan(make_spec("true"))
+    backend.submit(with_run(plan, supervisor=[str(hanging), "supervise"]))
+    started: list[int] = []
+
+    def has_ended() -> bool:
+        finished = make_backend().describe(plan.spec.id).event.status.finished
+        started.append(len(_running(hanging)))
+        return finished
+
+    eventually(has_ended, "the end of the job")
+    assert max(started) == 1
+    event = backend.describe(plan.spec.id).event
+    assert (event.status, event.reason) == (JobStatus.FAILED, FailureReason.CONFIGURATION)
+    assert f"{hanging} did not begin within 3 seconds" in event.message
+    eventually(lambda: not _running(hanging), "the end of the Python")
+
+
+def test_a_python_that_hangs_does_not_stop_the_queue(
+    make_backend: MakeBackend, make_spec: MakeSpec, tmp_path: Path, hanging: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those behind it run while it hangs: neither its start nor its place in the queue takes their slot."""
+    monkeypatch.setattr(start_mark, "BEGIN_SECONDS", 3600.0)
+    backend = make_backend(parallel=1)
+    gate = tmp_path / "gate"
+    first = make_spec(f"until [ -e {gate} ]; do sleep 0.05; done")
+    submit(backend, first)
+    until(backend, first.id, lambda record: record.event.status is JobStatus.RUNNING)
+    behind = []
+    for _ in range(2):
+        backend.submit(with_run(backend.plan(make_spec("true")), supervisor=[str(hanging), "supervise"]))
+        behind.append(submit(backend, make_spec("true")))
+    gate.touch()
+    for record in behind:
+        assert finish(backend, record.id).event.status is JobStatus.SUCCEEDED
+    monkeypatch.setattr(start_mark, "BEGIN_SECONDS", 0.0)
+    for record in backend.list(JobQuery()):
+        finish(backend, record.id)
+    eventually(lambda: not _running(hanging), "the end of the Pythons")
+
+
+def test_a_start_that_was_killed_is_made_again(
+    make_backend: MakeBackend, make_spec: MakeSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its submitter and its supervisor died at once, as in a reboot: nobody waits for a Python that is not there."""
+    backend = make_backend()
+    spec = make_spec("true")
+    with monkeypatch.context() as patched:
+        patched.setattr("lyftlearn_local.store.starter._start_detached", lambda *_: os.getpid())
+        submit(backend, spec)
+    assert start_mark.look(JobFiles(tmp_path / "home/local/jobs" / spec.id))
+    assert finish(backend, spec.id).event.status is JobStatus.SUCCEEDED
+
+
+def test_a_job_that_cannot_start_is_not_blamed_on_another(
+    make_backend: MakeBackend, make_spec: MakeSpec, tmp_path: Path
+) -> None:
+    """A supervisor that let an older job go first became a program that could not begin, and its own job failed."""
+    backend = make_backend(parallel=1)
+    store = Store(tmp_path / "home/local")
+    store.make()
+    slot: Lock = eventually(lambda: store.take_slot({"parallel": 1}), "a free slot")
+    plan = backend.plan(make_spec("true"))
+    backend.submit(with_run(plan, supervisor=BROKEN_COMMANDS["no such package"]))
+    slot.release()
+    assert run(backend, make_spec("true")).event.status is JobStatus.SUCCEEDED
+    assert finish(backend, plan.spec.id).event.reason is FailureReason.CONFIGURATION
 
 
 def _leave_waiting(tmp_path: Path, make_backend: MakeBackend, make_spec: MakeSpec, count: int) -> list[Path]:
@@ -211,6 +309,21 @@ def test_a_process_that_is_no_python(tmp_path: Path, kind: str) -> None:
         check=False,
     )
     assert done.stdout.split() == ["succeeded", "True"], done.stderr
+
+
+def test_a_kin_that_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A submission looks for a Python that works; one that hangs is asked once, by whichever name, and not for long."""
+    monkeypatch.setattr(interpreter, "KIN_SECONDS", 5.0)
+    hanging, works = tmp_path / "bin/python3", sys.executable
+    hanging.parent.mkdir()
+    hanging.write_text(HANGING.replace("while", f"echo asked >> {tmp_path}/asked; while"))
+    hanging.chmod(0o755)
+    (tmp_path / "bin/python").symlink_to(hanging)
+    monkeypatch.setattr(sys, "executable", "")
+    monkeypatch.setattr(interpreter, "_kin", lambda: iter([str(hanging), str(hanging.with_name("python")), works]))
+    assert interpreter.find() == works
+    assert (tmp_path / "asked").read_text() == "asked\n"
+    assert not _running(hanging)
 
 
 def test_no_python_at_all(make_backend: MakeBackend, make_spec: MakeSpec) -> None:
@@ -408,6 +521,22 @@ def test_a_runtime_that_was_damaged_is_made_anew(
     assert run(backend, make_spec("true")).event.status is JobStatus.SUCCEEDED
     runtime.write_bytes(damage(runtime.read_bytes()))
     assert run(backend, make_spec("true")).event.status is JobStatus.SUCCEEDED
+
+
+@pytest.mark.parametrize("put", [os.mkfifo, os.mkdir])
+def test_what_stands_in_the_place_of_the_runtime(
+    backend: Backend, make_spec: MakeSpec, tmp_path: Path, put: Callable[[Path], None]
+) -> None:
+    """A pipe kept every submission waiting; of a directory, which nobody may remove, nothing was certain."""
+    run(backend, make_spec("true"))
+    [runtime] = (tmp_path / "home/cache").glob("runtime-*.pyz")
+    runtime.unlink()
+    put(runtime)
+    if put is os.mkfifo:
+        assert run(backend, make_spec("true")).event.status is JobStatus.SUCCEEDED
+    else:
+        with pytest.raises(AccessDenied, match=r"cannot be written to \(Is a directory\)"):
+            submit(backend, make_spec("true"))
 
 
 def test_stray_files(backend: Backend, make_spec: MakeSpec, tmp_path: Path) -> None:
