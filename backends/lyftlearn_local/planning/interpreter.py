@@ -33,10 +33,10 @@ def find(configured: str | None = None) -> str | None:
         return sys.executable
     deadline = time.monotonic() + PROBE_SECONDS
     different = {os.path.realpath(path): path for path in reversed([*_kin()]) if path and _is_python(path)}
-    return next((path for path in reversed(different.values()) if _works(path, _left(deadline))), None)
+    return next((path for path in reversed(different.values()) if _works(path, _time_for_one(deadline))), None)
 
 
-def _left(deadline: float) -> float:
+def _time_for_one(deadline: float) -> float:
     """Seconds for one of several Pythons: one that hangs must not take the time of all."""
     return min(KIN_SECONDS, max(0.0, deadline - time.monotonic()))
 
