@@ -35,7 +35,7 @@ from lyftlearn._storage import (
     default_region,
     locate,
 )
-from lyftlearn._storage._s3_answers import check_origin
+from lyftlearn._storage._s3_answers import NoTarget, check_origin, check_redirect
 from lyftlearn._text.redaction import redact_causes, redact_output
 from lyftlearn.errors import AccessDenied, BackendUnavailable, LyftLearnError
 
@@ -85,6 +85,7 @@ class S3Storage(Storage):
                 region = self._region or session.get_config_variable("region") or default_region()
                 client = session.create_client("s3", region_name=region, config=_CONFIG)
                 client.meta.events.register("before-sign.s3.PutObject", _send_at_once)
+                client.meta.events.register_first("needs-retry.s3", check_redirect)
                 client.meta.events.register("after-call.s3", check_origin)
                 self._clients[process] = client
         return self._clients[process]
@@ -274,6 +275,8 @@ def _translate(what: str, error: Exception) -> LyftLearnError:
     if isinstance(error, CredentialRetrievalError):  # it quotes what a `credential_process` printed
         redact_causes(error, redact_output)
         return AccessDenied(f"{what}: {error}")
+    if isinstance(error, NoTarget) and not error.is_passing:
+        return LyftLearnError(f"{what}: {error}")
     if isinstance(error, ValueError) and not isinstance(error, BotoCoreError | OSError):
         return LyftLearnError(f"{what}: {error}; see `[storage] url` and AWS_ENDPOINT_URL")
     return BackendUnavailable(f"{what}: {error}")  # a RuntimeError, too: no thread can be started (any more)

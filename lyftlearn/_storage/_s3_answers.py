@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 _SUCCESS = range(200, 300)
 _SERVERS_FAULT = 500
+_REDIRECTS = range(300, 400)
+_TEMPORARY_REDIRECT = 307
+_REGION = "x-amz-bucket-region"
 _TAGGED = frozenset(("GetObject", "HeadObject", "PutObject", "UploadPart"))
 """Operations whose success always names the object's version, as S3's API reference has it."""
 
@@ -24,6 +27,30 @@ class ForeignAnswer(BotoCoreError):
     """Somebody else has answered in S3's place, so nobody knows what became of the request."""
 
     fmt = "whoever answered with status {status} is not S3"
+
+
+class NoTarget(BotoCoreError):
+    """S3 sends us elsewhere and does not say where to."""
+
+    fmt = "S3 redirects with status {status} and does not say where to: are the bucket's region and the endpoint right?"
+
+    @property
+    def is_passing(self) -> bool:
+        """Whether S3 only leads elsewhere for a while, as for a bucket that is so new that not everybody knows it."""
+        return bool(self.kwargs["status"] == _TEMPORARY_REDIRECT)
+
+
+def check_redirect(response: tuple[AWSResponse, Mapping[str, Any]] | None, operation: OperationModel, **_: Any) -> None:
+    """Raise for a redirect that names no region. botocore would ask for one by HEAD, and be redirected without end.
+
+    botocore calls it after each answer. Raises NoTarget where S3 has redirected, ForeignAnswer where somebody else has.
+    """
+    if response is None or response[0].status_code not in _REDIRECTS or _REGION in response[0].headers:
+        return
+    if operation.name == "HeadBucket":
+        raise NoTarget(status=response[0].status_code)
+    if operation.http["method"] == "HEAD" or not _is_refusal(*response, operation):
+        raise ForeignAnswer(status=response[0].status_code)
 
 
 def check_origin(http_response: AWSResponse, parsed: Mapping[str, Any], model: OperationModel, **_: Any) -> None:

@@ -2,7 +2,8 @@
 
 At every moment the storage holds what is whole: a file is copied when it stands still, and given up if it changes
 meanwhile; what a program deletes stays until everything is copied that it wrote before. So a rotation of checkpoints
-never leaves the storage without one, whenever the machine goes.
+never leaves the storage without one, whenever the machine goes. A file that cannot be copied is named in the log, and
+holds up no other.
 """
 
 from __future__ import annotations
@@ -12,10 +13,12 @@ import os
 import sys
 import threading
 import time
+from contextlib import suppress
 
+from .faults import PLATFORM, RuntimeFailure
 from .storage import copy_into, join, store_for
 from .transfer import fetch
-from .tree import FILE, LINK, Tree
+from .tree import FILE, LINK, Tree, make_readable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,10 +33,19 @@ if TYPE_CHECKING:
 INTERVAL = 30.0
 """Seconds between looks at the directory."""
 RESTLESS = 40
-"""Looks after which a file that never stands still, such as a growing log, keeps no deleted file in the storage."""
+"""Looks after which a file that never stands still, such as a growing log, or that cannot be copied, keeps no deleted
+file in the storage."""
+MOST_NAMED = 5
+"""Files that one message names."""
+MOST_LOST = 120.0
+"""Seconds that one look spends on copies which fail one after another: the storage is away, and each takes long."""
+AWAY = "the storage takes nothing"
 LARGEST_NOTES = 16 << 20
 NOTES = ".lyftlearn.json"
-"""In the storage alone, where needed: `links`, path to relative target; `started_at`, the command's first start."""
+"""In the storage alone, where needed: `links`, path to relative target; `started_at`, the command's first start.
+
+What the command itself calls so, with any number of `~` behind it, has one `~` more in the storage.
+"""
 
 
 class Checkpoints:
@@ -48,6 +60,7 @@ class Checkpoints:
         self._previous: dict[str, Stamp] = {}
         self._changes: dict[str, int] = {}
         self._gone: dict[str, dict[str, Stamp | None]] = {}
+        self._failed: dict[str, str] = {}
         self._notes: dict[str, Any] = {"links": {}, "started_at": None}
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._keep_syncing, daemon=True, name="checkpoints")
@@ -60,14 +73,17 @@ class Checkpoints:
 
     def restore(self) -> None:
         """Bring back what an earlier run of the job left."""
+        before = self._stamps()[0]
         fetch(self._uri, self._directory)
         path = os.path.join(self._directory, NOTES)
-        if os.path.exists(path):
+        if os.path.isfile(path):
             self._notes = read_notes(path)
             os.unlink(path)
-            for name, target in self._notes["links"].items():
-                restore_link(self._directory, name, target)
-        self._copied = self._previous = self._stamps()[0]
+        _restore_names(self._directory)
+        for name, target in self._notes["links"].items():
+            restore_link(self._directory, name, target)
+        self._previous = self._stamps()[0]
+        self._copied = {name: stamp for name, stamp in self._previous.items() if before.get(name) != stamp}
 
     def start(self) -> None:
         """Copy from now on."""
@@ -81,7 +97,12 @@ class Checkpoints:
         stamps, links = self._stamps()
         self._copy(stamps)
         self._put_notes(links=links)
-        self._remove(set(self._copied) - set(stamps))
+        gone = set(self._copied) - set(stamps)
+        self._remove(gone)
+        if gone and self._failed:  # a directory may have taken the place of a file, which was in its way
+            self._copy(stamps)
+        if self._failed:
+            raise RuntimeFailure(PLATFORM, f"checkpoints: {_enumerate(sorted(self._failed))} could not be copied")
 
     def _keep_syncing(self) -> None:
         started_at = self.first_start or (time.time() if self._timed else None)
@@ -96,11 +117,17 @@ class Checkpoints:
         """Copy what has not changed since the last look, then delete what is gone and has been replaced."""
         stamps, links = self._stamps()
         settled = {name: stamp for name, stamp in stamps.items() if self._previous.get(name) == stamp}
-        self._changes = {name: self._changes.get(name, 0) + 1 for name in stamps if name not in settled}
+        self._changes = {
+            name: self._changes.get(name, 0) + (name not in settled)
+            for name in stamps
+            if name not in settled or name in self._failed
+        }
         self._previous = stamps
         waiting = self._waiting(stamps)
         gone = {name: self._gone.get(name, waiting) for name in set(self._copied) - set(stamps)}
         self._copy(settled)
+        for name in self._failed:
+            self._changes[name] = self._changes.get(name, 0) + 1
         self._put_notes(links=self._ready_links(stamps, links))
         self._gone = {name: self._successors(stamps, before) for name, before in gone.items()}
         self._remove({name for name, successors in self._gone.items() if not successors})
@@ -134,13 +161,30 @@ class Checkpoints:
 
     def _copy(self, stamps: dict[str, Stamp]) -> None:
         """In the order of their writing: what names the newest checkpoint comes after the checkpoint."""
-        for name, stamp in sorted(stamps.items(), key=lambda item: (item[1][1], item[0])):
-            if self._copied.get(name) != stamp and self._put(name, stamp):
+        failed, self._failed = self._failed, {}
+        lost = 0.0
+        for name, stamp in sorted(stamps.items(), key=lambda item: (item[0] in failed, item[1][1], item[0])):
+            if self._copied.get(name) == stamp:
+                continue
+            began = time.monotonic()
+            problem = self._try_to_put(name, stamp) if lost < MOST_LOST else AWAY
+            lost = lost + time.monotonic() - began if problem else 0.0
+            if problem:
+                self._failed[name] = problem
+        _report({name: problem for name, problem in self._failed.items() if name not in failed})
+
+    def _try_to_put(self, name: str, stamp: Stamp) -> str:
+        """Why one file cannot be copied; nothing where it was, or will be when it stands still."""
+        try:
+            if self._put(name, stamp):
                 self._copied[name] = stamp
+        except (OSError, RuntimeFailure) as error:
+            return str(error)
+        return ""
 
     def _put(self, name: str, stamp: Stamp) -> bool:
         """Copy one file; False where it changed or vanished meanwhile, and nothing was copied."""
-        path, uri = os.path.join(self._directory, name), join(self._uri, name)
+        path, uri = os.path.join(self._directory, name), join(self._uri, _kept_name(name))
         if _stamp(path) != stamp:
             return False
         sink = store_for(uri).sink(uri)
@@ -159,7 +203,7 @@ class Checkpoints:
 
     def _remove(self, names: set[str]) -> None:
         for name in names:
-            store_for(self._uri).remove(join(self._uri, name))
+            store_for(self._uri).remove(join(self._uri, _kept_name(name)))
             del self._copied[name]
 
     def _put_notes(self, **notes: Any) -> None:
@@ -177,20 +221,49 @@ class Checkpoints:
         self._notes = notes
 
     def _stamps(self) -> tuple[dict[str, Stamp], dict[str, str]]:
-        """Every file's stamp, and the links to directories with their targets."""
+        """Every file's stamp, and the links to directories with their targets.
+
+        What is in a directory that cannot be read is as it was, unless that is gone.
+        """
         stamps: dict[str, Stamp] = {}
         links: dict[str, str] = {}
+        closed: list[str] = []
+        before = {**self._copied, **self._previous}
+        tree = Tree(self._directory, keep_links=True, warn=lambda _: None, unreadable=closed.append)
         try:
-            for entry in Tree(self._directory, keep_links=True, warn=lambda _: None).entries():
+            for entry in tree.entries():
                 if entry.kind == LINK and os.path.isdir(entry.path):
                     links[entry.name] = entry.target
-                elif entry.kind in (FILE, LINK):
-                    stamp = _stamp(entry.path)
-                    if stamp:
-                        stamps[entry.name] = stamp
-        except FileNotFoundError:  # a directory that went while it was read: the next look sees the rest
-            stamps = {**self._previous, **stamps}
-        return stamps, links
+                elif entry.kind in (FILE, LINK) and (stamp := _stamp(entry.path)):
+                    stamps[entry.name] = stamp
+        except OSError:  # something that went while it was looked at: the next look sees the rest
+            closed.append("")
+        hidden = tuple(name for name in closed if os.path.isdir(os.path.join(self._directory, name)))
+        return {**{name: before[name] for name in before if name.startswith(hidden)}, **stamps}, links
+
+
+def _kept_name(name: str) -> str:
+    """The name that a file of the command has in the storage, where the notes have theirs."""
+    first, slash, rest = name.partition("/")
+    return f"{first}~{slash}{rest}" if first.rstrip("~") == NOTES else name
+
+
+def _restore_names(directory: str) -> None:
+    """Give what is called like the notes the names that the command gave it."""
+    for name in sorted(name for name in os.listdir(directory) if name != NOTES == name.rstrip("~")):
+        with suppress(OSError):  # a directory stands there, which is nothing that this wrote
+            os.replace(os.path.join(directory, name), os.path.join(directory, name[:-1]))
+
+
+def _report(problems: dict[str, str]) -> None:
+    if problems:
+        text = f"checkpoints are not copied yet: {_enumerate(list(problems))}: {next(iter(problems.values()))}"
+        print(f"lyftlearn: {text}", file=sys.stderr)
+
+
+def _enumerate(names: list[str]) -> str:
+    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+    return ", ".join(names[:MOST_NAMED]) + more
 
 
 def checkpoints_of(bundle: Bundle, layout: Layout, *, copied: bool) -> Checkpoints | CheckpointLinks:
@@ -234,7 +307,7 @@ def restore_link(directory: str, name: str, target: str) -> None:
 
 def _stamp(path: str) -> Stamp | None:
     try:
-        status = os.stat(path)
+        status = os.stat(make_readable(path))
     except OSError:
         return None
     return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino

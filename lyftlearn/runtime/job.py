@@ -372,7 +372,7 @@ class JobRun:
     def _keep(self, bundle: Bundle, environment: Environment, outcome: CommandOutcome) -> None:
         """Checkpoints always, whatever else comes; the model and the outputs of a command that succeeded."""
         succeeded = outcome.reason is None and not outcome.was_stopped
-        self._keep_checkpoints(succeeded)
+        self._keep_checkpoints()
         if not succeeded:
             return
         from .artifacts import keep, report_losses
@@ -388,14 +388,12 @@ class JobRun:
             outcome.message = "the timeout passed while the model and the outputs were kept"
             print(f"lyftlearn: {outcome.message}", file=sys.stderr, flush=True)
 
-    def _keep_checkpoints(self, succeeded: bool) -> None:
+    def _keep_checkpoints(self) -> None:
         if not self._checkpoints:
             return
         try:
             self._checkpoints.finish()
-        except Exception as error:
-            if succeeded and isinstance(error, RuntimeFailure):
-                raise
+        except Exception as error:  # noqa: BLE001 - whatever it is, the command has ended as it has
             print(f"lyftlearn: checkpoints were not copied: {error}", file=sys.stderr, flush=True)
 
     def _clean_up(self) -> None:

@@ -10,6 +10,7 @@ import time
 import zlib
 from contextlib import closing, contextmanager
 
+from .aws_answers import judge_answers
 from .faults import CONFIGURATION, PLATFORM, RuntimeFailure, configuration_failure
 from .storage import Entry, check_size, disk_failure
 
@@ -43,6 +44,7 @@ PASSING_CODES = {
     "RequestTimeTooSkewed",
     "RequestTimeout",
     "SlowDown",
+    "TemporaryRedirect",
     "TooManyRequestsException",
 }
 """Codes that come with a status below 500 and say nothing against the request."""
@@ -59,6 +61,7 @@ PASSING_ENDINGS = (
 ADVICE = {
     "InvalidObjectState": "The object is archived (S3 Glacier): restore it first, or copy it to another storage class",
     "NoSuchBucket": "Does the bucket exist, and is its name right?",
+    "PermanentRedirect": "S3 does not say where the bucket is: are the region (AWS_REGION) and the endpoint right?",
     "KMS": "The key that encrypts the object must be enabled, and the job's role must be allowed to use it",
 }
 CONFIGURATION_ERRORS = {
@@ -96,7 +99,9 @@ def aws_client(service: str, region: str | None = None, endpoint: str | None = N
     if key not in _clients:
         boto3, config = _boto3()
         with translate_errors(f"a client for {service}"):
-            _clients[key] = boto3.client(service, region_name=region, endpoint_url=endpoint, config=config)
+            client = boto3.client(service, region_name=region, endpoint_url=endpoint, config=config)
+            judge_answers(client)
+        _clients[key] = client
     return _clients[key]
 
 

@@ -46,6 +46,7 @@ class Tree:
     keep_links: links that stay inside are kept as links; otherwise they are what they show, as all others are.
     apart: links from one top-level entry to another count as leading out, because those entries are used one by one.
     without: top-level entries that are left out.
+    unreadable: gets the name of each directory that cannot be read, with a "/" at its end; otherwise OSError is raised.
     A link to a directory that holds it, one that leads nowhere, what is no file, and what lies too deep are left out
     with a warning.
     """
@@ -57,8 +58,11 @@ class Tree:
         apart: bool = False,
         without: tuple[str, ...] = (),
         warn: Warn = warn_on_stderr,
+        *,
+        unreadable: Callable[[str], None] | None = None,
     ) -> None:
         self._top = os.path.realpath(top)
+        self._unreadable = unreadable
         self._keep_links = keep_links
         self._apart = apart
         self._without = without
@@ -75,9 +79,18 @@ class Tree:
             self._warn(f"{self._warnings - MOST_WARNINGS} more entries of {self._top} are left out")
 
     def _walk(self, directory: str, prefix: str, ancestors: tuple[str, ...], followed: bool) -> Iterator[Entry]:
-        for name in sorted(os.listdir(make_readable(directory))):
+        for name in self._names_in(directory, prefix):
             if prefix or name not in self._without:
                 yield from self._visit(os.path.join(directory, name), prefix + name, ancestors, followed)
+
+    def _names_in(self, directory: str, prefix: str) -> list[str]:
+        try:
+            return sorted(os.listdir(make_readable(directory)))
+        except OSError:
+            if self._unreadable is None:
+                raise
+            self._unreadable(prefix)
+            return []
 
     def _visit(self, path: str, name: str, ancestors: tuple[str, ...], followed: bool) -> Iterator[Entry]:
         link = os.path.islink(path)

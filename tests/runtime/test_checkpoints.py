@@ -14,6 +14,7 @@ import pytest
 
 from lyftlearn.runtime import checkpoints, storage
 from lyftlearn.runtime.checkpoints import NOTES, Checkpoints
+from lyftlearn.runtime.faults import RuntimeFailure
 
 
 def make(tmp_path: Path, **options: Any) -> tuple[Path, Path, Checkpoints]:
@@ -113,6 +114,141 @@ def test_files_are_copied_in_the_order_of_their_writing(tmp_path: Path, monkeypa
     assert order == ["z-weights", "m-optimizer", "a-latest"]
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a file that nobody else may read")
+def test_files_that_cannot_be_read_hold_up_no_other(containers: Any) -> None:
+    """Neither a file of somebody else's, which is named, nor a whole directory; and the job ends as it did."""
+    script = "cd $LYFTLEARN_CHECKPOINTS_DIR; ls hidden; for n in 1 2 3; do echo $n > z$n; done; chmod 0 z1"
+    container = containers.make("kubernetes", ["/bin/sh", "-c", script])
+    kept = container.directory / "kept/checkpoints"
+    kept.mkdir()
+    kept.chmod(0o777)
+    container.document["checkpoints"] = {"uri": kept.as_uri()}
+    directory = container.root / "checkpoints"
+    (directory / "hidden").mkdir(parents=True)
+    for path in (directory / "secret", directory / "hidden/w"):
+        path.write_text("w")
+        path.chmod(0o600)
+    (directory / "hidden").chmod(0o700)
+    directory.chmod(0o777)
+    result = container.run()
+    assert result.exit_code == 0, result.output
+    assert names(kept) == {"z1", "z2", "z3"}
+    assert b"checkpoints were not copied: checkpoints: secret could not be copied" in result.output
+
+
+def test_one_that_cannot_be_copied_holds_up_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is the oldest, so all others come after it. It is named once, and deleted files do not stay for its sake."""
+    monkeypatch.setattr(checkpoints, "RESTLESS", 3)
+    directory, kept, copies = make(tmp_path)
+    kept.mkdir()
+    (kept / "bad").mkdir()
+    (directory / "bad").write_text("a directory is in its way")
+    os.utime(directory / "bad", (1, 1))
+    for number in range(8):
+        (directory / f"{number}.ckpt").write_text(str(number))
+        (directory / f"{number - 1}.ckpt").unlink(missing_ok=True)
+        copies.sync()
+        copies.sync()
+    assert names(kept) == {"7.ckpt"}
+    assert capsys.readouterr().err.count("checkpoints are not copied yet: bad: ") == 1
+    (directory / "8.ckpt").write_text("8")
+    with pytest.raises(RuntimeFailure, match="bad could not be copied"):
+        copies.finish()
+    assert names(kept) == {"7.ckpt", "8.ckpt"}
+
+
+def test_a_name_that_the_storage_does_not_take(tmp_path: Path) -> None:
+    """S3 takes 1024 bytes for all of a path, and this file system more."""
+    directory, kept, copies = make(tmp_path)
+    deep = directory.joinpath(*["d" * 200] * 6)
+    deep.mkdir(parents=True)
+    (deep / "w").write_text("w")
+    os.utime(deep / "w", (1, 1))
+    (directory / "c").write_text("c")
+    kept.mkdir()
+    (kept / ("d" * 200)).write_text("in the way")
+    with pytest.raises(RuntimeFailure, match="could not be copied"):
+        copies.finish()
+    assert (kept / "c").read_text() == "c"
+
+
+def test_a_storage_that_is_away_is_not_asked_for_each_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each question takes as long as the patience of its client; nobody has that a thousand times at a job's end."""
+    monkeypatch.setattr(checkpoints, "MOST_LOST", 0.0)
+    directory, kept, copies = make(tmp_path)
+    kept.write_text("in the way")
+    for number in range(9):
+        (directory / str(number)).write_text("c")
+    asked: list[str] = []
+    store_for = storage.store_for
+
+    def noted(uri: str) -> storage.Store:
+        asked.append(uri)
+        return store_for(uri)
+
+    monkeypatch.setattr(checkpoints, "store_for", noted)
+    with pytest.raises(RuntimeFailure, match=r"0, 1, 2, 3, 4 and 4 more could not be copied"):
+        copies.finish()
+    assert not asked
+    kept.unlink()
+    monkeypatch.undo()
+    copies.finish()
+    assert len(names(kept)) == 9
+
+
+def test_a_directory_that_takes_the_place_of_a_file(tmp_path: Path) -> None:
+    """And the other way round: where the storage is a directory, one is in the other's way."""
+    directory, kept, copies = make(tmp_path)
+    (directory / "a").write_text("file")
+    (directory / "b").mkdir()
+    (directory / "b/w").write_text("w")
+    copies.sync()
+    copies.sync()
+    (directory / "a").unlink()
+    (directory / "a").mkdir()
+    (directory / "a/w").write_text("w")
+    copies.finish()
+    assert names(kept) == {"a/w", "b/w"}
+
+
+@pytest.mark.parametrize(
+    "own",
+    [
+        [NOTES],
+        [f"{NOTES}~"],
+        [NOTES, f"{NOTES}~", f"{NOTES}~~"],
+        [f"{NOTES}/a", f"{NOTES}/b~"],
+        [f"d/{NOTES}", f"{NOTES}.bak", f"{NOTES}~x"],
+    ],
+    ids=str,
+)
+def test_the_command_s_own_files_are_not_taken_for_the_runtime_s(tmp_path: Path, own: list[str]) -> None:
+    """A file that has the name of the runtime's notes was lost, and so were the links that these hold."""
+    directory, kept, copies = make(tmp_path)
+    for name in own:
+        (directory / name).parent.mkdir(exist_ok=True)
+        (directory / name).write_text(name)
+    (directory / "ckpt").mkdir()
+    (directory / "ckpt/w").write_text("w")
+    (directory / "latest").symlink_to("ckpt")
+    copies.sync()
+    copies.sync()
+    for _ in range(2):
+        copies.finish()
+        directory = tmp_path / f"again-{os.urandom(2).hex()}"
+        directory.mkdir()
+        copies = Checkpoints(str(directory), kept.as_uri())
+        copies.restore()
+        assert names(directory) == {*own, "ckpt/w"}
+        assert all((directory / name).read_text() == name for name in own)
+        assert str((directory / "latest").readlink()) == "ckpt"
+    (directory / own[0]).unlink()
+    copies.finish()
+    assert len(names(kept)) == len(own) + 1
+
+
 @pytest.mark.contract("C-CHECK-3")
 def test_links_to_directories_come_back(tmp_path: Path) -> None:
     """`latest -> ckpt-500` is how a program finds where to go on."""
@@ -210,14 +346,23 @@ def test_the_first_start_is_noted_where_there_is_a_timeout(tmp_path: Path, timed
 
 
 @pytest.mark.contract("C-CHECK-1")
-@pytest.mark.parametrize("script", ["exit 3", "chmod 000 $LYFTLEARN_CHECKPOINTS_DIR/c; exit 3"])
-def test_the_last_copy_never_changes_how_the_command_ended(containers: Any, script: str) -> None:
-    """A storage that is away, or files that cannot be read: exit code 3 stays 3, and the log says the rest."""
+@pytest.mark.parametrize(
+    ("script", "ended"),
+    [
+        ("exit 3", (3, "user-error", 3)),
+        ("chmod 000 $LYFTLEARN_CHECKPOINTS_DIR/c; exit 3", (3, "user-error", 3)),
+        ("exit 0", (0, None, 0)),
+    ],
+)
+def test_the_last_copy_never_changes_how_the_command_ended(
+    containers: Any, script: str, ended: tuple[int, str | None, int]
+) -> None:
+    """A storage that is away, or files that cannot be read: 3 stays 3, 0 stays 0, and the log says the rest."""
     command = ["sh", "-c", f"echo c > $LYFTLEARN_CHECKPOINTS_DIR/c; {script}"]
     container = containers.make("kubernetes", command)
     container.document["checkpoints"] = {"uri": "file:///proc/1/no/such/place"}
     result = container.run()
-    assert (result.exit_code, result.facts["reason"], result.facts["exit_code"]) == (3, "user-error", 3)
+    assert (result.exit_code, result.facts["reason"], result.facts["exit_code"]) == ended
     assert b"checkpoints were not copied" in result.output
 
 
@@ -227,7 +372,7 @@ def test_a_thread_that_meets_an_error_goes_on(tmp_path: Path, capsys: pytest.Cap
     kept.write_text("in the way")
     (directory / "c").write_text("c")
     copies.start()
-    while "not copied yet" not in capsys.readouterr().err:
+    while "not copied yet: c: " not in capsys.readouterr().err:
         threading.Event().wait(0.02)
     kept.unlink()
     while not (kept / "c").exists():

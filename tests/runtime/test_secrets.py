@@ -12,6 +12,7 @@ from typing import Any
 import boto3
 import kmsauth
 import pytest
+from werkzeug.exceptions import Forbidden, HTTPException, Unauthorized
 
 from lyftlearn.runtime import s3, secrets
 from lyftlearn.runtime.faults import RuntimeFailure
@@ -157,6 +158,66 @@ def test_confidant_s_tokens_and_key_names(confidant: dict[str, Any]) -> None:
     """The token is checked by the library that Confidant itself uses; names come back in the container's case."""
     assert secrets.fetch(["db"], confidant, {}) == {"db": {"API_KEY": CANARY.encode(), "USER": b"u"}}
     assert set(secrets.fetch(["db"], {**confidant, "case": "lower"}, {})["db"]) == {"api_key", "user"}
+
+
+PAGE = b"<html>\r\n<head><title>403 Forbidden</title></head>\r\n<body><center><hr>nginx</center></body></html>"
+
+
+@pytest.mark.parametrize(
+    ("status", "content"),
+    [
+        *((status, PAGE) for status in (301, 400, 401, 403, 404, 407, 410)),
+        (404, b"404 page not found\n"),
+        (403, b'{"message": "Forbidden"}'),
+        (404, b""),
+        (404, b"[" * 60_000),
+    ],
+)
+def test_the_page_of_somebody_else_says_nothing_of_a_service(
+    confidant: dict[str, Any], monkeypatch: pytest.MonkeyPatch, status: int, content: bytes
+) -> None:
+    """A load balancer whose targets are being replaced answers 404 for a while: the question is put again."""
+    answer, others = Confidant.do_GET, [None] * 3
+    monkeypatch.setattr("time.sleep", lambda _: None)
+
+    def in_between(self: Confidant) -> None:
+        if not others:
+            answer(self)
+            return
+        others.pop()
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    monkeypatch.setattr(Confidant, "do_GET", in_between)
+    assert secrets.fetch(["db"], confidant, {})["db"]["USER"] == b"u"
+    others += [None] * 100
+    with pytest.raises(RuntimeFailure, match=f"status {status} for 127.0.0.1 is not Confidant") as caught:
+        secrets.fetch(["db"], confidant, {})
+    assert caught.value.reason == "platform"
+
+
+def test_confidant_refuses_a_token_in_the_words_of_its_framework(
+    confidant: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its `abort(403)` is a page, too: it is known by Werkzeug's sentence, and not repeated."""
+    calls: list[int] = []
+    for refusal in (Unauthorized(), Forbidden()):
+
+        def refuse(self: Confidant, refusal: HTTPException = refusal) -> None:
+            calls.append(1)
+            body = refusal.get_body().encode()
+            self.send_response(refusal.code or 0)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        monkeypatch.setattr(Confidant, "do_GET", refuse)
+        with pytest.raises(RuntimeFailure, match=f"Confidant answered {refusal.code}") as caught:
+            secrets.fetch(["db"], confidant, {})
+        assert caught.value.reason == "configuration"
+    assert len(calls) == 2
 
 
 def test_confidant_s_refusals_are_the_configuration_s(confidant: dict[str, Any]) -> None:

@@ -216,7 +216,7 @@ def test_s3_errors_are_translated(bucket: Bucket, status: str, code: str, error:
 
 HTML = "<html><body><h1>Not Found</h1><hr></body></html>"
 PAGES = (
-    *((f"{status} Page", "text/html", HTML) for status in (200, 302, 400, 403, 404, 409, 412)),
+    *((f"{status} Page", "text/html", HTML) for status in (200, 301, 302, 307, 400, 403, 404, 409, 412)),
     ("404 Not Found", "text/plain", "404 page not found"),
     ("404 Not Found", "application/json", '{"message": "no route"}'),
     ("404 Not Found", "text/html", ""),
@@ -248,6 +248,19 @@ def test_the_page_of_somebody_else_says_nothing(
     monkeypatch.setattr(_s3, "SECONDS_OF_SILENCE", 0.02)
     with pytest.raises(BackendUnavailable):
         storage.read(KEY)
+
+
+@pytest.mark.parametrize(
+    ("status", "error"), [("301 Moved Permanently", LyftLearnError), ("307 Temporary Redirect", BackendUnavailable)]
+)
+def test_a_redirect_without_a_target_ends(bucket: Bucket, status: str, error: type[LyftLearnError]) -> None:
+    """Neither body nor headers name a region: botocore asked where to, and was redirected, 81 times."""
+    body = "<?xml version='1.0'?><Error><Code>PermanentRedirect</Code><Message>elsewhere</Message></Error>"
+    bucket.pages = [(status, "application/xml", body)] * 100
+    with pytest.raises(LyftLearnError, match="does not say where to") as caught:
+        S3Storage("s3://bucket").read(KEY)
+    assert type(caught.value) is error
+    assert len(bucket.seen) <= (2 if error is LyftLearnError else 8)
 
 
 def test_a_storm_in_s3_is_ridden_out(bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from bisect import insort
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from heapq import merge
 from typing import TYPE_CHECKING, Any
@@ -16,7 +18,7 @@ from lyftlearn.types import JobStatus
 from lyftlearn_sagemaker.api.errors import AwsError
 from lyftlearn_sagemaker.record import TAG, is_queued, label_tag, record_of_job
 from lyftlearn_sagemaker.status.events import event_of_job
-from lyftlearn_sagemaker.status.service_jobs import creation_time, training_jobs_of
+from lyftlearn_sagemaker.status.service_jobs import WAITING, creation_time, training_jobs_of
 
 if TYPE_CHECKING:
     from lyftlearn_sagemaker.api.client import AwsClient
@@ -100,43 +102,79 @@ class Finder:
         return job, record
 
     def search(self, query: JobQuery) -> Iterator[JobRecord]:
-        """Yield the matching jobs, newest first: those in queues among those that SageMaker knows."""
+        """Yield the matching jobs, newest first: those in queues among those that SageMaker knows.
+
+        A job of a queue was created when it entered that, whenever its training jobs were: `describe` says the same.
+        """
+        summaries = {one["jobName"]: one for one in self._summaries(query)}
+        queued = sorted(self._search_queues(summaries.values(), query), key=_creation_time, reverse=True)
+        known = _by_creation(self._search_training_jobs(query, summaries))
         seen: set[str] = set()
-        queued = sorted(self._search_queues(query), key=_creation_time, reverse=True)
-        for record in merge(queued, self._search_training_jobs(query), key=_creation_time, reverse=True):
+        for record in merge(queued, known, key=_creation_time, reverse=True):
             if record.id not in seen:
                 seen.add(record.id)
                 yield record
 
-    def _search_queues(self, query: JobQuery) -> Iterator[JobRecord]:
-        """Yield the matching jobs of which no training job has come, nor may ever come."""
+    def _summaries(self, query: JobQuery) -> Iterator[Mapping[str, Any]]:
         for queue in self.service_jobs.queues:
             for summary in self.service_jobs.since(queue, query.since or _BEGINNING):
-                if "latestAttempt" not in summary:
-                    self.service_jobs.remember(summary["jobName"], queue, summary["jobId"])
-                    with suppress(JobNotFound):
-                        record = self._in_queue(summary["jobName"])[1]
-                        if query.matches(record):
-                            yield record
+                self.service_jobs.remember(summary["jobName"], queue, summary["jobId"])
+                yield summary
 
-    def _search_training_jobs(self, query: JobQuery) -> Iterator[JobRecord]:
+    def _search_queues(self, summaries: Iterable[Mapping[str, Any]], query: JobQuery) -> Iterator[JobRecord]:
+        """Yield the matching jobs of which no training job has come, nor may ever come, or that wait for their next."""
+        for summary in summaries:
+            if "latestAttempt" not in summary or summary["status"] in WAITING:
+                with suppress(JobNotFound):
+                    record = self._in_queue(summary["jobName"])[1]
+                    if query.matches(record):
+                        yield record
+
+    def _search_training_jobs(
+        self, query: JobQuery, summaries: Mapping[str, Mapping[str, Any]]
+    ) -> Iterator[tuple[datetime, JobRecord]]:
+        """Yield the matching jobs, each after the creation of its training job, newest training job first."""
         request = _newest_first(query)
         while True:
             page = self._aws.call("sagemaker", "search", request)
             for result in page.get("Results", []):
-                record = self._matching(result["TrainingJob"], query)
+                record = self._matching(result["TrainingJob"], query, summaries)
                 if record:
-                    yield record
+                    yield result["TrainingJob"]["CreationTime"], record
             if not page.get("NextToken"):
                 return
             request["NextToken"] = page["NextToken"]
 
-    def _matching(self, job: Mapping[str, Any], query: JobQuery) -> JobRecord | None:
+    def _matching(
+        self, job: Mapping[str, Any], query: JobQuery, summaries: Mapping[str, Mapping[str, Any]]
+    ) -> JobRecord | None:
         record = _record(job)
-        if record and is_queued(job) and record.event.status.finished:
-            with suppress(JobNotFound):
-                record = self._in_queue(record.id)[1]  # another attempt may follow
+        if record and is_queued(job):
+            record = self._as_queued(record, query, summaries.get(record.id))
         return record if record and query.matches(record) else None
+
+    def _as_queued(self, record: JobRecord, query: JobQuery, summary: Mapping[str, Any] | None) -> JobRecord:
+        """Return the record of a training job as its queue has it: another attempt may follow its end.
+
+        A job that is in no summary has left its queue long ago, or entered it before what is asked for.
+        """
+        if record.event.status.finished or (query.since and summary is None):
+            with suppress(JobNotFound):
+                return self._in_queue(record.id)[1]
+        if summary is None:
+            return record
+        return replace(record, event=replace(record.event, created_at=creation_time(summary)))
+
+
+def _by_creation(found: Iterable[tuple[datetime, JobRecord]]) -> Iterator[JobRecord]:
+    """Yield newest job first what comes newest training job first, and was created then or before."""
+    held: list[tuple[datetime, int, JobRecord]] = []
+    for number, (latest, record) in enumerate(found):
+        insort(held, (_creation_time(record), -number, record))
+        while held and held[-1][0] >= latest:
+            yield held.pop()[-1]
+    for _, _, record in reversed(held):
+        yield record
 
 
 def _creation_time(record: JobRecord) -> datetime:

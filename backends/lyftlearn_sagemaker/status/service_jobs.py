@@ -59,8 +59,9 @@ class ServiceJobs:
         return described
 
     def since(self, queue: str, moment: datetime) -> Iterator[Mapping[str, Any]]:
-        """Yield a line for each job that entered a queue after `moment`, newest first."""
-        return self.summaries(queue, "AFTER_CREATED_AT", str(int(moment.timestamp() * 1000)))
+        """Yield a line for each job that entered a queue at `moment` or later, newest first."""
+        before = max(0, int(moment.timestamp() * 1000) - 1)
+        return self.summaries(queue, "AFTER_CREATED_AT", str(before))
 
     def summaries(self, queue: str, name: str, value: str) -> Iterator[Mapping[str, Any]]:
         """Yield a line for each job of a queue that one filter selects, whatever its status."""

@@ -14,6 +14,7 @@ from .text import encode
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
+    from urllib.error import HTTPError
 
 TOKEN_VERSION = 2
 LIFETIME = 600
@@ -21,8 +22,16 @@ LIFETIME = 600
 SKEW = 180
 """Seconds our clock may be ahead of the server's."""
 TIMEOUT = 10
-TRIES = 4
+TRIES = 8
+"""With a second more between each two: half a minute, in which Confidant, or what is before it, can be replaced."""
 LARGEST_ANSWER = 64 << 20
+LARGEST_REFUSAL = 1 << 16
+OWN_PAGES = (
+    b"<p>The server could not verify that you are authorized to access the URL requested.",
+    b"<p>You don't have the permission to access the requested resource.",
+    b"<p>You don&#39;t have the permission to access the requested resource.",
+)
+"""Confidant refuses in JSON; those it does not know with pages for 401 and 403 of Werkzeug, which it is built on."""
 TIME_FORMAT = "%Y%m%dT%H%M%SZ"
 CASES = {"upper": str.upper, "lower": str.lower}
 """Confidant answers with key names in lower case; programs were given them in the case the webhook used."""
@@ -64,8 +73,7 @@ def _ask(provider: dict[str, Any]) -> list[dict[str, Any]]:
             with opener.open(request, timeout=TIMEOUT) as answer:
                 return _credentials(answer.read(LARGEST_ANSWER))
         except HTTPError as error:
-            error.close()
-            failure = _refusal(error.code, provider)
+            failure = _refusal(error.code, _content(error), provider)
         except (OSError, HTTPException, RecursionError, ValueError) as error:
             host = urlsplit(provider["url"]).hostname
             failure = RuntimeFailure(PLATFORM, f"Confidant at {host} gave no answer: {type(error).__name__}")
@@ -106,10 +114,34 @@ def _same_host_redirects() -> Any:
     return SameHost()
 
 
-def _refusal(status: int, provider: dict[str, Any]) -> RuntimeFailure:
+def _content(error: HTTPError) -> bytes:
+    """What came with a refusal; nothing where it ends in the middle."""
+    try:
+        with error:
+            return error.read(LARGEST_REFUSAL)
+    except (OSError, HTTPException):
+        return b""
+
+
+def _refusal(status: int, content: bytes, provider: dict[str, Any]) -> RuntimeFailure:
+    """What a refusal means. A proxy or load balancer in Confidant's place says nothing, whatever its status."""
+    if not _is_own(content):
+        from urllib.parse import urlsplit
+
+        host = urlsplit(provider["url"]).hostname
+        return RuntimeFailure(PLATFORM, f"whoever answered with status {status} for {host} is not Confidant")
     text = f"Confidant answered {status} for the service {provider['service']!r}"
     passing = status in (408, 425, 429) or status >= 500
     return RuntimeFailure(PLATFORM, text) if passing else configuration_failure(text)
+
+
+def _is_own(content: bytes) -> bool:
+    """Whether Confidant refuses so: with an error, and an empty object for a service that is not there."""
+    try:
+        answer = json.loads(content)
+        return isinstance(answer, dict) and (not answer or "error" in answer)
+    except (RecursionError, ValueError):
+        return any(page in content for page in OWN_PAGES)
 
 
 def _authorization(provider: dict[str, Any]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import boto3
@@ -161,11 +161,9 @@ def test_many_jobs_over_a_quota_of_two(queue: Service, make: Make, storage_url: 
 
 def test_a_job_tells_its_place(queue: Service, backend: SageMakerBackend, make: Make, storage_url: str) -> None:
     """To whoever asks, in any process, and in lists, newest first."""
-    jobs = []
-    for has_room in (True, True, False, False):
-        jobs.append(_submit(backend, storage_url))
-        if has_room:
-            _attempt(queue, jobs[-1])  # a list orders a job that was sent on by its training job
+    jobs = [_submit(backend, storage_url) for _ in range(4)]
+    for job in jobs[:2]:
+        _attempt(queue, job)
     for place, job in enumerate(jobs[2:], start=1):
         event = _until(
             lambda job=job, place=place: next(
@@ -181,6 +179,36 @@ def test_a_job_tells_its_place(queue: Service, backend: SageMakerBackend, make: 
     records = list(make(queue=QUEUE).list(JobQuery()))
     assert [record.id for record in records] == [job.id for job in reversed(jobs)]
     assert [record.id for record in backend.list(JobQuery(status=JobStatus.PENDING))][:2] == [jobs[3].id, jobs[2].id]
+
+
+def test_a_list_and_a_description_agree(
+    queue: Service, backend: SageMakerBackend, make: Make, storage_url: str
+) -> None:
+    """A job is as old as its entry into the queue, whenever it was sent on, and however often."""
+    first, second = _submit(backend, storage_url), _submit(backend, storage_url)
+    attempts = [_attempt(queue, job) for job in (first, second)]
+    third = _submit(backend, storage_url)
+    queue.batch._jobs[next(key for key, one in queue.batch._jobs.items() if one["jobName"] == first.id)][
+        "createdAt"
+    ] -= 60_000
+    middle = datetime.now(UTC) - timedelta(seconds=30)
+    queue.conduct.quotas = {"ml.c7i.large": 0}
+    attempts[1].finish("Failed", "CapacityError: Unable to provision requested ML compute capacity.")
+    _until(lambda: _status(backend, second) is JobStatus.PENDING)
+    described = {job.id: make(queue=QUEUE).describe(job.id).event.created_at for job in (first, second, third)}
+    records = list(make(queue=QUEUE).list(JobQuery()))
+    assert {record.id: record.event.created_at for record in records} == described
+    assert [record.id for record in records] == [third.id, second.id, first.id]
+    recent = [record.id for record in make(queue=QUEUE).list(JobQuery(since=middle))]
+    assert recent == [third.id, second.id]
+    waiting = [record.id for record in make(queue=QUEUE).list(JobQuery(status=JobStatus.PENDING))]
+    assert waiting == [third.id, second.id]
+    queue.conduct.quotas = {}
+    _attempt(queue, second, number=2)
+    records = list(make(queue=QUEUE).list(JobQuery()))
+    assert [record.id for record in records] == [third.id, second.id, first.id]
+    assert {record.id: record.event.created_at for record in records} == described
+    assert [one.id for one in make(queue=QUEUE).list(JobQuery(since=described[second.id]))] == [third.id, second.id]
 
 
 @pytest.mark.parametrize("place", [0, 3])
