@@ -162,8 +162,9 @@ def _of_runs(runs: Sequence[ParityRun], today: MadeWith, standard: _Standard) ->
     for run in runs:
         made_with = {"image": run.image, "source": run.source, "version": run.version}
         because = standard.why_stale(run.at, {**made_with, "source": run.source or today["source"]}, today)
-        said = () if run.holds else ("parity did not hold",)
-        yield _Piece(kind=PARITY_RUN, count=1, at=run.at, made_with=made_with, because=(*because, *said))
+        because += () if run.holds else ("parity did not hold",)
+        because += ("only some subjects were compared",) if run.partial else ()
+        yield _Piece(kind=PARITY_RUN, count=1, at=run.at, made_with=made_with, because=because)
 
 
 def _summary(kind: str, pieces: Sequence[_Piece]) -> EvidenceOfKind:

@@ -23,6 +23,7 @@ class ParityRun:
     """One comparison. backends: the reference first. subjects: each with whether it is the same on all of them.
 
     image, source, version: what its jobs were made with; source: None where they brought no code of the user's.
+    partial: whether it was asked for some subjects alone. It shows something of these, and of nothing else.
     """
 
     at: datetime
@@ -32,6 +33,7 @@ class ParityRun:
     image: str | None
     source: str | None
     version: str
+    partial: bool | None = None
 
 
 def note(history: History, run: ParityRun) -> None:

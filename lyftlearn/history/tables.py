@@ -189,6 +189,7 @@ parity_runs = sa.Table(
     sa.Column("image", sa.Text),
     sa.Column("source", sa.Text),  # a digest of the code that its command brought
     sa.Column("version", sa.String(32), nullable=False),
+    sa.Column("partial", sa.Boolean),  # whether only a part of the subjects was looked at; None: nobody noted it
 )
 sa.Index("ix_parity_runs_at", parity_runs.c.at)
 # The audit log of flags: every change that a command or the autopilot was about to make, and what became of it.

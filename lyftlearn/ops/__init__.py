@@ -269,7 +269,7 @@ def parity(
     made_with = parity_evidence.made_with(client, order)
     measured = _observe.run(order, client)
     _keep_parity(measured, client)
-    parity_evidence.keep(measured, client, made_with)
+    parity_evidence.keep(measured, client, order, made_with)
     return measured
 
 

@@ -42,25 +42,26 @@ def made_with(client: Client, order: ComparisonConfig) -> MadeWith | None:
     return MadeWith(content.arguments.image, content.source.content if content.source else None)
 
 
-def keep(measured: Parity, client: Client, of: MadeWith | None) -> None:
+def keep(measured: Parity, client: Client, order: ComparisonConfig, of: MadeWith | None) -> None:
     """Write a comparison into the history, if one is kept. What breaks there is logged: the measure is there anyway."""
     session = client._session  # noqa: SLF001 - the client's other half
     if of is None or not session.config.records_history:
         return
     try:
-        _note(measured, client, of)
+        _note(measured, client, order, of)
     except Exception as exc:  # noqa: BLE001 - a database that is away costs nobody a comparison of an hour
         _log.warning("the comparison is not in the history, and counts as no evidence: %s", exc)
 
 
-def _note(measured: Parity, client: Client, of: MadeWith) -> None:
+def _note(measured: Parity, client: Client, order: ComparisonConfig, of: MadeWith) -> None:
     from lyftlearn._migration import parity_runs  # noqa: PLC0415 - brings SQLAlchemy
 
     run = parity_runs.ParityRun(
         at=measured.started_at,
         backends=[measured.reference, *(name for name in measured.backends if name != measured.reference)],
         holds=measured.holds,
-        subjects=_subjects(measured),
+        subjects=_subjects(measured, order),
+        partial=not order.is_whole,
         image=of.image,
         source=of.source,
         version=measured.version,
@@ -69,11 +70,11 @@ def _note(measured: Parity, client: Client, of: MadeWith) -> None:
         parity_runs.note(history, run)
 
 
-def _subjects(measured: Parity) -> Mapping[str, bool]:
-    """Return each subject that was looked at, with whether everything about it holds."""
+def _subjects(measured: Parity, order: ComparisonConfig) -> Mapping[str, bool]:
+    """Return each subject that was looked at, with whether everything about it holds; none of which a part was."""
     from lyftlearn.parity._model import HOLDING  # noqa: PLC0415 - only for those who compare
 
     found: dict[str, bool] = defaultdict(lambda: True)
-    for row in measured.rows:
+    for row in (row for row in measured.rows if row.subject in order.paths):
         found[row.subject] &= row.worst in HOLDING
     return dict(found)

@@ -56,6 +56,11 @@ class ComparisonConfig:
         """Beginnings of the paths that are asked for."""
         return frozenset(self.only or SUBJECTS)
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether every subject is compared; that of the user's command only where there is one."""
+        return SUBJECTS.keys() - self.paths <= ({"command"} if self.command is None else set())
+
 
 def run(comparison: ComparisonConfig, client: Client) -> Parity:
     """Run everything, and compare. Raises InvalidJob with every fault, before anything is sent."""

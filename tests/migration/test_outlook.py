@@ -149,13 +149,15 @@ def test_shadows_and_parity_runs_age_too(client: Client, journal: History, flags
         at=NOW - timedelta(hours=1), backends=[NEW, OLD], holds=True, subjects={"statsd": True}, image="trainer:1",
         source=None, version="1.1.0",
     )  # fmt: skip
-    for one in (run, replace(run, holds=False), replace(run, version="1.0.0"), replace(run, backends=[OLD, "local"])):
+    others = (replace(run, version="1.0.0"), replace(run, backends=[OLD, "local"]), replace(run, partial=True))
+    for one in (run, replace(run, holds=False), *others):
         parity_runs.note(journal, one)
     evidence = evidence_of(client)
     assert (kind(evidence, "shadow").fresh, kind(evidence, "shadow").source) == (1, "c0de")
     parity = kind(evidence, "parity run")
-    assert (parity.fresh, parity.stale) == (1, 2)
-    assert set(parity.stale_because) == {"parity did not hold", "made with another version"}
+    assert (parity.fresh, parity.stale) == (1, 3)
+    stale = {"parity did not hold", "made with another version", "only some subjects were compared"}
+    assert set(parity.stale_because) == stale
 
 
 def test_a_second_kind_of_a_model_forgives_nothing(client: Client, journal: History, flags: Path) -> None:
