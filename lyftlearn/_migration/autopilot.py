@@ -18,7 +18,7 @@ from zoneinfo import ZoneInfo
 from lyftlearn._migration import audit, autopilot_state, hooks
 from lyftlearn._migration.audit import ChangeState, FlagChange
 from lyftlearn._migration.autopilot_state import Remembered
-from lyftlearn._migration.ladder import Action, QuietTime, Rules, Standing, Step, decide
+from lyftlearn._migration.ladder import STOPPED, Action, QuietTime, Rules, Standing, Step, decide
 from lyftlearn._migration.results import WORSE, AutopilotRun, AutopilotStep
 from lyftlearn._migration.rungs import Rung, Subject, highest_of
 from lyftlearn._migration.survey import Surveyed, survey
@@ -106,6 +106,8 @@ class Autopilot:
         done = [one for one in decided if not one.moves]
         done += self._move([one for one in decided if one.step.action is Action.LOWER])
         allowed, refused = self._ask([one for one in decided if one.step.action is Action.RAISE])
+        if allowed and self._is_stopped():  # somebody pulled it while hooks were asked, which may take minutes
+            refused, allowed = [*refused, *(_hold(one, STOPPED) for one in allowed)], []
         done += [*refused, *self._move(allowed)]
         holds = [self._memory_of(one) for one in done if one.step.action is Action.HOLD]
         autopilot_state.remember(self._history, self._store.name, holds)

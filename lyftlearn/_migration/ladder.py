@@ -23,6 +23,7 @@ times the margins are ruled out within a month, and for twice the margins one mo
 """
 LEAST_LIVE = 3
 """Jobs on the new side, made with what the newest job is made with, before a model is raised from a live rung."""
+STOPPED = "the kill switch keeps everything on the old side"
 MadeWith: TypeAlias = Mapping[str, str | None]
 """image, source, version: what evidence was made with."""
 
@@ -176,7 +177,7 @@ def _what_to_wait_for(
     standing: Standing, rules: Rules, now: datetime, raised_today: int, *, stopped: bool
 ) -> str | None:
     if stopped:
-        return "the kill switch keeps everything on the old side"
+        return STOPPED
     if standing.since > now:
         return f"the clock was set back: it came to this rung at {standing.since:%Y-%m-%d %H:%M}"
     if standing.rung is not Rung.OFF and now < standing.since + rules.pause:

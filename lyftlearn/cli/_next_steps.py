@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from lyftlearn.backend import Verdict
@@ -25,6 +26,11 @@ if TYPE_CHECKING:
 
 def _command(*words: str) -> str:
     return shlex.join(("lyftlearn", *words))
+
+
+def _option(name: str, value: str) -> tuple[str, ...]:
+    """Return the words that give an option a value; one that begins like an option must be joined to it."""
+    return (f"{name}={value}",) if value.startswith("-") else (name, value)
 
 
 DOCTOR = _command("doctor")
@@ -70,8 +76,13 @@ def of_guard(found: Guard) -> list[str]:
     if not found.worse:
         return [_command("migration", "guard" if found.more_jobs else "status")]
     worse = [model.model for model in found.by_model if model.verdict == found.verdict]
-    failed = [_command("jobs", "--name", model, "--status", "failed") for model in worse[:_MOST_MODELS]]
-    return [_command("migration", "report"), *failed]
+    return [_command("migration", "report"), *_failed_jobs(worse)]
+
+
+def _failed_jobs(models: Sequence[str]) -> list[str]:
+    """Return the commands that list what failed, of a few models, each once: repositories may share names."""
+    some = list(dict.fromkeys(models))[:_MOST_MODELS]
+    return [_command("jobs", *_option("--name", model), "--status", "failed") for model in some]
 
 
 def of_switch(found: Switch, why: str | None) -> list[str]:
@@ -81,7 +92,9 @@ def of_switch(found: Switch, why: str | None) -> list[str]:
     if any(of.against or of.unproven for of in found.models):
         return [_command("migration", "report")]
     repair = ["--replace-broken"] if found.problem else []
-    written = _command("migration", "switch", found.flags, "--why", why or "nothing stands against it", *repair)
+    path = f"./{found.flags}" if found.flags.startswith("-") else found.flags
+    reason = _option("--why", why or "nothing stands against it")
+    written = _command("migration", "switch", path, *reason, *repair)
     return [written] if found.target and found.models else [_command("migration", "status")]
 
 
@@ -90,8 +103,7 @@ def of_autopilot(found: AutopilotRun) -> list[str]:
     if found.dry_run:
         return [_command("migration", "autopilot", "--once")]
     lowered = [step.model for step in found.steps if step.action == "lower" and step.model != "*"]
-    failed = [_command("jobs", "--name", model, "--status", "failed") for model in lowered[:_MOST_MODELS]]
-    return [*failed, _command("migration", "status")]
+    return [*_failed_jobs(lowered), _command("migration", "status")]
 
 
 def of_error(error: BaseException) -> list[str]:

@@ -44,7 +44,7 @@ def top(invocation: Invocation) -> ExitCode:
         return jobs(invocation)
     board = Board(Client(config=invocation.config), invocation.arguments)
     board.look()
-    with suppress(KeyboardInterrupt), _heeding_signals(board.changed), _telling(board.tell), board:
+    with _ending_with_the_terminal(), suppress(KeyboardInterrupt), _heeding_signals(board), _telling(board.tell), board:
         _draw(board)
     return ExitCode.DONE
 
@@ -61,6 +61,7 @@ class Board:
         self._note = ""
         self._closed = threading.Event()
         self.changed = SignalEvent()
+        self.suspended = SignalEvent()
 
     def __enter__(self) -> None:
         threading.Thread(target=self._look_again, daemon=True, name="lyftlearn-top").start()
@@ -83,6 +84,11 @@ class Board:
     def tell(self, text: str) -> None:
         """Show a sentence until the next list."""
         self._note = printable(f"{datetime.now().astimezone():%H:%M:%S} {text}".splitlines()[0])
+        self.changed.notify()
+
+    def suspend(self) -> None:
+        """Let whoever draws give the terminal back; for the handler of a signal."""
+        self.suspended.notify()
         self.changed.notify()
 
     def lines(self, width: int, height: int) -> Iterator[Text]:
@@ -133,20 +139,59 @@ def _draw(board: Board) -> None:
         get_renderable=lambda: Group(*board.lines(console.width, console.height)),
     )  # fmt: skip
     with live:
-        while True:
+        while sys.stdout.isatty():
             board.changed.clear()
             live.refresh()
             time.sleep(_SHORTEST_PAUSE)
             board.changed.wait(_SECONDS_BETWEEN_PICTURES)
+            if board.suspended.is_set():
+                board.suspended.clear()
+                live.stop()
+                _suspend()
+                live.start()
+
+
+def _suspend() -> None:
+    """Stop, as Ctrl-Z has it, until this process goes on in front: in the background it would draw over a shell."""
+    handler = signal.signal(signal.SIGTSTP, signal.SIG_DFL)
+    os.kill(os.getpid(), signal.SIGTSTP)
+    while not _is_in_front():
+        time.sleep(_SHORTEST_PAUSE)
+        os.kill(os.getpid(), signal.SIGTSTP)
+    signal.signal(signal.SIGTSTP, handler)
+
+
+def _is_in_front() -> bool:
+    try:
+        return os.tcgetpgrp(sys.stdout.fileno()) == os.getpgrp()
+    except OSError:  # it is nobody's terminal, or gone
+        return True
 
 
 @contextmanager
-def _heeding_signals(changed: SignalEvent) -> Iterator[None]:
-    """Draw anew when the window changes; give the terminal back when somebody ends this process."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGWINCH, signal.SIGTERM, signal.SIGHUP)}
-    signal.signal(signal.SIGWINCH, lambda *_: changed.notify())
+def _ending_with_the_terminal() -> Iterator[None]:
+    """End as by SIGHUP once the terminal is gone: not everybody gets that signal, and nothing can be written there."""
+    try:
+        yield
+    except OSError:
+        if sys.stdout.isatty():
+            raise
+    finally:
+        if not sys.stdout.isatty():
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise SystemExit(128 + signal.SIGHUP)
+
+
+@contextmanager
+def _heeding_signals(board: Board) -> Iterator[None]:
+    """Draw anew when the window changes; give the terminal back when somebody ends this process, or suspends it."""
+    taken = (signal.SIGWINCH, signal.SIGTERM, signal.SIGHUP, signal.SIGTSTP)
+    before = {number: signal.getsignal(number) for number in taken}
+    signal.signal(signal.SIGWINCH, lambda *_: board.changed.notify())
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _leave_by_signal)
+    if before[signal.SIGTSTP] is not signal.SIG_IGN:  # a shell without jobs ignores it for its children
+        signal.signal(signal.SIGTSTP, lambda *_: board.suspend())
     try:
         yield
     finally:

@@ -18,7 +18,7 @@ from lyftlearn._contract.options import (
 
 _TIME = r"([01][0-9]|2[0-3]):[0-5][0-9]"
 _DAY = "(mon|tue|wed|thu|fri|sat|sun)"
-QUIET_PATTERN = rf"({_DAY}(-{_DAY})?)?( ?{_TIME}-{_TIME})?"
+QUIET_PATTERN = rf"({_DAY}(-{_DAY})?( {_TIME}-{_TIME})?|{_TIME}-{_TIME})"
 _QUIET_WORDS = 'such as "18:00-08:00", "sat-sun" or "fri 12:00-23:59"'
 
 

@@ -46,6 +46,15 @@ def plan(kind: JobKind, **faults: str) -> Any:
     return SimpleNamespace(spec=spec, faults=tuple(faults.items()))
 
 
+def switch(flags: str) -> Any:
+    model = SimpleNamespace(against=(), unproven=False)
+    return SimpleNamespace(written=False, models=[model], problem=None, flags=flags, target="/flags.json")
+
+
+def lowered(*models: str) -> Any:
+    return SimpleNamespace(dry_run=False, steps=[SimpleNamespace(action="lower", model=name) for name in models])
+
+
 ANSWERS: dict[str, tuple[Callable[..., list[str]], Any, str]] = {
     "pending": (_next_steps.of_job, job(JobStatus.PENDING), "logs --follow"),
     "succeeded": (_next_steps.of_job, job(JobStatus.SUCCEEDED), "download"),
@@ -56,6 +65,9 @@ ANSWERS: dict[str, tuple[Callable[..., list[str]], Any, str]] = {
     "plan": (_next_steps.of_plan, plan(JobKind.TRAIN), "explain train eta"),
     "plan of a process job": (_next_steps.of_plan, plan(JobKind.PROCESS), "explain process eta"),
     "plan with faults": (_next_steps.of_plan, plan(JobKind.PREDICT, image="is missing"), "doctor"),
+    "switch": (lambda of: _next_steps.of_switch(of, "-1 of 3 is bad"), switch("new.json"), "'--why=-1 of 3 is bad'"),
+    "switch of an odd file": (lambda of: _next_steps.of_switch(of, None), switch("-new.json"), "./-new.json"),
+    "lowered": (_next_steps.of_autopilot, lowered("-odd", "-odd"), "jobs --name=-odd --status failed"),
     "broken": (_next_steps.of_check, Check("x", Verdict.FAILED, ""), "doctor"),
     "denied": (_next_steps.of_error, AccessDenied("no"), "doctor"),
     "quota": (_next_steps.of_error, QuotaExceeded("no"), "doctor"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import pty
 import re
@@ -14,7 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import pytest
 
@@ -34,16 +35,18 @@ _ERASES = re.compile(r"\x1b\[[0-9]*[JK]|\x1bc")
 class Screen:
     """A terminal on which `top` draws; every picture begins in the upper left corner."""
 
-    def __init__(self, lyftlearn: CommandLine, *words: str, size: tuple[int, int] = (24, 120)) -> None:
+    def __init__(
+        self, lyftlearn: CommandLine, *words: str, size: tuple[int, int] = (24, 120), code: str | None = None
+    ) -> None:
         self._reading, writing = pty.openpty()
         self.resize(*size)
         self.written = ""
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "lyftlearn.cli", "top", *words],
+            [sys.executable, *(["-c", code] if code else ["-m", "lyftlearn.cli", "top", *words])],
             cwd=lyftlearn.directory,
             env={**lyftlearn.environment, "TERM": "xterm", "COLUMNS": "200", "LINES": "50"},
             stdin=writing, stdout=writing, stderr=writing, start_new_session=True,
-            preexec_fn=as_from_a_terminal,  # noqa: PLW1509 - one call, and no thread of ours holds a lock
+            preexec_fn=lead_a_session if code else as_from_a_terminal,  # noqa: PLW1509 - no thread of ours holds a lock
         )  # fmt: skip
         os.close(writing)
 
@@ -79,17 +82,35 @@ class Screen:
             pass
         return self.process.wait(PATIENCE)
 
+    def type(self, text: str) -> None:
+        os.write(self._reading, text.encode())
+
+    def read_until(self, pattern: str, count: int) -> None:
+        while len(re.findall(pattern, self.written)) < count:
+            assert self._read(), self.written[-2000:]
+
+    def vanish(self) -> None:
+        """Take the terminal away."""
+        os.close(self._reading)
+        self._reading = os.open(os.devnull, os.O_RDONLY)
+
     def close(self) -> None:
+        os.close(self._reading)
         self.process.kill()
         self.process.wait()
-        os.close(self._reading)
+
+
+def lead_a_session() -> None:
+    """Have the terminal as one's own, with its signals."""
+    as_from_a_terminal()
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
 
 @pytest.fixture
 def open_screen(lyftlearn: CommandLine) -> Iterator[Callable[..., Screen]]:
     opened: list[Screen] = []
 
-    def open_one(*words: str, **settings: tuple[int, int]) -> Screen:
+    def open_one(*words: str, **settings: Any) -> Screen:
         opened.append(Screen(lyftlearn, *words, **settings))
         return opened[-1]
 
@@ -158,6 +179,54 @@ def test_who_ends_it_gets_the_terminal_back(open_screen: Callable[..., Screen], 
     assert screen.end(number) == 128 + number
     assert screen.written.rindex(_LEAVES) > screen.written.rindex(_OPENS)
     assert screen.written.rindex("\x1b[?25h") > screen.written.rindex("\x1b[?25l")
+
+
+def test_a_terminal_that_vanishes_ends_it(open_screen: Callable[..., Screen]) -> None:
+    """Nobody tells it, as it has no such signal from a terminal that is not its own: it must see for itself."""
+    screen = open_screen()
+    screen.until(lambda lines: "no jobs" in lines)
+    screen.vanish()
+    assert screen.process.wait(PATIENCE) == 128 + signal.SIGHUP
+
+
+_SHELL = """
+import os, signal, sys
+signal.signal(signal.SIGTTOU, signal.SIG_IGN)
+child = os.fork()
+if child == 0:
+    os.setpgid(0, 0)
+    os.tcsetpgrp(0, os.getpid())
+    signal.signal(signal.SIGTTOU, signal.SIG_DFL)
+    os.execv(sys.executable, [sys.executable, "-m", "lyftlearn.cli", "top"])
+while os.WIFSTOPPED(status := os.waitpid(child, os.WUNTRACED)[1]):
+    os.tcsetpgrp(0, os.getpid())
+    print("<stopped>", flush=True)
+    where = input()
+    if where == "fg":
+        os.tcsetpgrp(0, child)
+    os.kill(child, signal.SIGCONT)
+raise SystemExit(os.waitstatus_to_exitcode(status))
+"""
+"""As much of a shell as has jobs."""
+
+
+def test_who_suspends_it_gets_the_terminal_back(open_screen: Callable[..., Screen]) -> None:
+    """Ctrl-Z leaves the other screen; `bg` draws nothing over the shell, and `fg` shows it again."""
+    screen = open_screen(code=_SHELL)
+    screen.until(lambda lines: "no jobs" in lines)
+    for round_ in (1, 2):
+        screen.type("\x1a")
+        screen.read_until(f"{_LEAVES}[^\x1b]*(\x1b[^h]*h)?[^\x1b]*<stopped>", round_)
+        opened = screen.written.count(_OPENS)
+        if round_ == 1:
+            screen.type("bg\n")
+            screen.read_until("<stopped>", 2)
+            assert screen.written.count(_OPENS) == opened
+        screen.type("fg\n")
+        screen.read_until(re.escape(_OPENS), opened + 1)
+        screen.until(lambda lines: "no jobs" in lines)
+    screen.type("\x03")
+    assert screen.process.wait(PATIENCE) == 0
 
 
 def test_pictures_ask_nobody(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -223,6 +223,24 @@ def test_a_hook_may_refuse(tmp_path: Path) -> None:
     assert event["data"]["rung_after"] == "rehearse"
 
 
+def test_the_kill_switch_counts_while_hooks_are_asked(tmp_path: Path) -> None:
+    """Each may take ten seconds, for a hundred models: whoever pulls it meanwhile stops what was allowed before."""
+    cron = Cron(tmp_path, before=command("pass"))
+    rehearse(cron, "eta")
+    looks = iter([False])
+    pilot = Autopilot(cron.history, cron.config, FileStore(cron.path, FLAG), lambda: next(looks, True), lambda: cron.at)
+    (step,) = pilot.run().steps
+    assert (step.action, "kill switch" in step.reason) == ("hold", True)
+    assert not cron.path.exists()
+
+
+@pytest.mark.parametrize("odd", ["sat18:00-08:00", "sat-sun18:00-08:00", " 18:00-08:00", "sat ", "sat-", "24:00-08:00"])
+def test_quiet_time_that_nobody_can_read(odd: str) -> None:
+    """It is refused where it is written, and not at night by the first look."""
+    with pytest.raises(InvalidJob, match="span of quiet time"):
+        load({"autopilot": {"quiet": [odd]}})
+
+
 def test_a_hook_that_gives_no_answer_allows_nothing(tmp_path: Path) -> None:
     """It is waited for once, and nothing of it is left."""
     told = hooks.event(hooks.PLANNED, "rides#eta", datetime.now(UTC), {})
