@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from lyftlearn.backend import JobQuery
+from lyftlearn.backend import Backend, JobQuery
 from lyftlearn.testing import Harness
 from lyftlearn.types import FailureReason, JobState, JobStatus
 from tests.doubles.cluster.cluster import NAMESPACE, Cluster
-from tests.doubles.cluster.store import wait_until
+from tests.doubles.cluster.store import ApiError, wait_until
 
 NewHarness = Callable[..., Harness]
 STEPS = """
@@ -22,6 +23,17 @@ STEPS = """
     run.write_text(str(number))
     print("run", number, flush=True)
     time.sleep(600 if number <= int(os.environ["INTERRUPTIONS"]) else 0)
+    print("done", flush=True)
+"""
+
+
+CHECKPOINTED = """
+    import os, pathlib, time
+    saved = pathlib.Path(os.environ["LYFTLEARN_CHECKPOINTS_DIR"], "saved")
+    if not saved.exists():
+        saved.touch()
+        print("saved", flush=True)
+        time.sleep(12)
     print("done", flush=True)
 """
 
@@ -96,6 +108,77 @@ def test_a_pod_that_the_platform_ends(harness: Harness, cluster: Cluster, way: s
     """None of these is the command's doing: it starts anew, with its checkpoints, and nobody has to submit it again."""
     state, job_id = interrupt(harness, cluster, 1, lambda job_id: WAYS[way](cluster, pod_name(cluster, job_id)))
     check(harness, state, job_id, 1)
+
+
+def flicker(cluster: Cluster, job_id: str) -> None:
+    """Suspended and resumed faster than anybody looks."""
+    for wish in (True, False, True, False):
+        cluster.suspend(job_id, wish=wish)
+
+
+def resume_while_it_ends(cluster: Cluster, job_id: str) -> None:
+    """The queue changes its mind before the pod has gone."""
+    cluster.suspend(job_id, wish=True)
+    wait_until(lambda: all("deletionTimestamp" in pod["metadata"] for pod in cluster.pods(job_id)))
+    cluster.suspend(job_id, wish=False)
+
+
+def delete_while_it_ends(cluster: Cluster, job_id: str) -> None:
+    """Somebody deletes the pod by force that its suspension already ends."""
+    name = pod_name(cluster, job_id)
+    cluster.suspend(job_id, wish=True)
+    wait_until(lambda: all("deletionTimestamp" in pod["metadata"] for pod in cluster.pods(job_id)))
+    with suppress(ApiError):
+        cluster.store.delete("pods", NAMESPACE, name)
+    wait_until(lambda: not cluster.pods(job_id))
+    cluster.suspend(job_id, wish=False)
+
+
+def suspend_after_a_lost_node(cluster: Cluster, job_id: str) -> None:
+    """The queue takes the place away of a job that has just lost its node."""
+    cluster.lose_node_of(next(pod for pod in cluster.pods(job_id) if pod["status"]["phase"] == "Running"))
+    cluster.suspend(job_id, wish=True)
+    wait_until(lambda: cluster.job(job_id)["status"].get("active", 0) == 0)
+    cluster.suspend(job_id, wish=False)
+
+
+def drain_and_suspend(cluster: Cluster, job_id: str) -> None:
+    """A node is drained, and the queue preempts, in one moment."""
+    WAYS["eviction"](cluster, pod_name(cluster, job_id))
+    cluster.suspend(job_id, wish=True)
+    wait_until(lambda: not cluster.pods(job_id))
+    cluster.suspend(job_id, wish=False)
+
+
+ODD_MOMENTS = (flicker, resume_while_it_ends, delete_while_it_ends, suspend_after_a_lost_node, drain_and_suspend)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", ODD_MOMENTS)
+def test_what_comes_together(
+    harness: Harness, cluster: Cluster, how: Callable[[Cluster, str], None], new_backend: Callable[[], Backend]
+) -> None:
+    """Platforms do several things to a job at once; it runs on from what it kept, and everybody says when it began."""
+    spec = harness.quiet(CHECKPOINTED, timeout=timedelta(hours=1))
+    harness.submit(spec)
+    harness.until_line(spec.id, "saved")
+    first = harness.watcher.until(60, spec.id, lambda state: state.started_at is not None).started_at
+    how(cluster, spec.id)
+    state = harness.wait(spec.id)
+    assert (state.status, state.attempt, state.exit_code) == (JobStatus.SUCCEEDED, 1, 0), state
+    assert harness.lines(spec.id)[-1] == "done"
+    assert {state.started_at, new_backend().describe(spec.id).event.started_at} == {first}
+
+
+def test_a_suspension_before_the_first_pod(harness: Harness, cluster: Cluster) -> None:
+    """Kueue's webhook suspends a Job before its controller sees it; what changes its mind at once loses nothing."""
+    spec = harness.quiet("print('ran', flush=True)")
+    plan = harness.backend.plan(spec)
+    plan.requests[-1].body["spec"]["suspend"] = True
+    harness.backend.submit(plan)
+    flicker(cluster, spec.id)
+    assert harness.wait(spec.id).status is JobStatus.SUCCEEDED
+    assert harness.lines(spec.id)[-1] == "ran"
 
 
 def test_a_suspension_before_the_start(new_harness: NewHarness, cluster: Cluster) -> None:
