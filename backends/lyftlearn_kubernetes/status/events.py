@@ -68,7 +68,16 @@ def _was_stopped_in_queue(job: ObservedJob, pods: Sequence[ObservedPod]) -> bool
 
 def first_start(job: ObservedJob, pods: Sequence[ObservedPod]) -> datetime | None:
     """Return when a container of the job first began: by its pods, and by what the Job keeps of those that are gone."""
-    return min((at for at in (job.first_start, *(pod.started_at for pod in pods)) if at), default=None)
+    starts = [job.first_start, _start_elsewhere(job), *(pod.started_at for pod in pods)]
+    return min(filter(None, starts), default=None)
+
+
+def _start_elsewhere(job: ObservedJob) -> datetime | None:
+    """Return when a job began whose pods nobody sees here: the Job's controller there tells when it took it up."""
+    failed_by_itself = job.failure is not None and _EXIT_CODE.search(job.failure.message)
+    if job.elsewhere and (job.ready or job.complete or failed_by_itself):
+        return max(job.active_since, job.created_at)
+    return None
 
 
 def lost_job(job_id: str, now: datetime) -> JobEvent:

@@ -16,11 +16,12 @@ from lyftlearn.testing import Harness
 from lyftlearn.types import FailureReason, JobStatus
 from lyftlearn_kubernetes import options
 from lyftlearn_kubernetes.backend import KubernetesBackend
-from lyftlearn_kubernetes.status import queueing
+from lyftlearn_kubernetes.status import observed, queueing
 from lyftlearn_sagemaker.options import read_table
 from tests.doubles.cluster.access import Caller
 from tests.doubles.cluster.cluster import NAMESPACE, Cluster
 from tests.doubles.cluster.kueue import Kueue
+from tests.doubles.cluster.store import now
 
 NewHarness = Callable[..., Harness]
 WAITS = "import pathlib, time\nprint('up', flush=True)\nwhile not pathlib.Path({flag!r}).exists(): time.sleep(0.1)"
@@ -118,7 +119,15 @@ def test_a_job_on_another_cluster(new_harness: NewHarness, cluster: Cluster, sto
         cluster.store.modify("jobs", NAMESPACE, spec.id, lambda item: item["status"].update(status))
 
     harness.watcher.until(60, spec.id, lambda state: "another cluster" in state.message)
-    tell(active=1, ready=1, startTime="2026-01-01T00:00:00Z")
+    began = now()
+    tell(active=1, ready=1, startTime=began)
+    first = harness.watcher.until(60, spec.id, lambda state: state.status is JobStatus.RUNNING).started_at
+    assert first == observed.moment(began)
+    cluster.suspend(spec.id, wish=True)
+    tell(active=0, ready=0)
+    harness.watcher.until(60, spec.id, lambda state: state.status is JobStatus.PENDING)
+    cluster.suspend(spec.id, wish=False)
+    tell(active=1, ready=1, startTime="2099-01-01T00:00:00Z")  # on a third cluster
     harness.watcher.until(60, spec.id, lambda state: state.status is JobStatus.RUNNING)
     assert not cluster.pods(spec.id)
     message = f"Container main for pod ml/{spec.id}-x failed with exit code 3 matching FailJob rule at index 1"
@@ -129,6 +138,8 @@ def test_a_job_on_another_cluster(new_harness: NewHarness, cluster: Cluster, sto
     (folder / "0-0.log").write_text(f"{spec.id}-x\n2026-01-01T00:00:30.000000000Z three\n")
     state = harness.wait(spec.id)
     assert (state.status, state.reason, state.exit_code) == (JobStatus.FAILED, FailureReason.USER_ERROR, 3)
+    late = new_harness(queue="rides-gpu", multikueue=True).backend.describe(spec.id).event
+    assert (state.started_at, late.started_at) == (first, first)
     assert harness.lines(spec.id) == harness.lines(spec.id, follow=True) == ["three"]
 
 
