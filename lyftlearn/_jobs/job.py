@@ -9,6 +9,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
+from functools import partial  # smaller than a closure, for each of ten thousand jobs
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -253,15 +254,14 @@ class Job:
 
     def _listen(self, told: Callable[[LyftLearnError | None], None]) -> Callable[[], None]:
         """Observe every event from now on, and call `told` after each; with an error that no patience mends."""
+        return self._shared_watch().listen(self.id, partial(self._hear, told))
 
-        def on_news(event: JobEvent | LyftLearnError) -> None:
-            if isinstance(event, LyftLearnError):
-                told(event)
-            else:
-                self._observe(event)
-                told(None)
-
-        return self._shared_watch().listen(self.id, on_news)
+    def _hear(self, told: Callable[[LyftLearnError | None], None], news: JobEvent | LyftLearnError) -> None:
+        if isinstance(news, LyftLearnError):
+            told(news)
+        else:
+            self._observe(news)
+            told(None)
 
 
 class Notebook(Job):

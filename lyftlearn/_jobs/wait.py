@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from queue import Empty, SimpleQueue
 from typing import TypeAlias
 
@@ -73,15 +74,15 @@ def _listening(jobs: Sequence[Job]) -> Iterator[SimpleQueue[_Update]]:
     try:
         for index, job in enumerate(jobs):
             if not job.state.status.finished:
-                leave.append(job._listen(_teller(updates, index)))  # noqa: SLF001 - a friend of the handle
+                leave.append(job._listen(partial(_tell, updates, index)))  # noqa: SLF001 - a friend of the handle
         yield updates
     finally:
         for one in leave:
             one()
 
 
-def _teller(updates: SimpleQueue[_Update], index: int) -> Callable[[LyftLearnError | None], None]:
-    return lambda error: updates.put((index, error))
+def _tell(updates: SimpleQueue[_Update], index: int, error: LyftLearnError | None) -> None:
+    updates.put((index, error))
 
 
 def _changes(

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TypeAlias
 
 from lyftlearn._storage import Storage
@@ -93,7 +94,7 @@ class SharedWatch:
             for news in subscription.latest():
                 listener(news)
             self._following.add(job_id)
-        return lambda: self._unlisten(job_id, listener)
+        return partial(self._unlisten, job_id, listener)
 
     def describe(self, job_id: str) -> JobRecord:
         """Return what is known of a job now. Raises what `Backend.describe` raises; of a refusal, that it may pass."""
