@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import stat
@@ -38,7 +39,7 @@ class DirectoryStorage(Storage):
     def read(self, key: str, largest: int = LARGEST_RECORD) -> Stored | None:
         with self._reading(key):
             try:
-                with self._path(key).open("rb") as file:
+                with open(_open_at_once(self._path(key)), "rb") as file:
                     status = os.fstat(file.fileno())
                     check_size(self.uri(key), status.st_size, largest)
                     modified, data = status.st_mtime_ns, file.read(largest)
@@ -52,7 +53,7 @@ class DirectoryStorage(Storage):
     def replace(self, key: str, data: bytes, version: str) -> bool:
         path = self._path(key)
         with self._writing(key), self._temporary(key, lambda file: file.write(data)) as temporary, self._lock():
-            if not path.exists() or path.stat().st_size > LARGEST_RECORD or _version(path.read_bytes()) != version:
+            if not path.is_file() or path.stat().st_size > LARGEST_RECORD or _version(path.read_bytes()) != version:
                 return False
             temporary.rename(path)
             _sync(path.parent)
@@ -210,3 +211,12 @@ def _copy(source: Path, target: BinaryIO, sha256: str) -> None:
             target.write(chunk)
     if digest.hexdigest() != sha256:
         raise change_error(source)
+
+
+def _open_at_once(path: Path) -> int:
+    """Open a file to read. Whoever opens a pipe, which somebody has put in its place, would wait for a writer."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    if stat.S_ISREG(os.fstat(descriptor).st_mode):
+        return descriptor
+    os.close(descriptor)
+    raise OSError(errno.EINVAL, "it is no file", str(path))

@@ -567,3 +567,16 @@ def test_a_forked_child_reads_its_own_answers(storage: Storage) -> None:
         assert stored is not None
         assert stored.data == b"0"
     assert [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children] == [0] * 4
+
+
+def test_a_pipe_in_the_place_of_a_record_keeps_nobody_waiting(tmp_path: Path) -> None:
+    """Others can write to a storage; to open a pipe waits for whoever writes into it."""
+    storage = open_storage(tmp_path.as_uri())
+    assert storage.create("claims/a", b"1")
+    stored = storage.read("claims/a")
+    assert stored
+    (tmp_path / "claims/a").unlink()
+    os.mkfifo(tmp_path / "claims/a")
+    with pytest.raises(BackendUnavailable, match="it is no file"):
+        storage.read("claims/a")
+    assert not storage.replace("claims/a", b"2", stored.version)
