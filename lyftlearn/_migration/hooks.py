@@ -53,7 +53,7 @@ def event(kind: str, subject: str, at: datetime, data: Mapping[str, Any]) -> dic
 
 def tell(hook: str, told: Mapping[str, Any], seconds: float = SECONDS) -> Answer:
     """Tell a hook, and return its answer. Never raises."""
-    if hook.startswith(("http://", "https://")):
+    if hook.lower().startswith(("http://", "https://")):
         return _post(hook, told, seconds)
     return _run(hook, told, seconds)
 

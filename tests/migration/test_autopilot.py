@@ -311,6 +311,13 @@ def test_a_url_gets_a_cloud_event(service: str, path: str, *, yes: bool, broken:
     assert body == told
 
 
+def test_a_url_in_capitals_is_no_command(service: str) -> None:
+    """Its credentials would stand in the message that there is no such program."""
+    told = hooks.event(hooks.PLANNED, "rides#eta", datetime.now(UTC), {})
+    assert hooks.tell(f"{service}/200".replace("http", "HTTP"), told).yes
+    assert "canary" not in hooks.tell("HTTP://x:canary@127.0.0.1:1/", told).said
+
+
 def test_what_is_not_configured_is_said(client: Client, tmp_path: Path) -> None:
     """Without a flag file, there is nothing to write to; a service cannot be written to; a plugin must be there."""
     with pytest.raises(InvalidJob, match=r"\[migration\] flags: is not set"):
