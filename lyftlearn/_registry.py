@@ -11,14 +11,14 @@ from collections import defaultdict
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from lyftlearn._contract import installed
 from lyftlearn._contract.ids import ALPHABET, default_letter, parse
 from lyftlearn._text.display import quote
 from lyftlearn.backend import Backend, BackendSettings
 from lyftlearn.errors import InvalidJob, JobNotFound, LyftLearnError
 
 if TYPE_CHECKING:
-    from importlib.metadata import EntryPoint
-
+    from lyftlearn._contract.installed import EntryPoint
     from lyftlearn.config import Config
 
 GROUP = "lyftlearn.backends"
@@ -122,7 +122,7 @@ class Registry:
         except Exception as exc:
             raise LyftLearnError(_load_error(entry_point, exc)) from exc
         if not isinstance(made, Backend):
-            raise LyftLearnError(f"{_owner(entry_point)} registers {name!r}, but {entry_point.value} makes no Backend")
+            raise LyftLearnError(f"{entry_point.owner} registers {name!r}, but {entry_point.value} makes no Backend")
         return made
 
     def _only(self, name: str) -> EntryPoint:
@@ -132,7 +132,7 @@ class Registry:
         if not found:
             raise LyftLearnError(self._unknown(kind or name))
         if len(found) > 1:
-            owners = " and ".join(_owner(entry_point) for entry_point in found)
+            owners = " and ".join(entry_point.owner for entry_point in found)
             raise LyftLearnError(f"{owners} both register the backend {name!r}: uninstall one of them")
         return found[0]
 
@@ -145,21 +145,16 @@ class Registry:
 
 
 def _entry_points_by_name() -> dict[str, list[EntryPoint]]:
-    from importlib.metadata import entry_points  # noqa: PLC0415 - 20 ms that `import lyftlearn` need not pay
-
     found: dict[str, list[EntryPoint]] = defaultdict(list)
-    for entry_point in entry_points(group=GROUP):
+    for entry_point in installed.entry_points(GROUP):
         known = found[entry_point.name]
-        if all(_owner(other) != _owner(entry_point) for other in known):
+        if all(other.owner != entry_point.owner for other in known):
             known.append(entry_point)
     return dict(found)
 
 
-def _owner(entry_point: EntryPoint) -> str:
-    return entry_point.dist.name if entry_point.dist else entry_point.value
-
-
 def _load_error(entry_point: EntryPoint, exc: Exception) -> str:
-    wanted = f"{_owner(entry_point)}[{','.join(entry_point.extras)}]" if entry_point.extras else _owner(entry_point)
+    owner, extras = entry_point.owner, ",".join(entry_point.extras)
+    wanted = f"{owner}[{extras}]" if extras else owner
     remedy = f": pip install '{wanted}'" if isinstance(exc, ImportError) else ""
-    return f"the backend {entry_point.name!r} of {_owner(entry_point)} cannot be loaded ({exc}){remedy}"
+    return f"the backend {entry_point.name!r} of {owner} cannot be loaded ({exc}){remedy}"

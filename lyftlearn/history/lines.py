@@ -14,6 +14,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from lyftlearn._contract.installed import version
 from lyftlearn._text.redaction import redact
 from lyftlearn.history.rows import ComparisonRow, OutcomeRow, RehearsalRow, Row, SubmissionRow, UsageRow
 from lyftlearn.rollout.targeting import repository_at
@@ -43,8 +44,6 @@ _MOMENTS = ("at", "created_at", "started_at", "finished_at")
 
 def header(config: Config) -> Line:
     """Return what is the same for every job that one client submits."""
-    from importlib.metadata import version  # noqa: PLC0415 - whoever submits has loaded it for the backends
-
     start = config.source.absolute().parent if config.source else Path.cwd()
     return {
         "version": version("lyftlearn"),

@@ -41,6 +41,10 @@ class Location(_Fields):
         """Read a URI, or a path, which is never unquoted. Raises ValueError, with what to write, for anything else."""
         if isinstance(text, str) and text.startswith("file:///") and not any(sign in text for sign in "#%\0"):
             return cls(FILE, "", _unquote(text[7:]))
+        if isinstance(text, str) and text.startswith("s3://") and "#" not in text:
+            name, slash, key = text[5:].partition("/")
+            if name:
+                return cls(S3, name, slash + key)
         import re
 
         match = re.fullmatch(_MEMBER, text)
