@@ -46,7 +46,7 @@ def entry_points(group: str) -> list[EntryPoint]:
         from importlib.metadata import entry_points as ask  # noqa: PLC0415 - see above
 
         return [EntryPoint(one.name, one.value, one.dist.name if one.dist else one.value) for one in ask(group=group)]
-    return [entry_point for directory in _distributions() for entry_point in _registered(directory, group)]
+    return [entry_point for directory in _distributions() for entry_point in _find_in(directory, group)]
 
 
 def version(name: str) -> str:
@@ -82,7 +82,7 @@ def _distributions() -> Iterator[str]:
                     yield f"{folder or '.'}/{name}"
 
 
-def _registered(directory: str, group: str) -> Iterator[EntryPoint]:
+def _find_in(directory: str, group: str) -> Iterator[EntryPoint]:
     text, section = _read(directory, "entry_points.txt"), ""
     if f"[{group}]" not in text:
         return
