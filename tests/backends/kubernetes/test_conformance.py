@@ -12,14 +12,18 @@ import pytest
 from lyftlearn.backend import Backend
 from lyftlearn.runtime.checkpoints import NOTES
 from lyftlearn.testing import BackendConformance, ClientConformance, Harness
+from lyftlearn.testing.conformance._fixtures import Fixtures
+from lyftlearn.testing.conformance._replacement import ReplacementConformance
+from lyftlearn.testing.conformance._submission import FindingConformance
+from lyftlearn.testing.conformance._waiting import WaitingConformance
 from tests.backends.kubernetes.conftest import image, patience, real
 from tests.doubles.cluster.cluster import NAMESPACE, Cluster
 from tests.doubles.cluster.preemption import Preemption
 from tests.doubles.cluster.store import wait_until
 
 
-class TestKubernetes(BackendConformance):
-    """What every backend must do."""
+class OnCluster(Fixtures):
+    """The fixtures of this platform."""
 
     room_for_gangs = real("KUBECONFIG") is None
 
@@ -89,10 +93,14 @@ class TestKubernetes(BackendConformance):
         return remove
 
 
+class TestKubernetes(OnCluster, BackendConformance):
+    """What every backend must do."""
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(bool(real("KUBECONFIG")), reason="nobody preempts on a real cluster at a test's wish")
-class TestKubernetesWhilePreempted(TestKubernetes):
-    """The same of jobs that their queue suspends when they have just begun, and lets go on."""
+class TestKubernetesWhilePreempted(OnCluster, FindingConformance, ReplacementConformance, WaitingConformance):
+    """The same of jobs that their queue suspends when they have begun, as far as it does not count a command's runs."""
 
     @pytest.fixture(autouse=True)
     def preemption(self, cluster: Cluster) -> Iterator[Preemption]:
