@@ -21,6 +21,7 @@ AGENT = "lyftlearn-sagemaker"
 _SOMETIMES_ABSENT = frozenset(("startedAt",))
 """What Batch's model calls required of a job, and a job that has not started does not have."""
 _PAUSES = Backoff(0.3, 15.0)
+_SUCCESS = range(200, 300)
 
 
 @dataclass
@@ -182,7 +183,20 @@ def _client(service: str, region: str | None) -> Any:
         raise error from cause
     if not _is_url(client.meta.endpoint_url):
         raise _endpoint_error(service, doing)
+    if "json" in client.meta.service_model.metadata["protocol"]:
+        client.meta.events.register("after-call", _check_origin)
     return client
+
+
+def _check_origin(http_response: Any, model: Any, **_: Any) -> None:
+    """Raise for a page with status 200: botocore reads it as an answer in which nothing stands."""
+    from botocore.parsers import ResponseParserError  # noqa: PLC0415 - as above
+
+    content = http_response.content.lstrip()
+    expects_content = model.output_shape is not None and bool(model.output_shape.members)
+    if http_response.status_code in _SUCCESS and (content or expects_content) and not content.startswith(b"{"):
+        problem = "something between here and AWS answered"
+        raise ResponseParserError(problem)
 
 
 def _is_url(endpoint: str) -> bool:

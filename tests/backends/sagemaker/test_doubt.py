@@ -9,12 +9,14 @@ import ssl
 import subprocess
 import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import botocore.exceptions as vendor
 import pytest
 
+from lyftlearn.backend import JobQuery, JobRecord, LogQuery
 from lyftlearn.errors import AccessDenied, BackendUnavailable, InvalidJob, LyftLearnError, QuotaExceeded
 from lyftlearn_sagemaker.api.botocore_errors import error_of
 from lyftlearn_sagemaker.api.errors import Kind
@@ -268,3 +270,59 @@ def test_an_endpoint_that_is_no_url(make: Make, storage_url: str, url: str, monk
     with pytest.raises(LyftLearnError, match="AWS_ENDPOINT_URL_SAGEMAKER is no URL of a server") as caught:
         make().describe("eta-tsaaaaaaaaaaa")
     assert not isinstance(caught.value, BackendUnavailable)
+
+
+@pytest.mark.parametrize(
+    ("operation", "ask"),
+    [
+        ("StopTrainingJob", lambda backend, job: backend.stop(job.id)),
+        ("Search", lambda backend, job: _found(list(backend.list(JobQuery())), job)),
+        ("DescribeTrainingJob", lambda backend, job: _found([backend.describe(job.id)], job)),
+    ],
+)
+def test_a_page_with_status_200_says_nothing(
+    service: Service, backend: SageMakerBackend, storage_url: str, operation: str, ask: Any
+) -> None:
+    """It was read as a stop that took effect, and as an account without jobs."""
+    job = spec(storage_url)
+    backend.submit(backend.plan(job))
+    backend.aws.retry_budget.unanswered = 0.0
+    service.faults.add(operation, Fault(AFTERWARDS["portal"], before=True))
+    with pytest.raises(BackendUnavailable):
+        ask(backend, job)
+    backend.aws.retry_budget.unanswered = 30.0
+    service.faults.add(operation, Fault(AFTERWARDS["portal"], before=True))
+    ask(backend, job)
+    assert service.count(operation) >= 3
+
+
+def _found(records: list[JobRecord], job: Any) -> None:
+    assert [record.id for record in records] == [job.id]
+
+
+def test_a_page_in_the_place_of_a_log(
+    service: Service, backend: SageMakerBackend, storage_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was read as a log without lines."""
+
+    class Portal(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(200)
+            self.send_header("Content-Length", "6")
+            self.end_headers()
+            self.wfile.write(b"<html>")
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    job = spec(storage_url)
+    backend.submit(backend.plan(job))
+    with ThreadingHTTPServer(("127.0.0.1", 0), Portal) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        monkeypatch.setenv("AWS_ENDPOINT_URL_CLOUDWATCH_LOGS", f"http://127.0.0.1:{server.server_port}")
+        with pytest.raises(BackendUnavailable, match="something between here and AWS answered"):
+            list(backend.logs(job.id, LogQuery()))
+        server.shutdown()
+        thread.join()
