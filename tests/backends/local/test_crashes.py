@@ -160,7 +160,7 @@ def test_a_killed_supervisor_takes_its_job_along(
     """A job that was reported as failed must not go on writing."""
     backend = make_backend(namespaces=namespaces)
     alive = tmp_path / "alive"
-    spec = make_spec(f"echo up; while :; do date +%s%N > {alive}; sleep 0.05; done")
+    spec = make_spec(f"date > {alive}; echo up; while :; do date +%s%N > {alive}; sleep 0.05; done")
     _kill_supervisor_of_running(backend, spec, tmp_path)
     end = finish(backend, spec.id).event
     assert (end.status, end.reason) == (JobStatus.FAILED, FailureReason.PLATFORM)
