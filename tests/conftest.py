@@ -10,6 +10,8 @@ import botocore.session
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.containers import require_containers
+
 # Each session would parse the same definitions of AWS's services anew, which costs more than most tests do.
 botocore.session.create_loader = functools.cache(botocore.session.create_loader)
 settings.register_profile("lyftlearn", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -24,6 +26,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         has_patience = hasattr(getattr(item, "cls", None), "patience") or item.get_closest_marker("slow") is not None
         if has_patience and item.get_closest_marker("timeout") is None:
             item.add_marker(pytest.mark.timeout(BACKSTOP))
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Leave out what this machine cannot run, and say why."""
+    if item.get_closest_marker("containers") is not None:
+        require_containers()
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ import pytest
 
 from lyftlearn._migration.rungs import Rung, with_rungs
 from lyftlearn.rollout import Stage
+from tests.containers import require_containers
 
 from .conftest import CommandLine
 
@@ -36,6 +37,7 @@ def by_stage(stage: str) -> str:
 @pytest.fixture
 def line(lyftlearn: CommandLine) -> CommandLine:
     """The command line in a migration, with a job that was rehearsed."""
+    require_containers()
     (lyftlearn.directory / "lyftlearn.toml").write_text(CONFIGURATION)
     (lyftlearn.directory / "flags.json").write_text(by_stage("rehearse"))
     (lyftlearn.directory / "new.json").write_text(by_stage("live"))

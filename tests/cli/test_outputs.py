@@ -62,6 +62,7 @@ def test_a_failed_job_says_that_it_has_no_outputs(lyftlearn: CommandLine, tmp_pa
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.containers
 def test_a_model_that_is_not_there_is_said_to_be_empty(lyftlearn: CommandLine) -> None:
     """A file that was saved in the working directory is gone, and nothing else says so."""
     left, not_left = (train(lyftlearn, command) for command in (LEAVE.format("x"), "echo x > model.pkl"))

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.containers import require_containers
+
 from .conftest import PATIENCE, CommandLine
 
 SERVER = Path(__file__).parents[1] / "runtime/programs/serve.py"
@@ -43,6 +45,7 @@ Train = Callable[..., str]
 @pytest.fixture
 def train(lyftlearn: CommandLine) -> Train:
     """Trains a model of one number with self-tests, and returns the job's id."""
+    require_containers()
     source = lyftlearn.directory / "source"
     source.mkdir()
     shutil.copy(SERVER, source / "serve.py")

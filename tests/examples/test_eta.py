@@ -31,7 +31,7 @@ def run(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, *arguments]
     # A job has as many threads as CPUs; more would wait for each other on a busy machine.
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1", **variables}
-    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=240)
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=900)
 
 
 def train_by_hand(folder: Path, **hyperparameters: object) -> subprocess.CompletedProcess[str]:
@@ -129,6 +129,7 @@ def serve_until_ready(job_id: str, **variables: str) -> str:
 ONE_JOB = "import submit; submit.COLOURS = {'EWR': 'magenta'}; submit.main()"
 
 
+@pytest.mark.timeout(1800)
 def test_a_job_then_a_prediction(tmp_path: Path) -> None:
     """The two call sites of the demonstration fit together: the second uses what the first has trained."""
     variables = {"LYFTLEARN_HOME": str(tmp_path / "home"), "PYTHONPATH": str(ETA)}

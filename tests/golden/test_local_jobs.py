@@ -64,6 +64,7 @@ def test_finished_jobs_are_what_they_were(corpus: Corpus, backend: str, home: Pa
     assert [job.id for job in client.jobs(labels={"team": "maps"})] == [kept["trained"]["id"]]
 
 
+@pytest.mark.containers
 def test_finished_jobs_are_downloaded_and_read_by_others(
     corpus: Corpus, backend: str, home: Path, client: Client, tmp_path: Path
 ) -> None:
@@ -89,6 +90,7 @@ def test_finished_jobs_are_downloaded_and_read_by_others(
     assert "1.10" in "".join(reader.logs())
 
 
+@pytest.mark.containers
 def test_queued_jobs_run(corpus: Corpus, backend: str, home: Path, client: Client, tmp_path: Path) -> None:
     """A job that waits over an upgrade is started by the command that its version had stored."""
     corpus.place_local(backend, "queued", home)

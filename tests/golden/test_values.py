@@ -125,6 +125,7 @@ def test_bundles_are_read(corpus: Corpus, tmp_path: Path) -> None:
     assert len(seen) == 9
 
 
+@pytest.mark.containers
 def test_the_journal_is_carried_over(corpus: Corpus, tmp_path: Path) -> None:
     """A migration lasts months, and the journal is its evidence: a part of the history now, and left as it was."""
     journal = tmp_path / "journal.sqlite"
@@ -152,6 +153,7 @@ def _migration(home: Path) -> dict[str, Any]:
     return {"project": "golden", "home": str(home), "backend": "local-kubernetes", "migration": migration}
 
 
+@pytest.mark.containers
 @pytest.mark.parametrize("stage", ["off", "rehearse", "shadow", "live", "complete", "override"])
 def test_decisions_are_made_as_before(corpus: Corpus, stage: str, tmp_path: Path) -> None:
     """Every job carries its Decision; whoever reads the old ones and the new ones must find the same keys."""

@@ -32,6 +32,7 @@ def test_other_stages_are_not_planned(tmp_path: Path, stage: str) -> None:
     assert not [name for name, _ in decision.sources if name.startswith("plan")]
 
 
+@pytest.mark.containers
 def test_a_live_job_that_would_be_accepted_stays(tmp_path: Path) -> None:
     """The plan is among the sources, and changes nothing."""
     both = {"from": "local-kubernetes", "to": "local-sagemaker", "stage": "live"}

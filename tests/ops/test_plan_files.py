@@ -16,6 +16,7 @@ import lyftlearn
 from lyftlearn import Resources, ops
 from lyftlearn.errors import InvalidJob
 from lyftlearn.ops import plan_files
+from tests.containers import require_containers
 
 S3 = {"storage": {"url": "s3://bucket/lyftlearn"}}
 ROLE = "arn:aws:iam::123456789012:role/jobs"
@@ -80,6 +81,8 @@ def test_a_plan_is_the_same_wherever_it_is_made_again(
     backend: str, key: str | None, keep: Keep, tmp_path: Path
 ) -> None:
     """What changes from one process to the next by itself would make every plan stale."""
+    if backend == "local-sagemaker":
+        require_containers()
     config = {**PLATFORMS[backend], "backend": backend}
     call = {"image": IMAGE, "inputs": {"rides": "s3://bucket/rides/"}, "secrets": ["db"], "labels": {"team": "eta"}}
     path = keep(client_of(tmp_path, **config), key=key, retries=1, nodes=1, **call)
@@ -126,6 +129,7 @@ def test_a_configuration_that_changed_sends_nothing(
     assert list(client_of(tmp_path).jobs()) == []
 
 
+@pytest.mark.containers
 def test_a_backend_that_was_named_stays(keep: Keep, tmp_path: Path, source: Path) -> None:
     """A plan for a backend that somebody named is not asked where its job would go by itself."""
     client = client_of(tmp_path)

@@ -11,6 +11,7 @@ import pytest
 
 from lyftlearn import Client, ops
 from lyftlearn.parity._model import Parity, Verdict
+from tests.containers import require_containers
 
 PLUGIN = Path(__file__).parent / "plugin"
 SECRET = "correct horse battery staple"
@@ -41,6 +42,7 @@ Compare = Callable[..., Parity]
 @pytest.fixture
 def compare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Compare:
     """Hold a backend that is broken in one way against the local one, through the instrument that users run."""
+    require_containers()
     monkeypatch.syspath_prepend(PLUGIN)
     for name in ("LYFTLEARN_BACKEND", "LYFTLEARN_HOME"):
         monkeypatch.delenv(name, raising=False)

@@ -28,6 +28,7 @@ def configured(command_line: CommandLine, way: str) -> None:
     (command_line.directory / "lyftlearn.toml").write_text(f'[broken]\nway = "{way}"\n')
 
 
+@pytest.mark.containers
 def test_what_agrees_ends_with_0(lyftlearn: CommandLine) -> None:
     """A pipeline that moves a team's jobs asks first, and reads the exit code; and all layouts here do agree."""
     only = "arguments,environment,files,process,secrets,hyperparameters,inputs,artifacts,output,retries,exit 37"
@@ -51,6 +52,7 @@ def test_what_differs_ends_with_13_and_can_be_kept(breaking: CommandLine) -> Non
     assert "exit 37 exit_code" in pages[0]
 
 
+@pytest.mark.containers
 def test_one_s_own_command_is_compared(breaking: CommandLine) -> None:
     """What would differ for this command is the question that users have."""
     configured(breaking, "CutsLines")
@@ -64,6 +66,7 @@ def test_one_s_own_command_is_compared(breaking: CommandLine) -> None:
     assert "command artifact model model.bin" in rows
 
 
+@pytest.mark.containers
 def test_a_command_that_fails_everywhere_ends_with_1(lyftlearn: CommandLine) -> None:
     """A slip in the command must not be read as leave to move the job."""
     words = ("--on", "local,local-kubernetes", "--only", "command", "--", "sh", "-c", "echo on its way; exit 3")
@@ -105,6 +108,7 @@ def test_nothing_runs_before_the_line_is_right(lyftlearn: CommandLine, words: tu
     assert said in ran.err
 
 
+@pytest.mark.containers
 def test_ctrl_c_stops_what_was_started(lyftlearn: CommandLine, tmp_path: Path) -> None:
     """Nobody else holds the ids of these jobs, so nobody else would ever stop them."""
     command = ("--on", "local,local-kubernetes", "--only", "command", "--", "sleep", "600")

@@ -99,16 +99,15 @@ printf '%s\\n' "$TMPDIR" "${UNSET-none}"
 @pytest.mark.contract("C-METRIC-1")
 def test_a_statsd_library(containers: Any) -> None:
     """The library's own defaults and variables find the relay."""
-    gateway = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    gateway.bind(("127.0.0.1", 0))
-    gateway.settimeout(20)
-    metrics = {"relay": True, "gateway": f"127.0.0.1:{gateway.getsockname()[1]}"}
-    container = with_programs(containers.make("sagemaker", [sys.executable, "/code/emit.py"], metrics=metrics))
-    container.network = True
-    result = container.run()
-    assert result.exit_code == 0, result.output
-    assert [gateway.recv(100) for _ in range(100)] == [b"rides:1|c"] * 100
-    gateway.close()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as gateway:
+        gateway.bind(("127.0.0.1", 0))
+        gateway.settimeout(20)
+        metrics = {"relay": True, "gateway": f"127.0.0.1:{gateway.getsockname()[1]}"}
+        container = with_programs(containers.make("sagemaker", [sys.executable, "/code/emit.py"], metrics=metrics))
+        container.network = True
+        result = container.run()
+        assert result.exit_code == 0, result.output
+        assert [gateway.recv(100) for _ in range(100)] == [b"rides:1|c"] * 100
 
 
 @pytest.mark.contract("C-END-5")

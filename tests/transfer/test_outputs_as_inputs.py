@@ -12,7 +12,10 @@ import pytest
 import lyftlearn
 from lyftlearn import Client, Job
 
-LAYOUTS = ("local", "local-kubernetes", "local-sagemaker")
+LAYOUTS = (
+    "local",
+    *(pytest.param(name, marks=pytest.mark.containers) for name in ("local-kubernetes", "local-sagemaker")),
+)
 MakeClient = Callable[[str], Client]
 LEAVE = "echo weights > $LYFTLEARN_MODEL_DIR/w; echo data > $LYFTLEARN_OUTPUTS_DIR/output/d"
 SHOW = "cd $LYFTLEARN_INPUTS_DIR; find . -type f | sort; cat $(find . -name d)"
@@ -31,6 +34,7 @@ def finish(job: Job) -> list[str]:
     return [line for line in job.logs() if not line.startswith("lyftlearn: ")]
 
 
+@pytest.mark.containers
 @pytest.mark.parametrize("home", ["plain", "My Home", "josé", "run#1", "100%", "a%20b", "a?b", "x.tar.gz#y"])
 def test_homes_of_any_name(make_client: MakeClient, home: str, tmp_path: Path) -> None:
     """People have spaces and accents in their names, and so in the paths of their homes."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import sys
 import time
@@ -52,10 +53,8 @@ def test_a_notebook_from_its_first_cell_to_its_second_run(tmp_path: Path) -> Non
     state = home / "local" / "jobs" / first / "nodes" / "notebook.json"
     assert state.stat().st_mode & 0o777 == 0o600
     assert len(token) >= 32
-    own = {"notebook.json", "jupyter-token"}
-    assert {path.name for path in holders(home, token)} - {f"jpserver-{n}-open.html" for n in range(99)} <= own | {
-        f"jpserver-{n}.json" for n in range(99)
-    }
+    holding = {re.sub(r"[0-9]+", "N", path.name) for path in holders(home, token)}
+    assert holding <= {"notebook.json", "jupyter-token", "jpserver-N.json", "jpserver-N-open.html"}
     kernel = lab.kernel()
     printed = lab.run(kernel, CELL.format(secret=SECRET, seconds=6))
     assert printed.split("\n")[:5] == ["{} True", "True", "notebook 127.0.0.1 eu False", "True", ""]
