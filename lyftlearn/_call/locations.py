@@ -90,7 +90,7 @@ def destination(path: str, value: Any, faults: list[Fault]) -> str | None:
     except _UNUSABLE:
         location, absolute = None, Path()
     if location is None or location.member:
-        faults.append(Fault(path, f"is {quote(value)}: write an s3:// URI, a file:// URI, a path, or None"))
+        faults.append(Fault(path, f"is {quote(value)}: write an s3:// URI, a file:// URI or a path as text, or None"))
         return None
     if not location.is_file:
         _check_bucket(path, value, location, faults)
