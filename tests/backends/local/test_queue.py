@@ -72,7 +72,7 @@ def test_a_job_that_cannot_start_does_not_stop_the_queue(
 
 
 HANGING = """#!/bin/sh
-while :; do sleep 0.1; done
+read -r _ < "$0.pipe"  # without a child, which would be counted before it is another program
 """
 
 
@@ -81,6 +81,7 @@ def hanging(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return a Python that never begins, as on a disk of the network that is away; nothing of it may be left."""
     monkeypatch.setattr(start_mark, "BEGIN_SECONDS", 3.0)
     python = tmp_path / "python3"
+    os.mkfifo(f"{python}.pipe")
     python.write_text(HANGING)
     python.chmod(0o755)
     return python
@@ -316,7 +317,8 @@ def test_a_kin_that_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(interpreter, "KIN_SECONDS", 5.0)
     hanging, works = tmp_path / "bin/python3", sys.executable
     hanging.parent.mkdir()
-    hanging.write_text(HANGING.replace("while", f"echo asked >> {tmp_path}/asked; while"))
+    os.mkfifo(f"{hanging}.pipe")
+    hanging.write_text(HANGING.replace("read", f"echo asked >> {tmp_path}/asked; read"))
     hanging.chmod(0o755)
     (tmp_path / "bin/python").symlink_to(hanging)
     monkeypatch.setattr(sys, "executable", "")
