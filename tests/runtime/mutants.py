@@ -93,7 +93,11 @@ MUTANTS: dict[str, tuple[str, str, str]] = {
     "C-KEEP-4": ("artifacts.py", 'USER_ERROR, f"the command put a file', '"platform", f"the command put a file'),
     "C-KEEP-5": ("artifacts.py", "    if trains:\n", "    if not trains:\n"),
     "C-KEEP-6": ("mounts.py", "    if rank == 0 and packs and", "    if rank == 9 and packs and"),
-    "C-CHECK-1": ("job.py", "if succeeded and isinstance(error", "if isinstance(error"),
+    "C-CHECK-1": (
+        "job.py",
+        'print(f"lyftlearn: checkpoints were not copied',
+        'raise; print(f"lyftlearn: checkpoints were not copied',
+    ),
     "C-CHECK-2": ("checkpoints.py", "if not successors})", "if name})"),
     "C-CHECK-3": ("checkpoints.py", "restore_link(self._directory, name, target)", "pass"),
     "C-ARCHIVE-1": (
