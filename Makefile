@@ -14,7 +14,7 @@ WORKERS ?= 8
 # Thousands of short processes import the checkout; without byte code each would compile it.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: airflow browser dist images lowest newest not-tested parity release-check playground test test-again test-airflow test-all test-cluster test-sagemaker test-sdk test-spark tools lint types contracts api wheel docs docs-api requirements demo bench clean
+.PHONY: airflow browser dist images lowest newest not-tested parity parity-again release-check playground test test-again test-airflow test-all test-cluster test-sagemaker test-sdk test-spark tools lint types contracts api wheel docs docs-api requirements demo bench clean
 
 test: not-tested browser .venv/ready lint types contracts api
 	@.ci/tests-ended $(BIN)/python -m pytest -q -n $(WORKERS) -m "not slow"
@@ -103,6 +103,10 @@ images: .venv/ready
 # With LYFTLEARN_TEST_CONFIG, on real platforms: docs/reference/parity.md.
 parity: browser .venv/ready
 	LYFTLEARN_TEST_BACKENDS=$(BACKENDS) $(BIN)/python -m tests.parity.matrix --workers $(WORKERS)
+
+# What failed in the last `make parity`, one after the other, without the rest beside it.
+parity-again: browser .venv/ready
+	$(BIN)/python -m tests.parity.matrix --again
 
 # What a release needs beside `make test`: docs/reference/parity.md speaks of this very code. A branch need not run it.
 release-check: .venv/ready

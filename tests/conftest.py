@@ -10,7 +10,6 @@ import botocore.session
 import pytest
 from hypothesis import HealthCheck, settings
 
-from lyftlearn._text import redaction
 from tests.containers import require_containers
 
 # Each session would parse the same definitions of AWS's services anew, which costs more than most tests do.
@@ -33,12 +32,6 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     """Leave out what this machine cannot run, and say why."""
     if item.get_closest_marker("containers") is not None:
         require_containers()
-
-
-@pytest.fixture(autouse=True)
-def own_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What one test has made known as a secret hides no word of another."""
-    monkeypatch.setattr(redaction, "_known", set())
 
 
 @pytest.fixture

@@ -48,6 +48,7 @@ class Airflow:
         self.address = f"http://127.0.0.1:{self.port}"
         self._environment = {**os.environ, **self._settings(dags), **(environment or {})}
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._sessions: set[int] = set()
         self._session = requests.Session()
         home.mkdir(parents=True, exist_ok=True)
         self.passwords = home / "passwords.json"
@@ -76,6 +77,7 @@ class Airflow:
                 env=self._environment, cwd=self.home, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                 start_new_session=True,
             )  # fmt: skip
+        self._sessions.add(self._processes[name].pid)
 
     def kill(self, name: str) -> None:
         """End a process and its children at once, by SIGKILL: none of them runs a line more."""
@@ -100,12 +102,14 @@ class Airflow:
                 os.kill(pid, signal.SIGKILL)
 
     def _everyone(self) -> list[int]:
+        """Return who has this home, or is of a session that was started here: a worker's title hides its variables."""
         mine = f"AIRFLOW_HOME={self.home}".encode()
         found = []
         for environ in Path("/proc").glob("[0-9]*/environ"):
             with contextlib.suppress(OSError):
-                if mine in environ.read_bytes().split(b"\0"):
-                    found.append(int(environ.parent.name))
+                pid = int(environ.parent.name)
+                if os.getsid(pid) in self._sessions or mine in environ.read_bytes().split(b"\0"):
+                    found.append(pid)
         return found
 
     def run(self, *arguments: str) -> str:

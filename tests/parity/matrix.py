@@ -39,6 +39,8 @@ def main() -> None:
     if arguments.render:
         write(DOCS / f"{NAME}.md", render(committed()))
         return
+    if arguments.again:
+        sys.exit(decide_failed())
     whole = not real() and BACKENDS == ALL
     results = arguments.results or (DOCS if whole else ROOT / "parity-results")
     results.mkdir(parents=True, exist_ok=True)
@@ -69,10 +71,25 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--workers", type=int, default=4, help="tests, and jobs of a backend, at once")
     made.add_argument("--results", type=Path, help="directory; docs/reference, or parity-results for a part")
     made.add_argument("--check", action="store_true", help="run nothing; fail where a release may not be made")
+    made.add_argument("--again", action="store_true", help="run what failed in the last run alone; that decides")
     made.add_argument(
         "--render", action="store_true", help="run nothing; write the page again from docs/reference/parity.json"
     )
     return made
+
+
+def decide_failed() -> str | None:
+    """Let what failed in the whole run of this very code decide alone; return why a release may not be made."""
+    document = committed()
+    if document["code"] != digest():
+        return "the code changed since: run `make parity`"
+    forget_this_shell()
+    for part, results in zip(("conformance", "call sites"), suites.run_failed(), strict=True):
+        for backend, tests in plain(results).items():
+            document[part][backend] |= tests
+    write(DOCS / f"{NAME}.json", json.dumps(document, indent=1, ensure_ascii=False) + "\n")
+    write(DOCS / f"{NAME}.md", render(document))
+    return "\n".join(release_faults(document)) or None
 
 
 def real() -> bool:

@@ -45,22 +45,30 @@ Results = Mapping[str, Mapping[str, Result]]
 """Backend, test, result."""
 
 
-def run(workers: int, names: tuple[str, ...] = BACKENDS) -> tuple[Results, Results]:
-    """Run the suites; return conformance, by `<class of the suite>.<test>`, and call sites, by name."""
+def run_failed() -> tuple[Results, Results]:
+    """Run what failed in the last run once more, one after the other; return as `run` does."""
+    return run(1, BACKENDS, "--last-failed", "--last-failed-no-failures=none")
+
+
+def run(workers: int, names: tuple[str, ...] = BACKENDS, *options: str) -> tuple[Results, Results]:
+    """Run the suites; return conformance, by `<class of the suite>.<test>`, and call sites, by name.
+
+    options: pytest's, which choose some of the tests.
+    """
     directories = sorted({CLASSES[name][0] for name in names})
     modules = [f"{directory}/test_conformance.py" for directory in directories]
-    cases = _cases(modules, workers, names)
+    cases = _cases([*options, *modules], workers, names)
     conformance = {name: dict(sorted(_conformance(cases, name))) for name in names}
     cases = _cases(
-        [CALL_SITES], workers, names
+        [*options, CALL_SITES], workers, names
     )  # apart: the former's test services must not reach real platforms' jobs
     return conformance, {name: dict(sorted(_call_sites(cases, name))) for name in names}
 
 
-def _cases(modules: list[str], workers: int, names: tuple[str, ...]) -> list[Element]:
+def _cases(words: list[str], workers: int, names: tuple[str, ...]) -> list[Element]:
     with TemporaryDirectory() as place:
         told = Path(place) / "told.xml"
-        command = [sys.executable, "-m", "pytest", "-q", "-n", str(workers), f"--junitxml={told}", *modules]
+        command = [sys.executable, "-m", "pytest", "-q", "-n", str(workers), f"--junitxml={told}", *words]
         subprocess.run(command, cwd=ROOT, check=False, env={**os.environ, "LYFTLEARN_TEST_BACKENDS": ",".join(names)})
         return list(parse(told).iter("testcase"))
 
