@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 import requests
 import websocket
 
-PATIENCE = 120.0
+PATIENCE = 600.0
 
 
 class Lab:

@@ -25,7 +25,7 @@ def _candidates() -> Iterator[Path]:
 def _version(python: Path) -> tuple[int, ...]:
     """Nothing for a program that does not run, such as a shim of a version that is not installed."""
     try:
-        tried = subprocess.run([python, "-c", VERSION], capture_output=True, text=True, timeout=60, check=False)
+        tried = subprocess.run([python, "-c", VERSION], capture_output=True, text=True, timeout=600, check=False)
     except OSError:
         return ()
     return tuple(map(int, tried.stdout.split())) if tried.returncode == 0 else ()

@@ -49,7 +49,7 @@ def make(tmp_path: Path) -> Make:
         for name, code in codes.items():
             (tmp_path / "codes" / name).write_text(str(code))
         command = ["make", target]
-        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60)
+        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=600)
 
     return run
 

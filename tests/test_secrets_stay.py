@@ -71,7 +71,7 @@ def _told(running: Platforms, backend: str, *words: str) -> bytes:
         cwd=running.config.parent,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        timeout=240,
+        timeout=600,
         check=False,
     )
     return done.stdout

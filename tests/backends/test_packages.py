@@ -38,7 +38,7 @@ def test_a_job_imports_what_its_source_requires(tmp_path: Path, backend: str) ->
             cwd=tmp_path,
             capture_output=True,
             text=True,
-            timeout=240,
+            timeout=600,
             check=False,
         )
     assert done.stdout.splitlines() == ["succeeded from the index"] * 2, done.stderr

@@ -27,7 +27,7 @@ pytestmark = pytest.mark.slow
 
 SPARK = "example.com/spark:1"
 ROWS = 20_000
-PATIENCE = 480
+PATIENCE = 600
 COUNT = """
 import os, socket
 from pyspark.sql import SparkSession

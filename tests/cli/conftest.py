@@ -17,7 +17,7 @@ import pytest
 
 from . import schemas
 
-PATIENCE = 120  # seconds; nothing here takes long, but the machine may be busy
+PATIENCE = 600  # seconds; nothing here takes long, but the machine may be busy
 
 
 @dataclass(frozen=True)

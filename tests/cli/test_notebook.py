@@ -21,7 +21,7 @@ from lyftlearn.cli import main
 from lyftlearn.cli._exit_codes import ExitCode
 from tests.parity import screenshots
 
-PATIENCE = 120.0
+PATIENCE = 600.0
 CELL = """
 import json, os, pathlib, lyftlearn
 parameters = json.load(open(os.environ["LYFTLEARN_HYPERPARAMETERS"]))

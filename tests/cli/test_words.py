@@ -164,7 +164,7 @@ def test_closed_streams_change_nothing(lyftlearn: CommandLine, closed: str) -> N
     """Some schedulers start programs so, and the next file that is opened must not become anybody's output."""
     command = f"{sys.executable} -m lyftlearn process eta --wait -- echo hello {closed}"
     ran = subprocess.run(
-        ["sh", "-c", command], env=dict(lyftlearn.environment), cwd=lyftlearn.directory, check=False, timeout=120
+        ["sh", "-c", command], env=dict(lyftlearn.environment), cwd=lyftlearn.directory, check=False, timeout=600
     )
     assert ran.returncode == 0
     [job] = lyftlearn("jobs", "--json").json

@@ -29,11 +29,11 @@ class Dashboard:
     def get(
         self, path: str, query: Mapping[str, str] | None = None, headers: Mapping[str, str] | None = None
     ) -> requests.Response:
-        return self.session.get(f"{self.address}{path}", params=query, headers=headers, timeout=60)
+        return self.session.get(f"{self.address}{path}", params=query, headers=headers, timeout=600)
 
     def post(self, path: str, data: Mapping[str, str], headers: Mapping[str, str] | None = None) -> requests.Response:
         url = f"{self.address}{path}"
-        return self.session.post(url, data=data, headers=headers, timeout=60, allow_redirects=False)
+        return self.session.post(url, data=data, headers=headers, timeout=600, allow_redirects=False)
 
 
 @contextmanager
@@ -53,4 +53,4 @@ def running(home: Path, *options: str, config: str = "") -> Iterator[Dashboard]:
             yield Dashboard(found[1], found[2] or "")
         finally:
             process.terminate()
-            process.wait(60)
+            process.wait(600)

@@ -50,14 +50,14 @@ def opened(browser: Browser, dashboard: Dashboard, scheme: Scheme = "light", wid
     """Return a page whose door is open."""
     view = browser.new_context(color_scheme=scheme, viewport={"width": width, "height": 900}).new_page()
     view.set_default_timeout(120_000)
-    view.goto(f"{dashboard.address}/?token={dashboard.token}", timeout=120_000)
+    view.goto(f"{dashboard.address}/?token={dashboard.token}", timeout=600_000)
     return view
 
 
 def visit(view: Page, dashboard: Dashboard, path: str) -> None:
     """Open a page, and wait until its answer is made."""
-    view.goto(f"{dashboard.address}{path}", timeout=120_000)
-    expect(view.locator('meta[http-equiv="refresh"]')).to_have_count(0, timeout=120_000)
+    view.goto(f"{dashboard.address}{path}", timeout=600_000)
+    expect(view.locator('meta[http-equiv="refresh"]')).to_have_count(0, timeout=600_000)
 
 
 def violations(view: Page) -> list[str]:
@@ -109,11 +109,11 @@ def test_a_log_grows_and_a_job_is_stopped(browser: Browser, tmp_path: Path) -> N
             view.goto(f"{dashboard.address}/jobs/{job.id}")
             while view.get_by_role("button", name="Stop this job").count() == 0:
                 view.reload()
-            expect(view.locator("#log")).to_contain_text("<b>first</b>\nsecond", timeout=120_000)
+            expect(view.locator("#log")).to_contain_text("<b>first</b>\nsecond", timeout=600_000)
             assert view.locator("#log b").count() == 0
             view.get_by_role("button", name="Stop this job").click()
-            expect(view.get_by_text("The job was asked to stop.")).to_be_visible(timeout=120_000)
-            expect(view.locator("#log-state")).to_have_text("the log ends here", timeout=120_000)
+            expect(view.get_by_text("The job was asked to stop.")).to_be_visible(timeout=600_000)
+            expect(view.locator("#log-state")).to_have_text("the log ends here", timeout=600_000)
             view.context.close()
     finally:
         job.stop()

@@ -25,7 +25,7 @@ def test_the_state_of_an_open_job_comes_with_a_later_page(tmp_path: Path, monkey
     shared = SimpleNamespace(backend=SimpleNamespace(link=lambda _: "https://console/one"))
 
     def ask(job_id: str) -> Any:
-        assert may_answer.wait(60)
+        assert may_answer.wait(600)
         return SimpleNamespace(state=f"of {job_id}", _shared_watch=lambda: shared)
 
     monkeypatch.setattr(pages.client, "job", ask)

@@ -28,7 +28,7 @@ KUBERNETES = "1.37"
 def tool(*words: str | Path) -> str:
     """Run a tool that is installed with the tests; what it complains of fails the test."""
     command = [str(Path(sys.executable).parent / words[0]), *map(str, words[1:])]
-    ran = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
     assert ran.returncode == 0, ran.stdout + ran.stderr
     return ran.stdout
 
@@ -106,7 +106,7 @@ def test_the_roles_are_objects_of_kubernetes() -> None:
 @pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl is not installed")
 def test_kustomize_builds_the_overlay() -> None:
     """Every part comes into the namespace, with the rules of its components."""
-    ran = subprocess.run(["kubectl", "kustomize", RBAC], capture_output=True, text=True, timeout=120, check=True)
+    ran = subprocess.run(["kubectl", "kustomize", RBAC], capture_output=True, text=True, timeout=600, check=True)
     built = list(yaml.safe_load_all(ran.stdout))
     for one in built:
         kubernetes_validate.validate(one, KUBERNETES, strict=True)

@@ -71,7 +71,7 @@ def test_a_local_secret_arrives(tmp_path: Path) -> None:
     environment = clean | {"HOME": str(tmp_path), "PATH": path, "PASSWORD": "a password"}
     typed = "\n".join(["set -e", *commands])
     ran = subprocess.run(
-        ["sh", "-c", typed], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False, timeout=240
+        ["sh", "-c", typed], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False, timeout=600
     )
     assert (ran.returncode, ran.stdout.splitlines()) == (0, expected), ran.stderr
     assert [oct(path.stat().st_mode)[-3:] for path in tmp_path.glob(".lyftlearn/secrets/*/*")] == ["600"]

@@ -42,7 +42,7 @@ def typed(room: Path, command: str) -> subprocess.CompletedProcess[str]:
         env=environment(room),
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=600,
         check=False,
     )
     assert ran.returncode == 0, f"{command}: {ran.stdout}{ran.stderr}"

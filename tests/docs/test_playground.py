@@ -39,7 +39,7 @@ def environment(tmp_path: Path) -> Iterator[Path]:
         assert "until Ctrl-C" in process.stdout.readline()
         yield tmp_path / "playground" / "environment"
         process.send_signal(signal.SIGINT)
-        assert "closed" in process.communicate(timeout=120)[0]
+        assert "closed" in process.communicate(timeout=600)[0]
     assert process.returncode == 0
 
 
@@ -48,7 +48,7 @@ def type_commands(environment: Path, directory: Path, *commands: str) -> str:
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("LYFTLEARN_", "AWS_"))}
     script = "\n".join(["set -e", f". {environment}", *commands])
     ran = subprocess.run(
-        ["sh", "-c", script], cwd=directory, env=clean, capture_output=True, text=True, check=False, timeout=500
+        ["sh", "-c", script], cwd=directory, env=clean, capture_output=True, text=True, check=False, timeout=600
     )
     assert ran.returncode == 0, ran.stdout + ran.stderr
     return ran.stdout

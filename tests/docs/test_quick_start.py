@@ -33,7 +33,7 @@ def test_prints_what_the_page_says(room: Path, script: str, printed: str) -> Non
         capture_output=True,
         text=True,
         check=True,
-        timeout=240,
+        timeout=600,
     )
     expected = re.escape(re.sub("^    ", "", printed, flags=re.MULTILINE)).replace(r"\.\.\.", ".+")
     assert re.fullmatch(expected, answer.stdout), answer.stdout

@@ -99,7 +99,7 @@ def test_the_search_works_without_a_server(browser: Browser, site: Path, words: 
     visit.page.get_by_role("textbox").first.fill(words)
     visit.page.keyboard.press("Enter")
     result = visit.page.locator(f'#search-results a[href^="{page}"]').first
-    result.wait_for(timeout=60_000)
+    result.wait_for(timeout=600_000)
     result.click()
     visit.page.wait_for_url(f"**/{page}*")
     assert words.lower().split()[0] in visit.page.locator("article").inner_text().lower()

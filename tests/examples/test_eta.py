@@ -123,7 +123,7 @@ def serve_until_ready(job_id: str, **variables: str) -> str:
         return next(line.rstrip() for line in process.stdout if line.startswith("lyftlearn: "))
     finally:
         process.send_signal(signal.SIGTERM)  # a script's background ignores SIGINT
-        process.communicate(timeout=120)
+        process.communicate(timeout=600)
 
 
 ONE_JOB = "import submit; submit.COLOURS = {'EWR': 'magenta'}; submit.main()"

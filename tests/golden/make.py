@@ -37,7 +37,7 @@ from tests.golden.calls import JOBS, KEYED, predict_from
 from tests.golden.formats import CONFIG, LOCAL, places, plain, properties, remote_config, rows, scrub
 
 STAGES = ("off", "rehearse", "shadow", "live", "complete")
-PATIENCE = 240.0
+PATIENCE = 600.0
 
 
 def main() -> None:

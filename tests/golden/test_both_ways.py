@@ -17,7 +17,7 @@ import pytest
 from tests.golden.calls import TRAIN, WAITING
 from tests.golden.corpus import Corpus
 
-PATIENCE = 240
+PATIENCE = 600
 PRELUDE = """
 import json, sys
 import lyftlearn

@@ -14,7 +14,7 @@ from tests.golden.calls import JOBS, TRAIN
 from tests.golden.corpus import Corpus
 from tests.golden.formats import LOCAL
 
-PATIENCE = "120s"
+PATIENCE = "600s"
 
 
 @pytest.fixture(params=LOCAL)

@@ -29,7 +29,7 @@ from tests.golden.calls import TRAIN
 from tests.golden.corpus import Corpus
 from tests.golden.formats import remote_config
 
-PATIENCE = "240s"
+PATIENCE = "600s"
 ROLES = ("trained", "processed", "failed", "retried", "stopped", "predicted")
 REQUESTED = ("trained", "processed", "stopped", "retried")
 PLURALS = {"Job": "apis/batch/v1", "ConfigMap": "api/v1", "Service": "api/v1"}

@@ -161,7 +161,7 @@ def test_a_history_that_is_away_ends_nothing(plugins: Path, make: Make, monkeypa
     finally:
         stopped.set()
         collector.wake()
-        running.join(60)
+        running.join(600)
 
 
 def test_it_says_how_it_is(make: Make) -> None:
@@ -204,7 +204,7 @@ def test_the_command_ends_in_order(plugins: Path, make: Make) -> None:
             except OSError:
                 threading.Event().wait(0.1)
         running.send_signal(signal.SIGTERM)
-        assert running.wait(60) == 0
+        assert running.wait(600) == 0
     finally:
         running.kill()
         told = running.communicate()[1]

@@ -183,7 +183,7 @@ def test_currencies_are_never_added_up(client: lyftlearn.Client) -> None:
 
 def command(*words: str) -> subprocess.CompletedProcess[str]:
     argv = [sys.executable, "-m", "lyftlearn.cli", *words]
-    return subprocess.run(argv, capture_output=True, text=True, check=False, timeout=120)
+    return subprocess.run(argv, capture_output=True, text=True, check=False, timeout=600)
 
 
 def test_the_command_line(client: lyftlearn.Client) -> None:
@@ -250,6 +250,6 @@ def test_the_status_of_a_job_needs_no_database_library(tmp_path: Path, prices: b
     ask = "import json, sys; from lyftlearn import Client, ops; client = Client(config=json.loads(sys.argv[1])); "
     ask += "print(ops.job_cost(client.job(sys.argv[2]), client=client), 'sqlalchemy' in sys.modules)"
     command = [sys.executable, "-c", ask, json.dumps(config), job.id]
-    told = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout
+    told = subprocess.run(command, capture_output=True, text=True, check=True, timeout=600).stdout
     assert told == f"{ran} False\n"
     assert (ran is not None and ran.amount is not None) == prices

@@ -43,7 +43,7 @@ def test_a_row_outlives_its_process(plugins: Path, make: Make) -> None:
     """A process that is killed right after a submission takes no row along, and has loaded no database for it."""
     config = {"home": str(plugins), "project": "tests", "migration": {"from": "old", "to": "new", "stage": "off"}}
     argv = [sys.executable, "-c", DIES, json.dumps(config)]
-    ran = subprocess.run(argv, capture_output=True, text=True, timeout=240, check=False)
+    ran = subprocess.run(argv, capture_output=True, text=True, timeout=600, check=False)
     assert ran.returncode == 9, ran.stderr
     assert len(left_behind(plugins)) == 1
     assert ids(make("off")._session.history.history()) == [ran.stdout.strip()]
@@ -63,7 +63,7 @@ def test_a_script_in_a_migration_ends_without_a_database(plugins: Path, stage: s
     """What is beside its submission is done before it ends, and an import of SQLAlchemy would be most of the wait."""
     config = {"home": str(plugins), "migration": {"from": "old", "to": "new", "stage": stage}}
     argv = [sys.executable, "-c", ENDS, json.dumps(config)]
-    ran = subprocess.run(argv, capture_output=True, text=True, timeout=240, check=True)
+    ran = subprocess.run(argv, capture_output=True, text=True, timeout=600, check=True)
     assert ran.stdout == "False\n"
     rows = [json.loads(line) for path in left_behind(plugins) for line in path.read_text().splitlines()[1:]]
     assert len(rows) == (3 if stage == "rehearse" else 2)
@@ -150,7 +150,7 @@ sys.meta_path.insert(0, Slow())
 client = lyftlearn.Client(config=json.loads(sys.argv[1]))
 client.train("eta", command="true")
 threading.Thread(target=client._session.history.flush).start()
-assert begun.wait(60)
+assert begun.wait(600)
 child = os.fork()
 if child == 0:
     client.train("eta", command="true")
@@ -163,7 +163,7 @@ def test_a_fork_while_the_library_is_loaded(plugins: Path, make: Make) -> None:
     """A child that is forked in that moment could never import it, and none of its rows would be written."""
     config = {"home": str(plugins), "project": "tests", "migration": {"from": "old", "to": "new", "stage": "off"}}
     argv = [sys.executable, "-W", "ignore", "-c", FORKS, json.dumps(config)]
-    ran = subprocess.run(argv, capture_output=True, text=True, timeout=240, check=False)
+    ran = subprocess.run(argv, capture_output=True, text=True, timeout=600, check=False)
     assert ran.returncode == 0, ran.stderr
     assert len(ids(make("off")._session.history.history())) == 2
     assert left_behind(plugins) == []

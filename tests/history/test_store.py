@@ -73,7 +73,7 @@ def written_at_once(url: str, processes: int, each: int) -> None:
         subprocess.Popen([sys.executable, "-c", WRITER, url, f"writer{number}", str(each)])
         for number in range(processes)
     ]
-    assert [writer.wait(timeout=240) for writer in writers] == [0] * processes
+    assert [writer.wait(timeout=600) for writer in writers] == [0] * processes
     history = History(url)
     assert len(ids(history)) == (processes + 1) * each + 3
     assert len(history.select(sa.select(problems))) == (processes + 1) * each
@@ -185,7 +185,7 @@ def test_a_full_disk_costs_no_submission(plugins: Path) -> None:
     """No file may grow over 4 KiB here, which a history must and these jobs need not."""
     config = {"home": str(plugins), "migration": {"from": "old", "to": "new", "stage": "rehearse"}}
     ran = subprocess.run(
-        [sys.executable, "-c", FULL, json.dumps(config)], capture_output=True, text=True, timeout=240, check=True
+        [sys.executable, "-c", FULL, json.dumps(config)], capture_output=True, text=True, timeout=600, check=True
     )
     assert "['succeeded', 'succeeded', 'succeeded']" in ran.stdout
     assert "beside a submission: OperationalError" in ran.stdout
@@ -212,7 +212,7 @@ def test_a_locked_history_does_not_hold_up_a_submission(plugins: Path, make: Mak
     assert writing.is_alive()
     lock.execute("ROLLBACK")
     lock.close()
-    writing.join(60)
+    writing.join(600)
     assert len(ids(history)) == 2
 
 

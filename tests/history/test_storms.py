@@ -44,7 +44,7 @@ def submitted_at_once(
     ]
     if callable(disturb):
         disturb()
-    told = [process.communicate(timeout=280)[0].split() for process in running]
+    told = [process.communicate(timeout=600)[0].split() for process in running]
     assert [process.returncode for process in running] == [0] * processes
     return {job_id for ids in told for job_id in ids}
 

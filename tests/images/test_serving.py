@@ -76,11 +76,11 @@ def serve(on: Platforms, job_id: str) -> tuple[str, Any]:
         said = next(line.rstrip() for line in process.stdout if line.startswith("lyftlearn: "))
         flight = {"dest": "BOS", "carrier": "AA", "distance": 184, "departure": 480, "clock_minutes": 70}
         asked = json.dumps({"flights": [{**flight, "month": 38.5, "week_change": 0.5, "day_change": None}]})
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/invocations", asked.encode(), timeout=60) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/invocations", asked.encode(), timeout=600) as answer:
             return said, json.loads(answer.read())
     finally:
         process.send_signal(signal.SIGINT)
-        process.communicate(timeout=120)
+        process.communicate(timeout=600)
 
 
 def test_one_image_trains_and_serves(in_the_image: Platforms, tmp_path: Path) -> None:

@@ -236,7 +236,7 @@ def _named(client: lyftlearn.Client) -> str:
 def test_a_client_pickles_by_its_configuration(plugins: Path, make: Make) -> None:
     """Another process opens its own connections from the same configuration."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        assert pool.submit(_named, make("off")).result(timeout=120) == "tests"
+        assert pool.submit(_named, make("off")).result(timeout=600) == "tests"
 
 
 class Odd(Mapping[str, Any]):

@@ -264,7 +264,7 @@ def test_closing_ends_the_watch(backend: Scripted) -> None:
     thread = watch._thread
     assert thread is not None
     watch.close()
-    thread.join(timeout=60)
+    thread.join(timeout=600)
     assert not thread.is_alive()
 
 

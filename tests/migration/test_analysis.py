@@ -181,7 +181,7 @@ def test_without_a_migration_there_is_nothing_to_report(tmp_path: Path) -> None:
 def command(tmp_path: Path, *words: str) -> subprocess.CompletedProcess[str]:
     (tmp_path / "lyftlearn.toml").write_text(f'home = "{tmp_path}"\n[migration]\nfrom = "{OLD}"\nto = "{NEW}"\n')
     argv = [sys.executable, "-m", "lyftlearn.cli", "migration", *words]
-    return subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120)
+    return subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=600)
 
 
 def test_the_command_line_shows_all_views(tmp_path: Path, journal: History) -> None:
@@ -292,7 +292,7 @@ def test_the_page_in_a_browser(page: Path, tmp_path: Path, scheme: str, backgrou
         ],
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=600,
         check=True,
     )
     match = re.search("<title>(.*?)</title>", ran_there.stdout)

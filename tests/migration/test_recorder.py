@@ -200,7 +200,7 @@ def test_no_more_than_so_many_at_once(plugins: Path, make: Make) -> None:
     migration = {"from": "old", "to": "new", "stage": "shadow", "shadow": {"models": ["eta"], "at_most": 2}}
     config = {"home": str(plugins), "project": "tests", "migration": migration, "old": {}, "new": new}
     running = [subprocess.Popen([sys.executable, "-c", SHADOWER, json.dumps(config)]) for _ in range(3)]
-    assert [process.wait(timeout=240) for process in running] == [0, 0, 0]
+    assert [process.wait(timeout=600) for process in running] == [0, 0, 0]
     assert len(jobs_of(plugins, "new")) == 2
     client = make("shadow", shadow=migration["shadow"])
     client.train("eta", command="true")
@@ -340,7 +340,7 @@ def test_a_process_that_ends_at_once_still_shadows(plugins: Path) -> None:
     migration = {"from": "old", "to": "new", "stage": "shadow", **ETA}
     config = {"home": str(plugins), "project": "tests", "migration": migration}
     argv = [sys.executable, "-c", SUBMITS, json.dumps(config)]
-    ran = subprocess.run(argv, capture_output=True, text=True, timeout=240, check=True)
+    ran = subprocess.run(argv, capture_output=True, text=True, timeout=600, check=True)
     assert ran.stderr == ""
     assert len(jobs_of(plugins, "new")) == 1
 
@@ -371,7 +371,7 @@ def test_what_a_dead_process_had_under_way_is_told(
         "project": "tests",
         "migration": {"from": "old", "to": "new", "stage": stage, **ETA},
     }
-    ran = subprocess.run([sys.executable, "-c", SUBMITS, json.dumps(config)], timeout=240, check=False)
+    ran = subprocess.run([sys.executable, "-c", SUBMITS, json.dumps(config)], timeout=600, check=False)
     assert ran.returncode == -signal.SIGKILL
     points.write_text(sound)
     client = make(stage, **ETA)

@@ -35,7 +35,7 @@ def observed(python: Path | str, tmp_path: Path, **variables: str) -> dict[str, 
     report = tmp_path / "report.json"
     command = [str(python), str(probe.__file__), str(report)]
     environment = {"PATH": os.environ["PATH"], probe.KEY: KEY, **variables}
-    subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, check=True, timeout=120)
+    subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, check=True, timeout=600)
     return dict(json.loads(report.read_text()))
 
 
@@ -105,7 +105,7 @@ def test_scenes_run_without_the_package(tmp_path: Path) -> None:
         path = Path(str(module.__file__))
         (tmp_path / path.name).write_bytes(path.read_bytes())
     command = [str(next(iter(PYTHONS.values()))), str(tmp_path / "scenes.py"), "output"]
-    lines = subprocess.run(command, capture_output=True, check=True, timeout=120, cwd="/").stdout.split(b"\n")
+    lines = subprocess.run(command, capture_output=True, check=True, timeout=600, cwd="/").stdout.split(b"\n")
     assert lines[0] == b"first|plain"
     assert lines[-1] == b"last|without a newline"
     assert not (tmp_path / "__pycache__").exists()

@@ -35,7 +35,7 @@ def on_a_terminal(path: Path, **variables: str) -> str:
         with subprocess.Popen(command, stdout=theirs, env=environment | variables) as process:
             os.close(theirs)
             found = _all_of(read.fileno())
-            assert process.wait(60) == 0
+            assert process.wait(600) == 0
     return found.decode()
 
 

@@ -20,8 +20,8 @@ FLAGS = Path(__file__).parents[2] / "docs" / "how-to" / "migration" / "flags.jso
 
 
 def checkout(folder: Path, url: str) -> Config:
-    subprocess.run(["git", "init", "-q", folder], check=True, timeout=60)
-    subprocess.run(["git", "-C", folder, "remote", "add", "origin", url], check=True, timeout=60)
+    subprocess.run(["git", "init", "-q", folder], check=True, timeout=600)
+    subprocess.run(["git", "-C", folder, "remote", "add", "origin", url], check=True, timeout=600)
     return Config(folder / "lyftlearn.toml", {})
 
 
@@ -44,8 +44,8 @@ def test_a_worktree_and_a_subdirectory_have_the_name_of_their_repository(tmp_pat
     """CI systems check out in worktrees; people start in subdirectories."""
     checkout(tmp_path / "work", "git@github.com:rides/pricing.git")
     git: list[str | Path] = ["git", "-C", tmp_path / "work", "-c", "user.name=a", "-c", "user.email=a@b"]
-    subprocess.run([*git, "commit", "-q", "--allow-empty", "-m", "first"], check=True, timeout=60)
-    subprocess.run([*git, "worktree", "add", "-q", tmp_path / "tree"], check=True, timeout=60)
+    subprocess.run([*git, "commit", "-q", "--allow-empty", "-m", "first"], check=True, timeout=600)
+    subprocess.run([*git, "worktree", "add", "-q", tmp_path / "tree"], check=True, timeout=600)
     (tmp_path / "tree" / "deep").mkdir()
     assert repository_name(Config(tmp_path / "tree" / "deep" / "lyftlearn.toml", {})) == "rides/pricing"
 

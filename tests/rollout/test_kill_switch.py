@@ -124,7 +124,7 @@ class Away:
 
     def read(self, key: str) -> None:
         if self.gate:
-            self.gate.wait(60)
+            self.gate.wait(600)
         raise BackendUnavailable(f"no answer for {key}")
 
 

@@ -193,7 +193,7 @@ def test_an_inline_bundle_is_hidden_from_the_command(archive: Path, tmp_path: Pa
     environ = {"LYFTLEARN_BUNDLE": text, "LYFTLEARN_ROOT": str(tmp_path), "LYFTLEARN_SUBSTRATE": "local"}
     command = [sys.executable, "-I", "-S", str(archive), "run"]
     answer = subprocess.run(
-        command, env={**environ, "PATH": os.environ["PATH"]}, capture_output=True, check=True, timeout=60
+        command, env={**environ, "PATH": os.environ["PATH"]}, capture_output=True, check=True, timeout=600
     )
     assert b"LYFTLEARN_JOB_ID=j-1" in answer.stdout
     assert b"LYFTLEARN_BUNDLE" not in answer.stdout

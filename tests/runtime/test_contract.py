@@ -128,7 +128,7 @@ def test_nothing_runs_on_after_the_command(archive: Path, tmp_path: Path) -> Non
     document = {"contract": 1, "job": {"id": "j", "name": "j", "kind": "process"}, "command": command}
     environ = {"PATH": os.environ["PATH"], "LYFTLEARN_SUBSTRATE": "local", "LYFTLEARN_ROOT": str(tmp_path / "root")}
     environ["LYFTLEARN_BUNDLE"] = json.dumps(document)
-    subprocess.run([sys.executable, "-I", "-S", str(archive), "run"], env=environ, check=True, timeout=60)
+    subprocess.run([sys.executable, "-I", "-S", str(archive), "run"], env=environ, check=True, timeout=600)
     time.sleep(3)
     assert not late.exists()
 

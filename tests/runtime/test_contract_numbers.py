@@ -97,7 +97,7 @@ def test_a_broken_runtime_is_found(number: str, tmp_path: Path) -> None:
         capture_output=True,
         text=True,
         check=False,
-        timeout=280,
+        timeout=600,
     )
     if "no tests ran" in answer.stdout or " skipped in" in answer.stdout:
         pytest.skip("nothing here to try it with")

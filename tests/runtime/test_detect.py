@@ -64,7 +64,7 @@ def test_the_command_prints_evidence(archive: Path) -> None:
         env={"LYFTLEARN_SUBSTRATE": "local"},
         capture_output=True,
         check=True,
-        timeout=60,
+        timeout=600,
     )
     assert json.loads(answer.stdout) == {"substrate": "local", "evidence": ["variable LYFTLEARN_SUBSTRATE=local"]}
 
@@ -74,10 +74,10 @@ def test_without_a_bundle_the_command_line_is_the_command(archive: Path) -> None
     """The same image serves, opens notebooks and is tried out by hand."""
     arguments = [sys.executable, "-I", "-S", str(archive), "run", "/bin/echo", "served"]
     answer = subprocess.run(
-        arguments, env={"LYFTLEARN_SUBSTRATE": "local"}, capture_output=True, check=True, timeout=60
+        arguments, env={"LYFTLEARN_SUBSTRATE": "local"}, capture_output=True, check=True, timeout=600
     )
     assert answer.stdout == b"served\n"
     empty = subprocess.run(
-        arguments[:5], env={"LYFTLEARN_SUBSTRATE": "local"}, capture_output=True, check=False, timeout=60
+        arguments[:5], env={"LYFTLEARN_SUBSTRATE": "local"}, capture_output=True, check=False, timeout=600
     )
     assert (empty.returncode, b"no bundle" in empty.stderr) == (78, True)

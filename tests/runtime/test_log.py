@@ -127,7 +127,7 @@ def test_the_whole_output_of_a_container(containers: Any, substrate: str) -> Non
     process = container.start()
     before = b"".join(process.stdout.readline() for _ in range(4))
     os.kill(runtime_pid(process), signal.SIGTERM)
-    output = before + process.communicate(timeout=60)[0]
+    output = before + process.communicate(timeout=600)[0]
     assert output == b"out\nerr\nout\nerr\nbye\n"
     assert kept(logs) == (b"pod-a", output)
     assert container.result(process.returncode, output).facts["stopped"] is True

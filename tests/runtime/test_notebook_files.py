@@ -80,7 +80,7 @@ def test_a_full_disk_keeps_neither_the_address_nor_the_idle_stop(
         is_stopped.set()
 
     end = Jupyter(bundle, layout).follow(stop)
-    assert is_stopped.wait(60)
+    assert is_stopped.wait(600)
     end()
     assert reasons[0].startswith("idle for 3s")
     assert json.loads(state.read_text())["port"] == port

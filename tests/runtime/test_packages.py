@@ -262,7 +262,7 @@ def test_an_install_that_is_killed(tmp_path: Path, index: PackageIndex) -> None:
     words = repr((arguments[0].document, arguments[1].root, arguments[2]["PATH"]))
     index.open.clear()
     with subprocess.Popen([sys.executable, "-c", code, words], start_new_session=True) as process:
-        assert index.asked.wait(60)
+        assert index.asked.wait(600)
         os.killpg(process.pid, signal.SIGKILL)
     index.open.set()
     assert not (tmp_path / "storage").exists()

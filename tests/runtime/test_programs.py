@@ -59,7 +59,7 @@ def test_two_nodes_meet(containers: Any, substrate: str) -> None:
     running = [node(containers, substrate, rank, port) for rank in (0, 1)]
     outputs = []
     for container, process in running:
-        output, _ = process.communicate(timeout=100)
+        output, _ = process.communicate(timeout=600)
         result = container.result(process.returncode, output)
         assert result.exit_code == 0, (output, result.report)
         outputs.append(output.decode().strip())

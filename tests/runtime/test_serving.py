@@ -76,13 +76,13 @@ def running(runtime: Path, root: Path, bundle: dict[str, Any]) -> Iterator[subpr
         yield process
     finally:
         process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=60)
+        process.communicate(timeout=600)
 
 
 def end(runtime: Path, root: Path, bundle: dict[str, Any]) -> tuple[int, str, str]:
     """Exit code, output and report of a server that ends by itself."""
     with running(runtime, root, bundle) as process:
-        output, _ = process.communicate(timeout=60)
+        output, _ = process.communicate(timeout=600)
     return process.returncode, output, (root / "report").read_text()
 
 

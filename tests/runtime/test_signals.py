@@ -41,7 +41,7 @@ def stop_after(archive: Path, root: Path, seconds: float, **how: Any) -> tuple[i
     process = start(archive, root, **how)
     time.sleep(seconds)
     process.send_signal(signal.SIGTERM)
-    output, _ = process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=600)
     return process.returncode, output
 
 
@@ -81,7 +81,7 @@ def test_a_stop_that_was_asked_for_before_the_start(archive: Path, tmp_path: Pat
     (tmp_path / "stop").touch()
     document, stop = json.dumps({**DOCUMENT, "command": ["true"]}), str(tmp_path / "stop")
     process = start(archive, tmp_path / "root", LYFTLEARN_BUNDLE=document, LYFTLEARN_SUBSTRATE_STOP=stop)
-    output, _ = process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=600)
     assert (process.returncode, output) == (143, b"")
     assert facts(tmp_path / "root") == {**facts(tmp_path / "root"), "stopped": True, "attempt": 0}
 
@@ -95,7 +95,7 @@ def test_signals_for_the_command_before_it_runs(archive: Path, tmp_path: Path) -
     while not (tmp_path / "root/home").exists():
         time.sleep(0.01)
     process.send_signal(signal.SIGTERM)
-    assert process.wait(60) == 143
+    assert process.wait(600) == 143
     process.communicate()
 
 
@@ -103,7 +103,7 @@ def test_the_command_s_own_mask_is_empty(archive: Path, tmp_path: Path) -> None:
     """What a parent holds back from the runtime must reach the command."""
     document = {**DOCUMENT, "command": ["grep", "SigBlk", "/proc/self/status"]}
     process = start(archive, tmp_path / "root", LYFTLEARN_BUNDLE=json.dumps(document))
-    output, _ = process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=600)
     assert output.split() == [b"SigBlk:", b"0" * 16]
 
 
@@ -121,7 +121,7 @@ def test_two_stops_are_one(containers: Any) -> None:
         if children.exists() and children.read_text().split():
             os.kill(int(children.read_text().split()[0]), signal.SIGTERM)
         time.sleep(0.005)
-    output, _ = process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=600)
     result = container.result(process.returncode, output)
     assert (result.exit_code, result.output, result.facts["stopped"]) == (143, b"bye\n", True)
     assert (kept / "c").read_text() == "c\n"

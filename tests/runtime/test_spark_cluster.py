@@ -158,7 +158,7 @@ def ask(namespace: str, driver: str) -> str:
     }
     code = f"from {check_way_back.__module__} import check_way_back; check_way_back({variables!r}, 0.5)"
     done = subprocess.run(
-        [*inside(namespace), sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60
+        [*inside(namespace), sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=600
     )
     return done.stderr
 

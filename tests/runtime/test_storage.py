@@ -290,7 +290,7 @@ def run(archive: Path, root: Path, **fields: Any) -> tuple[int, dict[str, Any], 
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         check=False,
-        timeout=120,
+        timeout=600,
     )
     report = (root / "report").read_text()
     return answer.returncode, json.loads(report.splitlines()[0].split(" ", 1)[1]), answer.stdout
@@ -357,7 +357,7 @@ def test_a_failed_upload_fails_the_job(archive: Path, tmp_path: Path) -> None:
 def test_an_image_without_boto3_is_told_the_remedy(archive: Path, tmp_path: Path) -> None:
     """Standard images have no boto3; the message says which Python needs it."""
     bare = tmp_path / "bare"
-    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(bare)], check=True, timeout=120)
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(bare)], check=True, timeout=600)
     text = json.dumps(
         {
             "contract": 1,
@@ -372,7 +372,7 @@ def test_an_image_without_boto3_is_told_the_remedy(archive: Path, tmp_path: Path
         env={"PATH": os.environ["PATH"], **private},
         capture_output=True,
         check=False,
-        timeout=60,
+        timeout=600,
     )
     assert answer.returncode == 78
     assert b"add boto3 to the image" in answer.stderr
@@ -568,7 +568,7 @@ def test_parts_are_large_enough_for_the_largest_object() -> None:
 def test_boto3_of_a_user_or_of_a_path(archive: Path, tmp_path: Path) -> None:
     """`pip install --user` and PYTHONPATH put packages into an image as well."""
     bare = tmp_path / "bare"
-    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(bare)], check=True, timeout=120)
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(bare)], check=True, timeout=600)
     system = Path(os.path.realpath(sys.executable))
     packages = Path(boto3.__file__).parents[1]
     version = f"python{sys.version_info[0]}.{sys.version_info[1]}"
@@ -593,7 +593,7 @@ def test_boto3_of_a_user_or_of_a_path(archive: Path, tmp_path: Path) -> None:
             env={**private, **variables},
             capture_output=True,
             check=False,
-            timeout=60,
+            timeout=600,
         )
         assert answer.returncode == 78
         assert b"no boto3" not in answer.stderr
@@ -623,7 +623,7 @@ def test_small_files_are_sent_beside_each_other(tmp_path: Path, monkeypatch: pyt
     met, put = threading.Barrier(4), storage.put
 
     def send(path: str, uri: str) -> None:
-        met.wait(60)
+        met.wait(600)
         put(path, uri)
 
     monkeypatch.setattr(transfer, "put", send)

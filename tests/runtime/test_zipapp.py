@@ -121,9 +121,9 @@ def test_every_python_runs_it(containers: Any, python: Path, substrate: str) -> 
 def test_it_says_what_it_is(archive: Path) -> None:
     """Two questions of whoever holds an image in hand."""
     command = [sys.executable, "-I", "-S", str(archive)]
-    told = subprocess.run([*command, "version"], capture_output=True, text=True, check=True, timeout=60)
+    told = subprocess.run([*command, "version"], capture_output=True, text=True, check=True, timeout=600)
     assert told.stdout == "lyftlearn runtime, contract 1\n"
-    wrong = subprocess.run([*command, "walk"], capture_output=True, text=True, check=False, timeout=60)
+    wrong = subprocess.run([*command, "walk"], capture_output=True, text=True, check=False, timeout=600)
     assert (wrong.returncode, wrong.stderr.startswith("usage:")) == (64, True)
 
 

@@ -408,7 +408,7 @@ def test_a_writer_that_dies_leaves_whole_records_and_no_lock(tmp_path: Path, ope
     storage.create("k", b"old")
     path, digest = _file(tmp_path / "file", b"new")
     command = [sys.executable, "-c", _DYING, storage.url, operation, *death.split(), str(path), digest]
-    subprocess.run(command, check=False, timeout=60)
+    subprocess.run(command, check=False, timeout=600)
     changed = storage.read("k" if operation == "replace" else "new")
     assert changed is None or changed.data in (b"old", b"new")
     assert storage.replace("k", b"next", _version_of(storage, "k"))

@@ -15,7 +15,7 @@ from tests.submission.caller import SCOPE
 
 _PROGRAM = str(Path(__file__).with_name("caller.py"))
 _AT_ONCE = 16
-_SECONDS = 240
+_SECONDS = 600
 
 
 def _start(url: str, jobs: Path, wanted: str, refusing: str = "nobody", death: str = "never") -> subprocess.Popen[str]:

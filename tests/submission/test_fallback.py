@@ -148,12 +148,12 @@ def storm(home: Path, seed: int, keys: int, callers: int) -> Counter[str]:
     command = [sys.executable, "-c", CALLER, json.dumps(config), str(keys)]
     running = [subprocess.Popen(command, env=os.environ | {"SEED": f"{seed}-{n}"}) for n in range(callers)]
     for process in running:
-        assert process.wait(timeout=240) in (0, 17)
+        assert process.wait(timeout=600) in (0, 17)
     subprocess.run(
         [*command[:3], json.dumps(config | {"old": {}, "new": {}}), str(keys)],
         env=os.environ | {"SEED": "settle"},
         check=True,
-        timeout=240,
+        timeout=600,
     )
     tails = [name[-11:] for backend in ("old", "new") for name in jobs_of(home, backend)]
     return Counter(tails)

@@ -218,7 +218,7 @@ def died(home: Path, stage: str, when: str) -> None:
     config: dict[str, Any] = {"home": str(home), "project": "tests", "old": {}, "new": {"faults": {when: 1}}}
     config["migration"] = {"from": "old", "to": "new", "stage": stage}
     command = [sys.executable, "-c", DIES, json.dumps(config)]
-    assert subprocess.run(command, env=os.environ, check=False, timeout=120).returncode == 17
+    assert subprocess.run(command, env=os.environ, check=False, timeout=600).returncode == 17
 
 
 def age(home: Path, seconds: float) -> None:
@@ -378,7 +378,7 @@ def test_a_slot_of_the_dead_is_free_again(
     migration = {"from": "old", "to": "new", "stage": "shadow", "shadow": {"models": ["eta"], "at_most": 1}}
     config = {"home": str(plugins), "project": "tests", "migration": migration, "old": {}, "new": {}}
     command = [sys.executable, "-c", SHADOW_DIES, json.dumps(config), where]
-    assert subprocess.run(command, env=os.environ, check=False, timeout=120).returncode == 17
+    assert subprocess.run(command, env=os.environ, check=False, timeout=600).returncode == 17
     monkeypatch.setattr("lyftlearn.history.settle._VISIBLE_AFTER", timedelta())
     client = make("shadow", shadow=migration["shadow"])
     client.train("eta", command="true")

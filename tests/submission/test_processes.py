@@ -80,11 +80,11 @@ def test_a_lock_that_is_held_while_forking_holds_no_child(
     def hold() -> None:
         with locks[held]:
             taken.set()
-            done.wait(60)
+            done.wait(600)
 
     holder = threading.Thread(target=hold)
     holder.start()
-    assert taken.wait(60)
+    assert taken.wait(600)
     try:
         assert in_child(child) == 0
     finally:
@@ -120,7 +120,7 @@ def test_clients_leave_no_thread(plugins: Path, make: Make, monkeypatch: pytest.
     gc.collect()
     made = set(threading.enumerate()) - before
     for thread in made:
-        thread.join(60)
+        thread.join(600)
     assert [thread.name for thread in made if thread.is_alive()] == []
 
 

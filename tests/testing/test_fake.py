@@ -217,7 +217,7 @@ def test_the_page_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     for name, text in blocks().items():
         (tmp_path / name).write_text(text)
     command = [sys.executable, "-m", "pytest", "-q", "-W", "error", "-p", "no:cacheprovider", "test_nightly.py"]
-    ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120)
+    ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=600)
     assert "2 passed" in ran.stdout, ran.stdout + ran.stderr
 
 
@@ -229,5 +229,5 @@ def test_the_fixture_costs_nothing_where_it_is_not_used(tmp_path: Path, monkeypa
         "import sys\ndef pytest_unconfigure(): print([name for name in sys.modules if name.startswith('lyftlearn')])\n"
     )
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path)]
-    ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True, timeout=120)
+    ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True, timeout=600)
     assert ran.stdout.splitlines()[-1] == "['lyftlearn_pytest']"

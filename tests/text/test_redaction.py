@@ -197,7 +197,7 @@ def test_nothing_of_a_job_shows_the_flag_service(tmp_path: Path) -> None:
     environment = os.environ | {"ALL_PROXY": f"socks5://u:{CANARY}@127.0.0.1:9", "AWS_SESSION_TOKEN": CANARY}
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT, json.dumps(config)],
-        env=environment, capture_output=True, text=True, timeout=240, check=False, cwd=tmp_path,
+        env=environment, capture_output=True, text=True, timeout=600, check=False, cwd=tmp_path,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert CANARY not in done.stdout + done.stderr

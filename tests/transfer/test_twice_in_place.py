@@ -46,7 +46,7 @@ def run(everywhere: Platforms, backend: str, directory: Path, script: str) -> st
         env=everywhere.variables(backend),
         capture_output=True,
         text=True,
-        timeout=280,
+        timeout=600,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr

@@ -12,7 +12,7 @@ import pytest
 import lyftlearn
 from lyftlearn import Choice, JobStatus, Objective
 
-PATIENCE = 120.0
+PATIENCE = 600.0
 
 
 def pids_of_driver(job_id: str) -> list[int]:

@@ -9,8 +9,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from lyftlearn_local.store.files import JobFiles
 
-BEGIN_SECONDS = 120.0
-"""How long a Python may take to begin: a home on a network's disk may be away for a while. Others run meanwhile."""
+BEGIN_SECONDS = 600.0
+"""How long a Python may take to begin: a disk may be away for a while, a machine overloaded. Others run meanwhile."""
 HANDED_OVER = "handed over"
 """Of a successor, which keeps its claim for as long as it lives."""
 

@@ -117,9 +117,13 @@ class Start:
         return ContainerNode(self.container, self.context.rank, argv, self.container.variables | environment, kept)
 
     def _run(self) -> list[str]:
-        """Its output is kept by the supervisor alone. Nodes, and what they speak with, share this machine's network."""
+        """Its output is kept by the supervisor alone. Nodes, and what they speak with, share this machine's network.
+
+        Podman logs into what its container prints: that a signal came too late for it, for one. Its refusals stay.
+        """
         store = self.context.job.path.parent.parent
-        argv = [self.container.engine["program"], "run", "--name", self.container.name]
+        quiet = ["--log-level", "fatal"] if self._podman else []
+        argv = [self.container.engine["program"], *quiet, "run", "--name", self.container.name]
         argv += ["--label", f"{STORE_LABEL}={store}", "--pull", "never", "--log-driver", "none"]
         return [*argv, "--network", "host", "--security-opt", "label=disable"]
 

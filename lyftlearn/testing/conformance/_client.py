@@ -65,7 +65,7 @@ class ClientConformance(TuningConformance, MountsConformance):
     @pytest.fixture
     def patience(self) -> str:
         """How long a trivial job takes at most, generously."""
-        return "2m"
+        return "10m"
 
     @pytest.fixture
     def client(self, config: Mapping[str, Any], monkeypatch: pytest.MonkeyPatch) -> lyftlearn.Client:

@@ -46,7 +46,7 @@ class Fixtures:
     @pytest.fixture
     def patience(self) -> float:
         """Seconds within which a trivial job ends, generously: nothing in the suite is about speed."""
-        return 120.0
+        return 600.0
 
     @pytest.fixture
     def remove_job(self) -> Callable[[str], None]:

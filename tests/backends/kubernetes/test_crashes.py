@@ -51,7 +51,7 @@ def config(table: dict[str, Any], tmp_path: Path) -> dict[str, Any]:
 
 def submit(config: dict[str, Any], boundary: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-c", SUBMIT, json.dumps(config), IMAGE, boundary, "the-key"]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
 
 
 @pytest.mark.parametrize("request_to", ["configmaps", "services", "jobs"])

@@ -27,7 +27,7 @@ pytestmark = pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl
 def kubectl(cluster: Cluster, tmp_path: Path) -> Any:
     def run(*arguments: str, **options: Any) -> str:
         command = ["kubectl", f"--kubeconfig={cluster.kubeconfig()}", f"--cache-dir={tmp_path}", *arguments]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, **options)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False, **options)
         assert done.returncode == 0, done.stderr
         return str(done.stdout)
 
@@ -61,7 +61,7 @@ def plan(cluster: Cluster, storage_url: str, table: dict[str, Any], tmp_path: Pa
     def run(*arguments: str) -> str:
         program = [sys.executable, "-m", "lyftlearn.cli", "plan", "train", "eta", "--backend", "kubernetes"]
         done = subprocess.run(
-            [*program, *arguments], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+            [*program, *arguments], cwd=tmp_path, capture_output=True, text=True, timeout=600, check=False
         )
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
@@ -142,9 +142,9 @@ def test_the_command_that_a_notebook_names_forwards_its_port(
             assert "Forwarding from 127.0.0.1" in kubectl.stdout.readline()
             url = f"http://127.0.0.1:{notebook_port(spec.id)}/hello.txt"
             for _ in range(3):
-                assert requests.get(url, timeout=60).text == "hello from the pod " * 10_000
+                assert requests.get(url, timeout=600).text == "hello from the pod " * 10_000
             with ThreadPoolExecutor(4) as pool:
-                sizes = list(pool.map(lambda _: len(requests.get(url, timeout=60).content), range(8)))
+                sizes = list(pool.map(lambda _: len(requests.get(url, timeout=600).content), range(8)))
             assert set(sizes) == {190_000}
         finally:
             kubectl.terminate()

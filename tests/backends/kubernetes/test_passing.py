@@ -336,7 +336,7 @@ def test_a_fork_shares_no_connection(harness: Harness, table: dict[str, Any], tm
     for spec in specs:
         harness.submit(spec)
     command = [sys.executable, "-c", FORK, json.dumps(table), str(tmp_path), *(spec.id for spec in specs)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, env={**os.environ})
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False, env={**os.environ})
     assert done.returncode == 0, done.stderr
 
 

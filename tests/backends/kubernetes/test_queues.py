@@ -33,7 +33,7 @@ def kueue(cluster: Cluster) -> Iterator[Kueue]:
     kueue = Kueue(cluster.api, {"rides-gpu": 1}, {"nightly": 0, "urgent": 100})
     yield kueue
     kueue.close()
-    kueue.join(10)
+    kueue.join(120)
 
 
 @pytest.fixture(autouse=True)

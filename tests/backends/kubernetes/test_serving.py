@@ -35,7 +35,7 @@ model = pathlib.Path(os.environ["LYFTLEARN_MODEL_DIR"])
 (model / "selftest/one.request.csv").write_text("2")
 (model / "selftest/one.expected.csv").write_text({answer!r})
 """
-PATIENCE = 120.0
+PATIENCE = 600.0
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from lyftlearn.types import JobKind
 from lyftlearn_local import create
 from tests.containers import require_containers
 
-PATIENCE = 60.0
+PATIENCE = 600.0
 GIB = 1 << 30
 
 

@@ -316,7 +316,7 @@ def test_a_full_disk(make_backend: MakeBackend, make_spec: MakeSpec, tmp_path: P
     given.write_bytes(pickle.dumps((settings, plans)))
     script = f'mount -t tmpfs -o size=4m tmpfs "{home}" && exec "$@"'
     inside = ["unshare", "--mount", "sh", "-c", script, "sh", sys.executable, "-c", FULL, str(given)]
-    done = subprocess.run(inside, capture_output=True, text=True, timeout=200, check=False)
+    done = subprocess.run(inside, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stderr
     flood, files, refused = [json.loads(line) for line in done.stdout.splitlines()]
     assert flood[:2] == ["failed", "platform"]

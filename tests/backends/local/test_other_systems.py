@@ -58,7 +58,7 @@ def _elsewhere(tmp_path: Path, code: str, *arguments: str) -> list[str]:
         env=environment,
         capture_output=True,
         text=True,
-        timeout=250,
+        timeout=600,
         check=False,
     )
     assert done.returncode == 0, done.stderr

@@ -238,7 +238,7 @@ def test_a_fork_does_not_keep_locks(tmp_path: Path) -> None:
 
 def _run(command: list[str], environment: dict[str, str], directory: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        command, env=environment, cwd=directory, capture_output=True, text=True, timeout=200, check=False
+        command, env=environment, cwd=directory, capture_output=True, text=True, timeout=600, check=False
     )
 
 
@@ -268,7 +268,7 @@ def test_no_zombies_where_the_submitter_is_process_1(tmp_path: Path) -> None:
     environment = {**os.environ, "LYFTLEARN_BACKEND": "local", "LYFTLEARN_HOME": str(tmp_path / "home")}
     command = ["unshare", "--pid", "--fork", "--mount-proc", sys.executable, "-c", SUBMIT_AS_1]
     done = subprocess.run(
-        command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=200, check=False
+        command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=600, check=False
     )
     assert done.stdout.strip().splitlines()[-1] == "none", done.stderr
 
@@ -306,7 +306,7 @@ def test_a_process_that_is_no_python(tmp_path: Path, kind: str) -> None:
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=600,
         check=False,
     )
     assert done.stdout.split() == ["succeeded", "True"], done.stderr

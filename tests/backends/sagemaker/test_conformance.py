@@ -43,7 +43,7 @@ class TestSageMaker(BackendConformance):
     @pytest.fixture
     def patience(self) -> float:
         """A real instance takes minutes to come."""
-        return 1800.0 if REAL["role"] else 120.0
+        return 1800.0 if REAL["role"] else 600.0
 
     @pytest.fixture
     def new_backend(self, request: pytest.FixtureRequest, tmp_path: Path, storage_url: str) -> Callable[[], Backend]:
@@ -98,7 +98,7 @@ class TestSageMaker(BackendConformance):
         """
         monkeypatch.setattr(poller, "RECONCILE_EVERY", 1.0)
         service.conduct.hurry = 1800 / 0.3
-        harness = Harness(make(pending="30m"), storage_url, ("python3",), 120.0)
+        harness = Harness(make(pending="30m"), storage_url, ("python3",), 600.0)
         harness.defaults = {"resources": resources(1, 2, gpu=1, gpu_type="A10G")}
         yield harness
         harness.close()

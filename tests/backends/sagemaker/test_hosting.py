@@ -119,5 +119,5 @@ def test_the_container_serves(make: Make, storage_url: str, tmp_path: Path, aws:
             assert answer.read() == b"6"
     finally:
         process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=60)
+        process.communicate(timeout=600)
     assert process.returncode == 143

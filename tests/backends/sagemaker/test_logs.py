@@ -100,7 +100,7 @@ def test_streams_that_appear_late(service: Service, running: tuple[SageMakerBack
     _write(service, job_id, 2, ["three"])
     _until(lambda: len(seen) == 3)
     _finish(service, job_id)
-    thread.join(60)
+    thread.join(600)
     assert seen == [(0, "one"), (0, "two"), (1, "three")]
 
 
@@ -113,7 +113,7 @@ def test_lines_that_come_after_the_end(service: Service, running: tuple[SageMake
     thread = _following(backend, job_id, seen)
     time.sleep(1)
     _write(service, job_id, 1, ["last"])
-    thread.join(60)
+    thread.join(600)
     assert seen == [(0, "first"), (0, "last")]
 
 
@@ -269,7 +269,7 @@ def test_followers_of_logs_do_not_ask_for_each_job(service: Service, make: Make,
     for job_id in ids:
         _finish(service, job_id)
     for thread in threads:
-        thread.join(60)
+        thread.join(600)
         assert not thread.is_alive()
 
 
@@ -299,7 +299,7 @@ def test_a_follower_outlives_what_passes(
     _write(service, job_id, 1, ["two"])
     _until(lambda: len(seen) == 2)
     _finish(service, job_id)
-    thread.join(60)
+    thread.join(600)
     assert seen == [(0, "one"), (0, "two")]
 
 

@@ -354,7 +354,7 @@ def test_a_reader_of_the_log_waits_for_its_turn(queue: Service, backend: SageMak
     reader.start()
     for blocker in blockers:
         _attempt(queue, blocker).finish("Completed")
-    reader.join(90)
+    reader.join(600)
     assert lines[0] == "hello"
 
 

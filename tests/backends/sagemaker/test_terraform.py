@@ -56,7 +56,7 @@ def test_doctor_is_content_with_what_terraform_makes(service: Service, make: Mak
 def as_json(path: Path) -> dict[str, list[dict[str, object]]]:
     """Return what a reader of Terraform's language finds in a file."""
     command = [str(Path(sys.executable).parent / "hcl2tojson"), "-q", str(path)]
-    ran = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=600, check=True)
     found: dict[str, list[dict[str, object]]] = json.loads(ran.stdout)
     return found
 
@@ -80,5 +80,5 @@ def test_terraform_would_write_them_alike(tmp_path: Path) -> None:
     """Terraform's own formatter has nothing to change. To validate them it would load a provider from the network."""
     environment = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": str(tmp_path), "CHECKPOINT_DISABLE": "1"}
     command = ["terraform", "fmt", "-check", "-recursive", "-diff", str(MODULE)]
-    ran = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120, check=False)
+    ran = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=600, check=False)
     assert ran.returncode == 0, ran.stdout + ran.stderr

@@ -30,7 +30,7 @@ from tests.doubles.sagemaker import Service
 from tests.doubles.sagemaker.faults import BROKEN, DENIED, LOST, REFUSALS, THROTTLED, Fault
 
 LIST, DESCRIBE = "ListTrainingJobs", "DescribeTrainingJob"
-PATIENCE = 240.0
+PATIENCE = 600.0
 
 
 class Follower:

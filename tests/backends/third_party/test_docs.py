@@ -73,4 +73,4 @@ def test_without_pytest_the_remedy_is_said(tmp_path: Path) -> None:
 def _pytest(room: Path, plugin: Path, selection: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", selection, "test_bare.py"]
     env = os.environ | {"PYTHONPATH": str(plugin)}
-    return subprocess.run(command, cwd=room, env=env, capture_output=True, text=True, check=False, timeout=240)
+    return subprocess.run(command, cwd=room, env=env, capture_output=True, text=True, check=False, timeout=600)

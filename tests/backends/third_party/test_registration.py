@@ -30,7 +30,7 @@ def _run(*command: str, home: Path, plugin: Path, backend: str = "bare") -> str:
         "LYFTLEARN_BACKEND": backend,
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
     }
-    answer = subprocess.run(command, cwd=home, env=env, capture_output=True, text=True, check=True, timeout=280)
+    answer = subprocess.run(command, cwd=home, env=env, capture_output=True, text=True, check=True, timeout=600)
     return answer.stdout
 
 

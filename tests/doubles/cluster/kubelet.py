@@ -104,7 +104,7 @@ class Kubelet(threading.Thread):
         for runner in tuple(self.pods.values()):
             runner.kill()
         for runner in tuple(self.pods.values()):
-            runner.join(10)
+            runner.join(120)
 
     def write_hosts(self) -> None:
         """Names of all pods with a subdomain; the same file again, since it is mounted."""

@@ -33,7 +33,7 @@ class LogFile:
 
     def drain(self) -> None:
         if self._reader is not None:
-            self._reader.join(10)
+            self._reader.join(120)
 
     def end(self) -> None:
         with self._grown:

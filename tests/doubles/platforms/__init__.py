@@ -71,7 +71,7 @@ class Gateway:
         """Stop listening."""
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as own:
             own.sendto(b"", self._socket.getsockname())
-        self._thread.join(5)
+        self._thread.join(120)
         self._socket.close()
 
     def _listen(self) -> None:

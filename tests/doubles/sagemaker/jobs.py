@@ -322,4 +322,4 @@ class Jobs:
         for job in ended:
             job.finish("Stopped")
         for job in ended:
-            job.thread.join(20)
+            job.thread.join(120)
