@@ -10,6 +10,7 @@ import botocore.session
 import pytest
 from hypothesis import HealthCheck, settings
 
+from lyftlearn._text import redaction
 from tests.containers import require_containers
 
 # Each session would parse the same definitions of AWS's services anew, which costs more than most tests do.
@@ -32,6 +33,22 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     """Leave out what this machine cannot run, and say why."""
     if item.get_closest_marker("containers") is not None:
         require_containers()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _secrets_of_this_module() -> Iterator[None]:
+    """What another module made known as a secret, such as the name `lyftlearn`, hides no word here."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(redaction, "_known", set())
+        yield
+
+
+@pytest.fixture(autouse=True)
+def _secrets_of_this_test(_secrets_of_this_module: None) -> Iterator[None]:
+    """Nor does what another test made known."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(redaction, "_known", set(redaction._known))
+        yield
 
 
 @pytest.fixture

@@ -92,6 +92,7 @@ def test_no_feature_sees_the_day_that_it_predicts(monkeypatch: pytest.MonkeyPatc
     assert not flights.features(planned, data).equals(flights.features(planned, before))
 
 
+@pytest.mark.slow
 def test_the_model_beats_both_guesses_and_has_the_same_bytes_each_time(tmp_path: Path) -> None:
     """A demonstration that is worse than a guess demonstrates nothing; equal bytes let two platforms be compared."""
     first, second = train_by_hand(tmp_path / "1", origin="LGA"), train_by_hand(tmp_path / "2", origin="LGA")
@@ -129,6 +130,7 @@ def serve_until_ready(job_id: str, **variables: str) -> str:
 ONE_JOB = "import submit; submit.COLOURS = {'EWR': 'magenta'}; submit.main()"
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_a_job_then_a_prediction(tmp_path: Path) -> None:
     """The two call sites of the demonstration fit together: the second uses what the first has trained."""

@@ -22,12 +22,6 @@ from lyftlearn.errors import AccessDenied, BackendUnavailable, Conflict, Invalid
 CANARY = "c4n4ry-t0-be-hidden"
 
 
-@pytest.fixture(autouse=True)
-def forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Know no secret of another test."""
-    monkeypatch.setattr(redaction, "_known", set())
-
-
 @pytest.mark.parametrize(
     "text",
     [

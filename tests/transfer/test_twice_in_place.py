@@ -28,7 +28,7 @@ pathlib.Path(os.environ["LYFTLEARN_MODEL_DIR"], "model.json").write_text(json.du
 """
 NOTHING = "print('nothing is left')"
 LOOP = CALL_SITE.replace('    key="nightly-2026-11-22",\n', "").replace('"out")', '"out", overwrite=True)')
-LIKE_PLATFORMS = ("local", "local-kubernetes", "local-sagemaker")
+QUICK = ("local", "local-sagemaker")
 
 
 @pytest.fixture(scope="module")
@@ -54,8 +54,8 @@ def run(everywhere: Platforms, backend: str, directory: Path, script: str) -> st
 
 
 def case(backend: str) -> Any:
-    """One backend; those that run on this machine are quick."""
-    return pytest.param(backend, marks=() if backend in LIKE_PLATFORMS else pytest.mark.slow)
+    """One backend. The quick ones need no double of a service, and have the layouts that differ most."""
+    return pytest.param(backend, marks=() if backend in QUICK else pytest.mark.slow)
 
 
 @pytest.mark.parametrize("train", [TRAIN, NOTHING], ids=["a model", "nothing"])
