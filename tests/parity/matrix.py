@@ -35,7 +35,7 @@ def main() -> None:
     """Run everything, and write what came of it; or only check or render what was written before."""
     arguments = parser().parse_args()
     if arguments.check:
-        sys.exit("\n".join(release_faults(committed())))
+        sys.exit("\n".join(release_faults(committed())) or None)
     if arguments.render:
         write(DOCS / f"{NAME}.md", render(committed()))
         return

@@ -15,6 +15,7 @@ from tests.parity.pages import render
 from tests.parity.suites import parts_of_the_suite
 
 DOCS = Path(__file__).parents[2] / "docs" / "reference"
+digest = functools.cache(code_digest.digest)
 DOCUMENT = json.loads((DOCS / "parity.json").read_text(encoding="utf-8"))
 
 
@@ -22,7 +23,7 @@ DOCUMENT = json.loads((DOCS / "parity.json").read_text(encoding="utf-8"))
 def _code_is_read_once() -> Iterator[None]:
     """A thousand files take seconds, and none changes meanwhile."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(matrix, "digest", functools.cache(code_digest.digest))
+        patch.setattr(matrix, "digest", digest)
         yield
 
 
@@ -34,10 +35,22 @@ def test_a_change_does_not_make_the_page_wrong() -> None:
 
 def test_a_release_needs_a_matrix_of_its_own_code() -> None:
     """What was measured before a change says nothing about what is released."""
-    measured = {**DOCUMENT, "code": matrix.digest()}
+    measured = {**DOCUMENT, "code": digest()}
     old = {**measured, "code": "0" * 16}
     assert "docs/reference/parity.json is older than the code: run `make parity`" in matrix.release_faults(old)
     assert not any("older" in fault for fault in matrix.release_faults(measured))
+
+
+@pytest.mark.parametrize(("faults", "code"), [([], None), (["one", "another"], "one\nanother")])
+def test_a_release_may_be_made_where_nothing_is_wrong(
+    monkeypatch: pytest.MonkeyPatch, faults: list[str], code: str | None
+) -> None:
+    """Whoever makes it asks the exit code: an empty text would be a failure without a word."""
+    monkeypatch.setattr(matrix, "release_faults", lambda _: faults)
+    monkeypatch.setattr("sys.argv", ["matrix", "--check"])
+    with pytest.raises(SystemExit) as ended:
+        matrix.main()
+    assert ended.value.code == code
 
 
 @pytest.mark.parametrize("part", ["conformance", "call sites"])
