@@ -95,10 +95,11 @@ def _run(store: Store, name: str) -> None:
 
 
 def _succeed(store: Store, name: str) -> None:
-    ended = {"exitCode": 0, "reason": "Completed", "message": REPORT, "startedAt": now(), "finishedAt": now()}
-
     def end_pod(pod: Object) -> None:
-        pod["status"].update(phase="Succeeded", containerStatuses=[{"name": "main", "state": {"terminated": ended}}])
+        (main,) = pod["status"]["containerStatuses"]
+        ended = {"exitCode": 0, "reason": "Completed", "message": REPORT, "finishedAt": now()}
+        main["state"] = {"terminated": {**main["state"]["running"], **ended}}
+        pod["status"]["phase"] = "Succeeded"
 
     def end_job(job: Object) -> None:
         complete = {"type": "Complete", "status": "True", "lastTransitionTime": now()}

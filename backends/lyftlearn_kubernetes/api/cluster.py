@@ -7,7 +7,7 @@ import time
 import weakref
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
 
 from lyftlearn.backend import Backoff, recording, timed_request
@@ -208,9 +208,7 @@ class Cluster:
         date, at = self._server_date
         if not date:
             return datetime.now(UTC)
-        from email.utils import parsedate_to_datetime  # noqa: PLC0415 - planning asks nobody
-
-        return parsedate_to_datetime(date) + timedelta(seconds=time.monotonic() - at)
+        return _moment(date) + timedelta(seconds=time.monotonic() - at)
 
     @contextmanager
     def stream(self, path: str, params: Mapping[str, Any], silence: float) -> Iterator[Stream]:
@@ -259,3 +257,10 @@ def _parse(data: bytes) -> Any:
         return json.loads(data)
     except (RecursionError, ValueError):
         return None
+
+
+@lru_cache(maxsize=1)  # a follower of ten thousand jobs asks for each
+def _moment(date: str) -> datetime:
+    from email.utils import parsedate_to_datetime  # noqa: PLC0415 - planning asks nobody
+
+    return parsedate_to_datetime(date)

@@ -53,6 +53,8 @@ class JobWatcher:
         self._whole: set[str] = set()  # jobs of which everything is known, from their beginning or by asking
         self._touched: set[str] = set()
         self._reported: dict[str, JobEvent] = {}
+        self._ended: set[str] = set()  # jobs whose end was reported
+        self._caught_up: frozenset[str] | None = None  # those that were followed when nothing was left to ask for
         self._held_back: dict[str, float] = {}
         self._left = threading.Event()
         self._began = 0
@@ -159,13 +161,16 @@ class JobWatcher:
             _log.info("%s; it is tried again", exc)
 
     def _catch_up(self, ids: frozenset[str], *, ticked: bool) -> None:
-        unfinished = {job_id for job_id in ids if not self._has_ended(job_id)}
+        if ids is self._caught_up and not ticked:
+            return
+        unfinished = set(ids - self._ended)
         self._fetch(unfinished - self._whole)
-        self._touched |= unfinished - self._reported.keys()
+        self._touched |= unfinished.difference(self._reported)
         if ticked:
             self._forget(ids)
             for job_id in unfinished & self._jobs.keys():
                 self._look_at_the_clock(job_id)
+        self._caught_up = ids
 
     def _look_at_the_clock(self, job_id: str) -> None:
         """End a job that has waited for too long, and look anew at one to which time itself happens."""
@@ -176,10 +181,6 @@ class JobWatcher:
             self._jobs[job_id] = job
             self._touched.add(job_id)
 
-    def _has_ended(self, job_id: str) -> bool:
-        reported = self._reported.get(job_id)
-        return reported is not None and reported.status.finished
-
     def _forget(self, ids: frozenset[str]) -> None:
         """Drop what nobody follows, but for jobs that run or were submitted here: who follows them may come later."""
         needed = ids | self._known
@@ -189,6 +190,7 @@ class JobWatcher:
             del self._pods[job_id]
         for job_id in self._reported.keys() - ids:
             del self._reported[job_id]
+        self._ended &= ids
         self._gone &= ids
         self._whole &= self._jobs.keys()
 
@@ -235,7 +237,7 @@ class JobWatcher:
         """Tell what is known. It asks for the pods of one job at most: news of the others may come meanwhile."""
         fetched = False
         for job_id in tuple(self._touched):
-            if job_id in ids and not self._has_ended(job_id):
+            if job_id in ids and job_id not in self._ended:
                 if self._lacks_pods(job_id):
                     if fetched or self._is_early(job_id):
                         continue
@@ -264,6 +266,7 @@ class JobWatcher:
             return
         self._reported[job_id] = event
         if event.status.finished:
+            self._ended.add(job_id)
             self._known.discard(job_id)
             self._jobs.pop(job_id, None)
             self._pods.pop(job_id, None)

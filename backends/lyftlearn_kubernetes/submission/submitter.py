@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from lyftlearn.backend import JobRecord, open_storage
@@ -23,7 +25,7 @@ from lyftlearn_kubernetes.submission.planner import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from lyftlearn.backend import JobSpec, Plan
     from lyftlearn_kubernetes.api.cluster import Cluster
@@ -34,6 +36,8 @@ POD_GROUPS, APIS = "podgroups", "/apis"
 _log = logging.getLogger("lyftlearn")
 BELIEVED_SECONDS = 600.0
 """Somebody may tidy up: after so long a shared object is created again, and found to exist."""
+TURN_SECONDS = 10.0
+"""How long a thread waits for another that creates a shared object: that one may wait for a server that is away."""
 SHARED = {
     CREATE_RUNTIME: CONFIG_MAPS,
     CREATE_SERVICE: SERVICES,
@@ -55,6 +59,7 @@ class JobCreator:
         self._gang = gang
         self._apis: frozenset[str] = frozenset()
         self._there: dict[str, float] = {}  # shared objects, and when this process last knew them to exist
+        self._sharing = threading.Lock()
         self._doubtful: set[str] = set()  # jobs whose creation was not answered
 
     def submit(self, plan: Plan) -> JobRecord:
@@ -123,7 +128,7 @@ class JobCreator:
         return found if found.exists else None
 
     def _served_apis(self) -> frozenset[str]:
-        if time.monotonic() - self._there.get(APIS, float("-inf")) >= BELIEVED_SECONDS:
+        if not self._is_believed(APIS):
             self._apis = self._cluster.served_apis()
             self._there[APIS] = time.monotonic()
         return self._apis
@@ -145,11 +150,26 @@ class JobCreator:
 
     def _create_shared(self, kind: str, body: Mapping[str, Any]) -> None:
         """Create an object that every job of a namespace uses, once; that it exists is as good."""
-        name = body["metadata"]["name"]
-        if time.monotonic() - self._there.get(f"{kind}/{name}", float("-inf")) < BELIEVED_SECONDS:
+        key = f"{kind}/{body['metadata']['name']}"
+        if self._is_believed(key):
             return
-        self._create_once(kind, body)
-        self._there[f"{kind}/{name}"] = time.monotonic()
+        with self._turn():
+            if not self._is_believed(key):
+                self._create_once(kind, body)
+                self._there[key] = time.monotonic()
+
+    def _is_believed(self, key: str) -> bool:
+        return time.monotonic() - self._there.get(key, float("-inf")) < BELIEVED_SECONDS
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """Let one thread send what all need. Fifty copies of the runtime on their way would take 100 MB."""
+        is_mine = self._sharing.acquire(timeout=TURN_SECONDS)
+        try:
+            yield
+        finally:
+            if is_mine:
+                self._sharing.release()
 
     def _create_once(self, kind: str, body: Mapping[str, Any]) -> None:
         """Create an object, or find that an earlier try did."""

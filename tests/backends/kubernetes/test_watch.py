@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from lyftlearn.testing import Harness
 from lyftlearn.types import JobStatus
 from lyftlearn_kubernetes.backend import KubernetesBackend
+from lyftlearn_kubernetes.submission import submitter
 from tests.backends.kubernetes.proxy import Proxy
 from tests.doubles.cluster.cluster import Cluster
 from tests.doubles.cluster.watching import BOOKMARK_SECONDS
@@ -79,6 +81,27 @@ def test_many_jobs_from_before_the_watch(harness: Harness, cluster: Cluster) -> 
     assert {harness.wait(spec.id).status for spec in specs} == {JobStatus.SUCCEEDED}
     calls = cluster.api.calls - before
     assert calls["get jobs"] + calls["list pods"] + calls["list jobs"] < len(specs), dict(calls)
+
+
+def test_what_all_share_is_sent_once(harness: Harness, cluster: Cluster) -> None:
+    """Threads that begin together would each have the runtime on its way: 100 MB in a process that follows jobs."""
+    specs = [harness.spec() for _ in range(8)]
+    before = cluster.api.calls.copy()
+    with ThreadPoolExecutor(len(specs)) as pool:
+        list(pool.map(harness.submit, specs))
+    assert (cluster.api.calls - before)["create configmaps"] == 1
+    assert {harness.wait(spec.id).status for spec in specs} == {JobStatus.SUCCEEDED}
+
+
+def test_nobody_waits_long_for_another_thread(
+    harness: Harness, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that waits for a server that is away holds up no other; nor does one that a fork has left behind."""
+    monkeypatch.setattr(submitter, "TURN_SECONDS", 0.1)
+    backend = harness.backend
+    assert isinstance(backend, KubernetesBackend)
+    with backend._creator._sharing:
+        assert harness.run(harness.spec()).status is JobStatus.SUCCEEDED
 
 
 def test_a_steady_submission_is_one_call(harness: Harness, cluster: Cluster) -> None:

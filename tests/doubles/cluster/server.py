@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import itertools
 import json
 import socket
 import threading
@@ -311,8 +312,8 @@ class Request:
             if int(version) < self.store.oldest:
                 resume = _token(self.store.version, start)
                 raise ApiError(410, "Expired", "The provided continue parameter is too old", resume)
-        found = [item for item in self.store.all(self.kind, self.namespace) if self._is_selected(item)]
-        found = [item for item in found if item["metadata"]["name"] > start]
+        selected = filter(self._is_selected, self.store.each(self.kind, self.namespace, after=start))
+        found = list(itertools.islice(selected, limit + 1 if limit else None))
         metadata = {"resourceVersion": version}
         if limit and len(found) > limit:
             found = found[:limit]

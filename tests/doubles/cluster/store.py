@@ -105,9 +105,13 @@ class Store:
             return None
 
     def all(self, kind: str, namespace: str | None = None) -> list[Object]:
+        return list(self.each(kind, namespace))
+
+    def each(self, kind: str, namespace: str | None = None, after: str = "") -> Iterator[Object]:
+        """Yield objects in the order of their names: a page of many costs no more than a page."""
         with self.changed:
-            texts = [(key, text) for key, text in self._items.items() if key[0] == kind and namespace in (None, key[1])]
-        return [json.loads(text) for _, text in sorted(texts)]
+            texts = {key: text for key, text in self._items.items() if key[0] == kind and namespace in (None, key[1])}
+        return (json.loads(texts[key]) for key in sorted(texts) if key[2] > after)
 
     def names(self, kind: str, namespace: str) -> list[str]:
         with self.changed:
