@@ -15,7 +15,6 @@ from lyftlearn.testing import BackendConformance, ClientConformance, Harness
 from lyftlearn.testing.conformance._fixtures import Fixtures
 from lyftlearn.testing.conformance._replacement import ReplacementConformance
 from lyftlearn.testing.conformance._submission import FindingConformance
-from lyftlearn.testing.conformance._waiting import WaitingConformance
 from tests.backends.kubernetes.conftest import image, patience, real
 from tests.doubles.cluster.cluster import NAMESPACE, Cluster
 from tests.doubles.cluster.preemption import Preemption
@@ -99,7 +98,7 @@ class TestKubernetes(OnCluster, BackendConformance):
 
 @pytest.mark.slow
 @pytest.mark.skipif(bool(real("KUBECONFIG")), reason="nobody preempts on a real cluster at a test's wish")
-class TestKubernetesWhilePreempted(OnCluster, FindingConformance, ReplacementConformance, WaitingConformance):
+class TestKubernetesWhilePreempted(OnCluster, FindingConformance, ReplacementConformance):
     """The same of jobs that their queue suspends when they have begun, as far as it does not count a command's runs."""
 
     @pytest.fixture(autouse=True)
