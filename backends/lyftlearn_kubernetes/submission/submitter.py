@@ -163,7 +163,7 @@ class JobCreator:
 
     @contextmanager
     def _turn(self) -> Iterator[None]:
-        """Let one thread send what all need. Fifty copies of the runtime on their way would take 100 MB."""
+        """Let one thread send what all need: a copy of the runtime for each of many threads takes much memory."""
         is_mine = self._sharing.acquire(timeout=TURN_SECONDS)
         try:
             yield

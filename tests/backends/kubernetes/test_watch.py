@@ -84,7 +84,7 @@ def test_many_jobs_from_before_the_watch(harness: Harness, cluster: Cluster) -> 
 
 
 def test_what_all_share_is_sent_once(harness: Harness, cluster: Cluster) -> None:
-    """Threads that begin together would each have the runtime on its way: 100 MB in a process that follows jobs."""
+    """Threads that begin together would each have the runtime on its way, and its copies in memory."""
     specs = [harness.spec() for _ in range(8)]
     before = cluster.api.calls.copy()
     with ThreadPoolExecutor(len(specs)) as pool:
