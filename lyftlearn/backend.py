@@ -44,6 +44,7 @@ from lyftlearn._storage import Storage, aws_session, kept_logs, open_storage
 from lyftlearn._storage.kept_logs import LONGEST_LINE, StampedLine
 from lyftlearn._telemetry import timed_request
 from lyftlearn._text import redaction
+from lyftlearn._text.small_file import read_small_file, read_small_text
 from lyftlearn.errors import InvalidJob, JobNotFound
 from lyftlearn.events import JobEvent
 from lyftlearn.runtime.location import Location
@@ -113,6 +114,8 @@ __all__ = [
     "read_mount_tables",
     "read_options",
     "read_report",
+    "read_small_file",
+    "read_small_text",
     "recording",
     "redaction",
     "relative_path",

@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from lyftlearn.backend import PRICE_OPTIONS, Prices, Usage, read_options, take_prices
+from lyftlearn.backend import PRICE_OPTIONS, Prices, Usage, read_options, read_small_text, take_prices
 from lyftlearn_sagemaker.api.client import AwsClient
 from lyftlearn_sagemaker.submission.instances import first_instance
 
@@ -64,7 +64,7 @@ class PriceList:
     def _read_cache(self) -> dict[str, float | None]:
         with suppress(OSError, ValueError):
             if time.time() - self._path.stat().st_mtime < _SECONDS_KEPT:
-                found = json.loads(self._path.read_text(encoding="utf-8"))
+                found = json.loads(read_small_text(self._path))
                 return dict(found) if isinstance(found, dict) else {}
         return {}
 

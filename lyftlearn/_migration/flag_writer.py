@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from lyftlearn._text.display import reason_of
+from lyftlearn._text.small_file import read_small_file
 from lyftlearn.errors import BackendUnavailable, InvalidJob
 
 
@@ -48,7 +49,7 @@ def read_anything(path: Path) -> tuple[FlagFile, str | None]:
     """
     target = path.resolve()  # a link stays one: what it leads to is replaced
     try:
-        data = target.read_bytes()
+        data = read_small_file(target)
     except FileNotFoundError:
         return FlagFile(target, {"flags": {}}, None), None
     except OSError as exc:
@@ -117,7 +118,7 @@ def _copy_permissions(path: Path, temporary: Path) -> None:
 
 def _version_of(path: Path) -> str | None:
     try:
-        return _version(path.read_bytes())
+        return _version(read_small_file(path))
     except FileNotFoundError:
         return None
 

@@ -1,10 +1,15 @@
-"""What a source leaves out because somebody said so: in `.gitignore` files, as git reads them, or in ours."""
+"""What a source leaves out because somebody said so: in `.gitignore` files, as git reads them, or in ours.
+
+A file that git tracks is part of the source, whatever a `.gitignore` says: to git, too, its rules are for other files.
+"""
 
 from __future__ import annotations
 
 import os
+import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +18,11 @@ if TYPE_CHECKING:
 
 IGNORE_FILE = ".lyftlearnignore"
 _GIT_IGNORE = ".gitignore"
+_TRACKED = (
+    *("git", "-c", "safe.directory=*", "-c", "core.fsmonitor=false"),  # the directory may be another user's
+    *("ls-files", "--cached", "--ignored", "--exclude-standard", "-z"),
+)
+_GIT_SECONDS = 60
 
 
 @dataclass
@@ -42,7 +52,13 @@ class Ignored:
     def matches(self, name: str) -> bool:
         """Whether `name`, from the root, is left out; a directory's ends in `/`."""
         own = self._own.check_file(name).include if self._own else None
-        return self._by_git(name) if own is None else own
+        return self._by_git(name) and name not in self._tracked if own is None else own
+
+    @cached_property
+    def _tracked(self) -> set[str]:
+        """What git tracks although a rule of it would leave it out, and the directories on the way there."""
+        names = _tracked_names(self.root)
+        return {*names, *(f"{directory}/" for name in names for directory in _directories(name))}
 
     def _by_git(self, name: str) -> bool:
         for directory in _directories(name) if self._specs else ():
@@ -55,6 +71,16 @@ class Ignored:
             if include is not None:
                 return include
         return False
+
+
+def _tracked_names(root: str) -> list[str]:
+    """Ask git, whose index has many forms. Without it, or outside of a repository, nothing is tracked."""
+    own = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}  # of a hook that calls us
+    try:
+        answer = subprocess.run(_TRACKED, cwd=root, env=own, capture_output=True, timeout=_GIT_SECONDS, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return []
+    return [os.fsdecode(name) for name in answer.stdout.split(b"\0") if name]
 
 
 def _directories(name: str) -> Iterator[str]:

@@ -20,6 +20,7 @@ from typing import IO, TYPE_CHECKING, BinaryIO
 
 from lyftlearn._contract.private import make_private
 from lyftlearn._storage import Storage, change_error
+from lyftlearn._text.small_file import read_small_text
 from lyftlearn._transfer.progress import PackingProgress
 from lyftlearn._transfer.tree import Entry, SourceRules, Tree, scan
 from lyftlearn.errors import LyftLearnError
@@ -211,7 +212,7 @@ def _index(path: Path, cache_dir: Path) -> Path:
 def _find_in_cache(path: Path, tree: Tree, cache_dir: Path) -> Packed | None:
     """Return what was packed when `path` last looked as it does now."""
     try:
-        known = json.loads(_index(path, cache_dir).read_text())
+        known = json.loads(read_small_text(_index(path, cache_dir)))
         packed = Packed(cache_dir / f"{known['sha256']}.tar.gz", known["sha256"], known["content"])
         if tree.faults or known["signature"] != tree.signature or not _is_whole(packed):
             return None

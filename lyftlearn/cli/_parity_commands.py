@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from lyftlearn import ops
 from lyftlearn._client import Client
+from lyftlearn._text.small_file import read_small_text
 from lyftlearn.cli import _output
 from lyftlearn.cli._exit_codes import ExitCode
 from lyftlearn.cli._pages import page_path, write_page
@@ -54,7 +55,7 @@ def _read(path: Path) -> Parity:
 
 def _text_of(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8-sig")
+        return read_small_text(path)
     except UnicodeDecodeError as exc:
         raise InvalidJob([(str(path), f"is no text in UTF-8: {exc}")]) from exc
 

@@ -6,8 +6,9 @@ import argparse
 import json
 import re
 from datetime import datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from lyftlearn._text.small_file import read_small_text
 
 if TYPE_CHECKING:
     from lyftlearn.types import JSON
@@ -39,7 +40,7 @@ def duration_or_never(text: str) -> str | None:
 def document(text: str) -> dict[str, JSON]:
     """Read a file that holds one JSON object."""
     try:
-        found = _parse_json(Path(text).read_text(encoding="utf-8-sig"), text)
+        found = _parse_json(read_small_text(text), text)
     except OSError as exc:
         raise argparse.ArgumentTypeError(f"{text} cannot be read: {exc.strerror}") from exc
     except UnicodeDecodeError as exc:

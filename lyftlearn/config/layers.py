@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from lyftlearn._contract.fault import Fault
 from lyftlearn._contract.ids import OWN_LETTERS
 from lyftlearn._contract.options import Option, display_value, nearest, read_options
+from lyftlearn._text.small_file import read_small_text
 from lyftlearn.config import migrations
 from lyftlearn.config.images import image_faults
 from lyftlearn.config.keys import MIGRATION, MODEL, TABLES, TOP
@@ -93,7 +94,7 @@ def _layer(path: Path) -> Layer:
     import tomllib  # noqa: PLC0415 - only where there is a file
 
     try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+        tables = tomllib.loads(read_small_text(path))
     except OSError as exc:
         raise InvalidJob([(str(path), f"cannot be read ({exc.strerror}): name a file that is there")]) from exc
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:

@@ -21,6 +21,7 @@ from lyftlearn import _pages, ops
 from lyftlearn._client import Client
 from lyftlearn._migration import page as migration_page
 from lyftlearn._text.display import printable
+from lyftlearn._text.small_file import read_small_text
 from lyftlearn.backend import Check, Verdict
 from lyftlearn.dashboard import jobs, models, views
 from lyftlearn.dashboard.feeds import Feeds, log_text
@@ -282,7 +283,7 @@ class _Dashboard:
         """What was measured last."""
         path = ops.last_parity(self.config)
         try:
-            measured = parity_json.load(path.read_text(encoding="utf-8"), str(path))
+            measured = parity_json.load(read_small_text(path), str(path))
         except (OSError, LyftLearnError):
             text = "Nothing was measured yet: lyftlearn parity run does, and keeps its result here."
             return self._page(request, "text", title="Parity", text=text)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from lyftlearn._contract.costs import PRICE_OPTIONS, Bill, HourlyPrice, Prices, Usage, price_of, take_prices
 from lyftlearn._contract.options import read_options
 from lyftlearn._text.display import reason_of
+from lyftlearn._text.small_file import read_small_text
 from lyftlearn.errors import BackendUnavailable, InvalidJob, LyftLearnError
 from lyftlearn.history.rows import UsageRow
 
@@ -223,7 +224,7 @@ def _uncounted_rows(
 def _read_file(path: Path) -> dict[str, Prices]:
     """Return the prices of a file by backend. Raises InvalidJob with every fault."""
     try:
-        document = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+        document = tomllib.loads(read_small_text(path))
     except (OSError, ValueError) as exc:
         raise InvalidJob([("[cost] prices", f"{path} cannot be read: {reason_of(exc)}")]) from exc
     found: dict[str, Prices] = {}

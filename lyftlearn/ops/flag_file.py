@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lyftlearn._text.display import reason_of
+from lyftlearn._text.small_file import read_small_text
 from lyftlearn.backend import Check, Verdict
 from lyftlearn.rollout import Stage, flag_providers
 from lyftlearn.rollout.flags import UNSET
@@ -25,7 +26,7 @@ def checks(flags: str | None, flag: str) -> Iterator[Check]:
 
 def _check(path: Path, flag: str) -> Check:
     try:
-        document = json.loads(path.read_text(encoding="utf-8-sig"))
+        document = json.loads(read_small_text(path))
     except (OSError, ValueError, RecursionError) as exc:
         return Check(_CHECK, Verdict.FAILED, f"{path} cannot be read: {reason_of(exc)}")
     faults = faults_of(document, flag)

@@ -23,6 +23,7 @@ from lyftlearn._client import Client
 from lyftlearn._jobs.arguments import seconds
 from lyftlearn._submission.submitter import AcceptedJob
 from lyftlearn._text.display import quote
+from lyftlearn._text.small_file import read_small_file
 from lyftlearn._text.whole_file import write_whole_file
 from lyftlearn._transfer.marks import PLAN
 from lyftlearn.errors import InvalidJob
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 KINDS = (JobKind.TRAIN, JobKind.PROCESS, JobKind.PREDICT)
-_LARGEST = 64 << 20  # bytes: a call may have 16 MiB of hyperparameters, twice over
 _SHOWN = 5  # differences
 
 
@@ -169,11 +169,10 @@ def _read(path: Path) -> dict[str, Any]:
 
 def _read_bytes(path: Path) -> bytes:
     try:
-        if path.stat().st_size <= _LARGEST:
-            return path.read_bytes()
+        return read_small_file(path)
     except OSError as exc:
-        raise InvalidJob([("plan", f"{path} cannot be read ({exc.strerror}): name a file that is there")]) from exc
-    raise InvalidJob([("plan", f"{path} is too large to be one: name a file of `lyftlearn plan ... --out`")])
+        problem = f"{path} cannot be read ({exc.strerror}): name a file of `lyftlearn plan ... --out`"
+        raise InvalidJob([("plan", problem)]) from exc
 
 
 def _check_right(document: Mapping[str, Any], session: Session) -> None:

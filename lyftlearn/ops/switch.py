@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from lyftlearn._client import Client
 from lyftlearn._jobs.arguments import point_in_time
 from lyftlearn._text.display import reason_of
+from lyftlearn._text.small_file import read_small_text
 from lyftlearn.config import migrations
 from lyftlearn.errors import InvalidJob
 from lyftlearn.ops import flag_file
@@ -70,7 +71,7 @@ def _setting_faults(config: Config) -> list[tuple[str, str]]:
 def _read(path: Path, flag: str) -> tuple[str, list[tuple[str, str]]]:
     """Return the text of a flag file, and all that is wrong with it."""
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = read_small_text(path)
         document = json.loads(text)
     except OSError as exc:
         return "", [(str(path), f"cannot be read: {reason_of(exc)}")]

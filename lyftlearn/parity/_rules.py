@@ -18,10 +18,10 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
-from pathlib import Path
 from typing import Any
 
 from lyftlearn._contract.fault import Fault
+from lyftlearn._text.small_file import read_small_text
 from lyftlearn.errors import InvalidJob
 
 CONTRACT, ALLOWED = "contract", "allowed"
@@ -106,7 +106,7 @@ def shipped_rules() -> Rules:
 
 def load(path: str | os.PathLike[str]) -> Rules:
     """Return the rules of a file. Raises InvalidJob, which lists every fault; OSError for what cannot be read."""
-    return _parse(str(path), Path(path).read_text(encoding="utf-8-sig"))
+    return _parse(str(path), read_small_text(path))
 
 
 def _parse(origin: str, text: str) -> Rules:

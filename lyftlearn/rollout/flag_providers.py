@@ -15,6 +15,7 @@ from urllib.parse import quote
 
 from lyftlearn._storage import local_path
 from lyftlearn._text.redaction import remember_url, shown_url
+from lyftlearn._text.small_file import read_small_text
 
 if TYPE_CHECKING:
     from openfeature.evaluation_context import EvaluationContext
@@ -93,7 +94,7 @@ class _File(FlagProvider):
             signature = (found.st_mtime_ns, found.st_size, found.st_ino)
             if signature == self._read_at:
                 return
-            self._core.set_flags(self._path.read_text(encoding="utf-8-sig"))
+            self._core.set_flags(read_small_text(self._path))
         except Exception as exc:
             if self._read_at is None:
                 raise

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lyftlearn._text.small_file import read_small_text
+
 if TYPE_CHECKING:
     from lyftlearn._call.arguments import Arguments
     from lyftlearn.config import Config
@@ -70,10 +72,10 @@ def _name_in_git(dot_git: Path) -> str:
 
 def _worktree(dot_git: Path) -> Path:
     """Return the common directory behind a worktree's `.git` file."""
-    named = dot_git.read_text(encoding="utf-8").removeprefix("gitdir:").strip()
+    named = read_small_text(dot_git).removeprefix("gitdir:").strip()
     directory = (dot_git.parent / named).resolve()
     return directory.parents[1] if directory.parent.name == "worktrees" else directory
 
 
 def _without_indentation(path: Path) -> str:
-    return "\n".join(line.strip() for line in path.read_text(encoding="utf-8").splitlines())
+    return "\n".join(line.strip() for line in read_small_text(path).splitlines())

@@ -29,7 +29,7 @@ from .json_text import dumps
 from .log_marks import EscapedSigns, is_marked, note_end
 from .output import BlankLines, Pump
 from .redaction import FreshLine, RedactedStream, Redactor
-from .report import note_start, report_for
+from .report import note_begin, note_start, report_for
 from .signals import Signals
 from .spawn import Command
 from .supervisor import CommandSupervisor
@@ -64,6 +64,7 @@ def start_run(kind: type[JobRun], received: list[int]) -> int:
     environ = initial_environment()
     signals = Signals(received)
     signals.install(environ)
+    note_begin(environ)
     layout = layouts.Layout.from_environ(environ)
     location = bundles.find_location(environ, layout.ml)
     redactor = Redactor(environ)

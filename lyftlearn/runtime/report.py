@@ -95,6 +95,16 @@ def _overwrite(path: str, content: bytes) -> None:
         file.write(content)
 
 
+def note_begin(environ: Mapping[str, str]) -> None:
+    """Make the file in which the command's start will be noted: whoever waits outside sees that the runtime runs."""
+    path = environ.get(PROGRESS_VARIABLE)
+    if path and path not in (IN_THE_LOG, MARK):
+        try:
+            os.close(os.open(path, os.O_WRONLY | os.O_CREAT, 0o666))
+        except OSError as error:
+            print(f"lyftlearn: the start of the runtime cannot be noted: {error.strerror}", file=sys.stderr)
+
+
 def note_start(environ: Mapping[str, str], attempt: int, at: float, output: str) -> None:
     """Append the command's start to what is read from outside, where that is named: a file, or the log.
 

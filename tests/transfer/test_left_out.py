@@ -204,6 +204,41 @@ def test_git_agrees(source: Path, packed: Names) -> None:
     assert {name for name in packed() if (source / name).is_file()} == set(listed.split("\0")) - {""}
 
 
+def test_what_git_tracks_is_code(source: Path, packed: Names, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rules of a `.gitignore` are for files that git does not track: `git add -f` is how people make exceptions."""
+    _git(source, "init", "-q")
+    write(source, ".gitignore", text="data/\n*.pkl\n")
+    write(source, "data/zones/nyc.csv", "data/rides.csv", "model.pkl", "other.pkl", "models/é ü/eta.pkl")
+    _git(source, "add", "-f", "data/zones/nyc.csv", "model.pkl", "models/é ü/eta.pkl")
+    tracked = {"data", "data/zones", "data/zones/nyc.csv", "model.pkl", "models", "models/é ü", "models/é ü/eta.pkl"}
+    assert packed() == {"train.py", ".gitignore", *tracked}
+    assert packed("models") == {"é ü", "é ü/eta.pkl"}
+    monkeypatch.setenv("GIT_DIR", "/nowhere")  # as a hook of another repository has it
+    assert "model.pkl" in packed()
+    write(source, ".lyftlearnignore", text="*.pkl\n")
+    assert "model.pkl" not in packed()
+
+
+def _git(directory: Path, *words: str) -> None:
+    subprocess.run(["git", *words], cwd=directory, check=True)
+
+
+@pytest.mark.parametrize("program", ["", "#!/bin/sh\nexit 128\n"])
+def test_without_git_its_rules_count(
+    source: Path, packed: Names, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: str
+) -> None:
+    """A container often has the code and no git, or one that refuses the repository."""
+    _git(source, "init", "-q")
+    write(source, "model.pkl")
+    write(source, ".gitignore", text="*.pkl\n")
+    _git(source, "add", "-f", "model.pkl")
+    if program:
+        write(tmp_path, "bin/git", text=program)
+        (tmp_path / "bin/git").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    assert packed() == {"train.py", ".gitignore"}
+
+
 @pytest.mark.parametrize("name", [".gitignore", ".lyftlearnignore"])
 def test_an_ignore_file_that_is_a_pipe_is_a_fault(source: Path, packed: Names, name: str) -> None:
     """To read it, a submission would wait for whoever writes into it."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lyftlearn.backend import read_small_text
 from lyftlearn.errors import LyftLearnError
 from lyftlearn_kubernetes.api import kubeconfig
 
@@ -63,7 +64,7 @@ def _of_pod(account: Path) -> Access:
     server = f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}"
     return Access(
         context="of this pod",
-        namespace=(account / "namespace").read_text(encoding="utf-8").strip(),
+        namespace=read_small_text(account / "namespace").strip(),
         cluster={"server": server, "certificate-authority": str(account / "ca.crt")},
         user={"tokenFile": str(account / "token")},
     )

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from lyftlearn.backend import read_small_text
 from lyftlearn.errors import LyftLearnError
 from lyftlearn_kubernetes.api.process_lock import ProcessLock
 
@@ -77,7 +78,7 @@ class TokenFile:
 
     def _read(self) -> str:
         try:
-            token = self._path.read_text(encoding="utf-8").strip()
+            token = read_small_text(self._path).strip()
         except OSError as exc:
             raise LyftLearnError(f"the token in {self._path} cannot be read: {exc.strerror}") from exc
         except UnicodeDecodeError:

@@ -7,10 +7,9 @@ import json
 import os
 import subprocess
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lyftlearn.backend import redaction
+from lyftlearn.backend import read_small_file, redaction
 from lyftlearn.errors import AccessDenied, LyftLearnError
 from lyftlearn_kubernetes.api.credentials import bearer
 from lyftlearn_kubernetes.api.process_lock import ProcessLock
@@ -123,7 +122,7 @@ class ExecPlugin:
         known = {key: cluster[key] for key in _TOLD_OF_CLUSTER if cluster.get(key)}
         if cluster.get("certificate-authority") and "certificate-authority-data" not in known:
             try:
-                content = Path(cluster["certificate-authority"]).read_bytes()
+                content = read_small_file(cluster["certificate-authority"])
             except OSError as exc:
                 raise self._failure(f"the cluster's certificate authority cannot be read: {exc.strerror}") from exc
             known["certificate-authority-data"] = base64.b64encode(content).decode()

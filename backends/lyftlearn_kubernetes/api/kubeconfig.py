@@ -8,6 +8,8 @@ from urllib.parse import urlsplit
 
 import yaml  # type: ignore[import-untyped]
 
+from lyftlearn.backend import read_small_text
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from urllib.parse import SplitResult
@@ -124,7 +126,7 @@ def _read(path: Path) -> dict[str, Any]:
 def _parse(path: Path) -> dict[str, Any]:
     """Return the document. What the parser quotes may be a token, so a fault is told by its line alone."""
     try:
-        document = yaml.load(path.read_text(encoding="utf-8-sig"), _LOADER)  # noqa: S506 - a safe one
+        document = yaml.load(read_small_text(path), _LOADER)  # noqa: S506 - a safe one
     except yaml.YAMLError as exc:
         mark = getattr(exc, "problem_mark", None)
         where = f" (line {mark.line + 1})" if mark else ""

@@ -9,6 +9,7 @@ import tempfile
 from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING
 
+from lyftlearn.backend import read_small_file
 from lyftlearn.errors import LyftLearnError
 
 if TYPE_CHECKING:
@@ -93,5 +94,5 @@ def _decode(data: str) -> bytes:
 
 def _readable(path: str) -> str:
     """Return the path of a file. Raises OSError with its name, which the library leaves out."""
-    with open(path, "rb"):  # noqa: PTH123 - a path of the kubeconfig's
-        return path
+    read_small_file(path)
+    return path

@@ -45,12 +45,14 @@ class Container:
 
     def own_user(self) -> tuple[int, int]:
         """Return uid and gid of the image's own user, which it may name by a word that it alone explains."""
+        marks = ["--name", self.name, "--label", f"{STORE_LABEL}={self.job.parent.parent}"]
         program = ["--entrypoint", PYTHON, self.image, "-I", "-S", "-c", _USER_PROBE]
-        answer = self._ask("run", "--rm", "--pull", "never", "--network", "none", *program)
+        answer = self._ask("run", "--rm", *marks, "--pull", "never", "--network", "none", *program)
         try:
             uid, gid = json.loads(answer.stdout)
         except ValueError:
-            return 0, 0  # the start itself will say what is wrong
+            self.remove()  # it may hang; the start itself will say what is wrong
+            return 0, 0
         return uid, gid
 
     @property

@@ -20,7 +20,7 @@ from lyftlearn_local.containers.engine import Engine, find_engine
 from lyftlearn_local.layouts.layout import JOB_DIRECTORY
 from lyftlearn_local.planning import documents, interpreter
 from lyftlearn_local.planning.places import LocalPlaces
-from lyftlearn_local.store import leftovers
+from lyftlearn_local.store import leftovers, start_mark
 from lyftlearn_local.store.environment import clean_environment
 from lyftlearn_local.store.files import DRIVERS
 from lyftlearn_local.supervisor import sandbox
@@ -103,6 +103,7 @@ class Planner:
             "grace": spec.grace.total_seconds(),
             "parallel": self.options.parallel,
             **self._pending(),
+            "begin": start_mark.BEGIN_SECONDS,
             "sets_modes": self.machine.sets_modes,
             "shared_memory": spec.resources.shared_memory,
             **({"notebook_files": str(self._notebook_files(spec.notebook))} if spec.notebook else {}),

@@ -7,17 +7,18 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import json
 import os
 import stat
 import time
 from pathlib import Path
 
+from lyftlearn_local.store.locks import Lock
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from typing import Any, ClassVar
+    from typing import Any
 
 FINAL = frozenset(("succeeded", "failed", "stopped"))
 STATUSES = FINAL | {"pending", "starting", "running", "stopping"}
@@ -33,6 +34,8 @@ _MOST_OF_EVENTS = 4 << 20  # bytes at either end; a job has a few lines of some 
 DRIVERS = "drivers"
 """The slots of jobs that submit others and wait for them."""
 _FIRST_DRIVER, _MOST_DRIVERS = 1_000_000, 64
+_NO_FILE = (errno.EISDIR, errno.ELOOP, errno.ENXIO, errno.EACCES)
+"""What a directory, a link, a socket, or a file that its owner may not open, answers who opens it as a lock."""
 
 
 class BrokenRecord(Exception):
@@ -71,7 +74,7 @@ class JobFiles:
         try:
             if (size := path.stat().st_size) > _LARGEST_RECORD:
                 raise BrokenRecord(f"{path} has {size} bytes, and a job's record at most {_LARGEST_RECORD}")
-            with open(path, "rb", opener=_at_once) as file:
+            with open(path, "rb", opener=open_at_once) as file:
                 return json.loads(file.read())
         except (OSError, RecursionError, ValueError) as error:
             raise BrokenRecord(f"{path} cannot be read: {error}") from error
@@ -158,7 +161,7 @@ class JobFiles:
     def last_words(self) -> str:
         """The last line that a supervisor printed, for it prints only when it ends by an error."""
         try:
-            with open(self.words_path, "rb", opener=_at_once) as file:
+            with open(self.words_path, "rb", opener=open_at_once) as file:
                 file.seek(max(0, os.fstat(file.fileno()).st_size - _LAST_BYTES))
                 words = file.read(_LAST_BYTES).decode("utf-8", "replace")
         except OSError:
@@ -173,71 +176,6 @@ class JobFiles:
             raise
         except OSError as error:
             raise BrokenRecord(f"{self.path / 'lock'} cannot be taken: {error.strerror}") from error
-
-
-class Lock:
-    """An flock, which the kernel releases however its holder dies.
-
-    A forked child shares its parent's locks and would keep them for as long as it lives, so it closes its copies.
-    """
-
-    _descriptors: ClassVar[set[int]] = set()
-
-    def __init__(self, descriptor: int) -> None:
-        self._descriptor = descriptor
-        self._descriptors.add(descriptor)
-
-    @classmethod
-    def take(cls, path: Path) -> Lock | None:
-        """Return the lock, or None if somebody has it."""
-        return cls._of(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
-
-    @classmethod
-    def _of(cls, descriptor: int) -> Lock | None:
-        lock = cls(descriptor)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            lock.release()
-            if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
-                raise
-            return None
-        return lock
-
-    @classmethod
-    def take_existing(cls, path: Path) -> Lock | None:
-        """Return the lock, or None if somebody has it. Raises FileNotFoundError."""
-        return cls._of(os.open(path, os.O_RDWR))
-
-    @classmethod
-    def from_descriptor(cls, descriptor: int) -> Lock:
-        """Return the lock that this process had before it became another program."""
-        return cls(descriptor)
-
-    def hand_over(self) -> int:
-        """Let the program that this process becomes keep the lock; return what it needs to know."""
-        os.set_inheritable(self._descriptor, True)
-        return self._descriptor
-
-    def release(self) -> None:
-        """Give it back."""
-        self._descriptors.discard(self._descriptor)
-        os.close(self._descriptor)
-
-    @classmethod
-    def release_copies(cls) -> None:
-        """Close what a fork copied; the parent's locks stay its own."""
-        while cls._descriptors:
-            os.close(cls._descriptors.pop())
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, *_: object) -> None:
-        self.release()
-
-
-os.register_at_fork(after_in_child=Lock.release_copies)
 
 
 class Store:
@@ -293,7 +231,7 @@ class Store:
         """Say that the job is about to be started, so that of many that are free only one does; None if one has."""
         for name in self._entries(job_id):
             with contextlib.suppress(FileNotFoundError):
-                return Lock.take_existing(self.queue / name)
+                return self._take(self.queue / name, make=False)
         return None
 
     def forget(self, job_id: str) -> None:
@@ -314,10 +252,20 @@ class Store:
         return next((lock for number in _slots(run) if (lock := self._try_slot(number))), None)
 
     def _try_slot(self, number: int) -> Lock | None:
+        return self._take(self.slots / str(number))
+
+    def _take(self, path: Path, *, make: bool = True) -> Lock | None:
+        """Take a lock, or return None if somebody has it. What is no file, and stands in its place, is put aside.
+
+        Nobody could take that one, so jobs would wait for it for ever.
+        """
         try:
-            return Lock.take(self.slots / str(number))
-        except IsADirectoryError:
-            return None
+            return Lock.take(path, make=make)
+        except OSError as error:
+            if error.errno not in _NO_FILE:
+                raise
+        path.rename(self.temporary / f"{path.name}.{os.getpid()}")
+        return Lock.take(path)
 
 
 def _slots(run: dict[str, Any]) -> range:
@@ -382,7 +330,7 @@ def _is_moment(value: object) -> bool:
     return isinstance(value, (int, float)) and 0 <= value < _YEAR_10000
 
 
-def _at_once(path: str, flags: int) -> int:
+def open_at_once(path: str, flags: int) -> int:
     """Open a file. Whoever opens a pipe, which somebody has put in its place, would wait for a writer."""
     descriptor = os.open(path, flags | os.O_NONBLOCK)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
@@ -392,13 +340,13 @@ def _at_once(path: str, flags: int) -> int:
 
 
 def _read(path: Path) -> bytes:
-    with open(path, "rb", opener=_at_once) as file:
+    with open(path, "rb", opener=open_at_once) as file:
         return file.read()
 
 
 def _read_ends(path: Path) -> bytes:
     """Return a file; of one that something has filled, the beginning and the end, where a job's events are."""
-    with open(path, "rb", opener=_at_once) as file:
+    with open(path, "rb", opener=open_at_once) as file:
         data = file.read(_MOST_OF_EVENTS)
         left = os.fstat(file.fileno()).st_size - len(data)
         if left > _MOST_OF_EVENTS:

@@ -95,7 +95,8 @@ def _write(path: Path, job_id: str) -> bool:
     try:
         fifo = os.open(path, os.O_WRONLY | os.O_NONBLOCK)
     except OSError:  # nobody reads: it was killed
-        path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # or it is a directory
+            path.unlink()
         return False
     try:
         if not _take_lock(fifo) or not path.exists():

@@ -11,7 +11,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from lyftlearn_local.store.files import JobFiles, Lock, Store
+    from lyftlearn_local.store.files import JobFiles, Store
+    from lyftlearn_local.store.locks import Lock
 
 
 class Program:

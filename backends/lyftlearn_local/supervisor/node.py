@@ -6,9 +6,11 @@ import json
 import os
 import signal
 import subprocess
+import time
 
 from lyftlearn_local.layouts.layout import LOOPBACK
 from lyftlearn_local.logs.capture import CHUNK, Capture
+from lyftlearn_local.store.files import open_at_once
 from lyftlearn_local.store.leftovers import end_session
 
 TYPE_CHECKING = False
@@ -52,6 +54,7 @@ class Node:
         groups: tuple[int, ...] | None = None,
     ) -> None:
         self.rank = rank
+        self.started = time.monotonic()
         self.ended = False
         self.drained = False
         self._deaf = False
@@ -177,7 +180,7 @@ def free_port() -> int:
 def read_report(path: Path) -> dict[str, Any] | None:
     """What the runtime left when it ended: its first line as data, the command's last words as `message`."""
     try:
-        with path.open(encoding="utf-8", errors="replace") as file:
+        with open(path, encoding="utf-8", errors="replace", opener=open_at_once) as file:
             text = file.read(_LARGEST_REPORT)
     except OSError:
         return None

@@ -6,7 +6,7 @@ from lyftlearn_local.store.files import ASKED_TO_STOP
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from typing import Any
 
     from lyftlearn_local.supervisor.node import Node
@@ -64,6 +64,14 @@ def final_event(
         details = {"reason": "user-error", "message": SIGNALLED, "exit_code": TERMINATED}
         return {"status": "failed", **details, "attempt": attempt}
     return {"status": "succeeded", "exit_code": 0, "attempt": attempt}
+
+
+def hang_words(run: Mapping[str, Any], seconds: float) -> tuple[str, str]:
+    """Return reason and words for a runtime whose Python did not begin in time."""
+    words = f"did not begin within {seconds:.0f} seconds"
+    if container := run.get("container"):
+        return "image", f"`python3` of {container['image']} {words}: use an image in which `python3 --version` answers"
+    return "configuration", f"{run['runtime'][0]} {words}: submit the job again when its disk answers"
 
 
 def command_end(outcomes: Sequence[NodeOutcome]) -> dict[str, float]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import math
 import os
 import select
 import signal
@@ -14,13 +15,14 @@ from pathlib import Path
 from lyftlearn_local.layouts import FINISH
 from lyftlearn_local.layouts.layout import LaunchError, LaunchStopped, NodeContext
 from lyftlearn_local.store import idle, start_mark
-from lyftlearn_local.store.files import ASKED_TO_STOP, FINAL, JobFiles, Lock, Store, event, overdue_event, process_start
+from lyftlearn_local.store.files import ASKED_TO_STOP, FINAL, JobFiles, Store, event, overdue_event, process_start
 from lyftlearn_local.store.leftovers import remove_nodes, settle, sweep_containers
+from lyftlearn_local.store.locks import Lock
 from lyftlearn_local.store.trees import remove_tree
 from lyftlearn_local.supervisor.handover import Program, Turn, next_turn, take_turn
 from lyftlearn_local.supervisor.launch import launch, take_environment
 from lyftlearn_local.supervisor.node import Node, free_port, read_report
-from lyftlearn_local.supervisor.outcome import NodeOutcome, command_end, final_event
+from lyftlearn_local.supervisor.outcome import NodeOutcome, command_end, final_event, hang_words
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -142,7 +144,17 @@ class JobSupervisor:
             self._note_stop_request()
             for node in alive:
                 self._note_end(node)
+            self._note_hanging()
             self._end_if_needed()
+
+    def _note_hanging(self) -> None:
+        """A Python that hangs, in an image or on a disk that is away, would keep its slot, and hear of no timeout."""
+        limit: float = self.run_settings.get("begin", math.inf)
+        for node, layout in self.nodes:
+            late = not node.ended and time.monotonic() - node.started > limit
+            if late and layout.progress and not layout.progress.exists():
+                self.trouble = self.trouble or hang_words(self.run_settings, limit)
+                node.kill()
 
     def _wait(self, alive: list[Node], timeout: float) -> bool:
         """Sleep until something happens; move output to disk. Whether something did."""

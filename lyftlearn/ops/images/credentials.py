@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from lyftlearn._text.display import reason_of
+from lyftlearn._text.small_file import read_small_file
 from lyftlearn.ops.images.facts import ImageUnreadable
 from lyftlearn.ops.images.reference import HUB, ImageReference
 
@@ -57,7 +58,7 @@ def _files() -> Iterator[dict[str, Any]]:
     ]
     for path in paths:
         try:
-            content = json.loads(path.read_bytes())
+            content = json.loads(read_small_file(path))
         except FileNotFoundError:
             continue
         except (OSError, ValueError) as error:

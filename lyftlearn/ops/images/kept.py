@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from lyftlearn._contract.private import make_private
+from lyftlearn._text.small_file import read_small_file
 from lyftlearn._text.whole_file import write_whole_file
 from lyftlearn.ops.images.facts import ImageContents, ImageFacts
 
@@ -41,7 +42,7 @@ class KeptFacts:
 def _read(path: Path) -> ImageFacts | None:
     """Return what is in a file; None for one that is cut, changed or of another version."""
     with suppress(OSError, ValueError, TypeError, KeyError):
-        fields: dict[str, Any] = json.loads(path.read_bytes())
+        fields: dict[str, Any] = json.loads(read_small_file(path))
         if fields.pop("version") == _VERSION:
             contents = fields["contents"]
             fields |= {name: tuple(fields[name]) for name in ("platforms", "entrypoint")}

@@ -15,7 +15,8 @@ from lyftlearn.backend import Backend, BackendSettings
 from lyftlearn.testing import BackendConformance, ClientConformance, Harness
 from lyftlearn_local import create
 from lyftlearn_local.options import OPTIONS
-from lyftlearn_local.store.files import Lock, Store
+from lyftlearn_local.store.files import Store
+from lyftlearn_local.store.locks import Lock
 from tests import images
 from tests.containers import require_containers
 

@@ -22,6 +22,7 @@ from lyftlearn_local.supervisor import container_start
 from tests import images
 
 from .conftest import GIB, MakeBackend, eventually, finish, lines, run, submit, until
+from .test_stored_commands import with_run
 
 MakeSpec = Callable[..., JobSpec]
 LAYOUTS = ("local", "local-kubernetes", "local-sagemaker")
@@ -258,6 +259,33 @@ def test_an_image_without_python(
     assert event.reason is FailureReason.IMAGE
     assert event.message.startswith(NO_PYTHON)
     assert container_start.NO_PYTHON == NO_PYTHON
+
+
+HANG = """
+path=$(command -v python3) && rm "$path"
+printf '#!/bin/sh\\nwhile :; do sleep 0.1; done\\n' > "$path" && chmod 755 "$path"
+"""
+
+
+@pytest.mark.parametrize("user", ["root", pytest.param("app", marks=SLOW)])
+def test_an_image_whose_python_hangs(
+    *, make_backend: MakeBackend, make_spec: MakeSpec, engine: Engine, image: str, tmp_path: Path, user: str
+) -> None:
+    """The job was `starting` for ever. Whoever asks the image for its own user waits, too, and leaves no container."""
+    name = f"localhost/lyftlearn-test/hangs:{tmp_path.name.lower()}-{user}"
+    made = f"hangs-{tmp_path.name.lower()}-{user}"
+    podman(engine, "run", "--name", made, "--network", "host", "--entrypoint", "/bin/sh", image, "-c", HANG)
+    podman(engine, "commit", "--quiet", "--change", f"USER {user}", made, name)
+    podman(engine, "rm", made)
+    try:
+        backend = make_backend()
+        plan = backend.plan(make_spec("true", image=name))
+        backend.submit(with_run(plan, begin=3.0))
+        event = finish(backend, plan.spec.id).event
+    finally:
+        podman(engine, "rmi", name)
+    assert (event.status, event.reason) == (JobStatus.FAILED, FailureReason.IMAGE)
+    assert event.message.startswith(f"`python3` of {name} did not begin within 3 seconds")
 
 
 @pytest.mark.slow

@@ -10,7 +10,8 @@ import pytest
 
 from lyftlearn.backend import words
 from lyftlearn_local.store import files as store_files
-from lyftlearn_local.store.files import JobFiles, Lock, Store, event, process_start
+from lyftlearn_local.store.files import JobFiles, Store, event, process_start
+from lyftlearn_local.store.locks import Lock
 from lyftlearn_local.supervisor import outcome
 
 

@@ -6,8 +6,10 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -21,7 +23,8 @@ from lyftlearn.errors import AccessDenied, JobNotFound, LyftLearnError
 from lyftlearn.types import FailureReason, JobStatus
 from lyftlearn_local.planning import interpreter
 from lyftlearn_local.store import start_mark
-from lyftlearn_local.store.files import JobFiles, Lock, Store
+from lyftlearn_local.store.files import JobFiles, Store
+from lyftlearn_local.store.locks import Lock
 
 from .conftest import MakeBackend, eventually, finish, lines, run, submit, until
 from .test_stored_commands import with_run
@@ -138,6 +141,22 @@ def test_a_python_that_hangs_does_not_stop_the_queue(
     for record in backend.list(JobQuery()):
         finish(backend, record.id)
     eventually(lambda: not _running(hanging), "the end of the Pythons")
+
+
+def test_a_runtime_that_hangs_is_an_end(make_backend: MakeBackend, make_spec: MakeSpec, tmp_path: Path) -> None:
+    """Its Python worked when the job was submitted; the disk that it is on may be away by now."""
+    backend, python = make_backend(parallel=1), tmp_path / "python3"
+    python.write_text("#!/bin/sh\ntrap '' TERM\nwhile :; do sleep 0.1; done\n")
+    python.chmod(0o755)
+    plan = backend.plan(make_spec("true"))
+    backend.submit(with_run(plan, runtime=[str(python)], begin=2.0))
+    event = finish(backend, plan.spec.id).event
+    assert (event.status, event.reason) == (JobStatus.FAILED, FailureReason.CONFIGURATION)
+    assert f"{python} did not begin within 2 seconds" in event.message
+    assert not _running(python)
+    slow = backend.plan(make_spec("sleep 3"))
+    backend.submit(with_run(slow, begin=1.0))
+    assert finish(backend, slow.spec.id).event.status is JobStatus.SUCCEEDED
 
 
 def test_a_start_that_was_killed_is_made_again(
@@ -554,6 +573,55 @@ def test_stray_files(backend: Backend, make_spec: MakeSpec, tmp_path: Path) -> N
     (store / "slots/1").mkdir()
     assert [record.id for record in backend.list(JobQuery())] == [spec.id]
     assert run(backend, make_spec("true")).event.status is JobStatus.SUCCEEDED
+
+
+def _bind(path: Path) -> None:
+    with tempfile.TemporaryDirectory() as short, socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(f"{short}/s")  # a socket's path has little room
+        Path(short, "s").rename(path)
+
+
+STRANGE: dict[str, Callable[[Path], Any]] = {
+    "a directory": lambda path: (path / "full").mkdir(parents=True),
+    "a circular link": lambda path: path.symlink_to(path.name),
+    "a link to nothing": lambda path: path.symlink_to("gone"),
+    "a link to a directory": lambda path: path.symlink_to("/tmp"),
+    "a socket": _bind,
+    "a pipe": os.mkfifo,
+}
+
+
+@pytest.mark.parametrize("kind", STRANGE)
+def test_what_stands_in_the_place_of_a_slot(
+    make_backend: MakeBackend, make_spec: MakeSpec, tmp_path: Path, kind: str
+) -> None:
+    """Jobs would wait for ever for a slot that nobody can take, or end because it cannot be taken."""
+    backend, slot = make_backend(parallel=1), tmp_path / "home/local/slots/0"
+    run(backend, make_spec("true"))
+    slot.unlink()
+    STRANGE[kind](slot)
+    assert run(backend, make_spec("true")).event.status is JobStatus.SUCCEEDED
+    assert not (tmp_path / "home/local/slots/gone").exists()
+
+
+@pytest.mark.parametrize("kind", STRANGE)
+def test_what_stands_in_the_place_of_an_entry_of_the_queue(
+    make_backend: MakeBackend, make_spec: MakeSpec, tmp_path: Path, kind: str
+) -> None:
+    """It holds up neither its own job nor those behind it."""
+    backend, gate = make_backend(parallel=1), tmp_path / "gate"
+    first = make_spec(f"until [ -e {gate} ]; do sleep 0.05; done")
+    submit(backend, first)
+    until(backend, first.id, lambda record: record.event.status is JobStatus.RUNNING)
+    specs = [make_spec("true") for _ in range(2)]
+    for spec in specs:
+        submit(backend, spec)
+    [entry] = (tmp_path / "home/local/queue").glob(f"*-{specs[0].id}")
+    entry.unlink()
+    STRANGE[kind](entry)
+    gate.touch()
+    for spec in reversed(specs):
+        assert finish(backend, spec.id).event.status is JobStatus.SUCCEEDED
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from lyftlearn.config import load
 from lyftlearn_local.options import OPTIONS
-from lyftlearn_local.store.files import Lock, Store
+from lyftlearn_local.store.files import Store
+from lyftlearn_local.store.locks import Lock
 from tests.doubles.cluster.cluster import Cluster
 from tests.doubles.cluster.kueue import Kueue
 from tests.doubles.cluster.store import Object, wait_until
