@@ -16,21 +16,13 @@ PLACES = {
     "parity": "parity show {path}",
     "prices": "cost",
     "kubeconfig": "jobs",
-    "token": "jobs",
     "flags": "explain train eta -- true",
 }
 TABLES = {
     "prices": '[cost]\nprices = "{path}"\n',
     "kubeconfig": 'backend = "kubernetes"\n[kubernetes]\nkubeconfig = "{path}"\n',
-    "token": 'backend = "kubernetes"\n[kubernetes]\nkubeconfig = "kubeconfig"\n',
     "flags": 'backend = "local"\n[migration]\nto = "local-kubernetes"\nflags = "{path}"\n',
 }
-KUBECONFIG = """
-current-context: c
-clusters: [{name: c, cluster: {server: "https://127.0.0.1:9"}}]
-users: [{name: u, user: {tokenFile: "PATH"}}]
-contexts: [{name: c, context: {cluster: c, user: u}}]
-"""
 
 
 @pytest.mark.parametrize("kind", ["a device", "a pipe"])
@@ -43,7 +35,6 @@ def test_every_place_that_names_a_file(lyftlearn: CommandLine, tmp_path: Path, p
     else:
         path.symlink_to("/dev/zero")
     (lyftlearn.directory / "lyftlearn.toml").write_text(TABLES.get(place, "").format(path=path))
-    (lyftlearn.directory / "kubeconfig").write_text(KUBECONFIG.replace("PATH", str(path)))
     variables = {"LYFTLEARN_CONFIG": str(path)} if place == "configuration" else {}
     ran = lyftlearn(*PLACES[place].format(path=path).split(), **variables)
     assert "Traceback" not in ran.err
