@@ -52,10 +52,10 @@ class Ignored:
     def matches(self, name: str) -> bool:
         """Whether `name`, from the root, is left out; a directory's ends in `/`."""
         own = self._own.check_file(name).include if self._own else None
-        return self._by_git(name) and name not in self._tracked if own is None else own
+        return self._by_git(name) and name not in self._tracked_entries if own is None else own
 
     @cached_property
-    def _tracked(self) -> set[str]:
+    def _tracked_entries(self) -> set[str]:
         """What git tracks although a rule of it would leave it out, and the directories on the way there."""
         names = _tracked_names(self.root)
         return {*names, *(f"{directory}/" for name in names for directory in _directories(name))}

@@ -118,7 +118,8 @@ JOBS = (
         key="gitignore",
         kind=FLAG,
         default=True,
-        doc="Whether sources leave out what `.gitignore` files name, and git does not track. `.lyftlearnignore` has the last word.",
+        doc="Whether sources leave out what `.gitignore` files name, and git does not track. "
+        "`.lyftlearnignore` has the last word.",
         example=False,
     ),
     Option(key="image", kind=TEXT, doc="The image of jobs that name none.", example="registry.example/lyftlearn:1.1"),
