@@ -175,7 +175,7 @@ class SageMakerBackend(Backend):
         with translate_errors(job_id):
             found = partial(self._finder.job, job_id)
             described, record = Patience().bear(found) if query.follow else found()
-            nodes, writing = described["ResourceConfig"]["InstanceCount"], writing_of(described["Environment"])
+            nodes, writing = described["ResourceConfig"]["InstanceCount"], writing_of(described.get("Environment", {}))
             ends = self._ends
             names = partial(self._finder.training_jobs, job_id)
             job = LoggedJob(job_id, names, nodes, writing, lambda soon: ends.end(job_id, soon=soon))
@@ -198,11 +198,11 @@ class SageMakerBackend(Backend):
         with translate_errors(job_id):
             if self._is_ending(job_id):  # of somebody else's job this raises JobNotFound
                 return
-            if self._finder.service_jobs.queues_of(frozenset((job_id,))):
-                self._finder.service_jobs.terminate(job_id)
-                return
             try:
-                self.aws.call("sagemaker", "stop_training_job", {"TrainingJobName": job_id})
+                if self._finder.service_jobs.queues_of(frozenset((job_id,))):
+                    self._finder.service_jobs.terminate(job_id)
+                else:
+                    self.aws.call("sagemaker", "stop_training_job", {"TrainingJobName": job_id})
             except AwsError:
                 if not self._is_ending(job_id):
                     raise

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from lyftlearn.backend import Check, Verdict
@@ -13,6 +13,7 @@ from lyftlearn_sagemaker import warm_pools
 from lyftlearn_sagemaker.api.errors import AwsError, translate
 from lyftlearn_sagemaker.record import TAG
 from lyftlearn_sagemaker.role_permissions import SERVICE, RolePermissions
+from lyftlearn_sagemaker.status.finder import training_jobs_on
 from lyftlearn_sagemaker.submission.images import resolve
 from lyftlearn_sagemaker.submission.instances import first_instance
 from lyftlearn_sagemaker.submission.queueing import TYPE
@@ -80,6 +81,8 @@ def _check(name: str, step: Callable[[], _Result]) -> Check:
         verdict, detail = _failure(error)
     except LyftLearnError as exc:
         verdict, detail = Verdict.WARNING, f"unknown: {exc}"
+    except LookupError as exc:  # AWS's models require hardly any member of an answer
+        verdict, detail = Verdict.WARNING, f"unknown: the answer of AWS lacks {exc}"
     return Check(name, verdict, detail)
 
 
@@ -197,7 +200,7 @@ class _Doctor:
         return Verdict.OK, ", ".join(f"{quotas[name]:g} x {name}" for name in sorted(names))
 
     def warm_pools(self) -> _Result:
-        found = list(warm_pools.advice([result["TrainingJob"] for result in self._last_jobs()]))
+        found = list(warm_pools.advice(self._last_jobs()))
         if found:
             return Verdict.WARNING, "; ".join(found)
         return Verdict.OK, f"no model of the last {_LAST_JOBS} jobs would gain by `keep_alive`"
@@ -206,16 +209,15 @@ class _Doctor:
         """The quotas of pinned types, and of those that the last jobs had."""
         options = (self._job, *self._options.models.values())
         uses = {(one.instances_pin, one.spot, one.keep_alive > 0) for one in options if one.instances_pin}
-        uses |= {_use(job["TrainingJob"]) for job in self._last_jobs()}
+        uses |= {_use(job) for job in self._last_jobs()}
         names = {f"{kind} for {'spot ' if spot else ''}training job usage" for kind, spot, _ in uses}
         return names | {f"{kind} for training warm pool usage" for kind, _, warm in uses if warm}
 
-    def _last_jobs(self) -> Any:
+    def _last_jobs(self) -> list[Mapping[str, Any]]:
         ours = {"Filters": [{"Name": f"Tags.{TAG}digest", "Operator": "Exists"}]}
         order = {"SortBy": "CreationTime", "SortOrder": "Descending", "MaxResults": _LAST_JOBS}
-        return self._aws.call("sagemaker", "search", {"Resource": "TrainingJob", "SearchExpression": ours, **order})[
-            "Results"
-        ]
+        request = {"Resource": "TrainingJob", "SearchExpression": ours, **order}
+        return list(training_jobs_on(self._aws.call("sagemaker", "search", request)))
 
     def endpoints(self) -> _Result:
         subnets = sorted({subnet for one in (self._job, *self._options.models.values()) for subnet in one.vpc_subnets})

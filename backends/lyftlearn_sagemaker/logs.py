@@ -110,7 +110,7 @@ class LogReader:
         """Whether no line can follow. Of a job that goes on, only a follower waits for more."""
         if end is None:
             return not self._query.follow
-        if datetime.now(UTC) - end.at > _LATE:
+        if self._aws.now() - end.at > _LATE:
             return True
         marked = self._job.is_marked(end)
         if quiet < (max(self._settle, _MARK_SETTLE) if marked else self._settle):
@@ -160,10 +160,9 @@ class LogReader:
         while True:
             page = self._ask("describe_log_streams", request)
             for described in page.get("logStreams", []):
-                match = _STREAM.fullmatch(described["logStreamName"])
-                if match and described["logStreamName"] not in self._streams:
-                    stream = _Stream(described["logStreamName"], int(match["node"]) - 1, int(match["epoch"]))
-                    self._streams[stream.name] = stream
+                match = _STREAM.fullmatch(described.get("logStreamName", ""))
+                if match and match[0] not in self._streams:
+                    self._streams[match[0]] = _Stream(match[0], int(match["node"]) - 1, int(match["epoch"]))
             if not page.get("nextToken"):
                 return
             request["nextToken"] = page["nextToken"]
@@ -200,16 +199,17 @@ class LogReader:
 
     def _request(self, stream: _Stream, **how: Any) -> dict[str, Any]:
         since = self._query.since
-        start = {"startTime": int(since.timestamp() * 1000)} if since else {}
+        start = {"startTime": max(0, int(since.timestamp() * 1000))} if since else {}
         return {"logGroupName": GROUP, "logStreamName": stream.name, **start, **how}
 
     def _lines(self, stream: _Stream, page: Mapping[str, Any]) -> Iterator[LogLine]:
-        for event in page["events"]:
-            marked = self._job.writing is Writing.MARKED
-            stream.complete = stream.complete or (marked and says_end(event["message"]))
-            text = printed_line(event["message"], self._job.writing)
+        for event in page.get("events", []):  # each member of it is optional, too
+            marked, message = self._job.writing is Writing.MARKED, event.get("message", "")
+            stream.complete = stream.complete or (marked and says_end(message))
+            text = printed_line(message, self._job.writing)
             if text is not None:
-                yield LogLine(stream.node, datetime.fromtimestamp(event["timestamp"] / 1000, UTC), text)
+                milliseconds = event.get("timestamp", event.get("ingestionTime", stream.epoch))
+                yield LogLine(stream.node, datetime.fromtimestamp(milliseconds / 1000, UTC), text)
 
     def _ask(self, operation: str, request: dict[str, Any]) -> Mapping[str, Any]:
         try:
@@ -217,7 +217,7 @@ class LogReader:
         except AwsError as exc:
             if not exc.is_missing:
                 raise
-            return {"events": []}  # the group is there from an account's first job on, a stream from its first line on
+            return {}  # the group is there from an account's first job on, a stream from its first line on
         return page
 
     def _bear(self, ask: Callable[[], Any]) -> Any:

@@ -18,9 +18,11 @@ if TYPE_CHECKING:
     from lyftlearn.backend import JobSpec
     from lyftlearn.events import JobEvent
 
+TAG_CHARACTERS = r"\w \u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
+"""Java's letters, digits and separators: of what Python takes for space, tabs and line ends are none."""
 _VARIABLE = "LYFTLEARN_SUBSTRATE_JOB_"
 _LONGEST_VALUE, _LONGEST_TAG, _LONGEST_TAG_KEY, MOST_TAGS = 512, 256, 128, 50
-_NO_TAG_CHARACTER = re.compile(r"[^\w\s.:/=+\-@]")
+_NO_TAG_CHARACTER = re.compile(rf"[^{TAG_CHARACTERS}.:/=+\-@]")
 TAG = "lyftlearn:"
 OWN_TAGS = 4
 """Tags of a job beside its labels and those of the configuration."""

@@ -17,6 +17,9 @@ from lyftlearn.backend import LogQuery
 from lyftlearn.errors import InvalidJob
 from lyftlearn.types import Duration
 
+_BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
+"""No job is older, and platforms refuse an earlier moment."""
+
 
 def refuse(faults: list[Fault]) -> None:
     """Raise InvalidJob if there is a fault."""
@@ -58,7 +61,7 @@ def moment(path: str, value: Any, faults: list[Fault]) -> datetime | None:
         return None
     try:
         if isinstance(value, datetime):
-            return value.astimezone(UTC)
+            return max(value.astimezone(UTC), _BEGINNING)
         length = duration(value)
         found = datetime.now(UTC) - length
     except (ValueError, OverflowError) as exc:
@@ -66,7 +69,7 @@ def moment(path: str, value: Any, faults: list[Fault]) -> datetime | None:
         return None
     if length < timedelta():
         faults.append(Fault(path, f"is {quote(value)}: a duration counts back from now, so write a positive one"))
-    return found
+    return max(found, _BEGINNING)
 
 
 def seconds(path: str, value: Any, faults: list[Fault]) -> float | None:

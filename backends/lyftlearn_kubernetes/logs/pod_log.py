@@ -65,7 +65,7 @@ class PodLog:
     def _parameters(self, *, follow: bool, tail: int | None) -> dict[str, str]:
         resume = self.cursor.resume()
         if not resume and self._since is not None:
-            resume = {"sinceTime": f"{self._since:%Y-%m-%dT%H:%M:%SZ}"}
+            resume = {"sinceTime": f"{self._since:%Y-%m-%dT%H:%M:%SZ}".zfill(20)}
         if tail is not None:
             resume["tailLines"] = str(max(1, tail))
         if tail is not None or self._since is not None:

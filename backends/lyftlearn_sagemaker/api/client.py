@@ -11,6 +11,8 @@ import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -22,6 +24,7 @@ _SOMETIMES_ABSENT = frozenset(("startedAt",))
 """What Batch's model calls required of a job, and a job that has not started does not have."""
 _PAUSES = Backoff(0.3, 15.0)
 _SUCCESS = range(200, 300)
+_CLOCK = timedelta(seconds=5)  # by which clocks that agree may seem to differ: a date has whole seconds, and travels
 
 
 @dataclass
@@ -46,7 +49,12 @@ class AwsClient:
     def __init__(self, region: str | None) -> None:
         self.retry_budget = RetryBudget()
         self._region = region
+        self._ahead = timedelta()
         self._forget()
+
+    def now(self) -> datetime:
+        """Return AWS's time, as of its last answer; this machine's before the first."""
+        return datetime.now(UTC) + self._ahead
 
     def client(self, service: str) -> Any:
         """Return the client for `service`. Credentials and endpoints come from the default AWS chain."""
@@ -80,10 +88,17 @@ class AwsClient:
         while True:
             outcome = _send(client, operation, request)
             if outcome.error is None:
+                self._note_time(outcome.answer)
                 return outcome.answer
             if not attempts.may_repeat(outcome.error):
                 outcome.error.maybe_applied = attempts.maybe_applied
                 raise outcome.error from outcome.cause
+
+    def _note_time(self, answer: Mapping[str, Any]) -> None:
+        at = server_time(answer)
+        if at is not None:
+            ahead = at - datetime.now(UTC)
+            self._ahead = ahead if abs(ahead) > _CLOCK else timedelta()
 
     def _forget(self) -> None:
         """Start without clients: connections of a parent process must not be shared, nor its lock waited for."""
@@ -123,6 +138,16 @@ def _send(client: Any, operation: str, request: dict[str, Any]) -> _Outcome:
     if not _required_members(client, operation) <= answer.keys():
         return _Outcome(error=AwsError(operation, "", "something between here and AWS answered", Kind.UNANSWERED))
     return _Outcome(answer)
+
+
+def server_time(answer: Mapping[str, Any]) -> datetime | None:
+    """Return AWS's time of an answer; None where a proxy has taken the header away, or has written nonsense there."""
+    date = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date")
+    try:
+        at = parsedate_to_datetime(date) if date else None
+    except (TypeError, ValueError):
+        return None
+    return at and at.replace(tzinfo=at.tzinfo or UTC)
 
 
 def _record(client: Any, operation: str, request: Mapping[str, Any], answer: Mapping[str, Any]) -> None:

@@ -6,7 +6,6 @@ import threading
 import time
 from collections import Counter
 from dataclasses import replace
-from datetime import UTC, datetime
 
 from lyftlearn.backend import WatchSet
 from lyftlearn.events import JobEvent
@@ -49,13 +48,17 @@ class JobEnds:
         soon: its log is complete, so that its end cannot be far.
         """
         pause = min(self._poller.pause, _SOON) if soon else self._poller.pause
-        event = self._events[job_id]
-        if not event.status.finished and time.monotonic() > self._polled_at + pause:
+        if not self._event(job_id).status.finished and time.monotonic() > self._polled_at + pause:
             self._poll()
-        event = self._events[job_id]
+        event = self._event(job_id)
         if self._poller.is_gone(job_id):
-            return replace(event, status=JobStatus.STOPPED, at=datetime.now(UTC))
+            return replace(event, status=JobStatus.STOPPED, at=self._poller.now())
         return event if event.status.finished else None
+
+    def _event(self, job_id: str) -> JobEvent:
+        """Return the last event: an end is told once, and a reader that came later may have brought older news."""
+        heard = self._poller.last_event(job_id)
+        return heard if heard is not None and heard.status.finished else self._events[job_id]
 
     def _poll(self) -> None:
         """Poll, unless another reader does so just now."""

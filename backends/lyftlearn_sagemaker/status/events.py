@@ -276,7 +276,9 @@ def _exit_code(text: str) -> int | None:
 def _attempt(job: Mapping[str, Any]) -> int:
     """Return the last attempt whose start the runtime noted in the log, where SageMaker read it as a metric."""
     attempts = [
-        metric["Value"] for metric in job.get("FinalMetricDataList") or [] if metric["MetricName"] == ATTEMPT_METRIC
+        metric.get("Value", 1)
+        for metric in job.get("FinalMetricDataList") or []
+        if metric.get("MetricName") == ATTEMPT_METRIC
     ]
     return int(max(attempts, default=1))
 

@@ -73,7 +73,7 @@ class Finder:
         if "KeepAlivePeriodInSeconds" not in job["ResourceConfig"]:
             return None
         page = self._aws.call("sagemaker", "search", _newest_first(JobQuery(name=record.name)))
-        pools = [result["TrainingJob"].get("WarmPoolStatus") or {} for result in page.get("Results", [])]
+        pools = [job.get("WarmPoolStatus") or {} for job in training_jobs_on(page)]
         return any(pool.get("ReusedByJob") == record.id for pool in pools) or None
 
     def training_jobs(self, job_id: str) -> Sequence[str]:
@@ -124,7 +124,7 @@ class Finder:
     def _search_queues(self, summaries: Iterable[Mapping[str, Any]], query: JobQuery) -> Iterator[JobRecord]:
         """Yield the matching jobs of which no training job has come, nor may ever come, or that wait for their next."""
         for summary in summaries:
-            if "latestAttempt" not in summary or summary["status"] in WAITING:
+            if "latestAttempt" not in summary or summary.get("status") in WAITING:
                 with suppress(JobNotFound):
                     record = self._in_queue(summary["jobName"])[1]
                     if query.matches(record):
@@ -137,10 +137,10 @@ class Finder:
         request = _newest_first(query)
         while True:
             page = self._aws.call("sagemaker", "search", request)
-            for result in page.get("Results", []):
-                record = self._matching(result["TrainingJob"], query, summaries)
+            for job in training_jobs_on(page):
+                record = self._matching(job, query, summaries)
                 if record:
-                    yield result["TrainingJob"]["CreationTime"], record
+                    yield job["CreationTime"], record
             if not page.get("NextToken"):
                 return
             request["NextToken"] = page["NextToken"]
@@ -164,6 +164,11 @@ class Finder:
         if summary is None:
             return record
         return replace(record, event=replace(record.event, created_at=creation_time(summary)))
+
+
+def training_jobs_on(page: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """Yield the training jobs of a page of Search; one that cannot be read beside them is nothing."""
+    return (result["TrainingJob"] for result in page.get("Results", []) if result.get("TrainingJob"))
 
 
 def _by_creation(found: Iterable[tuple[datetime, JobRecord]]) -> Iterator[JobRecord]:
@@ -208,7 +213,7 @@ def _expression(query: JobQuery) -> dict[str, Any]:
     filters = [_equals(f"Tags.{key}", value) for key, value in tags.items() if value is not None][:_MOST_TAGS]
     filters.append({"Name": f"Tags.{TAG}digest", "Operator": "Exists"})
     if query.since:
-        moment = query.since.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S")  # the only form that Search takes
+        moment = query.since.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S").zfill(19)  # the only form that Search takes
         filters.append({"Name": "CreationTime", "Operator": "GreaterThanOrEqualTo", "Value": moment})
     if query.status:
         filters.append({"Name": "TrainingJobStatus", "Operator": "In", "Value": ",".join(_PRIMARY[query.status])})

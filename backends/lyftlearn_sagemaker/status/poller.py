@@ -10,14 +10,14 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
+from datetime import datetime, timedelta
 from itertools import chain, count
 from typing import TYPE_CHECKING, Any
 
 from lyftlearn.backend import WatchSet
 from lyftlearn.errors import JobNotFound
 from lyftlearn.events import JobEvent
+from lyftlearn_sagemaker.api.client import server_time
 from lyftlearn_sagemaker.status.events import has_ended
 from lyftlearn_sagemaker.status.shared_lists import Listed, SharedLists, pages_of
 from lyftlearn_sagemaker.status.tracked import CLOCKS, RECENT, RecentSubmissions, TrackedJob
@@ -92,6 +92,15 @@ class Poller:
                 yield event
         yield from self._find_unknown([job_id for job_id in ids if self._jobs[job_id] == TrackedJob(None)])
 
+    def last_event(self, job_id: str) -> JobEvent | None:
+        """Return what was last heard of a followed job."""
+        job = self._jobs.get(job_id)
+        return job.event if job else None
+
+    def now(self) -> datetime:
+        """Return AWS's time: this machine's clock may be wrong."""
+        return self._aws.now()
+
     def report(self, event: JobEvent) -> Iterator[JobEvent]:
         """Yield an event, if it is news of a job that is followed and has not ended for this watch."""
         job = self._jobs.get(event.job_id)
@@ -138,7 +147,7 @@ class Poller:
                 yield from self._describe(job_id)
 
     def _describe(self, job_id: str) -> Iterator[JobEvent]:
-        self._look_back_to(datetime.now(UTC) - CLOCKS)
+        self._look_back_to(self.now() - CLOCKS)
         try:
             yield from self.report(self._finder.record(job_id).event)
         except JobNotFound as error:
@@ -151,9 +160,9 @@ class Poller:
         for queue in sorted(set(queued.values())):
             followed = {job_id for job_id, its_queue in queued.items() if its_queue == queue}
             events = [event for job_id in followed if (event := self._jobs[job_id].event)]
-            created = [event.created_at or event.at for event in events] or [datetime.now(UTC) - timedelta(days=1)]
+            created = [event.created_at or event.at for event in events] or [self.now() - timedelta(days=1)]
             summaries = list(self._service_jobs.since(queue, min(created) - CLOCKS))
-            waits = any(one["status"] == "RUNNABLE" and one["jobName"] in followed for one in summaries)
+            waits = any(one.get("status") == "RUNNABLE" and one["jobName"] in followed for one in summaries)
             places = self._service_jobs.places(queue) if waits else {}
             for summary in summaries:
                 if summary["jobName"] in followed:
@@ -161,11 +170,11 @@ class Poller:
 
     def _of_service_job(self, summary: Mapping[str, Any], places: Mapping[str, int]) -> Iterator[JobEvent]:
         """Yield the event of a line of ListServiceJobs, which is asked for where it may be another."""
-        job_id, status = summary["jobName"], summary["status"]
+        job_id, status = summary["jobName"], summary.get("status", "")
         seen = (
             status,
             str(summary.get("latestAttempt")),
-            str(places.get(summary["jobArn"])),
+            str(places.get(summary.get("jobArn", ""))),
             str("isTerminated" in summary),
         )
         if self._summaries.get(job_id) == seen and status not in ("SCHEDULED", "STARTING"):
@@ -194,7 +203,7 @@ class Poller:
 
     def _shared_changes(self, shared: SharedLists) -> Iterator[JobEvent]:
         """Yield what is new in the list that all processes share. Without it, a few jobs are described, seldom."""
-        created = self._not_older()["CreationTimeAfter"] if self._not_older() else datetime.now(UTC) - CLOCKS
+        created = self._not_older()["CreationTimeAfter"] if self._not_older() else self.now() - CLOCKS
         summaries = shared.changes(created, self._list_for_all)
         if summaries is None:
             self.pause = _LONGEST_PAUSE
@@ -210,7 +219,7 @@ class Poller:
         request = {"MaxResults": _PAGE, "SortBy": "CreationTime", "SortOrder": "Descending", **conditions}
         pages = list(pages_of(self._list, request))
         summaries = [summary for page in pages for summary in page["TrainingJobSummaries"]]
-        return Listed(summaries, _server_time(pages[0]), len(pages))
+        return Listed(summaries, server_time(pages[0]) or self.now(), len(pages))
 
     @property
     def _open_jobs(self) -> frozenset[str]:
@@ -240,7 +249,7 @@ class Poller:
             if self._following.closed:
                 return
             page = self._list(request)
-            began = began or _server_time(page)
+            began = began or server_time(page) or self.now()
             for summary in page["TrainingJobSummaries"]:
                 yield from self._of_summary(summary)
                 if until is not None:
@@ -275,9 +284,3 @@ class Poller:
         finally:
             self._next_list = time.monotonic() + self._list_pause
         return page
-
-
-def _server_time(page: Mapping[str, Any]) -> datetime:
-    """Return AWS's time of an answer; this machine's where a proxy has taken the header away."""
-    date = page["ResponseMetadata"]["HTTPHeaders"].get("date")
-    return parsedate_to_datetime(date) if date else datetime.now(UTC)

@@ -77,7 +77,7 @@ class ServiceJobs:
         """Return the place of each of the first hundred waiting jobs, by ARN; the first has place 1."""
         snapshot = self._aws.call("batch", "get_job_queue_snapshot", {"jobQueue": queue})
         front = snapshot.get("frontOfQueue", {}).get("jobs", [])
-        return {job["jobArn"]: place for place, job in enumerate(front, start=1)}
+        return {job.get("jobArn", ""): place for place, job in enumerate(front, start=1)}
 
     def training_job(self, service_job: Mapping[str, Any]) -> Mapping[str, Any] | None:
         """Return what SageMaker says of the latest attempt, None while a job waits in its queue."""
@@ -128,13 +128,13 @@ class ServiceJobs:
 def training_job_of(service_job: Mapping[str, Any]) -> str | None:
     """Return the name of the training job of the latest attempt, None before the first one."""
     resource = service_job.get("latestAttempt", {}).get("serviceResourceId")
-    return _last(resource["value"]) if resource else None
+    return _last(resource["value"]) if resource and resource.get("value") else None
 
 
 def training_jobs_of(service_job: Mapping[str, Any]) -> Sequence[str]:
     """Return the names of the training jobs of every attempt, in their order."""
     resources = (attempt.get("serviceResourceId") for attempt in service_job.get("attempts", []))
-    names = [_last(resource["value"]) for resource in resources if resource]
+    names = [_last(resource["value"]) for resource in resources if resource and resource.get("value")]
     latest = training_job_of(service_job)
     return tuple(dict.fromkeys([*names, *([latest] if latest else [])]))
 
@@ -147,7 +147,7 @@ def event_of(service_job: Mapping[str, Any], training: Mapping[str, Any] | None,
 
 
 def _queue_event(service_job: Mapping[str, Any], place: int | None) -> JobEvent:
-    created, queue = _time(service_job["createdAt"]), _last(service_job["jobQueue"])
+    created, queue = creation_time(service_job), _last(service_job["jobQueue"])
     stopping = service_job.get("isTerminated")
     message = words.place_in_queue(place, queue) if place else f"waits in queue {queue}"
     return JobEvent(
@@ -169,7 +169,7 @@ def _attempt_event(service_job: Mapping[str, Any], training: Mapping[str, Any]) 
         event,
         job_id=service_job["jobName"],
         incarnation=_ATTEMPT * len(earlier) + event.incarnation,
-        created_at=_time(service_job["createdAt"]),
+        created_at=creation_time(service_job),
     )
     over = service_job["status"] in ENDS or event.status is JobStatus.SUCCEEDED
     if event.status.finished and not over:
@@ -196,7 +196,7 @@ def _ended_attempts(service_job: Mapping[str, Any]) -> Sequence[Mapping[str, Any
 
 def creation_time(service_job: Mapping[str, Any]) -> datetime:
     """Return when a job entered its queue."""
-    return _time(service_job["createdAt"])
+    return _time(service_job.get("createdAt") or service_job.get("startedAt") or 0)
 
 
 def _time(milliseconds: int) -> datetime:

@@ -100,7 +100,8 @@ class Queue:
             for message in messages:
                 if not self._was_read(message):
                     yield from _events_of(message)
-            self._delete([one["ReceiptHandle"] for one in messages if _age(one) >= SHARED_FOR])
+            old = [one for one in messages if _age(one, self._aws.now()) >= SHARED_FOR]
+            self._delete([one["ReceiptHandle"] for one in old if "ReceiptHandle" in one])
             self._break = _FIRST_BREAK
         except AwsError as exc:
             _log.warning("%s: the queue is left alone for %.0f s, and jobs are followed by lists", exc, self._break)
@@ -121,8 +122,9 @@ class Queue:
 
     def _was_read(self, message: Mapping[str, Any]) -> bool:
         """Remember a message; return whether this process has read it before."""
-        read = message["MessageId"] in self._read
-        self._read[message["MessageId"]] = None
+        name = message.get("MessageId", "")
+        read = bool(name) and name in self._read
+        self._read[name] = None
         if len(self._read) > _MOST_REMEMBERED:
             self._read.popitem(last=False)
         return read
@@ -144,7 +146,7 @@ def _events_of(message: Mapping[str, Any]) -> Iterator[JobEvent]:
         _log.warning("a message in the queue cannot be read: %s", type(exc).__name__)
 
 
-def _age(message: Mapping[str, Any]) -> timedelta:
+def _age(message: Mapping[str, Any], now: datetime) -> timedelta:
     """Return how long a message has been in the queue. One that cannot say it is old."""
     sent = message.get("Attributes", {}).get("SentTimestamp")
-    return datetime.now(UTC) - datetime.fromtimestamp(int(sent) / 1000, UTC) if sent else SHARED_FOR
+    return now - datetime.fromtimestamp(int(sent) / 1000, UTC) if sent else SHARED_FOR

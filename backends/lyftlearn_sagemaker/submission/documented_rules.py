@@ -27,6 +27,9 @@ from lyftlearn_sagemaker.submission.regions import (
 
 Request = Mapping[str, Any]
 LONGEST_RUN = 28 * 86400
+LARGEST_VOLUME = 16 << 10
+_LOCAL_FAMILIES = ("ml.p6e-",)
+"""Families with disks of their own whose types the table does not describe: https://aws.amazon.com/ec2/instance-types/p6/"""
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,7 @@ def faults(request: Request, region: str | None) -> Iterator[Fault]:
 def has_local_storage(instance: str | None) -> bool:
     """Whether an instance type has disks of its own, which its hardware encrypts."""
     described = instance_types().get(instance or "")
-    return described is not None and described.local_disk > 0
+    return described.local_disk > 0 if described else (instance or "").startswith(_LOCAL_FAMILIES)
 
 
 def _volume_key(request: Request, _: str | None) -> Iterator[Fault]:
@@ -56,6 +59,13 @@ def _volume_key(request: Request, _: str | None) -> Iterator[Fault]:
         yield Fault(
             "ResourceConfig.VolumeKmsKeyId", f"cannot encrypt the disk of {resources['InstanceType']}, which is local"
         )
+
+
+def _largest_volume(request: Request, _: str | None) -> Iterator[Fault]:
+    size = request["ResourceConfig"]["VolumeSizeInGB"]
+    if size > LARGEST_VOLUME and not has_local_storage(request["ResourceConfig"].get("InstanceType")):
+        problem = f"is {size} GB, and no volume of EBS has more than {LARGEST_VOLUME}: ask for less"
+        yield Fault("ResourceConfig.VolumeSizeInGB", problem)
 
 
 def _longest_run(request: Request, _: str | None) -> Iterator[Fault]:
@@ -130,6 +140,7 @@ def _plan_regions(request: Request, region: str | None) -> Iterator[Fault]:
 
 RULES = (
     Rule("ResourceConfig.VolumeKmsKeyId", ("can't request", "local storage"), _volume_key),
+    Rule("Amazon EBS User Guide, Amazon EBS volume types: General Purpose SSD", ("16 TiB",), _largest_volume),
     Rule("StoppingCondition.MaxRuntimeInSeconds", ("maximum value is 28 days",), _longest_run),
     Rule("StoppingCondition.MaxWaitTimeInSeconds", ("equal to or greater than",), _longest_wait),
     Rule("OutputDataConfig.KmsKeyId", ("not supported for Amazon S3 Express One Zone",), _output_key),

@@ -12,7 +12,7 @@ from importlib import import_module
 from importlib.util import find_spec
 
 _ECR = re.compile(
-    r"\d{12}\.dkr\.ecr(-fips)?\.(?P<region>[a-z0-9-]+)\.(amazonaws\.com(\.cn)?|amazonaws\.eu|c2s\.ic\.gov|sc2s\.sgov\.gov)/"
+    r"\d{12}\.dkr\.ecr(-fips)?\.(?P<region>[a-z0-9-]+)\.(amazonaws\.com(\.cn)?|amazonaws\.eu|c2s\.ic\.gov|sc2s\.sgov\.gov|cloud\.adc-e\.uk|csp\.hci\.ic\.gov)/"
     r"[a-z0-9]+(?:[._/-][a-z0-9]+)*(:[\w.-]{1,128})?(@sha256:[0-9a-f]{64})?"
 )
 _ALIAS = re.compile(r"(?P<framework>pytorch|tensorflow|xgboost|sklearn|huggingface-pytorch):(?P<version>[0-9][\w.-]*)")

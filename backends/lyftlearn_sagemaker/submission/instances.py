@@ -202,12 +202,20 @@ def _lacks(instance: Instance, request: ResourceRequest, options: JobOptions) ->
         yield "EC2 offers no more (name its GPU to have it)"
     if instance.gpus < request.gpu:
         yield f"has {instance.gpus} GPUs, not {request.gpu}"
+    if instance.gpus and not (request.gpu or request.gpu_type or _is_wanted(instance, options)):
+        yield f"has {instance.gpus} GPUs, and none were asked for (name the type in instances.allow to have it)"
     if instance.gpus > _MOST_GPUS_FOR_ONE * request.gpu > 0 and instance.name not in named:
         yield f"has {instance.gpus} GPUs, not {request.gpu} (ask for all of them, or name the type in instances.allow)"
     if request.gpu_type and not _is_gpu(instance, request.gpu_type):
         yield f"has {_gpu_name(instance)}, not {request.gpu_type}"
     if instance.local_disk and instance.local_disk < request.disk:
         yield f"has {instance.local_disk / GIB:.0f}Gi of disk, which is fixed, not {request.disk / GIB:.0f}Gi"
+
+
+def _is_wanted(instance: Instance, options: JobOptions) -> bool:
+    """Whether the configuration asks for a type, so that a job without GPUs may have one with some."""
+    patterns = (*options.instances_allow, *options.instances_prefer)
+    return instance.name == options.instances_pin or _matches(instance.name, patterns)
 
 
 def _rank(instance: Instance, options: JobOptions) -> tuple[Any, ...]:
@@ -219,16 +227,17 @@ def _rank(instance: Instance, options: JobOptions) -> tuple[Any, ...]:
 
 def _nothing_fits(request: ResourceRequest, allowed: Sequence[Instance], options: JobOptions) -> str:
     if not allowed:
-        return "instances.allow and instances.deny leave no instance type"
+        return f"instances.allow, deny and architecture ({options.instances_architecture}) leave no instance type"
     nearest = min(allowed, key=lambda instance: _distance(instance, request, options))
     lacking = _join(list(_lacks(nearest, request, options)))
     return f"no allowed instance type gives this: the nearest is {nearest.name}, which {lacking}"
 
 
 def _distance(instance: Instance, request: ResourceRequest, options: JobOptions) -> tuple[Any, ...]:
-    """How far an instance is from what was asked for: another GPU is farther than less of anything."""
+    """How far an instance is from what was asked for: another GPU, or a needless one, is farther than less of all."""
     other_gpu = bool(request.gpu_type) and not _is_gpu(instance, request.gpu_type or "")
-    return other_gpu, len(list(_lacks(instance, request, options))), _shortfall(instance, request, options)
+    needless = instance.gpus > 0 and not (request.gpu or request.gpu_type)
+    return other_gpu or needless, len(list(_lacks(instance, request, options))), _shortfall(instance, request, options)
 
 
 def _shortfall(instance: Instance, request: ResourceRequest, options: JobOptions) -> tuple[float, tuple[Any, ...]]:
@@ -249,7 +258,7 @@ def _matches(name: str, patterns: Sequence[str]) -> bool:
 
 _GPU_NOISE = frozenset((
     "nvidia", "tesla", "tensor", "core", "gpu", "geforce", "mega", "server", "blackwell", "edition", "nvl", "pcie",
-    "sxm", "sxm2", "sxm3", "sxm4", "sxm5", "sxm6", "hbm2", "hbm2e", "hbm3", "hbm3e",
+    "sxm", "sxm2", "sxm3", "sxm4", "sxm5", "sxm6", "hbm2", "hbm2e", "hbm3", "hbm3e", "nvlink", "vws",
 ))  # fmt: skip
 """Words in the names of GPUs that tell no two types of instances apart."""
 _GPU_MEMORY = re.compile(r"([0-9]+)gi?b?")
@@ -259,8 +268,8 @@ def _is_gpu(instance: Instance, name: str) -> bool:
     """Whether the instance has GPUs of this name.
 
     Names are those of EC2 and Karpenter (`A10G`, `a10g`), of NVIDIA's feature discovery on Kubernetes nodes
-    (`NVIDIA-A100-SXM4-80GB`, `Tesla-T4`), and of GKE (`nvidia-tesla-t4`, `nvidia-h100-80gb`). Memory counts where the
-    name has it.
+    (`NVIDIA-A100-SXM4-80GB`, `Tesla-T4`), of GKE (`nvidia-tesla-t4`,
+    `nvidia-h100-80gb`, `nvidia-l4-vws`), and of CoreWeave (`H100_NVLINK_80GB`). Memory counts where the name has it.
     """
     words, memory = _gpu_words(name)
     if not instance.gpus or words != _gpu_words(instance.gpu or "")[0]:

@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from lyftlearn.backend import Fault
+from lyftlearn_sagemaker.record import TAG_CHARACTERS
 
 _ROOT = "CreateTrainingJobRequest"
-_CLASSES = {r"\p{L}\p{Z}\p{N}": r"\w\s", r"\p{Alnum}": "a-zA-Z0-9"}  # Java's, which the model uses
+_CLASSES = {r"\p{L}\p{Z}\p{N}": TAG_CHARACTERS, r"\p{Alnum}": "a-zA-Z0-9"}  # Java's, which the model uses
 _LONGEST_SHOWN = 60
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import boto3
 import pytest
 
@@ -90,6 +92,15 @@ def test_long_texts_are_kept_whole(make: Make, storage_url: str) -> None:
     backend.submit(backend.plan(job))
     found = make().describe(job.id)
     assert (found.decision, found.labels) == (job.decision, job.labels)
+
+
+def test_since_before_there_was_anything(service: Service, make: Make, storage_url: str) -> None:
+    """Search takes a year of four digits only."""
+    backend = make()
+    job = spec(storage_url)
+    backend.submit(backend.plan(job))
+    found = make().list(JobQuery(name=job.name, since=datetime(1, 1, 1, tzinfo=UTC)))
+    assert job.id in [record.id for record in found]
 
 
 @pytest.mark.parametrize("fault", [None, LOST_AFTER, BROKEN_AFTER], ids=["once", "lost", "broken"])

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 from importlib.util import find_spec
+from typing import Any
 
 import pytest
+from botocore.loaders import Loader
 
 from lyftlearn_sagemaker.submission.images import resolve
 
 URI = "123456789012.dkr.ecr.us-east-1.amazonaws.com/lyftlearn/base:1"
 REGION = "us-east-1"
+
+
+def suffixes() -> list[str]:
+    """Return the domain of each partition of AWS."""
+    partitions: Any = Loader().load_data("partitions")
+    return [one["outputs"]["dnsSuffix"] for one in partitions["partitions"]]
 
 
 @pytest.mark.parametrize(
@@ -19,6 +27,7 @@ REGION = "us-east-1"
         URI.removesuffix(":1"),
         URI.replace(":1", "@sha256:" + "0" * 64),
         "123456789012.dkr.ecr.cn-north-1.amazonaws.com.cn/base:a.b-c_d",
+        *(f"123456789012.dkr.ecr.xx-any-1.{suffix}/base:1" for suffix in suffixes()),
     ],
 )
 def test_what_is_in_ecr(uri: str) -> None:

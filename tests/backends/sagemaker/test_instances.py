@@ -68,6 +68,8 @@ def test_a_choice_gives_at_least_what_was_asked(cpu: float, memory: float, disk:
         ("NVIDIA-L4", "ml.g6.xlarge"),
         ("nvidia-l4", "ml.g6.xlarge"),
         ("NVIDIA-L40S", "ml.g6e.xlarge"),
+        ("nvidia-l4-vws", "ml.g6.xlarge"),
+        ("H100_NVLINK_80GB", "ml.p5.4xlarge"),
         ("Tesla-K80", "ml.p2.xlarge"),
         ("NVIDIA-RTX-PRO-6000-Blackwell-Server-Edition", "ml.g7e.2xlarge"),
     ],
@@ -120,7 +122,7 @@ def test_nothing_cheaper_would_do(cpu: float, memory: float, gpu: int) -> None:
     assert price is not None
     for name, other in instance_types().items():
         unusual = other.burstable or other.neuron or other.retired or "flex" in name or other.architecture != "x86_64"
-        too_many = other.gpus > 2 * gpu > 0
+        too_many = other.gpus > 2 * gpu
         if (other.usd_per_hour or price) < price and not unusual and not too_many:
             assert _choose(asked, pin=name).fault, name
 
@@ -130,6 +132,16 @@ def test_what_nothing_gives_names_the_nearest() -> None:
     fault = _choose(resources(200, 4000)).fault
     assert fault.startswith("no allowed instance type gives this: the nearest is ml.r8i.96xlarge, which leaves ")
     assert "4000.0Gi" in fault
+
+
+def test_a_job_without_gpus_gets_none() -> None:
+    """Only an accelerated type has so much memory: that is an error that costs hundreds an hour."""
+    asked = resources(1, 3000)
+    assert "the nearest is ml.r8i.96xlarge, which leaves " in _choose(asked).fault
+    for table in ({"allow": ["ml.p6*"]}, {"prefer": ["ml.p6-b300.*"]}, {"pin": "ml.p6-b300.48xlarge"}):
+        assert _choose(asked, **table).instance == "ml.p6-b300.48xlarge"
+    fault = _choose(asked, allow=["ml.r5.*"], architecture="arm64").fault
+    assert fault == "instances.allow, deny and architecture (arm64) leave no instance type"
 
 
 def test_allow_and_deny() -> None:

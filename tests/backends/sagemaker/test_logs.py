@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import threading
 import time
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import boto3
@@ -18,7 +19,7 @@ from lyftlearn.runtime.log_marks import EscapedSigns
 from lyftlearn.runtime.output import BlankLines, carry, carry_rest
 from lyftlearn.types import JobKind
 from lyftlearn_sagemaker import logs
-from lyftlearn_sagemaker.api import patience
+from lyftlearn_sagemaker.api import client, patience
 from lyftlearn_sagemaker.backend import SageMakerBackend
 from lyftlearn_sagemaker.log_text import Writing, printed_line
 from tests.backends.sagemaker.conftest import Make
@@ -137,6 +138,78 @@ def test_pages(service: Service, running: tuple[SageMakerBackend, str], monkeypa
     _finish(service, job_id)
     assert [line.text for line in backend.logs(job_id, LogQuery())] == lines
     assert [line.text for line in backend.logs(job_id, LogQuery(tail=30))] == lines[-30:]
+
+
+@pytest.mark.parametrize("tail", [None, 9])
+@pytest.mark.parametrize(
+    "member", ["nextForwardToken", "nextBackwardToken", "events", "message", "timestamp", "logStreams", "logStreamName"]
+)
+def test_every_member_of_an_answer_is_optional(
+    service: Service, running: tuple[SageMakerBackend, str], member: str, tail: int | None
+) -> None:
+    """The service model requires none of them; what is not there is no line, and no error."""
+    backend, job_id = running
+    _write(service, job_id, 1, ["one", '#400{"event": "ended"}'])
+    _finish(service, job_id)
+
+    def take_out(parsed: dict[str, Any], **_: Any) -> None:
+        for part in (parsed, *parsed.get("events", ()), *parsed.get("logStreams", ())):
+            part.pop(member, None)
+
+    backend.aws.client("logs").meta.events.register("after-call.cloudwatch-logs", take_out)
+    lines = [line.text for line in backend.logs(job_id, LogQuery(node=0, tail=tail))]
+    assert lines == ([] if member in ("events", "message", "logStreams", "logStreamName") else ["one"])
+
+
+def test_since_before_there_was_anything(service: Service, running: tuple[SageMakerBackend, str]) -> None:
+    """CloudWatch takes no moment before 1970, by its service model."""
+    backend, job_id = running
+    _write(service, job_id, 1, ["one", '#400{"event": "ended"}'])
+    _finish(service, job_id)
+    asked: list[Any] = []
+    events = backend.aws.client("logs").meta.events
+    events.register("provide-client-params.cloudwatch-logs.GetLogEvents", lambda params, **_: asked.append(params))
+    lines = backend.logs(job_id, LogQuery(node=0, since=datetime(1, 1, 1, tzinfo=UTC)))
+    assert [line.text for line in lines] == ["one"]
+    assert {one["startTime"] for one in asked} == {0}
+
+
+class _Ahead(datetime):
+    """The clock of a machine that is eleven minutes ahead."""
+
+    @classmethod
+    def now(cls, tz: Any = None) -> Any:
+        return datetime.now(tz) + timedelta(minutes=11)
+
+
+def test_a_clock_that_is_ahead(
+    service: Service,
+    running: tuple[SageMakerBackend, str],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Whether a log may still change is told by AWS's time: by the reader's it would have ended long ago."""
+    backend, job_id = running
+    for module in (logs, client):
+        monkeypatch.setattr(module, "datetime", _Ahead)
+    _write(service, job_id, 1, ["one"])
+    _finish(service, job_id)
+    assert [line.text for line in backend.logs(job_id, LogQuery())] == ["one"]
+    assert "lines may come until" in caplog.text
+
+
+def test_a_reader_with_older_news(service: Service, running: tuple[SageMakerBackend, str]) -> None:
+    """The end is told once. A second reader that had asked before it, and began after it, hears of it all the same."""
+    backend, job_id = running
+    older = backend.describe(job_id).event
+    ends = backend._ends
+    ends.add(older)
+    _finish(service, job_id)
+    _until(lambda: ends.end(job_id) is not None)
+    ends.add(older)
+    assert ends.end(job_id) is not None
+    ends.discard(job_id)
+    assert ends.end(job_id) is not None
 
 
 def test_throttling(service: Service, running: tuple[SageMakerBackend, str]) -> None:

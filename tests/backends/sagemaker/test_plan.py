@@ -297,7 +297,8 @@ def test_faults_of_two_jobs_are_the_same(tmp_path: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "instance", ["ml.g5.xlarge", "ml.p4d.24xlarge", "ml.g6.xlarge", "ml.c5d.xlarge", "ml.m5.large"]
+    "instance",
+    ["ml.g5.xlarge", "ml.p4d.24xlarge", "ml.g6.xlarge", "ml.c5d.xlarge", "ml.m5.large", "ml.p6e-gb200.36xlarge"],
 )
 def test_a_key_for_the_volume(service: Any, make: Make, instance: str) -> None:
     """AWS refuses a key for a disk that is the instance's own, which its hardware encrypts: the plan says so."""
@@ -311,6 +312,29 @@ def test_a_key_for_the_volume(service: Any, make: Make, instance: str) -> None:
     assert has_key is (instance == "ml.m5.large")
     assert any(note.startswith("keys.volume") for note in plan.notes) is not has_key
     service.operations._check_prose(_create(plan))
+
+
+def test_a_disk_that_no_volume_has(service: Any, make: Make) -> None:
+    """A volume of EBS has 16 TiB at most; nobody waits for a create to learn that."""
+    ((field, problem),) = make().plan(spec(STORAGE, resources=resources(disk=20_000))).faults
+    assert (field, problem) == ("resources.disk", "is 21475 GB, and no volume of EBS has more than 16384")
+    plan = make().plan(spec(STORAGE, resources=resources(disk=20_000)))
+    with pytest.raises(Refused):
+        service.operations._check_prose(plan.requests[1].body)
+
+
+@pytest.mark.parametrize("space", ["\t", "\n", "\r", "\x1f", "\x85"])
+def test_separators_of_tags(make: Make, space: str) -> None:
+    """What Python takes for space is not what AWS takes for a separator: a decision loses it, a tag is refused."""
+    decision = json.dumps({"reason": f"a{space}b"})
+    plan = make().plan(spec(STORAGE, decision=decision))
+    assert plan.faults == ()
+    check("CreateTrainingJob", _create(plan))
+    refused = make(tags={"team": f"a{space}b"}).plan(spec(STORAGE))
+    assert {field for field, _ in refused.faults} == {"sagemaker.tags"}
+    with pytest.raises(Refused):
+        check("CreateTrainingJob", dict(refused.requests[1].body))
+    assert make(tags={"team": "a\u3000b \u00a0"}).plan(spec(STORAGE)).faults == ()
 
 
 def test_rules_of_the_prose_have_a_source() -> None:

@@ -20,6 +20,7 @@ from lyftlearn_sagemaker.options import read_table
 from tests.backends.sagemaker.conftest import Make
 from tests.backends.sagemaker.specs import spec
 from tests.doubles.sagemaker import Service, faults
+from tests.doubles.sagemaker.faults import LOST_AFTER, Fault, Refused
 
 QUEUE = "rides-gpu"
 
@@ -224,6 +225,29 @@ def test_a_stop_reaches_a_job_wherever_it_is(
     assert (event.status, event.reason, event.message) == (JobStatus.STOPPED, None, words.STOP_REQUESTED)
     backend.stop(jobs[place].id)
     assert len([one for one in queue.batch._jobs.values() if one["jobName"] == jobs[place].id]) == 1
+
+
+@pytest.mark.parametrize("place", [0, 3])
+def test_a_stop_in_a_queue_whose_repetition_is_refused(
+    queue: Service, backend: SageMakerBackend, make: Make, storage_url: str, place: int
+) -> None:
+    """The job has ended, or is ending, so what Batch says to the second request is nobody's fault."""
+    jobs = [_submit(backend, storage_url) for _ in range(4)]
+    _attempt(queue, jobs[0])
+    queue.faults.add("TerminateServiceJob", LOST_AFTER)
+    refusal = Refused("ClientException", "Service job is in a terminal state")
+    queue.faults.add("TerminateServiceJob", Fault(refusal, before=True))
+    make(queue=QUEUE).stop(jobs[place].id)
+    _until(lambda: _status(backend, jobs[place]) is JobStatus.STOPPED)
+
+
+def test_a_stop_in_a_queue_that_is_refused(queue: Service, backend: SageMakerBackend, storage_url: str) -> None:
+    """A job that goes on must not be reported as stopped."""
+    job = _submit(backend, storage_url)
+    _attempt(queue, job)
+    queue.faults.add("TerminateServiceJob", Fault(Refused("ClientException", "not now"), before=True))
+    with pytest.raises(InvalidJob, match="not now"):
+        backend.stop(job.id)
 
 
 def test_what_the_platform_broke_is_repeated(queue: Service, backend: SageMakerBackend, storage_url: str) -> None:

@@ -21,7 +21,7 @@ from lyftlearn.backend import JobQuery, WatchSet
 from lyftlearn.errors import AccessDenied, JobNotFound
 from lyftlearn.events import JobEvent, ObservedState, advance
 from lyftlearn.types import FailureReason, JobState, JobStatus
-from lyftlearn_sagemaker.api import patience
+from lyftlearn_sagemaker.api import client, patience
 from lyftlearn_sagemaker.backend import SageMakerBackend
 from lyftlearn_sagemaker.status import poller, watcher
 from tests.backends.sagemaker.conftest import Make
@@ -477,6 +477,47 @@ def test_messages_about_something_else(make: Make, storage_url: str, service: Se
     with following(backend, job_id) as follower:
         _job(service, job_id).finish()
         follower.until(lambda: follower.ended(job_id))
+
+
+def test_messages_that_leave_out_what_is_optional(
+    make: Make, storage_url: str, service: Service, queue: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The service model requires no member of a message."""
+    backend = make(events=queue)
+    (job_id,) = _submit(backend, storage_url)
+
+    def take_out(parsed: dict[str, Any], **_: Any) -> None:
+        for message in parsed.get("Messages", ()):
+            for member in ("MessageId", "Attributes", "ReceiptHandle"):
+                message.pop(member, None)
+        parsed.setdefault("Messages", []).append({})
+
+    backend.aws.client("sqs").meta.events.register("after-call.sqs.ReceiveMessage", take_out)
+    with following(backend, job_id) as follower:
+        _job(service, job_id).finish()
+        follower.until(lambda: follower.ended(job_id))
+
+
+def test_a_clock_that_is_ahead_takes_no_message_from_others(
+    service: Service, make: Make, storage_url: str, queue: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A message is old by AWS's time: by this machine's, whoever reads it first would delete it at once."""
+
+    class Ahead(datetime):
+        @classmethod
+        def now(cls, tz: Any = None) -> Any:
+            return datetime.now(tz) + timedelta(minutes=11)
+
+    for module in (client, watcher):
+        monkeypatch.setattr(module, "datetime", Ahead)
+    backend = make(events=queue)
+    (job_id,) = _submit(backend, storage_url)
+    deleted: list[Any] = []
+    backend.aws.client("sqs").meta.events.register("before-call.sqs.DeleteMessageBatch", lambda **_: deleted.append(1))
+    with following(backend, job_id) as follower:
+        _job(service, job_id).finish()
+        follower.until(lambda: follower.ended(job_id))
+    assert not deleted
 
 
 def test_a_message_without_variables(make: Make, storage_url: str, service: Service, queue: str) -> None:

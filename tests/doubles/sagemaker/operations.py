@@ -32,6 +32,7 @@ _QUOTA = (
     "Instances and a request delta of {} Instances. Please use AWS Service Quotas to request an increase for this "
     "quota."
 )
+_LARGEST_VOLUME = 16 << 10  # GiB: Amazon EBS User Guide, Amazon EBS volume types
 ACCOUNT, REGION = "123456789012", "us-east-1"
 
 
@@ -154,6 +155,8 @@ class Operations:
         """Refuse what only the prose of AWS's documentation forbids."""
         kinds, output = types_of(request["ResourceConfig"]), request["OutputDataConfig"]
         keys = [tag["Key"] for tag in request.get("Tags", [])]
+        if request["ResourceConfig"].get("VolumeSizeInGB", 0) > _LARGEST_VOLUME and not all(map(_has_disks, kinds)):
+            raise Refused("ValidationException", f"VolumeSizeInGB must be at most {_LARGEST_VOLUME}")
         for kind in kinds:
             if "VolumeKmsKeyId" in request["ResourceConfig"] and _has_disks(kind):
                 raise Refused("ValidationException", f"VolumeKmsKeyId is not supported for instance type {kind}")
@@ -191,7 +194,8 @@ def _has_disks(kind: str) -> bool:
     """Whether EC2 says that an instance type has disks of its own."""
     path = files("moto") / "ec2/resources/instance_types.json.gz"
     described = json.loads(gzip.decompress(path.read_bytes()))
-    return "InstanceStorageInfo" in described.get(kind.removeprefix("ml."), {})
+    known = described.get(kind.removeprefix("ml."))
+    return kind.startswith("ml.p6e-") if known is None else "InstanceStorageInfo" in known
 
 
 def _arn(name: str) -> str:

@@ -6,6 +6,7 @@ Like AWS, an error quotes the whole value that a wrong member stands in.
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterator
 from functools import cache
 from typing import Any
@@ -14,6 +15,8 @@ from botocore.loaders import Loader
 
 from .faults import Refused
 
+# Unicode's categories Zs, Zl and Zp; Python's own class has tabs and line ends beside them, which AWS refuses in tags.
+_SEPARATORS = "".join(chr(code) for code in range(0x3001) if unicodedata.category(chr(code)).startswith("Z"))
 _NUMBERS = ("integer", "long", "float", "double")
 
 
@@ -99,9 +102,9 @@ def _size(shape: Any, path: str, value: Any, size: int) -> Iterator[tuple[str, A
 
 @cache
 def _pattern(text: str) -> re.Pattern[str]:
-    classes = {r"\p{L}": r"^\W\d_", r"\p{Z}": r"\s", r"\p{N}": r"\d", r"\p{Alnum}": "a-zA-Z0-9"}
+    classes = {r"\p{L}": r"^\W\d_", r"\p{Z}": _SEPARATORS, r"\p{N}": r"\d", r"\p{Alnum}": "a-zA-Z0-9"}
     if r"\p{L}\p{Z}\p{N}_" in text:
-        return re.compile(text.replace(r"\p{L}\p{Z}\p{N}_", r"\w\s"))
+        return re.compile(text.replace(r"\p{L}\p{Z}\p{N}_", rf"\w{_SEPARATORS}"))
     for java, python in classes.items():
         text = text.replace(java, python)
     return re.compile(text)
