@@ -26,8 +26,9 @@ from lyftlearn._migration.results import (
     ShadowComparison,
 )
 from lyftlearn._migration.sizes import EVER
-from lyftlearn.history.queries import Key, Tally, count_if, tally
+from lyftlearn.history.queries import Condition, Key, Tally, sum_if, tally
 from lyftlearn.history.tables import comparisons, jobs
+from lyftlearn.history.tallies import EVIDENCE, counts, within
 from lyftlearn.rollout import OVERRIDE, PARITY
 from lyftlearn.rollout.stage import Stage
 
@@ -55,19 +56,22 @@ class _View:
 
     @property
     def conditions(self) -> list[_Condition]:
-        """A history knows other jobs, too: those count that a migration decided, or that ran on one of its sides."""
-        return [self.is_ours(jobs), *([jobs.c.at >= self.since] if self.since else [])]
+        """What holds of them, in the table of jobs."""
+        return [self.is_ours(jobs), *within(self.since)]
 
     def is_ours(self, of: sa.FromClause) -> _Condition:
-        """Return what holds of a job of this migration, in a table that has its columns."""
+        """Return what holds of a job of this migration, in a table that has its columns.
+
+        A history knows other jobs, too: those count that a migration decided, or that ran on one of its sides.
+        """
         is_decided = of.c.stage.is_not(None) | (of.c.source == OVERRIDE)
         is_compared = sa.func.coalesce(of.c.source, "") == PARITY
         return (of.c.backend.in_((self.old, self.new)) | is_decided) & ~is_compared
 
 
-def conditions(history: History, config: Config, since: datetime | None) -> list[_Condition]:
-    """Return what holds of the jobs of a migration that were submitted since then."""
-    return _view(history, config, since).conditions
+def condition(history: History, config: Config) -> Condition:
+    """Return what holds of the jobs of a migration."""
+    return _view(history, config, None).is_ours
 
 
 def report(history: History, config: Config, since: datetime | None) -> ReadinessReport:
@@ -102,26 +106,32 @@ def report(history: History, config: Config, since: datetime | None) -> Readines
 
 
 def _readiness_rows(view: _View) -> list[Mapping[str, Any]]:
-    rehearsed = (jobs.c.rehearsed_on == view.new) & ~jobs.c.fell_back
-    counts = {
-        "ran_there": jobs.c.backend == view.new,
+    of = counts(view.history.dialect, view.since, None, EVIDENCE)
+    rehearsed = (of.c.rehearsed_on == view.new) & ~of.c.fell_back
+    counted = {
+        "submissions": sa.true(),
+        "ran_there": of.c.backend == view.new,
         "rehearsed": rehearsed,
-        "would_have_run": rehearsed & (jobs.c.obstacles == 0),
-        "fell_back": jobs.c.fell_back,
-        "lost": _is_lost(),
-        "unrecorded": jobs.c.fell_back & (sa.func.coalesce(jobs.c.obstacles, 0) == 0),
+        "would_have_run": rehearsed & of.c.is_hindered.is_(sa.false()),
+        "fell_back": of.c.fell_back,
+        "unrecorded": of.c.fell_back & of.c.is_hindered.is_not(sa.true()),
     }
-    keys = (_repository(), jobs.c.model)
-    query = sa.select(*keys, sa.func.count().label("submissions"))
-    query = query.add_columns(*(count_if(condition).label(name) for name, condition in counts.items()))
-    query = query.where(*view.conditions, jobs.c.shadow_of.is_(None))
-    return view.history.select(query.group_by(jobs.c.repository, jobs.c.model).order_by(*keys))
+    repository = sa.func.coalesce(of.c.repository, _UNKNOWN).label("repository")
+    query = sa.select(of.c.repository.label("of"), repository, of.c.model)
+    query = query.add_columns(*(sum_if(condition, of.c.jobs).label(name) for name, condition in counted.items()))
+    query = query.where(view.is_ours(of), ~of.c.is_shadow).group_by(of.c.repository, of.c.model)
+    rows = view.history.select(query.having(sa.func.sum(of.c.jobs) > 0).order_by(repository, of.c.model))
+    lost = _lost_rehearsals(view)
+    return [{**row, "lost": lost.get((row["of"], row["model"]), 0)} for row in rows]
 
 
-def _is_lost() -> _Condition:
-    """Return what holds of a job whose rehearsal is not under way any more, and never came to anything."""
-    old = jobs.c.at < datetime.now(UTC) - _LONGEST_REHEARSAL
-    return jobs.c.stage.in_((Stage.REHEARSE, Stage.SHADOW)) & jobs.c.rehearsed_on.is_(None) & old
+def _lost_rehearsals(view: _View) -> dict[tuple[str | None, str], int]:
+    """Return by model how many rehearsals are not under way any more, and never came to anything."""
+    of = counts(view.history.dialect, view.since, datetime.now(UTC) - _LONGEST_REHEARSAL, EVIDENCE)
+    lost = of.c.stage.in_((Stage.REHEARSE, Stage.SHADOW)) & of.c.rehearsed_on.is_(None) & ~of.c.is_shadow
+    query = sa.select(of.c.repository, of.c.model, sa.func.sum(of.c.jobs).label("jobs")).where(view.is_ours(of), lost)
+    rows = view.history.select(query.group_by(of.c.repository, of.c.model))
+    return {(row["repository"], row["model"]): row["jobs"] for row in rows}
 
 
 def status(history: History, config: Config, since: datetime | None, unsettled: int) -> MigrationStatus:
@@ -216,8 +226,19 @@ def _query_of_values(measure: str, *, is_of_model: bool, is_named: bool, which: 
         conditions += [named, of.model == sa.bindparam("model")]
     if measure == _DURATION:
         conditions.append(of.status == "succeeded")
-    query = sa.select(of[measure].label("value")).where(*conditions).order_by(of[measure])
-    return query.offset(sa.bindparam("first", type_=sa.Integer())).limit(sa.bindparam("count", type_=sa.Integer()))
+    ordered = sa.select(of[measure].label("value")).where(*conditions).order_by(of[measure])
+    one, both = sa.literal_column("1", sa.Integer), sa.bindparam("both", type_=sa.Integer())
+    places = {"first": one, "middle": both, "last": one}
+    parts = [_some_values(ordered, place, number) for place, number in places.items()]
+    return sa.select(sa.union_all(*parts).subquery("values"))
+
+
+def _some_values(
+    ordered: sa.Select[*tuple[Any, ...]], place: str, number: sa.ColumnElement[int]
+) -> sa.Select[*tuple[Any, ...]]:
+    """Return so many of the values, from the one on whose place is a parameter of this name."""
+    some = ordered.offset(sa.bindparam(place, type_=sa.Integer())).limit(number).subquery(place)
+    return sa.select(sa.literal_column(f"'{place}'", sa.Text).label("place"), some.c.value)
 
 
 def _side(view: _View, tallies: Sequence[Tally], which: _Which) -> BackendStats:
@@ -242,16 +263,18 @@ def _side(view: _View, tallies: Sequence[Tally], which: _Which) -> BackendStats:
 
 
 def _middle(view: _View, measure: str, which: _Which, count: int) -> statistics.Interval | None:
-    """Return the median of `count` values with its interval: the few around it are all that is read."""
+    """Return the median of `count` values with its interval: these are all that is read."""
     if not count:
         return None
     rank = statistics.median_rank(count)
-    first = max(rank - 1, 0)
-    some = {"first": first, "count": count - 2 * first}
-    values = [row["value"] for row in view.history.select(which.query(measure), which.values(view.since) | some)]
-    if not values:
+    some = {"first": max(rank - 1, 0), "middle": (count - 1) // 2, "last": count - max(rank, 1), "both": 2 - count % 2}
+    found: dict[str, list[float]] = defaultdict(list)
+    for row in view.history.select(which.query(measure), which.values(view.since) | some):
+        found[row["place"]].append(row["value"])
+    if not found["middle"]:
         return None
-    return statistics.Interval(median(values), values[0] if rank else None, values[-1] if rank else None)
+    low, high = (found[place] if rank else () for place in ("first", "last"))
+    return statistics.Interval(median(found["middle"]), *(next(iter(of), None) for of in (low, high)))
 
 
 def _comparisons_of(view: _View) -> list[tuple[_Model, ShadowComparison]]:
@@ -259,7 +282,7 @@ def _comparisons_of(view: _View) -> list[tuple[_Model, ShadowComparison]]:
     shadow = jobs.alias("shadow")
     query = (
         sa.select(comparisons, _repository(), jobs.c.model, jobs.c.duration, shadow.c.duration.label("shadow_duration"))
-        .join_from(comparisons, jobs, jobs.c.job_id == comparisons.c.job_id)
+        .outerjoin_from(comparisons, jobs, jobs.c.job_id == comparisons.c.job_id)  # so comparisons are read first
         .outerjoin(shadow, shadow.c.job_id == comparisons.c.shadow_id)
         .where(*view.conditions)
         .order_by(jobs.c.at.desc(), jobs.c.job_id)

@@ -11,7 +11,8 @@ import sqlalchemy as sa
 
 from lyftlearn._migration.results import Blocker
 from lyftlearn.history.problems import kind_of, without_ids
-from lyftlearn.history.tables import Moment, jobs, problems
+from lyftlearn.history.tables import Moment, problems
+from lyftlearn.history.tallies import EVIDENCE, counts
 
 if TYPE_CHECKING:
     from lyftlearn.history.store import History
@@ -49,10 +50,7 @@ class Blockers:
         return self._blockers([row for row in self.rows if (row["repository"], row["model"]) == (repository, model)])
 
     def _blockers(self, rows: Sequence[_Row]) -> tuple[Blocker, ...]:
-        kinds: dict[str, list[_Row]] = {}
-        for row in rows:
-            kinds.setdefault(row["kind_id"], []).append(row)
-        return tuple(sorted((self._blocker(kind, of) for kind, of in kinds.items()), key=_order))
+        return tuple(sorted((self._blocker(kind, of) for kind, of in _by_kind(rows).items()), key=_order))
 
     def _blocker(self, kind_id: str, rows: Iterable[_Row]) -> Blocker:
         of = list(rows)
@@ -86,6 +84,7 @@ def blockers(
     repository = sa.func.coalesce(problems.c.repository, "unknown").label("repository")
     query = sa.select(
         problems.c.kind_id,
+        problems.c.repository.label("of"),
         repository,
         problems.c.model,
         sa.func.count().label("jobs"),
@@ -94,25 +93,38 @@ def blockers(
         sa.func.max(problems.c.at, type_=Moment).label("last"),
     ).where(*where, *([problems.c.at >= since] if since else []))
     rows = history.select(query.group_by(problems.c.kind_id, problems.c.repository, problems.c.model))
-    examples = {kind_id: _example(history, [*where, problems.c.kind_id == kind_id]) for kind_id in _kinds(rows)}
+    examples = {kind_id: _example(history, where, of) for kind_id, of in _by_kind(rows).items()}
     return Blockers(rows, examples, _newest(history, backend, since, fell_back=fell_back), unrecorded or {})
 
 
-def _kinds(rows: Iterable[_Row]) -> set[str]:
-    return {row["kind_id"] for row in rows}
+def _by_kind(rows: Iterable[_Row]) -> dict[str, list[_Row]]:
+    kinds: dict[str, list[_Row]] = {}
+    for row in rows:
+        kinds.setdefault(row["kind_id"], []).append(row)
+    return kinds
 
 
-def _example(history: History, where: Sequence[sa.ColumnElement[bool]]) -> tuple[str, str]:
-    newest = (problems.c.at.desc(), problems.c.job_id.desc())
-    (row,) = history.select(sa.select(problems.c.path, problems.c.problem).where(*where).order_by(*newest).limit(1))
+def _example(history: History, where: Sequence[sa.ColumnElement[bool]], rows: Sequence[_Row]) -> tuple[str, str]:
+    """Return the newest problem of a kind. rows: of its models; the index leads from those with the newest to it."""
+    last = max(row["last"] for row in rows)
+    models = sa.or_(*(_is_of(row) for row in rows if row["last"] == last))
+    query = sa.select(problems.c.path, problems.c.problem).where(*where, problems.c.kind_id == rows[0]["kind_id"])
+    query = query.where(models, problems.c.at == last).order_by(problems.c.job_id.desc()).limit(1)
+    (row,) = history.select(query)
     return row["path"], without_ids(row["problem"])
+
+
+def _is_of(row: _Row) -> sa.ColumnElement[bool]:
+    named = problems.c.repository.is_(None) if row["of"] is None else problems.c.repository == row["of"]
+    return sa.and_(named, problems.c.model == row["model"])
 
 
 def _newest(
     history: History, backend: str, since: datetime | None, *, fell_back: bool
 ) -> Mapping[tuple[str, str], datetime]:
-    asked = jobs.c.fell_back if fell_back else (jobs.c.rehearsed_on == backend) & ~jobs.c.fell_back
-    repository = sa.func.coalesce(jobs.c.repository, "unknown").label("repository")
-    query = sa.select(repository, jobs.c.model, sa.func.max(jobs.c.at, type_=Moment).label("newest"))
-    query = query.where(asked, *([jobs.c.at >= since] if since else [])).group_by(jobs.c.repository, jobs.c.model)
+    of = counts(history.dialect, since, None, EVIDENCE)
+    asked = of.c.fell_back if fell_back else (of.c.rehearsed_on == backend) & ~of.c.fell_back
+    repository = sa.func.coalesce(of.c.repository, "unknown").label("repository")
+    query = sa.select(repository, of.c.model, sa.func.max(of.c.newest, type_=Moment).label("newest"))
+    query = query.where(asked).group_by(of.c.repository, of.c.model).having(sa.func.sum(of.c.jobs) > 0)
     return {(row["repository"], row["model"]): row["newest"] for row in history.select(query)}

@@ -82,25 +82,23 @@ def of_stratum(days: Iterable[Day], margin: float | None, seed: str) -> Evidence
     worse, not_worse = [0.0] * len(ODDS), 0.0
     for block in blocks(days, seed):
         if block.old:  # without one, nothing is staked
-            worse = [before + log for before, log in zip(worse, _logs_of_odds(block), strict=True)]
+            _add_logs_of_odds(worse, block)
         if margin is not None:
             not_worse += log_e(block, block.rate, margin=margin, at_least=True)
     return Evidence(tuple(worse), not_worse)
 
 
-def _logs_of_odds(block: Block) -> list[float]:
-    """Return `log_e` without a margin against each of `ODDS`, with what they share computed once."""
+def _add_logs_of_odds(worse: list[float], block: Block) -> None:
+    """Add `log_e` without a margin against each of `ODDS`, with what they share computed once."""
     old, old_bad, new, new_bad, rate = block
     bad, log = old_bad + new_bad, math.log
     good, jobs, odds = old + new - bad, old + new, rate / (1 - rate)
     shared = old_bad * log(rate) + (old - old_bad) * log(1 - rate) + new_bad * log(odds)
-    logs = []
-    for factor, log_of_factor in _LOGS_OF_ODDS:
+    for at, (factor, log_of_factor) in enumerate(_LOGS_OF_ODDS):
         both = 1 + factor * odds
         nearest = (old * rate + new * factor * odds / both) / jobs
         there = new_bad * log_of_factor - new * log(both)
-        logs.append(shared + there - (bad * log(nearest) if bad else 0.0) - good * log(1 - nearest))
-    return logs
+        worse[at] += shared + there - (bad * log(nearest) if bad else 0.0) - good * log(1 - nearest)
 
 
 def blocks(days: Iterable[Day], seed: str) -> Iterator[Block]:
@@ -197,19 +195,22 @@ def _nearest(block: Block, old_rate: float, new_rate: float, margin: float) -> f
         return (block.old * old_rate + block.new * new_rate) / (block.old + block.new)
     old, new, other_rate = block.old, block.new, new_rate - margin
     low, high = max(0.0, min(old_rate, other_rate)), min(1.0 - margin, max(old_rate, other_rate))
-    at = (old * old_rate + new * other_rate) / (old + new)
+    at, twice, twice_new = (old * old_rate + new * other_rate) / (old + new), 2 * old_rate, 2 * new_rate
     for _ in range(_MOST_STEPS):
         if not low < at < high:
             at = (low + high) / 2
         there = at + margin
         spread, spread_there = at * (1 - at), there * (1 - there)
         slope = old * (at - old_rate) / spread + new * (there - new_rate) / spread_there
-        low, high = (at, high) if slope <= 0 else (low, at)
-        bend = old * (at * at - 2 * old_rate * at + old_rate) / (spread * spread)
-        bend += new * (there * there - 2 * new_rate * there + new_rate) / (spread_there * spread_there)
+        if slope <= 0:
+            low = at
+        else:
+            high = at
+        bend = old * (at * at - twice * at + old_rate) / (spread * spread)
+        bend += new * (there * there - twice_new * there + new_rate) / (spread_there * spread_there)
         step = slope / bend
         at -= step
-        if abs(step) < _NEAR_ENOUGH * at:
+        if -_NEAR_ENOUGH * at < step < _NEAR_ENOUGH * at:
             break
     return at if low < at < high else (low + high) / 2
 
@@ -230,6 +231,8 @@ def with_odds(rate: float, factor: float) -> float:
 
 def _draw(draw: random.Random, of: int, bad: int, some: int) -> int:
     """Return how many of `some` jobs are bad, which are any of all. It draws one by one whichever are fewest."""
+    if not bad or some == of:  # nothing is left to chance
+        return bad
     if 2 * bad > of:
         return some - _draw(draw, of, of - bad, some)
     if 2 * some > of:
@@ -253,10 +256,12 @@ def _take(left: list[list[int]], some: int, draw: random.Random, end: int) -> tu
     taken = bad = 0
     while taken < some:
         day = left[end]
-        count = min(day[0], some - taken)
-        of_those = _draw(draw, day[0], day[1], count)
-        day[0], day[1] = day[0] - count, day[1] - of_those
+        of, of_bad = day
+        count = some - taken if some - taken < of else of
+        of_those = _draw(draw, of, of_bad, count) if of_bad else 0
         taken, bad = taken + count, bad + of_those
-        if not day[0]:
+        if count == of:
             left.pop(end)
+        else:
+            day[0], day[1] = of - count, of_bad - of_those
     return taken, bad

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import sqlalchemy as sa
 
@@ -21,8 +21,10 @@ from lyftlearn._migration.blockers import blockers
 from lyftlearn._migration.ladder import MadeWith
 from lyftlearn._migration.results import EvidenceOfKind
 from lyftlearn._migration.rungs import UNKNOWN, Subject
-from lyftlearn.history.queries import count_if
-from lyftlearn.history.tables import Moment, comparisons, details, jobs
+from lyftlearn._migration.showings import showings
+from lyftlearn.history.makings import known_makings
+from lyftlearn.history.queries import sum_if
+from lyftlearn.history.tables import Moment
 from lyftlearn.rollout import PARITY
 
 if TYPE_CHECKING:
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
 REHEARSAL, SHADOW, LIVE_JOB, PARITY_RUN, VERDICT = KINDS = ("rehearsal", "shadow", "live job", "parity run", "verdict")
 _OF_JOBS = KINDS[:3]
 _Row: TypeAlias = Mapping[str, Any]
-_COLUMNS = {"image": details.c.image, "source": details.c.source, "version": details.c.version}
+_MADE_WITH = ("image", "source", "version")
 _CLOCKS = timedelta(hours=1)
 """By how much clocks of different machines may differ. What is from later says nothing of today."""
 
@@ -52,15 +54,15 @@ class Freshness:
     obstacles: Sequence[str] = ()
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Piece:
-    """So many of one kind that were made in one way on one day. because: why they are stale."""
+class _Piece(NamedTuple):
+    """So many of one kind that were made in one way. because: why they are stale. order: of what is said of them."""
 
     kind: str
-    count: int
+    number: int
     at: datetime
     made_with: MadeWith
     because: tuple[str, ...]
+    order: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,11 @@ class _Standard:
         ahead = ["from a clock that is ahead"] if self.is_ahead(at) else []
         return (*others, *old, *ahead)
 
+    def days(self, day: sa.ColumnElement[str]) -> sa.ColumnElement[str]:
+        """Return what days have in common of which all jobs, or none, are too old, and none is from tomorrow."""
+        first, today = f"{self.since:%Y-%m-%d}", f"{self.now:%Y-%m-%d}"
+        return sa.case((day < first, "old"), ((day > first) & (day < today), "young"), else_=day)
+
     def is_ahead(self, at: datetime) -> bool:
         """Return whether a moment has not come yet."""
         return at > self.now + _CLOCKS
@@ -86,46 +93,59 @@ class _Standard:
 def freshness(history: History, config: Config, now: datetime) -> dict[Subject, Freshness]:
     """Return what is known of each model that has jobs on either side."""
     by_model: dict[Subject, list[_Row]] = defaultdict(list)
-    for row in history.select(_query(config)):
-        by_model[row["repository"], row["model"]].append(row)
     standard = _Standard(list(config.autopilot["stale_with"]), now - config.autopilot["max_age"], now)
+    for row in history.select(_query(history.dialect, config, standard)):
+        by_model[row["repository"], row["model"]].append(row)
     standing = _standing_problems(history, config, standard.since)
     runs = parity_runs.between(history, config.migration_from, str(config.migration_to))
     return {subject: _of_model(rows, runs, standard, standing.get(subject, ())) for subject, rows in by_model.items()}
 
 
-def _query(config: Config) -> sa.Select[*tuple[Any, ...]]:
+def _query(dialect: str, config: Config, standard: _Standard) -> sa.Select[*tuple[Any, ...]]:
     """Return the query that counts jobs by what they were made with, and says when the newest of each kind was."""
     old, new = config.migration_from, str(config.migration_to)
+    of, made = showings(dialect), known_makings()
+    rehearsed = (of.c.rehearsed_on == new) & ~of.c.fell_back
+    live = (of.c.backend == new) & of.c.status.in_(("succeeded", "failed"))
     of_kind = {
-        REHEARSAL: (jobs.c.rehearsed_on == new) & ~jobs.c.fell_back,
-        SHADOW: comparisons.c.job_id.is_not(None),
-        LIVE_JOB: (jobs.c.backend == new) & jobs.c.status.in_(("succeeded", "failed")),
+        REHEARSAL: (rehearsed, of.c.jobs, of.c.newest),
+        SHADOW: (of.c.compared > 0, of.c.compared, of.c.compared_at),
+        LIVE_JOB: (live, of.c.jobs, of.c.newest),
     }
-    keys = [sa.func.coalesce(jobs.c.repository, UNKNOWN).label("repository"), jobs.c.model, jobs.c.kind, jobs.c.stage]
-    made_with = [column.label(name) for name, column in _COLUMNS.items()]
-    counts = [count_if(condition).label(name) for name, condition in of_kind.items()]
-    newest = [
-        sa.func.max(sa.case((condition, jobs.c.at)), type_=Moment).label(f"newest {name}")
-        for name, condition in of_kind.items()
+    keys = [of.c.repository, of.c.model, of.c.kind, of.c.stage, *(made.c[name] for name in _MADE_WITH)]
+    query = sa.select(
+        sa.func.coalesce(of.c.repository, UNKNOWN).label("repository"),
+        *(key.label(key.name) for key in keys[1:]),
+        *(column for kind in of_kind.items() for column in _columns_of(*kind, of.c.day)),
+        sa.func.max(of.c.newest, type_=Moment).label("newest"),
+    ).select_from(of.outerjoin(made, made.c.making == of.c.making))
+    ours = of.c.backend.in_((old, new)) & ~of.c.is_shadow & (sa.func.coalesce(of.c.source, "") != PARITY)
+    return query.where(ours).group_by(*keys, standard.days(of.c.day)).having(sa.func.sum(of.c.jobs) > 0)
+
+
+def _columns_of(
+    name: str, told: tuple[sa.ColumnElement[Any], ...], day: sa.ColumnElement[str]
+) -> list[sa.ColumnElement[Any]]:
+    """Return how much there is of one kind of evidence, when the newest of it was made, and on which day the first.
+
+    told: which rows are of that kind, how much they count, and when the newest of these was made.
+    """
+    which, count, at = told
+    return [
+        sum_if(which, count).label(name),
+        sa.func.max(sa.case((which, at)), type_=Moment).label(f"newest {name}"),
+        sa.func.min(sa.case((which, day))).label(f"first {name}"),
     ]
-    query = sa.select(*keys, *made_with, *counts, *newest, sa.func.max(jobs.c.at, type_=Moment).label("newest"))
-    query = query.outerjoin_from(jobs, details, details.c.job_id == jobs.c.job_id)
-    query = query.outerjoin(comparisons, comparisons.c.job_id == jobs.c.job_id)
-    ours = jobs.c.backend.in_((old, new)) & jobs.c.shadow_of.is_(None)
-    ours &= sa.func.coalesce(jobs.c.source, "") != PARITY
-    return query.where(ours).group_by(
-        jobs.c.repository, jobs.c.model, jobs.c.kind, jobs.c.stage, jobs.c.day, *_COLUMNS.values()
-    )
 
 
 def _of_model(
     rows: Sequence[_Row], runs: Sequence[ParityRun], standard: _Standard, obstacles: Sequence[str]
 ) -> Freshness:
     counting = [row for row in rows if not standard.is_ahead(row["newest"])] or rows
-    in_order = sorted(counting, key=lambda row: row["newest"])
+    in_order = sorted(counting, key=lambda row: (row["newest"], _knowledge(_made_with(row))))
     newest, today = in_order[-1], {row["kind"]: _made_with(row) for row in in_order}
-    pieces = [piece for row in rows for piece in _pieces(row, today, standard)]
+    found = (piece for row in rows for piece in _pieces(row, today, standard))
+    pieces = sorted(found, key=lambda piece: piece.order)
     pieces += _of_runs(runs, _made_with(newest), standard)
     return Freshness(
         newest=newest["newest"],
@@ -138,7 +158,7 @@ def _of_model(
 
 def _kinds(pieces: Sequence[_Piece]) -> dict[str, EvidenceOfKind]:
     judged = max((one for one in pieces if one.kind in (SHADOW, LIVE_JOB)), key=lambda one: one.at, default=None)
-    every = [*pieces, *([replace(judged, kind=VERDICT, count=1)] if judged else [])]
+    every = [*pieces, *([judged._replace(kind=VERDICT, number=1)] if judged else [])]
     return {kind: _summary(kind, [one for one in every if one.kind == kind]) for kind in KINDS}
 
 
@@ -154,7 +174,8 @@ def _pieces(row: _Row, today: Mapping[str, MadeWith], standard: _Standard) -> It
     for kind in (kind for kind in _OF_JOBS if row[kind]):
         at = row[f"newest {kind}"]
         because = standard.why_stale(at, made_with, today.get(row["kind"], made_with))
-        yield _Piece(kind=kind, count=int(row[kind]), at=at, made_with=made_with, because=because)
+        order = (row["kind"], row["stage"] or "", row[f"first {kind}"], *(made_with[name] or "" for name in _MADE_WITH))
+        yield _Piece(kind, int(row[kind]), at, made_with, because, order)
 
 
 def _of_runs(runs: Sequence[ParityRun], today: MadeWith, standard: _Standard) -> Iterator[_Piece]:
@@ -164,16 +185,16 @@ def _of_runs(runs: Sequence[ParityRun], today: MadeWith, standard: _Standard) ->
         because = standard.why_stale(run.at, {**made_with, "source": run.source or today["source"]}, today)
         because += () if run.holds else ("parity did not hold",)
         because += ("only some subjects were compared",) if run.partial else ()
-        yield _Piece(kind=PARITY_RUN, count=1, at=run.at, made_with=made_with, because=because)
+        yield _Piece(kind=PARITY_RUN, number=1, at=run.at, made_with=made_with, because=because)
 
 
 def _summary(kind: str, pieces: Sequence[_Piece]) -> EvidenceOfKind:
-    newest = max(pieces, key=lambda one: one.at, default=None)
+    newest = max(pieces, key=lambda one: (one.at, _knowledge(one.made_with)), default=None)
     made_with = newest.made_with if newest else {}
     return EvidenceOfKind(
         kind=kind,
-        fresh=sum(one.count for one in pieces if not one.because),
-        stale=sum(one.count for one in pieces if one.because),
+        fresh=sum(one.number for one in pieces if not one.because),
+        stale=sum(one.number for one in pieces if one.because),
         stale_because=tuple(dict.fromkeys(because for one in pieces for because in one.because)),
         newest=newest.at if newest else None,
         image=made_with.get("image"),
@@ -183,7 +204,12 @@ def _summary(kind: str, pieces: Sequence[_Piece]) -> EvidenceOfKind:
 
 
 def _made_with(row: _Row) -> MadeWith:
-    return {name: row[name] for name in _COLUMNS}
+    return {name: row[name] for name in _MADE_WITH}
+
+
+def _knowledge(made_with: MadeWith) -> int:
+    """Return how much is known. Of a job of which more was told later, the tallies may have both as the newest."""
+    return sum(value is not None for value in made_with.values())
 
 
 def _days(age: timedelta) -> str:

@@ -243,7 +243,7 @@ def _judge(name: str, strata: _Days, tolerance: Tolerance) -> dict[Stratum, _Jud
     first = {stratum: next(at for at, day in enumerate(days) if day.new) for stratum, days in both.items()}
     return {
         stratum: _Judged(
-            sum((_Counts(*day) for day in both[stratum]), _Counts()),
+            _Counts(*map(sum, zip(*both[stratum], strict=True))),
             evidence.of_stratum(both[stratum], _margin(name, tolerance.slack(stratum[:2])), f"{name} {stratum}"),
         )
         for stratum in sorted(both, key=lambda stratum: (first[stratum], str(stratum)))

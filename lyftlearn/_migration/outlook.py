@@ -54,11 +54,10 @@ def with_evidence(
     known = outlook(history, config, store, now)
     runs = parity_runs.between(history, found.old, found.new)
     counting = [run for run in runs if found.since is None or run.at >= found.since]
-    conditions = analysis.conditions(history, config, found.since)
     return replace(
         found,
         models=tuple(replace(of, evidence=known.get((str(of.repository), str(of.model)))) for of in found.models),
-        workflows=workflows(history, conditions, found.new, counting),
+        workflows=workflows(history, analysis.condition(history, config), found.since, found.new, counting),
         steps=tuple(_step(change) for change in audit.changes(history, newest=_MOST_STEPS)),
     )
 

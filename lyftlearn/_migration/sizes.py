@@ -69,12 +69,10 @@ class Sides:
         taught = {name: until for name in sizes if (until := _taught_until(known[name])) is not None}
         if not taught:
             return {}
-        query = _first_sizes(tuple(sizes.items()), is_named=stratum[0] is not None)
-        first = self.history.select(query, {**self._values(stratum, self.old), "until": max(taught.values())})
-        usual = {
-            name: _usual([row[name] for row in first if row["day"] <= until], sizes[name].edges)
-            for name, until in taught.items()
-        }
+        query = _middle_sizes(tuple((name, sizes[name]) for name in taught), is_named=stratum[0] is not None)
+        untils = {f"until {name}": until for name, until in taught.items()}
+        (middle,) = self.history.select(query, {**self._values(stratum, self.old), **untils})
+        usual = {name: _usual(middle[name], sizes[name].edges) for name in taught}
         large = {side: self._count_large(stratum, side, sizes, usual) for side in (self.old, self.new)}
         return {name: self._days(name, known[name], until, large) for name, until in taught.items()}
 
@@ -108,11 +106,18 @@ class Sides:
 
 
 @cache
-def _first_sizes(sizes: _Sizes, *, is_named: bool) -> sa.Select[*tuple[Any, ...]]:
-    """Return the query for what jobs of one stratum and side have, up to a day."""
-    columns = (size.value.label(name) for name, size in sizes)
-    until = jobs.c.day <= sa.bindparam("until", type_=sa.String())
-    return sa.select(jobs.c.day, *columns).where(*_of_stratum(is_named=is_named), until)
+def _middle_sizes(sizes: _Sizes, *, is_named: bool) -> sa.Select[*tuple[Any, ...]]:
+    """Return the query for the medians of jobs of one stratum and side, each up to a day."""
+    return sa.select(*(_middle_size(name, size, is_named=is_named).label(name) for name, size in sizes))
+
+
+def _middle_size(name: str, size: Size, *, is_named: bool) -> sa.ScalarSelect[float]:
+    conditions = [*_of_stratum(is_named=is_named), size.column.is_not(None)]
+    conditions += [jobs.c.status == "succeeded"] if size.of_succeeded else []
+    conditions.append(jobs.c.day <= sa.bindparam(f"until {name}", type_=sa.String()))
+    below = sa.select(sa.func.count() // 2).where(*conditions).scalar_subquery()
+    query = sa.select(size.column).where(*conditions).order_by(size.column)
+    return query.offset(below).limit(sa.literal_column("1")).scalar_subquery()
 
 
 @cache
@@ -145,7 +150,6 @@ def _taught_until(known: Mapping[str, Known]) -> str | None:
     return None
 
 
-def _usual(values: Sequence[float | None], edges: Sequence[float]) -> int:
-    """Return the step of the median of what is known."""
-    ordered = sorted(value for value in values if value is not None)
-    return bisect_right(edges, ordered[len(ordered) // 2]) if ordered else len(edges)
+def _usual(middle: float | None, edges: Sequence[float]) -> int:
+    """Return the step of the median, if there is one."""
+    return len(edges) if middle is None else bisect_right(edges, middle)

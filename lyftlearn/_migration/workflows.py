@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import sqlalchemy as sa
 
 from lyftlearn._migration.results import Workflow
+from lyftlearn._migration.showings import showings
 from lyftlearn.history.lines import GPU, SECRETS, SPARK
-from lyftlearn.history.queries import count_if
-from lyftlearn.history.tables import Moment, comparisons, details, jobs
+from lyftlearn.history.makings import known_makings
+from lyftlearn.history.queries import Condition, sum_if
+from lyftlearn.history.tables import Moment
 from lyftlearn.types import JobKind
 
 if TYPE_CHECKING:
@@ -52,32 +54,31 @@ ALIKE, NOTHING, NOT_USED = "alike in a parity run", "nothing", "not used"
 
 
 def workflows(
-    history: History, conditions: Sequence[sa.ColumnElement[bool]], new: str, runs: Sequence[ParityRun]
+    history: History, is_ours: Condition, since: datetime | None, new: str, runs: Sequence[ParityRun]
 ) -> tuple[Workflow, ...]:
-    """Return what is shown of each, of jobs that fulfil the conditions. runs: comparisons that count, newest first."""
-    rows = history.select(_query(conditions, new))
+    """Return what is shown of each, of jobs submitted since then. runs: comparisons that count, newest first."""
+    rows = history.select(_query(history.dialect, is_ours, since, new))
     return tuple(_workflow(name, list(filter(of, rows)), new, runs) for name, of in _OF_JOBS.items())
 
 
-def _query(conditions: Sequence[sa.ColumnElement[bool]], new: str) -> sa.Select[*tuple[Any, ...]]:
-    is_rehearsed = (jobs.c.rehearsed_on == new) & ~jobs.c.fell_back
+def _query(dialect: str, is_ours: Condition, since: datetime | None, new: str) -> sa.Select[*tuple[Any, ...]]:
+    of, made = showings(dialect, since), known_makings()
+    is_rehearsed = (of.c.rehearsed_on == new) & ~of.c.fell_back
     counted = {
-        "jobs": sa.true(),
-        "succeeded": jobs.c.status == "succeeded",
-        "failed": jobs.c.status == "failed",
+        "succeeded": of.c.status == "succeeded",
+        "failed": of.c.status == "failed",
         "rehearsed": is_rehearsed,
-        "would_have_run": is_rehearsed & (jobs.c.obstacles == 0),
-        "compared": comparisons.c.job_id.is_not(None),
-        "alike": sa.cast(comparisons.c.differences, sa.Text) == "[]",
+        "would_have_run": is_rehearsed & of.c.is_hindered.is_(sa.false()),
     }
-    several = sa.func.coalesce(jobs.c.nodes, 1) > 1
-    keys = (jobs.c.kind, several.label("several"), details.c.features, jobs.c.backend)
-    is_shadow = jobs.c.shadow_of.is_not(None).label("is_shadow")
-    query = sa.select(*keys, is_shadow, *(count_if(of).label(name) for name, of in counted.items()))
-    query = query.add_columns(sa.func.max(jobs.c.at, type_=Moment).label("newest"))
-    query = query.outerjoin_from(jobs, details, details.c.job_id == jobs.c.job_id)
-    query = query.outerjoin(comparisons, comparisons.c.job_id == jobs.c.job_id).where(*conditions)
-    return query.group_by(jobs.c.kind, several, details.c.features, jobs.c.backend, is_shadow)
+    keys = (of.c.kind, of.c.is_on_several.label("several"), made.c.features, of.c.backend, of.c.is_shadow)
+    query = sa.select(
+        *keys,
+        *(sa.func.sum(of.c[name]).label(name) for name in ("jobs", "compared", "alike")),
+        *(sum_if(condition, of.c.jobs).label(name) for name, condition in counted.items()),
+        sa.func.max(of.c.newest, type_=Moment).label("newest"),
+    ).select_from(of.outerjoin(made, made.c.making == of.c.making))
+    grouped = query.where(is_ours(of)).group_by(of.c.kind, of.c.is_on_several, *keys[2:])
+    return grouped.having(sa.func.sum(of.c.jobs) > 0)
 
 
 def _workflow(name: str, rows: Sequence[_Row], new: str, runs: Sequence[ParityRun]) -> Workflow:

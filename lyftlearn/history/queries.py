@@ -133,6 +133,11 @@ def _sums(of: sa.FromClause) -> list[sa.ColumnElement[Any]]:
     ]
 
 
+def sum_if(condition: sa.ColumnElement[bool], number: sa.ColumnElement[int]) -> sa.ColumnElement[int]:
+    """Return the sum over rows that fulfil a condition."""
+    return sa.func.sum(sa.case((condition, number), else_=0))
+
+
 def count_if(condition: sa.ColumnElement[bool]) -> sa.ColumnElement[int]:
     """Return how many rows fulfil a condition. Rows of which it is unknown do not count."""
     return sa.func.coalesce(sa.func.sum(sa.case((condition, 1), else_=0)), 0)

@@ -126,7 +126,7 @@ class History:
         with self._reading() as connection:
             answer = connection.execute(statement, dict(values or {}))
             names = tuple(answer.keys())
-            return [dict(zip(names, row, strict=True)) for row in answer]
+            return [dict(zip(names, row, strict=True)) for row in answer.all()]
 
     def stream(self, statement: sa.Select[*tuple[Any, ...]]) -> Iterator[Mapping[str, Any]]:
         """Yield the rows of a query, a few at a time."""

@@ -61,6 +61,7 @@ jobs = sa.Table(
     sa.Column("cost", sa.Float),
     sa.Column("currency", sa.String(3)),
     sa.Column("day", sa.String(10)),  # of `at`, in UTC; the database fills it in
+    sa.Column("making", sa.String(16)),  # the row of `makings` that has what `details` says; the database fills it in
 )
 _is_open = jobs.c.status.is_(None)
 _is_shadow = jobs.c.shadow_of.is_not(None)
@@ -106,6 +107,43 @@ tallies = sa.Table(
 )
 sa.Index("ix_tallies_day", tallies.c.day)
 sa.Index("ix_tallies_loose", tallies.c.day, sqlite_where=~tallies.c.folded, postgresql_where=~tallies.c.folded)
+
+# What jobs were made with, and what they use. The database adds a row for what `details` says first of any job: jobs
+# that have all of it in common share one. Two writers at once may add the same row twice.
+makings = sa.Table(
+    "makings",
+    meta,
+    sa.Column("making", sa.String(16), nullable=False),  # on PostgreSQL a digest of the others, on SQLite a lot
+    sa.Column("image", sa.Text),
+    sa.Column("source", sa.Text),
+    sa.Column("version", sa.String(32)),
+    sa.Column("features", sa.Text),
+)
+sa.Index("ix_makings_making", makings.c.making)
+_values = (makings.c.source, makings.c.image, makings.c.version, makings.c.features)
+sa.Index(
+    "ix_makings_values", *_values, postgresql_where=sa.text("false")
+)  # it asks for digests, which are never too long
+# How many jobs of a day have these in common, by which it is told what is shown of the other side. It is no part of
+# `tallies`: clients of an earlier version add up its loose rows by the keys that they know, and would lose others.
+EVIDENCE_KEYS = (
+    *("day", "repository", "model", "kind", "backend", "stage", "source", "is_shadow", "status", "fell_back"),
+    *("rehearsed_on", "is_hindered", "is_on_several", "making"),
+)
+evidence = sa.Table(
+    "evidence",
+    meta,
+    sa.Column("day", sa.String(10), nullable=False),
+    *(sa.Column(name, jobs.c[name].type) for name in EVIDENCE_KEYS if name in jobs.c and name != "day"),
+    sa.Column("is_shadow", sa.Boolean, nullable=False),
+    sa.Column("is_hindered", sa.Boolean),  # whether a rehearsal or a refusal named a problem; None: nobody asked
+    sa.Column("is_on_several", sa.Boolean, nullable=False),  # nodes
+    sa.Column("jobs", sa.Integer, nullable=False),
+    sa.Column("newest", Moment),
+    sa.Column("folded", sa.Boolean, nullable=False),
+)
+sa.Index("ix_evidence_day", evidence.c.day)
+sa.Index("ix_evidence_loose", evidence.c.day, sqlite_where=~evidence.c.folded, postgresql_where=~evidence.c.folded)
 
 details = sa.Table(
     "details",
