@@ -12,7 +12,16 @@ from typing import TYPE_CHECKING, Any
 
 from lyftlearn.backend import Backoff, recording, timed_request
 from lyftlearn.errors import LyftLearnError
-from lyftlearn_kubernetes.api.errors import BUSY, CONFLICT, UNAUTHORIZED, ApiError, NoResponse, error_of_answer
+from lyftlearn_kubernetes.api.errors import (
+    BUSY,
+    CONFLICT,
+    FORBIDDEN,
+    GONE,
+    UNAUTHORIZED,
+    ApiError,
+    NoResponse,
+    error_of_answer,
+)
 from lyftlearn_kubernetes.api.process_lock import ProcessLock
 
 if TYPE_CHECKING:
@@ -95,20 +104,21 @@ class Cluster:
     def list(self, kind: str, *, labels: str = "", fields: str = "", page: int = PAGE) -> Iterator[dict[str, Any]]:
         """Yield lists of objects, a page at a time."""
         params: dict[str, Any] = {"limit": page, "labelSelector": labels, "fieldSelector": fields}
+        given: set[str] = set()
         while True:
             try:
                 answer = self.ask("GET", self.path(kind), params={key: value for key, value in params.items() if value})
             except ApiError as exc:
-                if not exc.resume:
-                    raise
-                params["continue"] = exc.resume
+                params = _after_expiry(exc, params)
                 continue
             if "items" not in answer:
                 raise NoResponse(f"the answer is no list of {kind}", sent=False)
-            yield {**answer, "items": answer["items"] or []}
+            items = [item for item in answer["items"] or [] if not given or item["metadata"]["name"] not in given]
+            yield {**answer, "items": items}
             params["continue"] = (answer.get("metadata") or {}).get("continue")
             if not params["continue"]:
                 return
+            given.update(item["metadata"]["name"] for item in items)
 
     def served_apis(self) -> frozenset[str]:
         """Return the group and version of every API beyond the core, such as "batch/v1"."""
@@ -175,7 +185,8 @@ class Cluster:
         if error.status == BUSY:
             return BUSY_SECONDS
         granted_before = error.maybe_applied or self._was_granted(error, method, path)
-        if error.starting or (error.is_denied and granted_before):
+        denied = error.is_denied or (error.status == FORBIDDEN and method == "GET")  # which no admission looks at
+        if error.starting or (denied and granted_before):
             return DENIED_SECONDS
         if error.status == CONFLICT and method == "PATCH":  # it was made for a version that is not the newest any more
             return 0.0
@@ -227,6 +238,19 @@ class Cluster:
                 self._open = Transport(self.access)
                 weakref.finalize(self, self._open.close)
             return self._open
+
+
+def _after_expiry(error: ApiError, params: dict[str, Any]) -> dict[str, Any]:
+    """Return how a list goes on whose earlier pages are of a time that the server has forgotten.
+
+    The server tells how; where it does not, the list begins anew, in one piece, as client-go's pager has it.
+    """
+    before = params.get("continue")
+    if error.resume and error.resume != before:
+        return {**params, "continue": error.resume}
+    if error.status == GONE and before:
+        return {key: value for key, value in params.items() if key not in ("continue", "limit")}
+    raise error
 
 
 def _is_object(document: Mapping[str, Any]) -> bool:

@@ -110,7 +110,7 @@ def translate_errors(doing: str, *, job_id: str | None = None) -> Iterator[None]
 
 def lyftlearn_error(error: ApiError, doing: str, job_id: str | None = None) -> LyftLearnError:
     """Return the error for a refusal."""
-    if error.retryable:
+    if error.retryable or error.status == GONE:
         maybe = job_id if error.maybe_applied or not error.definite else None
         return BackendUnavailable(f"the Kubernetes API could not go on with {doing}: {error.message}", maybe)
     makers = {UNAUTHORIZED: _unauthorized_error, FORBIDDEN: _forbidden_error, NOT_FOUND: _not_found_error}

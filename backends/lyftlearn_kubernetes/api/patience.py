@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from lyftlearn.backend import Backoff
 from lyftlearn.errors import AccessDenied, BackendUnavailable, LyftLearnError
-from lyftlearn_kubernetes.api.errors import ApiError, NoResponse
+from lyftlearn_kubernetes.api.errors import FORBIDDEN, UNAUTHORIZED, ApiError, NoResponse
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -64,8 +64,9 @@ class Patience:
 
 
 def is_denial(error: Exception) -> bool:
-    """Whether a permission or a login is missing, as far as the server says now."""
-    return error.is_denied if isinstance(error, ApiError) else isinstance(error, AccessDenied)
+    """Whether a permission or a login is missing, as far as the server says now, or a node's kubelet behind it."""
+    denied = (UNAUTHORIZED, FORBIDDEN)
+    return error.status in denied if isinstance(error, ApiError) else isinstance(error, AccessDenied)
 
 
 def is_outage(error: Exception) -> bool:

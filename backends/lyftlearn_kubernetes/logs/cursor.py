@@ -80,7 +80,7 @@ class LogCursor:
     _given: Counter[bytes] = field(default_factory=Counter)
     _skipping: Counter[bytes] = field(default_factory=Counter)
     _resumed: bool = False
-    _recent: deque[bytes] = field(default_factory=lambda: deque(maxlen=REMEMBERED))
+    _recent: deque[tuple[str, bytes]] = field(default_factory=lambda: deque(maxlen=REMEMBERED))
 
     def resume(self) -> dict[str, str]:
         """Return the parameters that ask for what was not read, and a little more: the API counts in seconds."""
@@ -89,31 +89,34 @@ class LogCursor:
         return {"sinceTime": f"{self.last.at:%Y-%m-%dT%H:%M:%SZ}"} if self.last else {}
 
     def passes(self, line: StampedLine) -> bool:
-        """Note a line; return whether it is new."""
-        if self.last is not None and line.stamp < self.last.stamp:
-            return False
+        """Note a line; return whether it is new: within one request all are, wherever the node's clock is set to."""
         mark = _mark(line.text)
-        if self._skipping[mark] and self.last is not None and line.stamp == self.last.stamp:
-            self._skipping[mark] -= 1
-            return False
-        if self._resumed and self.last is not None:  # what was given last should have come again before anything new
-            self.gap = (self.last, line) if self._skipping.total() else None
-            self.whole = self.whole and not self.gap
-            self._resumed = False
-        if self.last is None or line.stamp > self.last.stamp:
+        if self._resumed and self.last is not None:
+            if self._was_given(line, mark, self.last):
+                return False
+            self.gap = (self.last, line)  # what was given last should have come again before anything new
+            self.whole = self._resumed = False
+        if self.last is None or line.stamp != self.last.stamp:
             self._given.clear()
-            self._skipping.clear()
         self.last = line
         self._given[mark] += 1
-        self._recent.append(mark)
+        self._recent.append((line.stamp, mark))
         self.count += 1
         return True
+
+    def _was_given(self, line: StampedLine, mark: bytes, last: StampedLine) -> bool:
+        """Return whether a line comes again after a break, until the last lines that were given have."""
+        if line.stamp == last.stamp and self._skipping[mark]:
+            self._skipping[mark] -= 1
+            self._resumed = self._skipping.total() > 0
+            return True
+        return line.stamp < last.stamp or (line.stamp, mark) in self._recent
 
     def rest_of(self, kept: Sequence[StampedLine]) -> Sequence[StampedLine]:
         """Return those of all the lines, as another source has them with times of its own, that were not given."""
         if self.whole:
             return kept[self.count :]
-        recent, texts = list(self._recent), [_mark(line.text) for line in kept]
+        recent, texts = [mark for _, mark in self._recent], [_mark(line.text) for line in kept]
         for end in range(len(texts), len(recent) - 1, -1):
             if texts[end - len(recent) : end] == recent:
                 return kept[end:]

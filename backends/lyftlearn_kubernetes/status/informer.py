@@ -133,14 +133,15 @@ class Informer(threading.Thread):
         try:
             news = json.loads(line)
             what, document = news["type"], news["object"]
-        except (ValueError, KeyError, RecursionError) as exc:
-            raise NoResponse("a line of the watch was cut", sent=False) from exc
-        if what == "ERROR":
-            raise error_of_answer(document.get("code") or GONE, document, "the watch ended")
+            if what == "ERROR":
+                raise error_of_answer(document.get("code") or GONE, document, "the watch ended")
+            version = document["metadata"]["resourceVersion"]
+        except (AttributeError, ValueError, KeyError, RecursionError, TypeError) as exc:
+            raise NoResponse("a line of the watch is none of the API's", sent=False) from exc
         if what != "BOOKMARK":
             for item in observed.each(_OBSERVE[self._kind], [document]):
                 self._queue.put(WatchEvent(self._kind, item, what))
-        self._version = document["metadata"]["resourceVersion"]
+        self._version = version
         self._failures = 0
         self._patience.reset()
 

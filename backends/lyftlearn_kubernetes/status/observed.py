@@ -202,7 +202,7 @@ def pod(document: Mapping[str, Any]) -> ObservedPod:
         host=intern((document.get("spec") or {}).get("nodeName") or ""),
         gone_by=moment(metadata["deletionTimestamp"]) if metadata.get("deletionTimestamp") else None,
         reason=status.get("reason") or "",
-        message=status.get("message") or "",
+        message=status.get("message") or ("" if ending else _init_failure(status)),
     )
 
 
@@ -321,6 +321,16 @@ def _sidecar_wait(status: Mapping[str, Any]) -> tuple[str, str] | None:
         if reason and not entry.get("started") and reason != NOT_YET:
             return reason, f"sidecar {entry['name']}: {message}"
     return None
+
+
+def _init_failure(status: Mapping[str, Any]) -> str:
+    """Return how a container ended that others put before the main one, such as a vault's, if it failed."""
+    for entry in status.get("initContainerStatuses") or ():
+        terminated = (entry.get("state") or {}).get("terminated") or {}
+        if terminated.get("exitCode"):
+            words = ": ".join(filter(None, (terminated.get("reason"), terminated.get("message"))))
+            return f"init container {entry['name']} ended with {terminated['exitCode']} ({words.strip()[-700:]})"
+    return ""
 
 
 def _ending(terminated: Mapping[str, Any]) -> Ending:

@@ -33,7 +33,9 @@ def job(failure: str | None = None, age: timedelta = timedelta(), **metadata: An
     )
 
 
-def pod(state: dict[str, Any], phase: str = "Failed", conditions: tuple[str, ...] = ()) -> observed.ObservedPod:
+def pod(
+    state: dict[str, Any], phase: str = "Failed", conditions: tuple[str, ...] = (), **status: Any
+) -> observed.ObservedPod:
     at = NOW.isoformat()
     return observed.pod(
         {
@@ -48,6 +50,7 @@ def pod(state: dict[str, Any], phase: str = "Failed", conditions: tuple[str, ...
                 "phase": phase,
                 "containerStatuses": [{"name": "main", "state": state}],
                 "conditions": [{"type": name, "status": "True", "lastTransitionTime": at} for name in conditions],
+                **status,
             },
         }
     )
@@ -221,6 +224,21 @@ class SilentCluster(Cluster):
 
     def list(self, kind: str, **_: Any) -> Iterator[dict[str, Any]]:
         raise NoResponse("timed out", sent=True)
+
+
+@pytest.mark.parametrize(
+    ("terminated", "said"),
+    [
+        ({"exitCode": 1, "reason": "Error", "message": "no token\n"}, "ended with 1 (Error: no token)"),
+        ({"exitCode": 137, "reason": "OOMKilled"}, "ended with 137 (OOMKilled)"),
+    ],
+)
+def test_an_init_container_that_fails_is_named(terminated: dict[str, Any], said: str) -> None:
+    """A webhook put it before the command, which never began: `left no word` would help nobody."""
+    vault = {"name": "vault", "state": {"terminated": terminated}}
+    failed = pod({"waiting": {"reason": "PodInitializing"}}, initContainerStatuses=[vault])
+    reason, message, exit_code = events.failure_of(failed)
+    assert (reason, message, exit_code) == (FailureReason.PLATFORM, f"init container vault {said}", None)
 
 
 def test_events_that_cannot_be_read() -> None:

@@ -7,6 +7,7 @@ import random
 import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -56,6 +57,57 @@ def test_a_log_that_is_read_in_pieces(steps: list[tuple[int, int, bytes]], chanc
             if cursor.passes(line):
                 given_lines.append(raw)
     assert given_lines == log[: len(given_lines)]
+
+
+@given(st.lists(st.integers(-3, 3), max_size=40), st.randoms(use_true_random=False))
+def test_a_clock_that_is_set_back(steps: list[int], chance: random.Random) -> None:
+    """NTP sets a node's clock: what comes in one request is new, and after a break nothing comes a second time."""
+    moment, log = datetime(2026, 1, 1, tzinfo=UTC), []
+    for number, seconds in enumerate(steps):
+        moment += timedelta(seconds=seconds)
+        log.append(stamp(chance.randrange(10**9), moment, str(number).encode()))
+    cursor, found = LogCursor(), list[int]()
+    for attempt in range(3):
+        since = cursor.resume().get("sinceTime", "")
+        answer = [line for line in log if line[:19].decode() >= since[:19]]
+        for raw in answer[: chance.randrange(len(answer) + 1)]:
+            line = parse(raw)
+            assert line is not None
+            if cursor.passes(line):
+                found.append(int(line.text))
+        if not attempt:
+            assert found == list(range(len(found)))
+    assert found == sorted(set(found))
+
+
+STEPPING = """
+import os, pathlib, time
+print("before", flush=True)
+while not pathlib.Path(os.environ["FLAG"]).exists():
+    time.sleep(0.05)
+print("after", flush=True)
+while not pathlib.Path(os.environ["FLAG"] + "2").exists():
+    time.sleep(0.05)
+"""
+
+
+def test_a_nodes_clock_that_is_set_back(harness: Harness, cluster: Cluster, tmp_path: Path) -> None:
+    """A machine that was paused or moved has a clock that is wrong, until it is set: no line is lost to that."""
+    flag = tmp_path / "flag"
+    spec = harness.quiet(STEPPING, env={"FLAG": str(flag)})
+    try:
+        cluster.kubelet.node.clock_ahead = 120.0
+        harness.submit(spec)
+        following = harness.backend.logs(spec.id, LogQuery(follow=True))
+        assert next(following).text == "before"
+        cluster.kubelet.node.clock_ahead = 0.0
+        flag.touch()
+        assert next(following).text == "after"
+        assert harness.lines(spec.id) == ["before", "after"]
+    finally:
+        cluster.kubelet.node.clock_ahead = 0.0
+    Path(f"{flag}2").touch()
+    assert list(following) == []
 
 
 @given(st.lists(st.binary(max_size=30).map(lambda text: text.replace(b"\n", b"")), max_size=8), st.data())

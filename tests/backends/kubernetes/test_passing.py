@@ -28,12 +28,19 @@ from lyftlearn_kubernetes.api.patience import Patience
 from lyftlearn_kubernetes.backend import KubernetesBackend
 from tests.doubles.cluster.access import Access, Caller
 from tests.doubles.cluster.cluster import NAMESPACE, Cluster
-from tests.doubles.cluster.disturbances import ANSWERS, Disturbance
+from tests.doubles.cluster.disturbances import ANSWERS, Disturbance, refusal
 from tests.doubles.cluster.store import wait_until
 
 NewHarness = Callable[..., Harness]
 TOKEN = "documented"
 OWNER = "app.kubernetes.io/managed-by"
+# As k8s.io/apimachinery's NewGenericServerResponse words what a kubelet answers; its own text is left out.
+KUBELET = {
+    "401": refusal(
+        401, "Unauthorized", "the server has asked for the client to provide credentials ( pods/log x)", "x"
+    ),
+    "403": refusal(403, "Forbidden", "unknown ( pods/log x)", "x"),
+}
 SLOW = "import time; print('up', flush=True); time.sleep(4); print('down')"
 
 
@@ -109,6 +116,32 @@ def test_logs_through_an_outage(harness: Harness, cluster: Cluster) -> None:
     time.sleep(5)
     cluster.api.start()
     assert [line.text for line in lines] == ["down"]
+
+
+@pytest.mark.parametrize("reason", ["401", "403"])
+def test_a_kubelet_that_does_not_know_the_server(harness: Harness, cluster: Cluster, reason: str) -> None:
+    """While certificates are renewed a node refuses logs to its own API server, which passes that on."""
+    spec = harness.quiet(SLOW)
+    harness.submit(spec)
+    lines = harness.backend.logs(spec.id, LogQuery(follow=True))
+    assert next(lines).text == "up"
+    said = KUBELET[reason]
+    cluster.api.disturbances.append(Disturbance("get", "pods/log", 4, status=int(reason), body=said))
+    assert harness.lines(spec.id)[0] == "up"
+    cluster.api.disturbances.append(Disturbance("get", "pods/log", 4, status=int(reason), body=said))
+    assert [line.text for line in lines] == ["down"]
+
+
+def test_a_proxy_that_refuses_to_read(harness: Harness, cluster: Cluster) -> None:
+    """No admission looks at a read: whatever a 403 of the API's own body says there, it is a permission, and passes."""
+    spec = harness.quiet(SLOW)
+    harness.submit(spec)
+    harness.watcher.until(60, spec.id, lambda state: state.status is JobStatus.RUNNING)
+    body = refusal(403, "Forbidden", "access denied to the cluster: the session is being renewed")
+    for verb, kind in (("get", "jobs"), ("list", "pods"), ("list", "jobs"), ("watch", "jobs"), ("watch", "pods")):
+        cluster.api.disturbances.append(Disturbance(verb, kind, 3, status=403, body=body))
+    assert harness.backend.describe(spec.id).event.status is JobStatus.RUNNING
+    assert harness.wait(spec.id).status is JobStatus.SUCCEEDED
 
 
 def test_following_begins_in_an_outage(harness: Harness, cluster: Cluster) -> None:

@@ -36,7 +36,7 @@ CORES, MEMORY = 4096, 1 << 50
 class Node:
     """What the one node has. images: name to PATH inside; others cannot be pulled. environment: of every pod.
 
-    room: how many pods of one job find a place; None is any number.
+    room: how many pods of one job find a place; None is any number. clock_ahead: seconds; NTP may set a clock back.
     claims: directories behind claims that no test made by the API. exports: of NFS servers, by server and path.
     """
 
@@ -51,6 +51,7 @@ class Node:
     room: int | None = None
     name: str = "n1"
     log_rotated_at: int = ROTATED_AT
+    clock_ahead: float = 0.0
 
 
 class Kubelet(threading.Thread):
@@ -159,7 +160,7 @@ class PodRunner(threading.Thread):
         self._key = (pod["metadata"]["namespace"], pod["metadata"]["name"])
         self._directory = kubelet.directory / pod["metadata"]["uid"]
         self._directory.mkdir()
-        self.log = LogFile(self._directory / "main.log", kubelet.node.log_rotated_at)
+        self.log = LogFile(self._directory / "main.log", kubelet.node.log_rotated_at, lambda: kubelet.node.clock_ahead)
         claims = kubelet.directory / "claims"
         self._volumes = sandbox.Volumes(pod, self._directory / "volumes", claims, self._lookup, kubelet.node)
         self._sidecars: list[tuple[subprocess.Popen[bytes], int]] = []

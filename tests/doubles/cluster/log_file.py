@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import IO
@@ -17,8 +17,11 @@ ROTATED_AT = 10 << 20
 class LogFile:
     """Written by one thread, read by any number."""
 
-    def __init__(self, path: Path, rotated_at: int = ROTATED_AT) -> None:
+    def __init__(
+        self, path: Path, rotated_at: int = ROTATED_AT, clock_ahead: Callable[[], float] = lambda: 0.0
+    ) -> None:
         self._path = path
+        self._clock_ahead = clock_ahead
         self._rotated_at = rotated_at
         self._newest = 0  # where the newest of the files begins that a real log has
         self._file = path.open("wb")
@@ -60,7 +63,8 @@ class LogFile:
             if self._ended:
                 return
             for line in lines:
-                self._size += self._file.write(_stamp() + b" " + line.removesuffix(b"\r") + b"\n")  # as containerd does
+                stamp = _stamp(self._clock_ahead())
+                self._size += self._file.write(stamp + b" " + line.removesuffix(b"\r") + b"\n")  # as containerd does
                 if self._size - self._newest > self._rotated_at:
                     self._newest = self._size
             self._file.flush()
@@ -94,8 +98,8 @@ def _split(data: bytes) -> list[bytes]:
     return [line + b"\n" for line in data.split(b"\n")[:-1]]
 
 
-def _stamp() -> bytes:
-    seconds, rest = divmod(time.time_ns(), 10**9)
+def _stamp(ahead: float) -> bytes:
+    seconds, rest = divmod(time.time_ns() + int(ahead * 1e9), 10**9)
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)).encode() + b".%09dZ" % rest
 
 
