@@ -96,6 +96,15 @@ def _append(path: Path, exchange: Mapping[str, Any]) -> None:
             file.write(json.dumps(exchange) + "\n")
 
 
+def _renew_lock() -> None:
+    """A forked child has no thread that would give back what was held."""
+    global _lock  # noqa: PLW0603 - the process's, as the file
+    _lock = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_renew_lock)
+
+
 def _plain(value: Any) -> Any:
     """Return what JSON does not know: times of boto3, mappings, and bodies that are streams."""
     if isinstance(value, datetime):

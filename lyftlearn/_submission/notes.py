@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 from collections.abc import Iterable
@@ -40,3 +41,12 @@ def _untold(notes: Iterable[str]) -> list[str]:
                 del _told[next(iter(_told))]
             _told[note] = None
     return untold
+
+
+def _renew_lock() -> None:
+    """A forked child has no thread that would give back what was held."""
+    global _lock  # noqa: PLW0603 - the process's, as what it has told
+    _lock = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_renew_lock)

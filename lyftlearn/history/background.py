@@ -122,6 +122,15 @@ class _Fork:
         if cls.held:
             _journalling.release()
 
+    @classmethod
+    def end_in_child(cls) -> None:
+        """Where a thread of the parent still has it, nobody here would ever give it back."""
+        global _journalling  # noqa: PLW0603 - the process's
+        if cls.held:
+            _journalling.release()
+        else:
+            _journalling = threading.RLock()
+
 
 _all: weakref.WeakSet[Background] = weakref.WeakSet()
 
@@ -150,4 +159,4 @@ def _begin_all() -> None:
 
 
 os.register_at_fork(after_in_child=_begin_all)
-os.register_at_fork(before=_Fork.begin, after_in_parent=_Fork.end, after_in_child=_Fork.end)
+os.register_at_fork(before=_Fork.begin, after_in_parent=_Fork.end, after_in_child=_Fork.end_in_child)

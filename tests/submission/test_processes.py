@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import gc
+import importlib
 import os
+import pkgutil
+import sys
 import threading
 import traceback
 import warnings
 from collections.abc import Callable
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import lyftlearn
+import lyftlearn_kubernetes
+import lyftlearn_local
+import lyftlearn_sagemaker
 from tests.doubles.old_and_new import Make
 
 
@@ -79,6 +86,47 @@ def test_a_lock_that_is_held_while_forking_holds_no_child(
 
     def hold() -> None:
         with locks[held]:
+            taken.set()
+            done.wait(600)
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    assert taken.wait(600)
+    try:
+        assert in_child(child) == 0
+    finally:
+        done.set()
+        holder.join()
+
+
+def _locks_of_modules() -> list[tuple[Any, str]]:
+    """Every lock that a module of ours keeps, with the name that it has there."""
+    kinds = (type(threading.Lock()), type(threading.RLock()))
+    for package in (lyftlearn, lyftlearn_local, lyftlearn_kubernetes, lyftlearn_sagemaker):
+        for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+            if ".runtime." not in module.name and not module.name.endswith("__main__"):
+                with suppress(ModuleNotFoundError, AttributeError):  # of an extra, or a script of Alembic
+                    importlib.import_module(module.name)
+    modules = [module for name, module in sys.modules.items() if name.startswith("lyftlearn")]
+    return [(of, name) for of in modules for name, value in vars(of).items() if isinstance(value, kinds)]
+
+
+def test_no_module_keeps_a_lock_that_a_fork_leaves_held(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A lock of a module outlives every client: a child would wait for it with its first job, or its first note."""
+    monkeypatch.setattr("lyftlearn.history.background._SECONDS_UNTIL_FORK", 0.1)
+    kept = _locks_of_modules()
+    assert len(kept) >= 3
+
+    def child() -> None:
+        held = [f"{of.__name__}.{name}" for of, name in kept if not getattr(of, name).acquire(timeout=0)]
+        assert not held, held
+
+    taken, done = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with ExitStack() as stack:
+            for of, name in kept:
+                stack.enter_context(getattr(of, name))
             taken.set()
             done.wait(600)
 
