@@ -22,6 +22,28 @@ _RESUMES = """
         time.sleep(600)
 """
 
+_LOOKS = """
+    import json, os, pathlib, time
+    kept = pathlib.Path(os.environ["LYFTLEARN_CHECKPOINTS_DIR"], "fold 1", "epoch")
+    places = {name: pathlib.Path(os.environ[name]) for name in sorted(os.environ) if name.endswith("_DIR")}
+    seen = {name: value for name, value in os.environ.items() if name not in ("HOSTNAME", "STATSD_PORT")}
+    seen["hyperparameters"] = pathlib.Path(os.environ["LYFTLEARN_HYPERPARAMETERS"]).read_text()
+    seen["process"] = [os.getcwd(), os.getuid(), os.getgid(), sorted(os.getgroups()), os.umask(0o022)]
+    for name, place in places.items():
+        if place.exists() and not kept.is_relative_to(place):
+            held = sorted(str(path.relative_to(place)) for path in place.rglob("*"))
+            seen[name + " holds"] = [place.stat().st_mode, held]
+    if kept.exists():
+        before = json.loads(kept.read_text())
+        names = sorted(name for name in {*before, *seen} if before.get(name) != seen.get(name))
+        print("differs", [[name, before.get(name), seen.get(name)] for name in names])
+    else:
+        kept.parent.mkdir()
+        kept.write_text(json.dumps(seen))
+        print("saved", flush=True)
+        time.sleep(600)
+"""
+
 
 class ReplacementConformance(Fixtures):
     """A node, an instance or a process that goes takes no checkpoints with it."""
@@ -43,6 +65,15 @@ class ReplacementConformance(Fixtures):
         assert end == (JobStatus.SUCCEEDED, None, "", 0, 1), state
         assert harness.lines(spec.id)[-1] == "from 7"
         assert (state.started_at, another.describe(spec.id).event.started_at) == (first, first)
+
+    def test_the_next_container_is_alike(self, harness: Harness, lose_container: Callable[[str], None]) -> None:
+        """A program cannot tell that it was started anew, but by its checkpoints: nothing around it is different."""
+        spec = harness.spec(_LOOKS, hyperparameters='{"depth": 8, "zones": ["é"]}', env={"REGION": "nyc"})
+        harness.submit(spec)
+        harness.until_line(spec.id, "saved")
+        lose_container(spec.id)
+        assert harness.wait(spec.id).status is JobStatus.SUCCEEDED
+        assert harness.lines(spec.id)[-1] == "differs []"
 
 
 def _await_start(harness: Harness, job_id: str) -> datetime:

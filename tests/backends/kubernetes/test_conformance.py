@@ -61,8 +61,14 @@ class OnCluster(Fixtures):
                 cluster.suspend(job_id, wish=False)
                 return
             kept = Path(storage_url.removeprefix("file://"), "jobs", job_id, "checkpoints")
-            wait_until(lambda: (kept / "fold 1" / "epoch").exists() and (kept / NOTES).exists(), 120)
-            cluster.lose_node_of(pod)
+
+            def is_there() -> bool:  # its queue may have suspended it meanwhile
+                return pod["metadata"]["uid"] in [one["metadata"]["uid"] for one in cluster.pods(job_id)]
+
+            names = (kept / "fold 1" / "epoch", kept / NOTES)
+            wait_until(lambda: all(name.exists() for name in names) or not is_there(), 600)
+            if is_there():
+                cluster.lose_node_of(pod)
 
         return lose
 
