@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from lyftlearn._contract import installed
 from lyftlearn._contract.ids import ALPHABET, default_letter, parse
 from lyftlearn._text.display import quote
+from lyftlearn._text.redaction import redact_causes
 from lyftlearn.backend import Backend, BackendSettings
 from lyftlearn.errors import InvalidJob, JobNotFound, LyftLearnError
 
@@ -120,7 +121,7 @@ class Registry:
         except LyftLearnError:
             raise
         except Exception as exc:
-            raise LyftLearnError(_load_error(entry_point, exc)) from exc
+            raise LyftLearnError(_load_error(entry_point, exc)) from redact_causes(exc)
         if not isinstance(made, Backend):
             raise LyftLearnError(f"{entry_point.owner} registers {name!r}, but {entry_point.value} makes no Backend")
         return made

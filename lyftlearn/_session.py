@@ -41,7 +41,8 @@ def _redact_record(record: logging.LogRecord) -> bool:
     found = _JOB_ID.search(record.msg)
     record.job_id = found[0] if found else ""
     if record.exc_info and record.exc_info[1] is not None:
-        redact_causes(record.exc_info[1])
+        error = redact_causes(record.exc_info[1])
+        record.exc_info = (type(error), error, error.__traceback__)
     return True
 
 

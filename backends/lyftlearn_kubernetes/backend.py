@@ -103,7 +103,7 @@ class KubernetesBackend(Backend):
         """Read the Job and its pods; end it if it has waited for too long."""
         document = jobs.fetch(self._cluster, job_id)
         pods = jobs.pods_of(self._cluster, job_id)
-        job = self._enforcer.end_if_overdue(observed.job(document), pods)
+        job = self._enforcer.end_if_overdue(observed.readable_job(document), pods)
         self._known.add(job_id)
         return jobs.record(document, self._observer.event(job, pods))
 
@@ -113,7 +113,7 @@ class KubernetesBackend(Backend):
 
     def timings(self, job_id: str) -> Timings:
         """Read the Job, its pods, and what the kubelet said of their image."""
-        job = observed.job(jobs.fetch(self._cluster, job_id))
+        job = observed.readable_job(jobs.fetch(self._cluster, job_id))
         pods = jobs.pods_of(self._cluster, job_id)
         return timings.timings(self._cluster, self._observer.event(job, pods), pods)
 
@@ -140,7 +140,7 @@ class KubernetesBackend(Backend):
 
     def stop(self, job_id: str) -> None:
         """One patch: an annotation, and a deadline that has passed."""
-        job = observed.job(jobs.fetch(self._cluster, job_id))
+        job = observed.readable_job(jobs.fetch(self._cluster, job_id))
         if job.has_finished or job.stop is not None:
             return
         pods: Sequence[ObservedPod] = ()

@@ -109,11 +109,11 @@ def record_of_job(job: Mapping[str, Any], event: JobEvent) -> JobRecord | None:
         id=id_of(job),
         kind=JobKind(_text(variables, "KIND")),
         name=_text(variables, "NAME"),
-        labels=dict(json.loads(_text(variables, "LABELS"))),
+        labels=_table(variables, "LABELS"),
         digest=_text(variables, "DIGEST"),
         decision=str(json.loads(_text(variables, "DECISION"))),
         event=event,
-        outputs=dict(json.loads(_text(variables, "OUTPUTS"))),
+        outputs=_table(variables, "OUTPUTS"),
         nodes=job.get("ResourceConfig", {}).get("InstanceCount"),
     )
 
@@ -129,6 +129,11 @@ def _spread(name: str, text: str) -> Iterator[tuple[str, str]]:
     yield name, text[:_LONGEST_VALUE]
     for number, start in enumerate(range(_LONGEST_VALUE, len(text), _LONGEST_VALUE), start=2):
         yield f"{name}_{number}", text[start : start + _LONGEST_VALUE]
+
+
+def _table(variables: Mapping[str, str], key: str) -> dict[str, str]:
+    """Return the texts of a table. Values that are no text are left out: who may change variables wrote them."""
+    return {name: value for name, value in json.loads(_text(variables, key)).items() if isinstance(value, str)}
 
 
 def _text(variables: Mapping[str, str], key: str) -> str:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from lyftlearn._contract import ids
 from lyftlearn._submission.preparation import SubmissionBuilder
 from lyftlearn._submission.submitter import AcceptedJob
+from lyftlearn._text.redaction import redact
 from lyftlearn.backend import JobRecord
 from lyftlearn.errors import DEFINITE_REFUSALS, InvalidJob, LyftLearnError
 from lyftlearn.history.background import Background, holding_forks_up
@@ -85,7 +86,7 @@ class MigrationRecorder:
         except InvalidJob as refusal:
             return RehearsalRow(job_id=job_id, backend=decision.backend, faults=refusal.faults), None
         except Exception as exc:  # noqa: BLE001 - a backend that breaks over a job is what a rehearsal is to find
-            faults = [("backend", f"cannot plan it: {exc or type(exc).__name__}")]
+            faults = [("backend", redact(f"cannot plan it: {exc or type(exc).__name__}"))]
             return RehearsalRow(job_id=job_id, backend=decision.backend, faults=faults), None
         return RehearsalRow(job_id=job_id, backend=decision.backend, faults=[]), there
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from lyftlearn._migration import flag_writer, rungs
 from lyftlearn._migration.rungs import Rung, Subject
+from lyftlearn._text.redaction import redact_causes
 from lyftlearn.errors import BackendUnavailable, InvalidJob, LyftLearnError
 from lyftlearn.rollout import flag_providers
 
@@ -146,4 +147,4 @@ def _plugin_errors(plugin: str) -> Iterator[None]:
         raise
     except Exception as exc:
         said = f"{type(exc).__name__}: {exc}"
-        raise LyftLearnError(f"the plugin {plugin!r} of [autopilot] writer cannot be used: {said}") from exc
+        raise LyftLearnError(f"the plugin {plugin!r} of [autopilot] writer cannot be used: {said}") from redact_causes(exc)

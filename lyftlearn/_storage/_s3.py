@@ -5,6 +5,7 @@ Credentials, region and endpoint (`AWS_ENDPOINT_URL`, `AWS_ENDPOINT_URL_S3`) com
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -50,6 +51,7 @@ _DENIED = (
     "SignatureDoesNotMatch",
 )  # fmt: skip
 _BUSY = ("RequestTimeout", "RequestTimeTooSkewed", "SlowDown", "Throttling", "TooManyRequestsException")
+_DISK_IS_FULL = (errno.ENOSPC, errno.EDQUOT)
 _PAUSES = Backoff(0.5, 10.0)
 SECONDS_OF_PATIENCE, SECONDS_OF_SILENCE = 90.0, 15.0
 """For which a request is repeated that S3 answers with being busy, and one that it does not answer."""
@@ -273,13 +275,21 @@ def _translate(what: str, error: Exception) -> LyftLearnError:
     if isinstance(error, NoCredentialsError | PartialCredentialsError):
         return AccessDenied(f"{what}: no complete AWS credentials were found; give them by the default AWS chain")
     if isinstance(error, CredentialRetrievalError):  # it quotes what a `credential_process` printed
-        redact_causes(error, redact_output)
-        return AccessDenied(f"{what}: {error}")
+        return AccessDenied(f"{what}: {redact_causes(error, redact_output)}")
+    if _is_of_this_machine(error):
+        return LyftLearnError(f"{what}: {error}")
     if isinstance(error, NoTarget) and not error.is_passing:
         return LyftLearnError(f"{what}: {error}")
     if isinstance(error, ValueError) and not isinstance(error, BotoCoreError | OSError):
         return LyftLearnError(f"{what}: {error}; see `[storage] url` and AWS_ENDPOINT_URL")
     return BackendUnavailable(f"{what}: {error}")  # a RuntimeError, too: no thread can be started (any more)
+
+
+def _is_of_this_machine(error: Exception) -> bool:
+    """Whether a file or disk here is the trouble, which no patience mends. What networks do names no file."""
+    passing = BotoCoreError | ConnectionError | TimeoutError
+    of_system = isinstance(error, OSError) and not isinstance(error, passing)
+    return of_system and (error.filename is not None or error.errno in _DISK_IS_FULL)
 
 
 def _refusal(what: str, error: ClientError) -> LyftLearnError:

@@ -7,7 +7,7 @@ the next caller with that key finish the work; a create is repeated under the sa
 from __future__ import annotations
 
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -27,6 +27,8 @@ from lyftlearn.events import JobEvent
 from lyftlearn.types import JobStatus
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from lyftlearn._call.arguments import Arguments
     from lyftlearn._storage import Storage
     from lyftlearn._submission.claims import Claim, Scope, Standing, Tries
@@ -137,14 +139,20 @@ class _KeyedCall:
         standing = self._claims.take(self._storage, self._scope, self._own_claim())
         if not self._is_the_same_call(standing):
             raise Conflict(self._other_arguments(standing), standing.claim.id)
-        try:
+        with self._nothing_sent(standing):
             backend = self._backend_of_claim(standing)
             if standing.is_settled(backend.capabilities().retention):
                 return self._existing_job(backend, standing)
-        except LyftLearnError:
+        return self._send(self._decision_of_claim(standing), standing)
+
+    @contextmanager
+    def _nothing_sent(self, standing: Standing) -> Iterator[None]:
+        """Close this caller's try where its call ends, by an error, a plugin's fault or Ctrl-C: it has sent nothing."""
+        try:
+            yield
+        except BaseException:
             self._withdraw(standing)
             raise
-        return self._send(self._decision_of_claim(standing), standing)
 
     def _backend_of_claim(self, standing: Standing) -> Backend:
         claim, registry = standing.claim, self._builder.registry
@@ -185,8 +193,7 @@ class _KeyedCall:
     def _send(self, decision: Decision, standing: Standing) -> AcceptedJob:
         """Send the job under the claim. If its create had no answer, this try stays open, and the claim where it is."""
         try:
-            submission = self._builder.build_valid(self._content, decision, standing.claim.id)
-            self._submitter.upload(submission)
+            submission = self._prepare(decision, standing)
         except LyftLearnError as error:  # nothing was sent by this try
             return self._after_refusal(decision, standing, error)
         renewed = self._renew_if_old(standing)
@@ -203,6 +210,18 @@ class _KeyedCall:
         with suppress(LyftLearnError):  # else the next caller finds the job and says so
             self._claims.accept(self._storage, self._scope, renewed)
         return AcceptedJob(record, self._content, decision, new=renewed.mine, notes=submission.plan.notes)
+
+    def _prepare(self, decision: Decision, standing: Standing) -> Submission:
+        """Return the job of the claim, with all that it brings in the storage."""
+        try:
+            submission = self._builder.build_valid(self._content, decision, standing.claim.id)
+            self._submitter.upload(submission)
+        except LyftLearnError:
+            raise
+        except BaseException:
+            self._withdraw(standing)
+            raise
+        return submission
 
     def _renew_if_old(self, standing: Standing) -> Standing | None:
         """Return what stands before the create is sent; None if this try was too old for others to wait for it."""
@@ -315,7 +334,7 @@ def _create(backend: Backend, plan: Plan) -> JobRecord:
     is said proves anything about the first try.
     """
     try:
-        return backend.submit(plan)
+        return _submit(backend, plan)
     except (*DEFINITE_REFUSALS, Conflict):
         raise
     except Exception as exc:
@@ -328,13 +347,21 @@ def _create(backend: Backend, plan: Plan) -> JobRecord:
         if _now() - began > _SECONDS_TO_SETTLE:  # the process slept: by now others may take this try for dead
             break
         try:
-            return backend.submit(plan)
+            return _submit(backend, plan)
         except Exception as exc:  # noqa: BLE001 - whatever it is, it settles nothing
             last = exc
     message = f"it is not known whether {plan.spec.id} was accepted: {first}"
     raise BackendUnavailable(
         message if last is first else f"{message}; asked again: {last}", plan.spec.id
     ) from redact_causes(last)
+
+
+def _submit(backend: Backend, plan: Plan) -> JobRecord:
+    """Send once. A plugin that returns something else than a record has not said what became of the job."""
+    record = backend.submit(plan)
+    if not isinstance(record, JobRecord):
+        raise TypeError(f"the backend {plan.backend} returned {type(record).__name__}, and no record of a job")
+    return record
 
 
 def _compare_digests(record: JobRecord, digest: str) -> None:

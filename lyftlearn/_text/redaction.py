@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl, quote, unquote, urlsplit
 from lyftlearn._text.display import without_credentials
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
 HIDDEN = "[hidden]"
 _SHORTEST = 6  # hiding every `1` would leave nothing to read
@@ -80,20 +80,77 @@ def redact_output(text: str) -> str:
 
 
 def redact_causes(error: BaseException, hide: Callable[[str], str] = redact) -> BaseException:
-    """Redact what an error of another library, and whatever it came from, says of itself. Return it."""
+    """Redact what an error of another library, and whatever it came from, says of itself.
+
+    Return it. Where its text cannot be changed, as of an OSError, return what stands for it: name and redacted text.
+    """
+    found = _related(error)
+    shown: dict[int, BaseException] = {}
+    for one in reversed(found):  # those that an error holds come before it
+        _redact_fields(one, hide, shown)
+        shown[id(one)] = one if _is_clean(one, hide, shown) else _stand_in(one, hide, shown)
+    for one in found:
+        _join_causes(one, shown)
+    return shown[id(error)]
+
+
+def _related(error: BaseException) -> list[BaseException]:
+    """Return an error and all that it came from, or that stand in it."""
+    found: dict[int, BaseException] = {}
     waiting: list[BaseException | None] = [error]
-    seen: set[int] = set()
     while waiting:
         one = waiting.pop()
-        if one is None or id(one) in seen:
+        if one is None or id(one) in found:
             continue
-        seen.add(id(one))
+        found[id(one)] = one
         waiting += [one.__cause__, one.__context__, *(arg for arg in one.args if isinstance(arg, BaseException))]
-        one.args = tuple(hide(arg) if isinstance(arg, str) else arg for arg in one.args)
-        details = getattr(one, "kwargs", None)  # botocore's errors keep what their text is made of
-        if isinstance(details, dict):
-            details.update({key: hide(value) for key, value in details.items() if isinstance(value, str)})
-    return error
+        waiting += one.exceptions if isinstance(one, BaseExceptionGroup) else ()
+    return list(found.values())
+
+
+def _redact_fields(one: BaseException, hide: Callable[[str], str], shown: Mapping[int, BaseException]) -> None:
+    one.args = tuple(hide(arg) if isinstance(arg, str) else shown.get(id(arg), arg) for arg in one.args)
+    details = getattr(one, "kwargs", None)  # botocore's errors keep what their text is made of
+    if isinstance(details, dict):
+        details.update({key: hide(value) for key, value in details.items() if isinstance(value, str)})
+    if isinstance(notes := getattr(one, "__notes__", None), list):
+        notes[:] = [hide(str(note)) for note in notes]
+
+
+def _is_clean(one: BaseException, hide: Callable[[str], str], shown: Mapping[int, BaseException]) -> bool:
+    """Whether nothing that a traceback prints of an error is still to be hidden."""
+    texts = (_said(one), str(getattr(one, "text", "")), str(getattr(one, "filename", "")))
+    parts = one.exceptions if isinstance(one, BaseExceptionGroup) else ()
+    return all(hide(text) == text for text in texts) and all(shown.get(id(part), part) is part for part in parts)
+
+
+def _stand_in(one: BaseException, hide: Callable[[str], str], shown: Mapping[int, BaseException]) -> BaseException:
+    words = hide(_said(one))
+    made: BaseException
+    if isinstance(one, BaseExceptionGroup):
+        made = BaseExceptionGroup(hide(one.message), [shown.get(id(part), part) for part in one.exceptions])
+    else:
+        kind = type(one)
+        made = type(kind.__name__, (Exception,), {"__module__": kind.__module__})(words)
+    made.__cause__, made.__context__ = one.__cause__, one.__context__
+    made.__suppress_context__ = one.__suppress_context__
+    return made.with_traceback(one.__traceback__)
+
+
+def _join_causes(one: BaseException, shown: Mapping[int, BaseException]) -> None:
+    """Let what is shown come from what is shown."""
+    for link in (one, shown[id(one)]):
+        suppressed = link.__suppress_context__
+        link.__cause__ = shown.get(id(link.__cause__), link.__cause__)
+        link.__context__ = shown.get(id(link.__context__), link.__context__)
+        link.__suppress_context__ = suppressed
+
+
+def _said(one: BaseException) -> str:
+    try:
+        return str(one)
+    except Exception:  # noqa: BLE001 - other libraries' errors do what they like when they are asked
+        return ""
 
 
 def shown_url(url: str) -> str:

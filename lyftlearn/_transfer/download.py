@@ -5,16 +5,16 @@ from __future__ import annotations
 import logging
 import os
 import posixpath
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lyftlearn._transfer.marks import CONTAINER, CONTENT, is_mark, mark
 from lyftlearn._transfer.tree import printable
 from lyftlearn.errors import DestinationExists, LyftLearnError
 from lyftlearn.runtime.location import Location
-from lyftlearn.runtime.tree import MOST_DEEP, is_too_deep
+from lyftlearn.runtime.tree import MOST_DEEP, is_too_deep, name_fault
 
 if TYPE_CHECKING:
     from lyftlearn._storage._s3 import S3Storage
@@ -234,7 +234,8 @@ def _fetch_prefix(location: Location, content: Path) -> None:
     prefix = f"{key.rstrip('/')}/" if key else ""
     names = [name.removeprefix(prefix) for name in store.keys(prefix)]
     wanted = (name for name in names if name and not name.endswith("/"))
-    files = {name: _inside(content, name, location) for name in wanted if _unless_too_deep(name, _warner(location))}
+    files = {name: content / name for name in wanted if _unless_too_deep(name, _warner(location))}
+    _refuse_names(location, files)
 
     def fetch(name: str) -> bool:
         files[name].parent.mkdir(parents=True, exist_ok=True)
@@ -242,19 +243,22 @@ def _fetch_prefix(location: Location, content: Path) -> None:
 
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         fetched = list(pool.map(fetch, files))
-    single = (
-        not names and not key.endswith("/") and store.fetch(key, _inside(content, posixpath.basename(key), location))
-    )
-    if not (names or single) or not all(fetched):
+    if not (names or _fetch_single(store, location, content)) or not all(fetched):
         raise _missing(location)
 
 
-def _inside(content: Path, name: str, location: Location) -> Path:
-    parts = PurePosixPath(name).parts
-    if name.startswith("/") or ".." in parts:
-        message = f"{location.uri} holds {name!r}, which would be written outside the destination; nothing was kept"
+def _fetch_single(store: S3Storage, location: Location, content: Path) -> bool:
+    name = posixpath.basename(location.key)
+    if not name:
+        return False
+    _refuse_names(location, [name])
+    return store.fetch(location.key, content / name)
+
+
+def _refuse_names(location: Location, names: Iterable[str]) -> None:
+    if fault := name_fault(names):
+        message = f"{location.uri} cannot be a directory: {fault}; nothing was kept"
         raise LyftLearnError(message)
-    return content.joinpath(*parts)
 
 
 def _bucket(location: Location) -> S3Storage:

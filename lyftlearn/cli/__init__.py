@@ -55,10 +55,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         code = _complain(invocation, exc)
         if not _flush_output():
             _discard_output()
-    except Exception:  # noqa: BLE001 - the last stop: an unforeseen error must not look like a failed job
+    except Exception as exc:  # noqa: BLE001 - the last stop: an unforeseen error must not look like a failed job
         import traceback  # noqa: PLC0415
 
-        traceback.print_exc()
+        from lyftlearn._text.redaction import redact_causes  # noqa: PLC0415 - as above
+
+        traceback.print_exception(redact_causes(exc))
         return ExitCode.INTERNAL
     return code
 

@@ -75,7 +75,7 @@ def fetch(uri: str, directory: str) -> int:
     """Everything at `uri` into the directory `directory`; how many files."""
     store = store_for(uri)
     entries = store.find(uri)
-    _refuse_outside(entries, directory)
+    _refuse_names(uri, entries)
     try:
         _fetch_all(store, entries, directory)
     except OSError as error:
@@ -83,11 +83,13 @@ def fetch(uri: str, directory: str) -> int:
     return len(entries)
 
 
-def _refuse_outside(entries: list[Entry], directory: str) -> None:
-    for entry in entries:
-        normal = os.path.normpath(os.path.join(directory, entry.relative))
-        if entry.relative.startswith("/") or not normal.startswith(os.path.normpath(directory) + os.sep):
-            raise configuration_failure(f"{entry.uri} would be written outside of {directory}")
+def _refuse_names(uri: str, entries: list[Entry]) -> None:
+    """Raise for what no directory can hold, before two objects are written into one file."""
+    from .tree import name_fault
+
+    fault = name_fault(entry.relative for entry in entries)
+    if fault:
+        raise configuration_failure(f"{uri} cannot be a directory: {fault}")
 
 
 def _fetch_all(store: Store, entries: list[Entry], directory: str) -> None:

@@ -9,13 +9,15 @@ from contextlib import suppress
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     Warn = Callable[[str], None]
 
 DIRECTORY, FILE, LINK = "directory", "file", "link"
 READABLE_DIRECTORY, READABLE_FILE = 0o500, 0o400
 MOST_WARNINGS = 20
+LONGEST_NAME = 255
+"""Bytes, of Linux."""
 MOST_DEEP = 256
 """Directories within each other: Python's own ways through a tree, such as `shutil.rmtree`, end at a thousand."""
 
@@ -28,6 +30,36 @@ def warn_on_stderr(text: str) -> None:
 def is_too_deep(name: str) -> bool:
     """Whether no tree that is kept, sent or unpacked may have this name."""
     return name.count("/") >= MOST_DEEP
+
+
+def name_fault(names: Iterable[str]) -> str:
+    """Why the objects of these names, which are paths, cannot all be files of one directory; nothing if they can.
+
+    To a bucket `a//b`, `a/b` and `a` are three names. Here two are one file, and the third would be its directory.
+    """
+    files: dict[str, str] = {}
+    for name in names:
+        parts = [part for part in name.split("/") if part not in ("", ".")]
+        if name.startswith("/") or ".." in parts or not parts or "\0" in name:
+            return f"{name!r} would be written outside the destination"
+        if any(len(part) > LONGEST_NAME // 4 and len(os.fsencode(part)) > LONGEST_NAME for part in parts):
+            return f"{name!r} is longer than the {LONGEST_NAME} bytes that a file's name may have"
+        other = files.setdefault("/".join(parts), name)
+        if other != name:
+            return f"{other!r} and {name!r} would be one file"
+    return _directory_fault(files)
+
+
+def _directory_fault(files: Mapping[str, str]) -> str:
+    known: set[str] = set()
+    for path, name in files.items():
+        directory = path.rpartition("/")[0]
+        while directory and directory not in known:
+            if directory in files:
+                return f"{files[directory]!r} would be a file, and the directory of {name!r}"
+            known.add(directory)
+            directory = directory.rpartition("/")[0]
+    return ""
 
 
 class Entry:

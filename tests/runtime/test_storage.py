@@ -4,6 +4,7 @@ import errno
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 import tarfile
@@ -90,6 +91,28 @@ def test_keys_that_would_leave_the_channel_are_refused(bucket: Any, tmp_path: Pa
     put(bucket, **{"in__..__..__x": b"1", "in__ok": b"2"})
     with pytest.raises(RuntimeFailure, match="outside"):
         transfer.fetch(f"s3://{bucket.name}/in/", str(tmp_path / "channel"))
+    assert tree(tmp_path) == {}
+
+
+@pytest.mark.parametrize(
+    ("keys", "why"),
+    [
+        (["a", "a/b"], "'a' would be a file, and the directory of 'a/b'"),
+        (["a//b", "a/b"], "'a//b' and 'a/b' would be one file"),
+        (["a/./b", "a/b"], "would be one file"),
+        (["x/../y"], "'x/../y' would be written outside"),
+        (["."], "'.' would be written outside"),
+        (["n" * 256], "is longer than the 255 bytes"),
+        (["\u00e9" * 128, "z"], "is longer than the 255 bytes"),
+    ],
+)
+def test_names_that_no_directory_can_hold_are_named(bucket: Any, tmp_path: Path, keys: list[str], why: str) -> None:
+    """To S3 each key is a name of its own. Here two of them were written into one file at once, in silence."""
+    for key in keys:
+        bucket.put_object(Key=f"in/{key}", Body=key.encode())
+    with pytest.raises(RuntimeFailure, match=re.escape(why)) as caught:
+        transfer.fetch(f"s3://{bucket.name}/in", str(tmp_path / "channel"))
+    assert caught.value.reason == "configuration"
     assert tree(tmp_path) == {}
 
 

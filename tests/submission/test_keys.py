@@ -184,6 +184,45 @@ def test_a_backend_that_returns_another_job_is_refused(
         client.train("eta", command="echo MINE", key="nightly")
 
 
+@pytest.mark.parametrize("where", ["plan", "capabilities", "unmet", "upload"])
+@pytest.mark.parametrize("error", [RuntimeError("a bug"), KeyError("x"), KeyboardInterrupt(), SystemExit(3)], ids=repr)
+def test_a_call_that_breaks_before_it_sends_holds_no_key(
+    plugins: Path, make: Make, monkeypatch: pytest.MonkeyPatch, where: str, error: BaseException
+) -> None:
+    """A fault of a plugin, or Ctrl-C while a large source is sent: the next call must not wait for nobody."""
+
+    def breaks(*_: Any, **__: Any) -> Any:
+        raise error
+
+    client = make("live")
+    with monkeypatch.context() as patch:
+        if where == "upload":
+            patch.setattr("lyftlearn._submission.submitter.JobSubmitter.upload", breaks)
+        else:
+            patch.setattr(client._registry.get("new"), where, breaks)
+        with pytest.raises(type(error)):
+            client.train("eta", command="true", key="nightly")
+    assert [json.loads(path.read_text())["tries"] for path in claims(plugins)] == [[]]
+    job = make("off").train("eta", command="true", key="nightly")
+    assert list(all_jobs(plugins)) == [job.id] == list(jobs_of(plugins, "old"))
+
+
+@pytest.mark.parametrize("returned", [None, {}, "eta-x", True])
+def test_a_backend_that_returns_no_record_has_said_nothing(
+    plugins: Path, make: Make, monkeypatch: pytest.MonkeyPatch, returned: object
+) -> None:
+    """The job may run: whoever called learns its id, and the key stays with it."""
+    client = make("live")
+    new = client._registry.get("new")
+    submit = new.submit
+    monkeypatch.setattr(new, "submit", lambda plan: (submit(plan), returned)[1])
+    with pytest.raises(lyftlearn.BackendUnavailable, match="no record of a job") as caught:
+        client.train("eta", command="true", key="nightly")
+    job = make("off").train("eta", command="true", key="nightly")
+    assert caught.value.job_id == job.id
+    assert list(all_jobs(plugins)) == [job.id]
+
+
 def test_a_claim_that_went_to_other_arguments_meanwhile(
     plugins: Path, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -18,6 +18,9 @@ import lyftlearn
 from lyftlearn import ops
 from lyftlearn._text import redaction
 from lyftlearn.errors import AccessDenied, BackendUnavailable, Conflict, InvalidJob, LyftLearnError
+from tests.doubles.old_and_new import Make, make, plugins
+
+__all__ = ["make", "plugins"]
 
 CANARY = "c4n4ry-t0-be-hidden"
 
@@ -119,6 +122,90 @@ def test_causes_are_redacted(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "outer" in text
 
 
+class Own(Exception):
+    """One of a library, whose text is not made of its arguments."""
+
+    def __init__(self, detail: str) -> None:
+        self.detail = detail
+
+    def __str__(self) -> str:
+        return f"cannot use {self.detail}"
+
+
+def _with_note() -> Exception:
+    error = ValueError("no")
+    error.add_note(f"asked with {CANARY}")
+    return error
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(2, f"no {CANARY}"),
+        OSError(2, "no", f"/run/{CANARY}"),
+        ImportError(f"no {CANARY}"),
+        Own(CANARY),
+        ValueError(("nested", [CANARY], {"key": CANARY})),
+        ValueError(CANARY.encode()),
+        subprocess.CalledProcessError(1, ["login", CANARY]),
+        subprocess.TimeoutExpired(["login", CANARY], 3),
+        SyntaxError("no", ("f", 1, 1, f"token = {CANARY}")),
+        UnicodeDecodeError("utf-8", b"x", 0, 1, CANARY),
+        ExceptionGroup(f"some {CANARY}", [ValueError(CANARY), Own(CANARY)]),
+        _with_note(),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+@pytest.mark.parametrize("as_", ["error", "cause", "context", "argument"])
+def test_every_form_of_an_error_is_redacted(monkeypatch: pytest.MonkeyPatch, error: Exception, as_: str) -> None:
+    """Not every error says what its arguments are: of those, another stands in the traceback, under the same name."""
+    monkeypatch.setenv("AWS_SESSION_TOKEN", CANARY)
+    outer = error if as_ == "error" else ValueError("outer", *([error] if as_ == "argument" else []))
+    if as_ in ("cause", "context"):
+        setattr(outer, f"__{as_}__", error)
+        error.__context__ = outer  # in a circle
+    shown = redaction.redact_causes(outer)
+    text = "".join(traceback.format_exception(shown)) + repr(shown)
+    assert CANARY not in text
+    assert type(error).__name__ in text
+    error.__context__ = None
+
+
+def test_a_plugin_that_breaks_over_its_configuration(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its error quotes what it was given; neither a traceback nor the rehearsal of a job may."""
+    monkeypatch.setenv("AWS_SESSION_TOKEN", CANARY)
+    client = lyftlearn.Client(config={"home": str(tmp_path), "backend": "local"})
+
+    class EntryPoint:
+        name, owner, value, extras = "local", "plugin", "plugin:make", ()
+
+        def load(self) -> Any:
+            raise OSError(2, f"cannot log in with {CANARY}", CANARY)
+
+    monkeypatch.setattr(client._registry, "_only", lambda _: EntryPoint())
+    with pytest.raises(LyftLearnError, match="cannot be loaded") as caught:
+        client.train("eta", command="true")
+    assert CANARY not in "".join(traceback.format_exception(caught.value)) + caplog.text
+
+
+def test_a_rehearsal_that_breaks_is_told_without_secrets(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a backend says when it breaks over a job goes into the history and its reports."""
+    monkeypatch.setenv("AWS_SESSION_TOKEN", CANARY)
+    client = make("rehearse")
+
+    def breaks(_: Any) -> Any:
+        raise KeyError(f"no table {CANARY}")
+
+    monkeypatch.setattr(client._registry.get("new"), "plan", breaks)
+    client.train("eta", command="true")
+    assert client._session.recorder.drain(120)
+    report = ops.migration_report(client=client)
+    assert "cannot plan it" in str(report)
+    assert CANARY not in str(report)
+
+
 def test_logs_are_redacted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     """What lyftlearn logs is no exception."""
     monkeypatch.setenv("AWS_SESSION_TOKEN", CANARY)
@@ -126,6 +213,7 @@ def test_logs_are_redacted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capl
     log = logging.getLogger("lyftlearn")
     log.warning("cannot be reached: %s", CANARY)
     log.error("the watch broke", exc_info=RuntimeError(CANARY))
+    log.error("the watch broke", exc_info=OSError(2, CANARY))
     assert CANARY not in caplog.text
     assert "the watch broke" in caplog.text
 

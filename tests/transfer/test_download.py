@@ -13,7 +13,7 @@ from lyftlearn._storage import Storage
 from lyftlearn._storage._s3 import S3Storage
 from lyftlearn._transfer.download import fetch_output
 from lyftlearn._transfer.marks import is_mark
-from lyftlearn.errors import LyftLearnError
+from lyftlearn.errors import BackendUnavailable, LyftLearnError
 from lyftlearn.runtime.tree import remove_tree
 from tests.doubles.bucket import Bucket
 
@@ -154,6 +154,37 @@ def test_object_names_that_would_leave_the_destination_are_refused(bucket: Bucke
     with pytest.raises(LyftLearnError, match="outside the destination"):
         fetch_output("s3://bucket/out", tmp_path / "out")
     assert not list(tmp_path.rglob("evil"))
+
+
+@pytest.mark.parametrize(
+    "keys", [["a", "a/b"], ["a//b", "a/b"], ["a/./b", "a/b"], ["n" * 256, "z"], [".", "z"]], ids=lambda keys: keys[0][:9]
+)
+def test_object_names_that_no_directory_can_hold_are_named(bucket: Bucket, tmp_path: Path, keys: list[str]) -> None:
+    """In S3 they are different objects; here one would be lost without a word."""
+    for key in keys:
+        S3Storage("s3://bucket").create(f"out/{key}", b"1")
+    with pytest.raises(LyftLearnError, match="cannot be a directory: '") as caught:
+        fetch_output("s3://bucket/out", tmp_path / "d" / "out")
+    assert not isinstance(caught.value, BackendUnavailable)
+    assert list((tmp_path / "d").iterdir()) == []
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), OSError(13, "Permission denied", "/x")])
+def test_a_disk_that_takes_no_more_is_no_silence_of_the_store(
+    bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: OSError
+) -> None:
+    """It was asked again for a quarter of a minute, and named as S3's."""
+    store, asked = S3Storage("s3://bucket"), []
+
+    def breaks(*_: object) -> None:
+        asked.append(1)
+        raise error
+
+    monkeypatch.setattr(store, "_download", breaks)
+    with pytest.raises(LyftLearnError, match=str(error.strerror)) as caught:
+        store.fetch("key", tmp_path / "x")
+    assert not isinstance(caught.value, BackendUnavailable)
+    assert len(asked) == 1
 
 
 def _dig(top: Path, levels: int) -> None:

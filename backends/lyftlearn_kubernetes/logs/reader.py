@@ -31,7 +31,7 @@ class LogReader:
 
     def lines(self, job_id: str, query: LogQuery) -> Iterator[LogLine]:
         """Yield the lines of every node that the query selects."""
-        job = observed.job(self._fetch(job_id, query))
+        job = observed.readable_job(self._fetch(job_id, query))
         nodes = [node for node in range(job.nodes) if query.node in (None, node)]
         readers = [NodeLog(self._cluster, self._storage_url, job_id, node, query) for node in nodes]
         if not query.follow:

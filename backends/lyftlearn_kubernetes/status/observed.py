@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 NOT_YET = "PodInitializing"
 _Item = TypeVar("_Item")
 _log = logging.getLogger("lyftlearn")
+_UNREADABLE = (ArithmeticError, AttributeError, LookupError, LyftLearnError, RecursionError, TypeError, ValueError)
 INDEX = "batch.kubernetes.io/job-completion-index"
 FINALIZER = "batch.kubernetes.io/job-tracking"
 
@@ -137,11 +138,19 @@ def each(observe: Callable[[Mapping[str, Any]], _Item], documents: Iterable[Mapp
     for document in documents:
         try:
             item = observe(document)
-        except (AttributeError, KeyError, LyftLearnError, TypeError, ValueError) as exc:
+        except _UNREADABLE as exc:
             name = (document.get("metadata") or {}).get("name") if isinstance(document, dict) else None
             _log.warning("an object %s of the cluster cannot be read, and is left out: %r", name, exc)
         else:
             yield item
+
+
+def readable_job(document: Mapping[str, Any]) -> ObservedJob:
+    """Return what matters of a Job. Raises LyftLearnError for one in which somebody has written what cannot be read."""
+    try:
+        return job(document)
+    except _UNREADABLE as exc:
+        raise LyftLearnError(f"the Job {document['metadata'].get('name')} cannot be read: {exc!r}") from exc
 
 
 def job(document: Mapping[str, Any]) -> ObservedJob:
@@ -275,7 +284,7 @@ def _limits(text: str | None) -> Limits | None:
     table = _table(text)
     try:
         return Limits(pending=timedelta(seconds=table["pending"]), starting=timedelta(seconds=table["starting"]))
-    except (KeyError, OverflowError, TypeError):
+    except (KeyError, OverflowError, TypeError, ValueError):
         return None
 
 

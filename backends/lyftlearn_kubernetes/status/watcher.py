@@ -207,11 +207,13 @@ class JobWatcher:
 
     def _fetch_one(self, job_id: str) -> None:
         try:
-            job = observed.job(jobs.fetch(self._cluster, job_id))
+            found = list(observed.each(observed.job, [jobs.fetch(self._cluster, job_id)]))
         except JobNotFound:
+            found = []
+        if not found:
             self._jobs.pop(job_id, None)
             return
-        self._jobs[job_id] = job
+        self._jobs[job_id] = found[0]
         self._known.add(job_id)
         self._fetch_pods(job_id)
 

@@ -49,7 +49,7 @@ _HIDDEN = "[hidden]"
 _SHORTEST_HIDDEN = 4  # hiding every `1` would leave nothing to read
 
 
-def error_of(exc: Exception, operation: str, request: dict[str, Any]) -> tuple[AwsError, Exception]:
+def error_of(exc: Exception, operation: str, request: dict[str, Any]) -> tuple[AwsError, BaseException]:
     """Return what an exception of `operation` means, and its cause, which quotes nothing of `request`."""
     if isinstance(exc, ClientError):
         redacted = _redact(exc, request)
@@ -57,10 +57,11 @@ def error_of(exc: Exception, operation: str, request: dict[str, Any]) -> tuple[A
     if isinstance(exc, vendor.NoRegionError):
         return AwsError(operation, "NoRegion", "set [sagemaker] region, or AWS_REGION", Kind.UNSENT), exc
     if isinstance(exc, _NO_CREDENTIALS):
-        redaction.redact_causes(exc, redaction.redact_output)  # it may quote what a `credential_process` printed
-        message = f"there are no AWS credentials ({exc}): set up the default AWS chain"
-        return AwsError(operation, "NoCredentials", message, Kind.UNSENT), exc
-    return AwsError(operation, "", f"AWS cannot be reached: {exc}", _kind_of_silence(exc)), exc
+        cause = redaction.redact_causes(exc, redaction.redact_output)  # it may quote what a `credential_process` printed
+        message = f"there are no AWS credentials ({cause}): set up the default AWS chain"
+        return AwsError(operation, "NoCredentials", message, Kind.UNSENT), cause
+    kind = _kind_of_silence(exc)
+    return AwsError(operation, "", f"AWS cannot be reached: {exc}", kind), redaction.redact_causes(exc)
 
 
 def _kind_of_answer(error: ClientError) -> Kind:

@@ -113,7 +113,7 @@ class _Outcome:
 
     answer: Any = None
     error: AwsError | None = None
-    cause: Exception | None = None
+    cause: BaseException | None = None
 
 
 def _send(client: Any, operation: str, request: dict[str, Any]) -> _Outcome:

@@ -201,7 +201,7 @@ def _record(job: Mapping[str, Any]) -> JobRecord | None:
     """Return the record of a job, or None if lyftlearn did not submit it, or if it cannot be read, which is logged."""
     try:
         return record_of_job(job, event_of_job(job))
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as exc:
+    except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as exc:
         _log.warning("%s: what SageMaker keeps of it cannot be read: %s", job.get("TrainingJobName"), exc)
         return None
 

@@ -14,6 +14,7 @@ import requests
 from requests.auth import AuthBase
 from urllib3.exceptions import HTTPError
 
+from lyftlearn._text.redaction import redact_causes
 from lyftlearn.ops.images.credentials import RegistryCredentials, credentials_for
 from lyftlearn.ops.images.facts import ImageFacts, ImageUnreadable, Lookup
 from lyftlearn.ops.images.layers import UnreadableLayers, contents_of
@@ -37,7 +38,7 @@ def look_in_registry(name: str, lookup: Lookup) -> ImageFacts:
         try:
             return _Repository(reference, session, lookup).facts()
         except (requests.RequestException, HTTPError, OSError) as error:
-            raise ImageUnreadable(f"{reference.registry} cannot be reached: {_reason(error)}") from error
+            raise ImageUnreadable(f"{reference.registry} cannot be reached: {_reason(error)}") from redact_causes(error)
         except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
             problem = f"{reference.registry} answers what no registry does: {type(error).__name__}: {error}"
             raise ImageUnreadable(problem) from error

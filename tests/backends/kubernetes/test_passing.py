@@ -20,12 +20,14 @@ import pytest
 from lyftlearn._jobs.kept_lines import find_kept_log
 from lyftlearn._jobs.watcher import SharedWatch
 from lyftlearn.backend import BackendSettings, JobQuery, LogLine, LogQuery, kept_logs, open_storage
-from lyftlearn.errors import AccessDenied, BackendUnavailable, JobNotFound
+from lyftlearn.errors import AccessDenied, BackendUnavailable, JobNotFound, LyftLearnError
 from lyftlearn.testing import Harness
 from lyftlearn.types import FailureReason, JobStatus
+from lyftlearn_kubernetes import labels
 from lyftlearn_kubernetes.api import patience
 from lyftlearn_kubernetes.api.patience import Patience
 from lyftlearn_kubernetes.backend import KubernetesBackend
+from lyftlearn_kubernetes.status import events, jobs, observed
 from tests.doubles.cluster.access import Access, Caller
 from tests.doubles.cluster.cluster import NAMESPACE, Cluster
 from tests.doubles.cluster.disturbances import ANSWERS, Disturbance, refusal
@@ -292,7 +294,8 @@ def test_a_command_that_signals_process_1(harness: Harness) -> None:
     assert "process 1" in state.message
 
 
-def test_a_broken_annotation_breaks_only_itself(harness: Harness, cluster: Cluster) -> None:
+@pytest.mark.parametrize("text", ["{not json", '{"pending": NaN, "starting": Infinity}'])
+def test_a_broken_annotation_breaks_only_itself(harness: Harness, cluster: Cluster, text: str) -> None:
     """Anybody with `kubectl annotate` can write there; the jobs of others go on, and are listed."""
     broken, other = harness.quiet(SLOW), harness.quiet(SLOW)
     for spec in (broken, other):
@@ -301,7 +304,7 @@ def test_a_broken_annotation_breaks_only_itself(harness: Harness, cluster: Clust
 
     def scribble(item: dict[str, Any]) -> None:
         names = ("verdict", "stop", "labels", "outputs", "limits")
-        item["metadata"]["annotations"].update({f"lyftlearn/{name}": "{not json" for name in names[:1] + names[2:]})
+        item["metadata"]["annotations"].update({f"lyftlearn/{name}": text for name in names[:1] + names[2:]})
 
     cluster.store.modify("jobs", NAMESPACE, broken.id, scribble)
     stray = {
@@ -322,6 +325,38 @@ def test_a_broken_annotation_breaks_only_itself(harness: Harness, cluster: Clust
     assert harness.wait(other.id).status is JobStatus.SUCCEEDED
     assert harness.wait(broken.id).status is JobStatus.SUCCEEDED
     cluster.store.delete("jobs", NAMESPACE, "stray")
+
+
+@pytest.mark.parametrize("name", ["started", "limits", "stop", "verdict", "labels", "outputs", "decision", "digest"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "null", "[]", "1", "NaN", '"x"', "[" * 100_000, '{"pending": NaN, "starting": 1}', "\x00"),
+        *('{"pending": 1e999, "starting": 1}', '{"pending": 8e13, "starting": -8e13}', '{"reason": ["x"]}'),
+        *("0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00", "2020-W01-1", '{"pending": [1]}'),
+    ],
+    ids=lambda text: text[:12],
+)
+def test_whatever_an_annotation_says_a_job_can_be_read(name: str, text: str) -> None:
+    """One that cannot is a job that nobody can list or wait for, nor those beside it."""
+    marks = {labels.JOB: "eta-tkabcdefghij2", labels.KIND: "train", labels.NAME: "eta"}
+    metadata = {"name": "eta-tkabcdefghij2", "uid": "u", "creationTimestamp": "2026-01-01T00:00:00Z", "labels": marks}
+    document = {"metadata": {**metadata, "annotations": {f"lyftlearn/{name}": text}}}
+    job = observed.job(document)
+    assert jobs.record(document, events.event(job, [], job.created_at)).id == job.id
+
+
+def test_a_job_that_cannot_be_read_is_an_error_of_its_own(harness: Harness, cluster: Cluster) -> None:
+    """Somebody wrote what no Job has: whoever asks for it is told, and a wait for others goes on."""
+    broken, other = harness.quiet("pass"), harness.quiet("pass")
+    for spec in (broken, other):
+        harness.submit(spec)
+    cluster.store.modify("jobs", NAMESPACE, broken.id, lambda item: item["metadata"].update(generation="many"))
+    for ask in (harness.backend.describe, harness.backend.stop, harness.backend.timings):
+        with pytest.raises(LyftLearnError, match="cannot be read"):
+            ask(broken.id)
+    harness.watcher.following.add(broken.id)
+    assert harness.wait(other.id).status is JobStatus.SUCCEEDED
 
 
 def test_an_ending_that_meets_nobody(new_harness: NewHarness, cluster: Cluster) -> None:

@@ -8,6 +8,7 @@ import socket
 import ssl
 import subprocess
 import threading
+import traceback
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -270,6 +271,19 @@ def test_an_endpoint_that_is_no_url(make: Make, storage_url: str, url: str, monk
     with pytest.raises(LyftLearnError, match="AWS_ENDPOINT_URL_SAGEMAKER is no URL of a server") as caught:
         make().describe("eta-tsaaaaaaaaaaa")
     assert not isinstance(caught.value, BackendUnavailable)
+
+
+@pytest.mark.parametrize("endpoint", ["http://user:c4n4ry-t0-be-hidden@127.0.0.1:9", "http://h.invalid/?token=c4n4ry-t0"])
+def test_an_endpoint_keeps_its_secrets(
+    make: Make, storage_url: str, endpoint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever cannot be reached is named by botocore with all that opens it, in the error and in what it came from."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL_SAGEMAKER", endpoint)
+    backend = make()
+    backend.aws.retry_budget.unanswered = 0.0
+    with pytest.raises(BackendUnavailable) as caught:
+        backend.describe("eta-tsaaaaaaaaaaa")
+    assert "c4n4ry" not in "".join(traceback.format_exception(caught.value))
 
 
 @pytest.mark.parametrize(
