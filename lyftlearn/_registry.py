@@ -120,7 +120,7 @@ class Registry:
             made = entry_point.load()(settings)
         except LyftLearnError:
             raise
-        except Exception as exc:
+        except Exception as exc:  # noqa: BLE001 - raised again, as what it means
             raise LyftLearnError(_load_error(entry_point, exc)) from redact_causes(exc)
         if not isinstance(made, Backend):
             raise LyftLearnError(f"{entry_point.owner} registers {name!r}, but {entry_point.value} makes no Backend")

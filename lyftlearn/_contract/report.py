@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from lyftlearn.types import FailureReason, JobStatus
 
 _PREFIX = "lyftlearn/1 "
+_LARGEST = 2**31 - 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,10 +63,17 @@ def _report(facts: dict[str, Any], message: str) -> Report:
     return Report(
         status=JobStatus.FAILED if reason else ended,
         reason=reason,
-        exit_code=None if code is None else int(code),
-        attempt=max(1, int(facts.get("attempt") or 1)),
+        exit_code=None if code is None else _small(int(code)),
+        attempt=max(1, _small(int(facts.get("attempt") or 1))),
         message=message,
     )
+
+
+def _small(number: int) -> int:
+    """Return a number that anybody can keep. Raises ValueError for another, which no runtime wrote."""
+    if abs(number) > _LARGEST:
+        raise ValueError("too large")
+    return number
 
 
 def read_idle(text: str) -> bool:

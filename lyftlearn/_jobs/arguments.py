@@ -120,15 +120,18 @@ def directory(path: str, value: Any, faults: list[Fault]) -> Path:
 
 
 def _is_path(value: Any) -> bool:
-    text = os.fspath(value) if isinstance(value, str | os.PathLike) else None
-    return isinstance(text, str) and bool(text) and "\0" not in text
+    try:
+        text = os.fspath(value) if isinstance(value, str | os.PathLike) else None
+        return isinstance(text, str) and bool(os.fsencode(text)) and "\0" not in text
+    except Exception:  # noqa: BLE001 - half of a surrogate pair, or a path of somebody's own that is none
+        return False
 
 
 def items(path: str, value: Any, kind: type, faults: list[Fault]) -> list[Any]:
     """Check a sequence, or any iterable, of jobs, and return it as a list: an iterator is read once."""
     if isinstance(value, kind):
         faults.append(Fault(path, "is one job: write a list, [job]"))
-    elif isinstance(value, str | bytes | Mapping) or not isinstance(value, Iterable):
+    elif isinstance(value, str | bytes | bytearray | memoryview | Mapping) or not isinstance(value, Iterable):
         faults.append(Fault(path, f"is {quote(value)}: write a list of jobs"))
     else:
         found = list(value)

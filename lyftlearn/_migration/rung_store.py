@@ -145,6 +145,6 @@ def _plugin_errors(plugin: str) -> Iterator[None]:
         yield
     except (LyftLearnError, OSError):
         raise
-    except Exception as exc:
-        said = f"{type(exc).__name__}: {exc}"
-        raise LyftLearnError(f"the plugin {plugin!r} of [autopilot] writer cannot be used: {said}") from redact_causes(exc)
+    except Exception as exc:  # noqa: BLE001 - raised again, as what it means
+        problem = f"the plugin {plugin!r} of [autopilot] writer cannot be used: {type(exc).__name__}: {exc}"
+        raise LyftLearnError(problem) from redact_causes(exc)

@@ -276,9 +276,7 @@ def _translate(what: str, error: Exception) -> LyftLearnError:
         return AccessDenied(f"{what}: no complete AWS credentials were found; give them by the default AWS chain")
     if isinstance(error, CredentialRetrievalError):  # it quotes what a `credential_process` printed
         return AccessDenied(f"{what}: {redact_causes(error, redact_output)}")
-    if _is_of_this_machine(error):
-        return LyftLearnError(f"{what}: {error}")
-    if isinstance(error, NoTarget) and not error.is_passing:
+    if _is_of_this_machine(error) or (isinstance(error, NoTarget) and not error.is_passing):
         return LyftLearnError(f"{what}: {error}")
     if isinstance(error, ValueError) and not isinstance(error, BotoCoreError | OSError):
         return LyftLearnError(f"{what}: {error}; see `[storage] url` and AWS_ENDPOINT_URL")
@@ -287,9 +285,9 @@ def _translate(what: str, error: Exception) -> LyftLearnError:
 
 def _is_of_this_machine(error: Exception) -> bool:
     """Whether a file or disk here is the trouble, which no patience mends. What networks do names no file."""
-    passing = BotoCoreError | ConnectionError | TimeoutError
-    of_system = isinstance(error, OSError) and not isinstance(error, passing)
-    return of_system and (error.filename is not None or error.errno in _DISK_IS_FULL)
+    if not isinstance(error, OSError) or isinstance(error, BotoCoreError | ConnectionError | TimeoutError):
+        return False
+    return error.filename is not None or error.errno in _DISK_IS_FULL
 
 
 def _refusal(what: str, error: ClientError) -> LyftLearnError:

@@ -6,10 +6,11 @@ import logging
 import os
 import posixpath
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lyftlearn._text.display import reason_of
 from lyftlearn._transfer.marks import CONTAINER, CONTENT, is_mark, mark
 from lyftlearn._transfer.tree import printable
 from lyftlearn.errors import DestinationExists, LyftLearnError
@@ -23,6 +24,7 @@ _ARCHIVES = ("model.tar.gz", "output.tar.gz")
 _AT_ONCE = 8  # downloads in flight
 _log = logging.getLogger("lyftlearn")
 _LONGEST_SHOWN = 100
+_MOST_RACES = 100  # lost in a row to others who download to the same place
 _LARGEST_EMPTY = 4096  # bytes of an archive that may hold nothing but directories
 
 
@@ -42,7 +44,7 @@ def fetch_output(uri: str, dest: Path, *, overwrite: bool = False, absent_is_emp
     """
     target = Path(os.path.realpath(dest))
     location = Location.parse(uri)
-    with _work_directory(target) as work:
+    with _named_trouble(location, target), _work_directory(target) as work:
         content = work / "content"
         content.mkdir()
         if posixpath.basename(location.path) in _ARCHIVES:
@@ -53,6 +55,20 @@ def fetch_output(uri: str, dest: Path, *, overwrite: bool = False, absent_is_emp
             _fetch_prefix(location, content)
         mark(content, CONTENT)
         _put(content, target, work / "before" if overwrite else None)
+
+
+@contextmanager
+def _named_trouble(location: Location, target: Path) -> Iterator[None]:
+    """Say of an error of the disk what was to be done. Nothing is left of it."""
+    try:
+        yield
+    except LyftLearnError:  # some are OSErrors, too
+        raise
+    except (OSError, ValueError) as error:  # a name that no file can have, too
+        name = getattr(error, "filename", None)
+        where = f" ({name})" if name else ""
+        message = f"{location.uri} cannot be downloaded to {target}: {reason_of(error)}{where}"
+        raise LyftLearnError(message) from error
 
 
 def exists(location: Location) -> bool:
@@ -109,7 +125,7 @@ def _put(content: Path, target: Path, aside: Path | None) -> None:
     try:
         content.rename(target)
     except OSError as error:
-        if target.is_dir() and _snapshot(target) == _snapshot(content):
+        if target.is_dir() and _is_same(target, content):
             return
         if aside is None:
             message = (
@@ -121,18 +137,39 @@ def _put(content: Path, target: Path, aside: Path | None) -> None:
 
 
 def _replace(content: Path, target: Path, aside: Path) -> None:
-    target.rename(aside)
+    """Put what is there aside, and the content in its place. Others may do the same meanwhile: one of them is last."""
+    for number in range(_MOST_RACES):
+        before = aside.with_name(f"{aside.name}-{number}")
+        with suppress(FileNotFoundError):  # another one has put it aside
+            target.rename(before)
+        try:
+            content.rename(target)
+        except OSError:
+            if number + 1 < _MOST_RACES and os.path.lexists(target):
+                continue
+            with suppress(OSError):
+                before.rename(target)
+            raise
+        return
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    """Whether two directories hold the same; no file is read before names and sizes are. What is unreadable is not."""
     try:
-        content.rename(target)
+        names = _names_below(one)
+        return names == _names_below(other) and all(_content(one / name) == _content(other / name) for name in names)
     except OSError:
-        aside.rename(target)
-        raise
+        return False
 
 
-def _snapshot(directory: Path) -> list[tuple[str, str]]:
-    """Name and content of everything under `directory`."""
+def _names_below(directory: Path) -> dict[str, int | None]:
+    """Return the size of each file under `directory` by its name, and None for what is none."""
     found = _entries_below(directory, lambda _: None)
-    return sorted((name, _content(Path(entry.path))) for name, entry in found if not is_mark(entry.name))
+    return {
+        name: entry.stat().st_size if entry.is_file(follow_symlinks=False) else None
+        for name, entry in found
+        if not is_mark(entry.name)
+    }
 
 
 def _entries_below(top: Path, warn: Callable[[str], None]) -> Iterator[tuple[str, os.DirEntry[str]]]:

@@ -8,6 +8,7 @@ a write-ahead log would need memory that is shared, and homes are often on a net
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,9 +18,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import DataError, IntegrityError
 
 from lyftlearn._contract.private import make_private
+from lyftlearn._text.display import reason_of
 from lyftlearn.history import schema
 from lyftlearn.history.problems import digest_of, kind_of, without_ids
 from lyftlearn.history.rows import (
@@ -44,6 +46,10 @@ _OF_SUBMISSION = ("repository", "project", "team", "owner", "stage", "source", "
 _OF_OUTCOME = ("status", "reason", "exit_code", "created_at", "started_at", "finished_at", "start_up", "duration")
 _OF_USAGE = ("machine", "billed", "cost", "currency")
 _DIALECTS: Mapping[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
+
+_UNFIT = (DataError, IntegrityError, ArithmeticError, TypeError, ValueError)
+"""What is wrong with a row, and not with the database: a number or a character that it has no room for."""
+_log = logging.getLogger("lyftlearn")
 
 _T = TypeVar("_T", bound=Row)
 
@@ -74,13 +80,30 @@ class History:
         """Write as `record` does, some at a time, each in one transaction: no more than these are in memory."""
         coming = iter(entries)
         while some := list(islice(coming, _AT_ONCE)):
-            with self.connection() as connection:
-                self._record_submissions(connection, _of_type(SubmissionRow, some))
-                self._record_outcomes(connection, _of_type(OutcomeRow, some))
-                self._record_usage(connection, _of_type(UsageRow, some))
-                self._record_rehearsals(connection, _of_type(RehearsalRow, some))
-                self._record_comparisons(connection, _of_type(ComparisonRow, some))
-                fold(connection)
+            try:
+                self._record_some(some)
+            except _UNFIT:
+                if not self._prepared:
+                    raise
+                self._record_one_by_one(some)
+
+    def _record_one_by_one(self, entries: Sequence[Row]) -> None:
+        """Write what the database can hold of rows that it refused as a whole; name the others and leave them out."""
+        for entry in entries:
+            try:
+                self._record_some([entry])
+            except _UNFIT as error:
+                kind = type(entry).__name__.removesuffix("Row").lower()
+                _log.warning("the history cannot hold the %s of %r: %s", kind, entry.job_id, reason_of(error))
+
+    def _record_some(self, some: Sequence[Row]) -> None:
+        with self.connection() as connection:
+            self._record_submissions(connection, _of_type(SubmissionRow, some))
+            self._record_outcomes(connection, _of_type(OutcomeRow, some))
+            self._record_usage(connection, _of_type(UsageRow, some))
+            self._record_rehearsals(connection, _of_type(RehearsalRow, some))
+            self._record_comparisons(connection, _of_type(ComparisonRow, some))
+            fold(connection)
 
     def record_in_slot(self, entry: SubmissionRow, at_most: int) -> bool:
         """Record a shadow together with one of `at_most` slots, which it holds until its outcome is written.

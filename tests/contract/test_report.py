@@ -50,6 +50,8 @@ def test_an_end_that_is_no_failure(stopped: bool, status: JobStatus) -> None:
         '{"attempt":"many"}',
         '{"exit_code":[1]}',
         '{"reason":[1]}',
+        '{"reason":"user-error","exit_code":1000000000000}',
+        '{"attempt":1e300}',
     ],
 )
 def test_what_is_no_report(facts: str) -> None:

@@ -46,6 +46,38 @@ def ids(history: History) -> list[str]:
     return sorted(row["job_id"] for row in history.select(sa.select(jobs.c.job_id)))
 
 
+def ended(job_id: str, **values: object) -> OutcomeRow:
+    plain = OutcomeRow(
+        job_id=job_id, status="failed", reason="user-error", exit_code=3, created_at=NOW, started_at=NOW,
+        finished_at=NOW, message="no", attempt=1,
+    )  # fmt: skip
+    return replace(plain, **values)  # type: ignore[arg-type]
+
+
+UNFIT = [
+    (submitted("bad"), ended("bad", exit_code=10**30)),
+    (submitted("bad"), ended("bad", attempt=10**30)),
+    (submitted("bad"), ended("bad", message="half of \udcff")),
+    (replace(submitted("bad"), repository="/home/jos\udce9"),),
+    (replace(submitted("bad"), nodes=2**70),),
+    (replace(submitted("bad"), model=None),),  # type: ignore[arg-type]
+]
+
+
+@pytest.mark.parametrize("bad", UNFIT, ids=range(len(UNFIT)))
+def test_a_row_that_no_database_holds_keeps_no_other_out(
+    tmp_path: Path, bad: tuple[SubmissionRow | OutcomeRow, ...], caplog: pytest.LogCaptureFixture
+) -> None:
+    """A program may print any number as its end, and a directory have any name; all that came later waited for ever."""
+    history = History(f"sqlite:///{tmp_path}/h.sqlite")
+    history.record_all([submitted("before"), *bad, ended("before"), submitted("after")])
+    assert {"before", "after"} <= set(ids(history))
+    (status,) = history.select(sa.select(jobs.c.status).where(jobs.c.job_id == "before"))
+    assert status["status"] == "failed"
+    assert "the history cannot hold the " in caplog.text
+    assert "'bad'" in caplog.text
+
+
 WRITER = """
 import sys
 from datetime import UTC, datetime

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import warnings
 from collections.abc import Iterator, Mapping
@@ -24,6 +25,11 @@ HUGE = 10**5000
 class Unprintable:
     def __repr__(self) -> str:
         raise RuntimeError("not even this")
+
+
+class OddPath(os.PathLike[str]):
+    def __fspath__(self) -> str:
+        raise RuntimeError("no path at all")
 
 
 ODD: list[Any] = [5, -1, 1.5, HUGE, "", "\0", b"x", [], {}, object(), Unprintable(), True, float("nan"), lambda: 1]
@@ -117,6 +123,13 @@ def test_what_wait_is_asked_is_checked(plugins: Path, make: Make, arguments: Any
     assert {path for path, _ in caught.value.faults} == paths
 
 
+@pytest.mark.parametrize("jobs", [bytearray(b""), memoryview(b"")])
+def test_bytes_are_no_list_of_jobs(make: Make, jobs: Any) -> None:
+    """Nothing was waited for, in silence."""
+    with pytest.raises(InvalidJob, match="write a list of jobs"):
+        make("off").wait(jobs)
+
+
 def test_one_job_is_no_list(job: lyftlearn.Job, make: Make) -> None:
     """The likely mistake has the likely remedy."""
     with pytest.raises(InvalidJob, match=r"\[job\]"):
@@ -177,6 +190,8 @@ def test_what_download_and_stop_are_asked_is_checked(job: lyftlearn.Job, tmp_pat
         "~nobody-has-this-name/out",
         "s3://b/out",
         file.as_uri(),
+        "half of \ud800",
+        OddPath(),
     ):
         with pytest.raises(InvalidJob) as caught:
             job.download(dest, output="nothing")  # type: ignore[arg-type]

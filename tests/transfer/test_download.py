@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import tarfile
+from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 from pathlib import Path
 
 import pytest
 
-from lyftlearn._storage import Storage
+from lyftlearn._storage import Storage, open_storage
 from lyftlearn._storage._s3 import S3Storage
 from lyftlearn._transfer.download import fetch_output
 from lyftlearn._transfer.marks import is_mark
@@ -157,7 +160,7 @@ def test_object_names_that_would_leave_the_destination_are_refused(bucket: Bucke
 
 
 @pytest.mark.parametrize(
-    "keys", [["a", "a/b"], ["a//b", "a/b"], ["a/./b", "a/b"], ["n" * 256, "z"], [".", "z"]], ids=lambda keys: keys[0][:9]
+    "keys", [["a", "a/b"], ["a//b", "a/b"], ["a/./b", "a/b"], ["n" * 256, "z"], [".", "z"]], ids=lambda it: it[0][:9]
 )
 def test_object_names_that_no_directory_can_hold_are_named(bucket: Bucket, tmp_path: Path, keys: list[str]) -> None:
     """In S3 they are different objects; here one would be lost without a word."""
@@ -185,6 +188,68 @@ def test_a_disk_that_takes_no_more_is_no_silence_of_the_store(
         store.fetch("key", tmp_path / "x")
     assert not isinstance(caught.value, BackendUnavailable)
     assert len(asked) == 1
+
+
+def test_trouble_with_the_destination_is_told(storage: Storage, tmp_path: Path) -> None:
+    """A full disk, a name that is too long, a place that is no directory: an error of ours, that names the place."""
+    uri = _pack(storage, "model.tar.gz", ("m", b"1"))
+    (tmp_path / "file").write_text("")
+    for dest in (tmp_path / ("n" * 300), tmp_path.joinpath(*["x" * 200] * 25), Path("/proc/x/y")):
+        for overwrite in (False, True):
+            with pytest.raises(LyftLearnError, match=r"cannot be downloaded to "):
+                fetch_output(uri, dest, overwrite=overwrite)
+
+
+UNREADABLE = """
+import sys
+from pathlib import Path
+from lyftlearn._transfer.download import fetch_output
+from lyftlearn.errors import DestinationExists, LyftLearnError
+
+uri, top = sys.argv[1], Path(sys.argv[2])
+try:
+    fetch_output(uri, top / "here")
+except DestinationExists as error:
+    print("refused")
+fetch_output(uri, top / "here", overwrite=True)
+print(sorted(path.name for path in (top / "here").iterdir() if not path.name.startswith(".")))
+try:
+    fetch_output(top.joinpath("plain").as_uri(), top / "there")
+except LyftLearnError as error:
+    print("told", sorted(path.name for path in top.glob("there*")))
+"""
+
+
+def test_what_may_not_be_read_is_no_traceback(storage: Storage, tmp_path: Path) -> None:
+    """At the destination it is something else, and can be replaced; in an output it is named."""
+    uri = _pack(storage, "model.tar.gz", ("m", b"1"))
+    for name in ("here/d", "plain"):
+        (tmp_path / name).mkdir(parents=True)
+    for name in ("here/m", "here/d/f", "plain/f"):
+        (tmp_path / name).write_text("x")
+    for name in ("here/m", "here/d", "plain/f"):
+        (tmp_path / name).chmod(0)
+    powers = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"] if os.geteuid() == 0 else []
+    argv = [*powers, sys.executable, "-c", UNREADABLE, uri, str(tmp_path)]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=600, check=False)
+    assert done.stdout.splitlines() == ["refused", "['m']", "told []"], done.stderr
+
+
+def test_downloads_that_replace_each_other(storage: Storage, tmp_path: Path) -> None:
+    """A notebook and a cron job may have the same destination: one of them is last, and neither breaks."""
+    uris = []
+    for name in ("one", "two"):
+        other = open_storage((tmp_path / name).as_uri())
+        uris.append(_pack(other, "model.tar.gz", (name, b"1")))
+
+    def download(uri: str) -> None:
+        for _ in range(30):
+            fetch_output(uri, tmp_path / "out" / "model", overwrite=True)
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(download, uris * 2))
+    assert list(_found(tmp_path / "out" / "model")) in (["one"], ["two"])
+    assert [path.name for path in (tmp_path / "out").iterdir() if not is_mark(path.name)] == ["model"]
 
 
 def _dig(top: Path, levels: int) -> None:

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from lyftlearn.backend import read_small_text
+from lyftlearn.backend import read_small_text, redaction
 from lyftlearn.errors import LyftLearnError
 from lyftlearn_kubernetes.api.process_lock import ProcessLock
 
@@ -34,8 +34,10 @@ def credentials(user: Mapping[str, Any], cluster: Mapping[str, Any]) -> Credenti
 
         return ExecPlugin(user["exec"], cluster)
     if user.get("username"):
-        pair = f"{user['username']}:{user.get('password', '')}"
-        return _constant(f"Basic {base64.b64encode(pair.encode()).decode()}")
+        password = user.get("password") or ""
+        pair = base64.b64encode(f"{user['username']}:{password}".encode()).decode()
+        redaction.remember(password, pair)
+        return _constant(f"Basic {pair}")
     if user.get("auth-provider"):
         raise LyftLearnError("the kubeconfig has an auth-provider, which Kubernetes gave up: use its exec plugin")
     return _constant(None)
@@ -45,6 +47,7 @@ def bearer(token: str, where: str) -> str:
     """Return a token as the header has it. The token is never shown: LyftLearnError says where it comes from."""
     if not _TOKEN.fullmatch(token):
         raise LyftLearnError(f"{where} cannot be sent: it is empty, or has a line's end or another odd character in it")
+    redaction.remember(token)
     return f"Bearer {token}"
 
 

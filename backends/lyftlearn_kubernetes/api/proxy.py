@@ -14,6 +14,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import TYPE_CHECKING, TypeAlias
 from urllib.parse import unquote, urlsplit
 
+from lyftlearn.backend import redaction
 from lyftlearn.errors import LyftLearnError
 
 if TYPE_CHECKING:
@@ -124,5 +125,7 @@ def _ascii(name: str) -> str:
 def _headers(parts: SplitResult) -> dict[str, str]:
     if parts.username is None:
         return {}
-    pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
-    return {"Proxy-Authorization": f"Basic {base64.b64encode(pair.encode()).decode()}"}
+    password = unquote(parts.password or "")
+    pair = base64.b64encode(f"{unquote(parts.username)}:{password}".encode()).decode()
+    redaction.remember(password, pair)
+    return {"Proxy-Authorization": f"Basic {pair}"}

@@ -57,7 +57,8 @@ def error_of(exc: Exception, operation: str, request: dict[str, Any]) -> tuple[A
     if isinstance(exc, vendor.NoRegionError):
         return AwsError(operation, "NoRegion", "set [sagemaker] region, or AWS_REGION", Kind.UNSENT), exc
     if isinstance(exc, _NO_CREDENTIALS):
-        cause = redaction.redact_causes(exc, redaction.redact_output)  # it may quote what a `credential_process` printed
+        # It may quote what a `credential_process` printed.
+        cause = redaction.redact_causes(exc, redaction.redact_output)
         message = f"there are no AWS credentials ({cause}): set up the default AWS chain"
         return AwsError(operation, "NoCredentials", message, Kind.UNSENT), cause
     kind = _kind_of_silence(exc)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import re
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
 import yaml  # type: ignore[import-untyped]
@@ -254,6 +256,44 @@ def test_an_exec_plugin(new_harness: NewHarness, cluster: Cluster, tmp_path: Pat
     assert len(asked.read_text().splitlines()) == 1 + refused
 
 
+GIVES = """
+import json
+status = {"token": "c4n4ry-t0-be-hidden"}
+print(json.dumps({"kind": "ExecCredential", "apiVersion": "client.authentication.k8s.io/v1", "status": status}))
+"""
+
+
+class Echo:
+    """Refuses every request, with the credentials that it came with."""
+
+    def __init__(self) -> None:
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                message = f"no right for Authorization: {self.headers['Authorization']}"
+                status = {"kind": "Status", "apiVersion": "v1", "code": 403, "reason": "Forbidden", "message": message}
+                body = json.dumps(status).encode()
+                self.send_response(403)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+
 def test_an_exec_plugin_that_fails(new_harness: NewHarness, cluster: Cluster) -> None:
     """What the program says is the only help there is."""
     path = cluster.kubeconfig(name="exec-broken")
@@ -268,6 +308,30 @@ def test_an_exec_plugin_that_fails(new_harness: NewHarness, cluster: Cluster) ->
         harness.submit(harness.spec())
     assert "SECRET" not in str(caught.value)
     assert len(str(caught.value)) < 1000
+
+
+@pytest.mark.parametrize(
+    "user",
+    [
+        {"token": "c4n4ry-t0-be-hidden"},
+        {"username": "ci", "password": "c4n4ry-t0-be-hidden"},
+        {"exec": {"command": sys.executable, "apiVersion": "client.authentication.k8s.io/v1", "args": ["-c", GIVES]}},
+    ],
+    ids=lambda user: next(iter(user)),
+)
+def test_whoever_repeats_credentials_does_not_tell_them(
+    new_harness: NewHarness, cluster: Cluster, tmp_path: Path, user: dict[str, Any]
+) -> None:
+    """A gateway before the API server may quote a request that it refuses, with all its headers."""
+    with Echo() as echo:
+        path = cluster.kubeconfig(name="echo", url=echo.url)
+        document = json.loads(path.read_text())
+        document["users"][0]["user"] = user
+        path.write_text(json.dumps(document))
+        harness = new_harness(kubeconfig=str(path))
+        with pytest.raises(AccessDenied, match=r"(Bearer|Basic) \[hidden\]") as caught:
+            harness.backend.describe("eta-tkabcdefghij2")
+    assert "c4n4ry" not in str(caught.value)
 
 
 def test_kubeconfigs_are_merged(

@@ -273,7 +273,9 @@ def test_an_endpoint_that_is_no_url(make: Make, storage_url: str, url: str, monk
     assert not isinstance(caught.value, BackendUnavailable)
 
 
-@pytest.mark.parametrize("endpoint", ["http://user:c4n4ry-t0-be-hidden@127.0.0.1:9", "http://h.invalid/?token=c4n4ry-t0"])
+@pytest.mark.parametrize(
+    "endpoint", ["http://user:c4n4ry-t0-be-hidden@127.0.0.1:9", "http://h.invalid/?token=c4n4ry-t0"]
+)
 def test_an_endpoint_keeps_its_secrets(
     make: Make, storage_url: str, endpoint: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
