@@ -84,7 +84,7 @@ def redact_causes(error: BaseException, hide: Callable[[str], str] = redact) -> 
 
     Return it. Where its text cannot be changed, as of an OSError, return what stands for it: name and redacted text.
     """
-    found = _related(error)
+    found = _errors_behind(error)
     shown: dict[int, BaseException] = {}
     for one in reversed(found):  # those that an error holds come before it
         _redact_fields(one, hide, shown)
@@ -94,7 +94,7 @@ def redact_causes(error: BaseException, hide: Callable[[str], str] = redact) -> 
     return shown[id(error)]
 
 
-def _related(error: BaseException) -> list[BaseException]:
+def _errors_behind(error: BaseException) -> list[BaseException]:
     """Return an error and all that it came from, or that stand in it."""
     found: dict[int, BaseException] = {}
     waiting: list[BaseException | None] = [error]
@@ -119,13 +119,13 @@ def _redact_fields(one: BaseException, hide: Callable[[str], str], shown: Mappin
 
 def _is_clean(one: BaseException, hide: Callable[[str], str], shown: Mapping[int, BaseException]) -> bool:
     """Whether nothing that a traceback prints of an error is still to be hidden."""
-    texts = (_said(one), str(getattr(one, "text", "")), str(getattr(one, "filename", "")))
+    texts = (_words_of(one), str(getattr(one, "text", "")), str(getattr(one, "filename", "")))
     parts = one.exceptions if isinstance(one, BaseExceptionGroup) else ()
     return all(hide(text) == text for text in texts) and all(shown.get(id(part), part) is part for part in parts)
 
 
 def _stand_in(one: BaseException, hide: Callable[[str], str], shown: Mapping[int, BaseException]) -> BaseException:
-    words = hide(_said(one))
+    words = hide(_words_of(one))
     made: BaseException
     if isinstance(one, BaseExceptionGroup):
         made = BaseExceptionGroup(hide(one.message), [shown.get(id(part), part) for part in one.exceptions])
@@ -146,7 +146,7 @@ def _join_causes(one: BaseException, shown: Mapping[int, BaseException]) -> None
         link.__suppress_context__ = suppressed
 
 
-def _said(one: BaseException) -> str:
+def _words_of(one: BaseException) -> str:
     try:
         return str(one)
     except Exception:  # noqa: BLE001 - other libraries' errors do what they like when they are asked

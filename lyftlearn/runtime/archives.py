@@ -17,7 +17,17 @@ from functools import partial
 from .compression import Gunzip, Gzip
 from .faults import CONFIGURATION, RuntimeFailure
 from .storage import disk_failure, store_for
-from .tree import DIRECTORY, LINK, MOST_DEEP, Tree, is_too_deep, make_readable, warn_on_stderr
+from .tree import (
+    DIRECTORY,
+    LINK,
+    LONGEST_NAME,
+    MOST_DEEP,
+    Tree,
+    is_too_deep,
+    is_too_long,
+    make_readable,
+    warn_on_stderr,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -241,6 +251,8 @@ class _Unpacking:
             raise _refusal(member, "would leave its destination")
         if is_too_deep("/".join(parts)):
             raise _refusal(member, f"lies below {MOST_DEEP} directories")
+        if is_too_long(parts):
+            raise _refusal(member, f"has more than the {LONGEST_NAME} bytes of a file's name")
         if self._only is None:
             return parts
         return parts[1:] if parts[:1] == (self._only,) else None
@@ -338,13 +350,22 @@ def _original(archive: tarfile.TarFile, member: tarfile.TarInfo) -> tarfile.TarI
         if member.linkname in seen:
             raise _refusal(member, "names itself")
         seen.add(member.linkname)
-        try:
-            member = archive.getmember(member.linkname)
-        except KeyError as error:
-            raise _refusal(member, "names a member that is not there") from error
+        member = _named_member(archive, member)
     if not (member.isreg() or member.issym()):
         raise _refusal(member, "is not a file")
     return member
+
+
+def _named_member(archive: tarfile.TarFile, link: tarfile.TarInfo) -> tarfile.TarInfo:
+    """The member that a hard link names; another packer than ours may write `./a` for the one and `a` for the other."""
+    try:
+        return archive.getmember(link.linkname)
+    except KeyError as error:
+        wanted = _components(link.linkname)
+        for member in archive.getmembers():
+            if _components(member.name) == wanted and not link.linkname.startswith("/"):
+                return member
+        raise _refusal(link, "names a member that is not there") from error
 
 
 def _content(archive: tarfile.TarFile, member: tarfile.TarInfo) -> Iterator[bytes]:

@@ -32,6 +32,11 @@ def is_too_deep(name: str) -> bool:
     return name.count("/") >= MOST_DEEP
 
 
+def is_too_long(parts: Iterable[str]) -> bool:
+    """Whether a part of a path has more bytes than the name of a file may have."""
+    return any(len(part) > LONGEST_NAME // 4 and len(os.fsencode(part)) > LONGEST_NAME for part in parts)
+
+
 def name_fault(names: Iterable[str]) -> str:
     """Why the objects of these names, which are paths, cannot all be files of one directory; nothing if they can.
 
@@ -42,7 +47,7 @@ def name_fault(names: Iterable[str]) -> str:
         parts = [part for part in name.split("/") if part not in ("", ".")]
         if name.startswith("/") or ".." in parts or not parts or "\0" in name:
             return f"{name!r} would be written outside the destination"
-        if any(len(part) > LONGEST_NAME // 4 and len(os.fsencode(part)) > LONGEST_NAME for part in parts):
+        if is_too_long(parts):
             return f"{name!r} is longer than the {LONGEST_NAME} bytes that a file's name may have"
         other = files.setdefault("/".join(parts), name)
         if other != name:

@@ -434,3 +434,24 @@ def test_holes_and_hard_links_far_behind(tmp_path: Path) -> None:
     assert (tmp_path / "out/c").read_bytes() == b"first"
     assert (tmp_path / "out/b").read_bytes() == content
     assert (tmp_path / "out/holes").read_bytes() == bytes(1 << 20) + b"end"
+
+
+@pytest.mark.parametrize(("name", "link"), [("./a", "a"), ("a", "./a"), ("d/a", "./d//a")])
+def test_a_hard_link_names_its_member_in_other_words(tmp_path: Path, name: str, link: str) -> None:
+    """Packers differ in that; the whole archive was refused for it."""
+    with tarfile.open(tmp_path / "x.tar.gz", "w:gz") as archive:
+        first, second = tarfile.TarInfo(name), tarfile.TarInfo("h")
+        first.size, second.type, second.linkname = 1, tarfile.LNKTYPE, link
+        archive.addfile(first, io.BytesIO(b"1"))
+        archive.addfile(second)
+    archives.unpack(str(tmp_path / "x.tar.gz"), str(tmp_path / "out"))
+    assert (tmp_path / "out" / "h").read_bytes() == b"1"
+
+
+@pytest.mark.parametrize("name", ["n" * 256, "\u00e9" * 128, f"d/{'n' * 256}/f"])
+def test_a_name_that_no_file_can_have_is_the_archives_fault(tmp_path: Path, name: str) -> None:
+    """No platform can mend it, so none is to be blamed."""
+    with tarfile.open(tmp_path / "x.tar.gz", "w:gz") as archive:
+        archive.addfile(tarfile.TarInfo(name))
+    with pytest.raises(archives.BadArchive, match="255 bytes"):
+        archives.unpack(str(tmp_path / "x.tar.gz"), str(tmp_path / "out"))
