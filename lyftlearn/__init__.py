@@ -9,8 +9,6 @@
 Everything here is frozen: a name, a parameter, a default or a meaning does not change; what is new is added.
 """
 
-from typing import TYPE_CHECKING, Any
-
 from lyftlearn._client import Client, default_client
 from lyftlearn._json import JSON
 from lyftlearn.errors import (
@@ -26,7 +24,10 @@ from lyftlearn.errors import (
     WaitTimeout,
 )
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from lyftlearn._jobs.job import Job, Notebook
     from lyftlearn._jobs.tuning import Trial, TuningJob
     from lyftlearn.types import (
@@ -93,7 +94,7 @@ __all__ = [
 Client.__module__ = "lyftlearn"
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> "Any":
     """Load types and handles where one is asked for: who only imports lyftlearn does not pay for them."""
     from importlib import import_module  # noqa: PLC0415 - as said
 

@@ -10,13 +10,17 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import islice
 from os import PathLike
-from typing import TYPE_CHECKING, Any, Literal, cast
 
 import lyftlearn
 from lyftlearn._json import JSON
 from lyftlearn.errors import JobNotFound
 
+TYPE_CHECKING = False
+if not TYPE_CHECKING:
+    from lyftlearn._annotations import Any, Literal, cast
 if TYPE_CHECKING:
+    from typing import Any, Literal, cast
+
     from lyftlearn._jobs.job import Job, Notebook
     from lyftlearn._jobs.tuning import TuningJob
     from lyftlearn._jobs.watcher import SharedWatch
@@ -343,15 +347,16 @@ class Client:
     @property
     def _session(self) -> Session:
         with self._lock:
-            if self._made is None:
-                from lyftlearn import _session  # noqa: PLC0415 - an import of lyftlearn does not pay for it
+            if self._made is not None:
+                return self._made
+            from lyftlearn import _session  # noqa: PLC0415 - an import of lyftlearn does not pay for it
 
-                self._keep(_session.make(self._given))
-            return cast("Session", self._made)
+            return self._keep(_session.make(self._given))
 
-    def _keep(self, session: Session) -> None:
+    def _keep(self, session: Session) -> Session:
         self._made = session
         self._closing = weakref.finalize(self, session.close)
+        return session
 
     def _begin(self) -> None:
         """Begin without a session; again in a forked child, which cannot use its parent's connections and locks."""

@@ -20,9 +20,13 @@ Every error pickles with its attributes.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias
 
+TYPE_CHECKING = False
+if not TYPE_CHECKING:
+    from lyftlearn._annotations import Any
 if TYPE_CHECKING:
+    from typing import Any, TypeAlias
+
     from lyftlearn.types import JobState
 
 Job: TypeAlias = Any  # a `lyftlearn.Job`; errors stand below handles and only carry them
