@@ -48,6 +48,7 @@ ROOMS = {
     "_telemetry": "traces and metrics of lyftlearn itself",
     "_pages": "pages, cards and tables in HTML",
     "types": "the public values",
+    "_annotations": "in place of typing",
     "_json": "the alias of JSON",
     "runtime": "runs inside the container, and imports nothing else",
 }
