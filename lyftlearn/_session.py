@@ -20,6 +20,7 @@ from lyftlearn._storage import set_default_region
 from lyftlearn._submission.notebooks import Notebooks
 from lyftlearn._submission.preparation import SubmissionBuilder
 from lyftlearn._submission.submitter import JobSubmitter
+from lyftlearn._text.display import printable_lines
 from lyftlearn._text.redaction import redact, redact_causes
 from lyftlearn.config import Config, load
 from lyftlearn.errors import LyftLearnError
@@ -36,8 +37,11 @@ _JOB_ID = re.compile(rf"(?<![a-z0-9-]){ids.PATTERN.pattern}(?![a-z0-9])")
 
 
 def _redact_record(record: logging.LogRecord) -> bool:
-    """Redact what is logged, tracebacks too, give it the id of the job that it names as `job_id`, and let it pass."""
-    record.msg, record.args = redact(record.getMessage()), ()
+    """Redact what is logged, tracebacks too, give it the id of the job that it names as `job_id`, and let it pass.
+
+    Servers may have worded it, so it has nothing that a terminal would obey.
+    """
+    record.msg, record.args = "\n".join(printable_lines(redact(record.getMessage()))), ()
     found = _JOB_ID.search(record.msg)
     record.job_id = found[0] if found else ""
     if record.exc_info and record.exc_info[1] is not None:

@@ -60,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         from lyftlearn._text.redaction import redact_causes  # noqa: PLC0415 - as above
 
-        traceback.print_exception(redact_causes(exc))
+        _note("".join(traceback.format_exception(redact_causes(exc))))
         return ExitCode.INTERNAL
     return code
 
@@ -94,7 +94,10 @@ def _advise(invocation: Invocation, error: BaseException) -> None:
 
 
 def _note(text: str) -> None:
-    print(text, file=sys.stderr)
+    """Print what others may have worded, such as a server, without what a terminal would obey."""
+    from lyftlearn._text.display import printable_lines  # noqa: PLC0415 - only for those who are told something
+
+    print("\n".join(printable_lines(text)), file=sys.stderr)
 
 
 def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:

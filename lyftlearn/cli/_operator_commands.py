@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from lyftlearn import ops
 from lyftlearn._client import Client
 from lyftlearn._jobs import views
-from lyftlearn._text.display import printable
+from lyftlearn._text.display import printable, printable_lines
 from lyftlearn._text.redaction import HIDDEN, redact_document
 from lyftlearn.backend import Capability, Verdict
 from lyftlearn.cli import _next_steps, _output, _submit_commands, _yaml
@@ -232,7 +232,7 @@ def _show_request(title: str, request: Request, *, short: bool, sent: bool) -> N
 
 
 def _comment(text: str) -> None:
-    for line in text.splitlines():
+    for line in printable_lines(text):
         _output.say(f"# {line}".rstrip())
 
 
@@ -258,7 +258,7 @@ def _show_decision(decision: Decision) -> None:
 
 def _show_backend(installed: Installed) -> None:
     if installed.problem:
-        _output.say(f"{installed.name}: cannot be used: {installed.problem}")
+        _output.say(f"{installed.name}: cannot be used: {printable(str(installed.problem))}")
         return
     _output.say(f"{installed.name}: {', '.join(installed.offers)}")
     for capability in Capability:

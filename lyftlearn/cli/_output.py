@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from lyftlearn._jobs import views
-from lyftlearn._text.display import printable, terminal_text
+from lyftlearn._text.display import printable, printable_lines, terminal_text
 from lyftlearn.cli import _next_steps
 from lyftlearn.cli._exit_codes import exit_code
 from lyftlearn.errors import BackendUnavailable, Conflict, InvalidJob, JobFailed, JobStopped, WaitTimeout
@@ -31,8 +31,8 @@ def say(line: str = "") -> None:
 
 
 def note(line: str) -> None:
-    """Print one line beside the answer."""
-    print(line, file=sys.stderr, flush=True)
+    """Print a line beside the answer."""
+    print("\n".join(printable_lines(line)), file=sys.stderr, flush=True)
 
 
 def is_watched() -> bool:

@@ -23,6 +23,7 @@ from .tree import (
     LONGEST_NAME,
     MOST_DEEP,
     Tree,
+    WholeFile,
     is_too_deep,
     is_too_long,
     make_readable,
@@ -62,7 +63,7 @@ def pack(
     compressed = Gzip(sink)
     with tarfile.open(fileobj=compressed, mode="w|", format=tarfile.PAX_FORMAT) as archive:  # type: ignore[call-overload]
         for entry in Tree(directory, True, apart, tuple(without), warn).entries():
-            _add(archive, entry)
+            _add(archive, entry, warn)
     compressed.finish()
 
 
@@ -79,20 +80,26 @@ def pack_to(
         raise
 
 
-def _add(archive: tarfile.TarFile, entry: Entry) -> None:
+def _add(archive: tarfile.TarFile, entry: Entry, warn: Warn) -> None:
+    """Add one entry. What a command has left running may still remove it, or cut it."""
     member = tarfile.TarInfo(entry.name)
     if entry.kind == LINK:
         member.type, member.linkname = tarfile.SYMTYPE, entry.target
         archive.addfile(member)
         return
-    member.mode = stat.S_IMODE(os.stat(entry.path).st_mode) & 0o777
-    if entry.kind == DIRECTORY:
+    try:
+        member.mode = stat.S_IMODE(os.stat(entry.path).st_mode) & 0o777
+        file = None if entry.kind == DIRECTORY else open(make_readable(entry.path), "rb")  # noqa: SIM115 - closed below
+    except FileNotFoundError:
+        warn(f"{entry.path} is not kept: it is gone")
+        return
+    if file is None:
         member.type = tarfile.DIRTYPE
         archive.addfile(member)
         return
-    with open(make_readable(entry.path), "rb") as file:
+    with file:
         member.size = os.fstat(file.fileno()).st_size
-        archive.addfile(member, file)
+        archive.addfile(member, WholeFile(file, entry.path, warn))  # type: ignore[arg-type]
 
 
 def unpack(

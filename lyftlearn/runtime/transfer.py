@@ -231,17 +231,29 @@ def _check_digest(path: str, field: str, uri: str, expected: str | None) -> None
 
 def upload_directory(path: str, uri: str) -> None:
     """Every file under `path`, links followed, to the same path under `uri`."""
-    _call_for_all(put, _small_files(path, uri))
+    _call_for_all(_put_if_there, _small_files(path, uri))
+
+
+def _put_if_there(path: str, uri: str) -> None:
+    """Write a file to a URI, unless what a command has left running has just removed it."""
+    from .tree import make_readable, warn_on_stderr
+
+    try:
+        put(make_readable(path), uri)
+    except FileNotFoundError as error:  # of reading: sinks translate their own
+        if error.filename != path:
+            raise
+        warn_on_stderr(f"{path} is not kept: it is gone")
 
 
 def _small_files(path: str, uri: str) -> Iterator[tuple[str, str]]:
     """Each small file and where it goes; a larger one is sent on the way to the next."""
-    from .tree import FILE, Tree, make_readable
+    from .tree import FILE, Tree
 
     for entry in Tree(path).entries():
         if entry.kind == FILE:
-            file = (make_readable(entry.path), join(uri, entry.name))
-            if os.path.getsize(entry.path) > SMALL:
-                put(*file)
+            file = (entry.path, join(uri, entry.name))
+            if os.path.exists(entry.path) and os.path.getsize(entry.path) > SMALL:
+                _put_if_there(*file)
             else:
                 yield file

@@ -10,6 +10,7 @@ from contextlib import suppress
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
+    from typing import BinaryIO
 
     Warn = Callable[[str], None]
 
@@ -134,9 +135,7 @@ class Tree:
         try:
             mode = os.stat(path).st_mode
         except OSError as error:
-            self._leave_out(
-                name, f"is a link to {os.readlink(path)}: {error.strerror}" if link else str(error.strerror)
-            )
+            self._leave_out(name, _why_unseen(path, link, error))
             return
         if link and self._keep_links and not followed and self._stays_inside(path, name):
             yield Entry(name, path, LINK, relative_target(path))
@@ -173,6 +172,31 @@ class Tree:
         self._warnings += 1
         if self._warnings <= MOST_WARNINGS:
             self._warn(f"{os.path.join(self._top, name)} is not kept: it {why}")
+
+
+def _why_unseen(path: str, link: bool, error: OSError) -> str:
+    if not link:
+        return "is gone" if isinstance(error, FileNotFoundError) else f"cannot be read: {error.strerror}"
+    try:
+        return f"is a link to {os.readlink(path)}: {error.strerror}"
+    except OSError:
+        return "is gone"
+
+
+class WholeFile:
+    """A file that has as many bytes as it had: one that is cut meanwhile ends in zeros, as `tar` has it."""
+
+    def __init__(self, file: BinaryIO, path: str, warn: Warn) -> None:
+        self._file, self._path, self._warn = file, path, warn
+        self._cut = False
+
+    def read(self, size: int) -> bytes:
+        """Return the next bytes, as many as are asked for."""
+        data = self._file.read(size)
+        if len(data) < size and not self._cut:
+            self._cut = True
+            self._warn(f"{self._path} was cut while it was kept: it ends in zeros")
+        return data.ljust(size, b"\0")
 
 
 def relative_target(path: str) -> str:

@@ -17,6 +17,7 @@ import pytest
 
 from lyftlearn.runtime import archives, compression, storage
 from lyftlearn.runtime.faults import RuntimeFailure
+from lyftlearn.runtime.tree import WholeFile
 
 from .test_zipapp import PYTHONS
 
@@ -455,3 +456,34 @@ def test_a_name_that_no_file_can_have_is_the_archives_fault(tmp_path: Path, name
         archive.addfile(tarfile.TarInfo(name))
     with pytest.raises(archives.BadArchive, match="255 bytes"):
         archives.unpack(str(tmp_path / "x.tar.gz"), str(tmp_path / "out"))
+
+
+def test_what_changes_while_it_is_kept_costs_only_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A command may leave a program running that turns its log over, or removes what is old."""
+    for name in ("cut", "gone", "stays"):
+        (tmp_path / "model").mkdir(exist_ok=True)
+        (tmp_path / "model" / name).write_bytes(b"x" * 100_000)
+    add, warnings = archives._add, list[str]()
+
+    def change(archive: tarfile.TarFile, entry: Any, warn: Callable[[str], None]) -> None:
+        if entry.name == "gone":
+            (tmp_path / "model" / "gone").unlink()
+        add(archive, entry, warn)
+
+    real = WholeFile.read
+
+    def cut(self: Any, size: int) -> bytes:
+        if "cut" in self._path:
+            os.truncate(tmp_path / "model" / "cut", 10)
+        return real(self, size)
+
+    monkeypatch.setattr(WholeFile, "read", cut)
+    monkeypatch.setattr(archives, "_add", change)
+    packed = pack(tmp_path / "model", tmp_path / "m.tar.gz", warn=warnings.append)
+    archives.unpack(str(packed), str(tmp_path / "out"))
+    kept = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
+    assert kept == {"cut": (b"x" * 10).ljust(100_000, b"\0"), "stays": b"x" * 100_000}
+    assert [warning.rpartition("/")[2] for warning in warnings] == [
+        "cut was cut while it was kept: it ends in zeros",
+        "gone is not kept: it is gone",
+    ]

@@ -94,6 +94,24 @@ def test_keys_that_would_leave_the_channel_are_refused(bucket: Any, tmp_path: Pa
     assert tree(tmp_path) == {}
 
 
+def test_a_file_that_goes_while_an_output_is_sent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What a command has left running removes it; the rest of the output is there."""
+    (tmp_path / "out").mkdir()
+    for name in ("gone", "stays"):
+        (tmp_path / "out" / name).write_text(name)
+
+    def put_late(path: str, uri: str) -> None:
+        (tmp_path / "out" / "gone").unlink(missing_ok=True)
+        storage.put(path, uri)
+
+    monkeypatch.setattr("lyftlearn.runtime.transfer.put", put_late)
+    transfer.upload_directory(str(tmp_path / "out"), (tmp_path / "kept").as_uri())
+    assert tree(tmp_path / "kept") == {"stays": b"stays"}
+    assert "gone is not kept: it is gone" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("keys", "why"),
     [
