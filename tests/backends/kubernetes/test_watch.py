@@ -135,7 +135,8 @@ def test_a_list_whose_beginning_is_forgotten(
     harness: Harness, cluster: Cluster, monkeypatch: pytest.MonkeyPatch, tells: bool
 ) -> None:
     """A server forgets the time at which a long list began, and may say where to go on; every job is listed once."""
-    specs = [harness.spec(labels={"list": "long"}) for _ in range(5)]
+    label = f"long-{tells}"
+    specs = [harness.spec(labels={"list": label}) for _ in range(5)]
     for spec in specs:
         harness.submit(spec)
     assert isinstance(harness.backend, KubernetesBackend)
@@ -151,7 +152,7 @@ def test_a_list_whose_beginning_is_forgotten(
         return answer
 
     monkeypatch.setattr(harness.backend._cluster, "ask", forgetful)
-    pages = list(harness.backend._cluster.list("jobs", labels="list=long", page=2))
+    pages = list(harness.backend._cluster.list("jobs", labels=f"list={label}", page=2))
     names = [item["metadata"]["name"] for page in pages for item in page["items"]]
     assert sorted(names) == sorted(spec.id for spec in specs)
     assert len(pages) == 3 if tells else 2
