@@ -147,10 +147,19 @@ class KubernetesBackend(Backend):
         with suppress(LyftLearnError):  # without them nobody learns when it began, but it is stopped all the same
             pods = jobs.pods_of(self._cluster, job_id)
         wish = jobs.stop_patch(job, pods, self._cluster.now())
-        with translate_errors("stopping jobs"):
-            self._cluster.patch(JOBS, job_id, wish)
+        try:
+            with translate_errors("stopping jobs"):
+                self._cluster.patch(JOBS, job_id, wish)
+        except LyftLearnError:  # it may be said to the repetition of a patch whose answer was lost
+            if not self._is_ending(job_id):
+                raise
         if job.elsewhere:
             queueing.deactivate(self._cluster, job)
+
+    def _is_ending(self, job_id: str) -> bool:
+        """Whether a stop is not needed any more. Raises JobNotFound for a job that went meanwhile."""
+        job = observed.job(jobs.fetch(self._cluster, job_id))
+        return job.has_finished or job.stop is not None
 
     def watch(self, following: WatchSet) -> Iterator[JobEvent]:
         """One watch of Jobs and one of pods for every followed job."""

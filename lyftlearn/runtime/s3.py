@@ -25,6 +25,8 @@ SMALL_PARTS = 900
 """S3 takes 10,000 parts and 5 TiB. Small ones need less memory; after 900 each is a step larger, up to 1.2 GB."""
 AT_ONCE = 1 << 20
 """Bytes of an object that is read as a whole: boto3's way asks for its size first, and starts threads for each."""
+DIRECTORY_BUCKET = "--x-s3"
+"""How names of S3 Express One Zone end. It lists what is below a `/`, in any order, and nothing else."""
 ATTEMPTS = 8
 READ_PAUSE = 0.5
 """Seconds before an object is read again whose bytes stopped in the middle; twice as long each time."""
@@ -196,11 +198,24 @@ class S3Store:
         ]
 
     def _find_object(self, bucket: str, key: str) -> list[Entry]:
+        if bucket.endswith(DIRECTORY_BUCKET):
+            return self._look_at(bucket, key)
         pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=key, MaxKeys=1)
         first = next(iter(pages)).get("Contents", [])  # keys come in order: the exact one before longer ones
         return [
             Entry(f"s3://{bucket}/{key}", key.rsplit("/", 1)[-1], item["Size"]) for item in first if item["Key"] == key
         ]
+
+    def _look_at(self, bucket: str, key: str) -> list[Entry]:
+        from botocore.exceptions import ClientError
+
+        try:
+            size = self._client.head_object(Bucket=bucket, Key=key)["ContentLength"]
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "404":
+                raise
+            return []
+        return [Entry(f"s3://{bucket}/{key}", key.rsplit("/", 1)[-1], size)]
 
     def read(self, uri: str) -> bytes:
         """One object's bytes."""

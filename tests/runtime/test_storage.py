@@ -62,6 +62,28 @@ def test_a_directory_means_what_is_under_it(bucket: Any, tmp_path: Path) -> None
         assert tree(place) == {"a": b"1", "deep/b": b"2"}
 
 
+def test_a_bucket_of_s3_express(endpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It takes prefixes that end in `/` only, and lists in any order: botocore, ListObjectsV2Request.Prefix."""
+    for name, value in {**AWS, "AWS_ENDPOINT_URL": endpoint, "AWS_S3_DISABLE_EXPRESS_SESSION_AUTH": "true"}.items():
+        monkeypatch.setenv(name, value)
+    s3._clients.clear()
+    bucket = boto3.resource("s3", endpoint_url=endpoint).create_bucket(Bucket=f"b{os.urandom(4).hex()}--use1-az4--x-s3")
+    put(bucket, **{"data__rides.csv": b"1", "data__rides.csv.bak": b"2", "train__a": b"3"})
+
+    def refuse(params: dict[str, Any], **_: Any) -> None:
+        prefix = params["query_string"].get("prefix", "")
+        if prefix and not prefix.endswith("/"):
+            answer: Any = {"Error": {"Code": "InvalidRequest"}, "ResponseMetadata": {"HTTPStatusCode": 400}}
+            raise ClientError(answer, "ListObjectsV2")
+
+    s3.aws_client("s3").meta.events.register("before-call.s3.ListObjectsV2", refuse)
+    assert transfer.fetch(f"s3://{bucket.name}/data/rides.csv", str(tmp_path / "file")) == 1
+    assert transfer.fetch(f"s3://{bucket.name}/train", str(tmp_path / "directory")) == 1
+    assert (tree(tmp_path / "file"), tree(tmp_path / "directory")) == ({"rides.csv": b"1"}, {"a": b"3"})
+    assert storage.store_for("s3://x").find(f"s3://{bucket.name}/data/rides") == []
+    s3._clients.clear()
+
+
 def test_a_file_keeps_its_name(bucket: Any, tmp_path: Path) -> None:
     """Programs open it by the name it had."""
     put(bucket, **{"data__rides.csv": b"1", "data__rides.csv.bak": b"2"})

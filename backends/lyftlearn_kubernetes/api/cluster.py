@@ -157,7 +157,7 @@ class Cluster:
                 return document
             sent, tries = sent or _leaves_doubt(error), tries + 1
             wait = max(pause, getattr(error, "retry_after", 0.0))
-            patience = self._patience(error, method, path)
+            patience = 0.0 if _is_outdated(error, body) else self._patience(error, method, path)
             if patience and tries < LEAST_TRIES:
                 patience = max(patience, LEAST_TRIES_SECONDS)
             if time.monotonic() + wait - began > patience:
@@ -188,8 +188,6 @@ class Cluster:
         denied = error.is_denied or (error.status == FORBIDDEN and method == "GET")  # which no admission looks at
         if error.starting or (denied and granted_before):
             return DENIED_SECONDS
-        if error.status == CONFLICT and method == "PATCH":  # it was made for a version that is not the newest any more
-            return 0.0
         return RETRY_SECONDS if error.retryable else 0.0
 
     def _was_granted(self, error: ApiError, method: str, path: str) -> bool:
@@ -263,6 +261,12 @@ def _about(name: object, document: dict[str, Any]) -> dict[str, Any]:
     if (document.get("metadata") or {}).get("name") != name:
         raise NoResponse(f"the answer is about something else than {name}", sent=True)
     return document
+
+
+def _is_outdated(error: Exception, body: Mapping[str, Any] | None) -> bool:
+    """Whether a change was made for a version that is not the newest any more. A conflict of any other passes."""
+    versioned = "resourceVersion" in ((body or {}).get("metadata") or {})
+    return versioned and isinstance(error, ApiError) and error.status == CONFLICT
 
 
 def _leaves_doubt(error: Exception) -> bool:

@@ -146,6 +146,44 @@ def test_a_proxy_that_refuses_to_read(harness: Harness, cluster: Cluster) -> Non
     assert harness.wait(spec.id).status is JobStatus.SUCCEEDED
 
 
+@pytest.mark.parametrize("refused", ["401", "403-webhook", "422", "409-conflict"])
+def test_a_stop_whose_repetition_is_refused(harness: Harness, cluster: Cluster, refused: str) -> None:
+    """The first patch has stopped the job, though its answer was lost: what is said to the second changes nothing."""
+    spec = harness.quiet(SLOW)
+    harness.submit(spec)
+    status, body = ANSWERS[refused]
+    cluster.api.disturbances.append(Disturbance("patch", "jobs", 1, commit=True))
+    cluster.api.disturbances.append(Disturbance("patch", "jobs", 30, status=status, body=body))
+    harness.backend.stop(spec.id)
+    cluster.api.disturbances.clear()
+    assert harness.wait(spec.id).status is JobStatus.STOPPED
+
+
+def test_a_stop_that_meets_others_changes(harness: Harness, cluster: Cluster) -> None:
+    """A server that has tried a patch five times beside other changes gives up with a conflict; one more try passes."""
+    spec = harness.quiet(SLOW)
+    harness.submit(spec)
+    status, body = ANSWERS["409-conflict"]
+    cluster.api.disturbances.append(Disturbance("patch", "jobs", 2, status=status, body=body))
+    harness.backend.stop(spec.id)
+    assert harness.wait(spec.id).status is JobStatus.STOPPED
+
+
+def test_a_stop_of_a_job_that_goes(harness: Harness, cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its time was over between the look and the patch: it is not there, and that is what is told."""
+    spec = harness.quiet(SLOW)
+    harness.submit(spec)
+    patch = harness.backend._cluster.patch  # type: ignore[attr-defined]
+
+    def late(*arguments: Any) -> Any:
+        cluster.store.delete("jobs", NAMESPACE, spec.id)
+        return patch(*arguments)
+
+    monkeypatch.setattr(harness.backend._cluster, "patch", late)  # type: ignore[attr-defined]
+    with pytest.raises(JobNotFound):
+        harness.backend.stop(spec.id)
+
+
 def test_following_begins_in_an_outage(harness: Harness, cluster: Cluster) -> None:
     """Who has a handle on a job may follow it at a bad moment, too."""
     spec = harness.succeed(harness.quiet("print('up')"))
