@@ -212,7 +212,7 @@ class S3Store:
         try:
             size = self._client.head_object(Bucket=bucket, Key=key)["ContentLength"]
         except ClientError as error:
-            if error.response["Error"]["Code"] != "404":
+            if error.response.get("Error", {}).get("Code") != "404":
                 raise
             return []
         return [Entry(f"s3://{bucket}/{key}", key.rsplit("/", 1)[-1], size)]

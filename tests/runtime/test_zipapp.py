@@ -168,3 +168,17 @@ def test_a_python_without_its_library_is_said_so(containers: Any, substrate: str
     assert "json" in result.last_words
     assert "Debian's `python3`" in result.last_words
     assert b"Traceback" not in result.output
+
+
+def test_a_python_that_lacks_what_newer_ones_have(tmp_path: Path) -> None:
+    """That of 3.4 has no module `_signal`: what is too old is told before anything is asked of it."""
+    archive = tmp_path / "runtime.pyz"
+    archive.write_bytes(archive_bytes(runtime_sources()))
+    old = "import sys; sys.version_info = (3, 4, 2); sys.modules['_signal'] = None"
+    start = f"import runpy; {old}; runpy.run_path({str(archive)!r}, run_name='__main__')"
+    environ = {"LYFTLEARN_SUBSTRATE_REPORT": str(tmp_path / "report")}
+    ended = subprocess.run(
+        [sys.executable, "-I", "-c", start], env=environ, capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 127, ended.stderr
+    assert "the image has Python 3.4.2, and the runtime needs 3.8 or newer" in (tmp_path / "report").read_text()

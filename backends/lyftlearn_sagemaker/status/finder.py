@@ -77,9 +77,15 @@ class Finder:
         return any(pool.get("ReusedByJob") == record.id for pool in pools) or None
 
     def training_jobs(self, job_id: str) -> Sequence[str]:
-        """Return the names of the training jobs that a job has had: one, or in a queue one for each attempt."""
+        """Return the names of the training jobs that a job has had: one, or in a queue one for each attempt.
+
+        Those of a queue are as Batch said last: whoever follows a log polls, which asks anew for what has changed.
+        """
         if not self.service_jobs.queues_of(frozenset((job_id,))):
             return (job_id,)
+        known = self.service_jobs.known_attempts(job_id)
+        if known is not None:
+            return known
         service_job = self.service_jobs.find(job_id)
         return training_jobs_of(service_job) if service_job else ()
 

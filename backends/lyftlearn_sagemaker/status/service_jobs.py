@@ -32,12 +32,14 @@ class ServiceJobs:
         self._ids: dict[str, str] = {}
         self._queues: dict[str, str] = {}
         self._starts: dict[str, datetime | None] = {}
+        self._attempts: dict[str, Sequence[str]] = {}
 
     def remember(self, job_id: str, queue: str, batch_id: str) -> None:
         """Note where a job is."""
         if len(self._ids) >= _MOST_REMEMBERED:
             self._ids.clear()
             self._queues.clear()
+            self._attempts.clear()
         self._ids[job_id], self._queues[job_id] = batch_id, queue
 
     def queues_of(self, job_ids: frozenset[str]) -> Mapping[str, str]:
@@ -56,7 +58,12 @@ class ServiceJobs:
     def describe(self, batch_id: str) -> Mapping[str, Any]:
         """Return what Batch says of one service job."""
         described: Mapping[str, Any] = self._aws.call("batch", "describe_service_job", {"jobId": batch_id})
+        self._attempts[described["jobName"]] = training_jobs_of(described)
         return described
+
+    def known_attempts(self, job_id: str) -> Sequence[str] | None:
+        """Return the names of a job's training jobs as Batch said last; None if it was not asked yet."""
+        return self._attempts.get(job_id)
 
     def since(self, queue: str, moment: datetime) -> Iterator[Mapping[str, Any]]:
         """Yield a line for each job that entered a queue at `moment` or later, newest first."""

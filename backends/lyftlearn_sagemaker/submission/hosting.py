@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from lyftlearn.backend import Fault, Request
+from lyftlearn_sagemaker.submission.documented_rules import has_local_storage
 
 if TYPE_CHECKING:
     from lyftlearn.backend import JobSpec
@@ -50,7 +51,10 @@ def requests(
         "InitialInstanceCount": 1,
         "ContainerStartupHealthCheckTimeoutInSeconds": _LONGEST_START,
     }
-    yield _request("CreateEndpointConfig", EndpointConfigName=spec.id, ProductionVariants=[variant], Tags=tags)
+    key = None if has_local_storage(instance) else options.keys_volume
+    yield _request(
+        "CreateEndpointConfig", EndpointConfigName=spec.id, ProductionVariants=[variant], KmsKeyId=key, Tags=tags
+    )
     yield _request("CreateEndpoint", EndpointName=endpoint, EndpointConfigName=spec.id, Tags=tags)
 
 

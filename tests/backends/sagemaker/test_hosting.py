@@ -74,6 +74,16 @@ def test_every_request_is_one_that_sagemaker_takes(make: Make, storage_url: str,
     assert document["user"] == {"uid": 1000, "gid": 1000}
 
 
+@pytest.mark.parametrize(("instance", "has_key"), [("ml.m5.large", True), ("ml.g5.xlarge", False)])
+def test_the_key_of_an_endpoints_volume(
+    make: Make, storage_url: str, tmp_path: Path, instance: str, has_key: bool
+) -> None:
+    """As of a job's: botocore's CreateEndpointConfigInput.KmsKeyId refuses it for a disk that is the instance's own."""
+    backend = make(instances={"pin": instance}, keys={"volume": "alias/volume"})
+    plan = backend.plan_server(server(storage_url, tmp_path))
+    assert bodies(plan)["CreateEndpointConfig"].get("KmsKeyId") == ("alias/volume" if has_key else None)
+
+
 def test_what_sagemaker_cannot_serve_is_said(make: Make, storage_url: str, tmp_path: Path) -> None:
     """Before anybody sends it."""
     isolated = make(network_isolation=True).plan_server(server(storage_url, tmp_path, port=9000))

@@ -15,12 +15,14 @@ from botocore.exceptions import ClientError
 from lyftlearn.backend import JobQuery, JobSpec, LogQuery, Verdict, WatchSet, words
 from lyftlearn.errors import BackendUnavailable, Conflict, InvalidJob, JobNotFound
 from lyftlearn.types import FailureReason, JobKind, JobStatus
+from lyftlearn_sagemaker import logs
 from lyftlearn_sagemaker.backend import SageMakerBackend
 from lyftlearn_sagemaker.options import read_table
 from tests.backends.sagemaker.conftest import Make
 from tests.backends.sagemaker.specs import spec
 from tests.doubles.sagemaker import Service, faults
 from tests.doubles.sagemaker.faults import LOST_AFTER, Fault, Refused
+from tests.doubles.sagemaker.surroundings import LogStream
 
 QUEUE = "rides-gpu"
 
@@ -225,6 +227,39 @@ def test_a_stop_reaches_a_job_wherever_it_is(
     assert (event.status, event.reason, event.message) == (JobStatus.STOPPED, None, words.STOP_REQUESTED)
     backend.stop(jobs[place].id)
     assert len([one for one in queue.batch._jobs.values() if one["jobName"] == jobs[place].id]) == 1
+
+
+def test_followers_of_logs_do_not_ask_batch_for_each_job(
+    queue: Service, backend: SageMakerBackend, storage_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ten quiet jobs of a queue are one list now and then; the log of an attempt that follows is found all the same."""
+    monkeypatch.setattr(logs, "_MARK_SETTLE", 1.0)
+    queue.conduct.batch_queues = {QUEUE: 10}
+    jobs = [_submit(backend, storage_url) for _ in range(10)]
+    firsts = [_attempt(queue, job) for job in jobs]
+    lines: list[str] = []
+
+    def follow(job: JobSpec) -> None:
+        lines.extend(line.text for line in backend.logs(job.id, LogQuery(follow=True)))
+
+    threads = [threading.Thread(target=follow, args=(job,), daemon=True) for job in jobs]
+    for thread in threads:
+        thread.start()
+    _until(lambda: queue.count("DescribeServiceJob") >= 2 * len(jobs))  # each reader's look, and the poller's first
+    lists = queue.count("ListServiceJobs")
+    _until(lambda: queue.count("ListServiceJobs") >= lists + 5)
+    assert queue.count("DescribeServiceJob") <= 2 * len(jobs) + 4
+    firsts[0].finish("Failed", "InternalServerError: We encountered an internal error. Please try again.")
+    second = _attempt(queue, jobs[0], number=2)
+    stream = LogStream(queue.surroundings.logs, f"{second.name}/algo-1-1", 0)
+    stream.put("again")
+    stream.put('#400{"event": "ended"}')
+    stream.close()
+    for training in (second, *firsts[1:]):
+        training.finish()
+    for thread in threads:
+        thread.join(120)
+    assert lines == ["again"]
 
 
 @pytest.mark.parametrize("place", [0, 3])
