@@ -25,7 +25,6 @@ from lyftlearn._migration.results import (
     ReadinessReport,
     ShadowComparison,
 )
-from lyftlearn._migration.sizes import EVER
 from lyftlearn.history.queries import Condition, Key, Tally, sum_if, tally
 from lyftlearn.history.tables import comparisons, jobs
 from lyftlearn.history.tallies import EVIDENCE, counts, within
@@ -200,45 +199,48 @@ class _Which(NamedTuple):
     backend: str
     is_shadow: bool = False
 
-    def query(self, measure: str) -> sa.Select[*tuple[Any, ...]]:
+    def query(self, measure: str, since: datetime | None) -> sa.Select[*tuple[Any, ...]]:
         """Return the query for some values of a measure in their order."""
         repository = self.model and self.model[0]
-        return _query_of_values(
-            measure, is_of_model=repository is not None, is_named=repository != _UNKNOWN, which=self[2]
-        )
+        of_model, named = repository is not None, repository != _UNKNOWN
+        return _query_of_values(measure, of_model, named, self.is_shadow, since is not None)
 
     def values(self, since: datetime | None) -> dict[str, Any]:
         """Return the parameters of the query."""
         found = dict(zip(("repository", "model"), self.model or (), strict=False))
         if found.get("repository") == _UNKNOWN:
             del found["repository"]
-        return {**found, "backend": self.backend, "since": since or EVER}
+        return {**found, "backend": self.backend, **({"since": since} if since else {})}
 
 
 @cache
-def _query_of_values(measure: str, *, is_of_model: bool, is_named: bool, which: bool) -> sa.Select[*tuple[Any, ...]]:
+def _query_of_values(
+    measure: str,
+    is_of_model: bool,
+    is_named: bool,
+    is_shadow: bool,
+    is_since: bool,
+) -> sa.Select[*tuple[Any, ...]]:
     """Return the query, which is made once: there is one for each of some thousand models to ask."""
     of = jobs.c
-    conditions = [of.at >= sa.bindparam("since"), of.backend == sa.bindparam("backend"), of[measure].is_not(None)]
-    conditions.append(of.shadow_of.is_not(None) if which else of.shadow_of.is_(None))
+    conditions = [of.backend == sa.bindparam("backend"), of[measure].is_not(None)]
+    conditions += [of.at >= sa.bindparam("since")] if is_since else []
+    conditions.append(of.shadow_of.is_not(None) if is_shadow else of.shadow_of.is_(None))
     if is_of_model:
         named = of.repository == sa.bindparam("repository") if is_named else of.repository.is_(None)
         conditions += [named, of.model == sa.bindparam("model")]
     if measure == _DURATION:
         conditions.append(of.status == "succeeded")
-    ordered = sa.select(of[measure].label("value")).where(*conditions).order_by(of[measure])
-    one, both = sa.literal_column("1", sa.Integer), sa.bindparam("both", type_=sa.Integer())
-    places = {"first": one, "middle": both, "last": one}
-    parts = [_some_values(ordered, place, number) for place, number in places.items()]
-    return sa.select(sa.union_all(*parts).subquery("values"))
+    return _some_of(sa.select(of[measure].label("value")).where(*conditions).order_by(of[measure]))
 
 
-def _some_values(
-    ordered: sa.Select[*tuple[Any, ...]], place: str, number: sa.ColumnElement[int]
-) -> sa.Select[*tuple[Any, ...]]:
-    """Return so many of the values, from the one on whose place is a parameter of this name."""
-    some = ordered.offset(sa.bindparam(place, type_=sa.Integer())).limit(number).subquery(place)
-    return sa.select(sa.literal_column(f"'{place}'", sa.Text).label("place"), some.c.value)
+def _some_of(ordered: sa.Select[*tuple[Any, ...]]) -> sa.Select[*tuple[Any, ...]]:
+    """Return the first, the last and the middle ones of `count` values from the `first` on."""
+    first, count, below, both = (sa.bindparam(name, type_=sa.Integer()) for name in ("first", "count", "below", "both"))
+    some = ordered.offset(first).limit(count).cte("some")
+    low, high = (sa.select(of(some.c.value)).scalar_subquery() for of in (sa.func.min, sa.func.max))
+    middle = sa.select(some.c.value, low.label("low"), high.label("high")).order_by(some.c.value)
+    return middle.offset(below).limit(both)
 
 
 def _side(view: _View, tallies: Sequence[Tally], which: _Which) -> BackendStats:
@@ -267,14 +269,13 @@ def _middle(view: _View, measure: str, which: _Which, count: int) -> statistics.
     if not count:
         return None
     rank = statistics.median_rank(count)
-    some = {"first": max(rank - 1, 0), "middle": (count - 1) // 2, "last": count - max(rank, 1), "both": 2 - count % 2}
-    found: dict[str, list[float]] = defaultdict(list)
-    for row in view.history.select(which.query(measure), which.values(view.since) | some):
-        found[row["place"]].append(row["value"])
-    if not found["middle"]:
+    first = max(rank - 1, 0)
+    some = {"first": first, "count": count - 2 * first, "below": (count - 1) // 2 - first, "both": 2 - count % 2}
+    rows = view.history.select(which.query(measure, view.since), which.values(view.since) | some)
+    if not rows:
         return None
-    low, high = (found[place] if rank else () for place in ("first", "last"))
-    return statistics.Interval(median(found["middle"]), *(next(iter(of), None) for of in (low, high)))
+    low, high = (rows[0]["low"], rows[0]["high"]) if rank else (None, None)
+    return statistics.Interval(median(row["value"] for row in rows), low, high)
 
 
 def _comparisons_of(view: _View) -> list[tuple[_Model, ShadowComparison]]:

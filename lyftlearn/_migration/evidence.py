@@ -36,6 +36,7 @@ _LEARNT = 5  # one in so many old jobs, of those before the first new one, is on
 _SPARED = 100  # a new job takes one in so many of the old jobs that are left, so that there are always some
 _GROWTH = 10  # a block has one in so many of the new jobs that came before it, and one at least
 _MOST_STEPS = 40  # of Newton's method, which takes the middle where it would leave the interval
+_NO_RATE = 2.0 ** -(_MOST_STEPS + 1)  # of a rate: as good as 0, but with a logarithm
 _NEAR_ENOUGH = 1e-5  # the divergence is flat there: an error counts by its square
 _HALF = 0.5  # of the stake is on a change of all strata, the rest on a change of one
 
@@ -195,6 +196,8 @@ def _nearest(block: Block, old_rate: float, new_rate: float, margin: float) -> f
         return (block.old * old_rate + block.new * new_rate) / (block.old + block.new)
     old, new, other_rate = block.old, block.new, new_rate - margin
     low, high = max(0.0, min(old_rate, other_rate)), min(1.0 - margin, max(old_rate, other_rate))
+    if not old and other_rate <= 0.0:  # it is 0, and below would only be halved as often
+        return high * _NO_RATE
     at, twice, twice_new = (old * old_rate + new * other_rate) / (old + new), 2 * old_rate, 2 * new_rate
     for _ in range(_MOST_STEPS):
         if not low < at < high:

@@ -164,10 +164,10 @@ def _strata(sides: Sides) -> _Strata:
     query = sa.select(*keys, *_sums(of)).where(ours).group_by(*keys)
     found: dict[Stratum, dict[str, tuple[_Counted, _Counted]]] = defaultdict(dict)
     for row in sides.history.stream(query):
-        counted = _Counted(*(int(row[name]) for name in _Counted._fields))
-        days = found[row["repository"], row["model"], row["kind"]]
-        old, new = days.get(row["day"], (_NOTHING, _NOTHING))
-        days[row["day"]] = (counted, new) if row["backend"] == sides.old else (old, counted)
+        repository, model, kind, day, backend, *numbers = row.values()
+        counted, days = _Counted(*map(int, numbers)), found[repository, model, kind]
+        old, new = days.get(day, (_NOTHING, _NOTHING))
+        days[day] = (counted, new) if backend == sides.old else (old, counted)
     return {stratum: days for stratum, days in found.items() if all(map(any, _present(days)))}
 
 

@@ -9,21 +9,18 @@ import math
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import sqlalchemy as sa
 
 from lyftlearn._migration.evidence import Day
-from lyftlearn.history.queries import count_if
 from lyftlearn.history.tables import jobs
 
 if TYPE_CHECKING:
     from lyftlearn.history.store import History
 
-EVER = datetime.min.replace(tzinfo=UTC)
-"""When no job was submitted yet."""
 _LEAST_KNOWN, _KNOWN_SHARE = 10, 5  # old jobs that say what is usual: so many, and one in so many
 Stratum: TypeAlias = tuple[str | None, str, str]  # repository, model, kind
 
@@ -38,9 +35,16 @@ class Size:
     of_succeeded: bool
 
     @property
-    def value(self) -> sa.ColumnElement[Any]:
-        """Return what one job has, None where it is not judged."""
-        return sa.case((jobs.c.status == "succeeded", self.column)) if self.of_succeeded else self.column
+    def conditions(self) -> list[sa.ColumnElement[bool]]:
+        """What holds of the jobs that are judged."""
+        return [jobs.c.status == "succeeded"] if self.of_succeeded else []
+
+
+class _Shape(NamedTuple):
+    """Which conditions a question about a stratum has."""
+
+    is_named: bool
+    is_since: bool
 
 
 _Sizes: TypeAlias = tuple[tuple[str, Size], ...]
@@ -69,7 +73,7 @@ class Sides:
         taught = {name: until for name in sizes if (until := _taught_until(known[name])) is not None}
         if not taught:
             return {}
-        query = _middle_sizes(tuple((name, sizes[name]) for name in taught), is_named=stratum[0] is not None)
+        query = _middle_sizes(tuple((name, sizes[name]) for name in taught), self._shape(stratum))
         untils = {f"until {name}": until for name, until in taught.items()}
         (middle,) = self.history.select(query, {**self._values(stratum, self.old), **untils})
         usual = {name: _usual(middle[name], sizes[name].edges) for name in taught}
@@ -95,25 +99,28 @@ class Sides:
             largest = step + (sizes[name].within if side == self.new else 0)
             if largest < len(sizes[name].edges):
                 edges[name] = sizes[name].edges[largest]
-        query = _large_by_day(tuple(sizes.items()), is_named=stratum[0] is not None)
+        query = _large_by_day(tuple(sizes.items()), self._shape(stratum))
         rows = self.history.select(query, {**self._values(stratum, side), **edges})
         return {row["day"]: row for row in rows}
 
     def _values(self, stratum: Stratum, side: str) -> dict[str, Any]:
         repository, model, kind = stratum
         named = {"repository": repository} if repository is not None else {}
-        return {**named, "model": model, "kind": kind, "side": side, "since": self.since or EVER}
+        since = {"since": self.since} if self.since else {}
+        return {**named, "model": model, "kind": kind, "side": side, **since}
+
+    def _shape(self, stratum: Stratum) -> _Shape:
+        return _Shape(is_named=stratum[0] is not None, is_since=self.since is not None)
 
 
 @cache
-def _middle_sizes(sizes: _Sizes, *, is_named: bool) -> sa.Select[*tuple[Any, ...]]:
+def _middle_sizes(sizes: _Sizes, shape: _Shape) -> sa.Select[*tuple[Any, ...]]:
     """Return the query for the medians of jobs of one stratum and side, each up to a day."""
-    return sa.select(*(_middle_size(name, size, is_named=is_named).label(name) for name, size in sizes))
+    return sa.select(*(_middle_size(name, size, shape).label(name) for name, size in sizes))
 
 
-def _middle_size(name: str, size: Size, *, is_named: bool) -> sa.ScalarSelect[float]:
-    conditions = [*_of_stratum(is_named=is_named), size.column.is_not(None)]
-    conditions += [jobs.c.status == "succeeded"] if size.of_succeeded else []
+def _middle_size(name: str, size: Size, shape: _Shape) -> sa.ScalarSelect[float]:
+    conditions = [*_of_stratum(shape), size.column.is_not(None), *size.conditions]
     conditions.append(jobs.c.day <= sa.bindparam(f"until {name}", type_=sa.String()))
     below = sa.select(sa.func.count() // 2).where(*conditions).scalar_subquery()
     query = sa.select(size.column).where(*conditions).order_by(size.column)
@@ -121,19 +128,24 @@ def _middle_size(name: str, size: Size, *, is_named: bool) -> sa.ScalarSelect[fl
 
 
 @cache
-def _large_by_day(sizes: _Sizes, *, is_named: bool) -> sa.Select[*tuple[Any, ...]]:
+def _large_by_day(sizes: _Sizes, shape: _Shape) -> sa.Select[*tuple[Any, ...]]:
     """Return the query that counts by day how many are as large as an edge, which has the name of the size."""
-    columns = (count_if(size.value >= sa.bindparam(name, type_=sa.Float())).label(name) for name, size in sizes)
-    return sa.select(jobs.c.day, *columns).where(*_of_stratum(is_named=is_named)).group_by(jobs.c.day)
+    one: sa.ColumnElement[int] = sa.literal_column("1", sa.Integer)
+    columns = (
+        sa.func.count(sa.case((sa.and_(size.column >= sa.bindparam(name, type_=sa.Float()), *size.conditions), one)))
+        for name, size in sizes
+    )
+    labelled = (column.label(name) for column, (name, _) in zip(columns, sizes, strict=True))
+    return sa.select(jobs.c.day, *labelled).where(*_of_stratum(shape)).group_by(jobs.c.day)
 
 
-def _of_stratum(*, is_named: bool) -> list[sa.ColumnElement[bool]]:
+def _of_stratum(shape: _Shape) -> list[sa.ColumnElement[bool]]:
     return [
-        jobs.c.repository == sa.bindparam("repository") if is_named else jobs.c.repository.is_(None),
+        jobs.c.repository == sa.bindparam("repository") if shape.is_named else jobs.c.repository.is_(None),
         jobs.c.model == sa.bindparam("model"),
         jobs.c.kind == sa.bindparam("kind"),
         jobs.c.backend == sa.bindparam("side"),
-        jobs.c.at >= sa.bindparam("since"),
+        *([jobs.c.at >= sa.bindparam("since")] if shape.is_since else []),
     ]
 
 

@@ -143,3 +143,10 @@ def test_a_share_is_judged(bad_ones: int, of: int, worse: bool) -> None:
     found = evidence.of_share(bad_ones, of, 0.05)
     assert (found.log_worse > math.log(1000)) is worse
     assert (found.not_worse > math.log(50)) is (bad_ones == 0)
+
+
+def test_new_jobs_alone_are_held_against_the_margin() -> None:
+    """Without old jobs, no job is likelier under the hypothesis than where the old rate is 0."""
+    block = Block(0, 0, 10, 1, 0.05)
+    expected = math.log(0.05 / 0.2) + 9 * math.log(0.95 / 0.8)
+    assert evidence.log_e(block, 0.05, margin=0.2, at_least=True) == pytest.approx(expected)
