@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from datetime import timedelta
-from email.utils import parsedate_to_datetime
 from hashlib import sha256 as new_sha256
 from pathlib import Path
 from typing import IO, Any, TypeVar, cast
@@ -36,7 +35,7 @@ from lyftlearn._storage import (
     default_region,
     locate,
 )
-from lyftlearn._storage._s3_answers import NoTarget, check_origin, check_redirect
+from lyftlearn._storage._s3_answers import NoTarget, check_origin, check_redirect, time_of
 from lyftlearn._text.redaction import redact_causes, redact_output
 from lyftlearn.errors import AccessDenied, BackendUnavailable, LyftLearnError
 
@@ -103,8 +102,8 @@ class S3Storage(Storage):
                 if _code(error) in _MISSING:
                     return None
                 raise
-        now = parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"]["date"])
-        modified = answer["LastModified"]
+        now = time_of(answer)
+        modified = answer.get("LastModified", now)
         return Stored(data, answer["ETag"], modified, max(now - modified, timedelta()))
 
     def replace(self, key: str, data: bytes, version: str) -> bool:
@@ -186,7 +185,7 @@ class S3Storage(Storage):
     def _read(self, key: str, largest: int) -> tuple[dict[str, Any], bytes]:
         answer = self.client.get_object(**self._object(key))
         with closing(answer["Body"]) as body:  # one that is too large is not read, and holds its connection
-            check_size(self.uri(key), answer["ContentLength"], largest)
+            check_size(self.uri(key), answer.get("ContentLength", 0), largest)
             return answer, body.read()
 
     def _upload(self, key: str, path: Path, size: int, sha256: str) -> None:

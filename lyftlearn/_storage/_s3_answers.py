@@ -6,6 +6,8 @@ A 404 of theirs would read as a claim that nobody holds, and a page with status 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError
@@ -61,6 +63,16 @@ def check_origin(http_response: AWSResponse, parsed: Mapping[str, Any], model: O
     is_own = _is_success if status in _SUCCESS else _is_refusal
     if not is_own(http_response, parsed, model):
         raise ForeignAnswer(status=status)
+
+
+def time_of(answer: Mapping[str, Any]) -> datetime:
+    """Return S3's time of an answer; this machine's where a proxy has taken the header away, or written nonsense."""
+    date = answer["ResponseMetadata"]["HTTPHeaders"].get("date", "")
+    try:
+        at = parsedate_to_datetime(date)
+    except (TypeError, ValueError):
+        return datetime.now(UTC)
+    return at.replace(tzinfo=at.tzinfo or UTC)
 
 
 def _is_success(response: AWSResponse, parsed: Mapping[str, Any], model: OperationModel) -> bool:

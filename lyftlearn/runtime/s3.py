@@ -224,7 +224,7 @@ class S3Store:
             with translate_errors(f"reading {uri}"):
                 answer = self._client.get_object(Bucket=bucket, Key=key)
             with closing(answer["Body"]) as body:
-                check_size(uri, answer["ContentLength"])
+                check_size(uri, answer.get("ContentLength", 0))
                 try:
                     with translate_errors(f"reading {uri}"):
                         return bytes(body.read())

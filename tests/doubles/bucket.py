@@ -21,8 +21,8 @@ class Bucket:
     """S3 in this process. It answers one request after the other: S3's conditions hold among threads, moto's do not.
 
     lost: how many of the next answers are never given, though the request is carried out. busy: how many of the next
-    requests are told to slow down. pages: what somebody in front of it answers to the next requests: status line, type
-    and body. seen: method and path.
+    requests are told to slow down. without: headers that somebody in front of it takes away; date: what they write as
+    the time. pages: what they answer to the next requests: status line, type and body. seen: method and path.
     """
 
     def __init__(self) -> None:
@@ -30,6 +30,7 @@ class Bucket:
         self.busy = 0
         self.pages: list[tuple[str, str, str]] = []
         self.seen: list[tuple[str, str]] = []
+        self.without: tuple[str, ...] = ()
         self.refuse: tuple[str, str] | None = None  # status line and code
         self._lock = threading.Lock()
         self._app = DomainDispatcherApplication(create_backend_app)
@@ -37,6 +38,14 @@ class Bucket:
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
         self._thread.start()
         self.endpoint = f"http://127.0.0.1:{self._server.server_port}"
+
+    @property
+    def date(self) -> str | None:
+        return _Quiet.date
+
+    @date.setter
+    def date(self, text: str | None) -> None:
+        _Quiet.date = text
 
     def close(self) -> None:
         self._server.shutdown()
@@ -58,7 +67,11 @@ class Bucket:
                 status, code = self.refuse or ("503 Slow Down", "SlowDown")
                 start_response(status, [("Content-Type", "application/xml")])
                 return [f"<Error><Code>{code}</Code><Message>no</Message></Error>".encode()]
-            body = list(self._app(environ, start_response))
+
+            def start(status: str, headers: list[tuple[str, str]], *rest: Any) -> Any:
+                return start_response(status, [one for one in headers if one[0].lower() not in self.without], *rest)
+
+            body = list(self._app(environ, start))
             if self.lost:
                 self.lost -= 1
                 environ["werkzeug.socket"].shutdown(socket.SHUT_RDWR)
@@ -66,6 +79,11 @@ class Bucket:
 
 
 class _Quiet(WSGIRequestHandler):
+    date: str | None = None
+
+    def date_time_string(self, timestamp: float | None = None) -> str:
+        return super().date_time_string(timestamp) if _Quiet.date is None else _Quiet.date
+
     def log(self, *_: Any) -> None:
         pass
 
@@ -92,7 +110,8 @@ def bucket(s3_server: Bucket, monkeypatch: pytest.MonkeyPatch) -> Bucket:
 
     monkeypatch.setattr(_s3, "SECONDS_OF_PATIENCE", 1.0)
     monkeypatch.setattr(_s3, "SECONDS_OF_SILENCE", 1.0)
-    s3_server.lost, s3_server.refuse, s3_server.pages = 0, None, []
+    s3_server.lost, s3_server.refuse, s3_server.pages, s3_server.without = 0, None, [], ()
+    s3_server.date = None
     empty = boto3.resource("s3").Bucket(BUCKET)  # other doubles of this process keep their own buckets in moto, too
     empty.create()
     empty.object_versions.delete()

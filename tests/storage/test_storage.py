@@ -55,6 +55,19 @@ def test_what_is_created_is_read_and_is_young(storage: Storage) -> None:
     assert abs(datetime.now(UTC) - stored.modified) < timedelta(minutes=5)
 
 
+@pytest.mark.parametrize("date", [None, "", "yesterday", "Sat, 28 Nov 2026 00:00:00 -0000"])
+def test_headers_that_a_proxy_takes_away_or_writes(bucket: Bucket, date: str | None) -> None:
+    """What stands before S3 sends its answers on in pieces, without a length, and may have no time, or nonsense."""
+    storage = open_storage("s3://bucket/some/prefix")
+    storage.create(KEY, b"one")
+    bucket.without, bucket.date = ("content-length", "last-modified"), date
+    stored = storage.read(KEY)
+    assert stored is not None
+    assert stored.data == b"one"
+    assert stored.age >= timedelta()
+    bucket.without, bucket.date = (), None
+
+
 def test_what_is_too_large_is_named_and_not_read(storage: Storage) -> None:
     """Others may write to a storage: what they put in a record's place must not fill the memory of every caller."""
     storage.create(KEY, b"x" * (LARGEST_RECORD + 1))

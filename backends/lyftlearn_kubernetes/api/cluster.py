@@ -214,10 +214,11 @@ class Cluster:
 
     def now(self) -> datetime:
         """Return the server's time, as it was last heard; this machine's before the first answer."""
-        date, at = self._server_date
-        if not date:
+        date, heard_at = self._server_date
+        moment = _moment(date)
+        if moment is None:
             return datetime.now(UTC)
-        return _moment(date) + timedelta(seconds=time.monotonic() - at)
+        return moment + timedelta(seconds=time.monotonic() - heard_at)
 
     @contextmanager
     def stream(self, path: str, params: Mapping[str, Any], silence: float) -> Iterator[Stream]:
@@ -288,7 +289,12 @@ def _parse(data: bytes) -> Any:
 
 
 @lru_cache(maxsize=1)  # a follower of ten thousand jobs asks for each
-def _moment(date: str) -> datetime:
+def _moment(date: str) -> datetime | None:
+    """Return the time of a header; None for none, and for what is no time: a proxy may have written it."""
     from email.utils import parsedate_to_datetime  # noqa: PLC0415 - planning asks nobody
 
-    return parsedate_to_datetime(date)
+    try:
+        moment = parsedate_to_datetime(date)
+    except (TypeError, ValueError):
+        return None
+    return moment.replace(tzinfo=moment.tzinfo or UTC)

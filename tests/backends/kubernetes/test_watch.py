@@ -15,6 +15,7 @@ from lyftlearn_kubernetes.api.errors import ApiError
 from lyftlearn_kubernetes.backend import KubernetesBackend
 from lyftlearn_kubernetes.submission import submitter
 from tests.backends.kubernetes.proxy import Proxy
+from tests.doubles.cluster import server
 from tests.doubles.cluster.cluster import Cluster
 from tests.doubles.cluster.disturbances import Disturbance
 from tests.doubles.cluster.watching import BOOKMARK_SECONDS
@@ -156,6 +157,13 @@ def test_a_list_whose_beginning_is_forgotten(
     names = [item["metadata"]["name"] for page in pages for item in page["items"]]
     assert sorted(names) == sorted(spec.id for spec in specs)
     assert len(pages) == 3 if tells else 2
+
+
+@pytest.mark.parametrize("date", ["yesterday", "", "Sat, 28 Nov 2026 00:00:00 -0000"])
+def test_a_date_that_is_none(harness: Harness, monkeypatch: pytest.MonkeyPatch, date: str) -> None:
+    """A proxy may write the header anew, or wrongly: then this machine's clock has to do."""
+    monkeypatch.setattr(server.Handler, "date_time_string", lambda *_: date)
+    assert harness.wait(running(harness)).status is JobStatus.SUCCEEDED
 
 
 @pytest.mark.parametrize(
