@@ -62,6 +62,8 @@ class JobFiles:
                 raise BrokenRecord(f"{path} is no job's record: it has no usable {key!r}")
         if not _is_moment(record["created_at"]):
             raise BrokenRecord(f"{path} is no job's record: it was made at no time")
+        if fault := _fault_of_run(record["run"]):
+            raise BrokenRecord(f"{path} is no job's record: it has no usable {fault!r} in 'run'")
         return record
 
     def bundle(self) -> dict[str, Any]:
@@ -286,6 +288,20 @@ _RECORD: dict[str, Any] = {
     "created_at": (int, float),
     "run": dict,
 }
+
+
+def _fault_of_run(run: dict[str, Any]) -> str | None:
+    """Return what no job can be run or waited for with: in a queue it would hold up all that come later."""
+    kinds = {"layout": str, "supervisor": list, "parallel": int, "nodes": int}
+    faults = [key for key, kind in kinds.items() if not isinstance(run.get(key), kind) or run[key] in (0, [])]
+    faults += [key for key in ("parallel", "nodes") if key not in faults and run[key] < 1]
+    return next(iter(faults), None if _is_limit(run.get("pending")) else "pending")
+
+
+def _is_limit(limit: Any) -> bool:
+    if not isinstance(limit, dict):
+        return limit is None
+    return isinstance(limit.get("seconds"), (int, float)) and isinstance(limit.get("message"), str)
 
 
 def overdue_event(record: Mapping[str, Any]) -> dict[str, Any] | None:

@@ -29,13 +29,18 @@ def job_record(record: Mapping[str, Any], last: Mapping[str, Any] | None) -> Job
         id=record["id"],
         kind=kind,
         name=record["name"],
-        labels=record["labels"],
+        labels=_texts(record["labels"]),
         digest=record["digest"],
         decision=record["decision"],
         event=job_event(record, last),
-        outputs=record["outputs"],
+        outputs=_texts(record["outputs"]),
         nodes=record.get("run", {}).get("nodes"),
     )
+
+
+def _texts(table: Mapping[str, Any]) -> dict[str, str]:
+    """Return the texts of a table that anybody with this home may have changed."""
+    return {name: value for name, value in table.items() if isinstance(value, str)}
 
 
 def job_event(record: Mapping[str, Any], last: Mapping[str, Any] | None) -> JobEvent:

@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from lyftlearn.backend import Backend, JobQuery, JobSpec
+from lyftlearn.backend import Backend, JobQuery, JobSpec, LogQuery
 from lyftlearn.errors import AccessDenied, JobNotFound, LyftLearnError
 from lyftlearn.types import FailureReason, JobStatus
 from lyftlearn_local.planning import interpreter
@@ -419,7 +419,13 @@ BROKEN_RECORDS: dict[str, Callable[[Path], Any]] = {
     "made too late": lambda job: _change(job, lambda record: record.update(created_at=1e300)),
     "a link to a directory": lambda job: _replace_by_link(job / "job.json"),
     "a pipe": lambda job: _replace_by_pipe(job / "job.json"),
+    "no way to run": lambda job: _change(job, lambda record: record.update(run={})),
 }
+BROKEN_RUNS: list[dict[str, Any]] = [
+    {"parallel": "x"}, {"parallel": 0}, {"parallel": -1}, {"parallel": None}, {"parallel": 1.5}, {"nodes": "many"},
+    {"pending": 5}, {"pending": {"seconds": "long", "message": "m"}}, {"pending": {"seconds": 1, "message": 5}},
+    {"supervisor": "python3"}, {"layout": None},
+]  # fmt: skip
 
 
 def _replace_by_pipe(path: Path) -> None:
@@ -451,6 +457,36 @@ def test_a_broken_record_hides_no_other_job(
     assert [record.id for record in backend.list(JobQuery())] == [good.id]
     assert bad.id in caplog.text
     assert run(backend, make_spec("true")).event.status is JobStatus.SUCCEEDED
+
+
+@pytest.mark.parametrize("changes", BROKEN_RUNS, ids=str)
+def test_a_queued_job_that_nobody_can_run_holds_up_no_other(
+    make_backend: MakeBackend, make_spec: MakeSpec, tmp_path: Path, changes: dict[str, Any]
+) -> None:
+    """The first in the queue, for which there is never a slot, kept all that came later waiting for ever."""
+    backend = make_backend(parallel=1)
+    gate = tmp_path / "gate"
+    first, bad, later = make_spec(f"until [ -e {gate} ]; do sleep 0.05; done"), make_spec("true"), make_spec("true")
+    for spec in (first, bad, later):
+        submit(backend, spec)
+    _change(tmp_path / "home/local/jobs" / bad.id, lambda record: record["run"].update(changes))
+    gate.touch()
+    for spec in (first, later):
+        assert finish(backend, spec.id).event.status is JobStatus.SUCCEEDED
+    assert bad.id not in {record.id for record in backend.list(JobQuery())}
+    for ask in (backend.describe, backend.stop, lambda job_id: list(backend.logs(job_id, LogQuery()))):
+        with pytest.raises(JobNotFound):
+            ask(bad.id)
+
+
+def test_labels_and_outputs_are_texts(backend: Backend, make_spec: MakeSpec, tmp_path: Path) -> None:
+    """What somebody wrote there that is none is left out: whoever shows or downloads it would break over it."""
+    spec = make_spec("true")
+    run(backend, spec)
+    odd = {"good": "x", "number": 5, "list": [1]}
+    _change(tmp_path / "home/local/jobs" / spec.id, lambda record: record.update(labels=odd, outputs=odd))
+    found = backend.describe(spec.id)
+    assert (found.labels, found.outputs) == ({"good": "x"}, {"good": "x"})
 
 
 @pytest.mark.parametrize("name", ["events.jsonl", "bundle.json", "stop", "supervisor.log", "lock"])
