@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from .faults import USER_ERROR, RuntimeFailure
-from .storage import FULL, disk_failure, join
+from .storage import FULL, disk_failure, join, locate
 from .tree import FILE, Tree, warn_on_stderr
 
 TYPE_CHECKING = False
@@ -39,6 +39,7 @@ def keep(bundle: Bundle, layout: Layout, rank: int) -> None:
 
 def _keep(bundle: Bundle, layout: Layout, rank: int, placed: dict[str, str]) -> None:
     if rank == 0:
+        _check_places(layout, placed)
         for name, uri in placed.items():
             _upload(layout.at(OUTPUTS, name), uri)
     if bundle["pack"] == "substrate":
@@ -53,6 +54,30 @@ def _check_directory(path: str) -> None:
     """A command may remove such a directory, or put another in its place; a file there is a mistake."""
     if os.path.exists(path) and not os.path.isdir(path):
         raise RuntimeFailure(USER_ERROR, f"the command put a file in place of the directory {path}: nothing is kept")
+
+
+def _check_places(layout: Layout, placed: dict[str, str]) -> None:
+    """Raise RuntimeFailure where two outputs would write one file: only one of the two could be kept."""
+    places = {name: _place(uri) for name, uri in placed.items()}
+    shared = [name for name in places if _overlaps(places[name], [places[one] for one in places if one != name])]
+    owners: dict[str, str] = {}
+    for name in shared:
+        for entry in Tree(layout.at(OUTPUTS, name), warn=lambda _: None).entries():
+            path = f"{places[name]}{entry.name}"
+            if entry.kind == FILE and owners.setdefault(path, name) != name:
+                problem = f"the outputs {owners[path]} and {name} both have {path}: only one of the two can be kept"
+                raise RuntimeFailure(USER_ERROR, f"{problem}, so none is. Give them different places")
+
+
+def _place(uri: str) -> str:
+    """Where an output goes, in one spelling, with a slash at its end."""
+    location = locate(uri)
+    path = os.path.normpath(location.path) if location.is_file else location.path
+    return f"{location._replace(path=path.rstrip('/')).uri}/"
+
+
+def _overlaps(place: str, others: list[str]) -> bool:
+    return any(place.startswith(other) or other.startswith(place) for other in others)
 
 
 def _upload(path: str, uri: str) -> None:

@@ -158,3 +158,25 @@ def test_files_in_a_storage_are_their_owners_alone(
     assert {path.name for path in storage.iterdir()} >= {"claims", "jobs", "sources"}
     open_to_others = [path for path in (storage, *storage.rglob("*")) if path.stat().st_mode & 0o077]
     assert open_to_others == []
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [("x", "x"), ("x", "x/"), ("x", "%78"), ("x", "y/../x"), ("x/.", "x"), ("x", "x/f"), ("x/f", "x")],
+)
+def test_outputs_that_would_write_one_file(make_client: MakeClient, tmp_path: Path, first: str, second: str) -> None:
+    """One of the two was lost in silence. Outputs of one place whose files have other names are kept."""
+    top = (tmp_path / "place").as_uri()
+    outputs = {"a": f"{top}/{first}", "b": f"{top}/{second}"}
+    names = ("f/g", "g") if second == "x/f" else ("g", "f/g") if first == "x/f" else ("g", "g")
+    paths = [f"{name}/{one}" for name, one in zip("ab", names, strict=True)]
+    clash = "; ".join(f"mkdir -p $(dirname {path}); echo x > {path}" for path in paths)
+    client = make_client("home")
+    job = client.process("clean", command=f"cd $LYFTLEARN_OUTPUTS_DIR; {clash}", outputs=outputs)
+    state = job.wait("120s", check=False, progress=False)
+    assert state.reason == "user-error"
+    assert "the outputs a and b both have file://" in state.message
+    assert not (tmp_path / "place").exists()
+    apart = client.process("clean", command="cd $LYFTLEARN_OUTPUTS_DIR; touch a/one b/two", outputs=outputs)
+    finish(apart)
+    assert sorted(path.name for path in (tmp_path / "place").rglob("*") if path.is_file()) == ["one", "two"]
