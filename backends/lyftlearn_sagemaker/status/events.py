@@ -35,13 +35,14 @@ _NOTHING_THERE = re.compile(r'No S3 objects found under S3 URL "([^"]+)"')
 _NO_DIRECTORY = re.compile(
     r"Unable to mount file system: (\S+), directory path: (\S+)\. No such file or directory"
 )  # as published in 2022: https://www.sobyte.net/post/2022-05/speed-up-amazon-sagemaker-training-using-efs-or-fsx-lustre/
+_FULL = re.compile(r"insufficient disk space|no space left on device", re.IGNORECASE)
 _NOT_STARTED = (126, 127)  # of a container whose entrypoint cannot be executed, or is not there
 _EXIT_CODE = re.compile(r",? *exit code: *(\d+)\s*$")
 
 # What SageMaker writes into FailureReason where the runtime had no word; the first that fits.
 _REASONS = (
     (r"No S3 objects found", FailureReason.CONFIGURATION),
-    (r"capacity|InsufficientInstance|no capacity|MaxPendingTime", FailureReason.CAPACITY),
+    (r"capacity|InsufficientInstance|MaxPendingTime|ResourceLimitExceeded", FailureReason.CAPACITY),
     (r"InternalServerError|internal error", FailureReason.PLATFORM),
     (r"out of memory|OutOfMemory|more memory|exit code: 137\b", FailureReason.OUT_OF_MEMORY),
     (r"\bimage\b|\bECR\b|CannotPull|CannotStartContainer|executable file not found|exec format", FailureReason.IMAGE),
@@ -246,7 +247,7 @@ def translate_failure(job: Mapping[str, Any], text: str) -> str:
     if missing := _NO_DIRECTORY.search(text):
         source = {"FileSystemId": missing[1], "DirectoryPath": missing[2]}
         return _missing_input(job, source, f"{missing[2]} of the file system {missing[1]}") or text
-    return text
+    return f"it needed more disk than resources.disk: {text}" if _FULL.search(text) else text
 
 
 def _missing_input(job: Mapping[str, Any], source: Mapping[str, str], place: str) -> str | None:

@@ -132,6 +132,7 @@ def test_a_command_that_signals_process_1() -> None:
         ('AlgorithmError: exec: "python3": executable file not found in $PATH', FailureReason.IMAGE),
         ('ClientError: Data download failed:No S3 objects found under S3 URL "s3://b/x"', FailureReason.CONFIGURATION),
         ("ClientError: Failed to invoke sts:AssumeRole. not authorized", FailureReason.CONFIGURATION),
+        ("ResourceLimitExceeded: The account-level service limit is 0 Instances", FailureReason.CAPACITY),
         ("AlgorithmError: , exit code: 1", FailureReason.USER_ERROR),
         ("something new", FailureReason.PLATFORM),
     ],
@@ -141,6 +142,21 @@ def test_where_the_runtime_could_not_say_it(said: str, reason: FailureReason) ->
     assert classify(said) is reason
     event = event_of_job(_job("Failed", "Starting", "Failed", FailureReason=said))
     assert (event.reason, event.message) == (reason, said)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "ClientError: Data download failed:Could not download s3://b/x: insufficient disk space",
+        "ClientError: Artifact upload failed:Insufficient disk space",
+        "ClientError: Data download failed:[Errno 28] No space left on device",
+    ],
+)
+def test_a_disk_that_is_full_names_its_field(said: str) -> None:
+    """As a pod that is evicted for its disk does: whoever reads it knows what to ask for."""
+    event = event_of_job(_job("Failed", "Downloading", "Failed", FailureReason=said))
+    assert event.reason is FailureReason.CONFIGURATION
+    assert event.message == f"it needed more disk than resources.disk: {said}"
 
 
 def test_an_input_that_is_not_there() -> None:
