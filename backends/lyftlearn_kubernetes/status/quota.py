@@ -6,6 +6,14 @@ import re
 
 # k8s.io/apiserver's resourcequota admission: "exceeded quota: NAME, requested: a=1,b=2, used: ..., limited: ...".
 _EXCEEDED = re.compile(r"exceeded quota: [^,]+, requested: (?P<requested>.+?), used: .+?, limited: (?P<hard>[^;|]+)")
+# As the Jobs' controller words an API server that it does not reach, or that does not know it: Go's net, net/http and
+# context, and the API server's errors.NewTimeoutError. A webhook's own words may be any.
+_UNREACHED = re.compile(
+    r"^(?!.*denied the request).*(?:request did not complete within|context deadline exceeded"
+    r"|connection (?:refused|reset|lost)|handshake timeout|i/o timeout|no route to host|\bEOF\b|transport is closing"
+    r'|creating: Unauthorized|:job-controller" cannot )',
+    re.DOTALL,
+)
 # As the API server words what is nobody's fault and passes: https://github.com/kubernetes/kubernetes, apiserver's
 # errors.NewInternalError, NewConflict and NewTimeoutError, and the quota admission's own.
 _PASSING = re.compile(
@@ -23,7 +31,7 @@ def is_quota_refusal(message: str) -> bool:
 
 def may_pass(message: str) -> bool:
     """Whether what refuses is only out of order now, such as a webhook that does not answer."""
-    return _PASSING.search(message) is not None
+    return _PASSING.search(message) is not None or _UNREACHED.search(message) is not None
 
 
 def exceeds_hard_limit(message: str) -> bool:
