@@ -274,8 +274,13 @@ def _decode(stored: Stored, uri: str) -> _Record:
             raise _of_another_version(uri, document["format"])
         return _record(document, stored.modified)
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError, OverflowError) as exc:
-        remedy = "delete the claim if no job of this key runs or has run; else restore it"
-        raise LyftLearnError(f"the claim at {uri} is damaged ({_shorten(exc)}): {remedy}") from exc
+        raise damage(uri, _shorten(exc)) from exc
+
+
+def damage(uri: str, why: str) -> LyftLearnError:
+    """Return the error for a claim that no caller can have written."""
+    remedy = "delete the claim if no job of this key runs or has run; else restore it"
+    return LyftLearnError(f"the claim at {uri} is damaged ({why}): {remedy}")
 
 
 def _record(document: Mapping[str, Any], modified: datetime) -> _Record:

@@ -158,6 +158,13 @@ class SubmissionBuilder:
         letter = self.registry.letter(backend)
         return ids.new_id(arguments.name, arguments.kind, letter, json.dumps(scope) if scope else None)
 
+    def is_id_of(self, content: Content, job_id: str) -> bool:
+        """Whether a job of this call with a key can have this id, whatever letter its backend had then."""
+        parsed, arguments = ids.parse(job_id), content.arguments
+        if parsed is None:
+            return False
+        return job_id == ids.new_id(arguments.name, arguments.kind, parsed.letter, json.dumps(content.scope))
+
     def _spec(
         self, content: Content, *, backend: str, job_id: str, places: Mapping[str, str], decision: Decision
     ) -> JobSpec:

@@ -140,6 +140,9 @@ class _KeyedCall:
         if not self._is_the_same_call(standing):
             raise Conflict(self._other_arguments(standing), standing.claim.id)
         with self._nothing_sent(standing):
+            if not self._builder.is_id_of(self._content, standing.claim.id):
+                uri = self._storage.uri(self._claims.claim_key(self._scope))
+                raise self._claims.damage(uri, f"{standing.claim.id} is the id of another call")
             backend = self._backend_of_claim(standing)
             if standing.is_settled(backend.capabilities().retention):
                 return self._existing_job(backend, standing)

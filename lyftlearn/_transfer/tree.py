@@ -46,8 +46,8 @@ class SourceRules:
 
     @classmethod
     def of(cls, config: Config) -> SourceRules:
-        """Return the rules of a configuration: its home, storage, flags and databases may lie below a source."""
-        places = [config.storage_url, *_places_of_flags(config)]
+        """Return the rules of a configuration: home, storage, outputs, flags and databases may lie below a source."""
+        places = [config.storage_url, config.output_url, *_places_of_flags(config)]
         own = [config.home, *map(storage_directory, places), *_database_files(config)]
         return cls(frozenset(os.path.realpath(path) for path in own if path is not None), config.gitignore)
 

@@ -359,6 +359,29 @@ def drained(client: lyftlearn.Client) -> None:
     assert client._session.recorder.drain(120)
 
 
+@pytest.mark.parametrize("state", ["intended", "accepted"])
+@pytest.mark.parametrize(
+    "other", ["zzz-tkaaaaaaaaaaa", "eta-pxaaaaaaaaaaa", "a-plain-name", "another key's", "another kind's"]
+)
+def test_a_claim_with_the_id_of_another_call_is_damaged(plugins: Path, make: Make, state: str, other: str) -> None:
+    """As after a copy between stores: a second job ran under that id, or its caller had a handle on another's job."""
+    job = make("live").train("eta", command="true", key="nightly")
+    (claim,) = claims(plugins)
+    if other == "another key's":
+        other = make("live").train("eta", command="true", key="other").id
+    if other == "another kind's":
+        other = job.id.replace("eta-t", "eta-p")
+    document = json.loads(claim.read_text()) | {"id": other, "state": state}
+    claim.write_text(json.dumps(document | ({"tries": ["x"]} if state == "intended" else {})))
+    before = all_jobs(plugins).keys()
+    for stage in ("off", "live", "complete"):
+        with pytest.raises(
+            lyftlearn.LyftLearnError, match=r"is damaged \(.* is the id of another call\): delete the claim"
+        ):
+            make(stage).train("eta", command="true", key="nightly")
+    assert all_jobs(plugins).keys() == before
+
+
 def test_a_repeated_key_starts_no_shadow(plugins: Path, make: Make) -> None:
     """The flag may say `off` by now: whoever only repeats the call adds nothing that costs."""
     first = make("shadow")

@@ -114,13 +114,14 @@ def test_a_download_can_be_a_source(source: Path, job: lyftlearn.Job, packed: Na
     assert packed("out/model") == {"weights"}
 
 
-@pytest.mark.parametrize("table", ["home", "storage"])
+@pytest.mark.parametrize("table", ["home", "storage", "outputs"])
 @pytest.mark.parametrize("where", [".lyftlearn", "deep/down"])
 def test_homes_and_storage_are_left_out(source: Path, packed: Names, tmp_path: Path, table: str, where: str) -> None:
     """In a container HOME is the working directory: each submission would carry all those before it."""
     write(source, f"{where}/jobs/1/data", "deep/code.py")
     place = str(source / where)
     homes: dict[str, Any] = {"home": {"home": place}, "storage": {"home": str(tmp_path), "storage": {"url": place}}}
+    homes["outputs"] = {"home": str(tmp_path / "home"), "jobs": {"output": place}}
     rules = SourceRules.of(load(homes[table]))
     assert packed(rules=rules) == {"train.py", "deep", "deep/code.py"}
 
