@@ -215,7 +215,7 @@ def _nearest(block: Block, old_rate: float, new_rate: float, margin: float) -> f
         at -= step
         if -_NEAR_ENOUGH * at < step < _NEAR_ENOUGH * at:
             break
-    return at if low < at < high else (low + high) / 2
+    return at if low <= at <= high else (low + high) / 2
 
 
 def _divergence(rate: float, from_rate: float) -> float:

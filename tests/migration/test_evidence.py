@@ -150,3 +150,11 @@ def test_new_jobs_alone_are_held_against_the_margin() -> None:
     block = Block(0, 0, 10, 1, 0.05)
     expected = math.log(0.05 / 0.2) + 9 * math.log(0.95 / 0.8)
     assert evidence.log_e(block, 0.05, margin=0.2, at_least=True) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(("jobs", "rate", "margin"), [((2, 2), 0.5, 0.4), ((0, 3), 0.0620300751879699, 0.05)])
+def test_a_point_that_is_found_at_once_is_the_nearest(jobs: tuple[int, int], rate: float, margin: float) -> None:
+    """Where the search begins at the point itself, it must not leave it: no other keeps the mean at 1."""
+    for old in (0.0, 0.05, 0.1, 0.3, 0.5):
+        for more in (0.0, 0.01, 0.05):
+            assert mean(jobs, (rate, rate), (old, old + margin + more), margin) <= 1 + 1e-6
