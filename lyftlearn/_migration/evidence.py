@@ -35,9 +35,8 @@ _PRIOR_BAD, _PRIOR = 0.5, 5.0  # what is believed of a rate before the first job
 _LEARNT = 5  # one in so many old jobs, of those before the first new one, is only learnt from
 _SPARED = 100  # a new job takes one in so many of the old jobs that are left, so that there are always some
 _GROWTH = 10  # a block has one in so many of the new jobs that came before it, and one at least
-_MOST_STEPS = 40  # of Newton's method, which takes the middle where it would leave the interval
-_NO_RATE = 2.0 ** -(_MOST_STEPS + 1)  # of a rate: as good as 0, but with a logarithm
-_NEAR_ENOUGH = 1e-5  # the divergence is flat there: an error counts by its square
+_NO_RATE = 2.0**-41  # of a rate: as good as 0, but with a logarithm
+_ALL_BUT = 1 - 2.0**-50  # of a rate: as good as all of it, but what is left has a logarithm
 _HALF = 0.5  # of the stake is on a change of all strata, the rest on a change of one
 
 
@@ -194,28 +193,32 @@ def _nearest(block: Block, old_rate: float, new_rate: float, margin: float) -> f
     """
     if margin == 0.0:
         return (block.old * old_rate + block.new * new_rate) / (block.old + block.new)
-    old, new, other_rate = block.old, block.new, new_rate - margin
-    low, high = max(0.0, min(old_rate, other_rate)), min(1.0 - margin, max(old_rate, other_rate))
-    if not old and other_rate <= 0.0:  # it is 0, and below would only be halved as often
-        return high * _NO_RATE
-    at, twice, twice_new = (old * old_rate + new * other_rate) / (old + new), 2 * old_rate, 2 * new_rate
-    for _ in range(_MOST_STEPS):
-        if not low < at < high:
-            at = (low + high) / 2
-        there = at + margin
-        spread, spread_there = at * (1 - at), there * (1 - there)
-        slope = old * (at - old_rate) / spread + new * (there - new_rate) / spread_there
-        if slope <= 0:
-            low = at
-        else:
-            high = at
-        bend = old * (at * at - twice * at + old_rate) / (spread * spread)
-        bend += new * (there * there - twice_new * there + new_rate) / (spread_there * spread_there)
-        step = slope / bend
-        at -= step
-        if -_NEAR_ENOUGH * at < step < _NEAR_ENOUGH * at:
-            break
-    return at if low <= at <= high else (low + high) / 2
+    at = _flat_point(block, old_rate, new_rate - margin, margin) if block.old else new_rate - margin
+    least, most = old_rate * _NO_RATE, (1 - margin) * _ALL_BUT
+    return least if at < least else min(at, most)
+
+
+def _flat_point(block: Block, old_rate: float, other_rate: float, margin: float) -> float:
+    """Return where the divergence has no slope, by the formula of Viete.
+
+    The slope is `share * (x - old_rate) / (x * (1 - x))`, with the share of the old jobs, and the same of the new ones
+    at `x + margin`. Without its denominators it is a cubic: one of its roots is below 0, one above `1 - margin`, and
+    the one between them is where the slope changes its sign.
+    """
+    jobs, room = block.old + block.new, 1 - margin
+    share, other_share = block.old / jobs, block.new / jobs
+    wide, high = room - margin, margin * room
+    mean = (share * (wide + old_rate) + other_share * (1 + other_rate)) / 3  # of the three roots
+    pairs = share * (wide * old_rate - high) + other_share * other_rate  # the sum of their products, two by two
+    square = mean * mean - pairs / 3
+    radius = math.sqrt(square)
+    sine = (mean * (pairs - 2 * mean * mean) + share * old_rate * high) / (2 * square * radius)
+    at = mean + 2 * radius * math.sin(math.asin(max(-1.0, min(1.0, sine))) / 3)
+    # That is right to some digits of 1. One of Newton's steps makes it right to as many digits of a small rate.
+    left, ahead, spread, spread_there = at - old_rate, at - other_rate, at * (1 - at), (at + margin) * (room - at)
+    slope = share * left * spread_there + other_share * ahead * spread
+    bend = share * (spread_there + left * (wide - 2 * at)) + other_share * (spread + ahead * (1 - 2 * at))
+    return at - slope / bend
 
 
 def _divergence(rate: float, from_rate: float) -> float:

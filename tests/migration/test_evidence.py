@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from decimal import Decimal, localcontext
 from itertools import product
 
 import pytest
@@ -158,3 +159,64 @@ def test_a_point_that_is_found_at_once_is_the_nearest(jobs: tuple[int, int], rat
     for old in (0.0, 0.05, 0.1, 0.3, 0.5):
         for more in (0.0, 0.01, 0.05):
             assert mean(jobs, (rate, rate), (old, old + margin + more), margin) <= 1 + 1e-6
+
+
+def searched(block: Block, margin: float) -> Decimal:
+    """The nearest old rate to many digits: the divergence has its least value where its slope changes its sign."""
+    old, new, rate, more = map(Decimal, (block.old, block.new, block.rate, margin))
+    low, high = Decimal(0), 1 - more
+    for _ in range(150):
+        at = (low + high) / 2
+        there = at + more
+        rises = old * (at - rate) * there * (1 - there) + new * (there - rate) * at * (1 - at) > 0
+        low, high = (low, at) if rises else (at, high)
+    return low
+
+
+def blocks_of_all_kinds() -> Iterator[tuple[Block, float]]:
+    """Blocks and margins: small and large ones, and rates that are next to 0, and next to 1."""
+    draw = random.Random(12)
+    for _ in range(500):
+        old, new = (int(10 ** draw.uniform(0, 6)) for _ in range(2))
+        small = 10 ** draw.uniform(-6, math.log10(0.5))
+        margin = draw.choice([0.05, 0.15, 0.2, 0.4, draw.uniform(0.001, 0.4)])
+        yield Block(old, 0, new, 0, draw.choice([small, 1 - small])), margin
+    yield from ((Block(old, 0, new, 0, 0.5), 0.4) for old, new in product((1, 2, 10**6), repeat=2))
+
+
+def test_the_formula_finds_the_nearest_point() -> None:
+    """Also of rates that are next to 0, where an error of the last digit of 1 would be as large as the rate."""
+    with localcontext(prec=60):
+        for block, margin in blocks_of_all_kinds():
+            found = evidence._nearest(block, block.rate, block.rate, margin)
+            best, most = searched(block, margin), 1 - Decimal(margin)
+            assert abs(Decimal(found) - best) <= best * Decimal("1e-13"), (block, margin)
+            assert abs(best - Decimal(found)) <= (most - best) * Decimal("1e-3"), (block, margin)
+            assert math.isfinite(evidence.log_e(block, block.rate, margin=margin, at_least=True))
+
+
+@pytest.mark.parametrize("margin", [0.05, 0.2, 0.4])
+@pytest.mark.parametrize("rate", [0.0, 1e-12, 0.05, 0.4, 0.95, 1 - 1e-12, 1.0])
+def test_the_nearest_point_is_within_the_hypothesis(rate: float, margin: float) -> None:
+    """Neither rate may leave what rates can be, whatever was learnt and however many jobs are on one side."""
+    for old, new in product((0, 1, 1000, 10**9), (1, 1000, 10**9)):
+        found = evidence._nearest(Block(old, 0, new, 0, rate), rate, rate, margin)
+        assert found >= 0
+        assert found + margin < 1
+        if rate:
+            assert found > 0
+        if not old and 0 < rate - margin < 1 - margin:
+            assert found == rate - margin
+
+
+@pytest.mark.parametrize("margin", [0.05, 0.15, 0.2, 0.4])
+def test_the_mean_of_every_small_block_is_at_most_one(margin: float) -> None:
+    """All outcomes of all blocks of up to four jobs on a side, on the hypothesis's edge and within it."""
+    for old, new, rate in product(range(5), range(1, 5), (0.001, 0.02, margin, 0.1, 0.3, 0.5, 1 - margin, 0.9, 0.999)):
+        outcomes = list(product(range(old + 1), range(new + 1)))
+        blocks = [Block(old, old_bad, new, new_bad, rate) for old_bad, new_bad in outcomes]
+        e = [math.exp(evidence.log_e(block, rate, margin=margin, at_least=True)) for block in blocks]
+        for at, more in product((0.0, 0.01, 0.1, 0.3, 0.5, 0.59), (0.0, 0.01)):
+            there = at + margin + more
+            of = [(binomial(old, one, at), binomial(new, other, there)) for one, other in outcomes]
+            assert math.fsum(one * other * each for (one, other), each in zip(of, e, strict=True)) <= 1 + 1e-9
