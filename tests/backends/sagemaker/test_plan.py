@@ -317,7 +317,7 @@ def test_a_key_for_the_volume(service: Any, make: Make, instance: str) -> None:
 def test_a_disk_that_no_volume_has(service: Any, make: Make) -> None:
     """A volume of EBS has 16 TiB at most; nobody waits for a create to learn that."""
     ((field, problem),) = make().plan(spec(STORAGE, resources=resources(disk=20_000))).faults
-    assert (field, problem) == ("resources.disk", "is 21475 GB, and no volume of EBS has more than 16384")
+    assert (field, problem) == ("resources.disk", "is 21475 GB, and no volume of EBS has more than 16384: ask for less")
     plan = make().plan(spec(STORAGE, resources=resources(disk=20_000)))
     with pytest.raises(Refused):
         service.operations._check_prose(plan.requests[1].body)
