@@ -47,8 +47,8 @@ def _parse(text: str, *, is_path: bool) -> Location:
     literal = Path(text).expanduser().absolute()
     if is_path or not location.member or _is_there(literal):
         found = Location.of_path(str(literal))
-        return found._replace(path=f"{found.path}/") if text.endswith("/") and found.path != "/" else found
-    return location._replace(path=str(Path(location.path).expanduser().absolute()))
+        return found.at(f"{found.path}/") if text.endswith("/") and found.path != "/" else found
+    return location.at(str(Path(location.path).expanduser().absolute()))
 
 
 def _is_there(path: str | Path) -> bool:

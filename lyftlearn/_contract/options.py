@@ -206,13 +206,15 @@ def list_of(kind: Kind, expected: str) -> Kind:
     return Kind(expected, _in_words(expected, read), {"type": "array", "items": kind.schema})
 
 
-def mapping_of(kind: Kind, expected: str) -> Kind:
-    """Return the kind of a table whose keys a person chooses, and whose values are of one kind."""
+def mapping_of(kind: Kind, expected: str, names: Kind | None = None) -> Kind:
+    """Return the kind of a table whose keys a person chooses, and whose values are of one kind. names: of the keys."""
 
     def read(value: Any) -> Mapping[str, Any]:
-        return {str(key): kind.read(item) for key, item in _require(isinstance(value, Mapping), value).items()}
+        table = {str(key): kind.read(item) for key, item in _require(isinstance(value, Mapping), value).items()}
+        return {names.read(key) if names else key: item for key, item in table.items()}
 
-    return Kind(expected, _in_words(expected, read), {"type": "object", "additionalProperties": kind.schema})
+    only = {"propertyNames": names.schema} if names else {}
+    return Kind(expected, _in_words(expected, read), {"type": "object", **only, "additionalProperties": kind.schema})
 
 
 def from_folder(written: str, folder: Path) -> str:

@@ -240,10 +240,10 @@ class SubmissionBuilder:
                 found[path] = LocalInput(self._empty_archive(), member=EMPTY, stands_in=True)
             elif mount is not None:
                 place = plain_path(location.path) + ("/" if location.path.endswith("/") else "")
-                uri = location._replace(path=place).uri
+                uri = location.at(place).uri
                 found[path] = LocalInput(Path(place), uri, location.member, mount=mount.name)
             elif location.is_file:
-                uri = Location.of_path(location.path)._replace(member=location.member).uri
+                uri = location.at(Location.of_path(location.path).path).uri
                 found[path] = LocalInput(Path(location.path), uri, location.member)
         return found
 

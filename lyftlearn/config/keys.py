@@ -258,6 +258,7 @@ MIGRATION = (
         example={"eta": "python compare.py"},
     ),
 )
+_INSTANCE = matching(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", "a name")  # of a directory and of a column, too
 BACKENDS = (
     Option(
         key="letters",
@@ -268,7 +269,9 @@ BACKENDS = (
     ),
     Option(
         key="instances",
-        kind=TEXT_TABLE,
+        kind=mapping_of(
+            TEXT, "a table of backends by names of letters, digits, '-', '_' and '.', at most 63", _INSTANCE
+        ),
         default={},
         doc="Further backends of a kind that is installed, such as a second cluster, by names of yours. Each has "
         "a table of its own.",

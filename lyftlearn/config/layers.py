@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,6 +23,7 @@ from lyftlearn.errors import InvalidJob
 FILE = "lyftlearn.toml"
 IMAGES, MOUNTS = "images", "mounts"
 _DEEPEST = 20  # tables in tables
+_SURROGATE = re.compile("[\ud800-\udfff]")
 PLATFORM_FILE = "/etc/lyftlearn/lyftlearn.toml"
 _GROUP = "lyftlearn.backends"
 
@@ -56,7 +58,7 @@ def read_layers(config: str | os.PathLike[str] | Mapping[str, Any] | None) -> tu
 def _odd_keys(tables: Mapping[Any, Any], depth: int) -> Iterator[Any]:
     """Yield keys that no file can have, and so no mapping that stands for one."""
     for key, value in tables.items():
-        if not isinstance(key, str) or depth > _DEEPEST:
+        if not isinstance(key, str) or depth > _DEEPEST or _SURROGATE.search(key):
             yield key
         elif isinstance(value, Mapping):
             yield from _odd_keys(value, depth + 1)

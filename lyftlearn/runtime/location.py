@@ -3,19 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections import namedtuple
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import NamedTuple
-
-    class _Fields(NamedTuple):
-        scheme: str
-        bucket: str
-        path: str
-        member: str = ""
-else:  # a runtime starts sooner without `typing`
-    _Fields = namedtuple("_Fields", ("scheme", "bucket", "path", "member"), defaults=("",))  # noqa: PYI024 - see above
 
 FILE, S3 = "file", "s3"
 # `output.tar.gz#name` is one directory of an archive; it has the name of an output. Any other `#` is part of a name.
@@ -27,14 +14,32 @@ _S3 = r"(?s)s3://(?P<bucket>[^/]+)(?P<path>/.*)?"
 EXPECTED = "write s3://<bucket>/<key>, file:///<path> or a path"
 
 
-class Location(_Fields):
+class Location:
     """A path of this machine, or a key of a bucket; and of an archive there, one directory.
 
     scheme: `file` or `s3`. bucket: empty for files. path: as the operating system has it, or what follows the bucket.
     member: the directory of the archive, or empty.
     """
 
-    __slots__ = ()
+    __slots__ = ("bucket", "member", "path", "scheme")  # a runtime starts sooner without a named tuple
+
+    def __init__(self, scheme: str, bucket: str, path: str, member: str = "") -> None:
+        self.scheme = scheme
+        self.bucket = bucket
+        self.path = path
+        self.member = member
+
+    def _fields(self) -> tuple[str, str, str, str]:
+        return self.scheme, self.bucket, self.path, self.member
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Location) and self._fields() == other._fields()
+
+    def __hash__(self) -> int:
+        return hash(self._fields())
+
+    def __repr__(self) -> str:
+        return f"Location{self._fields()!r}"
 
     @classmethod
     def parse(cls, text: str) -> Location:
@@ -81,12 +86,15 @@ class Location(_Fields):
     @property
     def archive(self) -> Location:
         """The whole archive of which this is a member; else the location itself."""
-        return self._replace(member="")
+        return Location(self.scheme, self.bucket, self.path)
+
+    def at(self, path: str) -> Location:
+        """Return another path of the same kind: of this machine, or of the same bucket."""
+        return Location(self.scheme, self.bucket, path, self.member)
 
     def join(self, relative: str) -> Location:
         """Return the location of `relative`, a path of names as they are, below this one."""
-        path = f"{self.path.rstrip('/')}/{relative}"
-        return self._replace(path=path)
+        return self.at(f"{self.path.rstrip('/')}/{relative}")
 
 
 def _unquote(text: str) -> str:

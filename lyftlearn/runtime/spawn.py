@@ -11,7 +11,7 @@ from .signals import WATCHED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from typing import Any, NoReturn
 
 PR_SET_PDEATHSIG = 1
@@ -43,14 +43,14 @@ class Command:
 def spawn(command: Command, output: int) -> int:
     """Start the command with `output` as stdout and stderr; its pid, which is also its process group and session."""
     _let_open_again(output, command.user)
-    libc = None if os.getpid() == 1 else _libc()
+    prctl = None if os.getpid() == 1 else _prctl()
     reading, writing = os.pipe()
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, WATCHED)  # a signal for the child is not to run our handlers in it
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # other threads run; the child only executes
         pid = os.fork()
     if pid == 0:
-        _become(command, output, mask, writing, libc)
+        _become(command, output, mask, writing, prctl)
     signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     os.close(writing)
     with os.fdopen(reading, "rb") as failures:
@@ -67,15 +67,17 @@ def _let_open_again(output: int, user: dict[str, int] | None) -> None:
         os.fchown(output, user["uid"], user["gid"])
 
 
-def _become(command: Command, output: int, mask: set[Any], failures: int, libc: Any) -> NoReturn:
+def _become(
+    command: Command, output: int, mask: set[Any], failures: int, prctl: Callable[[int, int], object] | None
+) -> NoReturn:
     step = "prepare"
     try:
         _detach(output)
         _restore_signals(mask)
         step = "user"
         change_user(command.user)
-        if libc:
-            libc.prctl(PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
+        if prctl:
+            prctl(PR_SET_PDEATHSIG, int(signal.SIGKILL))
         step = "directory"
         os.chdir(command.directory)
         step = "command"
@@ -148,16 +150,18 @@ def _explain(command: Command, failure: str) -> RuntimeFailure:
 
 def adopt_orphans() -> None:
     """Become the parent of descendants that lose theirs, as PID 1 is anyway."""
-    libc = None if os.getpid() == 1 else _libc()
-    if libc:
-        libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    prctl = None if os.getpid() == 1 else _prctl()
+    if prctl:
+        prctl(PR_SET_CHILD_SUBREAPER, 1)
 
 
-def _libc() -> Any:
+def _prctl() -> Callable[[int, int], object] | None:
+    """Return the system call, or None on a system, or a Python, without it."""
     try:
-        import ctypes
+        import _ctypes  # of which `ctypes` is made: that alone would be a tenth of what a start takes
 
-        libc = ctypes.CDLL(None)
-    except (ImportError, OSError):
+        address = _ctypes.dlsym(_ctypes.dlopen(None), "prctl")  # type: ignore[arg-type] # this program itself
+        call = _ctypes.call_function
+    except (ImportError, AttributeError, OSError):
         return None
-    return libc if hasattr(libc, "prctl") else None
+    return lambda option, value: call(address, (option, value, 0, 0, 0))

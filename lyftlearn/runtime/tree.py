@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import stat
 import sys
-from contextlib import suppress
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -213,23 +212,33 @@ def remove_tree(top: str | os.PathLike[str]) -> None:
     top = os.fspath(top)
     waiting = [top]
     while waiting:
-        directory = waiting.pop()
-        with suppress(OSError):
-            for entry in list(os.scandir(directory)):
-                with suppress(OSError):
-                    waiting += _remove_entry(entry, top)
-            if directory != top:
-                os.rmdir(directory)
+        waiting += _empty(waiting.pop(), top)
     os.rmdir(top)
 
 
+def _empty(directory: str, top: str) -> list[str]:
+    """Remove what is in a directory, and itself below `top`. Return where the directories in it have moved."""
+    moved: list[str] = []
+    try:
+        for entry in list(os.scandir(directory)):
+            moved += _remove_entry(entry, top)
+        if directory != top:
+            os.rmdir(directory)
+    except OSError:
+        return moved
+    return moved
+
+
 def _remove_entry(entry: os.DirEntry[str], top: str) -> list[str]:
-    """Remove a file; of a directory, return where it has moved."""
-    if not entry.is_dir(follow_symlinks=False):
-        os.unlink(entry.path)
+    """Remove a file; of a directory, return where it has moved. What may not be removed stays."""
+    try:
+        if not entry.is_dir(follow_symlinks=False):
+            os.unlink(entry.path)
+            return []
+        moved = os.path.join(top, f".{os.urandom(8).hex()}")
+        os.rename(entry.path, moved)
+    except OSError:
         return []
-    moved = os.path.join(top, f".{os.urandom(8).hex()}")
-    os.rename(entry.path, moved)
     return [moved]
 
 

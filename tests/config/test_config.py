@@ -215,3 +215,19 @@ def test_configuration_knows_the_stages() -> None:
     """Configuration stands below the rollout and names its stages as data; the two lists are one."""
     (stage,) = [option for option in MIGRATION if option.key == "stage"]
     assert stage.kind.schema["enum"] == list(Stage)
+
+
+@pytest.mark.parametrize("name", ["../elsewhere", "", ".", "a/b", "x" * 64, "é", "a b"])
+def test_an_instance_has_a_name_of_a_directory(name: str) -> None:
+    """Its jobs are kept below it: another name would put them beside the home, or nowhere."""
+    with pytest.raises(InvalidJob, match="by names of letters, digits"):
+        load({"backends": {"instances": {name: "local"}}})
+
+
+@pytest.mark.parametrize(
+    "config", [{"\ud800": {}}, {"backends": {"instances": {"\udfff": "local"}}}, {"local": {"\ud800": 1}}]
+)
+def test_half_a_character_is_no_key(config: dict[str, Any]) -> None:
+    """No file can have it, and nothing that is sent or kept."""
+    with pytest.raises(InvalidJob, match="is no key: write a text"):
+        load(config)
