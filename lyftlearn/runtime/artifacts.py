@@ -73,7 +73,7 @@ def _place(uri: str) -> str:
     """Where an output goes, in one spelling, with a slash at its end."""
     location = locate(uri)
     path = os.path.normpath(location.path) if location.is_file else location.path
-    return f"{location._replace(path=path.rstrip('/')).uri}/"
+    return f"{location.at(path.rstrip('/')).uri}/"
 
 
 def _overlaps(place: str, others: list[str]) -> bool:

@@ -219,8 +219,8 @@ def test_a_container_whose_client_was_killed(
     submit(backend, spec)
     eventually(lambda: "up" in lines(backend, spec.id), "the command runs")
     processes = [path for path in Path("/proc").iterdir() if path.name.isdigit() and spec.id.encode() in _words(path)]
-    start = [engine.program.encode(), b"run"]
-    (client,) = [path for path in processes if _words(path).split(b"\0")[:2] == start]
+    words = {path: _words(path).split(b"\0") for path in processes}
+    (client,) = [path for path in processes if words[path][0] == engine.program.encode() and b"run" in words[path]]
     os.kill(int(client.name), signal.SIGKILL)
     event = finish(backend, spec.id).event
     assert (event.status, event.reason) == (JobStatus.FAILED, FailureReason.PLATFORM)
