@@ -39,7 +39,7 @@ class Location:
         return hash(self._fields())
 
     def __repr__(self) -> str:
-        return f"Location{self._fields()!r}"
+        return f"Location{self._fields()}"
 
     @classmethod
     def parse(cls, text: str) -> Location:

@@ -100,9 +100,9 @@ def note_begin(environ: Mapping[str, str]) -> None:
     path = environ.get(PROGRESS_VARIABLE)
     if path and path not in (IN_THE_LOG, MARK):
         try:
-            os.close(os.open(path, os.O_WRONLY | os.O_CREAT, 0o666))
+            open(path, "ab").close()
         except OSError as error:
-            print(f"lyftlearn: the start of the runtime cannot be noted: {error.strerror}", file=sys.stderr)
+            print(f"lyftlearn: {error}", file=sys.stderr)
 
 
 def note_start(environ: Mapping[str, str], attempt: int, at: float, output: str) -> None:
