@@ -31,7 +31,7 @@ FILES = {
 }
 DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 LABEL_VALUE = re.compile(r"(([A-Za-z0-9][-A-Za-z0-9_.]{0,61})?[A-Za-z0-9])?")
-SECRET_KEY = re.compile(r"[-._a-zA-Z0-9]+")
+CONFIG_KEY = re.compile(r"(?!\.\.|\.\Z)[-._a-zA-Z0-9]{1,253}")  # IsConfigMapKey of k8s.io/apimachinery
 MOST_ANNOTATED = 256 * 1024
 MOST_IN_CONFIG_MAP = 1 << 20
 
@@ -75,8 +75,9 @@ def check(kind: str, item: Object, version: str) -> None:
     if found:
         raise ApiError(400, "BadRequest", f"strict decoding error: {'; '.join(found[:5])}")
     found = [*_metadata_faults(item), *(_job_faults(item) if kind == "jobs" else ()), *_size_faults(kind, item)]
-    if kind == "secrets":
-        found += [f"data[{key}]: a valid config key" for key in item.get("data") or {} if not SECRET_KEY.fullmatch(key)]
+    if kind in ("secrets", "configmaps"):
+        names = (key for table in ("data", "binaryData", "stringData") for key in item.get(table) or {})
+        found += [f"data[{name}]: a valid config key" for name in names if not CONFIG_KEY.fullmatch(name)]
     found += _RULES[kind](item) if kind in _RULES else []
     if found:
         name = item["metadata"].get("name", "")
