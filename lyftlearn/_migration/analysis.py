@@ -6,17 +6,16 @@ The database counts, and only counts come here.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from functools import cache
-from statistics import median
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import sqlalchemy as sa
 
 from lyftlearn._migration import statistics
 from lyftlearn._migration.blockers import blockers
+from lyftlearn._migration.medians import DURATION, START_UP, UNKNOWN, Medians, Which, medians
 from lyftlearn._migration.results import (
     BackendStats,
     MigrationStatus,
@@ -36,8 +35,6 @@ if TYPE_CHECKING:
     from lyftlearn.history.store import History
 
 _MOST_COMPARISONS = 1000
-_UNKNOWN = "unknown"  # the repository of jobs that come from none
-_START_UP, _DURATION = "start_up", "duration"
 _LONGEST_REHEARSAL = timedelta(minutes=10)
 """It takes seconds; before it, inputs may be hashed, and in a busy process it waits its turn."""
 _Condition: TypeAlias = sa.ColumnElement[bool]
@@ -115,7 +112,7 @@ def _readiness_rows(view: _View) -> list[Mapping[str, Any]]:
         "fell_back": of.c.fell_back,
         "unrecorded": of.c.fell_back & of.c.is_hindered.is_not(sa.true()),
     }
-    repository = sa.func.coalesce(of.c.repository, _UNKNOWN).label("repository")
+    repository = sa.func.coalesce(of.c.repository, UNKNOWN).label("repository")
     query = sa.select(of.c.repository.label("of"), repository, of.c.model)
     query = query.add_columns(*(sum_if(condition, of.c.jobs).label(name) for name, condition in counted.items()))
     query = query.where(view.is_ours(of), ~of.c.is_shadow).group_by(of.c.repository, of.c.model)
@@ -138,20 +135,20 @@ def status(history: History, config: Config, since: datetime | None, unsettled: 
     view = _view(history, config, since)
     tallies: dict[_Model, list[Tally]] = defaultdict(list)
     for one in _tallies(view):
-        tallies[one.key[0] or _UNKNOWN, one.key[1]].append(one)
+        tallies[one.key[0] or UNKNOWN, one.key[1]].append(one)
     newest, compared = _comparisons_of(view), defaultdict[_Model, list[ShadowComparison]](list)
     for name, comparison in newest:
         compared[name].append(comparison)
     everything = [one for of in tallies.values() for one in of]
-    with history.one_connection():  # for the medians of each model
-        return MigrationStatus(
-            old=view.old,
-            new=view.new,
-            since=since,
-            unsettled=unsettled,
-            total=_progress(view, None, everything, [comparison for _, comparison in newest]),
-            models=tuple(_model(view, name, tallies[name], compared[name]) for name in sorted(tallies)),
-        )
+    middles = _medians(view, [(None, everything), *tallies.items()])
+    return MigrationStatus(
+        old=view.old,
+        new=view.new,
+        since=since,
+        unsettled=unsettled,
+        total=_progress(view, None, everything, [comparison for _, comparison in newest], middles),
+        models=tuple(_model(view, name, tallies[name], compared[name], middles) for name in sorted(tallies)),
+    )
 
 
 def _tallies(view: _View) -> list[Tally]:
@@ -164,90 +161,62 @@ def _view(history: History, config: Config, since: datetime | None) -> _View:
 
 
 def _repository() -> sa.Label[str]:
-    return sa.func.coalesce(jobs.c.repository, _UNKNOWN).label("repository")
+    return sa.func.coalesce(jobs.c.repository, UNKNOWN).label("repository")
 
 
-def _model(view: _View, name: _Model, tallies: Sequence[Tally], compared: Sequence[ShadowComparison]) -> ModelProgress:
-    submitted = [one for one in tallies if not one.key[3]]
-    newest = max(submitted, key=lambda one: (one.newest, one.key[4] or ""), default=None)
-    found = _progress(view, name, tallies, compared)
+def _model(
+    view: _View, name: _Model, tallies: Sequence[Tally], compared: Sequence[ShadowComparison], middles: Medians
+) -> ModelProgress:
+    newest = max(_submissions(tallies), key=lambda one: (one.newest, one.key[4] or ""), default=None)
+    found = _progress(view, name, tallies, compared, middles)
     return replace(found, repository=name[0], model=name[1], stage=newest.key[4] if newest else None)
 
 
 def _progress(
-    view: _View, name: _Model | None, tallies: Sequence[Tally], compared: Sequence[ShadowComparison]
+    view: _View,
+    name: _Model | None,
+    tallies: Sequence[Tally],
+    compared: Sequence[ShadowComparison],
+    middles: Medians,
 ) -> ModelProgress:
-    submitted = [one for one in tallies if not one.key[3]]
-    old, new = ([one for one in submitted if one.key[2] == side] for side in (view.old, view.new))
-    shadow = [one for one in tallies if one.key[3] and one.key[2] == view.new]
-    numbers = [sum(one.jobs for one in of) for of in (submitted, old, new)]
+    submitted, sides = _submissions(tallies), _sides(view, name, tallies)
+    old, new, shadow = (_side(of, which, middles) for which, of in sides.items())
+    count = sum(one.jobs for one in submitted)
     return ModelProgress(
-        share=numbers[2] / numbers[0] if numbers[0] else 0.0,
+        share=new.jobs / count if count else 0.0,
         fell_back=sum(one.fell_back for one in submitted),
-        elsewhere=numbers[0] - numbers[1] - numbers[2],
-        old=_side(view, old, _Which(name, view.old)),
-        new=_side(view, new, _Which(name, view.new)),
-        shadow=_side(view, shadow, _Which(name, view.new, is_shadow=True)),
+        elsewhere=count - old.jobs - new.jobs,
+        old=old,
+        new=new,
+        shadow=shadow,
         comparisons=tuple(compared),
     )
 
 
-class _Which(NamedTuple):
-    """The jobs of one model, or of all, on one side."""
-
-    model: _Model | None
-    backend: str
-    is_shadow: bool = False
-
-    def query(self, measure: str, since: datetime | None) -> sa.Select[*tuple[Any, ...]]:
-        """Return the query for some values of a measure in their order."""
-        repository = self.model and self.model[0]
-        of_model, named = repository is not None, repository != _UNKNOWN
-        return _query_of_values(measure, of_model, named, self.is_shadow, since is not None)
-
-    def values(self, since: datetime | None) -> dict[str, Any]:
-        """Return the parameters of the query."""
-        found = dict(zip(("repository", "model"), self.model or (), strict=False))
-        if found.get("repository") == _UNKNOWN:
-            del found["repository"]
-        return {**found, "backend": self.backend, **({"since": since} if since else {})}
+def _submissions(tallies: Sequence[Tally]) -> list[Tally]:
+    return [one for one in tallies if not one.key[3]]
 
 
-@cache
-def _query_of_values(
-    measure: str,
-    is_of_model: bool,
-    is_named: bool,
-    is_shadow: bool,
-    is_since: bool,
-) -> sa.Select[*tuple[Any, ...]]:
-    """Return the query, which is made once: there is one for each of some thousand models to ask."""
-    of = jobs.c
-    conditions = [of.backend == sa.bindparam("backend"), of[measure].is_not(None)]
-    conditions += [of.at >= sa.bindparam("since")] if is_since else []
-    conditions.append(of.shadow_of.is_not(None) if is_shadow else of.shadow_of.is_(None))
-    if is_of_model:
-        named = of.repository == sa.bindparam("repository") if is_named else of.repository.is_(None)
-        conditions += [named, of.model == sa.bindparam("model")]
-    if measure == _DURATION:
-        conditions.append(of.status == "succeeded")
-    return _some_of(sa.select(of[measure].label("value")).where(*conditions).order_by(of[measure]))
+def _sides(view: _View, name: _Model | None, tallies: Sequence[Tally]) -> dict[Which, list[Tally]]:
+    """Return the tallies of the old side, of the new one, and of the shadows there, in this order."""
+    sides = (Which(name, view.old), Which(name, view.new), Which(name, view.new, is_shadow=True))
+    return {of: [one for one in tallies if (one.key[2], one.key[3]) == (of.backend, of.is_shadow)] for of in sides}
 
 
-def _some_of(ordered: sa.Select[*tuple[Any, ...]]) -> sa.Select[*tuple[Any, ...]]:
-    """Return the first, the last and the middle ones of `count` values from the `first` on."""
-    first, count, below, both = (sa.bindparam(name, type_=sa.Integer()) for name in ("first", "count", "below", "both"))
-    some = ordered.offset(first).limit(count).cte("some")
-    low, high = (sa.select(of(some.c.value)).scalar_subquery() for of in (sa.func.min, sa.func.max))
-    middle = sa.select(some.c.value, low.label("low"), high.label("high")).order_by(some.c.value)
-    return middle.offset(below).limit(both)
+def _medians(view: _View, tallies: Iterable[tuple[_Model | None, Sequence[Tally]]]) -> Medians:
+    """Return how long jobs took, of each model and side: all are asked for before any is shown."""
+    counts: dict[tuple[str, Which], int] = {}
+    for name, of in tallies:
+        for which, some in _sides(view, name, of).items():
+            counts[START_UP, which] = sum(one.started for one in some)
+            counts[DURATION, which] = sum(one.timed for one in some)
+    return medians(view.history, counts, view.since)
 
 
-def _side(view: _View, tallies: Sequence[Tally], which: _Which) -> BackendStats:
+def _side(tallies: Sequence[Tally], which: Which, middles: Medians) -> BackendStats:
     succeeded, failed = (sum(getattr(one, name) for one in tallies) for name in ("succeeded", "failed"))
     currencies = {one.currency for one in tallies if one.priced}
     priced = sum(one.priced for one in tallies) if len(currencies) == 1 and None not in currencies else 0
-    started, timed = (sum(getattr(one, name) for one in tallies) for name in ("started", "timed"))
     return BackendStats(
         jobs=sum(one.jobs for one in tallies),
         succeeded=succeeded,
@@ -257,25 +226,11 @@ def _side(view: _View, tallies: Sequence[Tally], which: _Which) -> BackendStats:
         refused=sum(one.refused for one in tallies),
         open=sum(one.open for one in tallies),
         success_rate=statistics.rate(succeeded, succeeded + failed),
-        start_up=_middle(view, _START_UP, which, started),
-        duration=_middle(view, _DURATION, which, timed),
+        start_up=middles.get((START_UP, which)),
+        duration=middles.get((DURATION, which)),
         cost=sum(one.cost for one in tallies) / priced if priced else None,
         currency=currencies.pop() if priced else None,
     )
-
-
-def _middle(view: _View, measure: str, which: _Which, count: int) -> statistics.Interval | None:
-    """Return the median of `count` values with its interval: these are all that is read."""
-    if not count:
-        return None
-    rank = statistics.median_rank(count)
-    first = max(rank - 1, 0)
-    some = {"first": first, "count": count - 2 * first, "below": (count - 1) // 2 - first, "both": 2 - count % 2}
-    rows = view.history.select(which.query(measure, view.since), which.values(view.since) | some)
-    if not rows:
-        return None
-    low, high = (rows[0]["low"], rows[0]["high"]) if rank else (None, None)
-    return statistics.Interval(median(row["value"] for row in rows), low, high)
 
 
 def _comparisons_of(view: _View) -> list[tuple[_Model, ShadowComparison]]:

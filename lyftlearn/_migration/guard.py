@@ -92,9 +92,8 @@ def judge(history: History, config: Config, since: datetime | None, level: float
     Jobs that somebody stopped, and those without a known end, are left out. ignore: names of measures.
     """
     sides = Sides(history, config.migration_from, str(config.migration_to), since)
-    with history.one_connection():
-        strata = _strata(sides)
-        found = _measures(sides, strata, Tolerance(level))
+    strata = _strata(sides)
+    found = _measures(sides, strata, Tolerance(level))
     measured = {name: judged for name, judged in found.items() if name not in ignore}
     pace = _pace(strata)
     answers = [_answer(name, judged, level) for name, judged in measured.items()]
@@ -126,9 +125,8 @@ def judge_models(
 ) -> list[GuardedModel]:
     """Return the verdict on each model, which it keeps to the level of `tolerance` however often it is asked."""
     sides = Sides(history, config.migration_from, str(config.migration_to), since)
-    with history.one_connection():
-        strata = _strata(sides)
-        found = _measures(sides, strata, tolerance)
+    strata = _strata(sides)
+    found = _measures(sides, strata, tolerance)
     measured = {name: judged for name, judged in found.items() if name not in ignore}
     return list(_by_model(measured, tolerance, _pace(strata)))
 
@@ -163,11 +161,12 @@ def _strata(sides: Sides) -> _Strata:
     ours = of.c.backend.in_((sides.old, sides.new)) & (sa.func.coalesce(of.c.source, "") != PARITY)
     query = sa.select(*keys, *_sums(of)).where(ours).group_by(*keys)
     found: dict[Stratum, dict[str, tuple[_Counted, _Counted]]] = defaultdict(dict)
-    for row in sides.history.stream(query):
-        repository, model, kind, day, backend, *numbers = row.values()
-        counted, days = _Counted(*map(int, numbers)), found[repository, model, kind]
-        old, new = days.get(day, (_NOTHING, _NOTHING))
-        days[day] = (counted, new) if backend == sides.old else (old, counted)
+    with sides.history.connection() as connection:
+        for row in connection.execute(query):
+            repository, model, kind, day, backend, *numbers = tuple(row)
+            counted, days = _Counted(*numbers), found[repository, model, kind]
+            old, new = days.get(day, (_NOTHING, _NOTHING))
+            days[day] = (counted, new) if backend == sides.old else (old, counted)
     return {stratum: days for stratum, days in found.items() if all(map(any, _present(days)))}
 
 
@@ -190,17 +189,34 @@ def _sums(of: sa.Subquery) -> list[sa.ColumnElement[Any]]:
 
 
 def _measures(sides: Sides, strata: _Strata, tolerance: Tolerance) -> dict[str, Mapping[Stratum, _Judged]]:
-    days: dict[str, dict[Stratum, list[Day]]] = {name: {} for name in SHARES if name != SHADOWS}
-    for stratum, by in strata.items():
-        ordered = [by[day] for day in sorted(by)]
-        days[FAILURES][stratum] = [Day(old.ended, old.failed, new.ended, new.failed) for old, new in ordered]
-        days[PLATFORM_FAILURES][stratum] = [
-            Day(old.ended, old.failed_by_platform, new.ended, new.failed_by_platform) for old, new in ordered
-        ]
-        for name, found in sides.days(stratum, _SIZES, _size_counts(by)).items():
-            days[name][stratum] = found
-    judged: dict[str, Mapping[Stratum, _Judged]] = {name: _judge(name, of, tolerance) for name, of in days.items()}
+    """Return what each measure says. A server counts sizes while ends are judged."""
+    with sides.history.beside(lambda: _days_of_sizes(sides, strata)) as days_of_sizes:
+        judged = _judge_all(_days_of_ends(strata), tolerance)
+        judged |= _judge_all(days_of_sizes(), tolerance)
     return judged | {SHADOWS: _shadows(sides, tolerance.most_differing)}
+
+
+def _judge_all(days: Mapping[str, _Days], tolerance: Tolerance) -> dict[str, Mapping[Stratum, _Judged]]:
+    return {name: _judge(name, of, tolerance) for name, of in days.items()}
+
+
+def _days_of_ends(strata: _Strata) -> dict[str, _Days]:
+    ordered = {stratum: [by[day] for day in sorted(by)] for stratum, by in strata.items()}
+    return {
+        FAILURES: {
+            stratum: [Day(old.ended, old.failed, new.ended, new.failed) for old, new in days]
+            for stratum, days in ordered.items()
+        },
+        PLATFORM_FAILURES: {
+            stratum: [Day(old.ended, old.failed_by_platform, new.ended, new.failed_by_platform) for old, new in days]
+            for stratum, days in ordered.items()
+        },
+    }
+
+
+def _days_of_sizes(sides: Sides, strata: _Strata) -> dict[str, _Days]:
+    found = sides.days(_SIZES, {stratum: _size_counts(by) for stratum, by in strata.items()})
+    return {name: {stratum: of[name] for stratum, of in found.items() if name in of} for name in _SIZES}
 
 
 def _size_counts(days: Mapping[str, tuple[_Counted, _Counted]]) -> dict[str, dict[str, Known]]:

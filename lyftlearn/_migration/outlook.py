@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from lyftlearn._migration import analysis, audit, autopilot_state, parity_runs
@@ -47,11 +47,18 @@ def outlook(history: History, config: Config, store: RungStore, now: datetime) -
     return found
 
 
-def with_evidence(
-    found: MigrationStatus, history: History, config: Config, store: RungStore, now: datetime
+def status(
+    history: History, config: Config, store: RungStore, since: datetime | None, unsettled: int
 ) -> MigrationStatus:
-    """Return a status with what is shown of each model and each kind of workflow, and the newest changes of flags."""
-    known = outlook(history, config, store, now)
+    """Return how jobs fared, what is shown of each model and kind of workflow, and the newest changes of flags."""
+    with history.beside(lambda: analysis.status(history, config, since, unsettled)) as counts:
+        known = outlook(history, config, store, datetime.now(UTC))
+        return _with_evidence(counts(), known, history, config)
+
+
+def _with_evidence(
+    found: MigrationStatus, known: Mapping[Subject, ModelEvidence], history: History, config: Config
+) -> MigrationStatus:
     runs = parity_runs.between(history, found.old, found.new)
     counting = [run for run in runs if found.since is None or run.at >= found.since]
     return replace(

@@ -1,4 +1,4 @@
-"""What took longer or cost more than usual, asked of one stratum's jobs after the other: none of them comes here.
+"""What took longer or cost more than usual, asked of each stratum's jobs: none of them comes here.
 
 What is usual is the median of the first jobs on the old side. Who teaches is not judged.
 """
@@ -10,17 +10,18 @@ from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import sqlalchemy as sa
 
 from lyftlearn._migration.evidence import Day
+from lyftlearn.history.batches import ask_each, parameter
 from lyftlearn.history.tables import jobs
 
 if TYPE_CHECKING:
     from lyftlearn.history.store import History
 
+_NEVER = ""  # before any day
 _LEAST_KNOWN, _KNOWN_SHARE = 10, 5  # old jobs that say what is usual: so many, and one in so many
 Stratum: TypeAlias = tuple[str | None, str, str]  # repository, model, kind
 
@@ -57,6 +58,18 @@ class Known(NamedTuple):
     new: int
 
 
+_Known: TypeAlias = Mapping[str, Mapping[str, Known]]  # by size and day
+_Steps: TypeAlias = Mapping[str, int]  # by size
+_ByDay: TypeAlias = Mapping[str, Mapping[str, Any]]
+
+
+class _Large(NamedTuple):
+    """How many jobs of each day were larger than usual, by size, on the old and on the new side."""
+
+    old: _ByDay
+    new: _ByDay
+
+
 @dataclass(frozen=True)
 class Sides:
     """The jobs of both sides that were submitted from `since` on."""
@@ -66,42 +79,62 @@ class Sides:
     new: str
     since: datetime | None
 
-    def days(
-        self, stratum: Stratum, sizes: Mapping[str, Size], known: Mapping[str, Mapping[str, Known]]
-    ) -> dict[str, list[Day]]:
-        """Return for each size how many jobs of a stratum were larger than usual. known: by size and day."""
-        taught = {name: until for name in sizes if (until := _taught_until(known[name])) is not None}
-        if not taught:
-            return {}
-        query = _middle_sizes(tuple((name, sizes[name]) for name in taught), self._shape(stratum))
-        untils = {f"until {name}": until for name, until in taught.items()}
-        (middle,) = self.history.select(query, {**self._values(stratum, self.old), **untils})
-        usual = {name: _usual(middle[name], sizes[name].edges) for name in taught}
-        large = {side: self._count_large(stratum, side, sizes, usual) for side in (self.old, self.new)}
-        return {name: self._days(name, known[name], until, large) for name, until in taught.items()}
+    def days(self, sizes: Mapping[str, Size], known: Mapping[Stratum, _Known]) -> dict[Stratum, dict[str, list[Day]]]:
+        """Return for each stratum and size how many jobs were larger than usual. known: by size and day."""
+        taught = {
+            stratum: {name: until for name in sizes if (until := _taught_until(of[name])) is not None}
+            for stratum, of in known.items()
+        }
+        first = {stratum: min(of.values()) for stratum, of in taught.items() if of}
+        with self.history.one_connection():
+            usual = self._usual(sizes, {stratum: taught[stratum] for stratum in first})
+            large = {side: self._count_large(sizes, usual, first, side) for side in (self.old, self.new)}
+        found: dict[Stratum, dict[str, list[Day]]] = {stratum: {} for stratum in known}
+        for stratum in usual:
+            sides = _Large(large[self.old][stratum], large[self.new][stratum])
+            for name, until in taught[stratum].items():
+                found[stratum][name] = _days(name, known[stratum][name], until, sides)
+        return found
 
-    def _days(
-        self, name: str, known: Mapping[str, Known], until: str, large: Mapping[str, Mapping[str, Mapping[str, Any]]]
-    ) -> list[Day]:
-        found = []
-        for day in sorted(known):
-            if day >= until:
-                of = known[day]
-                old, new = (large[side].get(day, {}).get(name, 0) for side in (self.old, self.new))
-                found.append(Day(of.old, min(old, of.old), of.new, min(new, of.new)))
-        return [found[0]._replace(old=0, old_bad=0), *found[1:]] if found else []
+    def _usual(self, sizes: Mapping[str, Size], taught: Mapping[Stratum, Mapping[str, str]]) -> dict[Stratum, _Steps]:
+        """Return the step of the median of each size, of the old jobs up to the day until which they teach."""
+        of = tuple(sizes.items())
+        asked = [
+            (
+                _Middles(of, self._shape(stratum)),
+                self._values(stratum, self.old) | {f"until {name}": until.get(name, _NEVER) for name in sizes},
+            )
+            for stratum, until in taught.items()
+        ]
+        answers = ask_each(self.history, asked)
+        return {
+            stratum: {name: _step(row[name], sizes[name].edges) for name in taught[stratum]}
+            for stratum, (row,) in zip(taught, answers, strict=True)
+        }
 
     def _count_large(
-        self, stratum: Stratum, side: str, sizes: Mapping[str, Size], usual: Mapping[str, int]
-    ) -> dict[str, Mapping[str, Any]]:
+        self, sizes: Mapping[str, Size], usual: Mapping[Stratum, _Steps], first: Mapping[Stratum, str], side: str
+    ) -> dict[Stratum, _ByDay]:
+        """Return how many jobs were larger than usual. first: the day from which they are counted."""
+        of = tuple(sizes.items())
+        asked = [
+            (
+                _LargeByDay(of, self._shape(stratum)),
+                self._values(stratum, side) | self._edges(sizes, steps, side) | {"first": first[stratum]},
+            )
+            for stratum, steps in usual.items()
+        ]
+        answers = ask_each(self.history, asked)
+        return {stratum: {row["day"]: row for row in rows} for stratum, rows in zip(usual, answers, strict=True)}
+
+    def _edges(self, sizes: Mapping[str, Size], usual: _Steps, side: str) -> dict[str, float]:
+        """Return from where on a job is larger than usual; none is where nothing is usual, or beyond the last edge."""
         edges = dict.fromkeys(sizes, math.inf)
         for name, step in usual.items():
             largest = step + (sizes[name].within if side == self.new else 0)
             if largest < len(sizes[name].edges):
                 edges[name] = sizes[name].edges[largest]
-        query = _large_by_day(tuple(sizes.items()), self._shape(stratum))
-        rows = self.history.select(query, {**self._values(stratum, side), **edges})
-        return {row["day"]: row for row in rows}
+        return edges
 
     def _values(self, stratum: Stratum, side: str) -> dict[str, Any]:
         repository, model, kind = stratum
@@ -113,39 +146,62 @@ class Sides:
         return _Shape(is_named=stratum[0] is not None, is_since=self.since is not None)
 
 
-@cache
-def _middle_sizes(sizes: _Sizes, shape: _Shape) -> sa.Select[*tuple[Any, ...]]:
-    """Return the query for the medians of jobs of one stratum and side, each up to a day."""
-    return sa.select(*(_middle_size(name, size, shape).label(name) for name, size in sizes))
+def _days(name: str, known: Mapping[str, Known], until: str, large: _Large) -> list[Day]:
+    found = []
+    for day in sorted(known):
+        if day >= until:
+            of = known[day]
+            old, new = (side[day][name] if day in side else 0 for side in large)
+            found.append(Day(of.old, min(old, of.old), of.new, min(new, of.new)))
+    return [found[0]._replace(old=0, old_bad=0), *found[1:]] if found else []
 
 
-def _middle_size(name: str, size: Size, shape: _Shape) -> sa.ScalarSelect[float]:
-    conditions = [*_of_stratum(shape), size.column.is_not(None), *size.conditions]
-    conditions.append(jobs.c.day <= sa.bindparam(f"until {name}", type_=sa.String()))
-    below = sa.select(sa.func.count() // 2).where(*conditions).scalar_subquery()
-    query = sa.select(size.column).where(*conditions).order_by(size.column)
-    return query.offset(below).limit(sa.literal_column("1")).scalar_subquery()
+@dataclass(frozen=True)
+class _Middles:
+    """The question for the medians of jobs of one stratum and side, each up to a day."""
+
+    sizes: _Sizes
+    shape: _Shape
+
+    def query(self, number: int) -> sa.Select[*tuple[Any, ...]]:
+        """Return the query with the parameters of a number."""
+        return sa.select(*(self._middle(name, size, number).label(name) for name, size in self.sizes))
+
+    def _middle(self, name: str, size: Size, number: int) -> sa.ScalarSelect[float]:
+        conditions = [*_of_stratum(self.shape, number), size.column.is_not(None), *size.conditions]
+        conditions.append(jobs.c.day <= parameter(f"until {name}", number, sa.String()))
+        below = sa.select(sa.func.count() // 2).where(*conditions).scalar_subquery()
+        query = sa.select(size.column).where(*conditions).order_by(size.column)
+        return query.offset(below).limit(sa.literal_column("1")).scalar_subquery()
 
 
-@cache
-def _large_by_day(sizes: _Sizes, shape: _Shape) -> sa.Select[*tuple[Any, ...]]:
-    """Return the query that counts by day how many are as large as an edge, which has the name of the size."""
-    one: sa.ColumnElement[int] = sa.literal_column("1", sa.Integer)
-    columns = (
-        sa.func.count(sa.case((sa.and_(size.column >= sa.bindparam(name, type_=sa.Float()), *size.conditions), one)))
-        for name, size in sizes
-    )
-    labelled = (column.label(name) for column, (name, _) in zip(columns, sizes, strict=True))
-    return sa.select(jobs.c.day, *labelled).where(*_of_stratum(shape)).group_by(jobs.c.day)
+@dataclass(frozen=True)
+class _LargeByDay:
+    """The question for how many jobs of each day from the first on are as large as an edge, named as the size."""
+
+    sizes: _Sizes
+    shape: _Shape
+
+    def query(self, number: int) -> sa.Select[*tuple[Any, ...]]:
+        """Return the query with the parameters of a number."""
+        counts = (self._count(name, size, number).label(name) for name, size in self.sizes)
+        is_counted = jobs.c.day >= parameter("first", number)
+        query = sa.select(jobs.c.day, *counts).where(*_of_stratum(self.shape, number), is_counted)
+        return query.group_by(jobs.c.day)
+
+    def _count(self, name: str, size: Size, number: int) -> sa.ColumnElement[int]:
+        is_large = size.column >= parameter(name, number, sa.Float())
+        return sa.func.count(sa.case((sa.and_(is_large, *size.conditions), sa.literal_column("1", sa.Integer))))
 
 
-def _of_stratum(shape: _Shape) -> list[sa.ColumnElement[bool]]:
+def _of_stratum(shape: _Shape, number: int) -> list[sa.ColumnElement[bool]]:
+    of = jobs.c
     return [
-        jobs.c.repository == sa.bindparam("repository") if shape.is_named else jobs.c.repository.is_(None),
-        jobs.c.model == sa.bindparam("model"),
-        jobs.c.kind == sa.bindparam("kind"),
-        jobs.c.backend == sa.bindparam("side"),
-        *([jobs.c.at >= sa.bindparam("since")] if shape.is_since else []),
+        of.repository == parameter("repository", number) if shape.is_named else of.repository.is_(None),
+        of.model == parameter("model", number),
+        of.kind == parameter("kind", number),
+        of.backend == parameter("side", number),
+        *([of.at >= parameter("since", number)] if shape.is_since else []),
     ]
 
 
@@ -162,6 +218,6 @@ def _taught_until(known: Mapping[str, Known]) -> str | None:
     return None
 
 
-def _usual(middle: float | None, edges: Sequence[float]) -> int:
+def _step(middle: float | None, edges: Sequence[float]) -> int:
     """Return the step of the median, if there is one."""
     return len(edges) if middle is None else bisect_right(edges, middle)

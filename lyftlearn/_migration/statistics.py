@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from statistics import median
 
 _CONFIDENCE = 0.95
@@ -52,6 +53,7 @@ def middle(values: Sequence[float]) -> Interval | None:
     return Interval(median(ordered), low, high)
 
 
+@lru_cache(maxsize=4096)
 def median_rank(count: int) -> int:
     """Return the k of the k-th smallest and k-th largest of so many values that enclose the median; 0 for too few."""
     low, high = 0, count // 2

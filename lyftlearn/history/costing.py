@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 _SECONDS_TO_COUNT = 30.0
 _AT_ONCE = 500
+_ENDED = ("succeeded", "failed", "stopped")
 
 
 @dataclass
@@ -182,12 +183,9 @@ def _usage(row: Mapping[str, Any], registry: Registry) -> Usage | None:
 
 def _without_prices(history: History, book: PriceBook, since: datetime | None) -> tuple[Counter[str], list[str]]:
     """Return why jobs cannot be counted of backends without any price, with their numbers; and the other backends."""
-    from lyftlearn.history.queries import tally  # noqa: PLC0415 - brings SQLAlchemy
-
     unknown: Counter[str] = Counter()
     priced = []
-    for one in tally(history, ("backend",), since=since):
-        uncounted, (backend,) = one.succeeded + one.failed + one.stopped - one.priced, one.key
+    for backend, uncounted in _uncounted_numbers(history, since).items():
         if uncounted > 0 and book.prices(backend).are_known:
             priced.append(backend)
         elif uncounted > 0:
@@ -195,10 +193,22 @@ def _without_prices(history: History, book: PriceBook, since: datetime | None) -
     return unknown, priced
 
 
+def _uncounted_numbers(history: History, since: datetime | None) -> dict[str, int]:
+    """Return by backend how many jobs have ended whose cost is not known."""
+    import sqlalchemy as sa  # noqa: PLC0415 - only for those who look back
+
+    from lyftlearn.history.tallies import counts  # noqa: PLC0415 - brings SQLAlchemy
+
+    of = counts(history.dialect, since, None)
+    number = (sa.func.sum(of.c.jobs) - sa.func.sum(of.c.priced)).label("number")
+    query = sa.select(of.c.backend, number).where(of.c.status.in_(_ENDED)).group_by(of.c.backend)
+    return {row["backend"]: row["number"] for row in history.select(query)}
+
+
 def _is_uncounted(since: datetime | None) -> list[Any]:
     from lyftlearn.history.tables import jobs  # noqa: PLC0415 - brings SQLAlchemy
 
-    ended = jobs.c.status.in_(("succeeded", "failed", "stopped"))
+    ended = jobs.c.status.in_(_ENDED)
     return [jobs.c.cost.is_(None), ended, *([jobs.c.at >= since] if since is not None else [])]
 
 

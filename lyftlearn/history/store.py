@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from itertools import islice
@@ -52,6 +53,7 @@ _UNFIT = (DataError, IntegrityError, ArithmeticError, TypeError, ValueError)
 _log = logging.getLogger("lyftlearn")
 
 _T = TypeVar("_T", bound=Row)
+_Answer = TypeVar("_Answer")
 
 
 class History:
@@ -131,6 +133,18 @@ class History:
                 del self._of_thread.connection
 
     @contextmanager
+    def beside(self, ask: Callable[[], _Answer]) -> Iterator[Callable[[], _Answer]]:
+        """Let a server answer while this process counts, and give what waits for its answer.
+
+        SQLite is a part of this process: two threads would take turns, and be no faster than one.
+        """
+        if self.dialect == "sqlite":
+            yield ask
+            return
+        with ThreadPoolExecutor(1) as pool:
+            yield pool.submit(ask).result
+
+    @contextmanager
     def _reading(self) -> Iterator[sa.Connection]:
         connection = getattr(self._of_thread, "connection", None)
         if connection is not None:
@@ -140,7 +154,9 @@ class History:
             yield connection
 
     def select(
-        self, statement: sa.Select[*tuple[Any, ...]], values: Mapping[str, Any] | None = None
+        self,
+        statement: sa.Select[*tuple[Any, ...]] | sa.CompoundSelect[*tuple[Any, ...]],
+        values: Mapping[str, Any] | None = None,
     ) -> list[Mapping[str, Any]]:
         """Return the rows of a query over the tables of `tables`. values: of its bound parameters.
 

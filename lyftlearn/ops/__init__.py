@@ -9,7 +9,7 @@ import inspect
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -180,7 +180,7 @@ def migration_status(since: Duration | datetime | None = _MONTH, *, client: Clie
 
     It asks the backends how jobs ended, for half a minute at most. Raises what `migration_report` raises.
     """
-    from lyftlearn._migration import analysis, outlook, reconcile, rung_store  # noqa: PLC0415 - brings SQLAlchemy
+    from lyftlearn._migration import outlook, reconcile, rung_store  # noqa: PLC0415 - brings SQLAlchemy
     from lyftlearn.history import costing  # noqa: PLC0415 - as above
 
     start, session = _migration_scope(since, client)
@@ -189,8 +189,7 @@ def migration_status(since: Duration | datetime | None = _MONTH, *, client: Clie
         with suppress(LyftLearnError):  # prices that cannot be read: costs are not known, and all else is
             costing.count_costs(journal, costing.PriceBook(session.config, session.registry), start, seconds=10)
         store, problem = rung_store.open_for_reading(session.config)
-        found = analysis.status(journal, session.config, start, unsettled)
-        return replace(outlook.with_evidence(found, journal, session.config, store, datetime.now(UTC)), problem=problem)
+        return replace(outlook.status(journal, session.config, store, start, unsettled), problem=problem)
 
 
 def migration_guard(
