@@ -16,6 +16,8 @@ SOURCES = [
     for path in sorted((ROOT / top).rglob("*.py"))
     if path.parent.name != "versions"
 ]
+FOLDERS = {"backends", "benchmarks", "deploy", "docs", "examples", "images", "lyftlearn", "requirements", "tests"}
+GENERATED = {"build", "dist", "eta-results", "parity-results", "__pycache__"}
 # What the tests have beside a folder for each room.
 OTHERS = {"backends", "callsites", "docs", "doubles", "examples", "golden", "images", "wheel"}
 # Participles of verbs that do not end in `ed`; as the whole name of a function they say nothing of what it returns.
@@ -36,6 +38,12 @@ IRREGULAR = {
 }
 IRREGULAR |= {"left", "lost", "made", "met", "said", "seen", "sent", "set", "shown", "spent", "stuck", "taken", "told"}
 IRREGULAR |= {"torn", "understood", "written"}
+
+
+def test_the_house_has_no_other_folders() -> None:
+    """What a script leaves where it was started must not become a part of the project."""
+    found = {path.name for path in ROOT.iterdir() if path.is_dir() and path.name[0] != "."}
+    assert {name for name in found if not name.endswith(".egg-info")} - GENERATED == FOLDERS
 
 
 def functions() -> Iterator[tuple[Path, ast.FunctionDef | ast.AsyncFunctionDef]]:

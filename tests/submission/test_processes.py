@@ -10,8 +10,8 @@ import sys
 import threading
 import traceback
 import warnings
-from collections.abc import Callable
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,28 @@ def in_child(work: Callable[[], object]) -> int:
         finally:
             os._exit(code)
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+@contextmanager
+def held_elsewhere(locks: Iterable[Any]) -> Iterator[None]:
+    """Let another thread hold locks meanwhile."""
+    taken, done = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with ExitStack() as stack:
+            for lock in locks:
+                stack.enter_context(lock)
+            taken.set()
+            done.wait(600)
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    assert taken.wait(600)
+    try:
+        yield
+    finally:
+        done.set()
+        holder.join()
 
 
 def test_a_forked_child_has_a_session_of_its_own(plugins: Path, make: Make) -> None:
@@ -82,21 +104,8 @@ def test_a_lock_that_is_held_while_forking_holds_no_child(
         job.refresh()
         assert client._session.recorder.drain(120)
 
-    taken, done = threading.Event(), threading.Event()
-
-    def hold() -> None:
-        with locks[held]:
-            taken.set()
-            done.wait(600)
-
-    holder = threading.Thread(target=hold)
-    holder.start()
-    assert taken.wait(600)
-    try:
+    with held_elsewhere([locks[held]]):
         assert in_child(child) == 0
-    finally:
-        done.set()
-        holder.join()
 
 
 def _locks_of_modules() -> list[tuple[Any, str]]:
@@ -121,23 +130,8 @@ def test_no_module_keeps_a_lock_that_a_fork_leaves_held(monkeypatch: pytest.Monk
         held = [f"{of.__name__}.{name}" for of, name in kept if not getattr(of, name).acquire(timeout=0)]
         assert not held, held
 
-    taken, done = threading.Event(), threading.Event()
-
-    def hold() -> None:
-        with ExitStack() as stack:
-            for of, name in kept:
-                stack.enter_context(getattr(of, name))
-            taken.set()
-            done.wait(600)
-
-    holder = threading.Thread(target=hold)
-    holder.start()
-    assert taken.wait(600)
-    try:
+    with held_elsewhere([getattr(of, name) for of, name in kept]):
         assert in_child(child) == 0
-    finally:
-        done.set()
-        holder.join()
 
 
 def test_a_process_without_threads_still_submits(plugins: Path, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
