@@ -20,7 +20,7 @@ from benchmarks import measure
 
 MODEL = """
 import sys
-from lyftlearn.runtime.archives import pack_to
+from lyftlearn.runtime.packing import pack_to
 pack_to("file://" + sys.argv[2], sys.argv[1])
 """
 SOURCE = """

@@ -1,7 +1,7 @@
-"""Tar archives: the same bytes for the same content, and nothing outside the destination.
+"""Tar archives, unpacked: nothing outside the destination.
 
-What `pack` writes, `unpack` takes. `unpack` serves whoever holds an archive from elsewhere, too: it resolves names
-itself, component by component, and trusts neither the archive nor the running Python's `tarfile` filters.
+What `packing` writes, `unpack` takes. It serves whoever holds an archive from elsewhere, too: it resolves names itself,
+component by component, and trusts neither the archive nor the running Python's `tarfile` filters.
 """
 
 from __future__ import annotations
@@ -14,28 +14,16 @@ import zlib
 from contextlib import closing, contextmanager
 from functools import partial
 
-from .compression import Gunzip, Gzip
+from .compression import Gunzip
 from .faults import CONFIGURATION, RuntimeFailure
-from .storage import disk_failure, store_for
-from .tree import (
-    DIRECTORY,
-    LINK,
-    LONGEST_NAME,
-    MOST_DEEP,
-    Tree,
-    WholeFile,
-    is_too_deep,
-    is_too_long,
-    make_readable,
-    warn_on_stderr,
-)
+from .storage import disk_failure
+from .tree import LONGEST_NAME, MOST_DEEP, is_too_deep, is_too_long, warn_on_stderr
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Iterator
 
-    from .storage import Sink
-    from .tree import Entry, Warn
+    from .tree import Warn
 
 EXECUTABLE, READABLE = 0o755, 0o644
 OWNER, NO_WRITE_FOR_OTHERS = 0o600, 0o755
@@ -51,55 +39,6 @@ class BadArchive(RuntimeFailure):
 
     def __init__(self, message: str) -> None:
         super().__init__(CONFIGURATION, message)
-
-
-def pack(
-    directory: str, sink: Sink, without: Collection[str] = (), apart: bool = False, warn: Warn = warn_on_stderr
-) -> None:
-    """Write `directory`'s content as tar.gz: sorted, no times, no owners, none of the top-level entries `without`.
-
-    Links that stay inside are kept as relative links; `Tree` says what becomes of others, and what `apart` means.
-    """
-    compressed = Gzip(sink)
-    with tarfile.open(fileobj=compressed, mode="w|", format=tarfile.PAX_FORMAT) as archive:  # type: ignore[call-overload]
-        for entry in Tree(directory, True, apart, tuple(without), warn).entries():
-            _add(archive, entry, warn)
-    compressed.finish()
-
-
-def pack_to(
-    uri: str, directory: str, without: Collection[str] = (), apart: bool = False, *, only_new: bool = False
-) -> None:
-    """Write what `pack` writes to a URI, whole or not at all. only_new: leave an object that is there already."""
-    sink = store_for(uri).sink(uri)
-    try:
-        pack(directory, sink, without, apart)
-        sink.commit(only_new=only_new)
-    except BaseException:
-        sink.abort()
-        raise
-
-
-def _add(archive: tarfile.TarFile, entry: Entry, warn: Warn) -> None:
-    """Add one entry. What a command has left running may still remove it, or cut it."""
-    member = tarfile.TarInfo(entry.name)
-    if entry.kind == LINK:
-        member.type, member.linkname = tarfile.SYMTYPE, entry.target
-        archive.addfile(member)
-        return
-    try:
-        member.mode = stat.S_IMODE(os.stat(entry.path).st_mode) & 0o777
-        file = None if entry.kind == DIRECTORY else open(make_readable(entry.path), "rb")  # noqa: SIM115 - closed below
-    except FileNotFoundError:
-        warn(f"{entry.path} is not kept: it is gone")
-        return
-    if file is None:
-        member.type = tarfile.DIRTYPE
-        archive.addfile(member)
-        return
-    with file:
-        member.size = os.fstat(file.fileno()).st_size
-        archive.addfile(member, WholeFile(file, entry.path, warn))  # type: ignore[arg-type]
 
 
 def unpack(

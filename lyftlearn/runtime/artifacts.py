@@ -95,7 +95,7 @@ def _pack_all(bundle: Bundle, layout: Layout, placed: dict[str, str]) -> None:
 
 
 def _pack(directory: str, uri: str, without: set[str] | None = None, apart: bool = False) -> None:
-    from .archives import pack_to
+    from .packing import pack_to
 
     pack_to(uri, directory, without or (), apart)
 

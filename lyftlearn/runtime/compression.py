@@ -8,9 +8,7 @@ a pipe.
 from __future__ import annotations
 
 import os
-import struct
 import zlib
-from collections import deque
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,7 +22,8 @@ LEVEL = 1
 """Of zlib: a machine is paid for while it packs, and models hardly shrink."""
 RAW = -15
 """zlib's window bits for deflate without a header."""
-BLOCK = 1 << 20
+BLOCK = 103 * 10240
+"""Bytes that are compressed at once: about a mebibyte, in records of `tar`."""
 MOST_THREADS = 8
 HEADER = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x04\x03"
 """RFC 1952: deflate, no name, no time, the fastest algorithm, Unix."""
@@ -35,7 +34,7 @@ READ = 1 << 17
 
 
 class Gzip:
-    """What tarfile writes to. A few blocks are in memory, however much passes."""
+    """What an archive is written to. A few blocks are in memory, however much passes."""
 
     def __init__(self, sink: Sink) -> None:
         self._sink = sink
@@ -43,14 +42,14 @@ class Gzip:
         self._held = self._size = self._checksum = 0
         self._threads = min(os.cpu_count() or 1, MOST_THREADS)
         self._pool: ThreadPoolExecutor | None = None
-        self._blocks: deque[Future[bytes]] = deque()
+        self._blocks: list[Future[bytes]] = []
         sink.write(HEADER)
 
     def write(self, data: bytes) -> int:
         """Take what comes next."""
         self._parts.append(data)
         self._held += len(data)
-        if self._held >= BLOCK:
+        while self._held >= BLOCK:
             self._compress(self._take_block())
         return len(data)
 
@@ -58,13 +57,15 @@ class Gzip:
         """Write what is left, and the end."""
         last = self._take_block()
         self._write_blocks(0)
-        self._sink.write(_deflate(last, zlib.Z_FINISH) + struct.pack("<LL", self._checksum, self._size & 0xFFFFFFFF))
+        numbers = (self._checksum, self._size & 0xFFFFFFFF)
+        self._sink.write(_deflate(last, zlib.Z_FINISH) + b"".join(number.to_bytes(4, "little") for number in numbers))
         if self._pool is not None:
             self._pool.shutdown()
 
     def _take_block(self) -> bytes:
-        block = b"".join(self._parts)
-        self._parts, self._held = [], 0
+        held = b"".join(self._parts)
+        block, rest = held[:BLOCK], held[BLOCK:]
+        self._parts, self._held = [rest], len(rest)
         self._checksum = zlib.crc32(block, self._checksum)
         self._size += len(block)
         return block
@@ -79,7 +80,7 @@ class Gzip:
 
     def _write_blocks(self, most: int) -> None:
         while len(self._blocks) > most:
-            self._sink.write(self._blocks.popleft().result())
+            self._sink.write(self._blocks.pop(0).result())
 
 
 def _deflate(block: bytes, ending: int) -> bytes:

@@ -274,8 +274,8 @@ class JobRun:
 
     def _write_hyperparameters(self, bundle: Bundle) -> None:
         temporary = f"{self._layout.hyperparameters}.{os.urandom(4).hex()}"
-        with open(temporary, "w", encoding="ascii") as file:
-            file.write(dumps(bundle["hyperparameters"]))
+        with open(temporary, "wb") as file:
+            file.write(dumps(bundle["hyperparameters"]).encode("ascii"))
         os.chmod(temporary, 0o644)
         os.replace(temporary, self._layout.hyperparameters)
 

@@ -11,6 +11,7 @@ _MEMBER = r"(?s)(?P<archive>.*\.tar\.gz)#(?P<member>[A-Za-z0-9_-][A-Za-z0-9._-]{
 _SCHEME = r"[A-Za-z][A-Za-z0-9+.-]*://"
 _FILE = r"(?i)file://(?:localhost)?(?=/)"
 _S3 = r"(?s)s3://(?P<bucket>[^/]+)(?P<path>/.*)?"
+_UNRESERVED = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.-~/")
 EXPECTED = "write s3://<bucket>/<key>, file:///<path> or a path"
 
 
@@ -106,6 +107,8 @@ def _unquote(text: str) -> str:
 
 
 def _quote(path: str) -> str:
+    if _UNRESERVED.issuperset(path):
+        return path
     from urllib.parse import quote_from_bytes
 
     return quote_from_bytes(os.fsencode(path))

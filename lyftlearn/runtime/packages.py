@@ -9,8 +9,9 @@ import subprocess
 import sys
 from functools import partial
 
-from .archives import BadArchive, pack_to
+from .archives import BadArchive
 from .faults import RuntimeFailure, configuration_failure
+from .packing import pack_to
 from .spawn import change_user
 from .storage import disk_failure
 from .transfer import unpack_at

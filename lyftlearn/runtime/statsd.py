@@ -6,7 +6,7 @@ import _socket as socket
 import os
 import select
 import stat
-from collections import deque
+from _collections import deque  # type: ignore[import-not-found,unused-ignore] # `collections` loads five modules
 
 from .thread import Thread
 

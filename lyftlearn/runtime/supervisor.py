@@ -303,7 +303,7 @@ def _children() -> list[int]:
         return children
     for task in tasks:
         try:
-            with open(f"/proc/self/task/{task}/children", encoding="ascii") as file:
+            with open(f"/proc/self/task/{task}/children", "rb") as file:
                 children += [int(pid) for pid in file.read().split()]
         except OSError:
             continue

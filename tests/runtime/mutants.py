@@ -101,11 +101,11 @@ MUTANTS: dict[str, tuple[str, str, str]] = {
     "C-CHECK-2": ("checkpoints.py", "if not successors})", "if name})"),
     "C-CHECK-3": ("checkpoints.py", "restore_link(self._directory, name, target)", "pass"),
     "C-ARCHIVE-1": (
-        "archives.py",
-        "    member.mode = stat",
-        "    member.mtime = os.lstat(entry.path).st_mtime\n    member.mode = stat",
+        "packing.py",
+        '_NO_TIME, " " * 8',
+        'f"{int(os.lstat(entry.path).st_mtime):011o}\\0", " " * 8',
     ),
-    "C-ARCHIVE-2": ("archives.py", "Tree(directory, True, apart", "Tree(directory, False, apart"),
+    "C-ARCHIVE-2": ("packing.py", "Tree(directory, True, apart", "Tree(directory, False, apart"),
     "C-ARCHIVE-3": ("archives.py", 'or ".." in parts or', "or"),
     "C-REPORT-1": ("report.py", 'PREFIX = "lyftlearn/1 "', 'PREFIX = "lyftlearn/2 "'),
     "C-REPORT-2": (

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from lyftlearn.runtime import archives, compression, storage
+from lyftlearn.runtime import archives, compression, packing, storage
 from lyftlearn.runtime.faults import RuntimeFailure
 from lyftlearn.runtime.tree import WholeFile
 
@@ -169,7 +169,7 @@ def test_every_cut_of_an_archive_is_said_so(tmp_path: Path) -> None:
 
 def pack(directory: Path, path: Path, **options: Any) -> Path:
     sink = storage.store_for("/x").sink(str(path))
-    archives.pack(str(directory), sink, **options)
+    packing.pack(str(directory), sink, **options)
     sink.commit()
     return path
 
@@ -302,7 +302,7 @@ def test_many_directories_that_link_to_each_other(tmp_path: Path) -> None:
     assert {entry.relative for entry in found} >= {"d0/file", "d0/to-d1/file", "d11/to-d10/file"}
     sink = io.BytesIO()
     sink.commit = sink.abort = lambda: None  # type: ignore[attr-defined]
-    archives.pack(str(tmp_path / "model"), sink)  # type: ignore[arg-type]
+    packing.pack(str(tmp_path / "model"), sink)  # type: ignore[arg-type]
 
 
 def test_a_directory_is_looked_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -311,7 +311,7 @@ def test_a_directory_is_looked_at_once(tmp_path: Path, monkeypatch: pytest.Monke
     deep.mkdir(parents=True)
     for number in range(50):
         (deep / f"{number}.py").write_text("x")
-    archives.pack_to((tmp_path / "whole.tar.gz").as_uri(), str(tmp_path / "from"))
+    packing.pack_to((tmp_path / "whole.tar.gz").as_uri(), str(tmp_path / "from"))
     looks: list[str] = []
 
     def counted(real: Callable[[Any], bool]) -> Callable[[Any], bool]:
@@ -332,7 +332,7 @@ def test_what_stands_in_the_way_is_replaced_and_never_written_through(tmp_path: 
     """A file of an earlier attempt goes; a link is no place to write to; a directory is refused."""
     (tmp_path / "from").mkdir()
     (tmp_path / "from" / "a.txt").write_text("new")
-    archives.pack_to((tmp_path / "whole.tar.gz").as_uri(), str(tmp_path / "from"))
+    packing.pack_to((tmp_path / "whole.tar.gz").as_uri(), str(tmp_path / "from"))
     outside = tmp_path / "outside.txt"
     outside.write_text("kept")
     for link in (False, True):
@@ -463,9 +463,9 @@ def test_what_changes_while_it_is_kept_costs_only_itself(tmp_path: Path, monkeyp
     for name in ("cut", "gone", "stays"):
         (tmp_path / "model").mkdir(exist_ok=True)
         (tmp_path / "model" / name).write_bytes(b"x" * 100_000)
-    add, warnings = archives._add, list[str]()
+    add, warnings = packing.Archive.add, list[str]()
 
-    def change(archive: tarfile.TarFile, entry: Any, warn: Callable[[str], None]) -> None:
+    def change(archive: packing.Archive, entry: Any, warn: Callable[[str], None]) -> None:
         if entry.name == "gone":
             (tmp_path / "model" / "gone").unlink()
         add(archive, entry, warn)
@@ -478,7 +478,7 @@ def test_what_changes_while_it_is_kept_costs_only_itself(tmp_path: Path, monkeyp
         return real(self, size)
 
     monkeypatch.setattr(WholeFile, "read", cut)
-    monkeypatch.setattr(archives, "_add", change)
+    monkeypatch.setattr(packing.Archive, "add", change)
     packed = pack(tmp_path / "model", tmp_path / "m.tar.gz", warn=warnings.append)
     archives.unpack(str(packed), str(tmp_path / "out"))
     kept = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
@@ -487,3 +487,28 @@ def test_what_changes_while_it_is_kept_costs_only_itself(tmp_path: Path, monkeyp
         "cut was cut while it was kept: it ends in zeros",
         "gone is not kept: it is gone",
     ]
+
+
+NAMES = ["w", "a" * 100, "a" * 101, "b" * 99 + "/c", "é", "d/" + "x" * 60 + "/" + "y" * 60, "space and\nline"]
+
+
+def test_the_bytes_are_those_of_tarfile(tmp_path: Path) -> None:
+    """Archives that were kept before have the same bytes, whichever headers are written without `tarfile`."""
+    model, expected = tmp_path / "model", io.BytesIO()
+    for number, name in enumerate(NAMES):
+        (model / name).parent.mkdir(parents=True, exist_ok=True)
+        (model / name).write_bytes(os.urandom(number * 300))
+    (model / os.fsdecode(b"\xff")).mkdir(mode=0o700)
+    (model / ("e" * 99)).mkdir()
+    (model / ("f" * 100)).mkdir()
+    (model / "large").write_bytes(os.urandom(3 * compression.BLOCK))
+    (model / "link").symlink_to("w")
+    (model / "long link").symlink_to("a" * 101)
+    with tarfile.open(fileobj=expected, mode="w|", format=tarfile.PAX_FORMAT) as archive:
+        for path in sorted(model.rglob("*"), key=lambda path: os.fsdecode(path.relative_to(model)).split("/")):
+            member = archive.gettarinfo(path, str(path.relative_to(model)))
+            member.uid = member.gid = member.mtime = 0
+            member.uname = member.gname = ""
+            member.mode = 0o644 if member.issym() else member.mode
+            archive.addfile(member, io.BytesIO(path.read_bytes()) if member.isreg() else None)
+    assert gzip.decompress(pack(model, tmp_path / "m.tar.gz").read_bytes()) == expected.getvalue()

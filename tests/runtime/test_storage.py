@@ -21,7 +21,7 @@ import pytest
 from botocore.exceptions import ClientError
 from botocore.response import StreamingBody
 
-from lyftlearn.runtime import archives, s3, storage, transfer
+from lyftlearn.runtime import archives, packing, s3, storage, transfer
 from lyftlearn.runtime.checkpoints import Checkpoints
 from lyftlearn.runtime.faults import RuntimeFailure
 
@@ -374,7 +374,7 @@ def test_a_job_from_s3_to_s3(bucket: Any, archive: Path, tmp_path: Path) -> None
     (tmp_path / "outputs/other").mkdir()
     (tmp_path / "outputs/other/o").write_text("not this")
     sink = storage.store_for("s3://x").sink(f"s3://{bucket.name}/job/output/output.tar.gz")
-    archives.pack(str(tmp_path / "outputs"), sink)
+    packing.pack(str(tmp_path / "outputs"), sink)
     sink.commit()
     exit_code, facts, output = run(
         archive,
@@ -453,7 +453,7 @@ def test_the_same_content_is_the_same_archive(tmp_path: Path) -> None:
             os.utime(directory / name / "f", (len(digests), len(digests)))
         (directory / "link").symlink_to(directory / "a")
         sink = storage.store_for("/x").sink(str(tmp_path / f"{order}.tar.gz"))
-        archives.pack(str(directory), sink)
+        packing.pack(str(directory), sink)
         sink.commit()
         digests.append((tmp_path / f"{order}.tar.gz").read_bytes())
     assert digests[0] == digests[1]
@@ -469,7 +469,7 @@ def test_links_out_of_the_tree_are_kept_as_what_they_show(tmp_path: Path) -> Non
     (tmp_path / "model/best").symlink_to("../checkpoints/7")
     (tmp_path / "model/w").symlink_to(tmp_path / "checkpoints/7/w")
     sink = storage.store_for("/x").sink(str(tmp_path / "m.tar.gz"))
-    archives.pack(str(tmp_path / "model"), sink)
+    packing.pack(str(tmp_path / "model"), sink)
     sink.commit()
     archives.unpack(str(tmp_path / "m.tar.gz"), str(tmp_path / "out"))
     assert tree(tmp_path / "out") == {"best/w": b"weights", "w": b"weights"}

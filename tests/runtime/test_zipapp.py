@@ -1,6 +1,7 @@
 """The zip file: deterministic, small, alone, and good for every Python that images have."""
 
 import ast
+import json
 import os
 import subprocess
 import sys
@@ -125,6 +126,24 @@ def test_it_says_what_it_is(archive: Path) -> None:
     assert told.stdout == "lyftlearn runtime, contract 1\n"
     wrong = subprocess.run([*command, "walk"], capture_output=True, text=True, check=False, timeout=600)
     assert (wrong.returncode, wrong.stderr.startswith("usage:")) == (64, True)
+
+
+LARGE = {"collections", "json", "re", "shutil", "signal", "subprocess", "tarfile", "threading", "urllib.parse"}
+
+
+def test_a_short_job_loads_nothing_large(tmp_path: Path) -> None:
+    """From the first line to the report: the modules that hardly any job needs would be most of what one takes."""
+    relay = {"relay": True, "gateway": None}
+    bundle = {"contract": 1, "job": {"id": "a", "name": "a", "kind": "train"}, "command": ["true"], "metrics": relay}
+    bundle |= {"model": True, "outputs": {"output": {}}, "output_uri": (tmp_path / "kept").as_uri()}
+    environ = {"LYFTLEARN_SUBSTRATE": "local", "LYFTLEARN_ROOT": str(tmp_path), "LYFTLEARN_BUNDLE": json.dumps(bundle)}
+    begin = "import sys; sys.path.insert(0, sys.argv.pop(1)); import lyftlearn_runtime.zip_main"  # not by runpy
+    command = [sys.executable, "-I", "-S", "-X", "importtime", "-c", begin, str(runtime_archive(tmp_path)), "run"]
+    ended = subprocess.run(command, env=os.environ | environ, capture_output=True, text=True, check=True)
+    assert sorted(path.name for path in (tmp_path / "kept").iterdir()) == ["model.tar.gz", "output.tar.gz"]
+    loaded = {line.rpartition("|")[2].strip() for line in ended.stderr.splitlines()}
+    assert "lyftlearn_runtime.packing" in loaded
+    assert loaded & LARGE == set()
 
 
 OLD = [path / "bin/python3" for path in sorted(Path("~/.pyenv/versions").expanduser().glob("3.[67].*"))]

@@ -26,8 +26,8 @@ from lyftlearn.backend import (
 )
 from lyftlearn.errors import JobNotFound
 from lyftlearn.events import JobEvent
-from lyftlearn.runtime.archives import pack_to
 from lyftlearn.runtime.location import Location
+from lyftlearn.runtime.packing import pack_to
 from lyftlearn.testing.fake._outcome import Outcome
 from lyftlearn.types import JobStatus
 
