@@ -20,6 +20,7 @@ from lyftlearn.backend import (
     take_prices,
 )
 from lyftlearn_kubernetes.mounts import Volume, platform_volumes, read_mounts
+from lyftlearn_kubernetes.names import ANNOTATIONS, LABELLED_NAME, LABELS, OBJECT_NAME
 from lyftlearn_kubernetes.notebook_options import DNS_LABEL, NAME, NOTEBOOK_OPTIONS, NotebookOptions
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ GPU_OPTIONS = (
     ),
     Option(
         key="selector",
-        kind=options.TEXT_TABLE,
+        kind=LABELS,
         doc="Labels of the nodes that have this type.",
         example={"nvidia.com/gpu.product": "NVIDIA-A10G"},
     ),
@@ -116,19 +117,19 @@ _KEYS = (
     ),
     Option(
         key="service_account",
-        kind=options.TEXT,
+        kind=OBJECT_NAME,
         doc="The service account of the pods, which gives them access to the object storage.",
         example="trainer",
     ),
     Option(
         key="tune.service_account",
-        kind=options.TEXT,
+        kind=OBJECT_NAME,
         doc="The service account of searches' drivers, which submit Jobs. By default `service_account`.",
         example="tuner",
     ),
     Option(
         key="spark.service_account",
-        kind=options.TEXT,
+        kind=OBJECT_NAME,
         doc="The service account of drivers of Spark, which create executors. By default `service_account`.",
         example="spark",
     ),
@@ -140,7 +141,7 @@ _KEYS = (
     ),
     Option(
         key="node_selector",
-        kind=options.TEXT_TABLE,
+        kind=LABELS,
         doc="Labels of the nodes on which pods may run.",
         example={"pool": "ml"},
     ),
@@ -150,16 +151,16 @@ _KEYS = (
         doc="Tolerations of the pods, as Kubernetes has them.",
         example=[{"key": "ml", "operator": "Exists"}],
     ),
-    Option(key="priority_class", kind=options.TEXT, doc="The PriorityClass of the pods.", example="batch"),
+    Option(key="priority_class", kind=OBJECT_NAME, doc="The PriorityClass of the pods.", example="batch"),
     Option(
         key="queue",
-        kind=options.TEXT,
+        kind=LABELLED_NAME,
         doc="A Kueue LocalQueue: the label `kueue.x-k8s.io/queue-name` of each Job.",
         example="research",
     ),
     Option(
         key="priority",
-        kind=options.TEXT,
+        kind=LABELLED_NAME,
         doc="A Kueue WorkloadPriorityClass: the label `kueue.x-k8s.io/priority-class` of each Job. Needs `queue`.",
         example="nightly",
     ),
@@ -182,12 +183,10 @@ _KEYS = (
         doc="The scheduler of the pods (`schedulerName`), where it is not the default one.",
         example="volcano",
     ),
-    Option(
-        key="labels", kind=options.TEXT_TABLE, doc="Further labels of every Job and pod.", example={"repository": "eta"}
-    ),
+    Option(key="labels", kind=LABELS, doc="Further labels of every Job and pod.", example={"repository": "eta"}),
     Option(
         key="annotations",
-        kind=options.TEXT_TABLE,
+        kind=ANNOTATIONS,
         doc="Further annotations of every Job and pod.",
         example={"sidecar.istio.io/inject": "false"},
     ),
@@ -379,6 +378,8 @@ def _contradictions(where: str, given: Options) -> Iterator[Fault]:
         for key in ("priority", "multikueue"):
             if getattr(given, key):
                 yield Fault(f"{where}.{key}", "belongs to a queue of Kueue: name one as `queue`, or take this out")
+    if given.multikueue and given.gang not in (None, NO_GANG):
+        yield Fault(f"{where}.gang", "MultiKueue copies no PodGroup, and Kueue admits all nodes or none: take this out")
     for key in sorted(ELASTIC & {*given.labels, *given.annotations}):
         yield Fault(
             f"{where}.labels", f"{key} lets Kueue change a job's number of nodes, which its nodes rely on: take it out"

@@ -46,6 +46,7 @@ class JobOptions:
     training_plan: str | None
     queue: str | None
     share: str | None
+    quota_share: str | None
     priority: int | None
     checkpoints: bool
     keep_alive: int
@@ -99,6 +100,13 @@ _PENDING = options.Kind(
 _TRAINING_PLAN = options.matching(
     r"arn:aws[a-z\-]*:sagemaker:[a-z0-9\-]*:[0-9]{12}:training-plan/.+", "the ARN of a training plan"
 )
+# Names of AWS Batch as botocore's model of it describes them: CreateJobQueueRequest, ShareAttributes, CreateQuotaShare.
+_NAME_OF_BATCH = r"[A-Za-z0-9_-]{1,128}"
+_QUEUE = options.matching(
+    rf"(arn:aws[a-z-]*:batch:[a-z0-9-]+:[0-9]{{12}}:job-queue/)?{_NAME_OF_BATCH}", "the name or the ARN of a job queue"
+)
+_BATCH_NAME = options.matching(_NAME_OF_BATCH, "letters, digits, '-' and '_', at most 128")
+_SHARE = options.matching(r"[A-Za-z0-9]{1,255}", "letters and digits, at most 255")
 JOB_OPTIONS = (
     Option(
         key="role",
@@ -238,15 +246,21 @@ JOB_OPTIONS = (
     ),
     Option(
         key="queue",
-        kind=options.TEXT,
+        kind=_QUEUE,
         doc="The AWS Batch job queue, by name or ARN, through which train jobs go. Without it, they start at once.",
         example="ml-training",
     ),
     Option(
         key="share",
-        kind=options.TEXT,
+        kind=_SHARE,
         doc="The share identifier of jobs in the queue, where the queue has a fair-share policy.",
         example="rides",
+    ),
+    Option(
+        key="quota_share",
+        kind=_BATCH_NAME,
+        doc="The quota share of jobs in the queue, where the queue has quota management.",
+        example="rides-gpu",
     ),
     Option(
         key="priority",
@@ -309,9 +323,11 @@ def contradictions(where: str, job: JobOptions) -> Iterator[Fault]:
     if job.spot and job.instances_choices > 1:
         problem = "spot jobs run on one instance type: set choices to 1, or spot to false"
         yield Fault(f"{where}.instances.choices", problem)
-    for key, value in (("share", job.share), ("priority", job.priority)):
-        if value is not None and not job.queue:
+    for key in ("share", "quota_share", "priority"):
+        if getattr(job, key) is not None and not job.queue:
             yield Fault(f"{where}.{key}", "says nothing without a queue: set queue, or take it out")
+    if job.share and job.quota_share:
+        yield Fault(f"{where}.quota_share", "a queue has shares or quota shares: set one of both")
     if job.spot and job.training_plan:
         problem = "reserved capacity is no spot capacity: set spot to false, or take the plan out"
         yield Fault(f"{where}.training_plan", problem)

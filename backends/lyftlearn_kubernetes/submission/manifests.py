@@ -29,6 +29,9 @@ STOP_FILE = f"{ROOT}/.stop-requested"
 NOBODYS_GROUP = 65534  # owns the volumes where no user is configured, so that an image's own user can write
 REPORT_SECONDS = 60  # beyond the command's grace: for what is kept and reported after its end
 UPLOAD_SECONDS = 7200  # beyond everything else that the deadline counts: for inputs, and for model and outputs
+_MOST_SECONDS = (
+    2**31 - 1
+)  # an int32 holds no more; the controller counts in nanoseconds, of which an int64 holds 292 years
 _DISRUPTED = {"action": "Count", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}
 _POD_NAME = {"name": "LYFTLEARN_SUBSTRATE_CONTAINER", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}
 # Process 1 hears no signal before it has a handler. The kubelet runs the hook before it sends one.
@@ -134,14 +137,15 @@ class JobManifest:
             "backoffLimit": 0 if several else self._options.restarts,
             "podFailurePolicy": {"rules": [_DISRUPTED, _COMMAND_FAILED]},
             "activeDeadlineSeconds": self._deadline(),
-            "ttlSecondsAfterFinished": int(self._options.keep.total_seconds()),
+            "ttlSecondsAfterFinished": min(_MOST_SECONDS, int(self._options.keep.total_seconds())),
         }
 
     def _deadline(self) -> int:
         """Return a backstop: the runtime counts the timeout, and from the command's start."""
         options, spec = self._options, self._spec
         waiting = (options.pending + options.starting) * (1 + options.restarts)
-        return math.ceil((waiting + spec.timeout + spec.grace).total_seconds()) + UPLOAD_SECONDS
+        seconds = math.ceil((waiting + spec.timeout + spec.grace).total_seconds()) + UPLOAD_SECONDS
+        return min(_MOST_SECONDS, seconds)
 
     def template(self) -> dict[str, Any]:
         """Return the template of the pods; of a server, the whole job."""

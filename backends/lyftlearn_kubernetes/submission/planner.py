@@ -37,6 +37,12 @@ _NO_LOGS = (
     "set [storage] url to s3://<bucket>/<prefix>"
 )
 
+_BOUND_TO_CLUSTER = {
+    JobKind.NOTEBOOK: "nobody could reach a notebook on another cluster, and its files would not be there",
+    JobKind.TUNE: "the driver of a search submits its trials to the cluster that it runs on",
+}
+_SWITCH_OFF = "set multikueue = false in [{}.models.{}]"
+
 
 def capabilities(options: Options) -> Capabilities:
     """Return what this backend offers."""
@@ -201,14 +207,21 @@ class ModelPlanner:
             yield Fault("retries", _TOGETHER)
         if spec.image is None:
             yield Fault("image", "none is given: name one, or the platform's as `[jobs] image`")
-        if self._options.multikueue and not self._keeps_logs:
-            yield Fault(f"{self._name}.multikueue", _NO_LOGS)
+        yield from self._multikueue_faults(spec)
         yield from self._gpu_faults(spec)
         yield from _secret_faults(spec)
         yield from self._spark_faults(spec)
         yield from (
             Fault(path, problem) for path, uri in self._locations(spec) for problem in self._location_faults(path, uri)
         )
+
+    def _multikueue_faults(self, spec: JobSpec) -> Iterator[Fault]:
+        """Yield what cannot work on another cluster, from which only a Job's status comes back."""
+        path = f"{self._name}.multikueue"
+        if self._options.multikueue and not self._keeps_logs:
+            yield Fault(path, _NO_LOGS)
+        if self._options.multikueue and spec.kind in _BOUND_TO_CLUSTER:
+            yield Fault(path, f"{_BOUND_TO_CLUSTER[spec.kind]}: {_SWITCH_OFF.format(self._name, spec.name)}")
 
     def _spark_faults(self, spec: JobSpec) -> Iterator[Fault]:
         if spec.spark is None or not spec.spark.on_kubernetes:

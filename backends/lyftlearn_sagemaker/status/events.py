@@ -42,7 +42,7 @@ _EXIT_CODE = re.compile(r",? *exit code: *(\d+)\s*$")
 # What SageMaker writes into FailureReason where the runtime had no word; the first that fits.
 _REASONS = (
     (r"No S3 objects found", FailureReason.CONFIGURATION),
-    (r"capacity|InsufficientInstance|MaxPendingTime|ResourceLimitExceeded", FailureReason.CAPACITY),
+    (r"capacity|InsufficientInstance|MaxPendingTime|ResourceLimitExceeded|service limit", FailureReason.CAPACITY),
     (r"InternalServerError|internal error", FailureReason.PLATFORM),
     (r"out of memory|OutOfMemory|more memory|exit code: 137\b", FailureReason.OUT_OF_MEMORY),
     (r"\bimage\b|\bECR\b|CannotPull|CannotStartContainer|executable file not found|exec format", FailureReason.IMAGE),

@@ -176,6 +176,7 @@ class Poller:
             str(summary.get("latestAttempt")),
             str(places.get(summary.get("jobArn", ""))),
             str("isTerminated" in summary),
+            str(summary.get("statusReason")),
         )
         if self._summaries.get(job_id) == seen and status not in ("SCHEDULED", "STARTING"):
             return

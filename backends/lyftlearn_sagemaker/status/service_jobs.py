@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from lyftlearn.backend import words
 from lyftlearn.events import JobEvent
 from lyftlearn.types import FailureReason, JobStatus
+from lyftlearn_sagemaker.api.errors import AwsError
 from lyftlearn_sagemaker.record import FROM_SAGEMAKER
 from lyftlearn_sagemaker.status.events import classify, event_of_job
 
@@ -20,6 +21,10 @@ WAITING = frozenset(("SUBMITTED", "PENDING", "RUNNABLE"))
 ENDS = frozenset(("SUCCEEDED", "FAILED"))
 _PAGE = 100
 _MOST_REMEMBERED = 20_000
+_BLOCKED = ("CAPACITY:", "MISCONFIGURATION:")
+"""How reasons begin for which a job holds up its queue: AWS Batch User Guide, "Jobs stuck in a RUNNABLE status"."""
+_EXPIRED = "Terminated by JobStateTimeLimit action"  # the same page, of a queue that waits for no job longer than so
+_PREEMPTED = "other jobs took its place in the queue as often as its configuration lets them"
 _ATTEMPT = 1000  # of the numbers of incarnations, each attempt has so many: its own restarts come within
 
 
@@ -89,9 +94,22 @@ class ServiceJobs:
     def training_job(self, service_job: Mapping[str, Any]) -> Mapping[str, Any] | None:
         """Return what SageMaker says of the latest attempt, None while a job waits in its queue."""
         name = None if service_job["status"] in WAITING else training_job_of(service_job)
-        if name is None:
+        return None if name is None else self._described(name)
+
+    def _described(self, name: str) -> Mapping[str, Any] | None:
+        """Return what SageMaker says of a training job; None if it was deleted.
+
+        Batch itself deletes those that found no capacity, all but the last: AWS Batch User Guide, "Service job retry
+        strategies".
+        """
+        try:
+            described: Mapping[str, Any] = self._aws.call(
+                "sagemaker", "describe_training_job", {"TrainingJobName": name}
+            )
+        except AwsError as exc:
+            if not exc.is_missing:
+                raise
             return None
-        described: Mapping[str, Any] = self._aws.call("sagemaker", "describe_training_job", {"TrainingJobName": name})
         return described
 
     def event(
@@ -117,8 +135,8 @@ class ServiceJobs:
         if name not in self._starts:
             if len(self._starts) >= _MOST_REMEMBERED:
                 self._starts.clear()
-            described = self._aws.call("sagemaker", "describe_training_job", {"TrainingJobName": name})
-            self._starts[name] = event_of_job(described).started_at
+            described = self._described(name)
+            self._starts[name] = event_of_job(described).started_at if described else None
         return self._starts[name]
 
     def terminate(self, job_id: str) -> bool:
@@ -148,21 +166,23 @@ def training_jobs_of(service_job: Mapping[str, Any]) -> Sequence[str]:
 
 def event_of(service_job: Mapping[str, Any], training: Mapping[str, Any] | None, place: int | None) -> JobEvent:
     """Return the event of a service job and the training job of its latest attempt."""
-    event = _queue_event(service_job, place) if training is None else _attempt_event(service_job, training)
-    ended = service_job["status"] == "FAILED" and training is None
-    return _ended_in_queue(service_job, event) if ended else event
+    if training is not None:
+        return _attempt_event(service_job, training)
+    event = _queue_event(service_job, place)
+    return _ended_in_queue(service_job, event) if service_job["status"] in ENDS else event
 
 
 def _queue_event(service_job: Mapping[str, Any], place: int | None) -> JobEvent:
     created, queue = creation_time(service_job), _last(service_job["jobQueue"])
     stopping = service_job.get("isTerminated")
-    message = words.place_in_queue(place, queue) if place else f"waits in queue {queue}"
+    where = words.place_in_queue(place, queue) if place else f"waits in queue {queue}"
+    why = service_job.get("statusReason", "")
     return JobEvent(
         job_id=service_job["jobName"],
         status=JobStatus.STOPPING if stopping else JobStatus.PENDING,
         at=max(created, *(_time(one["stoppedAt"]) for one in _ended_attempts(service_job)), created),
         incarnation=_ATTEMPT * len(_ended_attempts(service_job)),
-        message=message,
+        message=f"{where}; {why}" if why.startswith(_BLOCKED) else where,
         created_at=created,
     )
 
@@ -180,19 +200,32 @@ def _attempt_event(service_job: Mapping[str, Any], training: Mapping[str, Any]) 
     )
     over = service_job["status"] in ENDS or event.status is JobStatus.SUCCEEDED
     if event.status.finished and not over:
-        status = JobStatus.STOPPING if service_job.get("isTerminated") else JobStatus.RUNNING
+        status = JobStatus.RUNNING if event.started_at else JobStatus.PENDING  # one that found no capacity never ran
+        status = JobStatus.STOPPING if service_job.get("isTerminated") else status
         return replace(event, status=status, reason=None, message="", exit_code=None)
     if event.status is JobStatus.FAILED and event.exit_code is None and service_job.get("isTerminated"):
         return replace(event, status=JobStatus.STOPPED, reason=None, message=words.STOP_REQUESTED)
+    if event.status is JobStatus.STOPPED and latest in _preempted_jobs_of(service_job):
+        return replace(event, status=JobStatus.FAILED, reason=FailureReason.PREEMPTED, message=_PREEMPTED)
     return event
 
 
+def _preempted_jobs_of(service_job: Mapping[str, Any]) -> Sequence[str]:
+    """Return the names of the training jobs that Batch stopped last to make room for other jobs of quota shares."""
+    attempts = service_job.get("preemptionSummary", {}).get("recentPreemptedAttempts", [])
+    return tuple(_last(attempt.get("serviceResourceId", {}).get("value", "")) for attempt in attempts)
+
+
 def _ended_in_queue(service_job: Mapping[str, Any], event: JobEvent) -> JobEvent:
-    """Return the end of a job of which no training job came."""
+    """Return the end of a job of which no training job came, or none is left."""
     at = _time(service_job["stoppedAt"]) if service_job.get("stoppedAt") else event.at
+    text = service_job.get("statusReason", "").removeprefix(FROM_SAGEMAKER).strip()
+    if service_job["status"] == "SUCCEEDED":
+        return replace(event, status=JobStatus.SUCCEEDED, at=at, message="", exit_code=0)
+    if text.startswith(_EXPIRED):
+        return replace(event, status=JobStatus.FAILED, at=at, reason=FailureReason.CAPACITY, message=text)
     if service_job.get("isTerminated"):
         return replace(event, status=JobStatus.STOPPED, at=at, message=words.STOP_REQUESTED)
-    text = service_job.get("statusReason", "").removeprefix(FROM_SAGEMAKER)
     reason = FailureReason.CONFIGURATION if "ValidationException" in text else classify(text)
     return replace(event, status=JobStatus.FAILED, at=at, reason=reason, message=text)
 

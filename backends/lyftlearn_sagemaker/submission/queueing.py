@@ -1,7 +1,7 @@
 """From a CreateTrainingJob to an AWS Batch service job that sends it when the queue lets it.
 
 Limits and the words of status reasons: AWS Batch API Reference, SubmitServiceJob, and AWS Batch User Guide, "Service
-job retry strategies".
+job retry strategies". The guide writes a space before SageMaker's words, and the constants of the `sagemaker` SDK none.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ SUBMIT = "batch:SubmitServiceJob"
 TYPE = "SAGEMAKER_TRAINING"
 _MOST_ATTEMPTS = 10
 _SLACK = 600  # seconds in which SageMaker's own limit ends an attempt before Batch's does
+_REPEATED = (" InternalServerError*", "InternalServerError*", " ResourceLimitExceeded*", "ResourceLimitExceeded*")
+"""What is nobody's fault: SageMaker's own trouble, and a quota of the account that other jobs use up."""
 
 
 def goes_by_queue(spec: JobSpec, options: JobOptions) -> bool:
@@ -32,7 +34,11 @@ def goes_by_queue(spec: JobSpec, options: JobOptions) -> bool:
 def submit_request(spec: JobSpec, options: JobOptions, create: Mapping[str, Any]) -> dict[str, Any]:
     """Return the SubmitServiceJob for a job. Batch repeats what the platform broke, and nothing else does."""
     payload = {name: value for name, value in create.items() if name != "RetryStrategy"}
-    optional = {"shareIdentifier": options.share, "schedulingPriority": options.priority}
+    optional = {
+        "shareIdentifier": options.share,
+        "quotaShareName": options.quota_share,
+        "schedulingPriority": options.priority,
+    }
     return {
         "jobName": spec.id,
         "jobQueue": options.queue,
@@ -41,7 +47,7 @@ def submit_request(spec: JobSpec, options: JobOptions, create: Mapping[str, Any]
         "retryStrategy": {
             "attempts": min(_MOST_ATTEMPTS, 1 + options.infrastructure_retries),
             "evaluateOnExit": [
-                {"action": "RETRY", "onStatusReason": f"{FROM_SAGEMAKER}InternalServerError*"},
+                *({"action": "RETRY", "onStatusReason": f"{FROM_SAGEMAKER}{words}"} for words in _REPEATED),
                 {"action": "EXIT", "onStatusReason": "*"},
             ],
         },

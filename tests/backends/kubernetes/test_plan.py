@@ -20,6 +20,8 @@ from lyftlearn.types import JobKind
 from lyftlearn_kubernetes.backend import KubernetesBackend
 from lyftlearn_kubernetes.doctor import OLDEST
 from tests.doubles.cluster import validation
+from tests.doubles.cluster.kueue import hold_back
+from tests.doubles.cluster.store import ApiError
 
 VERSIONS = ["1.29", "1.37"]
 KINDS = {"create ConfigMap": "configmaps", "create Service": "services", "create Job": "jobs"}
@@ -106,6 +108,84 @@ def test_every_object_is_valid(new: Callable[..., KubernetesBackend], version: s
     assert plan.faults == ()
     for request in plan.requests:
         assert validation.faults(KINDS[request.operation], dict(request.body), version) == []
+
+
+TEXTS = (
+    "a",
+    "A",
+    "a.b",
+    "a..b",
+    "-a",
+    "a-",
+    "a b",
+    "a_b",
+    "A_b.C",
+    "a/b",
+    "x" * 63,
+    "x" * 64,
+    ".".join("x" * 200),
+    "é",
+    "a\n",
+)
+KEYS = (
+    *TEXTS,
+    "example.com/a",
+    "Example.com/a",
+    "example.com/",
+    "/a",
+    "a/b/c",
+    f"{'x' * 254}/a",
+    f"{'x' * 253}/{'a' * 63}",
+)
+
+
+PLACES: dict[str, Callable[[dict[str, Any], Any], object]] = {
+    "queue": lambda job, value: job["metadata"]["labels"].update({"kueue.x-k8s.io/queue-name": value}),
+    "priority": lambda job, value: job["metadata"]["labels"].update({"kueue.x-k8s.io/priority-class": value}),
+    "service_account": lambda job, value: job["spec"]["template"]["spec"].update(serviceAccountName=value),
+    "priority_class": lambda job, value: job["spec"]["template"]["spec"].update(priorityClassName=value),
+    "labels": lambda job, value: job["metadata"]["labels"].update(value),
+    "annotations": lambda job, value: job["metadata"]["annotations"].update(value),
+    "node_selector": lambda job, value: job["spec"]["template"]["spec"].update(nodeSelector=value),
+}
+
+
+@pytest.mark.parametrize("key", ["queue", "priority", "service_account", "priority_class"])
+def test_names_that_a_server_refuses_are_faults(new: Callable[..., KubernetesBackend], key: str) -> None:
+    """Found out at the first submission, they would stop every job, and fell a migration that was rehearsed well."""
+    for text in TEXTS:
+        compare(new, key, text)
+
+
+@pytest.mark.parametrize("key", ["labels", "annotations", "node_selector"])
+def test_keys_that_a_server_refuses_are_faults(new: Callable[..., KubernetesBackend], key: str) -> None:
+    """And values, where they are those of labels."""
+    for text in KEYS:
+        compare(new, key, {text: "x"})
+        compare(new, key, {"x": text})
+
+
+def compare(new: Callable[..., KubernetesBackend], key: str, value: Any) -> None:
+    """The plan has a fault if, and only if, the server would refuse the Job, or Kueue's webhook would."""
+    table = {"queue": "research"}
+    body: dict[str, Any] = json.loads(json.dumps(job(new(table).plan(spec(new(table))))))
+    PLACES[key](body, value)
+    faults = [path for path, _ in new({**table, key: value}).plan(spec(new(table))).faults]
+    try:
+        validation.check("jobs", body, VERSIONS[-1])
+        hold_back("create", "jobs", body)
+    except ApiError:
+        assert faults == [f"kubernetes.{key}"], value
+    else:
+        assert faults == [], value
+
+
+def test_a_time_that_no_field_can_hold(new: Callable[..., KubernetesBackend]) -> None:
+    """Whoever means for ever gets what there is. The server refused one of them, and the other was in the past."""
+    backend = new({"keep": "36500d", "pending": "36500d", "restarts": 100})
+    plan = backend.plan(spec(backend))
+    validation.check("jobs", job(plan), VERSIONS[-1])
+    assert job(plan)["spec"]["activeDeadlineSeconds"] < 2**63 / 10**9
 
 
 def test_the_oldest_version_is_the_one_that_doctor_demands() -> None:

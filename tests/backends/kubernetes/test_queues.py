@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from lyftlearn.backend import BackendSettings, Option
 from lyftlearn.config import load
 from lyftlearn.errors import InvalidJob
 from lyftlearn.testing import Harness
-from lyftlearn.types import FailureReason, JobStatus
+from lyftlearn.types import FailureReason, JobKind, JobStatus
 from lyftlearn_kubernetes import options
 from lyftlearn_kubernetes.backend import KubernetesBackend
 from lyftlearn_kubernetes.status import observed, queueing
@@ -152,8 +153,21 @@ def test_what_cannot_work(new_backend: Callable[..., KubernetesBackend], new_har
 
     assert "name one as `queue`" in faults(priority="urgent")["kubernetes.priority"]
     assert "storage" in faults(queue="q", multikueue=True, volumes=[])["kubernetes.multikueue"]
+    assert "PodGroup" in faults(queue="q", multikueue=True, gang=options.OWN_GANGS[0])["kubernetes.gang"]
     elastic = {"kueue.x-k8s.io/job-min-parallelism": "1"}
     assert "number of nodes" in faults(queue="q", annotations=elastic)["kubernetes.labels"]
+
+
+@pytest.mark.parametrize("kind", [JobKind.NOTEBOOK, JobKind.TUNE])
+def test_what_cannot_be_on_another_cluster(
+    new_backend: Callable[..., KubernetesBackend], new_harness: NewHarness, kind: JobKind
+) -> None:
+    """Nobody could reach such a notebook, and such a search would submit its trials where nobody sees them."""
+    spec = replace(new_harness().quiet(), kind=kind)
+    backend = new_backend(queue="q", multikueue=True)
+    assert f"[kubernetes.models.{spec.name}]" in dict(backend.plan(spec).faults)["kubernetes.multikueue"]
+    here = new_backend(queue="q", multikueue=True, models={spec.name: {"multikueue": False}})
+    assert here.plan(spec).faults == ()
 
 
 def test_what_a_model_changes(new_backend: Callable[..., KubernetesBackend], new_harness: NewHarness) -> None:

@@ -14,13 +14,16 @@ from botocore.exceptions import ClientError
 
 from lyftlearn.backend import JobQuery, JobSpec, LogQuery, Verdict, WatchSet, words
 from lyftlearn.errors import BackendUnavailable, Conflict, InvalidJob, JobNotFound
+from lyftlearn.events import JobEvent
 from lyftlearn.types import FailureReason, JobKind, JobStatus
 from lyftlearn_sagemaker import logs
 from lyftlearn_sagemaker.backend import SageMakerBackend
 from lyftlearn_sagemaker.options import read_table
+from lyftlearn_sagemaker.status.service_jobs import event_of
 from tests.backends.sagemaker.conftest import Make
 from tests.backends.sagemaker.specs import spec
 from tests.doubles.sagemaker import Service, faults
+from tests.doubles.sagemaker.batch import NO_CAPACITY as NO_CAPACITY_CODE
 from tests.doubles.sagemaker.faults import LOST_AFTER, Fault, Refused
 from tests.doubles.sagemaker.surroundings import LogStream
 
@@ -79,7 +82,9 @@ def test_the_request(make: Make, storage_url: str) -> None:
     assert (request.body["jobName"], request.body["jobQueue"]) == (job.id, QUEUE)
     assert (request.body["shareIdentifier"], request.body["schedulingPriority"]) == ("rides", 7)
     assert request.body["retryStrategy"]["attempts"] == 3
-    assert [rule["action"] for rule in request.body["retryStrategy"]["evaluateOnExit"]] == ["RETRY", "EXIT"]
+    rules = request.body["retryStrategy"]["evaluateOnExit"]
+    assert [rule["action"] for rule in rules] == [*["RETRY"] * (len(rules) - 1), "EXIT"]
+    assert len(rules) <= 5
     payload = json.loads(request.body["serviceRequestPayload"])
     assert payload["TrainingJobName"] == job.id
     assert "RetryStrategy" not in payload
@@ -97,6 +102,10 @@ def test_only_train_jobs_wait(make: Make, storage_url: str, kind: JobKind) -> No
 
 def test_what_cannot_be() -> None:
     """A share or a priority without a queue would silently do nothing."""
+    both = {"queue": "q", "share": "rides", "quota_share": "rides-gpu"}
+    assert [path for path, _ in read_table("sagemaker", both).faults] == ["sagemaker.quota_share"]
+    names = {"queue": "my queue", "share": "rides-gpu"}
+    assert {path for path, _ in read_table("sagemaker", names).faults} == {"sagemaker.queue", "sagemaker.share"}
     faults_ = read_table("sagemaker", {"share": "rides", "models": {"eta": {"priority": 1}}}).faults
     assert [path for path, _ in faults_] == [
         "sagemaker.share",
@@ -195,8 +204,8 @@ def test_a_list_and_a_description_agree(
         "createdAt"
     ] -= 60_000
     middle = datetime.now(UTC) - timedelta(seconds=30)
-    queue.conduct.quotas = {"ml.c7i.large": 0}
-    attempts[1].finish("Failed", "CapacityError: Unable to provision requested ML compute capacity.")
+    queue.conduct.batch_queues = {QUEUE: 0}
+    attempts[1].finish("Failed", NO_CAPACITY)
     _until(lambda: _status(backend, second) is JobStatus.PENDING)
     described = {job.id: make(queue=QUEUE).describe(job.id).event.created_at for job in (first, second, third)}
     records = list(make(queue=QUEUE).list(JobQuery()))
@@ -206,7 +215,7 @@ def test_a_list_and_a_description_agree(
     assert recent == [third.id, second.id]
     waiting = [record.id for record in make(queue=QUEUE).list(JobQuery(status=JobStatus.PENDING))]
     assert waiting == [third.id, second.id]
-    queue.conduct.quotas = {}
+    queue.conduct.batch_queues = {QUEUE: 2}
     _attempt(queue, second, number=2)
     records = list(make(queue=QUEUE).list(JobQuery()))
     assert [record.id for record in records] == [third.id, second.id, first.id]
@@ -285,8 +294,12 @@ def test_a_stop_in_a_queue_that_is_refused(queue: Service, backend: SageMakerBac
         backend.stop(job.id)
 
 
-def test_what_the_platform_broke_is_repeated(queue: Service, backend: SageMakerBackend, storage_url: str) -> None:
-    """No watcher takes the end of an attempt for the end of its job."""
+@pytest.mark.parametrize("words_", ["Received status from SageMaker: ", "Received status from SageMaker:"])
+def test_what_the_platform_broke_is_repeated(
+    queue: Service, backend: SageMakerBackend, storage_url: str, words_: str
+) -> None:
+    """No watcher takes the end of an attempt for the end of its job, whether worded as in AWS's guide or in its SDK."""
+    queue.conduct.batch_words = words_
     job = _submit(backend, storage_url)
     first = _attempt(queue, job)
     began = backend.describe(job.id).event.started_at
@@ -313,16 +326,109 @@ def test_what_the_command_broke_is_not(queue: Service, backend: SageMakerBackend
     assert len(queue.jobs.all()) == 1
 
 
-def test_no_capacity_and_no_quota_are_waiting(queue: Service, backend: SageMakerBackend, storage_url: str) -> None:
-    """Without a queue the first fails a job, and the second refuses it."""
+NO_CAPACITY = "CapacityError: Unable to provision requested ML compute capacity."
+
+
+def test_no_capacity_is_waiting(queue: Service, backend: SageMakerBackend, make: Make, storage_url: str) -> None:
+    """Without a queue it fails a job. Batch waits for as long as it takes, and deletes the training jobs between."""
     job = _submit(backend, storage_url)
+    heard: list[JobEvent] = []
+    following = WatchSet()
+    following.add(job.id)
+    follower = threading.Thread(target=lambda: heard.extend(make(queue=QUEUE).watch(following)), daemon=True)
+    follower.start()
     first = _attempt(queue, job)
+    for number in range(2, 5):
+        queue.conduct.batch_queues = {QUEUE: 0}
+        first.finish("Failed", NO_CAPACITY)
+        _until(lambda: NO_CAPACITY_CODE in _event(make, job).message)
+        assert _event(make, job).status is JobStatus.PENDING
+        queue.conduct.batch_queues = {QUEUE: 2}
+        first = _attempt(queue, job, number=number)
+        assert _event(make, job).incarnation == 1000 * (number - 1)
+    assert len(queue.jobs.all()) == 2, "the one that runs, and the last that found no capacity"
+    first.finish("Completed")
+    _until(lambda: _event(make, job).status is JobStatus.SUCCEEDED)
+    follower.join(60)
+    assert heard[-1].status is JobStatus.SUCCEEDED
+
+
+def _event(make: Make, job: JobSpec) -> JobEvent:
+    """What a process says that knew nothing of the job before."""
+    return make(queue=QUEUE).describe(job.id).event
+
+
+def test_an_attempt_without_capacity_never_ran(backend: SageMakerBackend) -> None:
+    """Between the end of such an attempt and Batch's word on it, the job is as pending as before."""
+    service_job = {
+        "jobName": "eta-ts1",
+        "jobQueue": f"arn:aws:batch:us-east-1:123456789012:job-queue/{QUEUE}",
+        "status": "SCHEDULED",
+        "createdAt": 1,
+    }
+    moment = datetime(2026, 11, 1, tzinfo=UTC)
+    training = {
+        "TrainingJobName": "AWSBatcheta",
+        "TrainingJobStatus": "Failed",
+        "FailureReason": NO_CAPACITY,
+        "CreationTime": moment,
+        "LastModifiedTime": moment,
+    }
+    assert event_of(service_job, training, None).status is JobStatus.PENDING
+
+
+def test_a_training_job_that_is_gone(queue: Service, backend: SageMakerBackend, make: Make, storage_url: str) -> None:
+    """Batch still knows how the job ended."""
+    done, failed = _submit(backend, storage_url), _submit(backend, storage_url)
+    ends = [(done, "Completed", None), (failed, "Failed", "AlgorithmError: exit code: 3")]
+    for job, status, reason in ends:
+        training = _attempt(queue, job)
+        training.finish(status, reason)
+        _until(lambda job=job: _event(make, job).status.finished)
+        queue.jobs.remove(training)
+    assert [_event(make, job).status for job in (done, failed)] == [JobStatus.SUCCEEDED, JobStatus.FAILED]
+    assert (_event(make, done).exit_code, _event(make, failed).reason) == (0, FailureReason.USER_ERROR)
+
+
+@pytest.mark.parametrize("as_termination", [True, False])
+def test_a_queue_that_waits_no_longer(
+    queue: Service, backend: SageMakerBackend, storage_url: str, as_termination: bool
+) -> None:
+    """Nobody asked for the end of a job that its queue's own time limit ended: it found no machine."""
+    queue.conduct.batch_queues = {QUEUE: 0}
+    job = _submit(backend, storage_url)
+    queue.batch.expire(job.id, NO_CAPACITY_CODE, as_termination=as_termination)
+    event = backend.describe(job.id).event
+    assert (event.status, event.reason) == (JobStatus.FAILED, FailureReason.CAPACITY)
+    assert NO_CAPACITY_CODE in event.message
+
+
+def test_a_quota_of_the_account_is_tried_again(queue: Service, make: Make, storage_url: str) -> None:
+    """Batch waits for capacity alone: another quota uses up the repetitions, and then it is a lack of capacity."""
     queue.conduct.quotas = {"ml.c7i.large": 0}
-    first.finish("Failed", "CapacityError: Unable to provision requested ML compute capacity.")
-    _until(lambda: _status(backend, job) is JobStatus.PENDING)
-    queue.conduct.quotas = {}
-    _attempt(queue, job, number=2).finish("Completed")
-    _until(lambda: _status(backend, job) is JobStatus.SUCCEEDED)
+    backend = make(queue=QUEUE, infrastructure_retries=4)
+    job = _submit(backend, storage_url)
+    _until(lambda: _status(backend, job).finished)
+    event = backend.describe(job.id).event
+    assert (event.status, event.reason) == (JobStatus.FAILED, FailureReason.CAPACITY)
+    assert queue.count("CreateTrainingJob") == 0
+    assert [one["_tries"] for one in queue.batch._jobs.values()] == [5]
+
+
+@pytest.mark.parametrize("finally_", [True, False])
+def test_other_jobs_take_its_place(queue: Service, make: Make, storage_url: str, finally_: bool) -> None:
+    """A job of a quota share waits anew after that, and is as stopped by nobody if its queue ends it."""
+    queue.conduct.quota_share_queues = frozenset((QUEUE,))
+    backend = make(queue=QUEUE, quota_share="rides-gpu")
+    job = _submit(backend, storage_url)
+    _attempt(queue, job)
+    queue.batch.preempt(job.id, finally_=finally_)
+    if not finally_:
+        _attempt(queue, job, number=2).finish("Completed")
+    _until(lambda: _status(backend, job).finished)
+    event = backend.describe(job.id).event
+    expected = (JobStatus.FAILED, FailureReason.PREEMPTED) if finally_ else (JobStatus.SUCCEEDED, None)
+    assert (event.status, event.reason) == expected
 
 
 def test_a_create_that_sagemaker_refuses(queue: Service, backend: SageMakerBackend, storage_url: str) -> None:

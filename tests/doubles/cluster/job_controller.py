@@ -134,7 +134,8 @@ class JobController(threading.Thread):
         if limit is None or job["spec"].get("suspend"):
             return False
         started = datetime.fromisoformat(self._fresh(job)["status"].get("startTime") or now())
-        return bool((datetime.now(UTC) - started).total_seconds() >= limit)
+        nanoseconds = (limit * 10**9 + 2**63) % 2**64 - 2**63  # a time.Duration of Go, which runs over
+        return bool((datetime.now(UTC) - started).total_seconds() >= nanoseconds / 10**9)
 
     def _fail(self, job: Object, going: list[Object], counts: dict[str, Any], target: Object) -> None:
         if not _condition(job, "FailureTarget"):

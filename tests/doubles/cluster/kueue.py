@@ -6,11 +6,13 @@ As Kueue 0.20 does, read off its source: the webhook suspends Jobs with a queue;
 
 from __future__ import annotations
 
+import re
 import threading
 from typing import Any
 
 from tests.doubles.cluster.server import ApiServer
 from tests.doubles.cluster.store import ApiError, Object, Store, now
+from tests.doubles.cluster.validation import DNS_NAME
 
 QUEUE, PRIORITY, JOB_UID = (f"kueue.x-k8s.io/{name}" for name in ("queue-name", "priority-class", "job-uid"))
 SERVED = "kueue.x-k8s.io/v1beta2"
@@ -36,13 +38,13 @@ class Kueue(threading.Thread):
         self._closed = threading.Event()
         api.extensions |= {SERVED, VISIBILITY}
         api.pending_workloads = self.pending
-        api.admission.append(_hold_back)
+        api.admission.append(hold_back)
         self._api = api
         self.start()
 
     def close(self) -> None:
         self._closed.set()
-        self._api.admission.remove(_hold_back)
+        self._api.admission.remove(hold_back)
         self._api.extensions -= {SERVED, VISIBILITY}
 
     def run(self) -> None:
@@ -141,9 +143,15 @@ class Kueue(threading.Thread):
         self._store.modify(kind, item["metadata"]["namespace"], item["metadata"]["name"], change)
 
 
-def _hold_back(verb: str, kind: str, item: Object) -> None:
-    if (verb, kind) == ("create", "jobs") and QUEUE in item["metadata"].get("labels", {}):
-        item["spec"]["suspend"] = True
+def hold_back(verb: str, kind: str, item: Object) -> None:
+    """What the webhook does with a new Job."""
+    labels = item["metadata"].get("labels", {})
+    if (verb, kind) != ("create", "jobs") or QUEUE not in labels:
+        return
+    for key in (QUEUE, PRIORITY):  # pkg/controller/jobframework/validation.go, ValidateLabelAsCRDName
+        if key in labels and not re.fullmatch(DNS_NAME, labels[key]):
+            raise ApiError(403, "Forbidden", f"metadata.labels[{key}]: Invalid value: a lowercase RFC 1123 subdomain")
+    item["spec"]["suspend"] = True
 
 
 def _is(workload: Object, kind: str) -> bool:

@@ -30,6 +30,8 @@ FILES = {
     "ingresses": "ingress-networking-v1",
 }
 DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+DNS_NAME = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*"  # IsDNS1123Subdomain of apimachinery
+LABEL_KEY = re.compile(rf"((?=[^/]{{1,253}}/){DNS_NAME}/)?[A-Za-z0-9]([-A-Za-z0-9_.]{{0,61}}[A-Za-z0-9])?")
 LABEL_VALUE = re.compile(r"(([A-Za-z0-9][-A-Za-z0-9_.]{0,61})?[A-Za-z0-9])?")
 CONFIG_KEY = re.compile(r"(?!\.\.|\.\Z)[-._a-zA-Z0-9]{1,253}")  # IsConfigMapKey of k8s.io/apimachinery
 MOST_ANNOTATED = 256 * 1024
@@ -92,7 +94,12 @@ def _metadata_faults(item: Object) -> list[str]:
     found += [
         f"metadata.labels: {key}={value!r}"
         for key, value in (metadata.get("labels") or {}).items()
-        if not LABEL_VALUE.fullmatch(value)
+        if not (LABEL_KEY.fullmatch(key) and LABEL_VALUE.fullmatch(value))
+    ]
+    found += [
+        f"metadata.annotations: Invalid value: {key!r}: name part must consist of alphanumeric characters"
+        for key in metadata.get("annotations") or {}
+        if not LABEL_KEY.fullmatch(key.lower())
     ]
     if sum(len(key) + len(value) for key, value in (metadata.get("annotations") or {}).items()) > MOST_ANNOTATED:
         found.append("metadata.annotations: Too long: may not be more than 262144 bytes")
@@ -103,6 +110,14 @@ def _job_faults(item: Object) -> list[str]:
     spec, template = item["spec"], item["spec"]["template"]
     found = _metadata_faults(template)
     pod = template["spec"]
+    found += [f"{key}: Invalid value: {pod[key]!r}: a lowercase RFC 1123 subdomain" for key in _wrong_names(pod)]
+    found += [
+        f"spec.template.spec.nodeSelector: Invalid value: {key}={value}"
+        for key, value in (pod.get("nodeSelector") or {}).items()
+        if not (LABEL_KEY.fullmatch(key) and LABEL_VALUE.fullmatch(value))
+    ]
+    if not 0 <= spec.get("ttlSecondsAfterFinished", 0) < 2**31:
+        found.append("ttlSecondsAfterFinished: cannot unmarshal number into Go struct field of type int32")
     if pod.get("restartPolicy") not in ("Never", "OnFailure"):
         found.append("spec.template.spec.restartPolicy: Required value")
     if "podFailurePolicy" in spec and pod.get("restartPolicy") != "Never":
@@ -128,6 +143,11 @@ def _job_faults(item: Object) -> list[str]:
     if not pod["containers"][0].get("image"):
         found.append("spec.template.spec.containers[0].image: Required value")
     return found
+
+
+def _wrong_names(pod: Object) -> list[str]:
+    names = {key: pod[key] for key in ("serviceAccountName", "priorityClassName") if key in pod}
+    return [key for key, name in names.items() if len(name) > 253 or not re.fullmatch(DNS_NAME, name)]
 
 
 def _claim_faults(item: Object) -> list[str]:

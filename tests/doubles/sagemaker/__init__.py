@@ -35,8 +35,9 @@ class Conduct:
     how much faster than the clock MaxPendingTimeInSeconds passes, and how its end is told: `Stopped` as AWS's guide has
     it, with or without having been `Stopping`, or `Failed`. block_expires: of reserved capacity, in seconds since 1970.
     lists_of_types: whether the account may name several instance types. batch_queues: the queues of Batch, and for how
-    many instances each has room; fair_queues: those with shares. rejects_repeats: whether a second submission with one
-    client token is refused. file_systems: of the account, by id. search_paths: the PATH of images that have another.
+    many instances each has room; fair_queues: those with shares; quota_share_queues: those with quota shares.
+    batch_words: what Batch writes before SageMaker's words. rejects_repeats: whether a second submission with a client
+    token is refused. file_systems: of the account, by id. search_paths: the PATH of images that have another.
     """
 
     containers: bool = True
@@ -60,6 +61,8 @@ class Conduct:
     block_expires: float | None = None
     batch_queues: dict[str, int] = field(default_factory=dict)
     fair_queues: frozenset[str] = frozenset()
+    quota_share_queues: frozenset[str] = frozenset()
+    batch_words: str = "Received status from SageMaker: "
     rejects_repeats: bool = True
 
 

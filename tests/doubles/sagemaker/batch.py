@@ -3,6 +3,10 @@
 What is refused, and how training jobs are called: botocore's model of Batch, its documentation, and the AWS Batch User
 Guide, "Service jobs". No source says how a second submission with one client token is answered: it is rejected, or the
 first one's answer is given again.
+
+What becomes of a job without capacity, and that its earlier training jobs are deleted: the guide's "Service job retry
+strategies" and "Jobs stuck in RUNNABLE due to capacity". A quota of the account is no capacity: the guide lists
+`ResourceLimitExceeded` among the status reasons of failed jobs, and jobs with one attempt were seen to fail by it.
 """
 
 from __future__ import annotations
@@ -32,6 +36,10 @@ if TYPE_CHECKING:
 
 ACCOUNT, REGION = "123456789012", "us-east-1"
 FROM_SAGEMAKER = "Received status from SageMaker: "
+"""As the guide has it. The constants of the `sagemaker` SDK have no space there."""
+NO_CAPACITY = "CAPACITY:INSUFFICIENT_INSTANCE_CAPACITY"
+WAITS = f"{NO_CAPACITY} - Unable to provision requested compute resources"
+EXPIRED = "Terminated by JobStateTimeLimit action due to reason: "
 _STEP = 0.02
 _LONGEST_NAME = 23  # of a job's, in the name of its training job: that has 63, and the prefix and the digest take 40
 
@@ -83,6 +91,21 @@ class Batch:
         self._closing.set()
         self._thread.join()
 
+    def expire(self, job_name: str, reason: str, *, as_termination: bool) -> None:
+        """End a waiting job as `jobStateTimeLimitActions` do. No source says whether that sets `isTerminated`."""
+        with self._lock:
+            (job,) = (one for one in self._jobs.values() if one["jobName"] == job_name)
+            job |= {"isTerminated": True} if as_termination else {}
+            self._end(job, "FAILED", EXPIRED + reason)
+
+    def preempt(self, job_name: str, *, finally_: bool) -> None:
+        """Stop a job of a quota share for another: it waits anew, or has been preempted as often as it may be."""
+        with self._lock:
+            (job,) = (one for one in self._jobs.values() if one["jobName"] == job_name)
+            training = self._training_of(job)
+            training.stop()
+            job["_preempted"] = finally_
+
     def _SubmitServiceJob(self, request: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
         self._check_submission(request)
         token = request.get("clientToken", str(uuid.uuid4()))
@@ -107,7 +130,7 @@ class Batch:
         return _named(job)
 
     def _DescribeServiceJob(self, request: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
-        return dict(self._job(request))
+        return {name: value for name, value in self._job(request).items() if not name.startswith("_")}
 
     def _ListServiceJobs(self, request: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
         queue = self._queue(request["jobQueue"])
@@ -162,12 +185,18 @@ class Batch:
     def _check_submission(self, request: dict[str, Any]) -> None:
         self._queue(request["jobQueue"])
         fair = _name(request["jobQueue"]) in self._conduct.fair_queues
+        shared = _name(request["jobQueue"]) in self._conduct.quota_share_queues
         retry = request.get("retryStrategy", {"attempts": 1})
         problems = {
             "jobName must match [A-Za-z0-9_-]{1,128}": not re.fullmatch(r"[A-Za-z0-9_-]{1,128}", request["jobName"]),
             "schedulingPriority must be from 0 to 9999": not 0 <= request.get("schedulingPriority", 0) <= 9999,
             "shareIdentifier must be specified": fair and "shareIdentifier" not in request,
             "shareIdentifier cannot be specified": not fair and "shareIdentifier" in request,
+            "shareIdentifier must be alphanumeric": not re.fullmatch(
+                r"[A-Za-z0-9]{1,255}", request.get("shareIdentifier", "x")
+            ),
+            "quotaShareName must be specified": shared and "quotaShareName" not in request,
+            "quotaShareName cannot be specified": not shared and "quotaShareName" in request,
             "attempts must be from 1 to 10": not 1 <= retry["attempts"] <= 10,
             "evaluateOnExit takes at most 5": len(retry.get("evaluateOnExit", [])) > 5,
             "serviceRequestPayload must be JSON": not _is_json(request["serviceRequestPayload"]),
@@ -199,7 +228,7 @@ class Batch:
         """Take a job's status from its training job."""
         training = self._training_of(job)
         if job["status"] == "SUBMITTED":
-            job["status"] = "RUNNABLE"
+            job |= {"status": "RUNNABLE", "_tries": 1}
         if training is None or job["status"] in ("SUCCEEDED", "FAILED", "RUNNABLE"):
             return
         if training.status in ENDS:
@@ -212,26 +241,47 @@ class Batch:
 
     def _conclude(self, job: dict[str, Any], training: Any) -> None:
         described = training.described()
-        reason = FROM_SAGEMAKER + described.get(
+        reason = self._conduct.batch_words + described.get(
             "FailureReason", described["SecondaryStatusTransitions"][-1]["StatusMessage"]
         )
         job["attempts"][-1] |= {"stoppedAt": _now(), "statusReason": reason}
         if training.status == "Completed":
             self._end(job, "SUCCEEDED", reason)
-        elif "CapacityError" in reason and not job.get("isTerminated"):
-            job["status"] = "RUNNABLE"  # which counts as no attempt
+        elif "_preempted" in job:
+            self._after_preemption(job, job.pop("_preempted"))
+        elif _lacked_capacity(described) and not job.get("isTerminated"):
+            self._wait_for_capacity(job, training.name)
         elif self._may_repeat(job, reason):
             job["status"] = "RUNNABLE"
         else:
             self._end(job, "FAILED", reason)
 
+    def _after_preemption(self, job: dict[str, Any], finally_: bool) -> None:
+        attempt = dict(job["attempts"][-1])
+        summary = job.setdefault("preemptionSummary", {"preemptedAttemptCount": 0, "recentPreemptedAttempts": []})
+        summary["preemptedAttemptCount"] += 1
+        summary["recentPreemptedAttempts"].append(attempt)
+        if finally_:
+            self._end(job, "FAILED", attempt["statusReason"])
+        else:
+            job["status"] = "RUNNABLE"
+
+    def _wait_for_capacity(self, job: dict[str, Any], name: str) -> None:
+        """It counts as no attempt. Of the training jobs that found none, the last stays."""
+        for earlier in job.setdefault("_without_capacity", []):
+            found = self._training.find(earlier)
+            if found is not None:
+                self._training.remove(found)
+        job |= {"status": "RUNNABLE", "statusReason": WAITS, "_without_capacity": [name]}
+
     def _may_repeat(self, job: dict[str, Any], reason: str) -> bool:
         retry = job.get("retryStrategy", {"attempts": 1})
-        counted = [one for one in job["attempts"] if "CapacityError" not in one.get("statusReason", "")]
-        if job.get("isTerminated") or len(counted) >= retry["attempts"]:
+        if job.get("isTerminated") or job["_tries"] >= retry["attempts"]:
             return False
         rules = retry.get("evaluateOnExit", [])
-        return next((rule["action"] == "RETRY" for rule in rules if fnmatchcase(reason, rule["onStatusReason"])), True)
+        again = next((rule["action"] == "RETRY" for rule in rules if fnmatchcase(reason, rule["onStatusReason"])), True)
+        job["_tries"] += again
+        return again
 
     def _dispatch(self, queue: str) -> None:
         """Send what the queue has room for, in order: a job that finds none holds up those behind it."""
@@ -250,9 +300,9 @@ class Batch:
         try:
             arn = self._sagemaker.serve("CreateTrainingJob", {**payload, "TrainingJobName": name})["TrainingJobArn"]
         except Refused as error:
-            if error.code == "ResourceLimitExceeded":
-                return False  # it waits for the account's quota
-            self._end(job, "FAILED", f"{FROM_SAGEMAKER}{error.code}: {error}")
+            reason = f"{self._conduct.batch_words}{error.code}: {error}"
+            if not self._may_repeat(job, reason):
+                self._end(job, "FAILED", reason)
             return True
         resource = {"serviceResourceId": {"name": "TrainingJobArn", "value": arn}}
         job["attempts"].append({**resource, "startedAt": _now()})
@@ -278,6 +328,14 @@ class Batch:
         job |= {"status": status, "statusReason": reason, "stoppedAt": _now()}
 
 
+def _lacked_capacity(described: dict[str, Any]) -> bool:
+    """By the guide: it failed with a CapacityError, or was stopped because it had waited too long."""
+    if described["TrainingJobStatus"] == "Failed":
+        return bool(described["FailureReason"].startswith("CapacityError"))
+    was_asked = any(one["Status"] == "Stopping" for one in described["SecondaryStatusTransitions"])
+    return described["TrainingJobStatus"] == "Stopped" and not was_asked and "TrainingStartTime" not in described
+
+
 def _now() -> int:
     return int(time.time() * 1000)
 
@@ -299,8 +357,9 @@ def _summary(job: dict[str, Any]) -> dict[str, Any]:
         "tags",
         "jobQueue",
         "schedulingPriority",
+        "preemptionSummary",
     )
-    return {name: value for name, value in job.items() if name not in left_out}
+    return {name: value for name, value in job.items() if name not in left_out and not name.startswith("_")}
 
 
 def _fits(job: dict[str, Any], condition: dict[str, Any]) -> bool:
