@@ -74,7 +74,7 @@ class Finder:
             return None
         page = self._aws.call("sagemaker", "search", _newest_first(JobQuery(name=record.name)))
         pools = [job.get("WarmPoolStatus") or {} for job in training_jobs_on(page)]
-        return any(pool.get("ReusedByJob") == record.id for pool in pools) or None
+        return any(pool.get("ReusedByJob") == job["TrainingJobName"] for pool in pools) or None
 
     def training_jobs(self, job_id: str) -> Sequence[str]:
         """Return the names of the training jobs that a job has had: one, or in a queue one for each attempt.

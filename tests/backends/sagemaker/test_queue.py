@@ -537,6 +537,17 @@ def test_doctor_looks_at_the_queues(queue: Service, make: Make, name: str, verdi
     assert checks["sagemaker: job queues"] is verdict
 
 
+def test_a_warm_start_out_of_a_queue_is_told(queue: Service, make: Make, storage_url: str) -> None:
+    """SageMaker notes the training job that took the instances over, whose name is Batch's."""
+    queue.conduct.batch_queues = {QUEUE: 1}
+    backend = make(queue=QUEUE, keep_alive="10m")
+    jobs = [_submit(backend, storage_url) for _ in range(2)]
+    for job in jobs:
+        _attempt(queue, job).finish("Completed")
+        _until(lambda job=job: _status(backend, job) is JobStatus.SUCCEEDED)
+    assert [backend.timings(job.id).warm for job in jobs] == [None, True]
+
+
 def test_the_time_in_the_queue_is_waiting(queue: Service, backend: SageMakerBackend, storage_url: str) -> None:
     """Before there is a training job, there is nothing else to tell."""
     jobs = [_submit(backend, storage_url) for _ in range(3)]
