@@ -279,7 +279,7 @@ class SageMakerBackend(Backend):
             self.aws,
             self._planner,
             lambda: self._storage,
-            describe=finder.record,
+            describe=finder.recent_record,
             remember=finder.service_jobs.remember,
         )
 

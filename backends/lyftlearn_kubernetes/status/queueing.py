@@ -87,7 +87,10 @@ def _is_pending(workload: Mapping[str, Any]) -> bool:
 
 
 def _reasons(workload: Mapping[str, Any]) -> Iterator[str]:
-    """Yield what a workload waits for: quota, or else the checks that come after it."""
+    """Yield what a workload waits for: somebody, quota, or else the checks that come after it."""
+    if (workload.get("spec") or {}).get("active") is False:
+        yield (_condition(workload, "Evicted") or {}).get("message") or "The workload is deactivated"
+        return
     if _is_pending(workload):
         condition = _condition(workload, "QuotaReserved") or _condition(workload, "Evicted") or {}
         if condition.get("message"):

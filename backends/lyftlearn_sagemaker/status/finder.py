@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import logging
 from bisect import insort
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from heapq import merge
 from typing import TYPE_CHECKING, Any
 
@@ -16,15 +17,17 @@ from lyftlearn.backend import JobQuery, JobRecord
 from lyftlearn.errors import JobNotFound
 from lyftlearn.types import JobStatus
 from lyftlearn_sagemaker.api.errors import AwsError
-from lyftlearn_sagemaker.record import TAG, is_queued, label_tag, record_of_job
+from lyftlearn_sagemaker.record import TAG, id_of, is_queued, label_tag, record_of_job
 from lyftlearn_sagemaker.status.events import event_of_job
 from lyftlearn_sagemaker.status.service_jobs import WAITING, creation_time, training_jobs_of
+from lyftlearn_sagemaker.status.shared_lists import pages_of
 
 if TYPE_CHECKING:
     from lyftlearn_sagemaker.api.client import AwsClient
     from lyftlearn_sagemaker.status.service_jobs import ServiceJobs
 
 _PAGE = 100
+_IN_NAME = 20  # characters of a job's name that Batch keeps in those of its training jobs, at least
 _BEGINNING = datetime.fromtimestamp(0, UTC)
 _log = logging.getLogger("lyftlearn")
 _MOST_TAGS = 15  # of the 20 conditions that Search takes
@@ -50,16 +53,25 @@ class Finder:
         """Return the record of a job. Raises JobNotFound."""
         return self.job(job_id)[1]
 
+    def recent_record(self, job_id: str) -> JobRecord:
+        """Return the record of a job that was submitted a moment ago. Raises JobNotFound. Asks no search."""
+        return self._one(job_id, self._in_queue)[1]
+
     def job(self, job_id: str) -> tuple[Mapping[str, Any], JobRecord]:
         """Return a job as it was sent to SageMaker or is to be, and its record. Raises JobNotFound."""
+        return self._one(job_id, self._in_queue_or_left)
+
+    def _one(
+        self, job_id: str, in_queue: Callable[[str], tuple[Mapping[str, Any], JobRecord]]
+    ) -> tuple[Mapping[str, Any], JobRecord]:
         if self.service_jobs.queues_of(frozenset((job_id,))):
-            return self._in_queue(job_id)
+            return in_queue(job_id)
         try:
             job = self._aws.call("sagemaker", "describe_training_job", {"TrainingJobName": job_id})
         except AwsError as exc:
             if not exc.is_missing:
                 raise
-            return self._in_queue(job_id)
+            return in_queue(job_id)
         record = _record(job)
         if record is None or job["TrainingJobStatus"] == "Deleting":
             raise JobNotFound(f"{job_id}: SageMaker has no such job of lyftlearn")
@@ -81,11 +93,11 @@ class Finder:
 
         Those of a queue are as Batch said last: whoever follows a log polls, which asks anew for what has changed.
         """
-        if not self.service_jobs.queues_of(frozenset((job_id,))):
-            return (job_id,)
         known = self.service_jobs.known_attempts(job_id)
         if known is not None:
             return known
+        if not self.service_jobs.queues_of(frozenset((job_id,))):
+            return (job_id,)
         service_job = self.service_jobs.find(job_id)
         return training_jobs_of(service_job) if service_job else ()
 
@@ -94,7 +106,28 @@ class Finder:
         service_job = self.service_jobs.find(job_id)
         return (training_jobs_of(service_job) if service_job else ()) or (job_id,)
 
-    def _in_queue(self, job_id: str) -> tuple[Mapping[str, Any], JobRecord]:
+    def _in_queue_or_left(self, job_id: str) -> tuple[Mapping[str, Any], JobRecord]:
+        """Return a job of a queue. Batch forgets those that have ended, and their training jobs stay."""
+        try:
+            return self._in_queue(job_id)
+        except JobNotFound:
+            if not self.service_jobs.queues:
+                raise
+            left = [(job, record) for job in self._left_in_sagemaker(job_id) if (record := _record(job))]
+            if not left:
+                raise
+            self.service_jobs.note_attempts(job_id, [str(job["TrainingJobName"]) for job, _ in reversed(left)])
+            return left[0]
+
+    def _left_in_sagemaker(self, job_id: str) -> Iterator[Mapping[str, Any]]:
+        """Yield the training jobs of a job of a queue, the newest first. Their names begin with Batch's and its own."""
+        contained = {"Name": "TrainingJobName", "Operator": "Contains", "Value": f"AWSBatch{job_id[:_IN_NAME]}"}
+        request = _newest_first(JobQuery())
+        request["SearchExpression"]["Filters"].append(contained)
+        for page in pages_of(partial(self._aws.call, "sagemaker", "search"), request):
+            yield from (job for job in training_jobs_on(page) if id_of(job) == job_id)
+
+    def _in_queue(self, job_id: str, places: Mapping[str, int] | None = None) -> tuple[Mapping[str, Any], JobRecord]:
         """Return a job that is in a queue, or was: as it is to be sent, or as its latest attempt is; and its record."""
         service_job = self.service_jobs.find(job_id)
         if service_job is None:
@@ -102,7 +135,7 @@ class Finder:
         training = self.service_jobs.training_job(service_job)
         request = json.loads(service_job["serviceRequestPayload"])
         job = {**request, **(training or {}), "CreationTime": creation_time(service_job)}
-        record = record_of_job(job, self.service_jobs.event(service_job, training))
+        record = record_of_job(job, self.service_jobs.event(service_job, training, places))
         if record is None:
             raise JobNotFound(f"{job_id}: SageMaker has no such job of lyftlearn")
         return job, record
@@ -129,10 +162,13 @@ class Finder:
 
     def _search_queues(self, summaries: Iterable[Mapping[str, Any]], query: JobQuery) -> Iterator[JobRecord]:
         """Yield the matching jobs of which no training job has come, nor may ever come, or that wait for their next."""
+        places: dict[str, int] | None = None
         for summary in summaries:
             if "latestAttempt" not in summary or summary.get("status") in WAITING:
+                if places is None:  # once for all that wait
+                    places = self.service_jobs.all_places()
                 with suppress(JobNotFound):
-                    record = self._in_queue(summary["jobName"])[1]
+                    record = self._in_queue(summary["jobName"], places)[1]
                     if query.matches(record):
                         yield record
 

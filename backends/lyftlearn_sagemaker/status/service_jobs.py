@@ -58,7 +58,21 @@ class ServiceJobs:
                 for summary in self.summaries(queue, "JOB_NAME", job_id):
                     if summary["jobName"] == job_id:  # the filter ignores case
                         self.remember(job_id, queue, summary["jobId"])
-        return self.describe(self._ids[job_id]) if job_id in self._ids else None
+        return self._known_job(job_id) if job_id in self._ids else None
+
+    def _known_job(self, job_id: str) -> Mapping[str, Any] | None:
+        """Return what Batch says of a job whose id there is known; None if Batch has forgotten it."""
+        try:
+            return self.describe(self._ids[job_id])
+        except AwsError as exc:
+            if exc.code != "ClientException":
+                raise
+            del self._ids[job_id], self._queues[job_id]
+            return None
+
+    def note_attempts(self, job_id: str, names: Sequence[str]) -> None:
+        """Note the names of a job's training jobs."""
+        self._attempts[job_id] = names
 
     def describe(self, batch_id: str) -> Mapping[str, Any]:
         """Return what Batch says of one service job."""
@@ -91,12 +105,16 @@ class ServiceJobs:
         front = snapshot.get("frontOfQueue", {}).get("jobs", [])
         return {job.get("jobArn", ""): place for place, job in enumerate(front, start=1)}
 
+    def all_places(self) -> dict[str, int]:
+        """Return the places in every queue."""
+        return {arn: place for queue in self.queues for arn, place in self.places(queue).items()}
+
     def training_job(self, service_job: Mapping[str, Any]) -> Mapping[str, Any] | None:
         """Return what SageMaker says of the latest attempt, None while a job waits in its queue."""
         name = None if service_job["status"] in WAITING else training_job_of(service_job)
-        return None if name is None else self._described(name)
+        return None if name is None else self._description(name)
 
-    def _described(self, name: str) -> Mapping[str, Any] | None:
+    def _description(self, name: str) -> Mapping[str, Any] | None:
         """Return what SageMaker says of a training job; None if it was deleted.
 
         Batch itself deletes those that found no capacity, all but the last: AWS Batch User Guide, "Service job retry
@@ -135,7 +153,7 @@ class ServiceJobs:
         if name not in self._starts:
             if len(self._starts) >= _MOST_REMEMBERED:
                 self._starts.clear()
-            described = self._described(name)
+            described = self._description(name)
             self._starts[name] = event_of_job(described).started_at if described else None
         return self._starts[name]
 

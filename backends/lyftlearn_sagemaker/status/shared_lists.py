@@ -23,6 +23,7 @@ KEY = "sagemaker/changes.json"
 CLAIMED_FOR = 30.0  # seconds: longer than a list takes
 _KEPT = 300.0  # seconds for which a change is published
 _MOST_KEPT = 5000
+_NEVER = 1e11  # seconds since 1970: in the year 5138
 _CLOCK = 1.0  # seconds: the storage tells ages no more exactly
 _OLDEST_FOR = 600.0  # seconds after which jobs that nobody may follow any more do not lengthen the list
 _TEXTS = ("TrainingJobName", "TrainingJobStatus", "SecondaryStatus")
@@ -135,9 +136,24 @@ def _decode(data: bytes) -> Changes:
     """Read the record; one that cannot be read is as good as none, and is written over."""
     try:
         fields = json.loads(data)
-        return Changes(**{name: fields[name] for name in vars(Changes())})
-    except (ValueError, KeyError, RecursionError, TypeError):
+        jobs = {str(name): _read_line(line) for name, line in fields["jobs"].items()}
+        moments = {name: _read_seconds(fields[name]) for name in ("until", "oldest", "oldest_at")}
+        return Changes(jobs=jobs, pages=max(1, int(fields["pages"])), claim=str(fields["claim"]), **moments)
+    except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError):
         return Changes(oldest=float("inf"))
+
+
+def _read_line(line: Sequence[Any]) -> Sequence[Any]:
+    status, secondary, *times = line
+    modified, created = map(_read_seconds, times)
+    return [str(status), str(secondary), modified, created]
+
+
+def _read_seconds(value: float) -> float:
+    """Return a moment. Raises ValueError for what is none."""
+    if not 0 <= value < _NEVER:
+        raise ValueError(value)
+    return float(value)
 
 
 def _moment(seconds: float) -> datetime:

@@ -87,6 +87,25 @@ def test_places_in_the_queue_and_checks(new_harness: NewHarness, kueue: Kueue) -
     assert [harness.wait(spec.id).status for spec in (first, second)] == [JobStatus.SUCCEEDED] * 2
 
 
+@pytest.mark.parametrize("room", [0, 1])
+def test_a_workload_that_is_deactivated(new_harness: NewHarness, cluster: Cluster, kueue: Kueue, room: int) -> None:
+    """Nobody should wait for a quota that is not what is missing."""
+    kueue.quotas["rides-gpu"] = room
+    harness = new_harness(queue="rides-gpu")
+    spec = harness.spec("import time; print('up', flush=True); time.sleep(600)")
+    harness.submit(spec)
+    if room:
+        harness.until_line(spec.id, "up")
+    else:
+        harness.watcher.until(60, spec.id, lambda state: "quota" in state.message)
+    kueue.deactivate(cluster.job(spec.id), "exceeding the maximum execution time")
+    state = harness.watcher.until(60, spec.id, lambda state: "deactivated" in state.message)
+    why = "The workload is deactivated due to exceeding the maximum execution time"
+    assert (state.status, state.message) == (JobStatus.PENDING, f"held back by its queue: in queue rides-gpu; {why}")
+    harness.backend.stop(spec.id)
+    assert harness.wait(spec.id).status is JobStatus.STOPPED
+
+
 def test_without_a_permission_for_workloads(new_harness: NewHarness, cluster: Cluster, kueue: Kueue) -> None:
     """Kueue's objects are nobody's business who only submits: the state is right, and one sentence shorter."""
     rules = [

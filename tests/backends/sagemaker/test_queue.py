@@ -537,6 +537,41 @@ def test_doctor_looks_at_the_queues(queue: Service, make: Make, name: str, verdi
     assert checks["sagemaker: job queues"] is verdict
 
 
+def test_a_job_that_batch_has_forgotten(
+    queue: Service, backend: SageMakerBackend, make: Make, storage_url: str
+) -> None:
+    """Its training jobs stay, as those of any job: it is found, with its log, and no list knows more than a look."""
+    job = _submit(backend, storage_url)
+    first = _attempt(queue, job)
+    first.finish("Failed", "InternalServerError: We encountered an internal error. Please try again.")
+    trained = [first, _attempt(queue, job, number=2)]
+    for number, training in enumerate(trained):
+        stream = LogStream(queue.surroundings.logs, f"{training.name}/algo-1-1", number)
+        stream.put(f"attempt {number}")
+        stream.close()
+    trained[1].finish("Completed")
+    _until(lambda: _status(backend, job) is JobStatus.SUCCEEDED)
+    queue.batch.clear()
+    for one in (backend, make(queue=QUEUE)):
+        assert one.describe(job.id).event.status is JobStatus.SUCCEEDED
+        assert [line.text for line in one.logs(job.id, LogQuery())] == ["attempt 0", "attempt 1"]
+        assert [record.id for record in one.list(JobQuery())] == [job.id]
+    searches = queue.count("Search")
+    _submit(backend, storage_url)
+    assert queue.count("Search") == searches, "whoever submits has just made the name"
+
+
+def test_a_list_asks_for_places_once(queue: Service, backend: SageMakerBackend, storage_url: str) -> None:
+    """However many jobs wait."""
+    queue.conduct.batch_queues = {QUEUE: 0}
+    jobs = [_submit(backend, storage_url) for _ in range(4)]
+    _until(lambda: all(one["status"] == "RUNNABLE" for one in queue.batch._jobs.values()))
+    before = queue.count("GetJobQueueSnapshot")
+    messages = [record.event.message for record in backend.list(JobQuery())]
+    assert sorted(messages) == [f"number {place} in queue {QUEUE}" for place in range(1, len(jobs) + 1)]
+    assert queue.count("GetJobQueueSnapshot") == before + 1
+
+
 def test_a_warm_start_out_of_a_queue_is_told(queue: Service, make: Make, storage_url: str) -> None:
     """SageMaker notes the training job that took the instances over, whose name is Batch's."""
     queue.conduct.batch_queues = {QUEUE: 1}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -172,7 +173,24 @@ def test_a_lister_that_was_overtaken_publishes_nothing(storage: Storage, monkeyp
     assert _names(SharedLists(lambda: storage, 0.05).changes(OLD, account.read)) == ["job-1"]
 
 
-@pytest.mark.parametrize("garbage", [b"", b"{}", b"[1]", b"\xff", b'{"jobs": 1}'])
+GOOD: dict[str, Any] = {"jobs": {"a": ["InProgress", "Training", 1.0, 1.0]}, "until": 1.0, "oldest": 1.0}
+GOOD |= {"oldest_at": 1.0, "pages": 1, "claim": ""}
+ODD: list[dict[str, Any]] = [
+    {"jobs": 1},
+    {"jobs": {"a": 1}},
+    {"jobs": {"a": ["InProgress"]}},
+    {"jobs": {"a": ["InProgress", "Training", "now", 1.0]}},
+    {"jobs": {"a": ["InProgress", "Training", 1e300, 1.0]}},
+    {"until": "now"},
+    {"until": float("nan")},
+    {"oldest": 1e300},
+    {"pages": "many"},
+    {"pages": float("inf")},
+]
+GARBAGE = [b"", b"{}", b"[1]", b"\xff", b'{"jobs": 1}', *(json.dumps({**GOOD, **odd}).encode() for odd in ODD)]
+
+
+@pytest.mark.parametrize("garbage", GARBAGE)
 def test_a_record_that_cannot_be_read_is_written_over(storage: Storage, garbage: bytes) -> None:
     """Somebody's mistake in a bucket must not blind everybody for ever."""
     storage.create(shared_lists.KEY, garbage)

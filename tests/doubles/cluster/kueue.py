@@ -59,9 +59,19 @@ class Kueue(threading.Thread):
                             raise
             self._store.wait(version, 0.3)
 
+    def deactivate(self, job: Object, cause: str = "") -> None:
+        """Kueue admits the job no more; a cause is its own, such as a check that was rejected."""
+        workload = self._workload(job)
+        self._change(workload, lambda item: item["spec"].update(active=False))
+        message = f"The workload is deactivated{f' due to {cause}' if cause else ''}"
+        self._condition(workload, "Evicted", "True", "Deactivated", message)
+        if _is(workload, "QuotaReserved"):  # a workload that waits for quota keeps saying so
+            self._condition(workload, "QuotaReserved", "False", "Pending", message)
+
     def pending(self, namespace: str, queue: str) -> list[Object]:
         """What the visibility API tells."""
-        waiting = [item for item in self._workloads(namespace, queue) if not _is(item, "QuotaReserved")]
+        workloads = [item for item in self._workloads(namespace, queue) if item["spec"].get("active", True)]
+        waiting = [item for item in workloads if not _is(item, "QuotaReserved")]
         return [
             {"metadata": {"name": item["metadata"]["name"]}, "positionInLocalQueue": place, "localQueueName": queue}
             for place, item in enumerate(self._in_order(waiting))
@@ -76,7 +86,8 @@ class Kueue(threading.Thread):
             self._start(job, workload)
         else:
             self._suspend(job)
-            self._admit(workload)
+            if workload["spec"].get("active", True):
+                self._admit(workload)
 
     def _workload(self, job: Object) -> Object:
         namespace, name = job["metadata"]["namespace"], f"job-{job['metadata']['name']}-a1b2c"
