@@ -73,10 +73,15 @@ def redact_output(text: str) -> str:
     Nobody but the program knows its secrets. So more is hidden than by `redact`: values that are named like a secret,
     what follows `Bearer`, and long runs of mixed letters and digits.
     """
-    text = redact(text[-_MOST_OUTPUT * 20 :])
+    return redact_printed(text[-_MOST_OUTPUT * 20 :]).strip()[-_MOST_OUTPUT:]
+
+
+def redact_printed(text: str) -> str:
+    """Return the same of a text that is short already, whole."""
+    text = redact(text)
     for pattern, instead in secrets_in_output():
         text = pattern.sub(instead, text)
-    return text.strip()[-_MOST_OUTPUT:]
+    return text
 
 
 def redact_causes(error: BaseException, hide: Callable[[str], str] = redact) -> BaseException:

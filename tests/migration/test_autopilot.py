@@ -253,7 +253,7 @@ def test_a_hook_that_gives_no_answer_allows_nothing(tmp_path: Path) -> None:
 
 
 class _Hook(BaseHTTPRequestHandler):
-    """A service that answers with the status that its path names; /slow never ends."""
+    """A service that answers with the status that its path names; /slow never ends, and /drip takes two seconds."""
 
     heard: ClassVar[list[tuple[str, Any]]] = []
 
@@ -268,10 +268,17 @@ class _Hook(BaseHTTPRequestHandler):
                     self.wfile.write(b".")
                     time.sleep(0.05)
             return
+        if self.path.startswith("/drip"):
+            with suppress(OSError):
+                for byte in b"HTTP/1.0 200 OK\r\nx: " + b"y" * 20 + b"\r\n\r\n":
+                    self.wfile.write(bytes([byte]))
+                    time.sleep(0.05)
+            return
         self.send_response(int(self.path[1:4]))
-        self.send_header("location", "/200")
+        if "-alone" not in self.path:
+            self.send_header("location", "/200")
         self.end_headers()
-        if self.path[1:4] != "204":
+        if self.path[1:4] not in ("204", "304"):
             self.wfile.write(b"not today")
 
     def log_message(self, *_: Any) -> None:
@@ -295,15 +302,18 @@ def service() -> Iterator[str]:
         ("200", True, False),
         ("204", True, False),
         ("307", False, True),
+        ("302-alone", False, True),
+        ("304-alone", False, True),
         ("403", False, False),
         ("503", False, True),
         ("slow", False, True),
+        ("drip", False, True),
     ],
 )
 def test_a_url_gets_a_cloud_event(service: str, path: str, *, yes: bool, broken: bool) -> None:
     """A refusal is an answer; a redirect, a broken service and one that never ends are none."""
     told = hooks.event(hooks.PLANNED, "rides#eta", datetime.now(UTC), {"x": 1})
-    answer = hooks.tell(f"{service}/{path}?token=canary", told, seconds=0.5 if path == "slow" else 10)
+    answer = hooks.tell(f"{service}/{path}?token=canary", told, seconds=0.5 if path in ("slow", "drip") else 10)
     assert (answer.yes, answer.broken) == (yes, broken)
     assert "canary" not in answer.said
     ((kind, body),) = _Hook.heard
@@ -316,6 +326,22 @@ def test_a_url_in_capitals_is_no_command(service: str) -> None:
     told = hooks.event(hooks.PLANNED, "rides#eta", datetime.now(UTC), {})
     assert hooks.tell(f"{service}/200".replace("http", "HTTP"), told).yes
     assert "canary" not in hooks.tell("HTTP://x:canary@127.0.0.1:1/", told).said
+
+
+@pytest.mark.parametrize("url", [f"http://{'a' * 300}/", "http://[::1", "http://127.0.0.1:x/"])
+def test_an_address_that_is_none_is_no_answer(url: str) -> None:
+    """Whatever a library raises of it: the autopilot goes on to lower what must be lowered."""
+    assert hooks.tell(url, hooks.event(hooks.PLANNED, "rides#eta", datetime.now(UTC), {})).broken
+
+
+@pytest.mark.parametrize("printed", ["password = hunter2-canary", "Authorization: Bearer canary-abcdefghijk"])
+def test_what_a_command_prints_has_no_secrets(printed: str) -> None:
+    """Its words become a reason, which is kept in the history and shown to everybody; so would its own arguments."""
+    told = hooks.event(hooks.PLANNED, "rides#eta", datetime.now(UTC), {})
+    for code in (f"print({printed!r}); raise SystemExit(1)", "import os; os.abort()"):
+        answer = hooks.tell(f"{command(code)} --token canary", told)
+        assert (answer.yes, "canary" in answer.said) == (False, False)
+    assert "canary" not in hooks.tell("/no/such/hook --token canary", told).said
 
 
 def test_what_is_not_configured_is_said(client: Client, tmp_path: Path) -> None:
