@@ -47,7 +47,7 @@ def read_anything(path: Path) -> tuple[FlagFile, str | None]:
 
     Raises BackendUnavailable for one that cannot be read.
     """
-    target = path.resolve()  # a link stays one: what it leads to is replaced
+    target = Path(os.path.realpath(path))  # a link stays one: what it leads to is replaced
     try:
         data = read_small_file(target)
     except FileNotFoundError:
@@ -69,20 +69,31 @@ def _document(data: bytes) -> tuple[Mapping[str, Any], str | None]:
 
 
 def replace(file: FlagFile, document: Mapping[str, Any]) -> FlagFile | None:
-    """Write a document in place of the one that was read; None, and nothing changes, if the file is another by now."""
+    """Write a document in place of the one that was read; None, and nothing changes, if the file is another by now.
+
+    Raises BackendUnavailable if it cannot be written.
+    """
     return replace_text(file, document, json.dumps(document, indent=2, ensure_ascii=False) + "\n")
 
 
 def replace_text(file: FlagFile, document: Mapping[str, Any], text: str) -> FlagFile | None:
     """Write a document as `replace` does, in the words that somebody wrote it in."""
-    data = text.encode()
+    data = text.encode(errors="backslashreplace")  # half a character, which only JSON's own escape can write
+    try:
+        is_written = _write(file, data)
+    except OSError as exc:
+        raise BackendUnavailable(f"the flag file {file.path} cannot be written: {reason_of(exc)}") from exc
+    return FlagFile(file.path, document, _version(data)) if is_written else None
+
+
+def _write(file: FlagFile, data: bytes) -> bool:
     file.path.parent.mkdir(parents=True, exist_ok=True)
     with _lock(file.path), _temporary(file.path, data) as temporary:
         if _version_of(file.path) != file.version:
-            return None
+            return False
         temporary.replace(file.path)
         _sync(file.path.parent)
-    return FlagFile(file.path, document, _version(data))
+    return True
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from lyftlearn._migration import flag_writer, rungs
 from lyftlearn._migration.rungs import Rung, Subject
+from lyftlearn._text.display import reason_of
 from lyftlearn._text.redaction import redact_causes
 from lyftlearn.errors import BackendUnavailable, InvalidJob, LyftLearnError
 from lyftlearn.rollout import flag_providers
@@ -80,7 +81,8 @@ class PluginStore:
     def read(self) -> Mapping[Subject, Rung]:
         """Return the rungs as the plugin has them."""
         with _plugin_errors(self._plugin):
-            return dict(self._store.read())
+            found = self._store.read().items()
+            return {(str(repository), str(model)): Rung(rung) for (repository, model), rung in found}
 
     def change(self, steps: Mapping[Subject, tuple[Rung | None, Rung]]) -> frozenset[Subject]:
         """Let the plugin move models."""
@@ -143,8 +145,11 @@ def _plugin_errors(plugin: str) -> Iterator[None]:
     """Turn whatever a plugin raises into an error that says whose it is."""
     try:
         yield
-    except (LyftLearnError, OSError):
+    except LyftLearnError:
         raise
+    except OSError as exc:  # it reached for something: a service, a file
+        problem = f"the plugin {plugin!r} of [autopilot] writer gets no answer: {reason_of(exc)}"
+        raise BackendUnavailable(problem) from redact_causes(exc)
     except Exception as exc:  # noqa: BLE001 - raised again, as what it means
         problem = f"the plugin {plugin!r} of [autopilot] writer cannot be used: {type(exc).__name__}: {exc}"
         raise LyftLearnError(problem) from redact_causes(exc)

@@ -13,13 +13,14 @@ from lyftlearn._contract.signal_event import SignalEvent
 from lyftlearn._text.display import printable
 from lyftlearn.cli import _next_steps, _output, _tables
 from lyftlearn.cli._exit_codes import ExitCode
-from lyftlearn.errors import BackendUnavailable
+from lyftlearn.errors import BackendUnavailable, LyftLearnError
 
 if TYPE_CHECKING:
     from lyftlearn._migration.results import AutopilotRun, AutopilotStep
     from lyftlearn.cli._invocation import Invocation
 
 _MOST_HOLDS = 20
+_LONGEST_WAIT = 14 * 24 * 3600.0  # the system's longest is 24 days
 
 
 def autopilot(invocation: Invocation) -> ExitCode:
@@ -31,11 +32,13 @@ def autopilot(invocation: Invocation) -> ExitCode:
         return ExitCode.DONE
     stopped = SignalEvent()
     signal.signal(signal.SIGTERM, lambda *_: stopped.notify())
-    seconds = client._config.autopilot["every"].total_seconds()  # noqa: SLF001 - the client's other half
+    seconds = min(client._config.autopilot["every"].total_seconds(), _LONGEST_WAIT)  # noqa: SLF001 - as in `ops`
+    passing: type[LyftLearnError] = BackendUnavailable  # a history that is away for a night is no reason to end
     while not stopped.is_set():
         try:
             _show(invocation, ops.migration_autopilot(client=client))
-        except BackendUnavailable as exc:  # a history that is away for a night is no reason to end
+            passing = LyftLearnError  # what is configured has worked: somebody broke a file, and will mend it
+        except passing as exc:
             _output.note(f"nothing is changed until the next look: {exc}")
         stopped.wait(seconds)
     return ExitCode.DONE

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -101,7 +102,7 @@ def _faults_of_writing(path: Path, target: Path | None, why: str | None, config:
     if target is None:
         named = "names a service, which keeps its flags itself" if config.flag_source else "is not set"
         faults.append(("[migration] flags", f"{named}: only a file can be replaced; --dry-run works all the same"))
-    elif path.resolve() == target.resolve():
+    elif os.path.realpath(path) == os.path.realpath(target):
         faults.append(("flags", f"{path} is the file that jobs read: write the other flags into a file of their own"))
     return faults
 

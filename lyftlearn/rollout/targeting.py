@@ -73,7 +73,7 @@ def _name_in_git(dot_git: Path) -> str:
 def _worktree(dot_git: Path) -> Path:
     """Return the common directory behind a worktree's `.git` file."""
     named = read_small_text(dot_git).removeprefix("gitdir:").strip()
-    directory = (dot_git.parent / named).resolve()
+    directory = Path(os.path.realpath(dot_git.parent / named))
     return directory.parents[1] if directory.parent.name == "worktrees" else directory
 
 

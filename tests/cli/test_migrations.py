@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import textwrap
+from collections.abc import Iterator
+from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from lyftlearn._migration.results import AutopilotRun
 from lyftlearn._migration.rungs import Rung, with_rungs
+from lyftlearn.cli import _autopilot_command
+from lyftlearn.errors import BackendUnavailable, InvalidJob
 from lyftlearn.rollout import Stage
 from tests.containers import require_containers
 
@@ -153,6 +162,44 @@ def test_autopilot_ends_kindly(line: CommandLine) -> None:
     (line.directory / "lyftlearn.toml").write_text(CONFIGURATION.replace('"flags.json"', '"https://flags.example"'))
     service = line("migration", "autopilot", "--once", "--json")
     assert (service.code, "cannot be written to" in json.loads(service.err)["error"]["message"]) == (2, True)
+
+
+@pytest.fixture
+def terminated() -> Iterator[None]:
+    """Whatever SIGTERM did before does it again."""
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+@pytest.mark.usefixtures("terminated")
+@pytest.mark.parametrize("works", [True, False])
+def test_a_file_that_breaks_ends_no_autopilot_that_has_worked(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, *, works: bool
+) -> None:
+    """Somebody saves half a file at night: models that do worse are to be lowered in the morning all the same."""
+    found = AutopilotRun(old="a", new="b", at=datetime.now(UTC), flags="f", dry_run=False, steps=())
+    broken = InvalidJob([("flag file", "is no JSON")])
+    looks = iter([found, broken, BackendUnavailable("away"), found] if works else [BackendUnavailable("away"), broken])
+
+    def look(**_: Any) -> AutopilotRun:
+        one = next(looks)
+        if works and next(left) == 0:
+            os.kill(os.getpid(), signal.SIGTERM)
+        if isinstance(one, Exception):
+            raise one
+        return one
+
+    left = iter([3, 2, 1, 0])
+    monkeypatch.setattr(_autopilot_command.ops, "migration_autopilot", look)
+    config = {"home": str(tmp_path), "autopilot": {"every": "0.01s"}}
+    invocation: Any = SimpleNamespace(arguments={}, config=config, json=False)
+    if works:
+        assert _autopilot_command.autopilot(invocation) == 0
+    else:
+        with pytest.raises(InvalidJob):
+            _autopilot_command.autopilot(invocation)
+    assert next(looks, None) is None
 
 
 PLUGIN = """

@@ -23,10 +23,10 @@ from lyftlearn import Client, ops
 from lyftlearn._migration import audit, autopilot_state, hooks
 from lyftlearn._migration.audit import ChangeState
 from lyftlearn._migration.autopilot import LEASE, Autopilot
-from lyftlearn._migration.rung_store import FileStore, open_store
+from lyftlearn._migration.rung_store import FileStore, PluginStore, open_store
 from lyftlearn._migration.rungs import Rung, with_rungs
 from lyftlearn.config import load
-from lyftlearn.errors import BackendUnavailable, InvalidJob
+from lyftlearn.errors import BackendUnavailable, InvalidJob, LyftLearnError
 from lyftlearn.history.rows import RehearsalRow
 from lyftlearn.history.store import History
 from tests.migration.records import NEW, OLD, filled, ran
@@ -357,6 +357,39 @@ def test_what_is_not_configured_is_said(client: Client, tmp_path: Path) -> None:
         ops.migration_autopilot(client=Client(config={"home": str(tmp_path)}))
     with pytest.raises(InvalidJob, match="span of quiet time"):
         load({"autopilot": {"quiet": ["from nine to five"]}})
+
+
+class Odd:
+    """A plugin that gives what it was told to give, or raises it."""
+
+    name = "acme-flags"
+
+    def __init__(self, given: Any) -> None:
+        self.given = given
+
+    def read(self) -> Any:
+        if isinstance(self.given, Exception):
+            raise self.given
+        return self.given
+
+    def change(self, steps: Any) -> Any:
+        return self.read() if steps else None
+
+
+@pytest.mark.parametrize(
+    "given", [TimeoutError("timed out"), KeyError("x"), {ETA: "live-77"}, {"eta": "off"}, {ETA: None}, None, 7]
+)
+def test_a_plugin_that_fails_or_lies_is_named(given: Any) -> None:
+    """Nobody sees a traceback for it, and the history is not blamed for what it stands in."""
+    with pytest.raises(LyftLearnError, match="the plugin 'acme'"):
+        PluginStore("acme", Odd(given)).read()
+
+
+def test_a_plugin_may_give_names_of_rungs() -> None:
+    """Those of a service are texts."""
+    assert PluginStore("acme", Odd({ETA: "live-50"})).read() == {ETA: Rung.LIVE_50}
+    with pytest.raises(BackendUnavailable, match="gets no answer: timed out"):
+        PluginStore("acme", Odd(TimeoutError("timed out"))).change({ETA: (None, Rung.REHEARSE)})
 
 
 @pytest.mark.slow

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from lyftlearn._migration import flag_writer
-from lyftlearn.errors import InvalidJob
+from lyftlearn.errors import BackendUnavailable, InvalidJob
 
 FLAGS: dict[str, Any] = {"flags": {"lyftlearn-migration": {"state": "ENABLED", "variants": {"off": "off"}}}}
 
@@ -49,6 +49,31 @@ def test_a_broken_file_is_left_alone(tmp_path: Path, text: str) -> None:
     path.write_bytes(text.encode("latin-1"))
     with pytest.raises(InvalidJob, match="flag file"):
         flag_writer.read(path)
+
+
+def test_links_in_a_circle_are_a_file_that_cannot_be_read(tmp_path: Path) -> None:
+    """They were a traceback, also of `status`, which needs no flag file."""
+    path = tmp_path / "flags.json"
+    path.symlink_to(path.name)
+    with pytest.raises(BackendUnavailable, match="cannot be read: Too many levels"):
+        flag_writer.read(path)
+
+
+def test_a_directory_that_nobody_may_write_in_is_named(tmp_path: Path) -> None:
+    """Else the history is blamed, which the writer stands in."""
+    path = tmp_path / "flags.json"
+    path.with_name(".flags.json.lock").mkdir()
+    with pytest.raises(BackendUnavailable, match=r"the flag file .*flags\.json cannot be written: Is a directory"):
+        flag_writer.replace(flag_writer.read(path), FLAGS)
+
+
+def test_half_a_character_stays_what_it_is(tmp_path: Path) -> None:
+    """JSON can write one, and a description that somebody cut may have it."""
+    path = tmp_path / "flags.json"
+    path.write_text('{"flags": {"x": "\\ud83d\u00e4"}}')
+    read = flag_writer.read(path)
+    assert flag_writer.replace(read, read.document)
+    assert flag_writer.read(path).document == read.document == {"flags": {"x": "\ud83d\u00e4"}}
 
 
 def _count(path: Path) -> None:
