@@ -68,6 +68,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(invocation: Invocation) -> ExitCode:
     module = next(name for name, commands in _MODULES.items() if invocation.command in commands)
     loaded = import_module(f"lyftlearn.cli.{module}")
+    if invocation.json:
+        import_module("lyftlearn.cli._next_steps").keep_configuration(invocation.config)
     code: ExitCode = getattr(loaded, "run" if module == "_submit_commands" else invocation.command)(invocation)
     return code
 

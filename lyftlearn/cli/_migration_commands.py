@@ -31,8 +31,10 @@ _NOTHING = "no submissions were recorded in this time"
 
 def migration(invocation: Invocation) -> ExitCode:
     """Show one view of a migration: of the one that is named, or that counts here."""
-    if "migration" in invocation.arguments:
-        os.environ[VARIABLE] = invocation.arguments.pop("migration")
+    name = invocation.arguments.pop("migration", None)
+    _next_steps.keep("migration", _next_steps.option("--migration", name) if name else ())
+    if name:
+        os.environ[VARIABLE] = name
     return _VIEWS[str(invocation.function)](invocation)
 
 
@@ -44,7 +46,7 @@ def _report(invocation: Invocation) -> ExitCode:
 
         write_page(path, page.page(found, ops.migration_status(**_since(invocation), client=client)))
     if invocation.json:
-        _document(found, _next_steps.of_report(found))
+        _document(found, _next_steps.of_report(found, *_words(invocation, "since")))
     elif found.models:
         _show_report(found)
     else:
@@ -55,7 +57,7 @@ def _report(invocation: Invocation) -> ExitCode:
 def _status(invocation: Invocation) -> ExitCode:
     found = ops.migration_status(**_since(invocation), client=Client(config=invocation.config))
     if invocation.json:
-        _document(found, _next_steps.of_status(found))
+        _document(found, _next_steps.of_status(found, *_words(invocation, "since")))
     elif found.models:
         _show_status(found)
     else:
@@ -67,7 +69,8 @@ def _guard(invocation: Invocation) -> ExitCode:
     given = {name: invocation.arguments[name] for name in ("level", "ignore") if name in invocation.arguments}
     found = ops.migration_guard(**_since(invocation), **given, client=Client(config=invocation.config))
     if invocation.json:
-        _document(found, _next_steps.of_guard(found))
+        judged = _words(invocation, "level", "ignore")
+        _document(found, _next_steps.of_guard(found, *_words(invocation, "since"), judged=judged))
     else:
         _show_guard(found)
     return ExitCode.WORSE if found.worse else ExitCode.DONE
@@ -88,6 +91,16 @@ def _document(found: ReadinessReport | MigrationStatus | Guard, next_steps: list
 
 def _since(invocation: Invocation) -> dict[str, Any]:
     return {"since": invocation.arguments["since"]} if "since" in invocation.arguments else {}
+
+
+def _words(invocation: Invocation, *names: str) -> list[str]:
+    """Return options as they were given: the next look is at the same."""
+    found: list[str] = []
+    for name in names:
+        given = invocation.arguments.get(name, [])
+        for value in given if isinstance(given, list) else [given]:
+            found += _next_steps.option(f"--{name}", str(value))
+    return found
 
 
 def _show_report(found: ReadinessReport) -> None:

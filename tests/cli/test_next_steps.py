@@ -90,6 +90,26 @@ def test_each_step_is_a_command_that_there_is(name: str) -> None:
         _parser.parser().parse_args(words)
 
 
+def test_the_next_look_is_at_the_same(lyftlearn: CommandLine) -> None:
+    """Without the options of this one, a program would write flags of another migration, or judge what was left out."""
+    table = '[migrations.{}]\nfrom = "{}"\nto = "{}"\nflags = "{}.json"\n'
+    one, other = table.format("a", "local", "local-sagemaker", "a"), table.format("b", "local-kubernetes", "local", "b")
+    (lyftlearn.directory / "other.toml").write_text(f'backend = "local"\n{one}{other}')
+    variants = {"unset": "unset", "live": "live"}
+    flag = {"state": "ENABLED", "variants": variants, "defaultVariant": "unset", "targeting": {"if": [True, "live"]}}
+    (lyftlearn.directory / "new.json").write_text(json.dumps({"flags": {"lyftlearn-migration-b": flag}}))
+    of_b = ("--migration", "b", "--config", "other.toml", "--json")
+    switched = lyftlearn("migration", "switch", "new.json", "--why", "x", *of_b).json["next_steps"]
+    look = ("--since", "7d", "--level", "0.1", "--ignore", "cost", "--ignore", "shadow differences")
+    judged = lyftlearn("migration", "guard", *look, *of_b).json["next_steps"]
+    assert (lyftlearn.directory / "b.json").exists()
+    for step in (*switched, *judged):
+        assert step.endswith(" --migration b --config other.toml"), step
+    assert judged == ["lyftlearn migration status --since 7d --migration b --config other.toml"]
+    again = _next_steps.of_guard(guard("inconclusive", 9), "--since", "7d", judged=["--ignore", "shadow differences"])
+    assert again == ["lyftlearn migration guard --ignore 'shadow differences' --since 7d"]
+
+
 @pytest.mark.parametrize("error", [JobNotFound("no"), InvalidJob([("name", "is empty")])])
 def test_an_error_that_only_its_call_can_mend(error: Exception) -> None:
     """No command mends a wrong argument."""
