@@ -50,6 +50,19 @@ class _Decided:
         """Whether flags must change."""
         return self.step.action in (Action.RAISE, Action.LOWER)
 
+    @property
+    def changes(self) -> dict[Subject, tuple[Rung | None, Rung]]:
+        """What changes in the flags. Models of a repository that are listed by themselves would not move with it."""
+        of, rung, repository = self.of, self.step.rung, self.of.subject[0]
+        is_raise = self.step.action is Action.RAISE
+        apart = {
+            (repository, model): (own, rung)
+            for model, own in of.apart.items()
+            if (own is of.standing.rung if is_raise else own.height > rung.height)
+        }
+        pinned = {(repository, model): (None, at) for model, at in of.pinned.items()}
+        return {of.subject: (of.listed, rung)} | apart | pinned
+
 
 class Autopilot:
     """One autopilot. is_stopped: whether the kill switch is pulled. now: the time, which simulations make."""
@@ -94,7 +107,7 @@ class Autopilot:
         found = survey(self._history, self._config, self._store, now)
         for one in sorted(found, key=lambda one: one.standing.since):
             step = decide(one.standing, one.shown, rules, now, raised_today=raised, stopped=stopped)
-            if one.taken_out or one.listed is Rung.OFF:
+            if one.taken_out or one.put_off:
                 reason = _TAKEN_OUT if one.taken_out else _PUT_OFF
                 step = Step(action=Action.HOLD, rung=one.standing.rung, reason=reason)
             raised += step.action is Action.RAISE
@@ -131,7 +144,7 @@ class Autopilot:
             return []
         self._hold_lease()
         numbers = audit.note(self._history, [self._change(one, ChangeState.PLANNED) for one in decided])
-        moved = self._store.change({one.of.subject: (one.of.listed, one.step.rung) for one in decided})
+        moved = self._store.change({of: change for one in decided for of, change in one.changes.items()})
         by_state: dict[ChangeState, list[int]] = {ChangeState.WRITTEN: [], ChangeState.DROPPED: []}
         for number, one in zip(numbers, decided, strict=True):
             by_state[ChangeState.WRITTEN if one.of.subject in moved else ChangeState.DROPPED].append(number)

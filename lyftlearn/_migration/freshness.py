@@ -25,7 +25,7 @@ from lyftlearn._migration.showings import showings
 from lyftlearn.history.makings import known_makings
 from lyftlearn.history.queries import sum_if
 from lyftlearn.history.tables import Moment
-from lyftlearn.rollout import PARITY
+from lyftlearn.rollout import KILL_SWITCH, PARITY
 
 if TYPE_CHECKING:
     from lyftlearn._migration.parity_runs import ParityRun
@@ -44,7 +44,8 @@ _CLOCKS = timedelta(hours=1)
 class Freshness:
     """What is known of one model. kinds: each of `KINDS`.
 
-    newest, stage: of the newest job. made_with: what `[autopilot] stale_with` names, of the newest job of each kind.
+    newest: of the newest job. stage: of the newest one that a flag or a setting decided about. made_with: what
+    `[autopilot] stale_with` names, of the newest job of each kind.
     """
 
     newest: datetime
@@ -112,7 +113,9 @@ def _query(dialect: str, config: Config, standard: _Standard) -> sa.Select[*tupl
         SHADOW: (of.c.compared > 0, of.c.compared, of.c.compared_at),
         LIVE_JOB: (live, of.c.jobs, of.c.newest),
     }
-    keys = [of.c.repository, of.c.model, of.c.kind, of.c.stage, *(made.c[name] for name in _MADE_WITH)]
+    is_pulled = of.c.source == sa.literal(KILL_SWITCH, literal_execute=True)  # in both places the same to a server
+    stage = sa.case((is_pulled, sa.null()), else_=of.c.stage).label("stage")
+    keys = [of.c.repository, of.c.model, of.c.kind, stage, *(made.c[name] for name in _MADE_WITH)]
     query = sa.select(
         sa.func.coalesce(of.c.repository, UNKNOWN).label("repository"),
         *(key.label(key.name) for key in keys[1:]),
@@ -149,7 +152,7 @@ def _of_model(
     pieces += _of_runs(runs, _made_with(newest), standard)
     return Freshness(
         newest=newest["newest"],
-        stage=newest["stage"] and str(newest["stage"]),
+        stage=next((str(row["stage"]) for row in reversed(in_order) if row["stage"]), None),
         made_with=together([{name: of[name] for name in standard.known} for of in today.values()]),
         kinds=_kinds(pieces),
         obstacles=obstacles,

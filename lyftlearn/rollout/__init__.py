@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from lyftlearn.rollout.decision import KILL_SWITCH as KILL_SWITCH
 from lyftlearn.rollout.decision import OF_CALLER as OF_CALLER
 from lyftlearn.rollout.decision import OVERRIDE as OVERRIDE
 from lyftlearn.rollout.decision import PARITY as PARITY

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from lyftlearn import ops
 from lyftlearn._migration.results import AutopilotRun
 from lyftlearn._migration.rungs import Rung, with_rungs
 from lyftlearn.cli import _autopilot_command
@@ -180,10 +181,12 @@ def test_a_file_that_breaks_ends_no_autopilot_that_has_worked(
     """Somebody saves half a file at night: models that do worse are to be lowered in the morning all the same."""
     found = AutopilotRun(old="a", new="b", at=datetime.now(UTC), flags="f", dry_run=False, steps=())
     broken = InvalidJob([("flag file", "is no JSON")])
-    looks = iter([found, broken, BackendUnavailable("away"), found] if works else [BackendUnavailable("away"), broken])
+    looks: Iterator[Any] = iter(
+        [found, broken, BackendUnavailable("away"), found] if works else [BackendUnavailable("away"), broken]
+    )
 
     def look(**_: Any) -> AutopilotRun:
-        one = next(looks)
+        one: AutopilotRun | Exception = next(looks)
         if works and next(left) == 0:
             os.kill(os.getpid(), signal.SIGTERM)
         if isinstance(one, Exception):
@@ -191,7 +194,7 @@ def test_a_file_that_breaks_ends_no_autopilot_that_has_worked(
         return one
 
     left = iter([3, 2, 1, 0])
-    monkeypatch.setattr(_autopilot_command.ops, "migration_autopilot", look)
+    monkeypatch.setattr(ops, "migration_autopilot", look)
     config = {"home": str(tmp_path), "autopilot": {"every": "0.01s"}}
     invocation: Any = SimpleNamespace(arguments={}, config=config, json=False)
     if works:

@@ -29,7 +29,8 @@ from lyftlearn.config import load
 from lyftlearn.errors import BackendUnavailable, InvalidJob, LyftLearnError
 from lyftlearn.history.rows import RehearsalRow
 from lyftlearn.history.store import History
-from tests.migration.records import NEW, OLD, filled, ran
+from lyftlearn.rollout import KILL_SWITCH
+from tests.migration.records import NEW, NOW, OLD, filled, ran
 
 FLAG = "lyftlearn-migration"
 ETA = ("rides/eta", "eta")
@@ -141,6 +142,84 @@ def test_what_a_person_writes_is_right(cron: Cron) -> None:
     cron.path.write_text("{")
     with pytest.raises(InvalidJob, match="no JSON"):
         cron.run()
+
+
+def put(cron: Cron, **rungs: Rung) -> None:
+    """Let the flag file have these models, or all of them, on rungs."""
+    found = {("rides/eta", "*" if name == "all" else name): rung for name, rung in rungs.items()}
+    cron.path.write_text(json.dumps(with_rungs({"flags": {}}, FLAG, found)))
+
+
+def live(cron: Cron, model: str, *, status: str = "succeeded") -> None:
+    """Let a model have enough jobs on both sides, the newest on the new one."""
+    later = NOW + timedelta(seconds=5)
+    filled(cron.history, (ran(n, OLD, model=model, at=later) for n in range(100, 200)))
+    filled(cron.history, (ran(n, NEW, model=model, status=status, at=later + timedelta(seconds=1)) for n in range(200)))
+
+
+def test_a_repository_stands_where_its_lowest_model_does(tmp_path: Path) -> None:
+    """One that is live already shows nothing of the others, and they are on every rung before they are complete."""
+    cron = Cron(tmp_path, by="repository", pause="1h")
+    for model in ("eta", "fare"):
+        rehearse(cron, model)
+    put(cron, eta=Rung.LIVE_50)
+    live(cron, "eta")
+    climbed = []
+    for _ in range(3):
+        climbed.append(cron.run()["*"][1])
+        assert cron.rung("eta") is Rung.LIVE_50
+    assert climbed == ["rehearse", "shadow", "live-10"]
+
+
+def test_a_repository_takes_along_what_is_listed_by_itself(tmp_path: Path) -> None:
+    """A model that was moved alone before goes first in the file: it would stay live if its repository is lowered."""
+    cron = Cron(tmp_path, by="repository", pause="1h")
+    for model in ("eta", "fare"):
+        rehearse(cron, model)
+    put(cron, all=Rung.SHADOW, eta=Rung.SHADOW, fare=Rung.REHEARSE)
+    cron.run()
+    assert cron.run()["*"][:2] == ("raise", "live-10")
+    assert (cron.rung("eta"), cron.rung("fare")) == (Rung.LIVE_10, Rung.REHEARSE)
+    live(cron, "eta", status="failed")
+    assert cron.run()["*"][:2] == ("lower", "rehearse")
+    assert {cron.rung(of) for of in ("*", "eta", "fare")} == {Rung.REHEARSE}
+
+
+def test_models_that_never_move_stay_where_they_are(tmp_path: Path) -> None:
+    """Also when their repository moves. So do those that somebody put off, and they hold up nobody."""
+    cron = Cron(tmp_path, by="repository", pause="1h", never=["rides/eta#fare"])
+    for model in ("eta", "fare"):
+        rehearse(cron, model)
+    filled(cron.history, (ran(number, OLD, model="trees", stage="off") for number in range(4)))
+    put(cron, trees=Rung.OFF)
+    assert [cron.run()["*"][1] for _ in range(3)] == ["rehearse", "shadow", "live-10"]
+    assert {model: cron.rung(model) for model in ("*", "fare", "trees")} == {
+        "*": Rung.LIVE_10,
+        "fare": Rung.OFF,
+        "trees": Rung.OFF,
+    }
+
+
+def test_a_model_goes_on_from_the_rung_of_its_repository(cron: Cron) -> None:
+    """Its newest job alone does not tell half of the jobs from all of them."""
+    rehearse(cron, "fare")
+    live(cron, "eta")
+    put(cron, all=Rung.LIVE_50)
+    cron.run()
+    assert cron.run()["eta"][:2] == ("raise", "live-100")
+    assert cron.run(dry_run=True)["fare"][:2] == ("hold", "live-50")
+    put(cron, all=Rung.OFF)
+    assert {found[:2] for found in cron.run().values()} == {("hold", "off")}
+
+
+@pytest.mark.parametrize(("source", "stage"), [("LYFTLEARN_BACKEND", None), (KILL_SWITCH, "off")])
+def test_a_job_that_no_flag_decided_about_moves_nobody(cron: Cron, source: str, stage: str | None) -> None:
+    """Somebody's own branch says live: a rung of `rehearse` before it would move all of the model's jobs back."""
+    later = NOW + timedelta(minutes=1)
+    filled(cron.history, (ran(n, NEW, at=later) for n in range(10)))
+    filled(cron.history, [ran(99, OLD, source=source, stage=stage, at=later + timedelta(seconds=1))])
+    assert cron.run()["eta"][:2] == ("hold", "live-100")
+    assert not cron.path.exists()
 
 
 def test_one_is_at_work_at_a_time(cron: Cron) -> None:
