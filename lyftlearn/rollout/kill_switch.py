@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
+from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from lyftlearn._contract.private import make_private
@@ -27,7 +28,7 @@ class KillSwitch:
 
     def __init__(self, config: Config) -> None:
         self._config = config
-        self._seen = config.home / "flags" / "kill-switch"
+        self._seen = config.home / "flags" / _file_for(str(config.kill_switch))
         self._known: tuple[float, tuple[bool, str]] | None = None
         self._asking: threading.Thread | None = None
 
@@ -70,6 +71,11 @@ class KillSwitch:
     def _last_seen(self, trouble: str) -> tuple[bool, str]:
         pulled = self._known[1][0] if self._known else self._seen.exists()
         return pulled, f"it cannot be looked at ({trouble}); when last seen, {PULLED if pulled else ABSENT}"
+
+
+def _file_for(switch: str) -> str:
+    """Return the name of the file that remembers one switch: a user's repositories may have several."""
+    return f"kill-switch-{sha256(switch.encode()).hexdigest()[:32]}"
 
 
 def _remember(path: Path, *, pulled: bool) -> None:

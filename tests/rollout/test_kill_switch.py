@@ -151,6 +151,18 @@ def test_a_storage_that_is_away_changes_nothing(
         gate.set()
 
 
+@pytest.mark.parametrize("pulled", [False, True])
+def test_what_was_seen_of_another_switch_says_nothing(
+    switch: Path, monkeypatch: pytest.MonkeyPatch, *, pulled: bool
+) -> None:
+    """Migrations of one user may have a switch each: an outage would let jobs go that one of them had stopped."""
+    other = switch.with_name("other-off")
+    pull(switch if pulled else other)
+    before = [decide(rollout(of)).backend for of in (switch, other)]
+    monkeypatch.setattr(kill_switch, "open_storage", lambda _: Away())
+    assert [decide(rollout(of)).backend for of in (switch, other)] == before == ([OLD, NEW] if pulled else [NEW, OLD])
+
+
 def test_without_one_nothing_is_looked_at(switch: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who has none pays nothing for it."""
     looks: list[str] = []
