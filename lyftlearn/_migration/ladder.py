@@ -23,7 +23,7 @@ times the margins are ruled out within a month, and for twice the margins one mo
 """
 LEAST_LIVE = 3
 """Jobs on the new side, made with what the newest job is made with, before a model is raised from a live rung."""
-STOPPED = "the kill switch keeps everything on the old side"
+STOPPED = "the kill switch keeps everything on the old side, or cannot be looked at"
 MadeWith: TypeAlias = Mapping[str, str | None]
 """image, source, version: what evidence was made with."""
 

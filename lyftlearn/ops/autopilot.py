@@ -8,11 +8,13 @@ from lyftlearn._client import Client
 from lyftlearn.config import migrations
 from lyftlearn.errors import InvalidJob
 from lyftlearn.ops.history import open_history
-from lyftlearn.rollout.kill_switch import KillSwitch
+from lyftlearn.rollout.kill_switch import ABSENT, KillSwitch
 
 if TYPE_CHECKING:
     from lyftlearn._migration.results import AutopilotRun
     from lyftlearn.config import Config
+
+_SECONDS_TO_LOOK = 20.0  # a process that begins has to load the storage's client and find credentials
 
 
 def migration_autopilot(*, dry_run: bool = False, client: Client | None = None) -> AutopilotRun:
@@ -37,5 +39,5 @@ def migration_autopilot(*, dry_run: bool = False, client: Client | None = None) 
 
 
 def _is_stopped(config: Config) -> bool:
-    """Return whether the kill switch keeps everything on the old backend."""
-    return config.kill_switch is not None and KillSwitch(config).look()[0]
+    """Return whether the kill switch keeps everything on the old backend, or nobody knows: then nothing is raised."""
+    return config.kill_switch is not None and KillSwitch(config, _SECONDS_TO_LOOK).look() != (False, ABSENT)

@@ -24,10 +24,14 @@ PULLED, ABSENT = "it is there", "it is not there"
 
 
 class KillSwitch:
-    """The switch of one configuration: `[migration] kill_switch`. Safe to share between threads."""
+    """The switch of one configuration: `[migration] kill_switch`. Safe to share between threads.
 
-    def __init__(self, config: Config) -> None:
+    budget: seconds that a look may take; by default those of a submission.
+    """
+
+    def __init__(self, config: Config, budget: float | None = None) -> None:
         self._config = config
+        self._budget = config.migration_budget if budget is None else budget
         self._seen = config.home / "flags" / _file_for(str(config.kill_switch))
         self._known: tuple[float, tuple[bool, str]] | None = None
         self._asking: threading.Thread | None = None
@@ -35,7 +39,7 @@ class KillSwitch:
     def look(self) -> tuple[bool, str]:
         """Return whether everything is to stay on the old backend, and what was seen. Never raises.
 
-        The answer holds for `[migration] cache`, and takes `[migration] budget` at most.
+        The answer holds for `[migration] cache`, and takes the budget at most.
         """
         now = time.monotonic()
         if self._known is None or now >= self._known[0]:
@@ -51,8 +55,8 @@ class KillSwitch:
             self._asking.start()
         except RuntimeError as exc:  # this process may have no more threads
             return self._last_seen(str(exc))
-        self._asking.join(self._config.migration_budget)
-        answer = answers[0] if answers else TimeoutError(f"no answer within {self._config.migration_budget:g} s")
+        self._asking.join(self._budget)
+        answer = answers[0] if answers else TimeoutError(f"no answer within {self._budget:g} s")
         if isinstance(answer, Exception):
             return self._last_seen(str(answer) or type(answer).__name__)
         _remember(self._seen, pulled=answer)

@@ -313,6 +313,21 @@ def test_the_kill_switch_counts_while_hooks_are_asked(tmp_path: Path) -> None:
     assert not cron.path.exists()
 
 
+def test_a_kill_switch_that_nobody_can_look_at_raises_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pipeline begins each time without a memory of it, and one that may not read the bucket would never heed it."""
+    monkeypatch.delenv("LYFTLEARN_HOME", raising=False)
+    cron = Cron(tmp_path)
+    rehearse(cron, "eta")
+    (tmp_path / "no-directory").symlink_to("no-directory")
+    migration = {"from": OLD, "to": NEW, "flags": str(cron.path), "kill_switch": str(tmp_path / "no-directory" / "off")}
+    client = Client(config={"home": str(tmp_path), "migration": migration})
+    (step,) = ops.migration_autopilot(client=client).steps
+    assert (step.action, "cannot be looked at" in step.reason) == ("hold", True)
+    (tmp_path / "no-directory").unlink()
+    (step,) = ops.migration_autopilot(client=client).steps
+    assert step.action == "raise"
+
+
 @pytest.mark.parametrize("odd", ["sat18:00-08:00", "sat-sun18:00-08:00", " 18:00-08:00", "sat ", "sat-", "24:00-08:00"])
 def test_quiet_time_that_nobody_can_read(odd: str) -> None:
     """It is refused where it is written, and not at night by the first look."""
