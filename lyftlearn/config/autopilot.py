@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 from lyftlearn._contract.options import (
@@ -11,7 +12,6 @@ from lyftlearn._contract.options import (
     Kind,
     Option,
     list_of,
-    number,
     one_of,
     whole_number,
 )
@@ -41,11 +41,34 @@ def _quiet(value: Any) -> str:
     return value
 
 
+def _level(value: Any) -> float:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not (is_number and _LEAST_LEVEL <= value < 1):
+        raise ValueError
+    return float(value)
+
+
+def _span(value: Any) -> timedelta:
+    length: timedelta = POSITIVE_DURATION.read(value)
+    if length > _LONGEST:
+        raise ValueError
+    return length
+
+
+_LEAST_LEVEL, _LONGEST = 1e-9, timedelta(days=36500)
+_LEVEL = Kind(
+    f"a probability below 1, and {_LEAST_LEVEL:g} or more",
+    _level,
+    {"type": "number", "minimum": _LEAST_LEVEL, "exclusiveMaximum": 1},
+)
+_SPAN = POSITIVE_DURATION._replace(expected=f"{POSITIVE_DURATION.expected}, and 36500d at most", read=_span)
 _ZONE = Kind("the name of a time zone", _zone, {"type": "string", "minLength": 1})
 _QUIET = Kind("a span of quiet time", _quiet, {"type": "string", "minLength": 1, "pattern": f"^{QUIET_PATTERN}$"})
-# The names of `_migration.rungs.Rung` and of `history` columns, which stand above; tests hold them to each other.
+# The names of `_migration.rungs.Rung`, of `history` columns and of the guard's measures, which stand above; tests hold
+# them to each other.
 _RUNG = one_of("off", "rehearse", "shadow", "live-10", "live-50", "live-100", "complete")
 _MADE_WITH = one_of("image", "source", "version")
+_MEASURE = one_of("failures", "platform failures", "start-up time", "duration", "cost", "shadow differences")
 
 AUTOPILOT = (
     Option(
@@ -58,7 +81,7 @@ AUTOPILOT = (
     Option(key="ceiling", kind=_RUNG, default="complete", doc="The highest rung.", example="live-50"),
     Option(
         key="pause",
-        kind=POSITIVE_DURATION,
+        kind=_SPAN,
         default="1d",
         doc="How long a model stays on a rung at least.",
         example="3d",
@@ -79,21 +102,21 @@ AUTOPILOT = (
     ),
     Option(
         key="level",
-        kind=number(0, 1),
+        kind=_LEVEL,
         default=0.01,
         doc="How probable it may be that a model is ever called worse although it is not.",
         example=0.005,
     ),
     Option(
         key="ignore",
-        kind=TEXTS,
+        kind=list_of(_MEASURE, f"a list of measures, {_MEASURE.expected}"),
         default=(),
         doc="Measures of the guard that are not judged.",
         example=["shadow differences"],
     ),
     Option(
         key="max_age",
-        kind=POSITIVE_DURATION,
+        kind=_SPAN,
         default="30d",
         doc="How long a rehearsal, a shadow or a job on the new side shows anything.",
         example="14d",
@@ -146,6 +169,6 @@ AUTOPILOT = (
         example="acme-flags",
     ),
     Option(
-        key="every", kind=POSITIVE_DURATION, default="15m", doc="How often it looks, without `--once`.", example="1h"
+        key="every", kind=_SPAN, default="15m", doc="How often it looks, without `--once`.", example="1h"
     ),
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import shlex
 import signal
@@ -20,7 +21,7 @@ import pytest
 
 from benchmarks.migration.autopilot import Simulation, Size
 from lyftlearn import Client, ops
-from lyftlearn._migration import audit, autopilot_state, hooks
+from lyftlearn._migration import audit, autopilot_state, guard, hooks
 from lyftlearn._migration.audit import ChangeState
 from lyftlearn._migration.autopilot import LEASE, Autopilot
 from lyftlearn._migration.rung_store import FileStore, PluginStore, open_store
@@ -333,6 +334,31 @@ def test_quiet_time_that_nobody_can_read(odd: str) -> None:
     """It is refused where it is written, and not at night by the first look."""
     with pytest.raises(InvalidJob, match="span of quiet time"):
         load({"autopilot": {"quiet": [odd]}})
+
+
+@pytest.mark.parametrize(
+    ("key", "odd"),
+    [
+        ("level", 0),
+        ("level", 1),
+        ("level", True),
+        ("level", math.nan),
+        ("level", 1e-320),
+        ("ignore", ["shadow difference"]),
+        ("max_age", "9999999d"),
+        ("pause", "9999999d"),
+        ("every", "9999999d"),
+    ],
+)
+def test_what_no_look_could_use_is_refused_where_it_is_written(key: str, odd: Any) -> None:
+    """Level 1 takes anything for shown, and 0 was a traceback. A measure that is misspelt was judged in silence."""
+    with pytest.raises(InvalidJob, match=f"autopilot.{key}: is .*: write"):
+        load({"autopilot": {key: odd}})
+
+
+def test_every_measure_may_be_left_out() -> None:
+    """The names in the configuration are those of the guard."""
+    assert load({"autopilot": {"ignore": list(guard.SHARES)}}).autopilot["ignore"] == tuple(guard.SHARES)
 
 
 def test_a_hook_that_gives_no_answer_allows_nothing(tmp_path: Path) -> None:
