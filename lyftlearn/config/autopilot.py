@@ -168,7 +168,5 @@ AUTOPILOT = (
         doc="A plugin that keeps the rungs with a provider of flags, in place of the file in `[migration] flags`.",
         example="acme-flags",
     ),
-    Option(
-        key="every", kind=_SPAN, default="15m", doc="How often it looks, without `--once`.", example="1h"
-    ),
+    Option(key="every", kind=_SPAN, default="15m", doc="How often it looks, without `--once`.", example="1h"),
 )
