@@ -259,15 +259,28 @@ class Store:
     def _take(self, path: Path, *, make: bool = True) -> Lock | None:
         """Take a lock, or return None if somebody has it. What is no file, and stands in its place, is put aside.
 
-        Nobody could take that one, so jobs would wait for it for ever.
+        Nobody could take that one, so jobs would wait for it for ever. One process at a time looks and puts aside: else
+        a second one would move what the first has made and holds.
         """
-        try:
-            return Lock.take(path, make=make)
-        except OSError as error:
-            if error.errno not in _NO_FILE:
-                raise
-        path.rename(self.temporary / f"{path.name}.{os.getpid()}")
-        return Lock.take(path)
+        lock, is_lock = _try_lock(path, make=make)
+        if is_lock:
+            return lock
+        with Lock.wait_for(self.root / "putting-aside"):
+            lock, is_lock = _try_lock(path, make=make)
+            if not is_lock:
+                path.rename(self.temporary / f"{path.name}.{os.urandom(4).hex()}")
+                lock = Lock.take(path)
+        return lock
+
+
+def _try_lock(path: Path, *, make: bool) -> tuple[Lock | None, bool]:
+    """Return the lock, or None, and whether what is at `path` can be one."""
+    try:
+        return Lock.take(path, make=make), True
+    except OSError as error:
+        if error.errno not in _NO_FILE:
+            raise
+    return None, False
 
 
 def _slots(run: dict[str, Any]) -> range:

@@ -64,10 +64,10 @@ class Jobs:
 
     @contextlib.contextmanager
     def absence_of(self, job_id: str) -> Iterator[None]:
-        """Say JobNotFound where the files of a job are there, and cannot be read."""
+        """Say JobNotFound where the files of a job are there, and cannot be read, or are just being removed."""
         try:
             yield
-        except BrokenRecord as error:
+        except (BrokenRecord, FileNotFoundError) as error:
             raise JobNotFound(f"{self.name} cannot tell what became of {job_id}: {error}") from error
 
     def newest_first(self, since: datetime | None) -> Iterator[JobFiles]:
@@ -243,6 +243,8 @@ class Jobs:
             return
         try:
             files.stop_path.touch()
+        except FileNotFoundError:  # removed just now
+            raise
         except OSError as error:
             raise BackendUnavailable(f"the wish to stop {files.path.name} cannot be written: {error}") from error
         if lock := files.try_lock():

@@ -30,6 +30,13 @@ class Lock:
         return cls._of(os.open(path, os.O_RDWR | os.O_NOFOLLOW | (os.O_CREAT if make else 0), 0o600))
 
     @classmethod
+    def wait_for(cls, path: Path) -> Lock:
+        """Return the lock, after whoever has it; for what takes no time."""
+        lock = cls(os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CREAT, 0o600))
+        fcntl.flock(lock._descriptor, fcntl.LOCK_EX)
+        return lock
+
+    @classmethod
     def _of(cls, descriptor: int) -> Lock | None:
         lock = cls(descriptor)
         try:

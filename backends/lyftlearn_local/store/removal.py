@@ -48,6 +48,10 @@ def remove_finished(
 def _has_kept_log(files: JobFiles, keep_log: Callable[[JobFiles], None]) -> bool:
     try:
         keep_log(files)
+    except (BrokenRecord, FileNotFoundError):
+        if files.path.exists():
+            raise
+        return False  # another process removes it
     except BrokenLog as exc:
         _log.warning("%s stays: %s; remove %s yourself", files.path.name, exc, files.path)
         return False
@@ -69,5 +73,10 @@ def _ended_before(files: JobFiles, moment: float) -> bool:
 
 
 def _size(top: Path) -> int:
-    """Return the bytes that are free afterwards."""
-    return sum(os.lstat(path).st_blocks * 512 for path in top.rglob("*") if not path.is_dir())
+    """Return the bytes that are free afterwards; of one that another process removes meanwhile, those that it found."""
+    blocks = 0
+    for folder, _, names in os.walk(top):
+        for name in names:
+            with suppress(FileNotFoundError):
+                blocks += os.lstat(os.path.join(folder, name)).st_blocks  # noqa: PTH118 - as `walk` has it
+    return blocks * 512

@@ -62,11 +62,8 @@ class WatchedJob:
         if self._finished or not self._is_due():
             return None
         files = self._find()
-        try:
-            with self._jobs.absence_of(self._id):
-                last = self._jobs.newest(files, self._record)
-        except FileNotFoundError:  # removed just now, of which the next look tells
-            return None
+        with self._jobs.absence_of(self._id):
+            last = self._jobs.newest(files, self._record)
         if last == self._last_reported:
             return None
         self._last_reported = last

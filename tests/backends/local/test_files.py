@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -113,6 +116,51 @@ def test_slots_run_out(tmp_path: Path) -> None:
     for lock in taken:
         if lock:
             lock.release()
+
+
+ROUNDS, PROCESSES = 40, 6
+TAKE = """
+import sys
+from pathlib import Path
+from lyftlearn_local.store.files import Store
+
+store = Store(Path(sys.argv[1]))
+for number in sys.stdin:
+    lock = store.take_slot({"parallel": 1})
+    print(int(lock is not None), flush=True)
+    sys.stdin.readline()
+    if lock:
+        lock.release()
+    print("ready", flush=True)
+"""
+
+
+def test_of_many_that_put_a_damaged_slot_aside_one_has_it(tmp_path: Path) -> None:
+    """Who came second failed its job, or moved the file that the first had made, and two had one slot."""
+    store = Store(tmp_path)
+    store.make()
+    command = [sys.executable, "-c", TAKE, str(tmp_path)]
+    racing = [
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(PROCESSES)
+    ]
+    with contextlib.ExitStack() as stack:
+        for process in racing:
+            stack.enter_context(process)
+        for _ in range(ROUNDS):
+            (store.slots / "0").mkdir()
+            assert sorted(_answers(racing, "take")) == [*["0"] * (PROCESSES - 1), "1"]
+            assert _answers(racing, "release") == ["ready"] * PROCESSES
+            (store.slots / "0").unlink()
+    assert len(list(store.temporary.iterdir())) == ROUNDS
+
+
+def _answers(processes: list[subprocess.Popen[str]], question: str) -> list[str]:
+    """Ask all at once."""
+    for process in processes:
+        assert process.stdin
+        process.stdin.write(f"{question}\n")
+        process.stdin.flush()
+    return [process.stdout.readline().strip() for process in processes if process.stdout]
 
 
 def test_a_process_is_told_by_its_start() -> None:

@@ -13,6 +13,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from lyftlearn.backend import Backend, JobQuery, JobSpec, LogQuery
 from lyftlearn.errors import AccessDenied, JobNotFound, LyftLearnError
 from lyftlearn.types import FailureReason, JobStatus
 from lyftlearn_local.planning import interpreter
-from lyftlearn_local.store import start_mark
+from lyftlearn_local.store import removal, start_mark
 from lyftlearn_local.store.files import JobFiles, Store
 from lyftlearn_local.store.locks import Lock
 
@@ -565,6 +566,47 @@ def test_a_job_that_is_removed_while_it_is_listed(
 
     monkeypatch.setattr(JobFiles, "events", remove)
     assert [found.id for found in backend.list(JobQuery())] == [good.id]
+
+
+@pytest.mark.parametrize("look", ["describe", "timings", "stop"])
+def test_a_job_that_is_removed_while_it_is_looked_at(
+    backend: Backend, make_spec: MakeSpec, monkeypatch: pytest.MonkeyPatch, look: str
+) -> None:
+    """It is not there, in the words of every backend; the system's own would end whoever follows it."""
+    spec = make_spec("true")
+    run(backend, spec)
+    lines, later = JobFiles._lines, time.time() + 3600
+
+    def remove(files: JobFiles) -> list[dict[str, Any]]:
+        shutil.rmtree(files.path, ignore_errors=True)
+        monkeypatch.setattr("time.time", lambda: later)
+        return lines(files)
+
+    monkeypatch.setattr(JobFiles, "_lines", remove)
+    with pytest.raises(JobNotFound, match=spec.id):
+        getattr(backend, look)(spec.id)
+
+
+@pytest.mark.parametrize("place", [(removal, "_ended_before"), (os, "walk")], ids=["looked at", "counted"])
+def test_two_remove_the_same_jobs(
+    backend: Backend, make_spec: MakeSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: tuple[Any, str]
+) -> None:
+    """What another `clean` takes away at this moment is its business, and the rest is still ours."""
+    specs = [make_spec("echo hello") for _ in range(2)]
+    for spec in specs:
+        run(backend, spec)
+    lost, real = tmp_path / "home/local/jobs" / specs[1].id, getattr(*place)
+
+    def remove(job: Any, *more: Any) -> Any:
+        found = real(job, *more)
+        if getattr(job, "path", job) == lost:
+            found = found if place[0] is removal else list(found)
+            shutil.rmtree(lost, ignore_errors=True)
+        return found
+
+    monkeypatch.setattr(*place, remove)
+    assert [job_id for job_id, _ in backend.remove_finished(datetime.now(UTC) + timedelta(hours=1))] == [specs[0].id]
+    assert not any((tmp_path / "home/local/jobs").iterdir())
 
 
 @pytest.mark.parametrize("damage", [lambda whole: whole[:-100], lambda _: b"", lambda whole: bytes(len(whole))])
