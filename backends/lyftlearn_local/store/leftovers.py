@@ -112,7 +112,7 @@ def settle(job: JobFiles, last: dict[str, Any]) -> dict[str, Any]:
     end = _lost_supervisor_event(_last_sign(job), last, job.last_words())
     end_job(job.path)
     _end_containers(job)
-    remove_nodes(job.path)
+    remove_nodes(job)
     try:
         job.append(end)
     except OSError:
@@ -132,16 +132,25 @@ def _last_sign(job: JobFiles) -> float:
     return max(path.stat().st_mtime for path in (job.events_path, *job.path.glob("logs/*.log")))
 
 
-def remove_nodes(job: Path) -> None:
-    """Remove what belonged to nodes while they ran. Without namespaces the runtime keeps secrets in shared memory.
-
-    A runtime that was killed has not taken them back; it names their directory after its job and its rank.
-    """
-    for secrets in SHARED_MEMORY.glob(f"lyftlearn-{job.name}.*"):
-        if secrets.name.removeprefix(f"lyftlearn-{job.name}.").isdecimal():
-            shutil.rmtree(secrets, ignore_errors=True)
+def remove_nodes(job: JobFiles) -> None:
+    """Remove what belonged to nodes while they ran."""
     with contextlib.suppress(OSError):
-        remove_tree(job / "nodes")
+        remove_tree(put_nodes_away(job))
+
+
+def put_nodes_away(job: JobFiles) -> Path:
+    """Take out of sight what belonged to nodes while they ran; return where it is to be removed, which takes longer.
+
+    Without namespaces the runtime keeps secrets in shared memory. One that was killed has not taken them back; it names
+    their directory after its job and its rank.
+    """
+    for secrets in SHARED_MEMORY.glob(f"lyftlearn-{job.path.name}.*"):
+        if secrets.name.removeprefix(f"lyftlearn-{job.path.name}.").isdecimal():
+            shutil.rmtree(secrets, ignore_errors=True)
+    nodes = job.path / "nodes"
+    with contextlib.suppress(OSError):
+        return nodes.rename(job.path.parent.parent / "tmp" / f"{job.path.name}.{os.urandom(4).hex()}")
+    return nodes
 
 
 def end_processes(pids: Iterable[int]) -> None:

@@ -43,8 +43,7 @@ class Submission:
         with (draft.path / "reserve").open("wb") as reserve:
             reserve.write(bytes(RESERVE_BYTES))
         (draft.path / "lock").touch(mode=0o600)
-        _write_file(draft.path / "job.json", self.record)
-        sync(draft.path / "job.json")
+        _write_file(draft.path / "job.json", self.record, lasting=True)
         created_at = self.record["created_at"]
         os.utime(draft.path / "job.json", (created_at, created_at))
 
@@ -60,7 +59,7 @@ def refusal(directory: Path, error: OSError) -> LyftLearnError:
 
 
 def sync(path: Path) -> None:
-    """Wait until a file's content, or the names in a directory, are on the disk."""
+    """Wait until the names in a directory are on the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -68,10 +67,13 @@ def sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def _write_file(path: Path, content: Mapping[str, Any]) -> None:
-    path.touch(mode=0o600)
-    with path.open("w") as file:
-        json.dump(content, file)
+def _write_file(path: Path, content: Mapping[str, Any], *, lasting: bool = False) -> None:
+    """Write a new file. lasting: wait for the disk."""
+    with open(path, "xb", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
+        file.write(json.dumps(content).encode())
+        file.flush()
+        if lasting:
+            os.fsync(file.fileno())
 
 
 def _add_runtime(runtime: Path, path: Path) -> None:

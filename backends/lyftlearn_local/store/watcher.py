@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from lyftlearn_local.store.files import JobFiles
     from lyftlearn_local.store.jobs import Jobs
 
-SHORTEST_PAUSE, LONGEST_PAUSE = 0.02, 0.25
+SHORTEST_PAUSE, LONGEST_PAUSE, GROWTH = 0.002, 0.25, 1.3
+LOOKING = 20
+"""Times as long as a look at all jobs takes is the pause at least, so that to follow many costs little."""
 LOOK_AFTER = 1.0
 """Seconds between looks at whether a job's supervisor lives; a change of its file is seen sooner."""
 
@@ -27,6 +29,7 @@ def watch(jobs: Jobs, following: WatchSet) -> Iterator[JobEvent]:
     watched: dict[str, WatchedJob] = {}
     pause = SHORTEST_PAUSE
     while not following.closed:
+        began = time.monotonic()
         ids = following.ids
         watched = {job_id: watched.get(job_id) or WatchedJob(jobs, job_id) for job_id in ids}
         changed = False
@@ -39,7 +42,8 @@ def watch(jobs: Jobs, following: WatchSet) -> Iterator[JobEvent]:
             if event is not None:
                 changed = True
                 yield event
-        pause = SHORTEST_PAUSE if changed else min(pause * 2, LONGEST_PAUSE)
+        pause = SHORTEST_PAUSE if changed else pause * GROWTH
+        pause = min(max(pause, (time.monotonic() - began) * LOOKING), LONGEST_PAUSE)
         if following.wait_for_change(pause, ids):
             pause = SHORTEST_PAUSE
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -19,8 +20,8 @@ SHARED_MEMORY_MODE = "1777"
 """As every container engine mounts it: any user may make files there, and nobody may remove another's."""
 REMEDY = "install bubblewrap (`apt-get install bubblewrap`) and allow user namespaces"
 _NAMESPACES = ("--die-with-parent", "--unshare-pid", "--unshare-ipc", "--as-pid-1")
-_KERNEL_MADE = (Path("/dev"), Path("/proc"))
-RUN = Path("/run")
+_KERNEL_MADE = ("/dev", "/proc")
+RUN = "/run"
 """Where other programs mount and unmount all the time. One that goes while bubblewrap shows it breaks the start."""
 _FROM_RUN = (
     "NetworkManager/resolv.conf",
@@ -105,32 +106,34 @@ def _identity(layout: ContainerLayout) -> list[str]:
 
 def _root(added: Iterable[Path], paths: Iterable[Path] = ()) -> list[str]:
     """A root in memory that shows this machine's: only so can it have what this machine has not."""
-    missing = [path for path in added if not path.exists()]
-    return _copy_of(Path("/"), missing, _below_run(paths))
+    missing = [str(path) for path in added if not path.exists()]
+    return _copy_of("/", missing, _below_run(paths))
 
 
-def _copy_of(directory: Path, missing: Sequence[Path], below_run: Sequence[Path] = ()) -> list[str]:
-    mounts = ["--tmpfs", str(directory)]
-    for child in sorted(directory.iterdir()):
+def _copy_of(directory: str, missing: Sequence[str], below_run: Sequence[str] = ()) -> list[str]:
+    mounts = ["--tmpfs", directory]
+    with os.scandir(directory) as entries:
+        children = sorted((entry.path, entry.is_symlink()) for entry in entries)
+    for child, is_link in children:
         if child in _KERNEL_MADE:
             continue
-        if child == RUN and not child.is_symlink() and RUN not in below_run:
-            mounts += ["--tmpfs", str(RUN), *(word for path in below_run for word in _bind(path))]
-        elif not child.is_symlink() and any(path.is_relative_to(child) for path in missing):
+        if child == RUN and not is_link and RUN not in below_run:
+            mounts += ["--tmpfs", RUN, *(word for path in below_run for word in _bind(path, os.path.islink(path)))]  # noqa: PTH114 - texts
+        elif not is_link and any(f"{path}/".startswith(f"{child}/") for path in missing):
             mounts += _copy_of(child, missing)
         else:
-            mounts += _bind(child)
+            mounts += _bind(child, is_link)
     return mounts
 
 
-def _below_run(paths: Iterable[Path]) -> list[Path]:
+def _below_run(paths: Iterable[Path]) -> list[str]:
     """What is shown of `/run`: what programs need, and what the job names or, where that is to be made, its parent."""
     named = [path.resolve() for path in paths]
     parents = (next(part for part in (path, *path.parents) if part.exists()) for path in named)
-    return [*(RUN / name for name in _FROM_RUN), *(path for path in parents if path.is_relative_to(RUN))]
+    return [*(f"{RUN}/{name}" for name in _FROM_RUN), *(str(path) for path in parents if path.is_relative_to(RUN))]
 
 
-def _bind(path: Path) -> list[str]:
-    if path.is_symlink():
-        return ["--symlink", str(path.readlink()), str(path)]
-    return ["--bind-try", str(path), str(path)]
+def _bind(path: str, is_link: bool) -> list[str]:
+    if is_link:
+        return ["--symlink", os.readlink(path), path]  # noqa: PTH115 - texts
+    return ["--bind-try", path, path]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import math
@@ -16,7 +17,7 @@ from lyftlearn_local.layouts import FINISH
 from lyftlearn_local.layouts.layout import LaunchError, LaunchStopped, NodeContext
 from lyftlearn_local.store import idle, start_mark
 from lyftlearn_local.store.files import ASKED_TO_STOP, FINAL, JobFiles, Store, event, overdue_event, process_start
-from lyftlearn_local.store.leftovers import remove_nodes, settle, sweep_containers
+from lyftlearn_local.store.leftovers import put_nodes_away, settle, sweep_containers
 from lyftlearn_local.store.locks import Lock
 from lyftlearn_local.store.trees import remove_tree
 from lyftlearn_local.supervisor.handover import Program, Turn, next_turn, take_turn
@@ -72,9 +73,11 @@ class JobSupervisor:
         self._try(self._launch)
         self._follow()
         final: dict[str, Any] = {**self._finish(self._final_event()), **command_end(self.outcomes)}
-        remove_nodes(self.job.path)
+        grave = put_nodes_away(self.job)
         self._emit(**final)
         self._stop_listening()
+        with contextlib.suppress(OSError):
+            remove_tree(grave)
 
     def _stop_listening(self) -> None:
         """The process may go on with another job."""
