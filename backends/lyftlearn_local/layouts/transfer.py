@@ -6,6 +6,7 @@ import importlib
 import signal
 import sys
 from pathlib import Path
+from typing import Any
 
 RUNTIME = "lyftlearn_runtime"
 
@@ -22,18 +23,26 @@ def fetch(uri: str, directory: str) -> None:
 
 def pack(ml: str, output_uri: str, *names: str) -> None:
     """Write `model` and `output` as archives under `output_uri`; none where there is nothing in it, as SageMaker."""
-    archives = importlib.import_module(f"{RUNTIME}.archives")
+    packing = _packing()
     for name in names:
         if _holds_nothing(Path(ml, _DIRECTORIES[name])):
             continue
         uri = f"{output_uri}/{name}.tar.gz"
         sink = importlib.import_module(f"{RUNTIME}.storage").store_for(uri).sink(uri)
         try:
-            archives.pack(str(Path(ml, _DIRECTORIES[name])), sink)
+            packing.pack(str(Path(ml, _DIRECTORIES[name])), sink)
             sink.commit()
         except BaseException:
             sink.abort()
             raise
+
+
+def _packing() -> Any:
+    """Of the runtime that came with the job: until version 1.1 one module packed and unpacked."""
+    try:
+        return importlib.import_module(f"{RUNTIME}.packing")
+    except ModuleNotFoundError:
+        return importlib.import_module(f"{RUNTIME}.archives")
 
 
 def _holds_nothing(directory: Path) -> bool:

@@ -134,12 +134,12 @@ def _last_sign(job: JobFiles) -> float:
 
 def remove_nodes(job: JobFiles) -> None:
     """Remove what belonged to nodes while they ran."""
-    with contextlib.suppress(OSError):
-        remove_tree(put_nodes_away(job))
+    put_nodes_away(job)
+    clear_nodes(job)
 
 
-def put_nodes_away(job: JobFiles) -> Path:
-    """Take out of sight what belonged to nodes while they ran; return where it is to be removed, which takes longer.
+def put_nodes_away(job: JobFiles) -> None:
+    """Take out of sight what belonged to nodes while they ran: to remove it takes longer.
 
     Without namespaces the runtime keeps secrets in shared memory. One that was killed has not taken them back; it names
     their directory after its job and its rank.
@@ -148,9 +148,21 @@ def put_nodes_away(job: JobFiles) -> Path:
         if secrets.name.removeprefix(f"lyftlearn-{job.path.name}.").isdecimal():
             shutil.rmtree(secrets, ignore_errors=True)
     nodes = job.path / "nodes"
+    try:
+        nodes.rename(_grave(job))
+    except OSError:  # there are none, or something else is there
+        with contextlib.suppress(OSError):
+            remove_tree(nodes)
+
+
+def clear_nodes(job: JobFiles) -> None:
+    """Remove what was put away. Should this process be killed before, the next clients do so once it is old."""
     with contextlib.suppress(OSError):
-        return nodes.rename(job.path.parent.parent / "tmp" / f"{job.path.name}.{os.urandom(4).hex()}")
-    return nodes
+        remove_tree(_grave(job))
+
+
+def _grave(job: JobFiles) -> Path:
+    return job.path.parent.parent / "tmp" / f"{job.path.name}.nodes"
 
 
 def end_processes(pids: Iterable[int]) -> None:
