@@ -334,7 +334,7 @@ class Client:
         return job
 
     def _handle(self, record: JobRecord, *, kept: bool = True) -> Job:
-        handle = _handles().get(record.kind, lyftlearn.Job)(lambda: self._watch_of(record.id), record, kept=kept)
+        handle = _handles().get(record.kind, lyftlearn.Job)(self._watch_of, record, kept=kept)
         if isinstance(handle, lyftlearn.Notebook):
             handle._reopen = self._reopen  # noqa: SLF001 - a friend of its handles
         return handle

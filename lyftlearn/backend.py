@@ -11,6 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from sys import intern
 from typing import Any
 
 from lyftlearn._contract import options, recording, words
@@ -186,7 +187,7 @@ class JobRecord:
             name=spec.name,
             labels=dict(spec.labels),
             digest=spec.digest,
-            decision=spec.decision,
+            decision=intern(spec.decision),  # one text for thousands of jobs
             event=event,
             outputs=dict(spec.output_uris),
             nodes=spec.nodes,

@@ -17,13 +17,17 @@ class WatchSet:
     def __init__(self, on_absence: Callable[[str, JobNotFound], None] | None = None) -> None:
         self._on_absence = on_absence
         self._changed = threading.Condition()
-        self._ids: frozenset[str] = frozenset()
+        self._ids: set[str] = set()
+        self._read: frozenset[str] | None = None  # made when it is read: thousands may be added one after the other
         self._closed = False
 
     @property
     def ids(self) -> frozenset[str]:
         """The ids of now."""
-        return self._ids
+        with self._changed:
+            if self._read is None:
+                self._read = frozenset(self._ids)
+            return self._read
 
     @property
     def closed(self) -> bool:
@@ -32,11 +36,15 @@ class WatchSet:
 
     def add(self, job_id: str) -> None:
         """Follow one more job; wakes `wait_for_change`."""
-        self._update(self._ids | {job_id})
+        with self._changed:
+            self._ids.add(job_id)
+            self._tell()
 
     def discard(self, job_id: str) -> None:
         """Follow one job less; wakes `wait_for_change`."""
-        self._update(self._ids - {job_id})
+        with self._changed:
+            self._ids.discard(job_id)
+            self._tell()
 
     def report_absence(self, job_id: str, error: JobNotFound) -> None:
         """Say that a job is not there and that nobody can say how it ended: whoever waits for it is told `error`."""
@@ -45,8 +53,10 @@ class WatchSet:
 
     def close(self) -> None:
         """Make `watch` return; wakes `wait_for_change`."""
-        self._closed = True
-        self._update(frozenset())
+        with self._changed:
+            self._closed = True
+            self._ids.clear()
+            self._tell()
 
     def wait_for_change(self, timeout: float, seen: frozenset[str] | None = None) -> bool:
         """Sleep at most `timeout` seconds; return True at once when the ids change or this is closed.
@@ -54,10 +64,9 @@ class WatchSet:
         seen: the ids that were read last. Where they are given, a change between that reading and this call counts.
         """
         with self._changed:
-            before = self._ids if seen is None else seen
+            before = self.ids if seen is None else seen
             return self._changed.wait_for(lambda: self._closed or self._ids != before, timeout)
 
-    def _update(self, ids: frozenset[str]) -> None:
-        with self._changed:
-            self._ids = ids
-            self._changed.notify_all()
+    def _tell(self) -> None:
+        self._read = None
+        self._changed.notify_all()

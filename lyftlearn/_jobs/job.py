@@ -9,7 +9,6 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
-from functools import partial  # smaller than a closure, for each of ten thousand jobs
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -57,14 +56,16 @@ class Job:
     name: str
     labels: Mapping[str, str]
 
-    def __init__(self, connection: Callable[[], SharedWatch], record: JobRecord, *, kept: bool = True) -> None:
+    _asked = float("-inf")
+
+    def __init__(self, connection: Callable[[str], SharedWatch], record: JobRecord, *, kept: bool = True) -> None:
+        """Make a handle. connection: gives the watch of the backend that an id names."""
         self.id, self.kind, self.name = record.id, record.kind, record.name
         self.labels = dict(sorted(record.labels.items()))  # in no substrate's order
-        self._shared_watch = connection
+        self._connection = connection
         self._record = record
         self._kept = kept
         self._observed: ObservedState = _advance(None, record.event)
-        self._asked = float("-inf")
 
     @property
     def status(self) -> JobStatus:
@@ -238,6 +239,9 @@ class Job:
         with advising([self.id], "logs --follow"):
             yield from lines
 
+    def _shared_watch(self) -> SharedWatch:
+        return self._connection(self.id)
+
     def _pause(self) -> float:
         return max(0.0, self._asked + self._shared_watch().pace - time.monotonic())
 
@@ -254,14 +258,14 @@ class Job:
 
     def _listen(self, told: Callable[[LyftLearnError | None], None]) -> Callable[[], None]:
         """Observe every event from now on, and call `told` after each; with an error that no patience mends."""
-        return self._shared_watch().listen(self.id, partial(self._hear, told))
+        return self._shared_watch().listen(self.id, lambda news: told(self._hear(news)))
 
-    def _hear(self, told: Callable[[LyftLearnError | None], None], news: JobEvent | LyftLearnError) -> None:
+    def _hear(self, news: JobEvent | LyftLearnError) -> LyftLearnError | None:
+        """Observe an event; return what is an error instead."""
         if isinstance(news, LyftLearnError):
-            told(news)
-        else:
-            self._observe(news)
-            told(None)
+            return news
+        self._observe(news)
+        return None
 
 
 class Notebook(Job):
@@ -289,7 +293,7 @@ class Notebook(Job):
         for. The errors are those of `lyftlearn.notebook`.
         """
         record, kept = self._reopen(self.name, self.id)
-        Job.__init__(self, self._shared_watch, record, kept=kept)
+        Job.__init__(self, self._connection, record, kept=kept)
 
     def __hash__(self) -> int:
         return hash(self.name)  # the id changes with each run

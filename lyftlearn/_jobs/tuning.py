@@ -142,7 +142,7 @@ class TuningJob(Job):
         from lyftlearn.backend import JobRecord  # noqa: PLC0415 - as above
 
         return Job(
-            self._shared_watch,
+            self._connection,
             JobRecord(
                 id=record.job_id,
                 kind=JobKind.TRAIN,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from functools import partial
 from queue import Empty, SimpleQueue
 from typing import TypeAlias
 
@@ -16,11 +15,31 @@ from lyftlearn._jobs.interruption import advising
 from lyftlearn._jobs.job import Job
 from lyftlearn._jobs.progress import live_display, should_display
 from lyftlearn.errors import JobFailed, JobStopped, LyftLearnError, WaitTimeout
+from lyftlearn.events import JobEvent
 from lyftlearn.types import Duration, JobState, JobStatus
 
 _Update: TypeAlias = tuple[int, LyftLearnError | None]
 _TICK = 1.0  # seconds after which what is displayed is drawn again: durations grow while nothing changes
 _OnUpdate: TypeAlias = "Callable[[Job, JobState], None]"
+
+
+class _Listener:
+    """Puts into the queue of one wait what it hears of one job. With slots, ten thousand of them take little memory."""
+
+    __slots__ = ("_index", "_job", "_updates", "_watch")
+
+    def __init__(self, job: Job, index: int, updates: SimpleQueue[_Update]) -> None:
+        self._job, self._index, self._updates = job, index, updates
+        self._watch = job._shared_watch()  # noqa: SLF001 - a friend of the handle
+
+    def __call__(self, news: JobEvent | LyftLearnError) -> None:
+        self._updates.put((self._index, self._job._hear(news)))  # noqa: SLF001 - as above
+
+    def join(self) -> None:
+        self._watch.join(self._job.id, self)
+
+    def leave(self) -> None:
+        self._watch.leave(self._job.id, self)
 
 
 def wait(
@@ -70,19 +89,17 @@ def _trace_phases(jobs: Sequence[Job]) -> None:
 @contextmanager
 def _listening(jobs: Sequence[Job]) -> Iterator[SimpleQueue[_Update]]:
     updates: SimpleQueue[_Update] = SimpleQueue()
-    leave: list[Callable[[], None]] = []  # an ExitStack costs several times as much for each of ten thousand jobs
+    listeners: list[_Listener] = []
     try:
         for index, job in enumerate(jobs):
             if not job.state.status.finished:
-                leave.append(job._listen(partial(_tell, updates, index)))  # noqa: SLF001 - a friend of the handle
+                listener = _Listener(job, index, updates)
+                listener.join()
+                listeners.append(listener)
         yield updates
     finally:
-        for one in leave:
-            one()
-
-
-def _tell(updates: SimpleQueue[_Update], index: int, error: LyftLearnError | None) -> None:
-    updates.put((index, error))
+        for one in listeners:
+            one.leave()
 
 
 def _changes(

@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import TypeAlias
 
@@ -30,7 +30,7 @@ _log = logging.getLogger("lyftlearn")
 class _Subscription:
     """Who listens to a job, and what was last heard of it; its end is never forgotten."""
 
-    listeners: list[Listener] = field(default_factory=list)
+    listeners: tuple[Listener, ...] = ()
     last_event: JobEvent | None = None
     absence: JobNotFound | None = None
 
@@ -86,15 +86,28 @@ class SharedWatch:
         left and joined again. An error that repeating cannot mend is given too. The listener must return at once: the
         watcher's thread calls it.
         """
+        self.join(job_id, listener)
+        return partial(self.leave, job_id, listener)
+
+    def join(self, job_id: str, listener: Listener) -> None:
+        """Listen as `listen` does, until `leave` is called with the same."""
         self._look_again(job_id)
         with self._lock:
             self._start()
             subscription = self._subscriptions.setdefault(job_id, _Subscription())
-            subscription.listeners.append(listener)
+            subscription.listeners = (*subscription.listeners, listener)
             for news in subscription.latest():
                 listener(news)
             self._following.add(job_id)
-        return partial(self._unlisten, job_id, listener)
+
+    def leave(self, job_id: str, listener: Listener) -> None:
+        """Give the listener no more events of the job."""
+        with self._lock:
+            subscription = self._subscriptions[job_id]
+            subscription.listeners = tuple(other for other in subscription.listeners if other is not listener)
+            if not subscription.listeners:
+                self._following.discard(job_id)
+                self._forget()
 
     def describe(self, job_id: str) -> JobRecord:
         """Return what is known of a job now. Raises what `Backend.describe` raises; of a refusal, that it may pass."""
@@ -113,14 +126,6 @@ class SharedWatch:
         if subscription is not None and subscription.absence is not None and not subscription.listeners:
             with suppress(LyftLearnError):
                 self._dispatch(job_id, self.backend.describe(job_id).event)
-
-    def _unlisten(self, job_id: str, listener: Listener) -> None:
-        with self._lock:
-            subscription = self._subscriptions[job_id]
-            subscription.listeners = [other for other in subscription.listeners if other is not listener]
-            if not subscription.listeners:
-                self._following.discard(job_id)
-                self._forget()
 
     def _forget(self) -> None:
         """Let go of jobs that nobody waits for, once there are many."""

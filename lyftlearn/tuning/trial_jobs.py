@@ -54,7 +54,7 @@ class TrialJobs:
         """
         accepted = self.session.submitter.submit_content(self._content(number, draw), self._decision)
         self.session.history.record_submission(accepted)
-        return Job(self._watch, accepted.record) if accepted.kept else None
+        return Job(self.session.watch_of, accepted.record) if accepted.kept else None
 
     def stop_open(self, records: Iterable[TrialRecord]) -> None:
         """Ask every trial whose end is not known to stop."""
@@ -63,9 +63,6 @@ class TrialJobs:
             if record.end is None:
                 with suppress(JobNotFound):  # it was not submitted
                     backend.stop(record.job_id)
-
-    def _watch(self) -> Any:
-        return self.session.watch(self._study.backend)
 
     def _content(self, number: int, draw: Draw) -> Content:
         arguments = self._arguments(number, draw)

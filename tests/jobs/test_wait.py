@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+import tracemalloc
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -109,7 +110,7 @@ def watch(backend: Scripted) -> Iterator[SharedWatch]:
 
 
 def handle(watch: SharedWatch, job_id: str, *, kept: bool = True) -> Job:
-    return Job(lambda: watch, record(job_id), kept=kept)
+    return Job(lambda _: watch, record(job_id), kept=kept)
 
 
 def test_one_watch_serves_all_handles(backend: Scripted, watch: SharedWatch) -> None:
@@ -367,3 +368,18 @@ def test_a_listing_is_a_table_and_loses_nothing_by_being_looked_at(watch: Shared
         assert listing._repr_html_().count("<tr>") == 3
     assert [job.id for job in listing] == ["job-1", "job-2"]
     assert "no jobs" in listing._repr_html_()
+
+
+def test_a_thousand_waited_for_are_small(watch: SharedWatch) -> None:
+    """A process may wait for ten thousand jobs: what it keeps of each beside its handle must be small."""
+    jobs = [handle(watch, f"job-{number}") for number in range(1000)]
+    with pytest.raises(WaitTimeout):
+        wait(jobs[:1], "1s", progress=False)  # what is made once
+    sizes: list[int] = []
+    tracemalloc.start()
+    try:
+        with pytest.raises(WaitTimeout):
+            wait(jobs, "1s", progress=False, on_update=lambda *_: sizes.append(tracemalloc.get_traced_memory()[0]))
+    finally:
+        tracemalloc.stop()
+    assert sizes[-1] < 400 * len(jobs)

@@ -41,7 +41,7 @@ GROUPS = {
     INGRESSES: "/apis/networking.k8s.io/v1",
     WORKLOADS: "/apis/kueue.x-k8s.io/v1beta2",
 }
-PAGE = 250
+PAGE = 100  # a page of large Jobs is megabytes, and several times as many when it is read
 BACKOFF = Backoff(0.1, 5.0)
 RETRY_SECONDS = 2.0
 """How long a request is repeated that gets no answer. Who follows jobs, and who submits them, asks again for longer."""

@@ -18,7 +18,7 @@ from lyftlearn_kubernetes.api.patience import Patience
 from lyftlearn_kubernetes.status import events, informer, jobs, observed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from lyftlearn.backend import WatchSet
     from lyftlearn.events import JobEvent
@@ -47,7 +47,7 @@ class JobWatcher:
         self._silence = silence
         self._queue: SimpleQueue[Any] = SimpleQueue()
         self._jobs: dict[str, ObservedJob] = {}
-        self._pods: dict[str, dict[str, ObservedPod]] = {}
+        self._pods: dict[str, tuple[ObservedPod, ...]] = {}  # of thousands of jobs, most of which have one
         self._gone: set[str] = set()  # jobs that were seen to be deleted before they had finished
         self._absent: set[str] = set()  # jobs that are not there, and nobody knows how they ended
         self._whole: set[str] = set()  # jobs of which everything is known, from their beginning or by asking
@@ -132,21 +132,24 @@ class JobWatcher:
 
     def _take_pod(self, change: informer.WatchEvent) -> None:
         pod: ObservedPod = change.item
-        known = self._pods.setdefault(pod.job_id, {})
-        if pod.uid in known and known[pod.uid].version > pod.version:
+        known = self._pods_of(pod.job_id)
+        if any(other.uid == pod.uid and other.version > pod.version for other in known):
             return
-        known[pod.uid] = pod
-        if change.deleted and not pod.has_ended:
-            del known[pod.uid]
+        self._keep_pods(pod.job_id, [] if change.deleted and not pod.has_ended else [pod], without=pod.uid)
         self._touched.add(pod.job_id)
+
+    def _keep_pods(self, job_id: str, pods: Sequence[ObservedPod], without: str = "") -> None:
+        """Keep what is known of pods, in place of what was known of them and of the one `without`."""
+        uids = {without, *(pod.uid for pod in pods)}
+        self._pods[job_id] = (*(other for other in self._pods_of(job_id) if other.uid not in uids), *pods)
 
     def _fetch_pods(self, job_id: str) -> None:
         self._forget_running_pods(job_id)
-        self._pods[job_id].update({pod.uid: pod for pod in jobs.pods_of(self._cluster, job_id)})
+        self._keep_pods(job_id, jobs.pods_of(self._cluster, job_id))
 
     def _forget_running_pods(self, job_id: str) -> None:
         """Keep how pods ended, which may be gone by now; of the others only an answer tells whether they are there."""
-        self._pods[job_id] = {uid: pod for uid, pod in self._pods.get(job_id, {}).items() if pod.has_ended}
+        self._pods[job_id] = tuple(pod for pod in self._pods_of(job_id) if pod.has_ended)
 
     def _look(self, ids: frozenset[str], *, ticked: bool) -> Iterator[JobEvent]:
         if self._began < BOTH:
@@ -230,7 +233,7 @@ class JobWatcher:
             for page in self._cluster.list(PODS, labels=labels.SELECTOR):
                 for pod in observed.each(observed.pod, page["items"]):
                     if pod.job_id in ids:
-                        self._pods[pod.job_id][pod.uid] = pod
+                        self._keep_pods(pod.job_id, [pod])
         self._known |= listed
         for job_id in ids - listed:
             self._fetch_one(job_id)
@@ -282,5 +285,5 @@ class JobWatcher:
             self._fetch_pods(job_id)
         return self._observer.event(job, self._pods_of(job_id))
 
-    def _pods_of(self, job_id: str) -> list[ObservedPod]:
-        return list(self._pods.get(job_id, {}).values())
+    def _pods_of(self, job_id: str) -> tuple[ObservedPod, ...]:
+        return self._pods.get(job_id, ())
