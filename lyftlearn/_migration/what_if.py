@@ -22,6 +22,7 @@ from lyftlearn._migration.results import (
 )
 from lyftlearn.history.tables import details, jobs
 from lyftlearn.rollout import OVERRIDE, PARITY, Decision, Rollout, Stage
+from lyftlearn.rollout.flag_providers import MOMENT
 
 if TYPE_CHECKING:
     from lyftlearn.config import Config
@@ -40,7 +41,17 @@ _COLUMNS: Mapping[str, sa.ColumnElement[Any]] = {
     "gpu": sa.cast(details.c.resources, sa.Text),
 }
 """What flags may target besides repository and model. JSON is text here: PostgreSQL groups by no other."""
+ATTRIBUTES = tuple(_COLUMNS)
+_MOST_DRAWS = 50
 _Name: TypeAlias = tuple[str, str]
+
+
+@dataclass(frozen=True)
+class Targeting:
+    """What flags look at. named: attributes; jobs that agree in them are asked about once. is_drawn: the second, too."""
+
+    named: Collection[str]
+    is_drawn: bool
 
 
 @dataclass(frozen=True)
@@ -54,15 +65,13 @@ class _Change:
 
 
 def changes(
-    history: History, config: Config, since: datetime | None, rollouts: tuple[Rollout, Rollout], named: Collection[str]
+    history: History, config: Config, since: datetime | None, rollouts: tuple[Rollout, Rollout], targeting: Targeting
 ) -> tuple[int, tuple[SwitchedModel, ...]]:
-    """Return how many jobs were looked at, and those whose stage the second rollout changes, by model and change.
-
-    named: the attributes that flags may look at; jobs that agree in them are asked about once.
-    """
+    """Return how many jobs were looked at, and those whose stage the second rollout changes, by model and change."""
     counted: Counter[_Change] = Counter()
     looked_at = 0
-    for attributes, number in _groups(history, config, since, named):
+    groups = _groups(history, config, since, targeting.named)
+    for attributes, number in _draws(groups) if targeting.is_drawn else groups:
         looked_at += number
         before, after = (rollout.decide_by_stage(attributes, []) for rollout in rollouts)
         if before.stage != after.stage:
@@ -98,6 +107,14 @@ def _groups(
     query = query.where(jobs.c.at >= since) if since else query
     for row in history.stream(query.group_by(*keys.values())):
         yield _attributes(row, config), row["jobs"]
+
+
+def _draws(groups: Iterator[tuple[Mapping[str, Any], int]]) -> Iterator[tuple[Mapping[str, Any], int]]:
+    """Yield jobs that are alike in parts, each at another second: else one lot would be that of all."""
+    for attributes, number in groups:
+        draws = min(number, _MOST_DRAWS)
+        for at in range(draws):
+            yield {**attributes, MOMENT: at}, number * (at + 1) // draws - number * at // draws
 
 
 def _attributes(row: Mapping[str, Any], config: Config) -> dict[str, Any]:

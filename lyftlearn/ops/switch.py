@@ -23,6 +23,7 @@ from lyftlearn.rollout.what_if import WhatIfFlags
 from lyftlearn.types import Duration
 
 if TYPE_CHECKING:
+    from lyftlearn._migration import what_if
     from lyftlearn._migration.flag_writer import FlagFile
     from lyftlearn._migration.results import Switch
     from lyftlearn._session import Session
@@ -115,9 +116,7 @@ def _compare(path: Path, target: Path | None, start: datetime | None, session: S
     rollouts = tuple(Rollout(config, session.registry.names, flags) for flags in sources)
     with open_history(session) as history:
         reconcile.reconcile(history, session.registry, config)
-        jobs, models = what_if.changes(
-            history, config, start, (rollouts[0], rollouts[1]), _named_attributes(path, target)
-        )
+        jobs, models = what_if.changes(history, config, start, (rollouts[0], rollouts[1]), _targeting(path, target))
     if sources[1].troubles:
         raise InvalidJob([(str(path), f"cannot be evaluated: {trouble}") for trouble in sources[1].troubles])
     return results.Switch(
@@ -135,18 +134,23 @@ def _compare(path: Path, target: Path | None, start: datetime | None, session: S
 def _sources(path: Path, config: Config) -> tuple[WhatIfFlags, WhatIfFlags]:
     """Return the flags that count now, and those of the file."""
     budget = max(config.migration_budget, 5.0)  # nobody's submission waits for this
-    now = flag_providers.provider_from_url(config.flag_source, budget) if config.flag_source else None
-    other = flag_providers.provider_from_url(str(path.absolute()), budget)
+    file, now = _target(config), None
+    if config.flag_source:
+        url = config.flag_source
+        now = flag_providers.FileAtMoments(file) if file else flag_providers.provider_from_url(url, budget)
+    other = flag_providers.FileAtMoments(path.absolute())
     return WhatIfFlags(now, config.migration_flag), WhatIfFlags(other, config.migration_flag)
 
 
-def _named_attributes(path: Path, target: Path | None) -> list[str]:
-    """Return which attributes a targeting rule may look at; of a service, nobody knows."""
-    every = ("kind", "project", "team", "user", "nodes", "image", "labels", "gpu")
-    if target is None:
-        return list(every)
-    texts = [file.read_text(encoding="utf-8-sig", errors="replace") for file in (path, target) if file.is_file()]
-    return [name for name in every if any(name in text for text in texts)]
+def _targeting(path: Path, target: Path | None) -> what_if.Targeting:
+    """Return what targeting rules look at; of a service, nobody knows."""
+    from lyftlearn._migration.what_if import ATTRIBUTES, Targeting  # noqa: PLC0415 - brings SQLAlchemy
+
+    texts = [
+        file.read_text(encoding="utf-8-sig", errors="replace") for file in (path, target) if file and file.is_file()
+    ]
+    named = [name for name in ATTRIBUTES if target is None or any(name in text for text in texts)]
+    return Targeting(named, is_drawn=any(flag_providers.TIMESTAMP in text for text in texts))
 
 
 def _troubles(now: WhatIfFlags, target: Path | None, problem: str | None) -> list[str]:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from openfeature.evaluation_context import EvaluationContext
 
 DOMAIN = "lyftlearn"
+TIMESTAMP, MOMENT = "$flagd.timestamp", "lyftlearnMoment"
 _OFREP_OF_FLAGD = 8016  # flagd's default for --ofrep-port
 _LONGEST_PAUSE = timedelta(minutes=1)
 _NO_PROVIDER = "No-op Provider"  # what OpenFeature has before anybody sets one
@@ -88,19 +89,29 @@ class _File(FlagProvider):
     def note(self) -> str:
         return f" ({self._trouble}; the last good one counts)" if self._trouble else ""
 
+    def _definition(self) -> str:
+        return read_small_text(self._path)
+
     def _reread(self) -> None:
         try:
             found = self._path.stat()
             signature = (found.st_mtime_ns, found.st_size, found.st_ino)
             if signature == self._read_at:
                 return
-            self._core.set_flags(read_small_text(self._path))
+            self._core.set_flags(self._definition())
         except Exception as exc:
             if self._read_at is None:
                 raise
             self._trouble = f"the file is broken: {exc}"
         else:
             self._read_at, self._trouble = signature, ""
+
+
+class FileAtMoments(_File):
+    """A flagd definition file as it answers at any second, which the attribute `MOMENT` names."""
+
+    def _definition(self) -> str:
+        return super()._definition().replace(f'"{TIMESTAMP}"', f'"{MOMENT}"')
 
 
 class _Service(FlagProvider):

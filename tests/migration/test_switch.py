@@ -11,6 +11,7 @@ import pytest
 
 from lyftlearn import Client, ops
 from lyftlearn._migration import audit, flag_writer
+from lyftlearn._migration.rungs import Rung, with_rungs
 from lyftlearn.errors import InvalidJob
 from lyftlearn.history.rows import RehearsalRow, UsageRow
 from lyftlearn.history.store import History
@@ -87,6 +88,19 @@ def test_targeting_by_label_and_kind(client: Client, journal: History, files: tu
     files[1].write_text(flags({"if": [{"==": [{"var": "kind"}, "process"]}, "complete", "off"]}))
     found = ops.migration_switch(files[1], dry_run=True, client=client)
     assert (found.jobs, found.moved) == (10, 5)
+
+
+def test_lots_are_drawn_job_by_job(client: Client, journal: History, files: tuple[Path, Path]) -> None:
+    """The autopilot moves a part of the jobs of a model: the second of the look is not that of all of them."""
+    filled(journal, (ran(number, OLD) for number in range(400)))
+    for path, rung in zip(files, (Rung.LIVE_10, Rung.LIVE_50), strict=True):
+        path.write_text(json.dumps(with_rungs({"flags": {}}, FLAG, {("rides/eta", "eta"): rung})))
+    first, again = (ops.migration_switch(files[1], dry_run=True, client=client) for _ in range(2))
+    (eta,) = first.models
+    assert (first.jobs, first.moved, eta.stage_before, eta.stage_after) == (400, again.moved, "rehearse", "live")
+    assert 80 < first.moved < 240  # of the 160 that there are on average
+    files[1].write_bytes(files[0].read_bytes())
+    assert ops.migration_switch(files[1], dry_run=True, client=client).models == ()
 
 
 @pytest.mark.parametrize(
