@@ -135,8 +135,15 @@ class Autopilot:
             answer = hooks.Answer(yes=False, said=broken) if broken else hooks.tell(str(hook), self._event(one))
             broken = broken or (answer.said if answer.broken else "")
             (allowed if answer.yes else refused).append(one if answer.yes else _hold(one, f"the hook: {answer.said}"))
-        audit.note(self._history, [self._change(one, ChangeState.REFUSED) for one in refused if not broken])
+        self._note_refusals([] if broken else refused)
         return (allowed, refused) if hook else (list(raises), [])
+
+    def _note_refusals(self, refused: Sequence[_Decided]) -> None:
+        """Write down what is new: a hook that says the same at every look would leave nothing else in the log."""
+        known = autopilot_state.recall(self._history, self._store.name) if refused else {}
+        said = {subject: of.reason for subject, of in known.items()}
+        news = [one for one in refused if said.get(one.of.subject) != one.step.reason]
+        audit.note(self._history, [self._change(one, ChangeState.REFUSED) for one in news])
 
     def _move(self, decided: Sequence[_Decided]) -> list[_Decided]:
         """Write the flags, with a note before and after. Models that somebody else moved meanwhile are left there."""
@@ -181,7 +188,7 @@ class Autopilot:
 
     def _open_changes(self, state: ChangeState) -> list[FlagChange]:
         found = audit.changes(self._history, states=[state])
-        return [one for one in found if one.who.startswith(_WHO) and one.flags == self._store.name]
+        return [one for one in found if one.who.startswith(f"{_WHO} as ") and one.flags == self._store.name]
 
     def _change(self, one: _Decided, state: ChangeState) -> FlagChange:
         return FlagChange(

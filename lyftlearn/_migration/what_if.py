@@ -48,7 +48,7 @@ _Name: TypeAlias = tuple[str, str]
 
 @dataclass(frozen=True)
 class Targeting:
-    """What flags look at. named: attributes; jobs that agree in them are asked about once. is_drawn: the second, too."""
+    """What flags look at. named: attributes; jobs that agree in them are asked about once. is_drawn: also the time."""
 
     named: Collection[str]
     is_drawn: bool

@@ -76,6 +76,14 @@ def test_the_commands_of_a_pipeline_are_commands(file: Path, tmp_path: Path) -> 
         assert ran.returncode == 0, ran.stdout
 
 
+def test_pages_that_files_to_copy_name_are_there() -> None:
+    """Whoever copies one is sent there for all that it does not say."""
+    files = [path for path in DEPLOY.rglob("*") if path.suffix in (".yml", ".yaml", ".tf", ".json")]
+    named = {name for path in files for name in re.findall(r"docs/[\w/-]+\.md", path.read_text(encoding="utf-8"))}
+    assert "docs/how-to/pipelines.md" in named
+    assert [name for name in sorted(named) if not (DOCS.parent / name).is_file()] == []
+
+
 def yaml_blocks(page: str) -> list[Any]:
     text = (DOCS / "how-to" / page).read_text(encoding="utf-8")
     return [one for block in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL) for one in yaml.safe_load_all(block)]

@@ -296,11 +296,21 @@ def test_a_hook_may_refuse(tmp_path: Path) -> None:
     action, _, reason = refusing.run()["eta"]
     assert (action, "no change on fridays" in reason) == ("hold", True)
     assert (refusing.rung(), refusing.states()) == (None, [ChangeState.REFUSED])
+    assert refusing.run()["eta"][0] == "hold"
+    assert refusing.states() == [ChangeState.REFUSED]  # it is told once
     willing = Cron(tmp_path, before=command("import json, sys; json.load(sys.stdin)"), after=told)
     assert willing.run()["eta"][0] == "raise"
     (event,) = map(json.loads, heard.read_text().splitlines())
     assert (event["specversion"], event["type"], event["subject"]) == ("1.0", hooks.DONE, "rides/eta#eta")
     assert event["data"]["rung_after"] == "rehearse"
+
+
+def test_a_switch_by_somebody_of_that_name_is_no_step(cron: Cron) -> None:
+    """A service may run as the user `autopilot`, and be about to write: its note is not the autopilot's to settle."""
+    at = datetime.now(UTC)
+    audit.note(cron.history, [audit.FlagChange(at=at, who="autopilot@host", why="x", flags=str(cron.path))])
+    cron.run()
+    assert ChangeState.PLANNED in cron.states()
 
 
 def test_the_kill_switch_counts_while_hooks_are_asked(tmp_path: Path) -> None:
