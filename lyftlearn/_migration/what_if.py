@@ -166,9 +166,10 @@ class _Knowledge:
         return progress.new if progress.new.jobs else progress.shadow
 
     def _against(self, name: _Name) -> tuple[Blocker, ...]:
-        rehearsed = [reason for model in self.report.models if (model.repository, model.model) == name
-                     for reason in model.reasons]  # fmt: skip
-        refused = [reason for reason in self.report.fall_backs if name[1] in reason.models]
+        of = [model for model in self.report.models if (model.repository, model.model) == name]
+        rehearsed = [reason for model in of for reason in model.reasons]
+        fell_back = any(model.fell_back for model in of)  # one of another repository may have the same name
+        refused = [reason for reason in self.report.fall_backs if fell_back and name[1] in reason.models]
         return tuple(reason for reason in (*rehearsed, *refused) if reason.standing)
 
     def _is_unproven(self, name: _Name) -> bool:

@@ -67,7 +67,13 @@ def migration_switch(
 
 
 def _setting_faults(config: Config) -> list[tuple[str, str]]:
-    return [] if config.migration_to is not None else [migrations.missing(config.tables)]
+    faults = [] if config.migration_to is not None else [migrations.missing(config.tables)]
+    if config.flag_source and _target(config) is None:
+        try:
+            flag_providers.provider_from_url(config.flag_source, 1.0)
+        except ValueError as exc:
+            faults.append(("LYFTLEARN_FLAGS", str(exc)))  # a file's own setting was refused when it was read
+    return faults
 
 
 def _read(path: Path, flag: str) -> tuple[str, list[tuple[str, str]]]:

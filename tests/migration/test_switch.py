@@ -13,11 +13,11 @@ from lyftlearn import Client, ops
 from lyftlearn._migration import audit, flag_writer
 from lyftlearn._migration.rungs import Rung, with_rungs
 from lyftlearn.errors import InvalidJob
-from lyftlearn.history.rows import RehearsalRow, UsageRow
+from lyftlearn.history.rows import RehearsalRow, SubmissionRow, UsageRow
 from lyftlearn.history.store import History
 from lyftlearn.rollout import Stage
 
-from .records import NEW, OLD, filled, ran
+from .records import NEW, NOW, OLD, filled, ran
 
 FLAG = "lyftlearn-migration"
 STAGES = (*map(str, Stage), "unset")
@@ -72,6 +72,34 @@ def test_what_stands_against_a_model_is_told(client: Client, journal: History, f
     eta, pricing = ops.migration_switch(files[1], dry_run=True, client=client).models
     assert [(one.path, one.problem) for one in eta.against] == [("image", "is not there: push it")]
     assert (eta.unproven, pricing.unproven, pricing.against) == (False, True, ())
+
+
+def test_what_another_repository_has_against_it_is_not_told(
+    client: Client, journal: History, files: tuple[Path, Path]
+) -> None:
+    """Two teams may name a model alike."""
+    for repository in ("rides/eta", "food/eta"):
+        job_id, is_refused = f"{repository}-1", repository == "food/eta"
+        row = SubmissionRow(
+            job_id=job_id, at=NOW, repository=repository, model="eta", kind="train", stage="live", source="flag",
+            backend=OLD, fell_back=is_refused, shadow_of=None,
+        )  # fmt: skip
+        refusal = RehearsalRow(job_id=job_id, backend=NEW, faults=[("image", "is not there")])
+        journal.record(row, *([refusal] if is_refused else []))
+    files[1].write_text(flags({"if": [True, "live"]}))
+    found = {of.repository: of.against for of in ops.migration_switch(files[1], dry_run=True, client=client).models}
+    assert ([one.path for one in found["food/eta"]], found["rides/eta"]) == (["image"], ())
+
+
+def test_a_variable_that_names_no_source_is_a_fault(
+    client: Client, files: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No configuration reads it before, and it was a traceback."""
+    files[1].write_text(flags({"if": [True, "live"]}))
+    monkeypatch.setenv("LYFTLEARN_FLAGS", "ftp://me:pass-7f3a@127.0.0.1/x")
+    with pytest.raises(InvalidJob, match=r"LYFTLEARN_FLAGS: ftp://127\.0\.0\.1 is no source of flags") as caught:
+        ops.migration_switch(files[1], dry_run=True, client=client)
+    assert "pass-7f3a" not in str(caught.value)
 
 
 def test_jobs_of_an_override_are_left_out(client: Client, journal: History, files: tuple[Path, Path]) -> None:
