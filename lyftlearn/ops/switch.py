@@ -67,7 +67,7 @@ def migration_switch(
 
 
 def _setting_faults(config: Config) -> list[tuple[str, str]]:
-    faults = [] if config.migration_to is not None else [migrations.missing(config.tables)]
+    faults: list[tuple[str, str]] = [] if config.migration_to is not None else [migrations.missing(config.tables)]
     if config.flag_source and _target(config) is None:
         try:
             flag_providers.provider_from_url(config.flag_source, 1.0)
