@@ -15,17 +15,16 @@ import threading
 import time
 from contextlib import suppress
 
+from .checkpoint_place import LARGEST_NOTES, NOTES, Place, directories_above, links_below, read_notes, restore_link
 from .faults import PLATFORM, RuntimeFailure
-from .storage import copy_into, join, store_for
-from .transfer import fetch
-from .tree import FILE, LINK, Tree, make_readable
+from .storage import copy_into, store_for
+from .tree import FILE, LINK, Tree, make_readable, remove_tree
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Tuple
+    from typing import Tuple
 
     from .bundle import Bundle
-    from .checkpoint_links import CheckpointLinks
     from .layout import Layout
 
     Stamp = Tuple[int, int, int, int]
@@ -40,12 +39,9 @@ MOST_NAMED = 5
 MOST_LOST = 120.0
 """Seconds that one look spends on copies which fail one after another: the storage is away, and each takes long."""
 AWAY = "the storage takes nothing"
-LARGEST_NOTES = 16 << 20
-NOTES = ".lyftlearn.json"
-"""In the storage alone, where needed: `links`, path to relative target; `started_at`, the command's first start.
-
-What the command itself calls so, with any number of `~` behind it, has one `~` more in the storage.
-"""
+PATIENT = 4
+"""Looks for which a new directory is not shown because a file in it is still written."""
+__all__ = ["NOTES"]
 
 
 class Checkpoints:
@@ -53,37 +49,35 @@ class Checkpoints:
 
     def __init__(self, directory: str, uri: str, interval: float = INTERVAL, timed: bool = False) -> None:
         self._directory = directory
-        self._uri = uri
+        self._place = Place(uri)
         self._interval = interval
         self._timed = timed
         self._copied: dict[str, Stamp] = {}
+        self._shown: dict[str, Stamp] = {}
         self._previous: dict[str, Stamp] = {}
         self._changes: dict[str, int] = {}
         self._gone: dict[str, dict[str, Stamp | None]] = {}
         self._failed: dict[str, str] = {}
-        self._notes: dict[str, Any] = {"links": {}, "started_at": None}
+        self._written: set[str] = set()
+        self._known: set[str] = set()
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._keep_syncing, daemon=True, name="checkpoints")
 
     @property
     def first_start(self) -> float | None:
         """When an earlier container started the command first, in seconds since 1970; None in the first one."""
-        started_at = self._notes["started_at"]
+        started_at = self._place.notes["started_at"]
         return started_at if isinstance(started_at, float) else None
 
     def restore(self) -> None:
         """Bring back what an earlier run of the job left."""
         before = self._stamps()[0]
-        fetch(self._uri, self._directory)
-        path = os.path.join(self._directory, NOTES)
-        if os.path.isfile(path):
-            self._notes = read_notes(path)
-            os.unlink(path)
-        _restore_names(self._directory)
-        for name, target in self._notes["links"].items():
+        self._place.restore(self._directory)
+        for name, target in self._place.notes["links"].items():
             restore_link(self._directory, name, target)
         self._previous = self._stamps()[0]
         self._copied = {name: stamp for name, stamp in self._previous.items() if before.get(name) != stamp}
+        self._shown = dict(self._copied)
 
     def start(self) -> None:
         """Copy from now on."""
@@ -95,12 +89,16 @@ class Checkpoints:
         if self._thread.is_alive():
             self._thread.join()
         stamps, links = self._stamps()
+        self._written = set()
         self._copy(stamps)
-        self._put_notes(links=links)
+        self._place.note(links=self._ready_links(stamps, links))
         gone = set(self._copied) - set(stamps)
-        self._remove(gone)
-        if gone and self._failed:  # a directory may have taken the place of a file, which was in its way
+        in_the_way = {name for name in gone if any(_in_the_way(name, other) for other in self._failed)}
+        if in_the_way:  # a directory has taken the place of a file, or the other way round
+            self._remove(in_the_way)
             self._copy(stamps)
+        if not self._incomplete():
+            self._remove(gone - in_the_way)
         if self._failed:
             raise RuntimeFailure(PLATFORM, f"checkpoints: {_enumerate(sorted(self._failed))} could not be copied")
 
@@ -109,7 +107,7 @@ class Checkpoints:
         while not self._end.wait(self._interval):
             try:
                 self.sync()
-                self._put_notes(started_at=started_at)
+                self._place.note(started_at=started_at)
             except Exception as error:  # noqa: BLE001 - the next look may do better, and the last one says why not
                 print(f"lyftlearn: checkpoints are not copied yet: {error}", file=sys.stderr)
 
@@ -122,69 +120,122 @@ class Checkpoints:
             for name in stamps
             if name not in settled or name in self._failed
         }
+        self._written = {name for name, looks in self._changes.items() if name not in settled and looks <= PATIENT}
         self._previous = stamps
         waiting = self._waiting(stamps)
         gone = {name: self._gone.get(name, waiting) for name in set(self._copied) - set(stamps)}
         self._copy(settled)
         for name in self._failed:
             self._changes[name] = self._changes.get(name, 0) + 1
-        self._put_notes(links=self._ready_links(stamps, links))
+        self._place.note(links=self._ready_links(stamps, links))
         self._gone = {name: self._successors(stamps, before) for name, before in gone.items()}
         self._remove({name for name, successors in self._gone.items() if not successors})
 
     def _waiting(self, stamps: dict[str, Stamp]) -> dict[str, Stamp | None]:
-        """Files that are to be copied, with the stamp of their last copy."""
+        """Files that are to be shown, with the stamp of the copy that is shown."""
         return {
-            name: self._copied.get(name)
+            name: self._shown.get(name)
             for name, stamp in stamps.items()
-            if self._copied.get(name) != stamp and self._changes.get(name, 0) <= RESTLESS
+            if self._shown.get(name) != stamp and self._changes.get(name, 0) <= RESTLESS
         }
 
     def _successors(self, stamps: dict[str, Stamp], before: dict[str, Stamp | None]) -> dict[str, Stamp | None]:
         """What a deleted file still waits for: those written before its end; for one of them that went, all of now."""
-        left = {name: copy for name, copy in before.items() if self._copied.get(name) == copy}
+        left = {name: copy for name, copy in before.items() if self._shown.get(name) == copy}
         if all(name in stamps for name in left):
             return {name: copy for name, copy in left.items() if name in self._waiting(stamps)}
         return self._waiting(stamps)
 
     def _ready_links(self, stamps: dict[str, Stamp], links: dict[str, str]) -> dict[str, str]:
-        """Each link once all of its target is copied; until then as it was."""
-        ready = {}
+        """Each link once all of its target is shown; until then as it was."""
+        ready, before = {}, self._place.notes["links"]
         for name, target in links.items():
             top = os.path.normpath(os.path.join(os.path.dirname(name), target)) + os.sep
             below = [path for path in stamps if path.startswith(top)]
-            if all(self._copied.get(path) == stamps[path] for path in below):
+            if all(self._shown.get(path) == stamps[path] for path in below):
                 ready[name] = target
-            elif name in self._notes["links"]:
-                ready[name] = self._notes["links"][name]
+            elif name in before:
+                ready[name] = before[name]
         return ready
 
     def _copy(self, stamps: dict[str, Stamp]) -> None:
-        """In the order of their writing: what names the newest checkpoint comes after the checkpoint."""
+        """In the order of their writing: what names the newest checkpoint comes after the checkpoint.
+
+        Several files are shown at once; if one of them changes meanwhile, all wait for the next look.
+        """
         failed, self._failed = self._failed, {}
+        self._known = {above for name in self._shown for above in directories_above(name)}
+        batch = {name: stamp for name, stamp in stamps.items() if self._copied.get(name) != stamp}
+        names = sorted(batch, key=lambda name: (name in failed, batch[name][1], name))
+        if not self._place.is_open and not self._belong_together(names):
+            self._put_all(names, batch)
+        elif self._begin(names):
+            self._put_all(names, batch)
+            if all(name in self._failed or self._copied.get(name) == batch[name] for name in names):
+                self._show(stamps)
+        _report({name: problem for name, problem in self._failed.items() if name not in failed})
+        hidden = self._place.hidden
+        before = {name: stamp for name, stamp in self._shown.items() if name in hidden}
+        self._shown = {**{name: self._copied[name] for name in self._copied.keys() - hidden}, **before}
+
+    def _belong_together(self, names: list[str]) -> bool:
+        return len(names) > 1 or any(self._group_of(name) in self._incomplete() for name in names)
+
+    def _begin(self, names: list[str]) -> bool:
+        try:
+            self._place.begin(names, self._shown)
+        except RuntimeFailure as error:
+            if not names:
+                raise
+            self._failed = dict.fromkeys(names, str(error))
+        return not self._failed
+
+    def _put_all(self, names: list[str], stamps: dict[str, Stamp]) -> None:
         lost = 0.0
-        for name, stamp in sorted(stamps.items(), key=lambda item: (item[0] in failed, item[1][1], item[0])):
-            if self._copied.get(name) == stamp:
-                continue
+        for name in names:
             began = time.monotonic()
-            problem = self._try_to_put(name, stamp) if lost < MOST_LOST else AWAY
+            problem = self._try_to_put(name, stamps[name]) if lost < MOST_LOST else AWAY
             lost = lost + time.monotonic() - began if problem else 0.0
             if problem:
                 self._failed[name] = problem
-        _report({name: problem for name, problem in self._failed.items() if name not in failed})
+
+    def _show(self, stamps: dict[str, Stamp]) -> None:
+        """Show what is copied as it is now, but for directories of which something is missing."""
+        incomplete, place = self._incomplete(), self._place
+        ready = {
+            name
+            for name in place.hidden & stamps.keys()
+            if self._copied.get(name) == stamps[name] and self._group_of(name) not in incomplete
+        }
+        left = [name for name in place.notes["hidden"] if name not in ready]
+        place.show(ready, [name for name in left if name in self._copied or self._group_of(name) in incomplete])
+
+    def _incomplete(self) -> set[str]:
+        """Directories that have a file which could not be copied yet, and new ones in which one is still written."""
+        failed = {self._group_of(name) for name in self._failed if self._changes.get(name, 0) <= RESTLESS}
+        written = {self._group_of(name) for name in self._written}
+        return (failed | (written - self._known)) - {""}
+
+    def _group_of(self, name: str) -> str:
+        """The largest directory around a file that is all new, else the one that it is in."""
+        above = directories_above(name)
+        return next((directory for directory in above if directory not in self._known), (above or [""])[-1])
 
     def _try_to_put(self, name: str, stamp: Stamp) -> str:
         """Why one file cannot be copied; nothing where it was, or will be when it stands still."""
         try:
             if self._put(name, stamp):
                 self._copied[name] = stamp
-        except (OSError, RuntimeFailure) as error:
+        except RuntimeFailure as error:
+            return str(error)
+        except OSError as error:  # of reading, which no patience mends
+            self._changes[name] = RESTLESS + 1
             return str(error)
         return ""
 
     def _put(self, name: str, stamp: Stamp) -> bool:
         """Copy one file; False where it changed or vanished meanwhile, and nothing was copied."""
-        path, uri = os.path.join(self._directory, name), join(self._uri, _kept_name(name))
+        path, uri = os.path.join(self._directory, name), self._place.uri_of(name)
         if _stamp(path) != stamp:
             return False
         sink = store_for(uri).sink(uri)
@@ -202,23 +253,10 @@ class Checkpoints:
         return False
 
     def _remove(self, names: set[str]) -> None:
+        self._place.remove(names)
         for name in names:
-            store_for(self._uri).remove(join(self._uri, _kept_name(name)))
             del self._copied[name]
-
-    def _put_notes(self, **notes: Any) -> None:
-        notes = {**self._notes, **notes}
-        if notes == self._notes:
-            return
-        uri = join(self._uri, NOTES)
-        sink = store_for(uri).sink(uri)
-        try:
-            sink.write(json.dumps(notes, sort_keys=True).encode())
-            sink.commit()
-        except BaseException:
-            sink.abort()
-            raise
-        self._notes = notes
+            self._shown.pop(name, None)
 
     def _stamps(self) -> tuple[dict[str, Stamp], dict[str, str]]:
         """Every file's stamp, and the links to directories with their targets.
@@ -242,17 +280,64 @@ class Checkpoints:
         return {**{name: before[name] for name in before if name.startswith(hidden)}, **stamps}, links
 
 
-def _kept_name(name: str) -> str:
-    """The name that a file of the command has in the storage, where the notes have theirs."""
-    first, slash, rest = name.partition("/")
-    return f"{first}~{slash}{rest}" if first.rstrip("~") == NOTES else name
+class CheckpointLinks:
+    """The links below a directory that the substrate copies: it does not say what becomes of links.
+
+    They are noted in a file beside the command's own checkpoints, which the substrate brings back with them.
+    """
+
+    def __init__(self, directory: str, path: str, interval: float) -> None:
+        self._directory = directory
+        self._path = path
+        self._interval = interval
+        self._noted: dict[str, str] = {}
+        self._end = threading.Event()
+        self._thread = threading.Thread(target=self._keep_noting, daemon=True, name="checkpoint-links")
+
+    def restore(self) -> None:
+        """Make the links again that an earlier container left. What they showed may have come in their place."""
+        with suppress(OSError), open(self._path, "rb") as file:
+            self._noted = read_notes(file.read(LARGEST_NOTES))["links"]
+        for name, target in self._noted.items():
+            place = os.path.join(self._directory, name)
+            shown = os.path.join(os.path.dirname(place), target)
+            if os.path.isdir(place) and not os.path.islink(place) and os.path.isdir(shown) and self._holds(place):
+                remove_tree(place)
+            restore_link(self._directory, name, target)
+
+    def start(self) -> None:
+        """Note links from now on."""
+        self._thread.start()
+
+    def finish(self) -> None:
+        """Note those that the command left."""
+        self._end.set()
+        if self._thread.is_alive():
+            self._thread.join()
+        self._note()
+
+    def _holds(self, place: str) -> bool:
+        return os.path.realpath(place).startswith(os.path.realpath(self._directory) + os.sep)
+
+    def _keep_noting(self) -> None:
+        while not self._end.wait(self._interval):
+            self._note()
+
+    def _note(self) -> None:
+        try:
+            links = links_below(self._directory)
+            if links != self._noted:
+                temporary = f"{self._path}.new"
+                with open(temporary, "w", encoding="utf-8") as file:
+                    json.dump({"links": links}, file, sort_keys=True)
+                os.replace(temporary, self._path)
+                self._noted = links
+        except OSError as error:
+            print(f"lyftlearn: links among checkpoints are not noted: {error}", file=sys.stderr)
 
 
-def _restore_names(directory: str) -> None:
-    """Give what is called like the notes the names that the command gave it."""
-    for name in sorted(name for name in os.listdir(directory) if name != NOTES == name.rstrip("~")):
-        with suppress(OSError):  # a directory stands there, which is nothing that this wrote
-            os.replace(os.path.join(directory, name), os.path.join(directory, name[:-1]))
+def _in_the_way(name: str, other: str) -> bool:
+    return name.startswith(other + "/") or other.startswith(name + "/")
 
 
 def _report(problems: dict[str, str]) -> None:
@@ -271,38 +356,10 @@ def checkpoints_of(bundle: Bundle, layout: Layout, *, copied: bool) -> Checkpoin
     destination, directory = bundle["checkpoints"], layout.at("checkpoints")
     interval = destination.get("interval", INTERVAL)
     if copied:
-        from .checkpoint_links import CheckpointLinks
         from .sagemaker_paths import LINKS
 
         return CheckpointLinks(directory, os.path.join(layout.ml, LINKS), interval)
     return Checkpoints(directory, destination["uri"], interval, timed=bundle["timeout"] is not None)
-
-
-def links_below(directory: str) -> dict[str, str]:
-    """Each link to a directory that stays inside, by its path, with its relative target."""
-    entries = Tree(directory, keep_links=True, warn=lambda _: None).entries()
-    return {entry.name: entry.target for entry in entries if entry.kind == LINK and os.path.isdir(entry.path)}
-
-
-def read_notes(path: str) -> dict[str, Any]:
-    """The notes of an earlier container; none where the file holds something else."""
-    try:
-        with open(path, encoding="utf-8") as file:
-            notes = json.loads(file.read(LARGEST_NOTES))
-        links = {name: target for name, target in notes["links"].items() if isinstance(target, str)}
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
-        return {"links": {}, "started_at": None}
-    return {"links": links, "started_at": notes.get("started_at")}
-
-
-def restore_link(directory: str, name: str, target: str) -> None:
-    """Make a link again, if nothing stands there, and it leads to something in the directory."""
-    top, path = os.path.realpath(directory), os.path.join(directory, name)
-    parent = os.path.realpath(os.path.dirname(path))
-    leads_to = os.path.realpath(os.path.join(parent, target))
-    inside = all(place == top or place.startswith(top + os.sep) for place in (parent, leads_to))
-    if inside and os.path.isdir(parent) and not os.path.lexists(path):
-        os.symlink(target, path)
 
 
 def _stamp(path: str) -> Stamp | None:

@@ -191,7 +191,7 @@ class S3Store:
     def _find_under(self, bucket: str, prefix: str) -> list[Entry]:
         pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
         return [
-            Entry(f"s3://{bucket}/{item['Key']}", item["Key"][len(prefix) :], item["Size"])
+            Entry(f"s3://{bucket}/{item['Key']}", item["Key"][len(prefix) :], item["Size"], _time_of(item))
             for page in pages
             for item in page.get("Contents", [])
             if not item["Key"].endswith("/")
@@ -239,8 +239,9 @@ class S3Store:
         bucket, key = split_uri(entry.uri)
         try:
             if entry.size <= AT_ONCE:
+                content = self.read(entry.uri)  # before there is a file
                 with open(path, "wb") as file:
-                    file.write(self.read(entry.uri))
+                    file.write(content)
                 return
             with translate_errors(f"fetching {entry.uri}"):
                 self._client.download_file(bucket, key, path)
@@ -251,11 +252,24 @@ class S3Store:
         """Upload while it is made: nothing of it needs disk."""
         return S3Sink(self._client, uri)
 
-    def remove(self, uri: str) -> None:
+    def remove(self, uri: str, *, top: str = "") -> None:  # noqa: ARG002 - there are no directories
         """Delete the object."""
         bucket, key = split_uri(uri)
         with translate_errors(f"deleting {uri}"):
             self._client.delete_object(Bucket=bucket, Key=key)
+
+    def move(self, source: str, destination: str, *, top: str) -> None:  # noqa: ARG002 - there are no directories
+        """Copy within S3, then delete."""
+        if not self.find(source):
+            return
+        (bucket, key), (target, name) = split_uri(source), split_uri(destination)
+        with translate_errors(f"copying {source}"):
+            self._client.copy({"Bucket": bucket, "Key": key}, target, name)
+        self.remove(source)
+
+
+def _time_of(item: Mapping[str, Any]) -> float:
+    return float(item["LastModified"].timestamp())
 
 
 def part_size(index: int) -> int:

@@ -42,14 +42,18 @@ if TYPE_CHECKING:
             """Start writing one object."""
             ...
 
-        def remove(self, uri: str) -> None:
-            """Delete one object; it may be gone already."""
+        def remove(self, uri: str, *, top: str = "") -> None:
+            """Delete one object, and directories below `top` that are empty then; it may be gone already."""
+
+        def move(self, source: str, destination: str, *, top: str) -> None:
+            """Give an object another place below `top`; it may be there already, and nothing at `source`."""
 
 
 COPY_CHUNK = 1 << 20
 PART = ".lyftlearn-part-"
 """Begins the name of a file that is being written. What follows is random: processes of several containers share it."""
 FULL = 28  # ENOSPC
+NOTHING = 2  # ENOENT
 NO_LINKS = (1, 38, 45, 95)  # EPERM, ENOSYS, and EOPNOTSUPP of macOS and Linux: file systems without hard links
 FILES = "LYFTLEARN_SUBSTRATE_FILES"
 """Names the directory below which a container has the files of its machine, each at its own path."""
@@ -58,12 +62,13 @@ LARGEST_DOCUMENT = 64 << 20
 
 
 class Entry:
-    """One file: its URI, its path relative to the URI that was searched, and its size in bytes."""
+    """One file: its URI, its path relative to the URI that was searched, its size in bytes, and its time."""
 
-    def __init__(self, uri: str, relative: str, size: int) -> None:
+    def __init__(self, uri: str, relative: str, size: int, modified: float = 0.0) -> None:
         self.uri = uri
         self.relative = relative
         self.size = size
+        self.modified = modified
 
 
 def store_for(uri: str) -> Store:
@@ -113,10 +118,16 @@ def shown_path(path: str) -> str:
 
 
 def copy_into(path: str, sink: Sink) -> None:
-    """Write a file's content."""
-    with open(path, "rb") as file:
+    """Write a file's content. A pipe that has taken its place is as good as none: it could be waited for for ever."""
+    with open(path, "rb", opener=_open_at_once) as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise FileNotFoundError(NOTHING, "No file any more", path)
         for chunk in iter(lambda: file.read(COPY_CHUNK), b""):
             sink.write(chunk)
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def put(path: str, uri: str) -> None:
@@ -148,8 +159,8 @@ class FileStore:
         try:
             if not os.path.isdir(path):
                 return [_entry(path, os.path.basename(path))] if os.path.isfile(path) else []
-            names = [entry.name for entry in Tree(path).entries() if entry.kind == FILE]
-            return [_entry(os.path.join(path, name), name) for name in names if not is_part(name)]
+            files = [entry for entry in Tree(path).entries() if entry.kind == FILE and not is_part(entry.name)]
+            return [_entry(file.path, file.name) for file in files if os.path.exists(file.path)]
         except OSError as error:
             where = shown_path(error.filename) if error.filename else uri
             raise configuration_failure(f"{where} cannot be read: {error.strerror}") from error
@@ -174,16 +185,39 @@ class FileStore:
         """Write beside the file, then move over it."""
         return FileSink(local_path(uri))
 
-    def remove(self, uri: str) -> None:
+    def remove(self, uri: str, *, top: str = "") -> None:
         """Unlink."""
         try:
             os.unlink(local_path(uri))
+        except (FileNotFoundError, NotADirectoryError):
+            pass
+        _prune(local_path(uri), local_path(top))
+
+    def move(self, source: str, destination: str, *, top: str) -> None:
+        """Rename."""
+        path = local_path(destination)
+        try:
+            _make_directories(os.path.dirname(path))
+            os.replace(local_path(source), path)
         except FileNotFoundError:
             pass
+        except OSError as error:
+            raise disk_failure(error, f"writing {shown_path(path)}") from error
+        _prune(local_path(source), local_path(top))
+
+
+def _prune(path: str, top: str) -> None:
+    """Remove the directories between `top` and `path` that are empty: one might be in a file's way."""
+    try:
+        while top and (path := os.path.dirname(path)).startswith(top.rstrip("/") + "/"):
+            os.rmdir(path)
+    except OSError:
+        pass
 
 
 def _entry(path: str, name: str) -> Entry:
-    return Entry(path, name, os.path.getsize(path))
+    status = os.stat(path)
+    return Entry(path, name, status.st_size, status.st_mtime)
 
 
 def is_part(name: str) -> bool:

@@ -73,14 +73,18 @@ def _names_in(directory: str) -> list[str]:
 
 def fetch(uri: str, directory: str) -> int:
     """Everything at `uri` into the directory `directory`; how many files."""
-    store = store_for(uri)
-    entries = store.find(uri)
+    entries = store_for(uri).find(uri)
     _refuse_names(uri, entries)
+    fetch_entries(uri, entries, directory)
+    return len(entries)
+
+
+def fetch_entries(uri: str, entries: list[Entry], directory: str) -> None:
+    """What was found at `uri` into a directory."""
     try:
-        _fetch_all(store, entries, directory)
+        _fetch_all(store_for(uri), entries, directory)
     except OSError as error:
         raise disk_failure(error, f"fetching {uri}") from error
-    return len(entries)
 
 
 def _refuse_names(uri: str, entries: list[Entry]) -> None:

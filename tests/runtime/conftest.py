@@ -11,11 +11,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import boto3
 import pytest
 from moto.server import ThreadedMotoServer
 
 from lyftlearn._contract.runtime_archive import runtime_archive
 from lyftlearn.parity import probe, redaction
+from lyftlearn.runtime import s3
 from lyftlearn.runtime.tree import remove_tree
 from tests.containers import require_containers
 
@@ -24,6 +26,12 @@ VARIABLES = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": "/root", "IMAGE_SAY
 DEADLINE = 120
 PARENTS = ("/probe", "/var", "/var/run", "/var/run/secrets", "/var/run/secrets/kubernetes.io", "/var/tmp", "/opt")
 """Bubblewrap makes the parents of what it mounts unreadable for others."""
+AWS = {
+    "AWS_ACCESS_KEY_ID": "k",
+    "AWS_SECRET_ACCESS_KEY": "s",
+    "AWS_REGION": "us-east-1",
+    "AWS_DEFAULT_REGION": "us-east-1",
+}
 JOB = {"id": "fares-tsa1b2c3d4e5f6", "name": "fares", "kind": "train", "model": "fares"}
 
 
@@ -255,3 +263,15 @@ def endpoint() -> Iterator[str]:
     host, port = server.get_host_and_port()
     yield f"http://{host}:{port}"
     server.stop()
+
+
+@pytest.fixture
+def bucket(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """An empty bucket, and what a runtime needs to reach it."""
+    for name, value in {**AWS, "AWS_ENDPOINT_URL": endpoint}.items():
+        monkeypatch.setenv(name, value)
+    s3._clients.clear()
+    name = f"b-{os.urandom(4).hex()}"
+    resource = boto3.resource("s3", endpoint_url=endpoint, region_name="us-east-1")
+    yield resource.create_bucket(Bucket=name)
+    s3._clients.clear()

@@ -12,7 +12,7 @@ MUTANTS: dict[str, tuple[str, str, str]] = {
     "C-DATA-2": ("layout.py", 'names = ("inputs", ', 'names = ("input", '),
     "C-DATA-3": ("layout.py", 'for part in ("inputs", "outputs"):', 'for part in ("inputs",):'),
     "C-DATA-4": ("transfer.py", 'layout.at("model")', 'layout.at("artifact")'),
-    "C-DATA-5": ("checkpoints.py", "fetch(self._uri, self._directory)", "pass"),
+    "C-DATA-5": ("checkpoint_place.py", "return [files[name] for name in names]", "return []"),
     "C-DATA-6": ("environment.py", 'layout.at("source") if bundle["source"] else os.getcwd()', "os.getcwd()"),
     "C-DATA-7": ("layout.py", "if size < minimum:", "if size < 0:"),
     "C-ENV-1": ("environment.py", 'expand_in_order(self.bundle["env"], known)', 'dict(self.bundle["env"])'),
@@ -99,7 +99,8 @@ MUTANTS: dict[str, tuple[str, str, str]] = {
         'raise; print(f"lyftlearn: checkpoints were not copied',
     ),
     "C-CHECK-2": ("checkpoints.py", "if not successors})", "if name})"),
-    "C-CHECK-3": ("checkpoints.py", "restore_link(self._directory, name, target)", "pass"),
+    "C-CHECK-4": ("checkpoint_place.py", "if name in shown and", "if not name and"),
+    "C-CHECK-3": ("checkpoints.py", 'in self._place.notes["links"].items()', "in ()"),
     "C-ARCHIVE-1": (
         "packing.py",
         '_NO_TIME, " " * 8',

@@ -10,7 +10,6 @@ import sys
 import tarfile
 import threading
 import time
-from collections.abc import Iterator
 from contextlib import nullcontext
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -24,24 +23,7 @@ from botocore.response import StreamingBody
 from lyftlearn.runtime import archives, packing, s3, storage, transfer
 from lyftlearn.runtime.checkpoints import Checkpoints
 from lyftlearn.runtime.faults import RuntimeFailure
-
-AWS = {
-    "AWS_ACCESS_KEY_ID": "k",
-    "AWS_SECRET_ACCESS_KEY": "s",
-    "AWS_REGION": "us-east-1",
-    "AWS_DEFAULT_REGION": "us-east-1",
-}
-
-
-@pytest.fixture
-def bucket(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    for name, value in {**AWS, "AWS_ENDPOINT_URL": endpoint}.items():
-        monkeypatch.setenv(name, value)
-    s3._clients.clear()
-    name = f"b-{os.urandom(4).hex()}"
-    resource = boto3.resource("s3", endpoint_url=endpoint, region_name="us-east-1")
-    yield resource.create_bucket(Bucket=name)
-    s3._clients.clear()
+from tests.runtime.conftest import AWS
 
 
 def put(bucket: Any, **objects: bytes) -> None:
