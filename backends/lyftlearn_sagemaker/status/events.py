@@ -171,12 +171,16 @@ def _stop(job: Mapping[str, Any]) -> _Ending:
 
 
 def _waited_too_long(job: Mapping[str, Any]) -> bool:
-    """Whether a stopped job met its limit on waiting: no source says by what SageMaker tells it from a stop."""
+    """Whether a stopped job met its limit on waiting: no source says by what SageMaker tells it from a stop.
+
+    Of a training plan, the time before it begins does not count, so that a stop may come long after the limit.
+    """
     limit = _pending_limit(job)
     if limit is None or job.get("TrainingStartTime"):
         return False
     waited = _time(job, "TrainingEndTime", "LastModifiedTime", "CreationTime") - _time(job, "CreationTime")
-    return waited >= limit or not (_is_stopping(job) or has_training_plan(job.get("ResourceConfig", {})))
+    has_plan = has_training_plan(job.get("ResourceConfig", {}))
+    return waited >= limit and not has_plan if _is_stopping(job) else waited >= limit or not has_plan
 
 
 def _without_capacity(job: Mapping[str, Any]) -> _Ending:

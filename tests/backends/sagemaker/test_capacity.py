@@ -222,6 +222,20 @@ def test_a_stop_while_it_waits_is_a_stop(service: Service, make: Make, storage_u
     assert (event.status, event.message) == (JobStatus.STOPPED, words.STOP_REQUESTED)
 
 
+def test_a_stop_of_a_job_that_waits_for_its_plan_to_begin(service: Service, make: Make, storage_url: str) -> None:
+    """SageMaker does not count that time, which may be days: somebody's stop then is no lack of capacity."""
+    service.conduct.scarce = set(FIRST)
+    backend = make(training_plan=PLAN, pending="30m")
+    job = spec(storage_url, resources=GPU)
+    backend.submit(backend.plan(job))
+    waiting = service.jobs.find(job.id)
+    assert waiting
+    waiting._told["CreationTime"] = waiting.created = waiting.created - 86400
+    backend.stop(job.id)
+    event = _wait(backend, job)
+    assert (event.status, event.message) == (JobStatus.STOPPED, words.STOP_REQUESTED)
+
+
 def test_an_older_boto3_asks_for_the_first_type(
     service: Service, make: Make, storage_url: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
