@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from lyftlearn_kubernetes.status.observed import ObservedJob, ObservedPod
 
 RETRY_SECONDS = 60.0
+LACKS_PEERS = "its queue took its place away when some of its nodes had ended, and those do not start anew"
 _log = logging.getLogger("lyftlearn")
 IMAGE_ERRORS = frozenset(("ErrImagePull", "ImagePullBackOff", "ImageInspectError", "RegistryUnavailable"))
 HOPELESS_IMAGE_ERRORS = frozenset(("InvalidImageName", "ErrImageNeverPull"))
@@ -70,6 +71,8 @@ class DeadlineEnforcer:
     def _verdict(self, job: ObservedJob, pods: Sequence[ObservedPod]) -> Verdict | None:
         if not is_waiting(job):
             return None
+        if lacks_peers(job, pods):
+            return FailureReason.PREEMPTED, LACKS_PEERS
         limits, now = job.limits or self._fallback, self._cluster.now()
         if pods or now - job.active_since <= limits.starting:
             return missed_deadline(job, pods, limits, now)
@@ -89,6 +92,14 @@ def _end_patch(verdict: Verdict, version: int) -> dict[str, Any]:
 def is_waiting(job: ObservedJob) -> bool:
     """Whether limits apply: not to what has ended or is ending, nor to what its queue holds back."""
     return not (job.has_finished or job.suspended or job.stop is not None or job.verdict is not None)
+
+
+def lacks_peers(job: ObservedJob, pods: Sequence[ObservedPod]) -> bool:
+    """Whether nodes that were let go on wait for others that will not come: those that had ended before do not."""
+    if job.nodes == 1 or not job.was_suspended:
+        return False
+    before = any(pod.phase == "Succeeded" and pod.created_at < job.active_since for pod in pods)
+    return before and any(pod.created_at >= job.active_since and not pod.has_ended for pod in pods)
 
 
 def missed_deadline(job: ObservedJob, pods: Sequence[ObservedPod], limits: Limits, now: datetime) -> Verdict | None:

@@ -215,6 +215,26 @@ def test_a_stop_while_its_queue_holds_it_back(harness: Harness, cluster: Cluster
     assert harness.backend.describe(spec.id).event.status is JobStatus.STOPPED
 
 
+def test_a_suspension_when_some_nodes_have_ended(harness: Harness, cluster: Cluster) -> None:
+    """A node that comes back would meet nobody, and hold its place for a quarter of an hour for want of nodes."""
+    code = """
+        import os, time
+        print("up", flush=True)
+        time.sleep(0 if os.environ["LYFTLEARN_NODE_RANK"] == "1" else 600)
+    """
+    spec = harness.quiet(code, nodes=2, timeout=timedelta(hours=1))
+    harness.submit(spec)
+    wait_until(lambda: {pod["status"]["phase"] for pod in cluster.pods(spec.id)} == {"Running", "Succeeded"})
+    cluster.suspend(spec.id, wish=True)
+    state = harness.watcher.until(60, spec.id, lambda state: state.status is JobStatus.PENDING)
+    assert state.message == "held back by its queue"
+    wait_until(lambda: len(cluster.pods(spec.id)) == 1)
+    cluster.suspend(spec.id, wish=False)
+    state = harness.wait(spec.id)
+    assert (state.status, state.reason) == (JobStatus.FAILED, FailureReason.PREEMPTED)
+    assert "had ended" in state.message
+
+
 def test_what_would_fail_again_is_not_replaced(harness: Harness, cluster: Cluster) -> None:
     """Kubernetes cannot tell these ends from its own; whoever watches ends the job before the next pod is made."""
     evicted = harness.spec("import time; print('up', flush=True); time.sleep(600)")
