@@ -58,11 +58,12 @@ def main() -> None:
     ending.join()
     after = ask(directory, "calls")["calls"]
     calls = {call: number - before.get(call, 0) for call, number in after.items() if number != before.get(call, 0)}
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    of_self, of_writers = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     print(
         json.dumps(
             {
-                "peak MB": peak,
+                "peak MB": of_self.ru_maxrss / 1024,
+                "writer's peak MB": of_writers.ru_maxrss / 1024,
                 "submitted a second": rate,
                 "calls": calls,
                 "delays": [ended[job.id] - ends[job.id] for job in jobs],

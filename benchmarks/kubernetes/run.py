@@ -151,7 +151,7 @@ def _following(directory: Path, jobs: int) -> dict[str, Any]:
         "largest": delays[-1] * 1000,
     }
     rows = [(call, str(number)) for call, number in found["calls"].items()]
-    rows += [(of, f"{found[of]:.0f}") for of in ("submitted a second", "peak MB")]
+    rows += [(of, f"{found[of]:.0f}") for of in ("submitted a second", "peak MB", "writer's peak MB")]
     rows += [(f"delay, {which} (ms)", f"{value:.1f}") for which, value in found["delay ms"].items()]
     print(measure.table(f"following {jobs} jobs to their end", ("", ""), rows))
     return found

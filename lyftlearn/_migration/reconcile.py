@@ -19,8 +19,9 @@ import sqlalchemy as sa
 from lyftlearn._transfer.download import fetch_output
 from lyftlearn.errors import BackendUnavailable, LyftLearnError
 from lyftlearn.history.rows import ComparisonRow
-from lyftlearn.history.settle import backend_of, count_open, settle
+from lyftlearn.history.settle import count_open, settle
 from lyftlearn.history.tables import comparisons, jobs
+from lyftlearn.history.timings import backend_of
 
 if TYPE_CHECKING:
     from lyftlearn._registry import Registry

@@ -22,8 +22,9 @@ from lyftlearn.errors import JobNotFound, LyftLearnError
 from lyftlearn.events import JobEvent, ObservedState, advance
 from lyftlearn.history import costing
 from lyftlearn.history.lines import row_of_record
-from lyftlearn.history.settle import absent_for, outcome, timings_rows, without_history
+from lyftlearn.history.settle import absent_for, outcome, without_history
 from lyftlearn.history.tables import jobs
+from lyftlearn.history.timings import timings_rows
 
 if TYPE_CHECKING:
     from lyftlearn._jobs.watcher import SharedWatch

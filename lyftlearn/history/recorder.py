@@ -1,7 +1,8 @@
 """What a client tells the history: each submission and each end that it sees. It cannot fail or delay either.
 
-The caller's thread appends a line to a file. A few seconds later a thread writes what waits into the history. A
-process that ends before leaves its lines to the next one that has time: it loads no database for a single submission.
+The caller's thread appends a line to a file. A few seconds later a thread has another process write what waits into the
+history, or writes it itself where SQLAlchemy is loaded anyway. A process that ends before leaves its lines to the next
+one that has time: it loads no database for a single submission.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ from lyftlearn.history.background import at_exit, holding_forks_up
 from lyftlearn.history.spool import Spool
 
 if TYPE_CHECKING:
+    import subprocess
+
     from lyftlearn._registry import Registry
     from lyftlearn._submission.submitter import AcceptedJob
     from lyftlearn.backend import JobRecord
@@ -109,9 +112,10 @@ class HistoryRecorder:
     def flush(self) -> bool:
         """Write what waits into the history. Return whether that went well; an error is logged, once while it lasts."""
         try:
-            with holding_forks_up():
-                self._take_up(self.open())
-            self._record_timings()
+            self._note_timings()
+            if not self._is_written_elsewhere():
+                with holding_forks_up():
+                    self._take_up(self.open())
         except Exception as exc:  # noqa: BLE001 - as above
             self._complain(exc)
             return False
@@ -135,17 +139,7 @@ class HistoryRecorder:
 
     def flush_elsewhere(self) -> None:
         """Let a process of its own write what waits: this one ends, and does not wait for a database."""
-        if not Path(sys.executable or "").name.startswith("python"):
-            return  # an application that has Python inside: what waits is written when it next submits
-        import subprocess  # noqa: PLC0415 - only for those who end so soon
-
-        command = [sys.executable, "-m", "lyftlearn.history", str(self._config.home)]
-        environment = os.environ | {"LYFTLEARN_HISTORY_URL": self._config.history_url}
-        with suppress(OSError):
-            subprocess.Popen(
-                command, env=environment, start_new_session=True, cwd="/",
-                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-            )  # fmt: skip
+        self._start_writer(is_heard=False)
 
     def begin_anew(self) -> None:
         """Leave everything to the parent of this forked process."""
@@ -170,20 +164,48 @@ class HistoryRecorder:
         self._spool.append(line)
         _writer.soon(self)
 
+    def _is_written_elsewhere(self) -> bool:
+        """Let a process of its own write what waits, and wait for it. Return whether it has written all.
+
+        SQLAlchemy would be a third of the memory of a process that follows jobs, which has no other use for it.
+        """
+        if "sqlalchemy" in sys.modules or self._spool is None or not self._spool.release():
+            return False
+        with holding_forks_up():
+            writer = self._start_writer(is_heard=True)
+        if writer is None:
+            return False
+        told = writer.communicate()[1].decode(errors="replace").strip()
+        if told and writer.returncode == 0:
+            _log.warning("%s", told)
+        return writer.returncode == 0
+
+    def _start_writer(self, *, is_heard: bool) -> subprocess.Popen[bytes] | None:
+        """Start a process that writes what waits in the home. None where none can be started."""
+        import subprocess  # noqa: PLC0415 - a single submission does not pay for it
+
+        if not Path(sys.executable or "").name.startswith("python"):
+            return None  # an application that has Python inside
+        command = [sys.executable, "-m", "lyftlearn.history", str(self._config.home)]
+        environment = os.environ | {"LYFTLEARN_HISTORY_URL": self._config.history_url}
+        nothing, told = subprocess.DEVNULL, subprocess.PIPE if is_heard else subprocess.DEVNULL
+        with suppress(OSError):
+            return subprocess.Popen(command, env=environment, start_new_session=True, cwd="/",
+                stdin=nothing, stdout=nothing, stderr=told)  # fmt: skip
+        return None
+
     def _take_up(self, history: History) -> None:
         spool = self._spool or Spool(self._config.home, self._config.history_url, lambda: lines.header(self._config))
         spool.take_up(lambda entries: history.record_all(lines.rows_of(entries)))
 
-    def _record_timings(self) -> None:
-        """Write down where the time of jobs went that this process saw ending."""
+    def _note_timings(self) -> None:
+        """Take note of where the time of jobs went that this process saw ending."""
         ended = [self._ended.popleft() for _ in range(len(self._ended))]
-        if not ended:
-            return
-        with holding_forks_up():
-            from lyftlearn.history.settle import timings_rows  # noqa: PLC0415 - brings SQLAlchemy
-        rows = timings_rows(self._registry, ended)
-        with holding_forks_up():
-            self.open().record(*rows)
+        if self._spool is not None and ended:
+            from lyftlearn.history.timings import timings_rows  # noqa: PLC0415 - a single submission does not need it
+
+            for row in timings_rows(self._registry, ended):
+                self._spool.append(lines.row_line(row))
 
     def _complain(self, error: Exception) -> None:
         text = f"beside a submission: {type(error).__name__}: {error}"
@@ -237,7 +259,14 @@ class _Writer:
                 with self._lock:
                     self._waiting |= failed
                 idle_since = time.monotonic()
-                pause = min(pause * 2, _LONGEST_PAUSE) if failed else _SECONDS_TO_WAIT
+                pause = _next_pause(pause, failed=bool(failed))
+
+
+def _next_pause(pause: float, *, failed: bool) -> float:
+    """Return the seconds until what has come meanwhile is written. To start a process costs more than to write."""
+    if failed:
+        return min(pause * 2, _LONGEST_PAUSE)
+    return _SECONDS_TO_WAIT if "sqlalchemy" in sys.modules else min(pause * 2, _SECONDS_IDLE)
 
 
 def _finish() -> None:

@@ -7,19 +7,18 @@ submitted the jobs has long ended. What cannot be asked within the time that is 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import suppress
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from lyftlearn._contract.phases import seconds_by_phase
 from lyftlearn.errors import BackendUnavailable, JobNotFound
 from lyftlearn.events import advance
-from lyftlearn.history.rows import OutcomeRow, UsageRow
+from lyftlearn.history.rows import OutcomeRow
 from lyftlearn.history.tables import jobs
+from lyftlearn.history.timings import backend_of, timings_rows
 
 if TYPE_CHECKING:
     from lyftlearn._registry import Registry
@@ -61,11 +60,6 @@ def count_open(history: History) -> int:
     return int(row["jobs"])
 
 
-def backend_of(job_id: str, registry: Registry) -> Backend:
-    """Return the backend that a job's id names. Raises LyftLearnError if it is not installed."""
-    return registry.get(registry.named_in(job_id) or "unknown")
-
-
 def absent_for(history: History, backend: Backend) -> timedelta:
     """Return how old a job must be that its backend does not know, until that says that it is gone.
 
@@ -73,19 +67,6 @@ def absent_for(history: History, backend: Backend) -> timedelta:
     """
     is_of_one_machine = backend.capabilities().sees_this_machine
     return _ELSEWHERE if is_of_one_machine and history.dialect != "sqlite" else _VISIBLE_AFTER
-
-
-def timings_rows(registry: Registry, job_ids: Sequence[str], pool: Executor | None = None) -> list[UsageRow]:
-    """Ask where the time of jobs went that have ended. Return what their backends can tell."""
-    asked = (pool.map if pool else map)(lambda job_id: _timings(job_id, registry), job_ids)
-    return [row for row in asked if row is not None]
-
-
-def _timings(job_id: str, registry: Registry) -> UsageRow | None:
-    with suppress(Exception):  # it is gone, or its backend is away: the history does without
-        told = backend_of(job_id, registry).timings(job_id)
-        return UsageRow(job_id=job_id, timings=seconds_by_phase(told, datetime.now(UTC)))
-    return None
 
 
 def outcome(job_id: str, state: JobState) -> OutcomeRow:

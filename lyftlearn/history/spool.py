@@ -76,6 +76,12 @@ class Spool:
                     if is_free:
                         _remove(path)
 
+    def release(self) -> bool:
+        """Let other processes take up what waits. Return whether they can have all of it."""
+        with self._lock:
+            self._close()
+            return not self._in_memory
+
     def begin_anew(self) -> None:
         """Leave everything to the parent of this forked process."""
         self._lock = threading.Lock()

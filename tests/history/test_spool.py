@@ -6,10 +6,12 @@ import json
 import logging
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
+import lyftlearn
 from lyftlearn.history.spool import Entry, Spool
 from tests.doubles.old_and_new import Make
 from tests.history.test_store import ids
@@ -167,3 +169,43 @@ def test_a_fork_while_the_library_is_loaded(plugins: Path, make: Make) -> None:
     assert ran.returncode == 0, ran.stderr
     assert len(ids(make("off")._session.history.history())) == 2
     assert left_behind(plugins) == []
+
+
+FOLLOWS = """
+import json, sys, time
+import lyftlearn, lyftlearn.history.recorder
+lyftlearn.history.recorder._SECONDS_TO_WAIT = 0.1
+sys.executable = sys.argv[2]
+client = lyftlearn.Client(config=json.loads(sys.argv[1]))
+print(client.train("eta", command="true").id, flush=True)
+sys.stdin.read()
+print("sqlalchemy" in sys.modules)
+"""
+
+
+def written_while_it_follows(home: Path, client: lyftlearn.Client, interpreter: str) -> str:
+    """Hold the history to what a process told that goes on, and return whether that has SQLAlchemy."""
+    argv = [sys.executable, "-c", FOLLOWS, json.dumps({"home": str(home), "backend": "old"}), interpreter]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        job_id = process.stdout.readline().strip()
+        until = time.monotonic() + 600
+        while (left_behind(home) or not (home / "history.sqlite").exists()) and time.monotonic() < until:
+            time.sleep(0.05)
+        assert ids(client._session.history.open()) == [job_id]
+        return process.communicate()[0].strip()
+
+
+def test_a_process_that_follows_jobs_loads_no_database(plugins: Path, make: Make) -> None:
+    """SQLAlchemy would be a third of its memory: another process writes what it tells, while it goes on."""
+    assert written_while_it_follows(plugins, make("off"), sys.executable) == "False"
+
+
+@pytest.mark.parametrize("interpreter", ["application", "python-missing", "python-broken"])
+def test_a_process_that_can_start_no_other_writes_itself(plugins: Path, make: Make, interpreter: str) -> None:
+    """An application with Python inside, a limit of processes, or another interpreter must cost no line."""
+    broken = plugins / "python-broken"
+    plugins.mkdir()
+    broken.write_text("#!/bin/sh\nexit 1\n")
+    broken.chmod(0o700)
+    assert written_while_it_follows(plugins, make("off"), str(plugins / interpreter)) == "True"
