@@ -1,7 +1,6 @@
 """What a place holds of a job's checkpoints: files, and notes about those that are whole only together.
 
-Several files that a program wrote at one time appear at one time, by one write of the notes. New ones have their places
-at once, and the notes hide them; what replaces others lies aside until then, and is moved afterwards.
+One write of the notes shows them all. Until then the notes hide new files, and what replaces others lies aside.
 """
 
 from __future__ import annotations
@@ -22,12 +21,14 @@ if TYPE_CHECKING:
 
 LARGEST_NOTES = 16 << 20
 NOTES = ".lyftlearn.json"
-"""In the storage alone, where needed: `links`, path to relative target; `started_at`, the command's first start;
-`hidden`, files that are not to be restored yet; `moved`, files that are to be restored from aside.
+"""In the storage, where needed: `links`, path to relative target; `started_at`, the command's first start; `hidden`,
+files that are not to be restored; `moved`, those that are to be restored from aside.
 
-What the command itself calls so, or as what is aside, with any number of `~` behind it, has one `~` more there.
+What the command itself calls so, with any number of `~` behind it, has one `~` more there.
 """
 ASIDE = ".lyftlearn.new"
+CHANGES = 9
+"""Attempts to restore what another container still changes."""
 
 
 class Place:
@@ -60,23 +61,35 @@ class Place:
     def restore(self, directory: str) -> None:
         """Bring what is shown into a directory, in the order of its writing by its times.
 
-        A machine that was given up may still run, and remove meanwhile what it has replaced.
+        A machine that was given up may still run, and change it meanwhile: what comes was there at one moment.
         """
-        brought = self._find()
+        for last in (*[False] * CHANGES, True):
+            found = store_for(self._uri).find(self._uri)
+            try:
+                if self._bring(found, directory, last):
+                    break
+            except RuntimeFailure:
+                if last or self._holds(found):
+                    raise
+
+    def _holds(self, found: list[Entry]) -> bool:
+        return [*map(vars, found)] == [*map(vars, store_for(self._uri).find(self._uri))]
+
+    def _bring(self, found: list[Entry], directory: str, last: bool) -> bool:
+        """Whether nothing has changed while it was fetched; else nothing of it is left."""
+        brought = self._select({entry.relative: entry for entry in found})
         try:
             fetch_entries(self._uri, brought, directory)
-        except RuntimeFailure:
-            before, brought = brought, self._find()
-            fetch_entries(self._uri, brought, directory)
-            for name in {entry.relative for entry in before} - {entry.relative for entry in brought}:
+            last = last or self._holds(found)
+        finally:
+            for entry in brought:
+                path = os.path.join(directory, entry.relative)
                 with suppress(OSError):
-                    os.unlink(os.path.join(directory, name))
-        for entry in brought:
-            os.utime(os.path.join(directory, entry.relative), (entry.modified, entry.modified))
+                    os.utime(path, (entry.modified, entry.modified)) if last else os.unlink(path)
+        return last
 
-    def _find(self) -> list[Entry]:
+    def _select(self, found: dict[str, Entry]) -> list[Entry]:
         """What is to be restored. What an earlier container began and did not show is to be removed."""
-        found = {entry.relative: entry for entry in store_for(self._uri).find(self._uri)}
         self.notes = read_notes(_content(found.pop(NOTES, None)))
         top = ASIDE + "/"
         aside = {name[len(top) :]: found.pop(name) for name in list(found) if name.startswith(top)}
@@ -86,16 +99,11 @@ class Place:
         in_the_way = [name for name in files if any(above in files for above in directories_above(name))]
         strays += [files.pop(name) for name in in_the_way]  # of a file and a directory, the file is whole
         self._strays = [entry.uri for entry in (*strays, *aside.values())]
-        for name, entry in files.items():
-            entry.relative = _own_name(name)
         names = [name for name in files if not name_fault([name]) and os.path.normpath(name) == name]
-        return [files[name] for name in names]
+        return [Entry(e.uri, _own_name(name), e.size, e.modified) for name in names for e in [files[name]]]
 
     def begin(self, names: Iterable[str], shown: Collection[str]) -> None:
-        """Show none of these until `show`. shown: the files that whoever restores gets now.
-
-        Where that cannot be noted, RuntimeFailure: then nothing may be written.
-        """
+        """Show none of these until `show`, or raise RuntimeFailure. shown: the files that whoever restores gets now."""
         self._settle()
         self._aside += [name for name in names if name in shown and name not in self._aside]
         self.note(hidden=sorted({*self.notes["hidden"], *names}.difference(shown)))
@@ -128,7 +136,7 @@ class Place:
         self.note(hidden=[name for name in self.notes["hidden"] if name not in gone])
 
     def note(self, **changes: Any) -> None:
-        """Change the notes in the storage. One that may have been changed without an answer is written again."""
+        """Change the notes in the storage; after no answer, write them again."""
         notes = {**self.notes, **changes}
         if notes == self.notes and not self._unsure:
             return

@@ -1,9 +1,7 @@
 """Checkpoints: restored at the start, copied while the command runs and at its end.
 
 At every moment the storage holds what is whole: a file is copied when it stands still, and given up if it changes
-meanwhile; what a program deletes stays until everything is copied that it wrote before. So a rotation of checkpoints
-never leaves the storage without one, whenever the machine goes. A file that cannot be copied is named in the log, and
-holds up no other.
+meanwhile; what a program deletes stays until everything is copied that it wrote before, and for two looks.
 """
 
 from __future__ import annotations
@@ -32,20 +30,19 @@ if TYPE_CHECKING:
 INTERVAL = 30.0
 """Seconds between looks at the directory."""
 RESTLESS = 40
-"""Looks after which a file that never stands still, such as a growing log, or that cannot be copied, keeps no deleted
-file in the storage."""
+"""Looks for which a file that grows, such as a log, or that cannot be copied, keeps deleted files in the storage."""
 MOST_NAMED = 5
 """Files that one message names."""
 MOST_LOST = 120.0
 """Seconds that one look spends on copies which fail one after another: the storage is away, and each takes long."""
 AWAY = "the storage takes nothing"
 PATIENT = 4
-"""Looks for which a new directory is not shown because a file in it is still written."""
+"""Looks for which a file that is still written hides a new directory."""
 __all__ = ["NOTES"]
 
 
 class Checkpoints:
-    """One directory and the URI that it is copied to. timed: the time of the first start is kept for later runs."""
+    """One directory and its copy. timed: the time of the first start is kept for later runs."""
 
     def __init__(self, directory: str, uri: str, interval: float = INTERVAL, timed: bool = False) -> None:
         self._directory = directory
@@ -128,8 +125,8 @@ class Checkpoints:
         for name in self._failed:
             self._changes[name] = self._changes.get(name, 0) + 1
         self._place.note(links=self._ready_links(stamps, links))
-        self._gone = {name: self._successors(stamps, before) for name, before in gone.items()}
-        self._remove({name for name, successors in self._gone.items() if not successors})
+        seen, self._gone = self._gone, {name: self._successors(stamps, before) for name, before in gone.items()}
+        self._remove({name for name, successors in self._gone.items() if name in seen and not successors})
 
     def _waiting(self, stamps: dict[str, Stamp]) -> dict[str, Stamp | None]:
         """Files that are to be shown, with the stamp of the copy that is shown."""
@@ -281,10 +278,7 @@ class Checkpoints:
 
 
 class CheckpointLinks:
-    """The links below a directory that the substrate copies: it does not say what becomes of links.
-
-    They are noted in a file beside the command's own checkpoints, which the substrate brings back with them.
-    """
+    """The links of a directory that the substrate copies, in a file that it brings back: of links it says nothing."""
 
     def __init__(self, directory: str, path: str, interval: float) -> None:
         self._directory = directory

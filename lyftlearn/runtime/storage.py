@@ -10,6 +10,7 @@ from .location import Location
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import Protocol
 
     class Sink(Protocol):
@@ -118,10 +119,10 @@ def shown_path(path: str) -> str:
 
 
 def copy_into(path: str, sink: Sink) -> None:
-    """Write a file's content. A pipe that has taken its place is as good as none: it could be waited for for ever."""
+    """Write a file's content. A pipe in its place is as good as none: it could be waited for for ever."""
     with open(path, "rb", opener=_open_at_once) as file:
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            raise FileNotFoundError(NOTHING, "No file any more", path)
+            raise FileNotFoundError(NOTHING, "No file", path)
         for chunk in iter(lambda: file.read(COPY_CHUNK), b""):
             sink.write(chunk)
 
@@ -158,9 +159,9 @@ class FileStore:
         path = local_path(uri)
         try:
             if not os.path.isdir(path):
-                return [_entry(path, os.path.basename(path))] if os.path.isfile(path) else []
+                return list(_entry(path, os.path.basename(path))) if os.path.isfile(path) else []
             files = [entry for entry in Tree(path).entries() if entry.kind == FILE and not is_part(entry.name)]
-            return [_entry(file.path, file.name) for file in files if os.path.exists(file.path)]
+            return [entry for file in files for entry in _entry(file.path, file.name)]
         except OSError as error:
             where = shown_path(error.filename) if error.filename else uri
             raise configuration_failure(f"{where} cannot be read: {error.strerror}") from error
@@ -215,9 +216,12 @@ def _prune(path: str, top: str) -> None:
         pass
 
 
-def _entry(path: str, name: str) -> Entry:
-    status = os.stat(path)
-    return Entry(path, name, status.st_size, status.st_mtime)
+def _entry(path: str, name: str) -> Iterator[Entry]:
+    try:
+        status = os.stat(path)
+        yield Entry(path, name, status.st_size, status.st_mtime)
+    except FileNotFoundError:  # gone since its directory was read
+        pass
 
 
 def is_part(name: str) -> bool:

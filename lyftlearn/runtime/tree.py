@@ -123,6 +123,8 @@ class Tree:
     def _names_in(self, directory: str, prefix: str) -> list[str]:
         try:
             return sorted(os.listdir(make_readable(directory)))
+        except FileNotFoundError:
+            return []
         except OSError:
             if self._unreadable is None:
                 raise

@@ -12,7 +12,7 @@ MUTANTS: dict[str, tuple[str, str, str]] = {
     "C-DATA-2": ("layout.py", 'names = ("inputs", ', 'names = ("input", '),
     "C-DATA-3": ("layout.py", 'for part in ("inputs", "outputs"):', 'for part in ("inputs",):'),
     "C-DATA-4": ("transfer.py", 'layout.at("model")', 'layout.at("artifact")'),
-    "C-DATA-5": ("checkpoint_place.py", "return [files[name] for name in names]", "return []"),
+    "C-DATA-5": ("checkpoint_place.py", "return [Entry(e.uri,", "return [] and [Entry(e.uri,"),
     "C-DATA-6": ("environment.py", 'layout.at("source") if bundle["source"] else os.getcwd()', "os.getcwd()"),
     "C-DATA-7": ("layout.py", "if size < minimum:", "if size < 0:"),
     "C-ENV-1": ("environment.py", 'expand_in_order(self.bundle["env"], known)', 'dict(self.bundle["env"])'),
@@ -98,7 +98,7 @@ MUTANTS: dict[str, tuple[str, str, str]] = {
         'print(f"lyftlearn: checkpoints were not copied',
         'raise; print(f"lyftlearn: checkpoints were not copied',
     ),
-    "C-CHECK-2": ("checkpoints.py", "if not successors})", "if name})"),
+    "C-CHECK-2": ("checkpoints.py", "if name in seen and not successors}", "if name}"),
     "C-CHECK-4": ("checkpoint_place.py", "if name in shown and", "if not name and"),
     "C-CHECK-3": ("checkpoints.py", 'in self._place.notes["links"].items()', "in ()"),
     "C-ARCHIVE-1": (

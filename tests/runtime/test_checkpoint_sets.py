@@ -334,3 +334,69 @@ def test_what_another_container_removes_meanwhile(
 
     monkeypatch.setattr(storage.FileStore, "fetch", removed)
     assert content(machine().directory) == whole("step-2", 2)
+
+
+@pytest.mark.contract("C-CHECK-4")
+@pytest.mark.parametrize("changes", [1, 3])
+def test_what_comes_was_there_at_one_moment(
+    machine: Callable[..., Machine], monkeypatch: pytest.MonkeyPatch, changes: int
+) -> None:
+    """The machine that was given up may still run, and save while another one restores."""
+    first = machine()
+    save(first.directory, "latest", 1)
+    first.look(2)
+    fetch, left = storage.FileStore.fetch, list(range(2, changes + 2))
+
+    def changed(self: storage.FileStore, entry: storage.Entry, path: str) -> None:
+        if entry.relative.endswith("rng") and left:
+            save(first.directory, "latest", left.pop(0))
+            first.look(2)
+        fetch(self, entry, path)
+
+    monkeypatch.setattr(storage.FileStore, "fetch", changed)
+    assert content(machine().directory) == whole("latest", changes + 1)
+
+
+@pytest.mark.contract("C-CHECK-2")
+def test_a_look_between_the_old_one_s_end_and_the_new_one(machine: Callable[..., Machine]) -> None:
+    """A program that removes the old one first has none for a moment; the storage has it for two looks."""
+    first = machine()
+    save(first.directory, "latest", 1)
+    first.look(2)
+    for version in (2, 3):
+        shutil.rmtree(first.directory / "latest")
+        first.look()
+        save(first.directory, "latest", version)
+        first.look()
+        assert content(machine().directory) == whole("latest", version - 1)
+        first.look()
+        assert content(machine().directory) == whole("latest", version)
+    shutil.rmtree(first.directory / "latest")
+    first.look(2)
+    assert content(machine().directory) == {}
+
+
+def test_a_place_that_changes_while_it_is_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between a directory's list and a look at its files these may go, and the directories in it, too."""
+    for name in ("a/w", "b/w", "c"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("w")
+    listdir, stat = os.listdir, os.stat
+
+    def removed(path: str) -> list[str]:
+        names = listdir(path)
+        shutil.rmtree(tmp_path / "b", ignore_errors=True)
+        return names
+
+    monkeypatch.setattr(os, "listdir", removed)
+    assert [entry.relative for entry in storage.FileStore().find(str(tmp_path))] == ["a/w", "c"]
+    monkeypatch.undo()
+
+    def gone(path: Any, **options: Any) -> os.stat_result:
+        found = stat(path, **options)
+        if str(path).endswith("/c"):
+            Path(path).unlink()
+        return found
+
+    monkeypatch.setattr(os, "stat", gone)
+    assert [entry.relative for entry in storage.FileStore().find(str(tmp_path))] == ["a/w"]
