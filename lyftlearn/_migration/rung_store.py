@@ -23,6 +23,13 @@ if TYPE_CHECKING:
     from lyftlearn.config import Config
 
 GROUP = "lyftlearn.rung_stores"
+ONE_FLAG = "lyftlearn-migration"
+"""The flag of a migration that is the only one: `[migration] flag` by default."""
+
+
+def _name(keeper: str, flag: str) -> str:
+    """Return by what rungs are remembered: migrations that share a file, each with its flag, know nothing of others."""
+    return keeper if flag == ONE_FLAG else f"{keeper}#{flag}"
 
 
 class RungStore(Protocol):
@@ -47,7 +54,7 @@ class FileStore:
     """Rungs in a flagd definition file."""
 
     def __init__(self, path: Path, flag: str) -> None:
-        self.name = str(path)
+        self.name = _name(str(path), flag)
         self._path = path
         self._flag = flag
 
@@ -72,11 +79,11 @@ class FileStore:
 class PluginStore:
     """What a plugin keeps. A plugin may raise anything: nobody sees a traceback for it."""
 
-    def __init__(self, plugin: str, store: RungStore) -> None:
+    def __init__(self, plugin: str, store: RungStore, flag: str = ONE_FLAG) -> None:
         self._plugin = plugin
         self._store = store
         with _plugin_errors(plugin):
-            self.name = str(store.name)
+            self.name = _name(str(store.name), flag)
 
     def read(self) -> Mapping[Subject, Rung]:
         """Return the rungs as the plugin has them."""
@@ -114,7 +121,7 @@ def open_for_reading(config: Config) -> tuple[RungStore, str | None]:
         store = open_store(config)
         store.read()
     except (LyftLearnError, OSError) as exc:
-        return NoRungs("" if path is None else str(path)), str(exc)
+        return NoRungs("" if path is None else _name(str(path), config.migration_flag)), str(exc)
     return store, None
 
 
@@ -137,7 +144,7 @@ def _plugin(name: str, config: Config) -> RungStore:
     if not found:
         raise InvalidJob([("[autopilot] writer", f"no installed plugin registers {name!r} under {GROUP}: install it")])
     with _plugin_errors(name):
-        return PluginStore(name, next(iter(found)).load()(config))
+        return PluginStore(name, next(iter(found)).load()(config), config.migration_flag)
 
 
 @contextmanager

@@ -24,7 +24,7 @@ from lyftlearn import Client, ops
 from lyftlearn._migration import audit, autopilot_state, guard, hooks
 from lyftlearn._migration.audit import ChangeState
 from lyftlearn._migration.autopilot import LEASE, Autopilot
-from lyftlearn._migration.rung_store import FileStore, PluginStore, open_store
+from lyftlearn._migration.rung_store import ONE_FLAG, FileStore, PluginStore, open_store
 from lyftlearn._migration.rungs import Rung, with_rungs
 from lyftlearn.config import load
 from lyftlearn.errors import BackendUnavailable, InvalidJob, LyftLearnError
@@ -221,6 +221,17 @@ def test_a_job_that_no_flag_decided_about_moves_nobody(cron: Cron, source: str, 
     filled(cron.history, [ran(99, OLD, source=source, stage=stage, at=later + timedelta(seconds=1))])
     assert cron.run()["eta"][:2] == ("hold", "live-100")
     assert not cron.path.exists()
+
+
+def test_migrations_that_share_a_file_know_nothing_of_each_other(cron: Cron) -> None:
+    """Each has its flag there. What one has moved was taken out of the file by nobody, as the other sees it."""
+    assert cron.run()["eta"][:2] == ("raise", "rehearse")
+    other = FileStore(cron.path, f"{FLAG}-clusters")
+    (step,) = Autopilot(cron.history, cron.config, other, lambda: False, lambda: cron.at).run().steps
+    assert (step.action, step.rung) == ("raise", "rehearse")
+    assert cron.run()["eta"][:2] == ("raise", "shadow")
+    assert (cron.rung(), other.read()[ETA]) == (Rung.SHADOW, Rung.REHEARSE)
+    assert load({}).migration_flag == FLAG == ONE_FLAG
 
 
 def test_one_is_at_work_at_a_time(cron: Cron) -> None:
