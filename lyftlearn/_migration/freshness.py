@@ -9,7 +9,7 @@ where the name has one. The autopilot decides by this, and `migration status` sh
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
@@ -24,7 +24,7 @@ from lyftlearn._migration.rungs import UNKNOWN, Subject
 from lyftlearn._migration.showings import showings
 from lyftlearn.history.makings import known_makings
 from lyftlearn.history.queries import sum_if
-from lyftlearn.history.tables import Moment
+from lyftlearn.history.tables import Moment, details, jobs
 from lyftlearn.rollout import KILL_SWITCH, PARITY
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ REHEARSAL, SHADOW, LIVE_JOB, PARITY_RUN, VERDICT = KINDS = ("rehearsal", "shadow
 _OF_JOBS = KINDS[:3]
 _Row: TypeAlias = Mapping[str, Any]
 _MADE_WITH = ("image", "source", "version")
+_NEWEST = 10  # jobs of a model whose labels are looked at
 _CLOCKS = timedelta(hours=1)
 """By how much clocks of different machines may differ. What is from later says nothing of today."""
 
@@ -229,8 +230,23 @@ def _standing_problems(history: History, config: Config, since: datetime) -> dic
     return problems
 
 
+def find_labelled(history: History, config: Config, models: Iterable[Subject]) -> set[Subject]:
+    """Return the models whose newest jobs have a label that declares them safe to run twice."""
+    shadow = config.shadow
+    if not (shadow.labels and shadow.share > 0 and shadow.at_most > 0):
+        return set()
+    return {of for of in models if any(shadow.labels.items() & has.items() for has in _newest_labels(history, of))}
+
+
+def _newest_labels(history: History, of: Subject) -> list[Mapping[str, str]]:
+    repository = jobs.c.repository.is_(None) if of[0] == UNKNOWN else jobs.c.repository == of[0]
+    query = sa.select(details.c.labels).join(jobs, jobs.c.job_id == details.c.job_id)
+    query = query.where(repository, jobs.c.model == of[1], jobs.c.shadow_of.is_(None))
+    return [row["labels"] or {} for row in history.select(query.order_by(jobs.c.at.desc()).limit(_NEWEST))]
+
+
 def is_doubled(config: Config, model: str, freshness: Freshness) -> bool:
-    """Return whether jobs of a model have shadows: it is declared, or it has had some."""
+    """Return whether jobs of a model have shadows: it is declared by its name, or it has had some."""
     shadow = config.shadow
     declared = model in shadow.models and shadow.share > 0 and shadow.at_most > 0
     shadows = freshness.kinds[SHADOW]

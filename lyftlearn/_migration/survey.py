@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from fnmatch import fnmatchcase
@@ -16,6 +16,7 @@ from lyftlearn._migration.freshness import (
     REHEARSAL,
     SHADOW,
     Freshness,
+    find_labelled,
     freshness,
     is_doubled,
     together,
@@ -74,7 +75,9 @@ def survey(
         for one, of in sorted(known.items())
     ]
     verdicts = _verdicts(history, config, found)
-    return [replace(one, shown=_evidence_of(config, one, verdicts, now)) for one in found]
+    on_shadow = [(one.subject[0], model) for one in found if one.standing.rung is Rung.SHADOW for model in one.models]
+    doubled = find_labelled(history, config, on_shadow)
+    return [replace(one, shown=_evidence_of(config, one, _Known(verdicts, doubled), now)) for one in found]
 
 
 _Models: TypeAlias = Mapping[str, Freshness]
@@ -204,15 +207,26 @@ def _verdicts(history: History, config: Config, found: Sequence[Surveyed]) -> di
     return verdicts
 
 
-def _evidence_of(config: Config, surveyed: Surveyed, verdicts: Mapping[Subject, GuardedModel], now: datetime) -> Shown:
+class _Known(NamedTuple):
+    """What is known of models besides their jobs. doubled: those on `shadow` whose labels say safe to run twice."""
+
+    verdicts: Mapping[Subject, GuardedModel]
+    doubled: Collection[Subject]
+
+
+def _evidence_of(config: Config, surveyed: Surveyed, known: _Known, now: datetime) -> Shown:
     """Return what is shown of a model, or of a repository: there, each model must be rehearsed that has jobs."""
+    verdicts = known.verdicts
     repository, of = surveyed.subject[0], list(_in_use(config, surveyed.models, now).values())
     judged = [verdicts[repository, model] for model in surveyed.models if (repository, model) in verdicts]
     fresh = {kind: sum(one.kinds[kind].fresh for one in of) for kind in KINDS}
     return Shown(
         rehearsed=min(one.kinds[REHEARSAL].fresh for one in of),
         obstacles=[problem for one in of for problem in one.obstacles],
-        is_doubled=any(is_doubled(config, model, one) for model, one in surveyed.models.items()),
+        is_doubled=any(
+            (repository, model) in known.doubled or is_doubled(config, model, one)
+            for model, one in surveyed.models.items()
+        ),
         compared=fresh[SHADOW],
         live=fresh[LIVE_JOB],
         verdict=_worst(judged),

@@ -28,7 +28,7 @@ from lyftlearn._migration.rung_store import ONE_FLAG, FileStore, PluginStore, op
 from lyftlearn._migration.rungs import Rung, with_rungs
 from lyftlearn.config import load
 from lyftlearn.errors import BackendUnavailable, InvalidJob, LyftLearnError
-from lyftlearn.history.rows import RehearsalRow
+from lyftlearn.history.rows import RehearsalRow, SubmissionRow
 from lyftlearn.history.store import History
 from lyftlearn.rollout import KILL_SWITCH
 from tests.migration.records import NEW, NOW, OLD, filled, ran
@@ -40,10 +40,10 @@ ETA = ("rides/eta", "eta")
 class Cron:
     """Runs an autopilot at times of its own. settings: of `[autopilot]`."""
 
-    def __init__(self, home: Path, **settings: Any) -> None:
+    def __init__(self, home: Path, shadow: Any = None, **settings: Any) -> None:
         self.home, self.at = home, datetime.now(UTC) + timedelta(minutes=1)
         self.path = home / "flags.json"
-        migration = {"from": OLD, "to": NEW, "flags": str(self.path)}
+        migration = {"from": OLD, "to": NEW, "flags": str(self.path), "shadow": shadow or {}}
         self.config = load({"home": str(home), "migration": migration, "autopilot": settings})
         self.history = History(self.config.history_url)
         self.is_stopped = False
@@ -143,6 +143,18 @@ def test_what_a_person_writes_is_right(cron: Cron) -> None:
     cron.path.write_text("{")
     with pytest.raises(InvalidJob, match="no JSON"):
         cron.run()
+
+
+@pytest.mark.parametrize("label", ["yes", "no"])
+def test_a_label_declares_jobs_safe_to_run_twice(tmp_path: Path, label: str) -> None:
+    """A model that runs once a week has no shadow yet when its pause is over: it waits for three."""
+    cron = Cron(tmp_path, shadow={"labels": {"twice": "yes"}})
+    rehearse(cron, "eta")
+    job = SubmissionRow(job_id=f"eta-{OLD}-1", at=NOW, model="eta", kind="train", backend=OLD, labels={"twice": label})
+    cron.history.record(job)
+    put(cron, eta=Rung.SHADOW)
+    cron.run()
+    assert cron.run()["eta"][:2] == (("hold", "shadow") if label == "yes" else ("raise", "live-10"))
 
 
 def put(cron: Cron, **rungs: Rung) -> None:
