@@ -208,7 +208,8 @@ def migration_guard(
     """
     from lyftlearn._migration import guard, reconcile  # noqa: PLC0415 - brings SQLAlchemy
 
-    faults = [] if 0 < level < 1 else [("level", f"is {level}: write a probability between 0 and 1, such as 0.02")]
+    problem = f"is {level}: write a probability between 1e-09 and 1, such as 0.02"
+    faults = [] if 1e-9 <= level < 1 else [("level", problem)]
     unknown = sorted(set(ignore) - guard.SHARES.keys())
     faults += [("ignore", f"{name!r} is no measure: write one of {', '.join(guard.SHARES)}") for name in unknown]
     if faults:

@@ -184,7 +184,7 @@ def test_shadows_are_judged(client: Client, journal: History, differing: int, ve
     assert "shadow differences" not in [one.name for one in left_out.measures]
 
 
-@pytest.mark.parametrize("level", [0, 1, -1, 5])
+@pytest.mark.parametrize("level", [0, 1, -1, 5, 5e-324])
 def test_a_level_is_a_probability(client: Client, level: float) -> None:
     """`--level 5` is a mistake for 0.05, and no licence to always stop; and so is a measure that there is not."""
     with pytest.raises(InvalidJob) as caught:
