@@ -62,7 +62,9 @@ def migration_switch(
         faults += [] if problem is None or replace_broken else [(str(target), f"{problem}: {_HOW_TO_REPLACE}")]
     if faults:
         raise InvalidJob(faults)
-    found = replace(_compare(path, target, start, session, problem), problem=problem)
+    found = _compare(path, target, start, session, problem)
+    others = _notes_of_others(file, text, session.config.migration_flag) if file else []
+    found = replace(found, problem=problem, notes=(*found.notes, *others))
     return found if dry_run or file is None else _write(found, file, text, str(why), session)
 
 
@@ -169,6 +171,15 @@ def _notes(config: Config) -> list[str]:
         return []
     pulled, seen = KillSwitch(config).look()
     return [f"[migration] kill_switch: {seen}, so no flag counts until it is gone"] if pulled else []
+
+
+def _notes_of_others(file: FlagFile, text: str, flag: str) -> list[str]:
+    """Return what becomes of flags that are none of this migration's, such as another's: the whole file is replaced."""
+    before, after = file.document["flags"], json.loads(text)["flags"]
+    gone = sorted(before.keys() - after.keys() - {flag})
+    others = sorted(name for name in before.keys() & after.keys() - {flag} if before[name] != after[name])
+    named = {"is not there any more": gone, "is another": others}
+    return [f"the file's flag {name!r} {what}" for what, names in named.items() for name in names]
 
 
 def _write(found: Switch, file: FlagFile, text: str, why: str, session: Session) -> Switch:

@@ -185,6 +185,20 @@ def test_flags_are_put_in_place_with_a_note(client: Client, journal: History, fi
     assert ops.migration_switch(files[1], dry_run=True, client=client).models == ()
 
 
+def test_flags_of_others_that_the_file_has_are_told(client: Client, files: tuple[Path, Path]) -> None:
+    """The whole file is replaced: another migration, or another program, would lose its flag in silence."""
+    now, other = (json.loads(flags({"if": [True, "off"]})) for _ in range(2))
+    flag = now["flags"][FLAG]
+    now["flags"] |= {"lyftlearn-migration-clusters": flag, "banner": flag, "kept": flag}
+    other["flags"] |= {"banner": {**flag, "state": "DISABLED"}, "kept": flag, "new": flag}
+    files[0].write_text(json.dumps(now))
+    files[1].write_text(json.dumps(other))
+    assert ops.migration_switch(files[1], dry_run=True, client=client).notes == (
+        "the file's flag 'lyftlearn-migration-clusters' is not there any more",
+        "the file's flag 'banner' is another",
+    )
+
+
 def test_whoever_wrote_meanwhile_is_not_written_over(
     client: Client, journal: History, files: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
