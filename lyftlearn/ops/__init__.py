@@ -157,6 +157,9 @@ def _after_plans(session: Session, arguments: Arguments, decision: Decision) -> 
     return decision
 
 
+_LEAST_LEVEL = 1e-300  # of parts of smaller ones there is no logarithm
+
+
 def _complete(client: Client, function: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
     call = inspect.signature(getattr(client, function)).bind(**arguments)
     call.apply_defaults()
@@ -208,8 +211,8 @@ def migration_guard(
     """
     from lyftlearn._migration import guard, reconcile  # noqa: PLC0415 - brings SQLAlchemy
 
-    problem = f"is {level}: write a probability between 1e-09 and 1, such as 0.02"
-    faults = [] if 1e-9 <= level < 1 else [("level", problem)]
+    problem = f"is {level}: write a probability between 0 and 1, such as 0.02"
+    faults = [] if _LEAST_LEVEL <= level < 1 else [("level", problem)]
     unknown = sorted(set(ignore) - guard.SHARES.keys())
     faults += [("ignore", f"{name!r} is no measure: write one of {', '.join(guard.SHARES)}") for name in unknown]
     if faults:
