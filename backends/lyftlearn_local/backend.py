@@ -18,11 +18,10 @@ from lyftlearn.backend import (
     runtime_archive,
 )
 from lyftlearn.errors import JobNotFound
-from lyftlearn_local import cgroups, doctor, options
-from lyftlearn_local.logs import reader
+from lyftlearn_local import cgroups, options
 from lyftlearn_local.planning import interpreter
 from lyftlearn_local.planning.planner import WRITE_BUNDLE, WRITE_RECORD, Machine, Planner
-from lyftlearn_local.store import notebook, removal, watcher
+from lyftlearn_local.store import notebook, watcher
 from lyftlearn_local.store.environment import clean_environment, driver_environment
 from lyftlearn_local.store.files import BrokenRecord
 from lyftlearn_local.store.jobs import Jobs
@@ -173,6 +172,8 @@ class LocalBackend(Backend):
 
     def logs(self, job_id: str, query: LogQuery) -> Iterator[LogLine]:
         """Yield the lines that the supervisor kept."""
+        from lyftlearn_local.logs import reader  # noqa: PLC0415 - a command line that submits does without
+
         files = self._jobs.find(job_id)
         return reader.read(files, query, lambda: self.describe(job_id).event.status.finished)
 
@@ -192,11 +193,16 @@ class LocalBackend(Backend):
 
     def remove_finished(self, before: datetime, *, dry_run: bool = False) -> Iterator[tuple[str, int]]:
         """Remove the directories of jobs that ended before then. What they printed goes into the storage."""
+        from lyftlearn_local.logs import reader  # noqa: PLC0415 - as above
+        from lyftlearn_local.store import removal  # noqa: PLC0415 - as above
+
         keep_log = partial(reader.keep, open_storage(self._storage_url))
         return removal.remove_finished(self._jobs, before, keep_log, dry_run=dry_run)
 
     def diagnose(self) -> Iterator[Check]:
         """Look at what jobs here depend on."""
+        from lyftlearn_local import doctor  # noqa: PLC0415 - as above
+
         return doctor.checks(self._jobs, self._options, self.machine)
 
     def _record(self, files: JobFiles) -> JobRecord:

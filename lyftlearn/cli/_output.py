@@ -15,7 +15,6 @@ from lyftlearn._text.display import printable, printable_lines, terminal_text
 from lyftlearn.cli import _next_steps
 from lyftlearn.cli._exit_codes import exit_code
 from lyftlearn.errors import BackendUnavailable, Conflict, InvalidJob, JobFailed, JobStopped, WaitTimeout
-from lyftlearn.ops.placement import placement
 
 if TYPE_CHECKING:
     from lyftlearn._jobs.job import Job
@@ -65,6 +64,8 @@ def document(value: Any) -> None:
 def job_document(job: Job) -> dict[str, Any]:
     """Return a job as plain data, as last observed."""
     identity = {"id": job.id, "kind": job.kind, "name": job.name, "labels": dict(job.labels)}
+    from lyftlearn.ops.placement import placement  # noqa: PLC0415 - brings all that operators ask
+
     where = placement(job)
     placed = {"backend": where.backend, "stage": where.stage, "decision": dataclasses.asdict(where)}
     return {**identity, **dataclasses.asdict(job.state), **placed, NEXT_STEPS: _next_steps.of_job(job)}

@@ -10,7 +10,6 @@ from lyftlearn._contract.ids import parse
 from lyftlearn._submission import notes
 from lyftlearn.cli import _output, _waiting
 from lyftlearn.cli._exit_codes import ExitCode
-from lyftlearn.cli._job_commands import print_logs
 
 if TYPE_CHECKING:
     from lyftlearn._jobs.job import Job
@@ -64,6 +63,8 @@ def _wait(invocation: Invocation, job: Job) -> ExitCode:
 
 
 def _follow(invocation: Invocation, job: Job) -> ExitCode:
+    from lyftlearn.cli._job_commands import print_logs  # noqa: PLC0415 - brings all that operators ask
+
     with _waiting.detachable([job], "logs --follow"):
         _output.note(f"submitted {job.id}")
         print_logs(job, {"follow": True}, as_json=invocation.json)

@@ -283,3 +283,9 @@ def test_one_job_that_cannot_be_stopped_does_not_keep_the_others_running(lyftlea
     assert "nonsense" in ran.err
     assert "eta-tl22222222222" in ran.err
     assert [line.split() for line in ran.out.splitlines()] == [[job_id, "stopped"] for job_id in ids]
+
+
+def test_a_submission_loads_nothing_of_what_operators_ask() -> None:
+    """It was a quarter of what a command line did before the job was sent."""
+    script = "import sys, lyftlearn.cli._submit_commands; sys.exit('lyftlearn.ops' in sys.modules)"
+    subprocess.run([sys.executable, "-c", script], check=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from lyftlearn_local.layouts import kubernetes, sagemaker
 from lyftlearn_local.layouts.layout import ContainerLayout, NodeContext, hosts
 
 TYPE_CHECKING = False
@@ -32,9 +31,27 @@ def local(context: NodeContext) -> ContainerLayout:
     return layout
 
 
+def _pod(context: NodeContext) -> ContainerLayout:
+    from lyftlearn_local.layouts import kubernetes  # noqa: PLC0415 - a supervisor starts sooner without
+
+    return kubernetes.pod(context)
+
+
+def _training(context: NodeContext) -> ContainerLayout:
+    from lyftlearn_local.layouts import sagemaker  # noqa: PLC0415 - as above
+
+    return sagemaker.training(context)
+
+
+def _pack(context: NodeContext) -> None:
+    from lyftlearn_local.layouts import sagemaker  # noqa: PLC0415 - as above
+
+    sagemaker.pack(context)
+
+
 LAYOUTS: dict[str, Callable[[NodeContext], ContainerLayout]] = {
     "local": local,
-    "local-kubernetes": kubernetes.pod,
-    "local-sagemaker": sagemaker.training,
+    "local-kubernetes": _pod,
+    "local-sagemaker": _training,
 }
-FINISH: dict[str, Callable[[NodeContext], None]] = {"local-sagemaker": sagemaker.pack}
+FINISH: dict[str, Callable[[NodeContext], None]] = {"local-sagemaker": _pack}

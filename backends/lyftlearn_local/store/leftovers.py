@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import signal
 from pathlib import Path
 
@@ -146,7 +145,8 @@ def put_nodes_away(job: JobFiles) -> None:
     """
     for secrets in SHARED_MEMORY.glob(f"lyftlearn-{job.path.name}.*"):
         if secrets.name.removeprefix(f"lyftlearn-{job.path.name}.").isdecimal():
-            shutil.rmtree(secrets, ignore_errors=True)
+            with contextlib.suppress(OSError):
+                remove_tree(secrets)
     nodes = job.path / "nodes"
     try:
         nodes.rename(_grave(job))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -44,7 +43,9 @@ AS_POD = ("--unshare-user", "--uid", "1000", "--gid", "1000", "--unshare-uts", "
 
 def unusable(also: Sequence[str] = ()) -> str | None:
     """Why namespaces cannot be had here, or None if they can. also: what they must be able to do."""
-    program = shutil.which("bwrap")
+    from shutil import which  # noqa: PLC0415 - a supervisor does not ask, and starts sooner without
+
+    program = which("bwrap")
     if program is None:
         return f"bwrap is not installed: {REMEDY}"
     command = [program, *_NAMESPACES, *also, *_root(()), "--proc", "/proc", "/bin/true"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import sys
 import tarfile
 import time
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+import lyftlearn_local
 from lyftlearn.backend import Backend, Capability, JobQuery, JobSpec, ResourceRequest, words
 from lyftlearn.types import FailureReason, JobKind, JobStatus
 
@@ -261,3 +263,12 @@ def _processes(mark: str) -> list[str]:
         except OSError:
             continue
     return found
+
+
+def test_a_supervisor_loads_little() -> None:
+    """Each first job waits for it, and its memory is taken for as long as the job runs."""
+    large = ("shutil", "bz2", "typing", "dataclasses", "socket", "lyftlearn", "lyftlearn_local.layouts.sagemaker")
+    script = f"import lyftlearn_local.supervisor.supervisor; sys.exit(str([m for m in {large} if m in sys.modules]))"
+    path = str(Path(lyftlearn_local.__file__).parents[1])
+    command = [sys.executable, "-I", "-S", "-c", f"import sys; sys.path.insert(0, {path!r}); {script}"]
+    assert subprocess.run(command, capture_output=True, text=True, check=False).stderr == "[]\n"
