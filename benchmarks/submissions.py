@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import measure
+from lyftlearn._contract.runtime_archive import runtime_archive
 
-OURS, BARE, TORCHX = "lyftlearn", "bare subprocess", "torchx local_cwd"
+OURS, BARE, XARGS, TORCHX = "lyftlearn", "bare subprocess", "the runtime by xargs -P", "torchx local_cwd"
 COMMAND = ["/bin/true"]
 
 
@@ -77,7 +78,49 @@ def _torchx(jobs: int, submitted: Callable[[], None]) -> None:
             runner.wait(handle, wait_interval=0.01)
 
 
-CONTENDERS = {BARE: _bare, OURS: _ours, TORCHX: _torchx}
+def _xargs(jobs: int, submitted: Callable[[], None]) -> None:
+    """Run what a supervisor starts for each job, in the same namespaces, without a store or a supervisor."""
+    spec, bundle, run = _planned()
+    top = Path.cwd() / f"xargs-{os.getpid()}"
+    for number in range(jobs):
+        (top / str(number) / "lyftlearn").mkdir(parents=True)
+        (top / str(number) / "bundle.json").write_text(json.dumps(bundle).replace(spec.id, f"bench-{number}"))
+    variables = {"BUNDLE": top / "{}" / "bundle.json", "SUBSTRATE": "local", "SUBSTRATE_REPORT": top / "{}" / "report"}
+    words = ["env", *(f"LYFTLEARN_{name}={value}" for name, value in variables.items()), *_node(run, top / "{}")]
+    submitted()
+    numbers = "".join(f"{number}\n" for number in range(jobs))
+    command = ["xargs", "-P", str(run["parallel"]), "-I{}", *words]
+    subprocess.run(command, input=numbers.encode(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True)
+    if not all((top / str(number) / "report").exists() for number in range(jobs)):
+        raise RuntimeError("a job has no report")
+
+
+def _planned() -> tuple[Any, dict[str, Any], dict[str, Any]]:
+    """What a job is given here: its spec, its bundle, and how it is run."""
+    from lyftlearn import Client
+
+    given = dict.fromkeys(("source", "hyperparameters", "inputs", "env", "resources", "timeout", "labels", "key"))
+    given |= {"model": "bench", "command": COMMAND, "image": None, "secrets": (), "nodes": 1, "retries": 0}
+    plan = Client()._prepare("train", None, **given).plan  # noqa: SLF001 - nobody else shows a plan's parts
+    bodies = {request.operation: request.body for request in plan.requests}
+    return plan.spec, dict(bodies["write bundle.json"]), bodies["write job.json"]["run"]
+
+
+def _node(run: dict[str, Any], place: Path) -> list[str]:
+    """The command of a node whose directory is `place`."""
+    from lyftlearn_local.layouts.layout import ContainerLayout
+    from lyftlearn_local.supervisor import sandbox
+
+    archive = str(runtime_archive(Path(os.environ["LYFTLEARN_HOME"]) / "cache"))
+    runtime = [archive if word.endswith("runtime.pyz") else word for word in run["runtime"]]
+    layout = ContainerLayout(place / "report")
+    layout.binds.append((str(place / "lyftlearn"), "/lyftlearn"))
+    words = sandbox.wrap(run, runtime, layout, paths=(), info=2)
+    at = words.index("--info-fd")
+    return words[:at] + words[at + 2 :]
+
+
+CONTENDERS = {BARE: _bare, XARGS: _xargs, OURS: _ours, TORCHX: _torchx}
 
 
 def main(name: str, jobs: int) -> None:
