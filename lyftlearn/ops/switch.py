@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from lyftlearn.config import Config
 
 _HOW_TO_REPLACE = "look at it, and write --replace-broken to put the other flags in its place all the same"
+_SECONDS_TO_ASK = 5.0  # nobody's submission waits for this
 _ANY_MODEL: dict[str, Any] = {"model": "any", "repository": None, "labels": {}}
 
 
@@ -81,6 +82,8 @@ def _setting_faults(config: Config) -> list[tuple[str, str]]:
 def _read(path: Path, flag: str) -> tuple[str, list[tuple[str, str]]]:
     """Return the text of a flag file, and all that is wrong with it."""
     try:
+        if path.is_fifo():
+            return "", [(str(path), "cannot be read twice, as it is a pipe: write the flags into a file of their own")]
         text = read_small_text(path)
         document = json.loads(text)
     except OSError as exc:
@@ -141,7 +144,7 @@ def _compare(path: Path, target: Path | None, start: datetime | None, session: S
 
 def _sources(path: Path, config: Config) -> tuple[WhatIfFlags, WhatIfFlags]:
     """Return the flags that count now, and those of the file."""
-    budget = max(config.migration_budget, 5.0)  # nobody's submission waits for this
+    budget = max(config.migration_budget, _SECONDS_TO_ASK)
     file, now = _target(config), None
     if config.flag_source:
         url = config.flag_source
@@ -169,7 +172,7 @@ def _troubles(now: WhatIfFlags, target: Path | None, problem: str | None) -> lis
 def _notes(config: Config) -> list[str]:
     if config.kill_switch is None:
         return []
-    pulled, seen = KillSwitch(config).look()
+    pulled, seen = KillSwitch(config, _SECONDS_TO_ASK).look()
     return [f"[migration] kill_switch: {seen}, so no flag counts until it is gone"] if pulled else []
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -155,7 +156,7 @@ def test_a_broken_file_is_refused_whole(
     assert files[0].read_bytes() == before
 
 
-@pytest.mark.parametrize("how", [lambda other: other.unlink(missing_ok=True), lambda other: other.mkdir()])
+@pytest.mark.parametrize("how", [lambda other: other.unlink(missing_ok=True), lambda other: other.mkdir(), os.mkfifo])
 def test_a_file_that_cannot_be_read(client: Client, files: tuple[Path, Path], how: Callable[[Path], Any]) -> None:
     """A typing error in its name is told in one sentence."""
     how(files[1])
