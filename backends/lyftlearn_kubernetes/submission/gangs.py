@@ -30,7 +30,8 @@ class Gang:
         several = spec.nodes > 1
         self._api = options.gang if several and options.gang and options.gang != NO_GANG else ""
         self._group = self._api.partition("/")[0]
-        self.is_looked_for = several and options.gang is None and options.queue is None
+        is_queued = options.queue is not None or labels.QUEUE in options.labels
+        self.is_looked_for = several and options.gang is None and not is_queued
         """Whether the submission takes Kubernetes' own PodGroups if the cluster has them. Kueue needs none."""
 
     @property

@@ -109,9 +109,12 @@ def test_a_cluster_that_has_groups_is_asked(new_harness: NewHarness, serve: Serv
         assert (owner["name"], owner["uid"]) == (spec.id, cluster.job(spec.id)["metadata"]["uid"])
 
 
-@pytest.mark.parametrize("configured", [{"gang": "none"}, {"queue": "rides-gpu"}, {}])
+@pytest.mark.parametrize(
+    "configured",
+    [{"gang": "none"}, {"queue": "rides-gpu"}, {"labels": {"kueue.x-k8s.io/queue-name": "rides-gpu"}}, {}],
+)
 def test_no_group_where_none_is_wanted(
-    new_backend: NewBackend, harness: Harness, serve: Serve, cluster: Cluster, configured: dict[str, str]
+    new_backend: NewBackend, harness: Harness, serve: Serve, cluster: Cluster, configured: dict[str, Any]
 ) -> None:
     """By configuration, because Kueue admits all nodes at once, and because the cluster has those of others only."""
     serve(OWN if configured else VOLCANO)

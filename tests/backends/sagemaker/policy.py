@@ -35,6 +35,7 @@ ACTIONS = {
     "s3:PutObject": UPLOAD,
     "s3:HeadObject": ["s3:GetObject"],
     "s3:DownloadFile": ["s3:GetObject"],
+    "s3:Copy": ["s3:GetObject", *UPLOAD],
     "s3:ListObjectsV2": ["s3:ListBucket"],
     "s3:HeadBucket": ["s3:ListBucket"],
     "s3:CreateMultipartUpload": UPLOAD,
