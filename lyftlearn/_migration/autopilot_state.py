@@ -8,7 +8,6 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from lyftlearn._migration.audit import ChangeState
 from lyftlearn._migration.ladder import MadeWith, Standing
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
     from lyftlearn.history.store import History
 
 _AT_ONCE = 500
-_INSERTS: Mapping[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +40,7 @@ def recall(history: History, flags: str) -> dict[Subject, Remembered]:
 def remember(history: History, flags: str, entries: Sequence[Remembered]) -> None:
     """Write down what was decided, in one transaction."""
     with history.connection() as connection:
-        insert = _INSERTS[history.dialect](autopilot)
+        insert = history.insert(autopilot)
         names = ("rung", "since", "judged_since", "decided_at", "decision", "reason", "worse_with")
         change = insert.on_conflict_do_update(
             index_elements=["flags", "repository", "model"], set_={name: insert.excluded[name] for name in names}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import sqlalchemy as sa
 
 from lyftlearn._migration.results import Blocker
+from lyftlearn._migration.rungs import UNKNOWN
 from lyftlearn.history.problems import kind_of, without_ids
 from lyftlearn.history.tables import Moment, problems
 from lyftlearn.history.tallies import EVIDENCE, counts
@@ -81,7 +83,7 @@ def blockers(
 ) -> Blockers:
     """Ask what stood against jobs on `backend` submitted since then: in rehearsals, or when it refused them."""
     where = [problems.c.backend == backend, problems.c.fell_back == fell_back]
-    repository = sa.func.coalesce(problems.c.repository, "unknown").label("repository")
+    repository = sa.func.coalesce(problems.c.repository, UNKNOWN).label("repository")
     query = sa.select(
         problems.c.kind_id,
         problems.c.repository.label("of"),
@@ -119,12 +121,37 @@ def _is_of(row: _Row) -> sa.ColumnElement[bool]:
     return sa.and_(named, problems.c.model == row["model"])
 
 
+def standing_problems(history: History, backend: str, since: datetime) -> dict[tuple[str, str], list[str]]:
+    """Return what the newest rehearsal on `backend` of each model named, if it was submitted since then, in its order.
+
+    The index leads from a model and a moment to its problems, so those of earlier rehearsals are not read.
+    """
+    newest = _newest_query(history.dialect, backend, None, fell_back=False).subquery("newest")
+    of = problems.c
+    is_standing = (of.model == newest.c.model) & (of.at == newest.c.newest) & (of.backend == backend)
+    is_standing &= (of.fell_back == sa.false()) & (sa.func.coalesce(of.repository, UNKNOWN) == newest.c.repository)
+    query = sa.select(newest.c.repository, newest.c.model, of.kind_id, of.path, of.problem)
+    query = query.outerjoin_from(newest, problems, is_standing)  # so problems are read last
+    query = query.where(newest.c.newest >= since).order_by(of.number, of.job_id)
+    found: dict[tuple[str, str], dict[str, str]] = defaultdict(dict)
+    for row in (row for row in history.select(query) if row["kind_id"] is not None):
+        of_model = found[row["repository"], row["model"]]
+        of_model.setdefault(row["kind_id"], f"{row['path']}: {without_ids(row['problem'])}")
+    return {model: list(told.values()) for model, told in found.items()}
+
+
 def _newest(
     history: History, backend: str, since: datetime | None, *, fell_back: bool
 ) -> Mapping[tuple[str, str], datetime]:
-    of = counts(history.dialect, since, None, EVIDENCE)
+    rows = history.select(_newest_query(history.dialect, backend, since, fell_back=fell_back))
+    return {(row["repository"], row["model"]): row["newest"] for row in rows}
+
+
+def _newest_query(
+    dialect: str, backend: str, since: datetime | None, *, fell_back: bool
+) -> sa.Select[*tuple[Any, ...]]:
+    of = counts(dialect, since, None, EVIDENCE)
     asked = of.c.fell_back if fell_back else (of.c.rehearsed_on == backend) & ~of.c.fell_back
-    repository = sa.func.coalesce(of.c.repository, "unknown").label("repository")
+    repository = sa.func.coalesce(of.c.repository, UNKNOWN).label("repository")
     query = sa.select(repository, of.c.model, sa.func.max(of.c.newest, type_=Moment).label("newest"))
-    query = query.where(asked).group_by(of.c.repository, of.c.model).having(sa.func.sum(of.c.jobs) > 0)
-    return {(row["repository"], row["model"]): row["newest"] for row in history.select(query)}
+    return query.where(asked).group_by(of.c.repository, of.c.model).having(sa.func.sum(of.c.jobs) > 0)

@@ -37,6 +37,7 @@ _SPARED = 100  # a new job takes one in so many of the old jobs that are left, s
 _GROWTH = 10  # a block has one in so many of the new jobs that came before it, and one at least
 _NO_RATE = 2.0**-41  # of a rate: as good as 0, but with a logarithm
 _ALL_BUT = 1 - 2.0**-50  # of a rate: as good as all of it, but what is left has a logarithm
+_OLDEST, _NEWEST = 0, -1
 _HALF = 0.5  # of the stake is on a change of all strata, the rest on a change of one
 
 
@@ -79,26 +80,33 @@ def of_stratum(days: Iterable[Day], margin: float | None, seed: str) -> Evidence
     there are more. seed: names the stratum; the order of jobs within a day is not known, so it is drawn, and the same
     for everybody who asks.
     """
-    worse, not_worse = [0.0] * len(ODDS), 0.0
-    for block in blocks(days, seed):
-        if block.old:  # without one, nothing is staked
-            _add_logs_of_odds(worse, block)
-        if margin is not None:
+    found = list(blocks(days, seed))
+    not_worse = 0.0
+    if margin is not None:
+        for block in found:
             not_worse += log_e(block, block.rate, margin=margin, at_least=True)
-    return Evidence(tuple(worse), not_worse)
+    return Evidence(_logs_of_odds([block for block in found if block.old]), not_worse)
 
 
-def _add_logs_of_odds(worse: list[float], block: Block) -> None:
-    """Add `log_e` without a margin against each of `ODDS`, with what they share computed once."""
-    old, old_bad, new, new_bad, rate = block
-    bad, log = old_bad + new_bad, math.log
-    good, jobs, odds = old + new - bad, old + new, rate / (1 - rate)
-    shared = old_bad * log(rate) + (old - old_bad) * log(1 - rate) + new_bad * log(odds)
-    for at, (factor, log_of_factor) in enumerate(_LOGS_OF_ODDS):
-        both = 1 + factor * odds
-        nearest = (old * rate + new * factor * odds / both) / jobs
-        there = new_bad * log_of_factor - new * log(both)
-        worse[at] += shared + there - (bad * log(nearest) if bad else 0.0) - good * log(1 - nearest)
+def _logs_of_odds(staked: Sequence[Block]) -> tuple[float, ...]:
+    """Return the sums of `log_e` without a margin against each of `ODDS`, with what they share computed once.
+
+    Without old jobs, nothing is staked. nearest: the rate at the closest point of the hypothesis, times the jobs.
+    """
+    shared, log, of_factor = 0.0, math.log, []
+    for old, old_bad, new, new_bad, rate in staked:
+        bad, jobs, other = old_bad + new_bad, old + new, 1 - rate
+        shared += bad * log(rate) + (old - bad) * log(other) + jobs * log(jobs)
+        of_factor.append((old * rate + new, new, bad, jobs - bad, jobs, rate / other))
+    logs, new_bad = [], sum(block.new_bad for block in staked)
+    for factor, log_of_factor in _LOGS_OF_ODDS:
+        there = shared + new_bad * log_of_factor
+        for most, new, bad, good, jobs, odds in of_factor:
+            both = 1 + factor * odds
+            nearest = most - new / both
+            there -= new * log(both) + bad * log(nearest) + good * log(jobs - nearest)
+        logs.append(there)
+    return tuple(logs)
 
 
 def blocks(days: Iterable[Day], seed: str) -> Iterator[Block]:
@@ -114,17 +122,18 @@ def blocks(days: Iterable[Day], seed: str) -> Iterator[Block]:
         left.append([day.old, day.old_bad])
         there += day.old
         if day.new and not came:
-            learnt = _take_oldest(left, there // _LEARNT, draw)
-            bad, seen, there = bad + learnt[1], seen + learnt[0], there - learnt[0]
+            learnt = there // _LEARNT
+            bad, seen, there = bad + _take(left, learnt, draw, _OLDEST), seen + learnt, there - learnt
         waiting.append([day.new, day.new_bad])
         waits += day.new
         while waits >= (size := max(1, came // _GROWTH)):
-            new, new_bad = _take_oldest(waiting, size, draw)
-            waits, came = waits - new, came + new
-            credit += new * (1 + there / _SPARED)
-            old, old_bad = _take_newest(left, min(int(credit), there), draw)
+            new_bad = _take(waiting, size, draw, _OLDEST)
+            waits, came = waits - size, came + size
+            credit += size * (1 + there / _SPARED)
+            old = min(int(credit), there)
+            old_bad = _take(left, old, draw, _NEWEST)
             credit, there = credit - old, there - old
-            yield Block(old, old_bad, new, new_bad, bad / seen)
+            yield Block(old, old_bad, size, new_bad, bad / seen)
             bad, seen = bad + old_bad, seen + old
 
 
@@ -243,31 +252,24 @@ def _draw(draw: random.Random, of: int, bad: int, some: int) -> int:
         return some - _draw(draw, of, of - bad, some)
     if 2 * some > of:
         return bad - _draw(draw, of, bad, of - some)
-    few, many, met = min(bad, some), max(bad, some), 0
-    for at in range(few):
-        met += draw.random() * (of - at) < many - met
-    return met
+    few, many = (bad, some) if bad < some else (some, bad)
+    chance, left = draw.random, many
+    for rest in range(of, of - few, -1):
+        if chance() * rest < left:
+            left -= 1
+    return many - left
 
 
-def _take_newest(left: list[list[int]], some: int, draw: random.Random) -> tuple[int, int]:
-    """Take `some` old jobs away, those of the newest days first, and return how many they are, and how many are bad."""
-    return _take(left, some, draw, -1)
-
-
-def _take_oldest(left: list[list[int]], some: int, draw: random.Random) -> tuple[int, int]:
-    return _take(left, some, draw, 0)
-
-
-def _take(left: list[list[int]], some: int, draw: random.Random, end: int) -> tuple[int, int]:
-    taken = bad = 0
-    while taken < some:
+def _take(left: list[list[int]], some: int, draw: random.Random, end: int) -> int:
+    """Take `some` jobs away, those of the newest days (-1) or of the oldest (0) first, and return how many are bad."""
+    bad = 0
+    while some:
         day = left[end]
         of, of_bad = day
-        count = some - taken if some - taken < of else of
-        of_those = _draw(draw, of, of_bad, count) if of_bad else 0
-        taken, bad = taken + count, bad + of_those
-        if count == of:
-            left.pop(end)
-        else:
-            day[0], day[1] = of - count, of_bad - of_those
-    return taken, bad
+        if of > some:
+            of_those = _draw(draw, of, of_bad, some) if of_bad else 0
+            day[0], day[1] = of - some, of_bad - of_those
+            return bad + of_those
+        left.pop(end)
+        some, bad = some - of, bad + of_bad
+    return bad

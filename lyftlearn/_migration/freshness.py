@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 import sqlalchemy as sa
 
 from lyftlearn._migration import parity_runs
-from lyftlearn._migration.blockers import blockers
+from lyftlearn._migration.blockers import standing_problems
 from lyftlearn._migration.ladder import MadeWith
 from lyftlearn._migration.results import EvidenceOfKind
 from lyftlearn._migration.rungs import UNKNOWN, Subject
@@ -96,17 +96,18 @@ def freshness(history: History, config: Config, now: datetime) -> dict[Subject, 
     """Return what is known of each model that has jobs on either side."""
     by_model: dict[Subject, list[_Row]] = defaultdict(list)
     standard = _Standard(list(config.autopilot["stale_with"]), now - config.autopilot["max_age"], now)
-    for row in history.select(_query(history.dialect, config, standard)):
-        by_model[row["repository"], row["model"]].append(row)
-    standing = _standing_problems(history, config, standard.since)
+    for query in (_query(of, config, standard) for of in showings(history.dialect)):
+        for row in history.select(query):
+            by_model[row["repository"], row["model"]].append(row)
+    standing = standing_problems(history, str(config.migration_to), standard.since)
     runs = parity_runs.between(history, config.migration_from, str(config.migration_to))
     return {subject: _of_model(rows, runs, standard, standing.get(subject, ())) for subject, rows in by_model.items()}
 
 
-def _query(dialect: str, config: Config, standard: _Standard) -> sa.Select[*tuple[Any, ...]]:
+def _query(of: sa.Subquery, config: Config, standard: _Standard) -> sa.Select[*tuple[Any, ...]]:
     """Return the query that counts jobs by what they were made with, and says when the newest of each kind was."""
     old, new = config.migration_from, str(config.migration_to)
-    of, made = showings(dialect), known_makings()
+    made = known_makings()
     rehearsed = (of.c.rehearsed_on == new) & ~of.c.fell_back
     live = (of.c.backend == new) & of.c.status.in_(("succeeded", "failed"))
     of_kind = {
@@ -124,7 +125,7 @@ def _query(dialect: str, config: Config, standard: _Standard) -> sa.Select[*tupl
         sa.func.max(of.c.newest, type_=Moment).label("newest"),
     ).select_from(of.outerjoin(made, made.c.making == of.c.making))
     ours = of.c.backend.in_((old, new)) & ~of.c.is_shadow & (sa.func.coalesce(of.c.source, "") != PARITY)
-    return query.where(ours).group_by(*keys, standard.days(of.c.day)).having(sa.func.sum(of.c.jobs) > 0)
+    return query.where(ours).group_by(*keys, standard.days(of.c.day)).having(sa.func.sum(of.c.jobs + of.c.compared) > 0)
 
 
 def _columns_of(
@@ -218,16 +219,6 @@ def _knowledge(made_with: MadeWith) -> int:
 
 def _days(age: timedelta) -> str:
     return f"{age / timedelta(days=1):g} days"
-
-
-def _standing_problems(history: History, config: Config, since: datetime) -> dict[Subject, list[str]]:
-    """Return what the newest rehearsal of each model named, most important first."""
-    found = blockers(history, str(config.migration_to), since, fell_back=False)
-    problems: dict[Subject, list[str]] = defaultdict(list)
-    for row in found.rows:
-        if row["last"] == found.newest.get((row["repository"], row["model"])):
-            problems[row["repository"], row["model"]].append(": ".join(found.examples[row["kind_id"]]))
-    return problems
 
 
 def find_labelled(history: History, config: Config, models: Iterable[Subject]) -> set[Subject]:

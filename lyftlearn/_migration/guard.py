@@ -162,8 +162,8 @@ def _strata(sides: Sides) -> _Strata:
     query = sa.select(*keys, *_sums(of)).where(ours).group_by(*keys)
     found: dict[Stratum, dict[str, tuple[_Counted, _Counted]]] = defaultdict(dict)
     with sides.history.connection() as connection:
-        for row in connection.execute(query):
-            repository, model, kind, day, backend, *numbers = tuple(row)
+        for row in map(tuple, connection.execute(query).all()):
+            repository, model, kind, day, backend, *numbers = row
             counted, days = _Counted(*numbers), found[repository, model, kind]
             old, new = days.get(day, (_NOTHING, _NOTHING))
             days[day] = (counted, new) if backend == sides.old else (old, counted)

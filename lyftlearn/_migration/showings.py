@@ -11,17 +11,17 @@ from lyftlearn.history.tables import Moment, comparisons, jobs
 from lyftlearn.history.tallies import EVIDENCE, counts, values_of_jobs
 
 
-def showings(dialect: str, since: datetime | None = None) -> sa.Subquery:
+def showings(dialect: str, since: datetime | None = None) -> tuple[sa.Subquery, sa.Subquery]:
     """Return what jobs that were submitted from `since` on count, with the columns of `evidence` and three more.
 
     compared: jobs whose shadows were compared with them; alike: those that differed in nothing. compared_at: when such
-    a job was submitted. Rows that have the same keys are to be added up.
+    a job was submitted. The first table has the comparisons and the second one the rest. Each is grouped by itself,
+    which takes half as long as both together; rows that have the same keys are to be added up.
     """
     of = counts(dialect, since, None, EVIDENCE)
-    nobody = [sa.literal(0).label("compared"), sa.literal(0).label("alike"), sa.null().label("compared_at")]
-    told = sa.union_all(sa.select(*of.c, *nobody), _comparison_rows(dialect, since)).subquery("told")
-    at = sa.type_coerce(told.c.compared_at, Moment).label("compared_at")
-    return sa.select(*(column for column in told.c if column.name != "compared_at"), at).subquery("showings")
+    nobody = [sa.literal_column("0", sa.Integer).label(name) for name in ("compared", "alike")]
+    rest = sa.select(*of.c, *nobody, sa.type_coerce(sa.null(), Moment).label("compared_at"))
+    return _comparison_rows(dialect, since).subquery("showings"), rest.subquery("showings")
 
 
 def _comparison_rows(dialect: str, since: datetime | None) -> sa.Select[*tuple[Any, ...]]:

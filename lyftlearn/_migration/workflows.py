@@ -57,12 +57,13 @@ def workflows(
     history: History, is_ours: Condition, since: datetime | None, new: str, runs: Sequence[ParityRun]
 ) -> tuple[Workflow, ...]:
     """Return what is shown of each, of jobs submitted since then. runs: comparisons that count, newest first."""
-    rows = history.select(_query(history.dialect, is_ours, since, new))
+    told = [_query(of, is_ours, new) for of in showings(history.dialect, since)]
+    rows = [row for query in told for row in history.select(query)]
     return tuple(_workflow(name, list(filter(of, rows)), new, runs) for name, of in _OF_JOBS.items())
 
 
-def _query(dialect: str, is_ours: Condition, since: datetime | None, new: str) -> sa.Select[*tuple[Any, ...]]:
-    of, made = showings(dialect, since), known_makings()
+def _query(of: sa.Subquery, is_ours: Condition, new: str) -> sa.Select[*tuple[Any, ...]]:
+    made = known_makings()
     is_rehearsed = (of.c.rehearsed_on == new) & ~of.c.fell_back
     counted = {
         "succeeded": of.c.status == "succeeded",
@@ -78,7 +79,7 @@ def _query(dialect: str, is_ours: Condition, since: datetime | None, new: str) -
         sa.func.max(of.c.newest, type_=Moment).label("newest"),
     ).select_from(of.outerjoin(made, made.c.making == of.c.making))
     grouped = query.where(is_ours(of)).group_by(of.c.kind, of.c.is_on_several, *keys[2:])
-    return grouped.having(sa.func.sum(of.c.jobs) > 0)
+    return grouped.having(sa.func.sum(of.c.jobs + of.c.compared) > 0)
 
 
 def _workflow(name: str, rows: Sequence[_Row], new: str, runs: Sequence[ParityRun]) -> Workflow:

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from alembic.config import Config as AlembicConfig
 
 _EXPECTED = "write sqlite:///<path> or postgresql://<user>@<host>:<port>/<database>"
-HEAD = "0006"
+HEAD = "0007"
 """The newest file in `versions/`."""
-_EARLIER = frozenset({"0001", "0002", "0003", "0004", "0005"})
+_EARLIER = frozenset({"0001", "0002", "0003", "0004", "0005", "0006"})
 _LOCK = 0x6C796674  # of PostgreSQL, for whoever changes the tables
 version = sa.Table("lyftlearn_history", sa.MetaData(), sa.Column("version_num", sa.String(32), primary_key=True))
 """Alembic's own table, under a name that leaves a database of other applications theirs."""

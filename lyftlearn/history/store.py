@@ -14,11 +14,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from importlib import import_module
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DataError, IntegrityError
 
 from lyftlearn._contract.private import make_private
@@ -46,7 +46,7 @@ _UNKNOWN = "unknown"
 _OF_SUBMISSION = ("repository", "project", "team", "owner", "stage", "source", "shadow_of", "nodes")
 _OF_OUTCOME = ("status", "reason", "exit_code", "created_at", "started_at", "finished_at", "start_up", "duration")
 _OF_USAGE = ("machine", "billed", "cost", "currency")
-_DIALECTS: Mapping[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
+_DIALECTS = ("sqlite", "postgresql")
 
 _UNFIT = (DataError, IntegrityError, ArithmeticError, TypeError, ValueError)
 """What is wrong with a row, and not with the database: a number or a character that it has no room for."""
@@ -178,7 +178,7 @@ class History:
         """Take or renew a lease for so long. Return whether `holder` has it: nobody else does until it ends."""
         now = datetime.now(UTC)
         until = now + timedelta(seconds=seconds)
-        taken = self._insert(leases).values(name=lease, holder=holder, until=until)
+        taken = self.insert(leases).values(name=lease, holder=holder, until=until)
         is_free = (leases.c.holder == holder) | (leases.c.until < now)
         with self.connection() as connection:
             changed = connection.execute(
@@ -197,14 +197,15 @@ class History:
         with self._engine.begin() as connection:
             yield connection
 
-    def _insert(self, table: sa.Table) -> Any:
-        return _DIALECTS[self.dialect](table)
+    def insert(self, table: sa.Table) -> Any:
+        """Return an INSERT that can say what becomes of rows that are there. Only its own dialect is loaded."""
+        return import_module(f"sqlalchemy.dialects.{self.dialect}").insert(table)
 
     def _fill(self, connection: sa.Connection, table: sa.Table, rows: Sequence[Mapping[str, Any]]) -> None:
         """Insert rows that have the same columns; of one that is there, fill what is not known."""
         if not rows:
             return
-        insert = self._insert(table)
+        insert = self.insert(table)
         news, known = insert.excluded, table.c
         set_: dict[str, Any] = {
             name: sa.func.coalesce(known[name], news[name]) for name in rows[0] if name not in ("job_id", "fell_back")
@@ -262,7 +263,7 @@ class History:
         of = {row["job_id"]: dict(row) for row in connection.execute(asked).mappings()}
         named = [row for entry in entries if entry.job_id in of for row in _problems(entry, of[entry.job_id])]
         if named:
-            connection.execute(self._insert(problems).on_conflict_do_nothing(), _in_order(named))
+            connection.execute(self.insert(problems).on_conflict_do_nothing(), _in_order(named))
 
     def _record_comparisons(self, connection: sa.Connection, entries: Sequence[ComparisonRow]) -> None:
         now = datetime.now(UTC)
@@ -271,7 +272,7 @@ class History:
             for one in entries
         ]
         if found:
-            connection.execute(self._insert(comparisons).on_conflict_do_nothing(), _in_order(found))
+            connection.execute(self.insert(comparisons).on_conflict_do_nothing(), _in_order(found))
 
     def _write_in_slot(self, entry: SubmissionRow, slot: int) -> bool:
         try:

@@ -7,9 +7,12 @@ A later version only adds tables, and columns that may be empty: older clients g
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import UTC, datetime
+from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy import event
 
 meta = sa.MetaData()
 
@@ -27,6 +30,24 @@ class Moment(sa.types.TypeDecorator[datetime]):
     def process_result_value(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:  # noqa: ARG002
         """Return what was kept as a moment."""
         return value.replace(tzinfo=UTC) if value else None
+
+
+_DIALECTS = ("sqlite", "postgresql")
+_indexes: list[tuple[sa.Index, sa.ColumnElement[bool], Collection[str]]] = []
+
+
+def _index_some(
+    name: str, *columns: sa.Column[Any], where: sa.ColumnElement[bool], on: Collection[str] = _DIALECTS
+) -> None:
+    """Make an index of some rows, on some dialects. What it is of is said as it is made: to say it loads a dialect."""
+    _indexes.append((sa.Index(name, *columns), where, on))
+
+
+@event.listens_for(meta, "before_create")
+def _narrow_indexes(_: sa.MetaData, connection: sa.Connection, **__: Any) -> None:
+    for index, where, on in _indexes:
+        if connection.dialect.name in on:
+            index.dialect_options[connection.dialect.name]["where"] = where
 
 
 jobs = sa.Table(
@@ -63,18 +84,15 @@ jobs = sa.Table(
     sa.Column("day", sa.String(10)),  # of `at`, in UTC; the database fills it in
     sa.Column("making", sa.String(16)),  # the row of `makings` that has what `details` says; the database fills it in
 )
-_is_open = jobs.c.status.is_(None)
-_is_shadow = jobs.c.shadow_of.is_not(None)
 sa.Index("ix_jobs_at", jobs.c.at, jobs.c.job_id)
-sa.Index("ix_jobs_open", jobs.c.at, jobs.c.job_id, sqlite_where=_is_open, postgresql_where=_is_open)
-sa.Index("ix_jobs_shadows", jobs.c.shadow_of, jobs.c.job_id, sqlite_where=_is_shadow, postgresql_where=_is_shadow)
+_index_some("ix_jobs_open", jobs.c.at, jobs.c.job_id, where=jobs.c.status.is_(None))
+_index_some("ix_jobs_shadows", jobs.c.shadow_of, jobs.c.job_id, where=jobs.c.shadow_of.is_not(None))
 sa.Index(
     "ix_jobs_counts",
     *(jobs.c[name] for name in ("repository", "model", "backend", "shadow_of", "status", "reason", "fell_back")),
     *(jobs.c[name] for name in ("stage", "kind", "rehearsed_on", "obstacles", "at")),
 )
-_is_uncounted = jobs.c.cost.is_(None)
-sa.Index("ix_jobs_uncounted", jobs.c.at, jobs.c.job_id, sqlite_where=_is_uncounted, postgresql_where=_is_uncounted)
+_index_some("ix_jobs_uncounted", jobs.c.at, jobs.c.job_id, where=jobs.c.cost.is_(None))
 # Times in their order, by side of a migration and by model on it.
 _timed = (jobs.c.at, jobs.c.shadow_of)
 _model = (jobs.c.backend, jobs.c.repository, jobs.c.model)
@@ -106,7 +124,7 @@ tallies = sa.Table(
     sa.Column("folded", sa.Boolean, nullable=False),
 )
 sa.Index("ix_tallies_day", tallies.c.day)
-sa.Index("ix_tallies_loose", tallies.c.day, sqlite_where=~tallies.c.folded, postgresql_where=~tallies.c.folded)
+_index_some("ix_tallies_loose", tallies.c.day, where=~tallies.c.folded)
 
 # What jobs were made with, and what they use. The database adds a row for what `details` says first of any job: jobs
 # that have all of it in common share one. Two writers at once may add the same row twice.
@@ -121,9 +139,7 @@ makings = sa.Table(
 )
 sa.Index("ix_makings_making", makings.c.making)
 _values = (makings.c.source, makings.c.image, makings.c.version, makings.c.features)
-sa.Index(
-    "ix_makings_values", *_values, postgresql_where=sa.text("false")
-)  # it asks for digests, which are never too long
+_index_some("ix_makings_values", *_values, where=sa.false(), on=["postgresql"])  # it asks for digests: never too long
 # How many jobs of a day have these in common, by which it is told what is shown of the other side. It is no part of
 # `tallies`: clients of an earlier version add up its loose rows by the keys that they know, and would lose others.
 EVIDENCE_KEYS = (
@@ -143,7 +159,7 @@ evidence = sa.Table(
     sa.Column("folded", sa.Boolean, nullable=False),
 )
 sa.Index("ix_evidence_day", evidence.c.day)
-sa.Index("ix_evidence_loose", evidence.c.day, sqlite_where=~evidence.c.folded, postgresql_where=~evidence.c.folded)
+_index_some("ix_evidence_loose", evidence.c.day, where=~evidence.c.folded)
 
 details = sa.Table(
     "details",
@@ -186,6 +202,10 @@ problems = sa.Table(
 sa.Index(
     "ix_problems_kinds",
     *(problems.c[name] for name in ("backend", "fell_back", "kind_id", "repository", "model", "at", "text_id")),
+)
+sa.Index(
+    "ix_problems_newest",  # of a model's newest rehearsal
+    *(problems.c[name] for name in ("backend", "fell_back", "model", "at", "repository")),
 )
 comparisons = sa.Table(
     "comparisons",

@@ -25,7 +25,7 @@ from lyftlearn.ops.collect import collect
 from lyftlearn.ops.configuration import configuration
 from lyftlearn.ops.cost import CostReport, Estimate, JobCost, cost, estimate, job_cost
 from lyftlearn.ops.doctor import doctor
-from lyftlearn.ops.history import open_history
+from lyftlearn.ops.history import no_collections, open_history
 from lyftlearn.ops.images import image_checks, with_image_notes
 from lyftlearn.ops.logs import logs
 from lyftlearn.ops.placement import Placement, placement
@@ -183,8 +183,9 @@ def migration_status(since: Duration | datetime | None = _MONTH, *, client: Clie
 
     It asks the backends how jobs ended, for half a minute at most. Raises what `migration_report` raises.
     """
-    from lyftlearn._migration import outlook, reconcile, rung_store  # noqa: PLC0415 - brings SQLAlchemy
-    from lyftlearn.history import costing  # noqa: PLC0415 - as above
+    with no_collections():
+        from lyftlearn._migration import outlook, reconcile, rung_store  # noqa: PLC0415 - brings SQLAlchemy
+        from lyftlearn.history import costing  # noqa: PLC0415 - as above
 
     start, session = _migration_scope(since, client)
     with open_history(session) as journal:
@@ -192,7 +193,8 @@ def migration_status(since: Duration | datetime | None = _MONTH, *, client: Clie
         with suppress(LyftLearnError):  # prices that cannot be read: costs are not known, and all else is
             costing.count_costs(journal, costing.PriceBook(session.config, session.registry), start, seconds=10)
         store, problem = rung_store.open_for_reading(session.config)
-        return replace(outlook.status(journal, session.config, store, start, unsettled), problem=problem)
+        with no_collections():
+            return replace(outlook.status(journal, session.config, store, start, unsettled), problem=problem)
 
 
 def migration_guard(
@@ -209,8 +211,8 @@ def migration_guard(
     since one moment. ignore: measures that are not judged, such as "start-up time". Raises what `migration_report`
     raises.
     """
-    from lyftlearn._migration import guard, reconcile  # noqa: PLC0415 - brings SQLAlchemy
-
+    with no_collections():
+        from lyftlearn._migration import guard, reconcile  # noqa: PLC0415 - brings SQLAlchemy
     problem = f"is {level}: write a probability between 0 and 1, such as 0.02"
     faults = [] if _LEAST_LEVEL <= level < 1 else [("level", problem)]
     unknown = sorted(set(ignore) - guard.SHARES.keys())
@@ -220,7 +222,8 @@ def migration_guard(
     start, session = _migration_scope(since, client)
     with open_history(session) as journal:
         reconcile.reconcile(journal, session.registry, session.config)
-        return guard.judge(journal, session.config, start, level, ignore)
+        with no_collections():
+            return guard.judge(journal, session.config, start, level, ignore)
 
 
 def _migration_scope(since: Duration | datetime | None, client: Client | None) -> tuple[datetime | None, Session]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -12,6 +13,21 @@ from lyftlearn.errors import BackendUnavailable, InvalidJob, LyftLearnError
 if TYPE_CHECKING:
     from lyftlearn._session import Session
     from lyftlearn.history.store import History
+
+
+@contextmanager
+def no_collections() -> Iterator[None]:
+    """Look for no garbage while many values are made that stay, which would be looked through again and again.
+
+    Of threads that do this at once, the first to end lets collections come again: the others are a little slower then.
+    """
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 @contextmanager

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -115,3 +117,18 @@ def test_a_history_of_the_first_version_is_led_here(tmp_path: Path) -> None:
     assert {row["job_id"] for row in history.select(sa.select(jobs))} == {"one", "two"}
     (noted,) = history.select(sa.select(details.c.source, details.c.version))
     assert (noted["source"], noted["version"]) == ("f0", None)
+
+
+def test_a_file_loads_nothing_of_servers(tmp_path: Path) -> None:
+    """Tables, writes and questions of a file know no other dialect: it takes as long to load as a whole question."""
+    program = (
+        "import sys; from datetime import datetime, UTC\n"
+        "from lyftlearn._migration import outlook\n"
+        "from lyftlearn.history.rows import SubmissionRow\n"
+        "from lyftlearn.history.store import History\n"
+        "row = SubmissionRow(job_id='one', at=datetime.now(UTC), model='m', kind='train', backend='a')\n"
+        f"History('sqlite:///{tmp_path}/history.sqlite').record(row)\n"
+        "print([name for name in sys.modules if name.startswith('sqlalchemy.dialects.postgresql')])\n"
+    )
+    said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+    assert said == "[]\n"

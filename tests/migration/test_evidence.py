@@ -220,3 +220,17 @@ def test_the_mean_of_every_small_block_is_at_most_one(margin: float) -> None:
             there = at + margin + more
             of = [(binomial(old, one, at), binomial(new, other, there)) for one, other in outcomes]
             assert math.fsum(one * other * each for (one, other), each in zip(of, e, strict=True)) <= 1 + 1e-9
+
+
+@pytest.mark.parametrize("rates", [(0.05, 0.15), (0.5, 0.4), (0.0, 0.0), (1.0, 1.0)])
+def test_a_stratum_is_the_sum_of_its_blocks(rates: tuple[float, float]) -> None:
+    """What is computed once for all blocks and odds says what each block says of each odds."""
+    days = history(
+        random.Random(3), [(30, rates[0], 0, 0.0)] * 9 + [(9, rates[0], 12, rates[1])] * 40 + [(0, 0, 9, 0.5)]
+    )
+    found, blocks = evidence.of_stratum(days, 0.1, "a"), list(evidence.blocks(days, "a"))
+    for factor, worse in zip(evidence.ODDS, found.worse, strict=True):
+        each = (evidence.log_e(of, evidence.with_odds(of.rate, factor), margin=0.0) for of in blocks if of.old)
+        assert worse == pytest.approx(math.fsum(each), abs=1e-9)
+    not_worse = (evidence.log_e(of, of.rate, margin=0.1, at_least=True) for of in blocks)
+    assert found.not_worse == pytest.approx(math.fsum(not_worse), abs=1e-9)

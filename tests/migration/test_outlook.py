@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 from collections.abc import Callable
 from dataclasses import replace
@@ -14,12 +15,14 @@ import pytest
 from lyftlearn import Client, ops
 from lyftlearn._migration import audit, page, parity_runs
 from lyftlearn._migration.autopilot import Autopilot
+from lyftlearn._migration.blockers import standing_problems
 from lyftlearn._migration.parity_runs import ParityRun
 from lyftlearn._migration.results import EvidenceOfKind, MigrationStatus, ModelEvidence
 from lyftlearn._migration.rung_store import FileStore
 from lyftlearn._migration.rungs import Rung, with_rungs
 from lyftlearn.history.rows import ComparisonRow, RehearsalRow, SubmissionRow
 from lyftlearn.history.store import History
+from lyftlearn.ops.history import no_collections
 from tests.doubles.postgres import Postgres
 from tests.migration.records import NEW, OLD, filled, ran
 
@@ -291,3 +294,45 @@ def test_a_status_from_postgresql(tmp_path: Path, flags: Path, postgres: Postgre
     assert found["several nodes"] == ("would run there", 2, 0)
     assert found["GPU"] == found["training"] == ("would run there", 3, 1)
     assert found["metrics"] == ("alike in a parity run", 0, 0)
+
+
+def check_standing_problems(history: History) -> None:
+    """Two models whose problems are of one kind, one of them without a repository, and each with an older rehearsal."""
+    for repository, model in (("rides/eta", "eta"), (None, "fare")):
+        for number, named in ((1, f"is s3://bucket/{model}/new"), (2, f"is s3://bucket/{model}/old")):
+            row = replace(submitted(number, model=model), repository=repository)
+            faults = [("outputs", named), ("image", "has no digest"), ("image", "has no digest")]
+            history.record(row, RehearsalRow(job_id=row.job_id, backend=NEW, faults=faults[: 4 - number]))
+    rehearsed(history, submitted(3, model="fine"))
+    history.record(submitted(0))
+    found = standing_problems(history, NEW, NOW - timedelta(days=1))
+    assert found == {
+        (repository, model): [f"outputs: is s3://bucket/{model}/new", "image: has no digest"]
+        for repository, model in (("rides/eta", "eta"), ("unknown", "fare"))
+    }
+    assert standing_problems(history, NEW, NOW) == {}
+
+
+def test_each_model_is_told_its_own_problems(journal: History) -> None:
+    """In the words of its newest rehearsal, each once: not in those of another model that has the same kind."""
+    check_standing_problems(journal)
+
+
+def test_a_server_tells_each_model_its_own_problems(postgres: Postgres) -> None:
+    """As above."""
+    check_standing_problems(History(postgres.url))
+
+
+def test_a_status_leaves_collections_as_they_were(client: Client, journal: History) -> None:
+    """They are off while it counts, which nobody is to notice, neither who has them on, nor who has them off."""
+    filled(journal, [ran(1, OLD)])
+    for switch, expected in ((gc.enable, True), (gc.disable, False)):
+        switch()
+        try:
+            ops.migration_status(client=client)
+            assert gc.isenabled() is expected
+        finally:
+            gc.enable()
+    with no_collections():
+        assert not gc.isenabled()
+    assert gc.isenabled()
