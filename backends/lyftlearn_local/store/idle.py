@@ -15,7 +15,7 @@ from pathlib import Path
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from lyftlearn_local.store.files import JobFiles, Store
 
@@ -43,16 +43,17 @@ def surroundings(command: Sequence[str]) -> str:
     return f"{binascii.crc32(text):08x}"
 
 
-def wait_for_job(store: Store, name: str, clear: Callable[[], None] = lambda: None) -> JobFiles | None:
+def wait_for_job(store: Store, name: str) -> JobFiles | None:
     """Wait for a job in the same surroundings; None if there was none in time, or no FIFO can be had.
 
-    No more wait than can run at once, since each takes some memory. clear: done meanwhile, or before the end.
+    No more wait than can run at once, since each takes some memory.
     """
     path = store.idle / f"{name}-{os.getpid()}"
-    is_one_more = len(list(store.idle.glob(f"{name}-*"))) < (os.cpu_count() or 1)
-    fifo = _try_fifo(path) if is_one_more else None
-    clear()
-    if fifo is None:
+    if len(list(store.idle.glob(f"{name}-*"))) >= (os.cpu_count() or 1):
+        return None
+    try:
+        fifo = _open_fifo(path)
+    except OSError:
         return None
     try:
         job_id = _read(fifo, path)
@@ -60,13 +61,6 @@ def wait_for_job(store: Store, name: str, clear: Callable[[], None] = lambda: No
         path.unlink(missing_ok=True)
         os.close(fifo)
     return store.job(job_id) if job_id else None
-
-
-def _try_fifo(path: Path) -> int | None:
-    try:
-        return _open_fifo(path)
-    except OSError:
-        return None
 
 
 def _open_fifo(path: Path) -> int:

@@ -111,7 +111,7 @@ def settle(job: JobFiles, last: dict[str, Any]) -> dict[str, Any]:
     end = _lost_supervisor_event(_last_sign(job), last, job.last_words())
     end_job(job.path)
     _end_containers(job)
-    remove_nodes(job)
+    remove_nodes(job.path)
     try:
         job.append(end)
     except OSError:
@@ -131,38 +131,17 @@ def _last_sign(job: JobFiles) -> float:
     return max(path.stat().st_mtime for path in (job.events_path, *job.path.glob("logs/*.log")))
 
 
-def remove_nodes(job: JobFiles) -> None:
-    """Remove what belonged to nodes while they ran."""
-    put_nodes_away(job)
-    clear_nodes(job)
+def remove_nodes(job: Path) -> None:
+    """Remove what belonged to nodes while they ran. Without namespaces the runtime keeps secrets in shared memory.
 
-
-def put_nodes_away(job: JobFiles) -> None:
-    """Take out of sight what belonged to nodes while they ran: to remove it takes longer.
-
-    Without namespaces the runtime keeps secrets in shared memory. One that was killed has not taken them back; it names
-    their directory after its job and its rank.
+    A runtime that was killed has not taken them back; it names their directory after its job and its rank.
     """
-    for secrets in SHARED_MEMORY.glob(f"lyftlearn-{job.path.name}.*"):
-        if secrets.name.removeprefix(f"lyftlearn-{job.path.name}.").isdecimal():
+    for secrets in SHARED_MEMORY.glob(f"lyftlearn-{job.name}.*"):
+        if secrets.name.removeprefix(f"lyftlearn-{job.name}.").isdecimal():
             with contextlib.suppress(OSError):
                 remove_tree(secrets)
-    nodes = job.path / "nodes"
-    try:
-        nodes.rename(_grave(job))
-    except OSError:  # there are none, or something else is there
-        with contextlib.suppress(OSError):
-            remove_tree(nodes)
-
-
-def clear_nodes(job: JobFiles) -> None:
-    """Remove what was put away. Should this process be killed before, the next clients do so once it is old."""
     with contextlib.suppress(OSError):
-        remove_tree(_grave(job))
-
-
-def _grave(job: JobFiles) -> Path:
-    return job.path.parent.parent / "tmp" / f"{job.path.name}.nodes"
+        remove_tree(job / "nodes")
 
 
 def end_processes(pids: Iterable[int]) -> None:

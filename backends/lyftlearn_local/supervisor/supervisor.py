@@ -16,7 +16,7 @@ from lyftlearn_local.layouts import FINISH
 from lyftlearn_local.layouts.layout import LaunchError, LaunchStopped, NodeContext
 from lyftlearn_local.store import idle, start_mark
 from lyftlearn_local.store.files import ASKED_TO_STOP, FINAL, JobFiles, Store, event, overdue_event, process_start
-from lyftlearn_local.store.leftovers import clear_nodes, put_nodes_away, settle, sweep_containers
+from lyftlearn_local.store.leftovers import remove_nodes, settle, sweep_containers
 from lyftlearn_local.store.locks import Lock
 from lyftlearn_local.store.trees import remove_tree
 from lyftlearn_local.supervisor.handover import Program, Turn, next_turn, take_turn
@@ -72,7 +72,7 @@ class JobSupervisor:
         self._try(self._launch)
         self._follow()
         final: dict[str, Any] = {**self._finish(self._final_event()), **command_end(self.outcomes)}
-        put_nodes_away(self.job)
+        remove_nodes(self.job.path)
         self._emit(**final)
         self._stop_listening()
 
@@ -322,23 +322,17 @@ def supervise(directory: str, claim_descriptor: str | None = None) -> None:
     store, program = Store(job.path.parent.parent), Program(job.record()["run"]["supervisor"])
     turn: Turn | None = Turn(job, Lock.from_descriptor(int(claim_descriptor)) if claim_descriptor else None)
     while turn:
-        turn = _take(store, turn, program)
-
-
-def _take(store: Store, turn: Turn, program: Program) -> Turn | None:
-    """Take a turn, and return the next. What takes time and nobody waits for is done once the next can come."""
-    start_mark.remove(turn.job)
-    record = turn.job.record()
-    _detach(turn.job)
-    slot = take_turn(store, turn, record["run"], program)
-    if slot is None or isinstance(slot, Turn):
-        return slot
-    was_run = _run(store, turn, record, slot)
-    following = next_turn(store, program)
-    if following is None and was_run:
-        return _await_turn(store, program, lambda: clear_nodes(turn.job))
-    clear_nodes(turn.job)
-    return following
+        start_mark.remove(turn.job)
+        record = turn.job.record()
+        _detach(turn.job)
+        slot = take_turn(store, turn, record["run"], program)
+        if slot is None:
+            return
+        if isinstance(slot, Turn):
+            turn = slot
+            continue
+        was_run = _run(store, turn, record, slot)
+        turn = next_turn(store, program) or (_await_turn(store, program) if was_run else None)
 
 
 def _run(store: Store, turn: Turn, record: dict[str, Any], slot: Lock) -> bool:
@@ -355,9 +349,9 @@ def _run(store: Store, turn: Turn, record: dict[str, Any], slot: Lock) -> bool:
             turn.claim.release()
 
 
-def _await_turn(store: Store, program: Program, clear: Callable[[], None]) -> Turn | None:
+def _await_turn(store: Store, program: Program) -> Turn | None:
     signal.signal(signal.SIGTERM, _leave)
-    job = idle.wait_for_job(store, program.surroundings, clear)
+    job = idle.wait_for_job(store, program.surroundings)
     return Turn(job) if job else None
 
 
