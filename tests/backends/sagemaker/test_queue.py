@@ -349,8 +349,9 @@ def test_no_capacity_is_waiting(queue: Service, backend: SageMakerBackend, make:
     assert len(queue.jobs.all()) == 2, "the one that runs, and the last that found no capacity"
     first.finish("Completed")
     _until(lambda: _event(make, job).status is JobStatus.SUCCEEDED)
+    _until(lambda: heard[-1].status is JobStatus.SUCCEEDED)
+    following.close()
     follower.join(60)
-    assert heard[-1].status is JobStatus.SUCCEEDED
 
 
 def _event(make: Make, job: JobSpec) -> JobEvent:
