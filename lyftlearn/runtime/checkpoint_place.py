@@ -106,7 +106,7 @@ class Place:
         """Show none of these until `show`, or raise RuntimeFailure. shown: the files that whoever restores gets now."""
         self._settle()
         self._aside += [name for name in names if name in shown and name not in self._aside]
-        self.note(hidden=sorted({*self.notes["hidden"], *names}.difference(shown)))
+        self.note(hidden=sorted({*self.notes["hidden"], *(name for name in names if name not in shown)}))
 
     def show(self, ready: Collection[str], left: Collection[str]) -> None:
         """Show what is ready, all at once. left: new files that stay hidden."""

@@ -38,6 +38,8 @@ MOST_LOST = 120.0
 AWAY = "the storage takes nothing"
 PATIENT = 4
 """Looks for which a file that is still written hides a new directory."""
+UNKNOWN = (0, 0, 0, 0)
+"""The stamp of a copy that may be there."""
 __all__ = ["NOTES"]
 
 
@@ -156,10 +158,7 @@ class Checkpoints:
         return ready
 
     def _copy(self, stamps: dict[str, Stamp]) -> None:
-        """In the order of their writing: what names the newest checkpoint comes after the checkpoint.
-
-        Several files are shown at once; if one of them changes meanwhile, all wait for the next look.
-        """
+        """In the order of their writing. Several are shown at once; if one changes meanwhile, all wait for a look."""
         failed, self._failed = self._failed, {}
         self._known = {above for name in self._shown for above in directories_above(name)}
         batch = {name: stamp for name, stamp in stamps.items() if self._copied.get(name) != stamp}
@@ -171,7 +170,7 @@ class Checkpoints:
             if all(name in self._failed or self._copied.get(name) == batch[name] for name in names):
                 self._show(stamps)
         _report({name: problem for name, problem in self._failed.items() if name not in failed})
-        hidden = self._place.hidden
+        hidden = self._place.hidden | {name for name in self._copied if self._copied[name] == UNKNOWN}
         before = {name: stamp for name, stamp in self._shown.items() if name in hidden}
         self._shown = {**{name: self._copied[name] for name in self._copied.keys() - hidden}, **before}
 
@@ -197,7 +196,7 @@ class Checkpoints:
                 self._failed[name] = problem
 
     def _show(self, stamps: dict[str, Stamp]) -> None:
-        """Show what is copied as it is now, but for directories of which something is missing."""
+        """Show what is copied as it is now, but for incomplete directories."""
         incomplete, place = self._incomplete(), self._place
         ready = {
             name
@@ -205,6 +204,7 @@ class Checkpoints:
             if self._copied.get(name) == stamps[name] and self._group_of(name) not in incomplete
         }
         left = [name for name in place.notes["hidden"] if name not in ready]
+        left = [name for name in left if "/" in name or name not in self._failed]
         place.show(ready, [name for name in left if name in self._copied or self._group_of(name) in incomplete])
 
     def _incomplete(self) -> set[str]:
@@ -224,6 +224,7 @@ class Checkpoints:
             if self._put(name, stamp):
                 self._copied[name] = stamp
         except RuntimeFailure as error:
+            self._copied[name] = UNKNOWN
             return str(error)
         except OSError as error:  # of reading, which no patience mends
             self._changes[name] = RESTLESS + 1

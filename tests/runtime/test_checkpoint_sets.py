@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -400,3 +401,34 @@ def test_a_place_that_changes_while_it_is_listed(tmp_path: Path, monkeypatch: py
 
     monkeypatch.setattr(os, "stat", gone)
     assert [entry.relative for entry in storage.FileStore().find(str(tmp_path))] == ["a/w"]
+
+
+@pytest.mark.contract("C-CHECK-4")
+@pytest.mark.parametrize("write", WRITES, ids=lambda write: write[1])
+@pytest.mark.parametrize("number", range(6))
+def test_answers_that_are_lost(machine: Callable[..., Machine], write: tuple[type, str], number: int) -> None:
+    """What is written or removed although the answer says no: nothing of it is shown without the rest."""
+    first, real = machine(), getattr(*write)
+    save(first.directory, "step-1", 1)
+    first.look(2)
+    for version in (2, 3):
+        save(first.directory, f"step-{version}", version)
+        shutil.rmtree(first.directory / f"step-{version - 1}")
+        left = [number] if version == 2 else [number, number + 1]
+
+        def lost(*arguments: Any, left: list[int] = left, **options: Any) -> None:
+            real(*arguments, **options)
+            left[:] = [count - 1 for count in left if count]
+            if 0 in left:
+                raise RuntimeFailure(PLATFORM, "no answer")
+
+        for _ in range(4):
+            with pytest.MonkeyPatch.context() as patch, suppress(RuntimeFailure):
+                patch.setattr(*write, lost)
+                first.look()
+            found = content(machine().directory)
+            steps = {name.partition("/")[0][5:] for name in found}
+            assert found == {name: text for step in steps for name, text in whole(f"step-{step}", int(step)).items()}
+            assert steps
+    first.look(3)
+    assert content(machine().directory) == whole("step-3", 3)
