@@ -406,7 +406,7 @@ def _handles() -> Mapping[JobKind, type[Job]]:
     """Return which handle a job of each kind has. Nobody has one before this has said how they are pickled."""
     from lyftlearn._jobs.handles import HANDLES  # noqa: PLC0415 - an import of lyftlearn does not pay for it
 
-    handles: list[type[Job]] = [lyftlearn.Job, *HANDLES.values()]
-    for handle in handles:
-        copyreg.pickle(handle, _reduce)
+    if lyftlearn.Job not in copyreg.dispatch_table:
+        for handle in (*HANDLES.values(), lyftlearn.Job):
+            copyreg.pickle(handle, _reduce)
     return HANDLES

@@ -27,6 +27,7 @@ MULTIKUEUE = "kueue.x-k8s.io/multikueue"
 SELECTOR = f"{MANAGED_BY}={OURS},{JOB}"
 SERVICE = "lyftlearn"
 MAIN = "main"
+_encode = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 _RESERVED = ("kubernetes.io", "k8s.io", "x-k8s.io", "lyftlearn")
 _CONTROLLERS_OWN = ("job-name", "controller-uid")
 
@@ -83,4 +84,4 @@ def hosts(job_id: str, nodes: int) -> list[str]:
 
 def compact_json(value: object) -> str:
     """Return `value` as one line of JSON."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"))
+    return _encode(value)

@@ -9,7 +9,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -88,11 +88,10 @@ class Arguments:
 
 def _resources_as_written(resources: ResourceRequest) -> dict[str, Any]:
     """Return fields that were left open as version 1.0.0 had them, whatever their default is by now."""
-    defaults = checks.resources("resources", Resources(), [])
+    defaults = vars(_default_resources())
     written = dict(_FIRST_DEFAULTS)
-    for name in ResourceRequest.__dataclass_fields__:
-        value = getattr(resources, name)
-        if value != getattr(defaults, name):
+    for name, value in vars(resources).items():
+        if value != defaults[name]:
             written[name] = value if value != _FIRST_DEFAULTS.get(name, ...) else ["written", value]
     return written
 
@@ -130,7 +129,12 @@ def check(
 
 
 def _resources(path: str, value: Resources | None, faults: list[Fault]) -> ResourceRequest:
-    return checks.resources(path, Resources() if value is None else value, faults)
+    return _default_resources() if value is None else checks.resources(path, value, faults)
+
+
+@cache
+def _default_resources() -> ResourceRequest:
+    return checks.resources("resources", Resources(), [])
 
 
 _CHECKERS = {

@@ -67,10 +67,10 @@ class InputRoutes:
 
     def notes(self) -> Iterator[str]:
         """Yield what is uploaded, and how much that is."""
-        from lyftlearn._transfer import input_size  # noqa: PLC0415 - only for inputs that travel
-
         for path, one in self.uploads().items():
             if not one.stands_in:
+                from lyftlearn._transfer import input_size  # noqa: PLC0415 - only for inputs that travel
+
                 files, size = input_size(one.path)
                 yield f"{path}: {one.path} goes through the storage: {size:,} bytes in {files:,} files"
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,7 +22,6 @@ from lyftlearn.errors import InvalidJob
 FILE = "lyftlearn.toml"
 IMAGES, MOUNTS = "images", "mounts"
 _DEEPEST = 20  # tables in tables
-_SURROGATE = re.compile("[\ud800-\udfff]")
 PLATFORM_FILE = "/etc/lyftlearn/lyftlearn.toml"
 _GROUP = "lyftlearn.backends"
 
@@ -58,10 +56,19 @@ def read_layers(config: str | os.PathLike[str] | Mapping[str, Any] | None) -> tu
 def _odd_keys(tables: Mapping[Any, Any], depth: int) -> Iterator[Any]:
     """Yield keys that no file can have, and so no mapping that stands for one."""
     for key, value in tables.items():
-        if not isinstance(key, str) or depth > _DEEPEST or _SURROGATE.search(key):
+        if not isinstance(key, str) or depth > _DEEPEST or not _is_text(key):
             yield key
         elif isinstance(value, Mapping):
             yield from _odd_keys(value, depth + 1)
+
+
+def _is_text(key: str) -> bool:
+    """Whether a file can hold it: halves of characters cannot be encoded."""
+    try:
+        key.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def merge(layers: Sequence[Layer]) -> tuple[dict[str, Any], dict[str, Layer]]:

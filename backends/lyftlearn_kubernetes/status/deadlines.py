@@ -17,7 +17,6 @@ from lyftlearn_kubernetes.options import DEFAULTS, Options
 from lyftlearn_kubernetes.status import jobs, observed
 from lyftlearn_kubernetes.status.events import current_pods, final_failure
 from lyftlearn_kubernetes.status.observed import Limits
-from lyftlearn_kubernetes.status.quota import exceeds_hard_limit, is_quota_refusal, may_pass
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -114,11 +113,13 @@ def verdict_without_pods(refusal: str, waited: timedelta, limits: Limits) -> Ver
     """Return why a job without pods should wait no longer, or None. refusal: why its pods are not made."""
     if not refusal:
         return None
+    from lyftlearn_kubernetes.status import quota  # noqa: PLC0415 - a submission does not pay for what it compiles
+
     late = waited > limits.pending
-    if not is_quota_refusal(refusal):
-        hopeless = late or not may_pass(refusal)
+    if not quota.is_quota_refusal(refusal):
+        hopeless = late or not quota.may_pass(refusal)
         return (FailureReason.CONFIGURATION, f"no pod can be made: {refusal}") if hopeless else None
-    if exceeds_hard_limit(refusal):
+    if quota.exceeds_hard_limit(refusal):
         return FailureReason.CAPACITY, f"more is asked for than the quota ever allows: {refusal}"
     return (FailureReason.CAPACITY, f"{words.no_capacity(limits.pending)}: {refusal}") if late else None
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from lyftlearn_kubernetes.options import Options
     from lyftlearn_kubernetes.submission.runtime import RuntimeConfigMap
 
+_encode = json.JSONEncoder(separators=(",", ":")).encode
 STORE, CREATE_RUNTIME, CREATE_SERVICE, CREATE_JOB = "store", "create ConfigMap", "create Service", "create Job"
 CREATE_CLAIM, CREATE_POLICY = "create PersistentVolumeClaim", "create NetworkPolicy"
 CREATE_INGRESS = "create Ingress"
@@ -284,4 +285,4 @@ def _secret_faults(spec: JobSpec) -> Iterator[Fault]:
 
 def _text(value: object) -> str:
     """Return JSON in ASCII: as long in bytes as in characters."""
-    return json.dumps(value, separators=(",", ":"))
+    return _encode(value)
