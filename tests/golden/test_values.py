@@ -8,6 +8,7 @@ import pickle
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -199,6 +200,7 @@ class NextResourceRequest(backend.ResourceRequest):
 def digest_of_next_version(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., str]:
     """Return how a later version would digest a call with these resources."""
     resources = checks.resources
+    monkeypatch.setattr(arguments, "_default_resources", cache(arguments._default_resources.__wrapped__))
 
     def checked(path: str, value: Any, faults: Any) -> NextResourceRequest:
         return NextResourceRequest(**vars(resources(path, value, faults)), spot=getattr(value, "spot", None))

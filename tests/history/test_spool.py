@@ -149,6 +149,7 @@ class Slow(importlib.abc.MetaPathFinder):
         return None
 
 sys.meta_path.insert(0, Slow())
+sys.executable = ""  # as in an application with Python inside, which writes its history itself
 client = lyftlearn.Client(config=json.loads(sys.argv[1]))
 client.train("eta", command="true")
 threading.Thread(target=client._session.history.flush).start()

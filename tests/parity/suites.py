@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import os
 import re
 import subprocess
@@ -29,6 +30,8 @@ CLASSES = {
 }
 """Which classes of `<directory>/test_conformance.py` hold a backend to the suite."""
 CALL_SITES = "tests/callsites/test_callsites.py"
+LAST_FAILED = ROOT / ".pytest_cache/v/cache/lastfailed"
+"""Where pytest keeps it. Its own option runs all of a suite where only the other one has failed."""
 _LACKS = re.compile(r"lacks [a-z ]+: ")
 _CASE = re.compile(r"test_the_same_comes_of_it\[(?P<backend>[a-z-]+)-(?P<name>[a-z_]+)\]")
 
@@ -47,22 +50,29 @@ Results = Mapping[str, Mapping[str, Result]]
 
 def run_failed() -> tuple[Results, Results]:
     """Run what failed in the last run once more, one after the other; return as `run` does."""
-    return run(1, BACKENDS, "--last-failed", "--last-failed-no-failures=none")
+    failed = json.loads(LAST_FAILED.read_text()) if LAST_FAILED.exists() else {}
+    call_sites = [test for test in failed if test.startswith(CALL_SITES)]
+    return _results([test for test in failed if test.partition("::")[0] in _modules(BACKENDS)], call_sites, 1, BACKENDS)
 
 
-def run(workers: int, names: tuple[str, ...] = BACKENDS, *options: str) -> tuple[Results, Results]:
-    """Run the suites; return conformance, by `<class of the suite>.<test>`, and call sites, by name.
+def run(workers: int, names: tuple[str, ...] = BACKENDS) -> tuple[Results, Results]:
+    """Run the suites; return conformance, by `<class of the suite>.<test>`, and call sites, by name."""
+    return _results(_modules(names), [CALL_SITES], workers, names)
 
-    options: pytest's, which choose some of the tests.
-    """
-    directories = sorted({CLASSES[name][0] for name in names})
-    modules = [f"{directory}/test_conformance.py" for directory in directories]
-    cases = _cases([*options, *modules], workers, names)
-    conformance = {name: dict(sorted(_conformance(cases, name))) for name in names}
-    cases = _cases(
-        [*options, CALL_SITES], workers, names
-    )  # apart: the former's test services must not reach real platforms' jobs
-    return conformance, {name: dict(sorted(_call_sites(cases, name))) for name in names}
+
+def _modules(names: tuple[str, ...]) -> list[str]:
+    return sorted({f"{CLASSES[name][0]}/test_conformance.py" for name in names})
+
+
+def _results(
+    conformance: list[str], call_sites: list[str], workers: int, names: tuple[str, ...]
+) -> tuple[Results, Results]:
+    """Run these tests of both suites: apart, for the former's test services must not reach real platforms' jobs."""
+    cases, others = (_cases(tests, workers, names) if tests else [] for tests in (conformance, call_sites))
+    return (
+        {name: dict(sorted(_conformance(cases, name))) for name in names},
+        {name: dict(sorted(_call_sites(others, name))) for name in names},
+    )
 
 
 def _cases(words: list[str], workers: int, names: tuple[str, ...]) -> list[Element]:
