@@ -13,6 +13,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+import yaml  # type: ignore[import-untyped]
+
 from tests.doubles.cluster import server, validation
 from tests.doubles.cluster.cluster import NAMESPACE
 from tests.doubles.cluster.store import ApiError, Object, Store, now
@@ -126,7 +128,8 @@ def main() -> None:
         "users": [user],
         "current-context": "bench",
     }
-    Path(sys.argv[1], "kubeconfig").write_text(json.dumps(document))
+    Path(sys.argv[1], "kubeconfig").write_text(yaml.safe_dump(document))  # as people have it
+    Path(sys.argv[1], "address").write_text(api.url)
     print(api.port, flush=True)
     threading.Event().wait()
 
