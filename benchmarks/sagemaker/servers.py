@@ -34,6 +34,16 @@ SageMaker:
 """
 _START = 60  # seconds
 _ROOT = Path(__file__).parents[2]
+_MOTO = """
+import functools, sys
+import jsonpath_ng.ext
+from moto.server import main
+from moto.sqs.models import SQSBackend
+# It parses the same paths for each event, and counts all messages of a queue for each one that it gives.
+jsonpath_ng.ext.parse = functools.cache(jsonpath_ng.ext.parse)
+SQSBackend.is_message_valid_based_on_retention_period = lambda *_: True
+main(["-H", "127.0.0.1", "-p", sys.argv[1]])
+"""
 _SERVICE = """
 import json, sys
 from pathlib import Path
@@ -100,7 +110,7 @@ def moto() -> Iterator[str]:
     """Run moto, and give its address."""
     port = _free_port()
     url = f"http://127.0.0.1:{port}"
-    command = [str(Path(measure.DOUBLES).parent / "moto_server"), "-H", "127.0.0.1", "-p", str(port)]
+    command = [measure.DOUBLES, "-c", _MOTO, str(port)]
     with _process(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         deadline = time.monotonic() + _START
         while not _answers(url):
