@@ -10,6 +10,7 @@ from typing import Any
 
 from lyftlearn._contract.fault import Fault
 from lyftlearn._text.display import quote
+from lyftlearn._text.encoding import is_unicode
 
 MAX_BYTES = 16 * 1024**2
 _MAX_DEPTH = 100  # far below where JSON readers stop, Python's at about 1000
@@ -81,7 +82,7 @@ def _key_problems(path: str, key: Any) -> Iterator[Fault]:
 def _scalar_problems(path: str, value: Any) -> Iterator[Fault]:
     if isinstance(value, float) and not math.isfinite(value):
         yield Fault(path, f"is {value!r}, which JSON does not have: write a finite number, a string or None")
-    elif isinstance(value, str) and not _is_unicode(value):
+    elif isinstance(value, str) and not is_unicode(value):
         yield Fault(path, "holds half a surrogate pair, which is no text: write whole characters")
     elif isinstance(value, tuple):
         yield Fault(path, "is a tuple, which would arrive as a list: write a list")
@@ -94,11 +95,3 @@ def _scalar_problems(path: str, value: Any) -> Iterator[Fault]:
             path,
             f"is of type {type(value).__name__}, which is no JSON: write None, a bool, number, string, list or dict",
         )
-
-
-def _is_unicode(value: str) -> bool:
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

@@ -9,6 +9,7 @@ from hashlib import file_digest, sha256
 from pathlib import Path
 
 from lyftlearn._storage import Storage, change_error
+from lyftlearn._text.encoding import is_unicode
 from lyftlearn._transfer.tree import printable
 from lyftlearn.errors import LyftLearnError
 
@@ -145,8 +146,4 @@ def _fault(name: str, path: Path) -> str | None:
         return "is neither a file nor a directory: remove it"
     if not os.access(path, os.R_OK):
         return "may not be read: change its permissions"
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return "has a name that is not UTF-8: rename it"
-    return None
+    return None if is_unicode(name) else "has a name that is not UTF-8: rename it"

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from lyftlearn._contract.fault import Fault
 from lyftlearn._contract.ids import OWN_LETTERS
 from lyftlearn._contract.options import Option, display_value, nearest, read_options
+from lyftlearn._text.encoding import is_unicode
 from lyftlearn._text.small_file import read_small_text
 from lyftlearn.config import migrations
 from lyftlearn.config.images import image_faults
@@ -56,19 +57,10 @@ def read_layers(config: str | os.PathLike[str] | Mapping[str, Any] | None) -> tu
 def _odd_keys(tables: Mapping[Any, Any], depth: int) -> Iterator[Any]:
     """Yield keys that no file can have, and so no mapping that stands for one."""
     for key, value in tables.items():
-        if not isinstance(key, str) or depth > _DEEPEST or not _is_text(key):
+        if not isinstance(key, str) or depth > _DEEPEST or not is_unicode(key):
             yield key
         elif isinstance(value, Mapping):
             yield from _odd_keys(value, depth + 1)
-
-
-def _is_text(key: str) -> bool:
-    """Whether a file can hold it: halves of characters cannot be encoded."""
-    try:
-        key.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def merge(layers: Sequence[Layer]) -> tuple[dict[str, Any], dict[str, Layer]]:

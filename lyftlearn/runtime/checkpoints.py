@@ -13,13 +13,15 @@ import threading
 import time
 from contextlib import suppress
 
-from .checkpoint_place import LARGEST_NOTES, NOTES, Place, directories_above, links_below, read_notes, restore_link
+from .checkpoint_place import LARGEST_NOTES, Place, directories_above, links_below, read_notes, restore_link
 from .faults import PLATFORM, RuntimeFailure
 from .storage import copy_into, store_for
+from .thread import Thread
 from .tree import FILE, LINK, Tree, make_readable, remove_tree
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Tuple
 
     from .bundle import Bundle
@@ -40,7 +42,23 @@ PATIENT = 4
 """Looks for which a file that is still written hides a new directory."""
 UNKNOWN = (0, 0, 0, 0)
 """The stamp of a copy that may be there."""
-__all__ = ["NOTES"]
+
+
+class _Looks(Thread):
+    """Looks at a directory again and again."""
+
+    def __init__(self, look: Callable[[], None], interval: float) -> None:
+        def run() -> None:
+            while not self._ended.wait(interval):
+                look()
+
+        self._ended = threading.Event()
+        super().__init__(run)
+
+    def end(self) -> None:
+        """Wait for the look that has begun."""
+        self._ended.set()
+        self.join()
 
 
 class Checkpoints:
@@ -49,7 +67,6 @@ class Checkpoints:
     def __init__(self, directory: str, uri: str, interval: float = INTERVAL, timed: bool = False) -> None:
         self._directory = directory
         self._place = Place(uri)
-        self._interval = interval
         self._timed = timed
         self._copied: dict[str, Stamp] = {}
         self._shown: dict[str, Stamp] = {}
@@ -59,8 +76,7 @@ class Checkpoints:
         self._failed: dict[str, str] = {}
         self._written: set[str] = set()
         self._known: set[str] = set()
-        self._end = threading.Event()
-        self._thread = threading.Thread(target=self._keep_syncing, daemon=True, name="checkpoints")
+        self._looks = _Looks(self._look, interval)
 
     @property
     def first_start(self) -> float | None:
@@ -80,13 +96,12 @@ class Checkpoints:
 
     def start(self) -> None:
         """Copy from now on."""
-        self._thread.start()
+        self._started_at = self.first_start or (time.time() if self._timed else None)
+        self._looks.start()
 
     def finish(self) -> None:
         """Copy what is left, after the command's end."""
-        self._end.set()
-        if self._thread.is_alive():
-            self._thread.join()
+        self._looks.end()
         stamps, links = self._stamps()
         self._written = set()
         self._copy(stamps)
@@ -101,14 +116,12 @@ class Checkpoints:
         if self._failed:
             raise RuntimeFailure(PLATFORM, f"checkpoints: {_enumerate(sorted(self._failed))} could not be copied")
 
-    def _keep_syncing(self) -> None:
-        started_at = self.first_start or (time.time() if self._timed else None)
-        while not self._end.wait(self._interval):
-            try:
-                self.sync()
-                self._place.note(started_at=started_at)
-            except Exception as error:  # noqa: BLE001 - the next look may do better, and the last one says why not
-                print(f"lyftlearn: checkpoints are not copied yet: {error}", file=sys.stderr)
+    def _look(self) -> None:
+        try:
+            self.sync()
+            self._place.note(started_at=self._started_at)
+        except Exception as error:  # noqa: BLE001 - the next look may do better, and the last one says why not
+            print(f"lyftlearn: checkpoints are not copied yet: {error}", file=sys.stderr)
 
     def sync(self) -> None:
         """Copy what has not changed since the last look, then delete what is gone and has been replaced."""
@@ -284,10 +297,8 @@ class CheckpointLinks:
     def __init__(self, directory: str, path: str, interval: float) -> None:
         self._directory = directory
         self._path = path
-        self._interval = interval
         self._noted: dict[str, str] = {}
-        self._end = threading.Event()
-        self._thread = threading.Thread(target=self._keep_noting, daemon=True, name="checkpoint-links")
+        self._looks = _Looks(self._note, interval)
 
     def restore(self) -> None:
         """Make the links again that an earlier container left. What they showed may have come in their place."""
@@ -302,21 +313,15 @@ class CheckpointLinks:
 
     def start(self) -> None:
         """Note links from now on."""
-        self._thread.start()
+        self._looks.start()
 
     def finish(self) -> None:
         """Note those that the command left."""
-        self._end.set()
-        if self._thread.is_alive():
-            self._thread.join()
+        self._looks.end()
         self._note()
 
     def _holds(self, place: str) -> bool:
         return os.path.realpath(place).startswith(os.path.realpath(self._directory) + os.sep)
-
-    def _keep_noting(self) -> None:
-        while not self._end.wait(self._interval):
-            self._note()
 
     def _note(self) -> None:
         try:

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from lyftlearn.runtime import checkpoints, s3, storage
-from lyftlearn.runtime.checkpoints import NOTES, Checkpoints
+from lyftlearn.runtime.checkpoint_place import NOTES
+from lyftlearn.runtime.checkpoints import Checkpoints
 from lyftlearn.runtime.faults import PLATFORM, RuntimeFailure
 
 WRITES = [(storage.FileSink, "commit"), (storage.FileStore, "remove"), (storage.FileStore, "move")]

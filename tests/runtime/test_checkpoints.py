@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from lyftlearn.runtime import checkpoints, storage
-from lyftlearn.runtime.checkpoints import NOTES, Checkpoints
+from lyftlearn.runtime.checkpoint_place import NOTES
+from lyftlearn.runtime.checkpoints import Checkpoints
 from lyftlearn.runtime.faults import RuntimeFailure
 
 

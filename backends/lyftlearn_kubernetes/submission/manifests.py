@@ -29,9 +29,8 @@ STOP_FILE = f"{ROOT}/.stop-requested"
 NOBODYS_GROUP = 65534  # owns the volumes where no user is configured, so that an image's own user can write
 REPORT_SECONDS = 60  # beyond the command's grace: for what is kept and reported after its end
 UPLOAD_SECONDS = 7200  # beyond everything else that the deadline counts: for inputs, and for model and outputs
-_MOST_SECONDS = (
-    2**31 - 1
-)  # an int32 holds no more; the controller counts in nanoseconds, of which an int64 holds 292 years
+# An int32 holds no more. The controller counts in nanoseconds, of which an int64 holds 292 years.
+_MOST_SECONDS = 2**31 - 1
 _DISRUPTED = {"action": "Count", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}
 _POD_NAME = {"name": "LYFTLEARN_SUBSTRATE_CONTAINER", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}
 # Process 1 hears no signal before it has a handler. The kubelet runs the hook before it sends one.

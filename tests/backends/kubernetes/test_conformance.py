@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from lyftlearn.backend import Backend
-from lyftlearn.runtime.checkpoints import NOTES
+from lyftlearn.runtime.checkpoint_place import NOTES
 from lyftlearn.testing import BackendConformance, ClientConformance, Harness
 from lyftlearn.testing.conformance._fixtures import Fixtures
 from lyftlearn.testing.conformance._replacement import ReplacementConformance
