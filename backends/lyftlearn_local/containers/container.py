@@ -66,6 +66,10 @@ class Container:
         answer = self._ask("inspect", "--type", "container", "--format", "{{.State.OOMKilled}}", self.name)
         return answer.stdout.strip() == b"true"
 
+    def terminate(self) -> None:
+        """Ask what runs in it to end, if it runs already."""
+        self._ask("kill", "--signal", "TERM", self.name)
+
     def kill(self) -> None:
         """End whatever runs in it."""
         self._ask("kill", "--signal", "KILL", self.name)

@@ -28,7 +28,7 @@ ROOT = (0, 0)
 
 
 class ContainerNode(Node):
-    """A node in a container. Its process is the engine's client, which passes signals on and ends with it."""
+    """A node in a container. Its process is the engine's client, which prints what the node does and ends with it."""
 
     def __init__(
         self, container: Container, rank: int, argv: list[str], variables: dict[str, str], kept: Capture
@@ -36,6 +36,10 @@ class ContainerNode(Node):
         super().__init__(rank, argv, variables, kept, None)
         self._container = container
         self.group = container
+
+    def terminate(self) -> None:
+        """Ask the runtime to stop. A client that passed the signal on would print that it came too late."""
+        self._container.terminate()
 
     def kill(self) -> None:
         """End the container; a client that does not notice ends, too."""

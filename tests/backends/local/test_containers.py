@@ -180,6 +180,39 @@ def test_a_stop_reaches_the_command(make_backend: MakeBackend, make_spec: MakeSp
     assert "bye" in lines(backend, spec.id)
 
 
+@pytest.mark.usefixtures("_loud_runtime")
+def test_a_stop_says_nothing_of_its_own(make_backend: MakeBackend, make_spec: MakeSpec, image: str) -> None:
+    """What the engine's own runtime complains of, as when a signal comes too late, is not the command's output."""
+    backend = make_backend()
+    polite = python("""
+        import signal, sys, time
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(print("bye")))
+        print("up", flush=True)
+        time.sleep(600)
+    """)
+    spec = make_spec(polite, image=image)
+    submit(backend, spec)
+    eventually(lambda: "up" in lines(backend, spec.id), "the command runs")
+    backend.stop(spec.id)
+    assert finish(backend, spec.id).event.status is JobStatus.STOPPED
+    assert lines(backend, spec.id) == ["up", "bye"]
+
+
+@pytest.fixture
+def _loud_runtime(engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have podman's runtime complain of each signal, in runc's words."""
+    if engine.kind != "podman":
+        pytest.skip("only podman takes its runtime from a file")
+    runtime, configuration = tmp_path / "loud-runtime", tmp_path / "containers.conf"
+    real = podman(engine, "info", "--format", "{{.Host.OCIRuntime.Path}}").strip()
+    complaint = "level=error msg='container not running'"
+    runtime.write_text(f'#!/bin/sh\ncase " $* " in *" kill "*) echo "{complaint}" >&2;; esac\nexec {real} "$@"\n')
+    runtime.chmod(0o755)
+    usual = [line for line in Path(os.environ["CONTAINERS_CONF"]).read_text().splitlines() if "runtime" not in line]
+    configuration.write_text("\n".join([*usual, 'runtime = "loud"', "[engine.runtimes]", f'loud = ["{runtime}"]']))
+    monkeypatch.setenv("CONTAINERS_CONF", str(configuration))
+
+
 def test_a_killed_supervisor_leaves_no_container(
     make_backend: MakeBackend, make_spec: MakeSpec, image: str, engine: Engine, tmp_path: Path
 ) -> None:
