@@ -309,9 +309,7 @@ class Client:
         return session.builder.build(session.builder.read(arguments), decision)
 
     def _submit(self, function: str, **given: Any) -> Job:
-        from dataclasses import replace  # noqa: PLC0415 - an import of lyftlearn does not pay for it
-
-        from lyftlearn import _telemetry  # noqa: PLC0415 - as above
+        from lyftlearn import _telemetry  # noqa: PLC0415 - an import of lyftlearn does not pay for it
 
         session, kind = self._session, lyftlearn.JobKind(function)
         with _telemetry.submission(function):
@@ -320,7 +318,7 @@ class Client:
                 return self._handle_accepted(session.notebooks.open(arguments))
             accepted = session.submitter.submit(arguments, session.decide(arguments))
             _telemetry.remember_job(accepted.record.id)
-        return self._handle_accepted(accepted if accepted.new else replace(accepted, notes=()))
+        return self._handle_accepted(accepted if accepted.new else accepted._replace(notes=()))
 
     def _handle_accepted(self, accepted: AcceptedJob) -> Job:
         """Return the handle of an accepted job, with what there is to record and to tell beside it."""

@@ -8,26 +8,29 @@ import re
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import Any, TypeAlias
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from lyftlearn._call.arguments import Arguments, check
 from lyftlearn._contract import ids
 from lyftlearn._contract.mounts import mount_of
-from lyftlearn._jobs.watcher import SharedWatch
-from lyftlearn._migration.recorder import MigrationRecorder
 from lyftlearn._registry import Registry
 from lyftlearn._storage import set_default_region
-from lyftlearn._submission.notebooks import Notebooks
 from lyftlearn._submission.preparation import SubmissionBuilder
 from lyftlearn._submission.submitter import JobSubmitter
 from lyftlearn._text.display import printable_lines
 from lyftlearn._text.redaction import redact, redact_causes
 from lyftlearn.config import Config, load
 from lyftlearn.errors import LyftLearnError
-from lyftlearn.history.recorder import HistoryRecorder
 from lyftlearn.rollout import Decision, Rollout, in_use, of_caller
 from lyftlearn.rollout.targeting import evaluation_context, repository_name
 from lyftlearn.types import JobKind
+
+if TYPE_CHECKING:
+    from lyftlearn._jobs.watcher import SharedWatch
+    from lyftlearn._migration.recorder import MigrationRecorder
+    from lyftlearn._submission.notebooks import Notebooks
+    from lyftlearn.history.recorder import HistoryRecorder
 
 Decider: TypeAlias = Callable[[Arguments], Decision]
 Given: TypeAlias = str | os.PathLike[str] | Mapping[str, Any] | None
@@ -65,6 +68,8 @@ logging.getLogger("lyftlearn").addFilter(_redact_record)
 class Session:
     """What a client needs once it is used: configuration, storage, backends.
 
+    What comes after a submission is loaded after it: the platform is asked first.
+
     decider: says where each job goes in place of the rollout, for those who compare backends.
     """
 
@@ -74,14 +79,40 @@ class Session:
         self.registry = Registry(config)
         self.builder = SubmissionBuilder(config, self.registry)
         self.submitter = JobSubmitter(self.builder)
-        self.notebooks = Notebooks(self.builder, self.submitter, self.decide)
-        self.history = HistoryRecorder(config, self.registry)
-        self.recorder = MigrationRecorder(self.builder, self.submitter, self.history)
         self._rollout = Rollout(config, self.registry.names)
         self._repository = repository_name(config) if config.migration_to else None
         self._decide = decider or self._decide_by_rollout
+        self._history: HistoryRecorder | None = None
+        self._recorder: MigrationRecorder | None = None
         self._watches: dict[str, SharedWatch] = {}
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
+
+    @cached_property
+    def notebooks(self) -> Notebooks:
+        """The notebooks of the configuration's owner."""
+        from lyftlearn._submission.notebooks import Notebooks  # noqa: PLC0415 - only for those who open one
+
+        return Notebooks(self.builder, self.submitter, self.decide)
+
+    @property
+    def history(self) -> HistoryRecorder:
+        """What is told of submissions and of ends."""
+        with self._lock:
+            if self._history is None:
+                from lyftlearn.history.recorder import HistoryRecorder  # noqa: PLC0415 - as said above
+
+                self._history = HistoryRecorder(self.config, self.registry)
+            return self._history
+
+    @property
+    def recorder(self) -> MigrationRecorder:
+        """What happens beside submissions."""
+        with self._lock:
+            if self._recorder is None:
+                from lyftlearn._migration.recorder import MigrationRecorder  # noqa: PLC0415 - as said above
+
+                self._recorder = MigrationRecorder(self.builder, self.submitter, self.history)
+            return self._recorder
 
     def check(self, kind: JobKind, given: Mapping[str, Any]) -> Arguments:
         """Return the arguments of a call, checked. Raises InvalidJob, listing every fault."""
@@ -117,6 +148,8 @@ class Session:
         """Return the one watch of the backend `name`. Raises LyftLearnError if it is not installed or broken."""
         with self._lock:
             if name not in self._watches:
+                from lyftlearn._jobs.watcher import SharedWatch  # noqa: PLC0415 - as said above
+
                 self._watches[name] = SharedWatch(
                     self.registry.get(name), lambda: self.builder.storage, self.history.record_end
                 )

@@ -11,18 +11,16 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from importlib import import_module
 from sys import intern
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lyftlearn._contract import options, recording, words
 from lyftlearn._contract.backoff import Backoff
 from lyftlearn._contract.bundle import bundle
 from lyftlearn._contract.capabilities import Capabilities, Capability, Never, NotYet
-from lyftlearn._contract.check import Check, Verdict
-from lyftlearn._contract.costs import NO_PRICES, PRICE_OPTIONS, Bill, Prices, Usage, take_prices
 from lyftlearn._contract.fault import Fault
 from lyftlearn._contract.ids import new_id
-from lyftlearn._contract.logs import KeptLog, LogLine, LogQuery
 from lyftlearn._contract.mounts import (
     Mount,
     MountTable,
@@ -33,13 +31,12 @@ from lyftlearn._contract.mounts import (
     relative_path,
     uri_in,
 )
-from lyftlearn._contract.notebooks import NotebookAddress, notebook_port
 from lyftlearn._contract.options import Option, read_model_options, read_options
-from lyftlearn._contract.phases import Phase, PhaseName, Timings, consecutive_phases, timings_of
-from lyftlearn._contract.report import CommandTimes, Report, read_command_times, read_idle, read_report
+from lyftlearn._contract.plan import Plan, Request
+from lyftlearn._contract.prices import NO_PRICES, PRICE_OPTIONS, Prices, take_prices
 from lyftlearn._contract.runtime_archive import runtime_archive
 from lyftlearn._contract.settings import BackendSettings, DriverSettings
-from lyftlearn._contract.spec import JobSpec, NotebookSpec, ResourceRequest, ServingSpec, Source, SparkSpec, StoredJob
+from lyftlearn._contract.spec import JobSpec, ResourceRequest
 from lyftlearn._contract.watch_set import WatchSet
 from lyftlearn._storage import Storage, aws_session, kept_logs, open_storage
 from lyftlearn._storage.kept_logs import LONGEST_LINE, StampedLine
@@ -50,6 +47,15 @@ from lyftlearn.errors import InvalidJob, JobNotFound
 from lyftlearn.events import JobEvent
 from lyftlearn.runtime.location import Location
 from lyftlearn.types import JobKind, JobStatus
+
+if TYPE_CHECKING:
+    from lyftlearn._contract.check import Check, Verdict
+    from lyftlearn._contract.costs import Bill, Usage
+    from lyftlearn._contract.logs import KeptLog, LogLine, LogQuery
+    from lyftlearn._contract.notebooks import NotebookAddress, notebook_port
+    from lyftlearn._contract.phases import Phase, PhaseName, Timings, consecutive_phases, timings_of
+    from lyftlearn._contract.report import CommandTimes, Report, read_command_times, read_idle, read_report
+    from lyftlearn._contract.spec_parts import NotebookSpec, ServingSpec, Source, SparkSpec, StoredJob
 
 __all__ = [
     "LONGEST_LINE",
@@ -129,34 +135,23 @@ __all__ = [
 ]
 
 _POLL = 0.2  # seconds
+_LATER = {
+    "check": ("Check", "Verdict"),
+    "costs": ("Bill", "Usage"),
+    "logs": ("KeptLog", "LogLine", "LogQuery"),
+    "notebooks": ("NotebookAddress", "notebook_port"),
+    "phases": ("Phase", "PhaseName", "Timings", "consecutive_phases", "timings_of"),
+    "report": ("CommandTimes", "Report", "read_command_times", "read_idle", "read_report"),
+    "spec_parts": ("NotebookSpec", "ServingSpec", "Source", "SparkSpec", "StoredJob"),
+}
+"""Modules of `_contract` that no plain submission needs. Each is loaded when one of its names is asked for."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Request:
-    """One request that a plan would send: the operation, in the substrate's words, and its body as plain data.
-
-    upload: whether the request writes to the storage before the job is created. The body of any other request is a
-    document that the substrate's own command-line tool accepts.
-    """
-
-    operation: str
-    body: Mapping[str, Any]
-    upload: bool = False
-
-
-@dataclass(frozen=True, kw_only=True)
-class Plan:
-    """The exact requests that would be sent, in order, and the faults that keep them from being sent.
-
-    faults: each a `Fault`, or a plain pair like one. A plan with faults is never submitted.
-    notes: what a person should know, such as an argument that this backend has no use for.
-    """
-
-    spec: JobSpec
-    backend: str
-    requests: tuple[Request, ...]
-    faults: tuple[tuple[str, str], ...] = ()
-    notes: tuple[str, ...] = ()
+def __getattr__(name: str) -> Any:
+    home = next((module for module, names in _LATER.items() if name in names), None)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}", name=name, obj=__name__)
+    return globals().setdefault(name, getattr(import_module(f"lyftlearn._contract.{home}"), name))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -358,6 +353,8 @@ class Backend(ABC):
 
         By default: how long it waited and how long it ran, from `describe`.
         """
+        from lyftlearn._contract.phases import timings_of  # noqa: PLC0415 - as `_LATER`
+
         return timings_of(self.describe(job_id).event)
 
     def prices(self, machines: Collection[str]) -> Prices:  # noqa: ARG002 - where machines have prices

@@ -9,16 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from lyftlearn.backend import Backend, DriverSettings, runtime_archive
 from lyftlearn.errors import InvalidJob, LyftLearnError
-from lyftlearn_kubernetes import doctor, notebooks, options, spark_doctor
-from lyftlearn_kubernetes.api import pull_secrets
-from lyftlearn_kubernetes.api.cluster import JOBS, Cluster
-from lyftlearn_kubernetes.api.errors import translate_errors
-from lyftlearn_kubernetes.logs.reader import LogReader
-from lyftlearn_kubernetes.status import jobs, listing, observed, queueing, timings
-from lyftlearn_kubernetes.status.deadlines import DeadlineEnforcer
-from lyftlearn_kubernetes.status.informer import SILENCE
-from lyftlearn_kubernetes.status.jobs import JobObserver, RefusedPods
-from lyftlearn_kubernetes.status.watcher import JobWatcher
+from lyftlearn_kubernetes import options
+from lyftlearn_kubernetes.api.cluster import SILENCE, Cluster
+from lyftlearn_kubernetes.api.process_lock import ProcessLock
 from lyftlearn_kubernetes.submission import planner, runtime
 from lyftlearn_kubernetes.submission.submitter import JobCreator
 
@@ -44,7 +37,7 @@ if TYPE_CHECKING:
         WatchSet,
     )
     from lyftlearn.events import JobEvent
-    from lyftlearn_kubernetes.status.observed import ObservedPod
+    from lyftlearn_kubernetes.status.finder import JobFinder
     from lyftlearn_kubernetes.submission.runtime import RuntimeConfigMap
 
 
@@ -58,10 +51,9 @@ class KubernetesBackend(Backend):
         self._capabilities = planner.capabilities(self._options)
         self._planner = planner.Planner(settings.name, self._options, settings.storage_url, self._runtime_config_map)
         self._cluster = Cluster(self._options)
-        refused = RefusedPods(self._cluster)
-        self._observer = JobObserver(self._cluster, refused)
-        self._enforcer = DeadlineEnforcer(self._cluster, self._options, refused)
-        self._creator = JobCreator(self._cluster, self._observer, settings.storage_url, self._planner.gang)
+        self._creator = JobCreator(self._cluster, self._jobs, settings.storage_url, self._planner.gang)
+        self._finder: JobFinder | None = None
+        self._lock = ProcessLock()
         self._known: set[str] = set()
         self.silence = SILENCE
         """Seconds without a byte after which a watch counts as dead."""
@@ -82,7 +74,7 @@ class KubernetesBackend(Backend):
 
     def stored_job(self, job_id: str) -> StoredJob:
         """Read the Job: its pods' template has the bundle."""
-        return jobs.stored_job(jobs.fetch(self._cluster, job_id))
+        return self._jobs().stored_job(job_id)
 
     def plan_server(self, spec: JobSpec, layout: str | None = None) -> Plan:
         """A Deployment and its Service, or what KServe or Seldon make one from."""
@@ -95,27 +87,27 @@ class KubernetesBackend(Backend):
         record = self._creator.submit(plan)
         self._known.add(record.id)
         if plan.spec.notebook:
+            from lyftlearn_kubernetes import notebooks  # noqa: PLC0415 - only for those
+
             with suppress(LyftLearnError):  # the run is accepted; who asks for its address makes up for it, or is told
-                notebooks.ensure_token(self._cluster, jobs.fetch(self._cluster, record.id))
+                notebooks.ensure_token(self._cluster, self._jobs().document(record.id))
         return record
 
     def describe(self, job_id: str) -> JobRecord:
         """Read the Job and its pods; end it if it has waited for too long."""
-        document = jobs.fetch(self._cluster, job_id)
-        pods = jobs.pods_of(self._cluster, job_id)
-        job = self._enforcer.end_if_overdue(observed.readable_job(document), pods)
+        record = self._jobs().record(job_id)
         self._known.add(job_id)
-        return jobs.record(document, self._observer.event(job, pods))
+        return record
 
     def registry_logins(self, spec: JobSpec) -> Sequence[Mapping[str, Any]]:
         """The pull secrets of the job's pods, as far as they may be read."""
+        from lyftlearn_kubernetes.api import pull_secrets  # noqa: PLC0415 - for those who look at images
+
         return pull_secrets.registry_logins(self._cluster, self._planner.options_of(spec))
 
     def timings(self, job_id: str) -> Timings:
         """Read the Job, its pods, and what the kubelet said of their image."""
-        job = observed.readable_job(jobs.fetch(self._cluster, job_id))
-        pods = jobs.pods_of(self._cluster, job_id)
-        return timings.timings(self._cluster, self._observer.event(job, pods), pods)
+        return self._jobs().timings(job_id)
 
     def prices(self, machines: Collection[str]) -> Prices:
         """Those of the configuration: what pods request is paid for."""
@@ -132,52 +124,50 @@ class KubernetesBackend(Backend):
 
     def list(self, query: JobQuery) -> Iterator[JobRecord]:
         """Two lists, whatever the number of jobs."""
-        return listing.records(self._cluster, query)
+        return self._jobs().records(query)
 
     def logs(self, job_id: str, query: LogQuery) -> Iterator[LogLine]:
         """From the pods, and from the storage where those are gone."""
+        from lyftlearn_kubernetes.logs.reader import LogReader  # noqa: PLC0415 - for those who read them
+
         return LogReader(self._cluster, self._settings.storage_url).lines(job_id, query)
 
     def stop(self, job_id: str) -> None:
         """One patch: an annotation, and a deadline that has passed."""
-        job = observed.readable_job(jobs.fetch(self._cluster, job_id))
-        if job.has_finished or job.stop is not None:
-            return
-        pods: Sequence[ObservedPod] = ()
-        with suppress(LyftLearnError):  # without them nobody learns when it began, but it is stopped all the same
-            pods = jobs.pods_of(self._cluster, job_id)
-        wish = jobs.stop_patch(job, pods, self._cluster.now())
-        try:
-            with translate_errors("stopping jobs"):
-                self._cluster.patch(JOBS, job_id, wish)
-        except LyftLearnError:  # it may be said to the repetition of a patch whose answer was lost
-            if not self._is_ending(job_id):
-                raise
-        if job.elsewhere:
-            queueing.deactivate(self._cluster, job)
-
-    def _is_ending(self, job_id: str) -> bool:
-        """Whether a stop is not needed any more. Raises JobNotFound for a job that went meanwhile."""
-        job = observed.job(jobs.fetch(self._cluster, job_id))
-        return job.has_finished or job.stop is not None
+        self._jobs().stop(job_id)
 
     def watch(self, following: WatchSet) -> Iterator[JobEvent]:
         """One watch of Jobs and one of pods for every followed job."""
-        return JobWatcher(self._cluster, self._observer, self._enforcer, self._known, self.silence).events(following)
+        return self._jobs().watch(following, self._known, self.silence)
 
     def notebook_address(self, job_id: str) -> NotebookAddress | None:
         """Read the run's Secret, and ask its pod's readiness."""
+        from lyftlearn_kubernetes import notebooks  # noqa: PLC0415 - for those who have one
+
         return notebooks.address(self._cluster, self._options, job_id)
 
     def diagnose(self) -> Iterator[Check]:
         """Version, namespace, permissions, quotas, storage, OpenCost."""
+        from lyftlearn_kubernetes import doctor  # noqa: PLC0415 - for operators
+
         yield from doctor.checks(self._cluster, self._options, self._settings.storage_url)
         if self._options.opencost is not None:
             from lyftlearn_kubernetes import opencost  # noqa: PLC0415 - as above
 
             yield opencost.check(self._options.opencost)
         if self._settings.spark is not None and self._settings.spark.on_kubernetes:
+            from lyftlearn_kubernetes import spark_doctor  # noqa: PLC0415 - as above
+
             yield from spark_doctor.checks(self._cluster, self._settings.spark, self._options)
+
+    def _jobs(self) -> JobFinder:
+        """What finds jobs: one for each process and backend, for it remembers what it saw."""
+        with self._lock:
+            if self._finder is None:
+                from lyftlearn_kubernetes.status.finder import JobFinder  # noqa: PLC0415 - a submission needs none
+
+                self._finder = JobFinder(self._cluster, self._options)
+            return self._finder
 
     @cached_property
     def _runtime(self) -> RuntimeConfigMap:

@@ -27,6 +27,10 @@ MULTIKUEUE = "kueue.x-k8s.io/multikueue"
 SELECTOR = f"{MANAGED_BY}={OURS},{JOB}"
 SERVICE = "lyftlearn"
 MAIN = "main"
+KILLED, TERMINATED = 137, 143
+REPLACED = (KILLED, TERMINATED)
+"""Exit codes that leave open who ended a container: the platform, which then replaces the pod. A command's own end
+never has them, for the runtime exits with another code then."""
 _encode = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 _RESERVED = ("kubernetes.io", "k8s.io", "x-k8s.io", "lyftlearn")
 _CONTROLLERS_OWN = ("job-name", "controller-uid")

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lyftlearn.backend import Fault, Mount, MountTable, Option, options, read_mount_tables
 
@@ -73,8 +72,7 @@ MOUNT_OPTIONS = (
 """What `[mounts.<name>.kubernetes]` has; exactly one of the first three says what is mounted."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Volume:
+class Volume(NamedTuple):
     """A file system that a pod can mount.
 
     path: where people name its files. source: what a pod's volume says of it. everywhere: whether every pod has it, at

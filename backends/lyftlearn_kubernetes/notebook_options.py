@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from lyftlearn.backend import Option, options
 
@@ -44,12 +44,11 @@ NOTEBOOK_OPTIONS = (
 )
 
 
-@dataclass(frozen=True, kw_only=True)
-class NotebookOptions:
+class NotebookOptions(NamedTuple):
     """`[kubernetes.notebook]`: how notebooks are reached, and where their files are."""
 
+    ingress_namespace: str
+    size: str
     ingress: str | None = None
     ingress_class: str | None = None
-    ingress_namespace: str
     storage_class: str | None = None
-    size: str

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lyftlearn.backend import (
     PRICE_OPTIONS,
@@ -274,12 +275,11 @@ OPTIONS = (
 )
 
 
-@dataclass(frozen=True, kw_only=True)
-class Gpu:
+class Gpu(NamedTuple):
     """How a type of GPU is asked for."""
 
     resource: str = GPU_RESOURCE
-    selector: Mapping[str, str] = field(default_factory=dict)
+    selector: Mapping[str, str] = MappingProxyType({})
     tolerations: tuple[Mapping[str, Any], ...] = ()
 
 

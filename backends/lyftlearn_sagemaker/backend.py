@@ -11,29 +11,7 @@ from typing import TYPE_CHECKING
 
 from typing_extensions import override
 
-from lyftlearn.backend import (
-    Backend,
-    BackendSettings,
-    Capabilities,
-    Capability,
-    Check,
-    DriverSettings,
-    JobQuery,
-    JobRecord,
-    KeptLog,
-    LogLine,
-    LogQuery,
-    Never,
-    NotebookAddress,
-    Plan,
-    Prices,
-    Storage,
-    StoredJob,
-    Timings,
-    Usage,
-    WatchSet,
-    open_storage,
-)
+from lyftlearn.backend import Backend, Capabilities, Capability, DriverSettings, Never, WatchSet, open_storage
 from lyftlearn.errors import JobNotFound
 from lyftlearn.events import JobEvent
 from lyftlearn.types import JobStatus
@@ -48,7 +26,23 @@ from lyftlearn_sagemaker.submission.regions import console_link
 if TYPE_CHECKING:
     from datetime import timedelta
 
-    from lyftlearn.backend import JobSpec
+    from lyftlearn.backend import (
+        BackendSettings,
+        Check,
+        JobQuery,
+        JobRecord,
+        JobSpec,
+        KeptLog,
+        LogLine,
+        LogQuery,
+        NotebookAddress,
+        Plan,
+        Prices,
+        Storage,
+        StoredJob,
+        Timings,
+        Usage,
+    )
     from lyftlearn_sagemaker.api.client import AwsClient
     from lyftlearn_sagemaker.status.ends import JobEnds
     from lyftlearn_sagemaker.status.finder import Finder
@@ -109,6 +103,8 @@ class SageMakerBackend(Backend):
 
     @override
     def stored_job(self, job_id: str) -> StoredJob:
+        from lyftlearn.backend import StoredJob  # noqa: PLC0415 - loads what a submission does not need
+
         with translate_errors(job_id):
             described, _ = self._finder.job(job_id)
             uri = bundle_uri_of(described)

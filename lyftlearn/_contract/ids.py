@@ -10,7 +10,7 @@ import hashlib
 import re
 import secrets
 import zlib
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from lyftlearn.runtime.location import Location
 from lyftlearn.types import JobKind
@@ -30,8 +30,7 @@ _TAIL = 2 + _RANDOM
 PATTERN = re.compile(rf"[a-z](?:[a-z0-9-]*[a-z0-9])?-([{''.join(_KINDS)}])([a-z2-7])[a-z2-7]{{{_RANDOM}}}")
 
 
-@dataclass(frozen=True)
-class ParsedId:
+class ParsedId(NamedTuple):
     """What an id says of its job."""
 
     kind: JobKind

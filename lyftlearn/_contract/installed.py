@@ -11,18 +11,16 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import reduce
 from importlib import import_module
 from importlib.machinery import PathFinder
-from typing import Any
+from typing import Any, NamedTuple
 
 _INFORMATION = (".dist-info", ".egg-info")
 _ABOUT = ("METADATA", "PKG-INFO")
 
 
-@dataclass(frozen=True)
-class EntryPoint:
+class EntryPoint(NamedTuple):
     """What a distribution registers. value: `module:attribute [extra, ...]`. owner: the distribution's name."""
 
     name: str

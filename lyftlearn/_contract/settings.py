@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lyftlearn._contract.mounts import Mount
-from lyftlearn._contract.spec import SparkSpec
+
+if TYPE_CHECKING:
+    from lyftlearn._contract.spec_parts import SparkSpec
 
 
 @dataclass(frozen=True, kw_only=True)

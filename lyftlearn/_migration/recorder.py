@@ -135,7 +135,7 @@ class MigrationRecorder:
             shadow_of=job_id,
         )
         plan = self._builder.registry.get(decision.backend).plan(spec)
-        return replace(there, decision=decision, spec=spec, plan=plan)
+        return there._replace(decision=decision, spec=spec, plan=plan)
 
 
 def _lot(job_id: str) -> float:

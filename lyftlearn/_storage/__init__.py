@@ -8,10 +8,9 @@ does nothing where the file already is. Nothing is ever seen half-written, whene
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from lyftlearn.errors import LyftLearnError
 from lyftlearn.runtime.location import Location
@@ -20,8 +19,7 @@ LARGEST_RECORD = 1 << 20
 """Bytes of a record: a claim with a thousand tries has less than a tenth of that."""
 
 
-@dataclass(frozen=True)
-class Stored:
+class Stored(NamedTuple):
     """A record as it was read.
 
     version: names the content, for `replace`; equal contents may have equal versions. modified and age are by the clock

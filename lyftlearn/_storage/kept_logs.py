@@ -9,10 +9,10 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 from lyftlearn._storage import Storage
 
@@ -24,8 +24,7 @@ _LARGEST = 256 << 20  # bytes: the lines of a log are in memory together
 _MOST_CONTAINERS = 1000  # of one node, as many as the runtime keeps logs of
 
 
-@dataclass(frozen=True, slots=True)
-class StampedLine:
+class StampedLine(NamedTuple):
     """A line; `stamp` is its time in full, in nanoseconds, and sorts as text."""
 
     stamp: str
@@ -62,7 +61,7 @@ def _stamp() -> re.Pattern[bytes]:
 def parts(line: StampedLine) -> Iterator[StampedLine]:
     """Yield a line as it is given: in parts, where it is longer than anybody could hold."""
     for begin in range(0, max(1, len(line.text)), LONGEST_LINE):
-        yield replace(line, text=line.text[begin : begin + LONGEST_LINE])
+        yield line._replace(text=line.text[begin : begin + LONGEST_LINE])
 
 
 def container_logs(storage: Storage, job_id: str, node: int) -> Iterator[tuple[str, list[StampedLine]]]:

@@ -186,7 +186,7 @@ class Notebooks:
         if differing:
             remedy = "stop it and call again to change that"
             notes.append(f"notebook {name} runs already, with other arguments ({', '.join(differing)}): {remedy}")
-        return replace(accepted, notes=tuple(notes))
+        return accepted._replace(notes=tuple(notes))
 
     def _key(self, name: str) -> str:
         return f"notebooks/{notebook_files(self._builder.config, name)}.json"

@@ -6,18 +6,18 @@ import hashlib
 import json
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from lyftlearn import _telemetry
 from lyftlearn._contract import ids
 from lyftlearn._contract.mounts import Mount, mount_of, plain_path
 from lyftlearn._contract.private import make_private
-from lyftlearn._contract.spec import JobSpec, NotebookSpec, Packages, Source
+from lyftlearn._contract.spec import JobSpec
 from lyftlearn._submission.routes import InputRoutes, LocalInput
 from lyftlearn.backend import Plan
 from lyftlearn.errors import InvalidJob, LyftLearnError
@@ -26,6 +26,7 @@ from lyftlearn.types import JobKind, JobStatus
 
 if TYPE_CHECKING:
     from lyftlearn._call.arguments import Arguments
+    from lyftlearn._contract.spec_parts import NotebookSpec, Packages, Source
     from lyftlearn._registry import Registry
     from lyftlearn._storage import Storage
     from lyftlearn._submission.claims import Scope
@@ -43,8 +44,7 @@ EMPTY = "empty"
 """The directory with nothing in it, in the archive that stands for one."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Content:
+class Content(NamedTuple):
     """What a call says and brings, read once. Wherever it is sent, now or later, exactly this is sent.
 
     local: path of the argument to the input on this machine. is_uploaded: whether all of it is in the storage already.
@@ -58,8 +58,7 @@ class Content:
     is_uploaded: bool = False
 
 
-@dataclass(frozen=True, kw_only=True)
-class Submission:
+class Submission(NamedTuple):
     """A job that is ready to be sent.
 
     uploads: paths of inputs with the SHA-256 of their content. They and the source must be in the storage before.
@@ -72,12 +71,12 @@ class Submission:
     uploads: tuple[tuple[Path, str], ...]
 
 
-@dataclass(frozen=True)
 class SubmissionBuilder:
     """Prepares jobs with one configuration."""
 
-    config: Config
-    registry: Registry
+    def __init__(self, config: Config, registry: Registry) -> None:
+        self.config = config
+        self.registry = registry
 
     @cached_property
     def storage(self) -> Storage:
@@ -201,17 +200,22 @@ class SubmissionBuilder:
     def _notebook(self, arguments: Arguments) -> NotebookSpec | None:
         if arguments.kind is not JobKind.NOTEBOOK:
             return None
+        from lyftlearn._contract.spec_parts import NotebookSpec  # noqa: PLC0415 - only for notebooks
+
         return NotebookSpec(files=notebook_files(self.config, arguments.name), idle_timeout=arguments.idle_timeout)
 
     def _packages(self) -> Packages | None:
         if not self.config.installs_requirements:
             return None
+        from lyftlearn._contract.spec_parts import Packages  # noqa: PLC0415 - only for jobs that bring code
+
         return Packages(uri=f"{self.config.storage_url}/packages", index=self.config.package_index)
 
     def _source(self, packed: Packed | None) -> Source | None:
         if packed is None:
             return None
-        from lyftlearn._transfer import source_uri  # noqa: PLC0415 - only for jobs that bring code
+        from lyftlearn._contract.spec_parts import Source  # noqa: PLC0415 - only for jobs that bring code
+        from lyftlearn._transfer import source_uri  # noqa: PLC0415 - as above
 
         return Source(uri=source_uri(self.storage, packed), sha256=packed.sha256)
 

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 from lyftlearn._call import checks
 from lyftlearn._contract import ids
 from lyftlearn._contract.fault import Fault
-from lyftlearn._contract.spec import JobSpec, Packages, ResourceRequest, ServingSpec, Source
+from lyftlearn._contract.spec import JobSpec, ResourceRequest
+from lyftlearn._contract.spec_parts import Packages, ServingSpec, Source
 from lyftlearn._transfer.download import fetch_archive
 from lyftlearn._transfer.packing import source_key
 from lyftlearn.errors import InvalidJob, LyftLearnError

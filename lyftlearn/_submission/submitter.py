@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import time
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from lyftlearn import _telemetry
 from lyftlearn._submission.preparation import Content, Submission, SubmissionBuilder
@@ -39,8 +39,7 @@ _SECONDS_TO_SETTLE = 300.0  # a third of the time after which a try counts as st
 _MOST_RESTARTS = 2  # of a keyed call whose claim another caller has moved or given back
 
 
-@dataclass(frozen=True)
-class AcceptedJob:
+class AcceptedJob(NamedTuple):
     """A job that was accepted. kept: whether its backend still has it. new: whether this call was the first to send it.
 
     decision: of this call, by which it would have gone; the job carries the one by which it went. notes: of its plan.

@@ -46,7 +46,7 @@ def plan(invocation: Invocation) -> ExitCode:
     else:
         arguments = _submit_commands.complete(client, given)
         submission = ops.plan(str(invocation.function), client=client, backend=invocation.backend, **arguments)
-        submission = dataclasses.replace(submission, plan=ops.with_image_notes(submission.plan, client))
+        submission = submission._replace(plan=ops.with_image_notes(submission.plan, client))
         if keeping:
             return _keep_plan(submission, client, keeping)
         made, estimate = submission.plan, ops.estimate(submission.plan, client=client)

@@ -18,11 +18,10 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lyftlearn._contract.mounts import Mount
 from lyftlearn._contract.options import read_options
-from lyftlearn._contract.spec import SparkSpec
 from lyftlearn._text.redaction import remember_url
 from lyftlearn.config import migrations
 from lyftlearn.config.images import image_on
@@ -33,12 +32,14 @@ from lyftlearn.config.mounts import mounts_on
 from lyftlearn.config.spark import KUBERNETES, spark_spec
 from lyftlearn.errors import InvalidJob
 
+if TYPE_CHECKING:
+    from lyftlearn._contract.spec_parts import SparkSpec
+
 DEFAULT, SPARK = "default", "spark"
 _ENVIRONMENT = {"home": "LYFTLEARN_HOME", "migration.flags": "LYFTLEARN_FLAGS"}
 
 
-@dataclass(frozen=True, kw_only=True)
-class Shadow:
+class Shadow(NamedTuple):
     """models, labels: declare jobs safe to run twice. share: of those, how many are. at_most: how many at once."""
 
     models: frozenset[str]

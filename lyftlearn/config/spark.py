@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from fnmatch import fnmatchcase
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lyftlearn._contract.fault import Fault
 from lyftlearn._contract.options import (
@@ -18,8 +18,10 @@ from lyftlearn._contract.options import (
     one_of,
     whole_number,
 )
-from lyftlearn._contract.spec import SparkSpec
 from lyftlearn._text.quantities import quantity
+
+if TYPE_CHECKING:
+    from lyftlearn._contract.spec_parts import SparkSpec
 
 KUBERNETES = "kubernetes"
 _PORTS_NEEDED = 48  # of the driver, of its block manager, and of the executors' block managers, 16 sessions each
@@ -175,6 +177,8 @@ def spark_spec(values: Mapping[str, Any], image: str | None, executor_image: str
     patterns = values["spark.images"]
     if patterns is not None and not any(fnmatchcase(image or "", pattern) for pattern in patterns):
         return None
+    from lyftlearn._contract.spec_parts import SparkSpec  # noqa: PLC0415 - only for those who have Spark
+
     return SparkSpec(
         on_kubernetes=values["spark.executors"] == KUBERNETES,
         instances=values["spark.instances"],

@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from lyftlearn._contract.costs import PRICE_OPTIONS, Bill, HourlyPrice, Prices, Usage, price_of, take_prices
+from lyftlearn._contract.costs import Bill, HourlyPrice, Usage, price_of
 from lyftlearn._contract.options import read_options
+from lyftlearn._contract.prices import PRICE_OPTIONS, Prices, take_prices
 from lyftlearn._text.display import reason_of
 from lyftlearn._text.small_file import read_small_text
 from lyftlearn.errors import BackendUnavailable, InvalidJob, LyftLearnError

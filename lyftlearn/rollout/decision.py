@@ -20,7 +20,7 @@ import json
 import os
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from lyftlearn._text.display import printable
 from lyftlearn._text.redaction import redact
@@ -133,8 +133,7 @@ def _shorten(text: str) -> str:
     return line if len(line) <= _LONGEST_REASON else f"{line[:_LONGEST_REASON]}..."
 
 
-@dataclass(frozen=True)
-class _StageChoice:
+class _StageChoice(NamedTuple):
     stage: Stage
     source: str
     variant: str | None = None

@@ -10,8 +10,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Hashable, Mapping
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from lyftlearn import _telemetry
 from lyftlearn._text.display import printable, quote, reason_of
@@ -31,8 +30,7 @@ _LONGEST_READ = 10_000
 _NO_SOURCE = "no provider, and neither LYFTLEARN_FLAGS nor [migration] flags is set"
 
 
-@dataclass(frozen=True)
-class FlagEvaluation:
+class FlagEvaluation(NamedTuple):
     """What the flag said. stage: None where it did not really answer. detail: in words, for whoever asks why.
 
     unset: whether it was asked and has no opinion (any more), so that what it said before no longer counts. degraded:
@@ -170,7 +168,7 @@ def evaluate(source: FlagProvider, flag: str, attributes: Mapping[str, Any]) -> 
         trouble = f"{source.name}: {_describe(exc)}"
         return FlagEvaluation(None, trouble), trouble
     note = f"{source.name}{source.note()}: {answer.detail}"
-    return replace(answer, detail=note, reason=_shorten(str(resolution.reason)).lower(), provider=source.name), None
+    return answer._replace(detail=note, reason=_shorten(str(resolution.reason)).lower(), provider=source.name), None
 
 
 def _describe(exc: Exception) -> str:

@@ -16,7 +16,8 @@ import pytest
 
 import lyftlearn
 from lyftlearn import ops
-from lyftlearn._contract.costs import Prices, price_of
+from lyftlearn._contract.costs import price_of
+from lyftlearn._contract.prices import Prices
 from lyftlearn.errors import InvalidJob
 from lyftlearn.history.rows import OutcomeRow, SubmissionRow, UsageRow
 from lyftlearn.history.store import History

@@ -39,7 +39,7 @@ class Memory(Storage):
 
     def read(self, key: str, largest: int = LARGEST_RECORD) -> Stored | None:
         found = self.records.get(key)
-        return found and replace(found, age=self.now - found.modified)
+        return found and found._replace(age=self.now - found.modified)
 
     def replace(self, key: str, data: bytes, version: str) -> bool:
         return key in self.records and self.records[key].version == version and self._write(key, data)

@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lyftlearn.backend import read_small_text
 from lyftlearn.errors import LyftLearnError
@@ -21,8 +20,7 @@ _DEFAULT = "~/.kube/config"
 _NAMESPACE = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Access:
+class Access(NamedTuple):
     """A cluster, and who asks. `cluster` and `user` are as a kubeconfig has them, with files named from the root on."""
 
     context: str

@@ -50,6 +50,8 @@ LEAST_TRIES, LEAST_TRIES_SECONDS = 4, 20.0
 BUSY_SECONDS = 30.0
 DENIED_SECONDS = 15.0
 """How long a refusal is doubted of what was granted before, or after a silence: a server that starts says so, too."""
+SILENCE = 90.0
+"""Seconds without a byte after which a watch counts as dead: an API server sends a bookmark each minute."""
 VERSION = "/version"
 JSON = "application/json"
 METADATA_ONLY = f"{JSON};as=PartialObjectMetadata;g=meta.k8s.io;v=v1,{JSON}"
@@ -286,6 +288,12 @@ def _parse(data: bytes) -> Any:
         return json.loads(data)
     except (RecursionError, ValueError):
         return None
+
+
+@lru_cache(4096)  # thousands of jobs share their seconds, and each is kept for as long as its job is followed
+def moment(text: str) -> datetime:
+    """Return a time of the API."""
+    return datetime.fromisoformat(text).astimezone(UTC)
 
 
 @lru_cache(maxsize=1)  # a follower of ten thousand jobs asks for each

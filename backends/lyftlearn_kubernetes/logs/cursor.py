@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter, deque
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from lyftlearn.backend import LONGEST_LINE, StampedLine, kept_logs
@@ -62,7 +62,7 @@ class LineBuffer:
         text = bytes(self._text[:length])
         del self._text[:length]
         if self._begun is not None:
-            yield replace(self._begun, text=text)
+            yield self._begun._replace(text=text)
 
 
 @dataclass

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from lyftlearn.backend import words
 from lyftlearn.events import JobEvent
 from lyftlearn.types import FailureReason, JobStatus
+from lyftlearn_kubernetes.labels import KILLED, REPLACED
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,10 +22,7 @@ LONGEST_LINGERING = timedelta(minutes=10)  # a pod on a dead node is not heard o
 DEADLINE = "DeadlineExceeded"
 NEVER_STARTED = frozenset(("StartError", "ContainerCannotRun", "ContainerStatusUnknown"))
 CANNOT_EXECUTE = frozenset((126, 127, 128))
-OOM_KILLED, KILLED, TERMINATED = "OOMKilled", 137, 143
-REPLACED = (KILLED, TERMINATED)
-"""Exit codes that leave open who ended a container: the platform, which then replaces the pod. A command's own end
-never has them, for the runtime exits with another code then."""
+OOM_KILLED = "OOMKilled"
 NO_PYTHON = "the image cannot start `python3`, which the runtime needs: use an image with Python 3.8 or newer"
 DELETED = "the Job was deleted by someone else"
 WAITS_FOR_PODS = "waiting for its pods"

@@ -10,7 +10,7 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from lyftlearn_kubernetes import labels
-from lyftlearn_kubernetes.api.cluster import JOBS, PODS
+from lyftlearn_kubernetes.api.cluster import JOBS, PODS, SILENCE
 from lyftlearn_kubernetes.api.errors import GONE, ApiError, NoResponse, error_of_answer
 from lyftlearn_kubernetes.api.patience import Patience
 from lyftlearn_kubernetes.status import observed
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from lyftlearn_kubernetes.api.cluster import Cluster
     from lyftlearn_kubernetes.api.transport import Stream
 
-SILENCE = 90.0  # an API server sends a bookmark each minute
 SERVERS_END = 300  # seconds after which the server ends a watch by itself
 FAILURES_TO_WARN = 10
 AFTER_GONE, LONGEST_AFTER_GONE = 0.1, 3.0

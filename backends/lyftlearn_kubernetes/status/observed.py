@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import lru_cache
 from sys import intern  # what is said of thousands of objects is kept once
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -14,6 +14,7 @@ from lyftlearn.backend import read_command_times, read_idle, read_report
 from lyftlearn.errors import LyftLearnError
 from lyftlearn.types import FailureReason
 from lyftlearn_kubernetes import labels
+from lyftlearn_kubernetes.api.cluster import moment
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -219,12 +220,6 @@ def version(metadata: Mapping[str, Any]) -> int:
     """Return a resourceVersion as a number: they grow with every change of a kind of object."""
     text = str(metadata.get("resourceVersion") or "0")
     return int(text) if text.isdigit() else 0
-
-
-@lru_cache(4096)  # thousands of jobs share their seconds, and each is kept for as long as its job is followed
-def moment(text: str) -> datetime:
-    """Return a time of the API."""
-    return datetime.fromisoformat(text).astimezone(UTC)
 
 
 def _changes(metadata: Mapping[str, Any]) -> int:

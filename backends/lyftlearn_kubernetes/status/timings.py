@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING
 
 from lyftlearn.backend import PhaseName, Timings, consecutive_phases, timings_of
 from lyftlearn.errors import LyftLearnError
-from lyftlearn_kubernetes.api.cluster import EVENTS
+from lyftlearn_kubernetes.api.cluster import EVENTS, moment
 from lyftlearn_kubernetes.api.errors import ApiError, NoResponse
-from lyftlearn_kubernetes.status import observed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -55,4 +54,4 @@ def _pulled_at(cluster: Cluster, pod: ObservedPod) -> datetime | None:
         return None
     pulls = [item for page in pages for item in page["items"] if _PULLED in item.get("message", "")]
     times = [text for item in pulls if (text := item.get("lastTimestamp") or item.get("eventTime"))]
-    return observed.moment(max(times)) if times else None
+    return moment(max(times)) if times else None

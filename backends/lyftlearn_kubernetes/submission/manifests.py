@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from lyftlearn.types import JobKind
 from lyftlearn_kubernetes import labels
-from lyftlearn_kubernetes.status.events import REPLACED
 from lyftlearn_kubernetes.submission import notebook_objects, server_objects, spark
 from lyftlearn_kubernetes.submission.gangs import Gang
 
@@ -37,7 +36,7 @@ _POD_NAME = {"name": "LYFTLEARN_SUBSTRATE_CONTAINER", "valueFrom": {"fieldRef": 
 _NOTE_STOP = ["python3", "-I", "-S", "-c", f"open('{STOP_FILE}', 'w').close()"]
 _COMMAND_FAILED = {
     "action": "FailJob",
-    "onExitCodes": {"containerName": labels.MAIN, "operator": "NotIn", "values": [0, *REPLACED]},
+    "onExitCodes": {"containerName": labels.MAIN, "operator": "NotIn", "values": [0, *labels.REPLACED]},
 }
 
 

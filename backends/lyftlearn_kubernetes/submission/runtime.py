@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
-@dataclass(frozen=True)
-class RuntimeConfigMap:
+class RuntimeConfigMap(NamedTuple):
     """name: of the ConfigMap that carries it; equal content, equal name. encoded: in base64, as a ConfigMap has it."""
 
     name: str

@@ -10,9 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 from lyftlearn.backend import JobRecord, open_storage
 from lyftlearn.errors import BackendUnavailable, Conflict, InvalidJob, LyftLearnError
-from lyftlearn_kubernetes.api.cluster import CLAIMS, CONFIG_MAPS, INGRESSES, JOBS, NETWORK_POLICIES, SERVICES
+from lyftlearn_kubernetes.api.cluster import (
+    CLAIMS,
+    CONFIG_MAPS,
+    INGRESSES,
+    JOBS,
+    NETWORK_POLICIES,
+    SERVICES,
+    moment,
+)
 from lyftlearn_kubernetes.api.errors import ApiError, NoResponse, lyftlearn_error, translate_errors
-from lyftlearn_kubernetes.status import jobs, observed
 from lyftlearn_kubernetes.submission.planner import (
     CREATE_CLAIM,
     CREATE_GROUP,
@@ -29,7 +36,7 @@ if TYPE_CHECKING:
 
     from lyftlearn.backend import JobSpec, Plan
     from lyftlearn_kubernetes.api.cluster import Cluster
-    from lyftlearn_kubernetes.status.jobs import JobObserver
+    from lyftlearn_kubernetes.status.finder import JobFinder
     from lyftlearn_kubernetes.submission.gangs import Gang
 
 POD_GROUPS, APIS = "podgroups", "/apis"
@@ -48,13 +55,13 @@ SHARED = {
 
 
 class JobCreator:
-    """Sends plans to one cluster."""
+    """Sends plans to one cluster. finder: gives what finds jobs, where an answer leaves open what became of one."""
 
     def __init__(
-        self, cluster: Cluster, observer: JobObserver, storage_url: str, gang: Callable[[JobSpec], Gang]
+        self, cluster: Cluster, finder: Callable[[], JobFinder], storage_url: str, gang: Callable[[JobSpec], Gang]
     ) -> None:
         self._cluster = cluster
-        self._observer = observer
+        self._finder = finder
         self._storage_url = storage_url
         self._gang = gang
         self._apis: frozenset[str] = frozenset()
@@ -189,7 +196,7 @@ class JobCreator:
             if exc.sent:
                 self._doubtful.add(spec.id)
             raise BackendUnavailable(f"the Kubernetes API gave no answer while creating {spec.id}: {exc}") from exc
-        return JobRecord.of(spec, observed.moment(created["metadata"]["creationTimestamp"]))
+        return JobRecord.of(spec, moment(created["metadata"]["creationTimestamp"]))
 
     def _settle(self, spec: JobSpec, error: ApiError) -> JobRecord:
         """Return the job that is there under this id: an earlier try may have been accepted, whatever is said now."""
@@ -198,22 +205,12 @@ class JobCreator:
         if spec.id not in self._doubtful:
             raise lyftlearn_error(error, "creating jobs") from error
         try:
-            document = jobs.fetch(self._cluster, spec.id)
+            return self._finder().accepted_record(spec)
+        except Conflict:
+            self._doubtful.discard(spec.id)
+            raise
         except LyftLearnError as exc:
             raise self._unknown_outcome(spec.id, f"{error.message}; asked for the job: {exc}") from exc
-        if jobs.digest(document) != spec.digest:
-            self._doubtful.discard(spec.id)
-            message = f"the id {spec.id} belongs to a job with other arguments, or other content of source or inputs"
-            raise Conflict(message, spec.id)
-        return self._record(document, spec)
-
-    def _record(self, document: Mapping[str, Any], spec: JobSpec) -> JobRecord:
-        """Return what is known of an accepted job; its pods may be a secret, its acceptance is none."""
-        job = observed.job(document)
-        try:
-            return jobs.record(document, self._observer.event(job, jobs.pods_of(self._cluster, spec.id)))
-        except LyftLearnError:
-            return JobRecord.of(spec, job.created_at)
 
     def _unknown_outcome(self, job_id: str, why: str) -> BackendUnavailable:
         return BackendUnavailable(f"nobody can say whether {job_id} was accepted: {why}", job_id)

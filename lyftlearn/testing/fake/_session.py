@@ -10,7 +10,6 @@ from lyftlearn import _client, _session
 from lyftlearn._jobs.watcher import SharedWatch
 from lyftlearn._registry import Registry
 from lyftlearn._session import Session
-from lyftlearn._submission.notebooks import Notebooks
 from lyftlearn._submission.preparation import Content, Submission, SubmissionBuilder, content_digest
 from lyftlearn._submission.submitter import JobSubmitter
 from lyftlearn.rollout import Decision
@@ -75,7 +74,6 @@ class FakeSession(Session):
         self.registry = _OneBackend(config, backend)
         self.builder = _UnpackedBuilder(config, self.registry)
         self.submitter = _Submitter(self.builder, backend, self._note)
-        self.notebooks = Notebooks(self.builder, self.submitter, self.decide)
 
     def check(self, kind: JobKind, given: Mapping[str, Any]) -> Arguments:
         """Return the arguments, checked as always."""

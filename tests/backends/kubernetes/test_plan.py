@@ -394,3 +394,20 @@ print([name for name in ("lightkube", "httpx2", "yaml", "boto3") if name in sys.
 """
     done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+def test_what_comes_after_a_submission_is_not_loaded_before_it(tmp_path: Path) -> None:
+    """A script that submits once waits for every module that is loaded before the request."""
+    code = """
+import sys, lyftlearn
+given = dict.fromkeys(("source", "hyperparameters", "inputs", "env", "resources", "timeout", "labels", "key"))
+given |= {"model": "eta", "command": ["true"], "image": "a/b:1", "secrets": (), "nodes": 1, "retries": 0}
+config = {"backend": "kubernetes", "home": sys.argv[1], "storage": {"url": "s3://bucket/p"}}
+assert not lyftlearn.Client(config=config)._prepare("train", None, **given).plan.faults
+later = ("lyftlearn.history", "lyftlearn._migration", "lyftlearn._jobs.watcher", "lyftlearn._submission.notebooks",
+    "lyftlearn_kubernetes.status", "lyftlearn_kubernetes.logs", "lyftlearn_kubernetes.doctor",
+    *(f"lyftlearn._contract.{name}" for name in ("check", "costs", "logs", "phases", "report", "spec_parts")))
+print([name for name in sys.modules if name.startswith(later)])
+"""
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"

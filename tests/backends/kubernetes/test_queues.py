@@ -16,8 +16,9 @@ from lyftlearn.errors import InvalidJob
 from lyftlearn.testing import Harness
 from lyftlearn.types import FailureReason, JobKind, JobStatus
 from lyftlearn_kubernetes import options
+from lyftlearn_kubernetes.api.cluster import moment
 from lyftlearn_kubernetes.backend import KubernetesBackend
-from lyftlearn_kubernetes.status import observed, queueing
+from lyftlearn_kubernetes.status import queueing
 from lyftlearn_sagemaker.options import read_table
 from tests.doubles.cluster.access import Caller
 from tests.doubles.cluster.cluster import NAMESPACE, Cluster
@@ -142,7 +143,7 @@ def test_a_job_on_another_cluster(new_harness: NewHarness, cluster: Cluster, sto
     began = now()
     tell(active=1, ready=1, startTime=began)
     first = harness.watcher.until(60, spec.id, lambda state: state.status is JobStatus.RUNNING).started_at
-    assert first == observed.moment(began)
+    assert first == moment(began)
     cluster.suspend(spec.id, wish=True)
     tell(active=0, ready=0)
     harness.watcher.until(60, spec.id, lambda state: state.status is JobStatus.PENDING)
