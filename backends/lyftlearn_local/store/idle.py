@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from lyftlearn_local.store.files import JobFiles, Store
 
 PATIENCE = 5.0
-"""Seconds that a supervisor waits."""
+"""Seconds that a supervisor waits. As many wait as have run just now: to start one takes as long as a short job."""
 _LONGEST_ID = 255
 _OF_A_PROCESS = ("cgroup", "limits")
 _NAMESPACES = ("cgroup", "ipc", "mnt", "net", "pid", "user", "uts")
@@ -32,25 +32,30 @@ def surroundings(command: Sequence[str]) -> str:
     Only a job that would be given the same may have it: a submitter in another control group, or after an upgrade,
     starts its own.
     """
-    code = Path(__file__).stat()
     user = (os.geteuid(), os.getegid(), sorted(os.getgroups()))
-    parts = [*command, str((code.st_ino, code.st_mtime_ns)), str(user), str(os.nice(0))]
+    parts = [*command, code(), str(user), str(os.nice(0))]
     with contextlib.suppress(OSError, AttributeError):  # a system that is not Linux has less to tell
         parts.append(str(sorted(os.sched_getaffinity(0))))
-        parts += [Path("/proc/self", name).read_text() for name in _OF_A_PROCESS]
-        parts += [str(Path("/proc/self/ns", name).readlink()) for name in _NAMESPACES]
+        parts += map(_read_text, _OF_A_PROCESS)
+        parts += [os.readlink(f"/proc/self/ns/{name}") for name in _NAMESPACES]  # noqa: PTH115 - each submission asks
     text = "\n".join(parts).encode("utf-8", "surrogateescape")
     return f"{binascii.crc32(text):08x}"
 
 
-def wait_for_job(store: Store, name: str) -> JobFiles | None:
-    """Wait for a job in the same surroundings; None if there was none in time, or no FIFO can be had.
+def code() -> str:
+    """Return what tells the code of now from that of before an upgrade."""
+    status = os.stat(__file__)  # noqa: PTH116 - each job asks
+    return str((status.st_ino, status.st_mtime_ns))
 
-    No more wait than can run at once, since each takes some memory.
-    """
+
+def _read_text(name: str) -> str:
+    with open(f"/proc/self/{name}") as file:  # noqa: PTH123 - as above
+        return file.read()
+
+
+def wait_for_job(store: Store, name: str) -> JobFiles | None:
+    """Wait for a job in the same surroundings; None if there was none in time, or no FIFO can be had."""
     path = store.idle / f"{name}-{os.getpid()}"
-    if len(list(store.idle.glob(f"{name}-*"))) >= (os.cpu_count() or 1):
-        return None
     try:
         fifo = _open_fifo(path)
     except OSError:

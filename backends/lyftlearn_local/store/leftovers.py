@@ -136,12 +136,20 @@ def remove_nodes(job: Path) -> None:
 
     A runtime that was killed has not taken them back; it names their directory after its job and its rank.
     """
-    for secrets in SHARED_MEMORY.glob(f"lyftlearn-{job.name}.*"):
-        if secrets.name.removeprefix(f"lyftlearn-{job.name}.").isdecimal():
+    begin = f"lyftlearn-{job.name}."
+    for name in _shared_names():
+        if name.startswith(begin) and name.removeprefix(begin).isdecimal():
             with contextlib.suppress(OSError):
-                remove_tree(secrets)
+                remove_tree(SHARED_MEMORY / name)
     with contextlib.suppress(OSError):
         remove_tree(job / "nodes")
+
+
+def _shared_names() -> list[str]:
+    try:
+        return os.listdir(SHARED_MEMORY)  # noqa: PTH208 - a pattern would be compiled for each job
+    except OSError:
+        return []
 
 
 def end_processes(pids: Iterable[int]) -> None:

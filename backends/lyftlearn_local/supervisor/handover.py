@@ -21,10 +21,14 @@ class Program:
     def __init__(self, command: list[str]) -> None:
         self.command = command
         self.surroundings = idle.surroundings(command)
+        self._code = idle.code()
 
     def fits(self, command: list[str]) -> bool:
-        """Whether a job with this command can be run here: an upgrade may have come since this process began."""
-        return command == self.command and idle.surroundings(command) == self.surroundings
+        """Whether a job with this command can be run here: an upgrade may have come since this process began.
+
+        All else that surrounds this process would be the same for the program that it could become.
+        """
+        return command == self.command and idle.code() == self._code
 
 
 class Turn:

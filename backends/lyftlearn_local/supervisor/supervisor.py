@@ -326,27 +326,25 @@ def supervise(directory: str, claim_descriptor: str | None = None) -> None:
         record = turn.job.record()
         _detach(turn.job)
         slot = take_turn(store, turn, record["run"], program)
-        if slot is None:
-            return
         if isinstance(slot, Turn):
             turn = slot
             continue
-        was_run = _run(store, turn, record, slot)
-        turn = next_turn(store, program) or (_await_turn(store, program) if was_run else None)
+        if slot:
+            _run(store, turn, record, slot)
+        if turn.claim:
+            turn.claim.release()
+        turn = (next_turn(store, program) if slot else None) or _await_turn(store, program)
 
 
-def _run(store: Store, turn: Turn, record: dict[str, Any], slot: Lock) -> bool:
+def _run(store: Store, turn: Turn, record: dict[str, Any], slot: Lock) -> None:
     try:
-        return run_if_first(turn.job, record)
+        run_if_first(turn.job, record)
     except OSError as error:
         print(f"the job's end cannot be written: {error}", file=sys.stderr)
-        return False
     finally:
         sweep_containers(store, record["run"])
         store.dequeue(turn.job.path.name, record["created_at"])
         slot.release()
-        if turn.claim:
-            turn.claim.release()
 
 
 def _await_turn(store: Store, program: Program) -> Turn | None:

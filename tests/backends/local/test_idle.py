@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import signal
+import subprocess
 import threading
 import time
 from collections.abc import Callable
@@ -17,7 +18,7 @@ from lyftlearn.types import JobStatus
 from lyftlearn_local.store import idle
 from lyftlearn_local.store.files import JobFiles, Store
 
-from .conftest import finish, lines
+from .conftest import eventually, finish, lines, until
 
 MakeSpec = Callable[..., JobSpec]
 
@@ -58,6 +59,30 @@ def test_the_next_job_has_the_same_supervisor(backend: Backend, make_spec: MakeS
     assert supervisor_of(store, second.id) == pid
     assert lines(backend, second.id)[0] == second.id
     os.kill(pid, signal.SIGTERM)
+
+
+def test_as_many_wait_as_have_run(backend: Backend, make_spec: MakeSpec, store: Store, tmp_path: Path) -> None:
+    """A script that submits hundreds would else start a supervisor for nearly each: most of what short jobs take."""
+    go, count = tmp_path / "go", (os.cpu_count() or 1) + 2
+    specs = [make_spec(f"until [ -e {go} ]; do sleep 0.02; done") for _ in range(count)]
+    for spec in specs:
+        backend.submit(backend.plan(spec))
+    for spec in specs:
+        until(backend, spec.id, lambda record: record.event.status is JobStatus.RUNNING)
+    go.touch()
+    pids = {supervisor_of(store, spec.id) for spec in specs}
+    eventually(lambda: all(idle_fifos(store, pid) for pid in pids), "all that wait")
+    assert len(pids) == count
+
+
+def test_one_whose_job_has_run_waits_too(backend: Backend, make_spec: MakeSpec, store: Store) -> None:
+    """One that ends takes the job of one that is still starting, which is as good for the next."""
+    job = store.job(run(backend, make_spec("true")))
+    with subprocess.Popen([*job.record()["run"]["supervisor"], str(job.path)]) as process:
+        eventually(lambda: idle_fifos(store, process.pid) or process.poll() is not None, "its wait")
+        waits = bool(idle_fifos(store, process.pid))
+        process.terminate()
+    assert waits
 
 
 def test_one_that_was_killed_takes_none(backend: Backend, make_spec: MakeSpec, store: Store) -> None:
