@@ -36,7 +36,7 @@ Decider: TypeAlias = Callable[[Arguments], Decision]
 Given: TypeAlias = str | os.PathLike[str] | Mapping[str, Any] | None
 
 
-_JOB_ID = re.compile(rf"(?<![a-z0-9-]){ids.PATTERN.pattern}(?![a-z0-9])")
+_JOB_ID = rf"(?<![a-z0-9-]){ids.PATTERN.pattern}(?![a-z0-9])"
 
 
 def _redact_record(record: logging.LogRecord) -> bool:
@@ -45,7 +45,7 @@ def _redact_record(record: logging.LogRecord) -> bool:
     Servers may have worded it, so it has nothing that a terminal would obey.
     """
     record.msg, record.args = "\n".join(printable_lines(redact(record.getMessage()))), ()
-    found = _JOB_ID.search(record.msg)
+    found = re.search(_JOB_ID, record.msg)
     record.job_id = found[0] if found else ""
     if record.exc_info and record.exc_info[1] is not None:
         error = redact_causes(record.exc_info[1])

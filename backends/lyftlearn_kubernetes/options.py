@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lyftlearn.backend import (
+    NO_PRICES,
     PRICE_OPTIONS,
     Fault,
     Location,
@@ -275,18 +275,26 @@ OPTIONS = (
 )
 
 
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
+
+
 class Gpu(NamedTuple):
     """How a type of GPU is asked for."""
 
     resource: str = GPU_RESOURCE
-    selector: Mapping[str, str] = MappingProxyType({})
+    selector: Mapping[str, str] = _NOTHING
     tolerations: tuple[Mapping[str, Any], ...] = ()
 
 
-@dataclass(frozen=True, kw_only=True)
-class Options:
+class Options(NamedTuple):
     """`[kubernetes]` with every default filled in; `OPTIONS` says what each key means."""
 
+    multikueue: bool
+    restarts: int
+    keep: timedelta
+    pending: timedelta
+    starting: timedelta
+    notebook: NotebookOptions
     kubeconfig: str | None = None
     context: str | None = None
     namespace: str | None = None
@@ -294,31 +302,25 @@ class Options:
     tune_service_account: str | None = None
     spark_service_account: str | None = None
     image_pull_secrets: tuple[str, ...] = ()
-    node_selector: Mapping[str, str] = field(default_factory=dict)
+    node_selector: Mapping[str, str] = _NOTHING
     tolerations: tuple[Mapping[str, Any], ...] = ()
     priority_class: str | None = None
     queue: str | None = None
     priority: str | None = None
-    multikueue: bool
     gang: str | None = None
     scheduler: str | None = None
-    labels: Mapping[str, str] = field(default_factory=dict)
-    annotations: Mapping[str, str] = field(default_factory=dict)
-    gpus: Mapping[str, Gpu] = field(default_factory=dict)
+    labels: Mapping[str, str] = _NOTHING
+    annotations: Mapping[str, str] = _NOTHING
+    gpus: Mapping[str, Gpu] = _NOTHING
     user: str | None = None
     metrics: str | None = None
     statsd: Mapping[str, Any] | None = None
     sidecars: tuple[Mapping[str, Any], ...] = ()
     volumes: tuple[Mapping[str, Any], ...] = ()
     mounts: tuple[Volume, ...] = ()
-    restarts: int
-    keep: timedelta
-    pending: timedelta
-    starting: timedelta
-    notebook: NotebookOptions
-    prices: Prices = field(default_factory=Prices)
+    prices: Prices = NO_PRICES
     opencost: str | None = None
-    models: Mapping[str, Options] = field(default_factory=dict)
+    models: Mapping[str, Options] = _NOTHING
     faults: tuple[Fault, ...] = ()
 
     def of(self, model: str) -> Options:
@@ -352,13 +354,13 @@ def read(settings: BackendSettings) -> Options:
     mounts, mount_faults = read_mounts(settings.name, settings.mounts)
     faults += mount_faults
     base = Options(**given, prices=prices, mounts=tuple(mounts))
-    models = {model: replace(base, **_fields(changed)) for model, changed in changes.items()}
+    models = {model: base._replace(**_fields(changed)) for model, changed in changes.items()}
     faults += model_faults
     named = {settings.name: base, **{f"{settings.name}.models.{name}": of for name, of in models.items()}}
     for where, options_of in named.items():
         faults += _contradictions(where, options_of)
     every = tuple(faults)
-    return replace(base, models={name: replace(of, faults=every) for name, of in models.items()}, faults=every)
+    return base._replace(models={name: of._replace(faults=every) for name, of in models.items()}, faults=every)
 
 
 def _fields(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 
 from lyftlearn._call import checks
 from lyftlearn._call.locations import artifact
-from lyftlearn._call.search_space import search
 from lyftlearn._contract.fault import Fault
 from lyftlearn._contract.spec import ResourceRequest
 from lyftlearn.errors import InvalidJob
@@ -122,6 +121,8 @@ def check(
         resolved["source"] = checks.source("source", given["source"], faults, config)
     resolved["outputs"] = resolved.get("outputs", DEFAULT_OUTPUTS.get(kind, {}))
     if kind is JobKind.TUNE:
+        from lyftlearn._call.search_space import search  # noqa: PLC0415 - only for searches
+
         resolved["search"] = search(given, faults)
     if faults:
         raise InvalidJob(faults)

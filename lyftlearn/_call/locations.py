@@ -15,7 +15,6 @@ from lyftlearn._text.display import quote
 from lyftlearn.runtime.location import Location
 from lyftlearn.types import JobKind, JobStatus
 
-_BUCKET = re.compile(BUCKET_PATTERN)
 _UNREADABLE = (TypeError, ValueError, RuntimeError)  # the last one is for `~user` of a user who does not exist
 _NOWHERE = Location("s3", "", "")
 _UNUSABLE = (TypeError, ValueError, OSError, RuntimeError)  # `~nobody`; a working directory that was deleted
@@ -59,7 +58,7 @@ def _is_there(path: str | Path) -> bool:
 
 
 def _check_bucket(path: str, text: str, location: Location, faults: list[Fault]) -> None:
-    if not _BUCKET.fullmatch(location.bucket):
+    if not re.fullmatch(BUCKET_PATTERN, location.bucket):
         faults.append(Fault(path, f"is {quote(text)}, and no bucket can be called {quote(location.bucket)}"))
 
 

@@ -160,11 +160,10 @@ def number(low: float, high: float, *, below: bool = False) -> Kind:
 
 
 def matching(pattern: str, expected: str) -> Kind:
-    """Return the kind of a text that a regular expression describes as a whole."""
-    compiled = re.compile(pattern)
+    """Return the kind of a text that a regular expression describes as a whole: compiled where there is such a text."""
 
     def read(value: Any) -> str:
-        return str(_require(isinstance(value, str) and compiled.fullmatch(value) is not None, value))
+        return str(_require(isinstance(value, str) and re.fullmatch(pattern, value) is not None, value))
 
     return Kind(expected, read, {"type": "string", "pattern": f"^({pattern})$"})
 

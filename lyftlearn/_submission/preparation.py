@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from lyftlearn.config import Config
     from lyftlearn.rollout import Decision
 
+_encode = json.JSONEncoder(sort_keys=True).encode
 JUPYTER = ("jupyter", "lab")
 """The command of a notebook. The runtime adds its options."""
 _LONGEST = timedelta(days=365)
@@ -331,4 +332,4 @@ def content_digest(arguments: Arguments, packed: Packed | None, compared: Mappin
         "source": packed.content if packed else None,
         "places": {"artifact": "None", **places, **compared},
     }
-    return hashlib.sha256(json.dumps(written, sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(_encode(written).encode()).hexdigest()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from datetime import datetime
 from functools import cache
@@ -18,6 +18,7 @@ from typing import Any
 _SCOPE = "lyftlearn"
 _MOST_JOBS = 10_000  # submitted by this process, whose ends nobody has seen
 
+_NOTHING = nullcontext()
 _environment: ContextVar[Mapping[str, str]] = ContextVar("lyftlearn_environment")
 _submitted: dict[str, Mapping[str, str]] = {}
 
@@ -30,12 +31,13 @@ def environment() -> Mapping[str, str]:
     return _environment.get({})
 
 
-@contextmanager
-def submission(kind: str) -> Iterator[None]:
+def submission(kind: str) -> AbstractContextManager[None]:
     """Trace, time and count one submission."""
-    if not _traces():
-        yield
-        return
+    return _traced_submission(kind) if _traces() else _NOTHING
+
+
+@contextmanager
+def _traced_submission(kind: str) -> Iterator[None]:
     began, outcome = time.monotonic(), "accepted"
     with span("submit", kind=kind):
         token = _environment.set(_carrier())
@@ -50,13 +52,14 @@ def submission(kind: str) -> Iterator[None]:
             measure("submission.duration", time.monotonic() - began, kind=kind, outcome=outcome)
 
 
-@contextmanager
-def span(name: str, **attributes: str) -> Iterator[None]:
+def span(name: str, **attributes: str) -> AbstractContextManager[None]:
     """Trace what is done inside, as a part of what is traced around it."""
     trace = _traces()
-    if trace is None:
-        yield
-        return
+    return _NOTHING if trace is None else _span(trace, name, attributes)
+
+
+@contextmanager
+def _span(trace: Any, name: str, attributes: Mapping[str, str]) -> Iterator[None]:
     with trace.get_tracer(_SCOPE).start_as_current_span(
         f"{_SCOPE}.{name}",
         attributes=_otel_attributes(attributes),
@@ -114,12 +117,13 @@ def trace_job(job_id: str, phases: Sequence[tuple[str, datetime, datetime]], **a
     job.end(_nanoseconds(max(ends)))
 
 
-@contextmanager
-def timed_request(backend: str, operation: str) -> Iterator[None]:
+def timed_request(backend: str, operation: str) -> AbstractContextManager[None]:
     """Measure a request of a backend to its platform."""
-    if "opentelemetry.metrics" not in sys.modules:
-        yield
-        return
+    return _timed_request(backend, operation) if "opentelemetry.metrics" in sys.modules else _NOTHING
+
+
+@contextmanager
+def _timed_request(backend: str, operation: str) -> Iterator[None]:
     began, outcome = time.monotonic(), "answered"
     try:
         yield

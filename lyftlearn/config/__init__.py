@@ -11,7 +11,6 @@ A mapping given to `Client(config=...)` stands for both files. A relative path i
 
 from __future__ import annotations
 
-import getpass
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -398,6 +397,8 @@ def load(config: str | os.PathLike[str] | Mapping[str, Any] | None = None) -> Co
 
 
 def _user_name() -> str:
+    import getpass  # noqa: PLC0415 - only where nothing is configured
+
     try:
         return getpass.getuser()
     except (KeyError, OSError):  # a container's user often has no name

@@ -11,7 +11,7 @@ from lyftlearn._contract.fault import Fault
 from lyftlearn._contract.mounts import EVERYTHING, Mount, plain_path
 from lyftlearn._contract.options import FLAG, Kind, Option, display_value, read_options
 
-_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?")
+_NAME = r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?"
 _REMEDY = 'write a table with a path, such as { path = "/data" }'
 _PATH_PATTERN = r"^/[^/]"
 
@@ -66,7 +66,7 @@ def mount_faults(where: str, mounts: Mapping[str, Any]) -> Iterator[Fault]:
         if not isinstance(entry, Mapping):
             yield Fault(f"{where}.{name}", f"is {display_value(entry)}: {_REMEDY}")
             continue
-        if not _NAME.fullmatch(name):
+        if not re.fullmatch(_NAME, name):
             problem = "is no name: write lower-case letters, digits and '-', at most 40, a letter or digit at both ends"
             yield Fault(f"{where}.{name}", problem)
         yield from read_options(f"{where}.{name}", _own(entry), MOUNT)[1]

@@ -28,7 +28,7 @@ _PORTS_NEEDED = 48  # of the driver, of its block manager, and of the executors'
 _DNS_LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
 _SMALLEST = 1 << 29  # less holds no Java process and Python
 # What Spark itself shows to nobody begins like this: `spark.redaction.regex`.
-_SECRET = re.compile(r"(secret|password|token|(access|secret)[._-]?key)$", re.IGNORECASE)
+_HIDDEN = r"(?i)(secret|password|token|(access|secret)[._-]?key)$"
 _LOOKED_UP = "${"  # Hadoop's and Spark's own way to name a variable, such as `${env.KEY}`
 
 
@@ -212,6 +212,6 @@ def spark_faults(table: Mapping[str, Any]) -> Iterator[Fault]:
             yield Fault(
                 f"spark.conf.{name}", "is not what Spark reads: write one line of text, a number, true or false"
             )
-        elif _SECRET.search(name) and _LOOKED_UP not in text:
+        elif re.search(_HIDDEN, name) and _LOOKED_UP not in text:
             remedy = 'put it into a secret of the job, and write "${env.NAME}" with the name of its key'
             yield Fault(f"spark.conf.{name}", f"is a secret by its name, and everybody reads this file: {remedy}")

@@ -28,6 +28,7 @@ Entry: TypeAlias = tuple[Line, Line]
 """A line after the header of its file."""
 _MOST_IN_MEMORY = 1000
 _SECONDS_UNTIL_ABANDONED = 86_400
+_encode = json.JSONEncoder(default=str).encode
 _log = logging.getLogger("lyftlearn")
 
 
@@ -49,7 +50,7 @@ class Spool:
 
     def append(self, line: Line) -> None:
         """Keep a line until it is in the history: in this process' file, or in its memory where no file can be had."""
-        text = json.dumps(line, default=str)
+        text = _encode(line)
         with self._lock:
             if not self._write(text):
                 self._in_memory.append(text)
@@ -109,7 +110,7 @@ class Spool:
         with suppress(OSError):  # a file system without locks: then rows may be written twice
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         hidden.rename(self._path)
-        header = json.dumps(self._header(), default=str).encode(errors="backslashreplace") + b"\n"
+        header = _encode(self._header()).encode(errors="backslashreplace") + b"\n"
         if os.write(file, header) != len(header):
             raise OSError("the disk is full")
         return file

@@ -40,6 +40,7 @@ OF_CALLER = "caller"
 _LONGEST_REASON = 200  # the decision travels with the job, where space is short
 
 Source: TypeAlias = tuple[str, str]
+_encode = json.JSONEncoder(sort_keys=True).encode
 _FIELDS: Mapping[type[Exception], str] = {AccessDenied: "access", QuotaExceeded: "quota"}
 
 
@@ -109,7 +110,7 @@ class Decision:
 
     def as_json(self) -> str:
         """Return one line for the job to carry: the answer and its reason, without what other sources said."""
-        return json.dumps(self._travelling(), sort_keys=True)
+        return _encode(self._travelling())
 
     def _travelling(self) -> dict[str, Any]:
         return {

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from lyftlearn._call.arguments import Arguments
     from lyftlearn.config import Config
 
-_REMOTE = re.compile(r"[:/]([^:/@]+/[^/@]+?)(?:\.git)?/?$")  # never what may be a password
+_REMOTE = r"[:/]([^:/@]+/[^/@]+?)(?:\.git)?/?$"  # never what may be a password
 
 
 def evaluation_context(config: Config, arguments: Arguments, repository: str | None) -> Mapping[str, Any]:
@@ -66,7 +66,7 @@ def _name_in_git(dot_git: Path) -> str:
         url = parser.get('remote "origin"', "url") or ""
     except (OSError, UnicodeDecodeError, configparser.Error):
         return dot_git.parent.name
-    match = _REMOTE.search(url)
+    match = re.search(_REMOTE, url)
     return match[1] if match else dot_git.parent.name
 
 

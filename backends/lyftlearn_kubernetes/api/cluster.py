@@ -148,8 +148,8 @@ class Cluster:
         headers = {"Accept": accept}
         if content is not None:
             headers["Content-Type"] = MERGE_PATCH if method == "PATCH" else JSON
-        began, sent, tries = time.monotonic(), False, 0
-        for pause in BACKOFF:
+        began, sent, tries, pauses = time.monotonic(), False, 0, iter(BACKOFF)
+        while True:
             try:
                 document = self._ask_once(method, path, params=params or {}, content=content, headers=headers)
             except (ApiError, NoResponse, LyftLearnError) as exc:
@@ -158,14 +158,13 @@ class Cluster:
                 self._granted.add(_purpose(method, path))
                 return document
             sent, tries = sent or _leaves_doubt(error), tries + 1
-            wait = max(pause, getattr(error, "retry_after", 0.0))
+            wait = max(next(pauses), getattr(error, "retry_after", 0.0))
             patience = 0.0 if _is_outdated(error, body) else self._patience(error, method, path)
             if patience and tries < LEAST_TRIES:
                 patience = max(patience, LEAST_TRIES_SECONDS)
             if time.monotonic() + wait - began > patience:
                 raise error
             time.sleep(wait)
-        raise AssertionError
 
     @staticmethod
     def _with_doubt(error: ApiError | NoResponse | LyftLearnError, *, sent: bool) -> Exception:

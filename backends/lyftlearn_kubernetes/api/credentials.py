@@ -20,7 +20,7 @@ Credentials: TypeAlias = "Callable[[str | None], str | None]"
 
 REREAD = 60.0  # seconds: the tokens of pods are replaced while they are used
 _TOKEN = re.compile(r"[\x21-\x7e]+")
-_NOT_IN_A_HEADERS_NAME = re.compile(rb"[^!#$&'*+.^_`|~0-9A-Za-z-]")  # RFC 9110's tchar without "%", as client-go
+_NOT_IN_A_HEADERS_NAME = rb"[^!#$&'*+.^_`|~0-9A-Za-z-]"  # RFC 9110's tchar without "%", as client-go
 
 
 def credentials(user: Mapping[str, Any], cluster: Mapping[str, Any]) -> Credentials:
@@ -137,4 +137,4 @@ def _impersonation_lines(user: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 def _header_name(key: str) -> str:
     """Return `key` as a part of a header's name, percent-encoded as client-go does."""
-    return _NOT_IN_A_HEADERS_NAME.sub(lambda match: b"%%%02X" % match[0][0], key.encode()).decode()
+    return re.sub(_NOT_IN_A_HEADERS_NAME, lambda match: b"%%%02X" % match[0][0], key.encode()).decode()

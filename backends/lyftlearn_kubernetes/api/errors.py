@@ -11,9 +11,9 @@ from lyftlearn.errors import AccessDenied, BackendUnavailable, InvalidJob, LyftL
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_MISSING_PERMISSION = re.compile(r"cannot (?P<verb>\w+) resource \"(?P<resource>[^\"]+)\"")
+_MISSING_PERMISSION = r"cannot (?P<verb>\w+) resource \"(?P<resource>[^\"]+)\""
 # Webhooks and ValidatingAdmissionPolicies, as k8s.io/apiserver words their refusals.
-_ADMISSION = re.compile(r"admission webhook|ValidatingAdmissionPolicy|violates PodSecurity")
+_ADMISSION = "admission webhook|ValidatingAdmissionPolicy|violates PodSecurity"
 UNAUTHORIZED, FORBIDDEN, NOT_FOUND, CONFLICT, GONE, BUSY, SERVERS_FAULT = 401, 403, 404, 409, 410, 429, 500
 # Statuses with which an API server says that it has not done what was asked; all others leave a doubt.
 _DEFINITE = frozenset((400, UNAUTHORIZED, FORBIDDEN, NOT_FOUND, 405, CONFLICT, GONE, 413, 415, 422, BUSY))
@@ -52,7 +52,7 @@ class ApiError(Exception):
     def is_denied(self) -> bool:
         """Whether a permission or a login is missing, which a server also says for a while after its start."""
         return self.status == UNAUTHORIZED or bool(
-            self.status == FORBIDDEN and _MISSING_PERMISSION.search(self.message)
+            self.status == FORBIDDEN and re.search(_MISSING_PERMISSION, self.message)
         )
 
     @property
@@ -122,7 +122,7 @@ def _unauthorized_error(error: ApiError, doing: str) -> LyftLearnError:
 
 
 def _forbidden_error(error: ApiError, doing: str) -> LyftLearnError:
-    missing = _MISSING_PERMISSION.search(error.message)
+    missing = re.search(_MISSING_PERMISSION, error.message)
     if missing:
         lacking = f"the verb {missing['verb']!r} on {missing['resource']}"
         return AccessDenied(f"{lacking} is not granted (while {doing}): {error.message}")
@@ -139,6 +139,6 @@ def _not_found_error(error: ApiError, doing: str) -> LyftLearnError:
 
 
 def _invalid_error(error: ApiError, doing: str) -> LyftLearnError:
-    if _ADMISSION.search(error.message):
+    if re.search(_ADMISSION, error.message):
         return AccessDenied(f"the cluster's admission refuses {doing}: {error.message}")
     return InvalidJob([("kubernetes", f"the cluster does not take it ({doing}): {error.message}")])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from lyftlearn_kubernetes import labels
@@ -80,7 +79,7 @@ class Gang:
     def on(self, served: Collection[str]) -> Gang:
         """Return the gang on a cluster that serves these APIs: the newest of Kubernetes' own, or none."""
         own = next((api for api in OWN_GANGS if api in served), NO_GANG)
-        return Gang(self._spec, replace(self._options, gang=own))
+        return Gang(self._spec, self._options._replace(gang=own))
 
     def with_group(self, job: Mapping[str, Any]) -> dict[str, Any]:
         """Return a planned Job whose pods belong to the group."""

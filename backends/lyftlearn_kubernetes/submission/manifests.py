@@ -90,6 +90,8 @@ class JobManifest:
         self._options = options
         self._runtime = runtime
         self._bundle = bundle
+        self._labels = {**options.labels, **labels.job_labels(spec)}
+        self._mounted = self._volumes()
 
     def build(self, outputs: dict[str, str]) -> dict[str, Any]:
         """Return the manifest; its creation is the whole submission."""
@@ -99,7 +101,7 @@ class JobManifest:
             "metadata": {
                 "name": self._spec.id,
                 **_namespace(self._options),
-                "labels": {**self._labels(), **self._queue_labels()},
+                "labels": {**self._labels, **self._queue_labels()},
                 "annotations": {
                     **self._options.annotations,
                     **labels.job_annotations(self._spec, outputs),
@@ -119,9 +121,6 @@ class JobManifest:
         options = self._options
         queue = {labels.QUEUE: options.queue, labels.PRIORITY: options.priority}
         return {key: value for key, value in queue.items() if value}
-
-    def _labels(self) -> dict[str, str]:
-        return {**self._options.labels, **labels.job_labels(self._spec)}
 
     def _job(self) -> dict[str, Any]:
         several = self._spec.nodes > 1
@@ -151,7 +150,7 @@ class JobManifest:
         gang = Gang(self._spec, self._options)
         return {
             "metadata": {
-                "labels": {**self._labels(), **several, **gang.pod_labels},
+                "labels": {**self._labels, **several, **gang.pod_labels},
                 "annotations": {**self._options.annotations, labels.BUNDLE: self._bundle, **gang.pod_annotations},
             },
             "spec": {**self._placement(), **gang.pod_fields, **self._pod()},
@@ -186,7 +185,7 @@ class JobManifest:
             "securityContext": pod_security(self._options),
             **({"initContainers": sidecars} if sidecars else {}),
             "containers": [self._container()],
-            "volumes": [*(volume for volume, _ in self._volumes()), *(volume for volume, _ in self._file_systems)],
+            "volumes": [*(volume for volume, _ in self._mounted), *(volume for volume, _ in self._file_systems)],
         }
 
     def _sidecars(self) -> list[dict[str, Any]]:
@@ -214,7 +213,7 @@ class JobManifest:
             "lifecycle": {"preStop": {"exec": {"command": _NOTE_STOP}}},
             "resources": {"requests": self._resources(), "limits": self._resources()},
             "volumeMounts": [
-                *(mount for _, mount in self._volumes()),
+                *(mount for _, mount in self._mounted),
                 *(mount for _, mounts in self._file_systems for mount in mounts),
             ],
             "terminationMessagePolicy": "FallbackToLogsOnError",

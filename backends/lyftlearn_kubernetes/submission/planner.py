@@ -30,7 +30,7 @@ CREATE_GROUP = "create PodGroup"
 # All annotations of an object may have 256 KiB together (apimachinery's validation.TotalAnnotationSizeLimitB).
 MOST_ANNOTATED = 200_000
 _MAY_REFER = ("hyperparameters", "env", "command")  # by the container contract
-_SECRET_NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
+_OBJECT_NAME = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*"
 _LONGEST_SECRET_NAME = 253
 _TOGETHER = Never("nodes of a job cannot start anew together on Kubernetes: leave `retries` at 0, or ask for one node")
 _NO_LOGS = (
@@ -97,6 +97,7 @@ class ModelPlanner:
         self._options = options
         self._storage_url = storage_url.rstrip("/")
         self._runtime = runtime
+        self._keeps_logs = is_visible(options, self._storage_url)
 
     def plan(self, spec: JobSpec, layout: str = "") -> Plan:
         """Return the requests, faults and notes for `spec`."""
@@ -191,10 +192,6 @@ class ModelPlanner:
         base = spec.output_uri.rpartition("/")[0]
         return {"uri": places.uri(f"{base}/checkpoints", to_write=True)} if is_visible(self._options, base) else None
 
-    @property
-    def _keeps_logs(self) -> bool:
-        return is_visible(self._options, self._storage_url)
-
     def _store_request(self, content: str) -> Request:
         digest = hashlib.sha256(content.encode()).hexdigest()
         key = f"bundles/{digest}.json"
@@ -278,7 +275,7 @@ class ModelPlanner:
 
 def _secret_faults(spec: JobSpec) -> Iterator[Fault]:
     for name in spec.secrets:
-        if len(name) > _LONGEST_SECRET_NAME or not _SECRET_NAME.fullmatch(name):
+        if len(name) > _LONGEST_SECRET_NAME or not re.fullmatch(_OBJECT_NAME, name):
             problem = f"{name!r} cannot be the name of a Secret: write lower-case letters, digits, '-' and '.'"
             yield Fault(f"secrets.{name}", problem)
 

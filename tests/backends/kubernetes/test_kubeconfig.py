@@ -6,7 +6,6 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -60,7 +59,7 @@ def write(tmp_path: Path, api: ApiServer) -> Write:
 
 
 def connect(path: Path) -> Cluster:
-    return Cluster(replace(DEFAULTS, kubeconfig=str(path)))
+    return Cluster(DEFAULTS._replace(kubeconfig=str(path)))
 
 
 def test_a_user_that_stands_for_another(write: Write, api: ApiServer) -> None:
@@ -160,16 +159,16 @@ def test_a_file_that_is_none(tmp_path: Path, text: str) -> None:
     path = tmp_path / "kubeconfig"
     path.write_text(text)
     with pytest.raises(LyftLearnError, match="no way to a Kubernetes cluster") as caught:
-        access.find(replace(DEFAULTS, kubeconfig=str(path)))
+        access.find(DEFAULTS._replace(kubeconfig=str(path)))
     assert CANARY not in str(caught.value)
     assert "object has no attribute" not in str(caught.value)
 
 
 def test_a_server_without_a_scheme(write: Write) -> None:
     """client-go reads it as http, or as https where TLS is configured."""
-    assert access.find(replace(DEFAULTS, kubeconfig=str(write(cluster={"server": "h:8080"})))).server == "http://h:8080"
+    assert access.find(DEFAULTS._replace(kubeconfig=str(write(cluster={"server": "h:8080"})))).server == "http://h:8080"
     cluster = {"server": "h", "insecure-skip-tls-verify": True}
-    assert access.find(replace(DEFAULTS, kubeconfig=str(write(cluster=cluster)))).server == "https://h"
+    assert access.find(DEFAULTS._replace(kubeconfig=str(write(cluster=cluster)))).server == "https://h"
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, ClassVar
@@ -415,7 +415,7 @@ def test_nobody_is_there(tmp_path: Path, closed_port: int) -> None:
     server = f"http://127.0.0.1:{closed_port}"
     document = {"clusters": [{"name": "c", "cluster": {"server": server}}], "contexts": [context]}
     path.write_text(json.dumps({**document, "current-context": "c"}))
-    cluster = Cluster(replace(options.DEFAULTS, kubeconfig=str(path)))
+    cluster = Cluster(options.DEFAULTS._replace(kubeconfig=str(path)))
     with pytest.raises(BackendUnavailable) as caught, errors.translate_errors("creating jobs", job_id="eta-x"):
         cluster.create("jobs", {"apiVersion": "batch/v1", "metadata": {}})
     assert caught.value.job_id is None
