@@ -5,6 +5,7 @@ Stored commands must work in every later version, so this name and its words nev
 
 from __future__ import annotations
 
+import gc
 import sys
 
 
@@ -12,8 +13,11 @@ def main() -> None:
     """Do what the first argument says with the others."""
     verb, *arguments = sys.argv[1:]
     if verb == "supervise":
+        gc.disable()  # what is loaded stays
         from lyftlearn_local.supervisor.supervisor import supervise  # noqa: PLC0415 - each process loads one half
 
+        gc.freeze()
+        gc.enable()
         supervise(*arguments)
     else:
         from lyftlearn_local.layouts.transfer import transfer  # noqa: PLC0415 - as above

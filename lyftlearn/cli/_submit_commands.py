@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -18,13 +19,22 @@ if TYPE_CHECKING:
 
 def run(invocation: Invocation) -> ExitCode:
     """Submit the job, and do what was asked for afterwards."""
+    gc.disable()  # what a submission loads and makes stays, and would be looked through again and again
+    try:
+        job = _submit(invocation)
+    finally:
+        gc.enable()
+    return follow_up(invocation, job)
+
+
+def _submit(invocation: Invocation) -> Job:
     client = Client(config=invocation.config)
     if invocation.json:
         notes.silence()
     arguments = complete(client, invocation.arguments)
     with _waiting.submitting(arguments.get("model", arguments.get("name", ""))):
         job: Job = getattr(client, invocation.command)(**arguments)
-    return follow_up(invocation, job)
+    return job
 
 
 def follow_up(invocation: Invocation, job: Job) -> ExitCode:
