@@ -236,7 +236,7 @@ class Backend(ABC):
 
     def cannot(self, capability: Capability, reason: str | None = None) -> str:
         """Say that this backend does not offer something, and why."""
-        why = reason or self.capabilities().why_not(capability)
+        why = reason or self.capabilities().why_not(capability) or "it offers that without a method for it"
         return f"backend {self.name} cannot do this ({capability}), because {why}"
 
     def link(self, job_id: str) -> str | None:  # noqa: ARG002 - for backends that have a page to show

@@ -11,11 +11,13 @@ from lyftlearn.backend import (
     Backend,
     BackendSettings,
     Capabilities,
+    DriverSettings,
     JobQuery,
     JobRecord,
     JobSpec,
     LogLine,
     LogQuery,
+    NotebookAddress,
     Plan,
     WatchSet,
 )
@@ -30,6 +32,7 @@ class Whole(Backend):
 
     def __init__(self, settings: BackendSettings) -> None:
         self.name = settings.name
+        self.settings = settings
         table = {key: value for key, value in settings.table.items() if key != "way"}
         self.inner = create_local(replace(settings, name="local", home=settings.home / "broken", table=table))
 
@@ -60,6 +63,12 @@ class Whole(Backend):
 
     def outputs(self, job_id: str) -> Mapping[str, str]:
         return self.inner.outputs(job_id)
+
+    def driver_settings(self, model: str) -> DriverSettings:
+        return replace(self.inner.driver_settings(model), table=self.settings.table, home=self.settings.home)
+
+    def notebook_address(self, job_id: str) -> NotebookAddress | None:
+        return self.inner.notebook_address(job_id)
 
     def asked(self, spec: JobSpec) -> JobSpec:
         """What becomes of a job that is asked for."""
