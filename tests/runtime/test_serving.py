@@ -80,9 +80,14 @@ def running(runtime: Path, root: Path, bundle: dict[str, Any]) -> Iterator[subpr
 
 
 def end(runtime: Path, root: Path, bundle: dict[str, Any]) -> tuple[int, str, str]:
-    """Exit code, output and report of a server that ends by itself."""
+    """Exit code, output and report of a server that ends by itself, and never serves."""
+    output = ""
     with running(runtime, root, bundle) as process:
-        output, _ = process.communicate(timeout=600)
+        assert process.stdout is not None
+        for line in process.stdout:
+            output += line
+            assert not line.startswith("lyftlearn: serving on port"), output
+        process.wait(600)
     return process.returncode, output, (root / "report").read_text()
 
 
