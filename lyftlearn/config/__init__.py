@@ -38,7 +38,8 @@ DEFAULT, SPARK = "default", "spark"
 _ENVIRONMENT = {"home": "LYFTLEARN_HOME", "migration.flags": "LYFTLEARN_FLAGS"}
 
 
-class Shadow(NamedTuple):
+@dataclass(frozen=True)
+class Shadow:
     """models, labels: declare jobs safe to run twice. share: of those, how many are. at_most: how many at once."""
 
     models: frozenset[str]
