@@ -251,10 +251,10 @@ def test_following_past_a_log_that_is_lost(harness: Harness, cluster: Cluster, m
     code = """
         import os, pathlib, time
         flag = pathlib.Path(os.environ["FLAG"])
-        print("second" if flag.exists() else "first", flush=True)
-        if not flag.exists():
-            flag.touch()
-            time.sleep(600)
+        again = flag.exists()
+        flag.touch()
+        print("second" if again else "first", flush=True)
+        time.sleep(0 if again else 600)
     """
     flag = f"{harness.storage_url.removeprefix('file://')}/flag"
     harness.put({"x": b""})
