@@ -75,7 +75,9 @@ def finished(process: subprocess.Popen[bytes]) -> Ran:
             out, err = process.communicate(timeout=PATIENCE)
         finally:
             process.kill()
-    return Ran(process.returncode, (out or b"").decode("utf-8", "surrogateescape"), err.decode())
+    # As a shell tells it: where Ctrl-C comes in the middle of an import, Python ends itself by the signal.
+    code = process.returncode if process.returncode >= 0 else 128 - process.returncode
+    return Ran(code, (out or b"").decode("utf-8", "surrogateescape"), err.decode())
 
 
 @pytest.fixture
