@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import platform
-import statistics
 import sys
 import threading
 import time
@@ -38,6 +36,8 @@ def interleaved(contenders: Mapping[str, Callable[[], Mapping[str, float]]], run
 
 
 def medians(taken: Runs) -> dict[str, dict[str, float]]:
+    import statistics  # here: the memory of who imports this module is measured
+
     return {name: {each: statistics.median(values) for each, values in of.items()} for name, of in taken.items()}
 
 
@@ -87,6 +87,8 @@ def submit_from_threads(submit: Callable[[], Any], count: int) -> tuple[list[Any
 
 
 def machine() -> dict[str, Any]:
+    import platform  # as above
+
     return {
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
         "processors": os.cpu_count(),

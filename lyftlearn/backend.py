@@ -175,9 +175,10 @@ class JobRecord:
     @classmethod
     def of(cls, spec: JobSpec, at: datetime) -> JobRecord:
         """Return the record of a job that was accepted at `at` and waits."""
-        event = JobEvent(job_id=spec.id, status=JobStatus.PENDING, at=at, created_at=at)
+        job_id = intern(spec.id)  # whoever follows the job reads its id again and again
+        event = JobEvent(job_id=job_id, status=JobStatus.PENDING, at=at, created_at=at)
         return cls(
-            id=spec.id,
+            id=job_id,
             kind=spec.kind,
             name=spec.name,
             labels=dict(spec.labels),

@@ -6,19 +6,31 @@ because it always keeps the larger of two values.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import TypeAlias
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from datetime import datetime
+from typing import Any, TypeAlias
 
 from lyftlearn.types import FailureReason, JobState, JobStatus
 
 _Order: TypeAlias = tuple[bool, int, int, int, datetime, str, str, int]
 
-_RANK = {status: rank for rank, status in enumerate(JobStatus)}
-_BEGINNING = datetime.min.replace(tzinfo=UTC)
+_STATUSES = tuple(JobStatus)
+_RANK = {status: rank for rank, status in enumerate(_STATUSES)}
 
 
-@dataclass(frozen=True, kw_only=True)
+def _fields_by_name(self: Any) -> dict[str, Any]:
+    """Return what a pickle keeps of a value with slots, as version 1.0, which had none, wrote it and reads it."""
+    return {one.name: getattr(self, one.name) for one in fields(self)}
+
+
+def _set_fields(self: Any, state: Mapping[str, Any]) -> None:
+    """Give a value with slots what a pickle kept of it, whichever version wrote that."""
+    for one in fields(self):
+        object.__setattr__(self, one.name, state.get(one.name, one.default))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class JobEvent:
     """One observation of one job. Every field says what was true at `at`, not what changed.
 
@@ -38,13 +50,27 @@ class JobEvent:
     created_at: datetime | None = None
     started_at: datetime | None = None
 
+    __getstate__, __setstate__ = _fields_by_name, _set_fields
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, slots=True)
 class ObservedState:
-    """A job's state, and the position in the job's history at which it was observed."""
+    """A job's state, and the newest event that was heard of it, which others remember as well."""
 
     state: JobState
-    order: _Order
+    event: JobEvent = field(compare=False)
+
+    @property
+    def order(self) -> _Order:
+        """The position in the job's history at which the state was observed."""
+        return _order(self.event)
+
+    __getstate__ = _fields_by_name
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        if "event" not in state:  # of version 1.0
+            state["event"] = _event_at(state["order"])
+        _set_fields(self, state)
 
 
 Progress = ObservedState  # the name of version 1.0, which pickled handles of that version contain
@@ -55,16 +81,31 @@ def advance(progress: ObservedState | None, event: JobEvent) -> ObservedState:
 
     A later status replaces an earlier one. Times and attempts keep their best value. A final state never changes.
     """
-    known = progress or ObservedState(_unseen(event), (False, -1, -1, -1, _BEGINNING, "", "", -1))
-    state, order = known.state, known.order
-    newer = not state.status.finished and _order(event) > order
-    return ObservedState(_merge(state, event, newer=newer), _order(event) if newer else order)
+    if progress is None:
+        return ObservedState(_merge(_unseen(event), event, newer=True), event)
+    newer = not progress.state.status.finished and _order(event) > progress.order
+    return ObservedState(_merge(progress.state, event, newer=newer), event if newer else progress.event)
 
 
 def _order(event: JobEvent) -> _Order:
     place = (event.status.finished, event.incarnation, _RANK[event.status], event.attempt, event.at)
     exit_code = -1 if event.exit_code is None else event.exit_code
     return (*place, event.message, event.reason or "", exit_code)
+
+
+def _event_at(order: _Order) -> JobEvent:
+    """Return an event with this order."""
+    _, incarnation, rank, attempt, at, message, reason, exit_code = order
+    return JobEvent(
+        job_id="",
+        status=_STATUSES[rank],
+        at=at,
+        incarnation=incarnation,
+        attempt=attempt,
+        reason=FailureReason(reason) if reason else None,
+        message=message,
+        exit_code=None if exit_code < 0 else exit_code,
+    )
 
 
 def _unseen(event: JobEvent) -> JobState:

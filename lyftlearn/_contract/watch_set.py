@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from itertools import chain
 
 from lyftlearn.errors import JobNotFound
 
@@ -17,17 +18,18 @@ class WatchSet:
     def __init__(self, on_absence: Callable[[str, JobNotFound], None] | None = None) -> None:
         self._on_absence = on_absence
         self._changed = threading.Condition()
-        self._ids: set[str] = set()
-        self._read: frozenset[str] | None = None  # made when it is read: thousands may be added one after the other
+        self._ids: frozenset[str] = frozenset()
+        self._changes: dict[str, bool] = {}  # since the ids were read: thousands may be added one after the other
         self._closed = False
 
     @property
     def ids(self) -> frozenset[str]:
         """The ids of now."""
         with self._changed:
-            if self._read is None:
-                self._read = frozenset(self._ids)
-            return self._read
+            if changes := self._changes:
+                self._changes = {}
+                self._ids = frozenset(one for one in chain(self._ids, changes) if changes.get(one, True))
+            return self._ids
 
     @property
     def closed(self) -> bool:
@@ -37,14 +39,14 @@ class WatchSet:
     def add(self, job_id: str) -> None:
         """Follow one more job; wakes `wait_for_change`."""
         with self._changed:
-            self._ids.add(job_id)
-            self._tell()
+            self._changes[job_id] = True
+            self._changed.notify_all()
 
     def discard(self, job_id: str) -> None:
         """Follow one job less; wakes `wait_for_change`."""
         with self._changed:
-            self._ids.discard(job_id)
-            self._tell()
+            self._changes[job_id] = False
+            self._changed.notify_all()
 
     def report_absence(self, job_id: str, error: JobNotFound) -> None:
         """Say that a job is not there and that nobody can say how it ended: whoever waits for it is told `error`."""
@@ -54,9 +56,8 @@ class WatchSet:
     def close(self) -> None:
         """Make `watch` return; wakes `wait_for_change`."""
         with self._changed:
-            self._closed = True
-            self._ids.clear()
-            self._tell()
+            self._closed, self._ids, self._changes = True, frozenset(), {}
+            self._changed.notify_all()
 
     def wait_for_change(self, timeout: float, seen: frozenset[str] | None = None) -> bool:
         """Sleep at most `timeout` seconds; return True at once when the ids change or this is closed.
@@ -65,8 +66,4 @@ class WatchSet:
         """
         with self._changed:
             before = self.ids if seen is None else seen
-            return self._changed.wait_for(lambda: self._closed or self._ids != before, timeout)
-
-    def _tell(self) -> None:
-        self._read = None
-        self._changed.notify_all()
+            return self._changed.wait_for(lambda: self._closed or bool(self._changes) or self._ids != before, timeout)

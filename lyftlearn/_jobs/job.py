@@ -9,9 +9,10 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lyftlearn.errors import BackendUnavailable, InvalidJob, JobFailed, JobNotFound, JobStopped, LyftLearnError
 from lyftlearn.types import Duration, JobKind, JobState, JobStatus
@@ -35,6 +36,22 @@ def _observe_anew() -> None:
 os.register_at_fork(after_in_child=_observe_anew)
 
 
+_ID = "\0"  # in place of a job's id, in what many jobs share
+
+
+def _without_id(outputs: Mapping[str, str], job_id: str) -> tuple[tuple[str, str], ...]:
+    shared: tuple[tuple[str, str], ...] = _share(
+        tuple((name, uri.replace(job_id, _ID)) for name, uri in outputs.items())
+    )
+    return shared
+
+
+@lru_cache
+def _share(value: Any) -> Any:
+    """Return one object for all jobs that are alike."""
+    return value
+
+
 class NoOutputs(dict[str, str]):
     """The outputs of a job that left none; whoever asks for one is told why."""
 
@@ -47,7 +64,10 @@ class NoOutputs(dict[str, str]):
 
 
 class Job:
-    """A handle on one job. Threads may share it, and any process can make one from the job's id."""
+    """A handle on one job. Threads may share it, and any process can make one from the job's id.
+
+    There may be thousands: a handle keeps of its record what is the job's own, and shares the rest.
+    """
 
     __module__ = "lyftlearn"
 
@@ -63,7 +83,9 @@ class Job:
         self.id, self.kind, self.name = record.id, record.kind, record.name
         self.labels = dict(sorted(record.labels.items()))  # in no substrate's order
         self._connection = connection
-        self._record = record
+        self._digest: str = _share(record.digest)
+        self._decision, self._nodes = record.decision, record.nodes
+        self._settled = None if record.outputs is None else _without_id(record.outputs, record.id)
         self._kept = kept
         self._observed: ObservedState = _advance(None, record.event)
 
@@ -93,7 +115,7 @@ class Job:
         """
         if self.state.status in (JobStatus.FAILED, JobStatus.STOPPED):
             return NoOutputs(f"{self.id} has status {self.state.status}: {_no_outputs(self.state)}")
-        settled = self._record.outputs
+        settled = self._settled_outputs()
         return self._shared_watch().backend.outputs(self.id) if settled is None else settled
 
     def refresh(self) -> JobState:
@@ -193,6 +215,20 @@ class Job:
         from lyftlearn._jobs.views import job_html  # noqa: PLC0415 - only notebooks show it
 
         return job_html(self, self._shared_watch().backend.link(self.id), self._final_timings())
+
+    @property
+    def _record(self) -> JobRecord:
+        """What its backend keeps of the job, with the newest event."""
+        from lyftlearn.backend import JobRecord  # noqa: PLC0415 - an import of lyftlearn does not pay for it
+
+        return JobRecord(id=self.id, kind=self.kind, name=self.name, labels=self.labels, digest=self._digest,
+            decision=self._decision, event=self._observed.event, outputs=self._settled_outputs(),
+            nodes=self._nodes)  # fmt: skip
+
+    def _settled_outputs(self) -> Mapping[str, str] | None:
+        if self._settled is None:
+            return None
+        return {name: uri.replace(_ID, self.id) for name, uri in self._settled}
 
     def _timings(self) -> Timings:
         return self._shared_watch().backend.timings(self.id)

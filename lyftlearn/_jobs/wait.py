@@ -107,24 +107,26 @@ def _changes(
 ) -> Iterator[tuple[Job, bool]]:
     """Yield each job as often as its state changed, until all have finished; one that has not after each `tick`."""
     told = [job.state for job in jobs]
-    waiting = {index for index, job in enumerate(jobs) if not job.state.status.finished}
+    waiting = len(_jobs_left(jobs, told))
     yield from ((job, True) for job in jobs)
     while waiting:
         try:
             index, error = updates.get(timeout=_next_look(deadline, tick))
         except Empty:
             if deadline is not None and time.monotonic() >= deadline:
-                raise WaitTimeout([jobs[index] for index in sorted(waiting)]) from None
-            yield jobs[min(waiting)], False
+                raise WaitTimeout(_jobs_left(jobs, told)) from None
+            yield _jobs_left(jobs, told)[0], False
             continue
         if error is not None:
             raise error
-        job = jobs[index]
-        if job.state != told[index]:
-            told[index] = job.state
-            yield job, True
-        if job.state.status.finished:
-            waiting.discard(index)
+        before, told[index] = told[index], jobs[index].state
+        waiting -= told[index].status.finished and not before.status.finished
+        if told[index] != before:
+            yield jobs[index], True
+
+
+def _jobs_left(jobs: Sequence[Job], told: Sequence[JobState]) -> list[Job]:
+    return [job for job, state in zip(jobs, told, strict=True) if not state.status.finished]
 
 
 def _next_look(deadline: float | None, tick: float | None) -> float | None:

@@ -36,6 +36,8 @@ class Relist:
 class WatchEvent:
     """An object as it is now, or as it last was; `item` is observed as its `kind` is."""
 
+    __slots__ = ("added", "deleted", "item", "kind")
+
     def __init__(self, kind: str, item: Any, what: str) -> None:
         self.kind = kind
         self.item = item
