@@ -33,9 +33,9 @@ PARTS: dict[str, list[str]] = {
     "packing": [BENCH, "-m", "benchmarks.packing"],
     "transfers": [BENCH, "-m", "benchmarks.transfers", "--cli", CLI],
     "instructions": [BENCH, "-m", "benchmarks.instructions"],
-    "growth": [BENCH, "-m", "benchmarks.growth"],
+    "growth": [CHECKOUT, "-m", "benchmarks.growth"],
 }
-"""The history's PostgreSQL and the dashboard need what the tests' environment has."""
+"""What writes a history, PostgreSQL and the dashboard need what the tests' environment has."""
 
 
 def main() -> None:

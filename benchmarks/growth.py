@@ -14,68 +14,29 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from html import escape
 from pathlib import Path
 
 from benchmarks import measure
+from benchmarks.growing import OPERATIONS, Prepare
 from benchmarks.instructions import count
-from benchmarks.packing import MODEL, SOURCE, make_model, make_source
-from benchmarks.tuning.run import write_study
 
 ROOT = Path(__file__).parents[1]
 RESULT, PICTURE = ROOT / "benchmarks/results/growth.json", ROOT / "docs/reference/growth.svg"
-_PLAN = """
-import sys, lyftlearn
-client = lyftlearn.Client(config={"backend": "kubernetes", "home": sys.argv[1], "storage": {"url": "s3://bucket/prefix"}})
-given = dict.fromkeys(("source", "inputs", "env", "resources", "timeout", "labels", "key"))
-given |= {"model": "bench", "command": ["/bin/true"], "image": "a/b:1", "secrets": (), "nodes": 1, "retries": 0}
-client._prepare("train", None, **given, hyperparameters={f"name_{n}": n / 7 for n in range(int(sys.argv[2]))})
-"""
-_READ = """
-import sys
-from lyftlearn._storage import open_storage
-from lyftlearn._studies.ledger import StudyReader
-assert len(StudyReader(open_storage(sys.argv[1]), sys.argv[2]).records()) == int(sys.argv[3])
-"""
 _WIDTH, _HEIGHT = 370, 250
-
-
-def _read(folder: Path, trials: int) -> list[str]:
-    from lyftlearn._storage import open_storage
-
-    document = write_study(open_storage(str(folder / "storage")), trials)
-    return [_READ, str(folder / "storage"), document["id"], str(trials)]
-
-
-Operation = tuple[Sequence[int], Callable[[Path, int], list[str]]]
-OPERATIONS: dict[str, Operation] = {
-    "packing a source, by files": (
-        (200, 400, 800, 1600),
-        lambda folder, files: [SOURCE, str(make_source(folder, files))],
-    ),
-    "packing a model, by MB": (
-        (4, 8, 16, 32),
-        lambda folder, size: [MODEL, str(make_model(folder / "model", size)), str(folder / "packed.tar.gz")],
-    ),
-    "planning a job, by hyperparameters": (
-        (500, 1000, 2000, 4000),
-        lambda folder, number: [_PLAN, str(folder), str(number)],
-    ),
-    "reading a search, by trials": ((250, 500, 1000, 2000), _read),
-}
-"""By what is done: sizes, and what makes the program and its arguments for one."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", nargs="+", choices=OPERATIONS, default=list(OPERATIONS))
     parser.add_argument("--write", type=Path, help="file for the results")
     parser.add_argument("--draw", action="store_true", help="draw what is committed, and measure nothing")
     options = parser.parse_args()
     if options.draw:
         PICTURE.write_text(draw(json.loads(RESULT.read_text())["medians"]))
         return
-    grown = {name: dict(_counted(*operation)) for name, operation in OPERATIONS.items()}
+    grown = {name: dict(_counted(*operation)) for name, operation in OPERATIONS.items() if name in options.only}
     rows = [[name, *(f"{value:.0f}" for value in of.values()), f"{exponent(of):.2f}"] for name, of in grown.items()]
     heading = ("millions of instructions", "smallest", "twice", "four times", "eight times", "exponent")
     print(measure.table("Growth", heading, rows))
@@ -83,16 +44,16 @@ def main() -> None:
         measure.write(options.write, {"machine": measure.machine(), "medians": grown})
 
 
-def _counted(sizes: Sequence[int], prepare: Callable[[Path, int], list[str]]) -> Iterator[tuple[str, float]]:
+def _counted(sizes: Sequence[int], prepare: Prepare) -> Iterator[tuple[str, float]]:
     """Yield the millions of instructions of each size, less those of nothing."""
     base = _count_one(prepare, 0)
     for size in sizes:
         yield str(size), _count_one(prepare, size) - base
 
 
-def _count_one(prepare: Callable[[Path, int], list[str]], size: int) -> float:
-    with tempfile.TemporaryDirectory(prefix="lyftlearn-bench-") as name:
-        command = [sys.executable, "-c", *prepare(Path(name), size)]
+def _count_one(prepare: Prepare, size: int) -> float:
+    with tempfile.TemporaryDirectory(prefix="lyftlearn-bench-") as name, prepare(Path(name), size) as program:
+        command = [sys.executable, "-c", *program]
         subprocess.run(command, check=True)  # so that what is made once is there
         return count(command, {**os.environ, "PYTHONHASHSEED": "0"}, Path(name))
 

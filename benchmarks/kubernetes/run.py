@@ -37,7 +37,7 @@ def main() -> None:
         "following many": lambda directory: _following(directory, arguments.many),
     }
     for part in arguments.only:
-        with _server() as directory:
+        with server() as directory:
             result[part] = parts[part](directory)
     if arguments.write:
         measure.write(arguments.write, result)
@@ -57,7 +57,7 @@ def _arguments() -> argparse.Namespace:
 
 
 @contextmanager
-def _server() -> Iterator[Path]:
+def server() -> Iterator[Path]:
     with tempfile.TemporaryDirectory() as name:
         command = [measure.DOUBLES, "-m", "benchmarks.kubernetes.server", name]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
