@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -12,6 +12,7 @@ import pytest
 from lyftlearn.backend import Backend, JobQuery
 from lyftlearn.testing import Harness
 from lyftlearn.types import FailureReason, JobState, JobStatus
+from lyftlearn_kubernetes.api.cluster import moment
 from tests.doubles.cluster.cluster import NAMESPACE, Cluster
 from tests.doubles.cluster.store import ApiError, wait_until
 
@@ -229,6 +230,9 @@ def test_a_suspension_when_some_nodes_have_ended(harness: Harness, cluster: Clus
     state = harness.watcher.until(60, spec.id, lambda state: state.status is JobStatus.PENDING)
     assert state.message == "held back by its queue"
     wait_until(lambda: len(cluster.pods(spec.id)) == 1)
+    (ended,) = cluster.pods(spec.id)
+    later = moment(ended["metadata"]["creationTimestamp"]) + timedelta(seconds=1)  # which is as exact as clusters are
+    wait_until(lambda: datetime.now(UTC) > later)
     cluster.suspend(spec.id, wish=False)
     state = harness.wait(spec.id)
     assert (state.status, state.reason) == (JobStatus.FAILED, FailureReason.PREEMPTED)
