@@ -6,8 +6,7 @@ because it always keeps the larger of two values.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, TypeAlias
 
@@ -19,18 +18,7 @@ _STATUSES = tuple(JobStatus)
 _RANK = {status: rank for rank, status in enumerate(_STATUSES)}
 
 
-def _fields_by_name(self: Any) -> dict[str, Any]:
-    """Return what a pickle keeps of a value with slots, as version 1.0, which had none, wrote it and reads it."""
-    return {one.name: getattr(self, one.name) for one in fields(self)}
-
-
-def _set_fields(self: Any, state: Mapping[str, Any]) -> None:
-    """Give a value with slots what a pickle kept of it, whichever version wrote that."""
-    for one in fields(self):
-        object.__setattr__(self, one.name, state.get(one.name, one.default))
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class JobEvent:
     """One observation of one job. Every field says what was true at `at`, not what changed.
 
@@ -50,10 +38,8 @@ class JobEvent:
     created_at: datetime | None = None
     started_at: datetime | None = None
 
-    __getstate__, __setstate__ = _fields_by_name, _set_fields
 
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ObservedState:
     """A job's state, and the newest event that was heard of it, which others remember as well."""
 
@@ -65,12 +51,10 @@ class ObservedState:
         """The position in the job's history at which the state was observed."""
         return _order(self.event)
 
-    __getstate__ = _fields_by_name
-
     def __setstate__(self, state: dict[str, Any]) -> None:
         if "event" not in state:  # of version 1.0
             state["event"] = _event_at(state["order"])
-        _set_fields(self, state)
+        self.__dict__.update(state)
 
 
 Progress = ObservedState  # the name of version 1.0, which pickled handles of that version contain
