@@ -10,7 +10,7 @@ from urllib.parse import urlsplit, urlunsplit
 from lyftlearn.backend import NotebookAddress, notebook_port
 from lyftlearn_kubernetes import labels
 from lyftlearn_kubernetes.api.cluster import SECRETS
-from lyftlearn_kubernetes.api.errors import ApiError, lyftlearn_error, translate_errors
+from lyftlearn_kubernetes.api.errors import ApiError, translate_errors
 from lyftlearn_kubernetes.status import jobs
 from lyftlearn_kubernetes.submission import notebook_objects
 
@@ -48,11 +48,12 @@ def ensure_token(cluster: Cluster, job: Mapping[str, Any]) -> str:
         except ApiError as exc:
             if not exc.says_missing(name):
                 raise
-    try:
-        cluster.create(SECRETS, notebook_objects.token_secret(job))
-    except ApiError as exc:
-        if not exc.already_exists:
-            raise lyftlearn_error(exc, "creating secrets") from exc
+    with translate_errors("creating secrets"):
+        try:
+            cluster.create(SECRETS, notebook_objects.token_secret(job))
+        except ApiError as exc:
+            if not exc.already_exists:
+                raise
     with translate_errors("reading secrets"):
         return _token(cluster.get(SECRETS, name))
 

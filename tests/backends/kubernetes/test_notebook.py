@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -13,12 +14,14 @@ from typing import Any
 import pytest
 
 from lyftlearn.backend import JobSpec, NotebookSpec, notebook_port
+from lyftlearn.errors import BackendUnavailable
 from lyftlearn.testing import Harness
 from lyftlearn.types import JobKind, JobStatus
 from lyftlearn_kubernetes.backend import KubernetesBackend
 from tests.doubles.cluster import forward
 from tests.doubles.cluster.cluster import NAMESPACE, Cluster
-from tests.doubles.cluster.store import ApiError, wait_until
+from tests.doubles.cluster.disturbances import Disturbance
+from tests.doubles.cluster.store import ApiError, Object, wait_until
 from tests.doubles.cluster.validation import check
 from tests.jupyter import PATIENCE, Lab
 
@@ -154,6 +157,56 @@ def test_a_caller_that_died_before_the_secret_is_made_up_for(
     assert len(token) >= 32
     assert again["data"] != made["data"]
     assert again["metadata"]["ownerReferences"][0]["uid"] == cluster.job(spec.id)["metadata"]["uid"]
+    backend.stop(spec.id)
+    harness.wait(spec.id)
+
+
+def test_the_cluster_keeps_the_secret_of_a_job_that_came_while_it_collected(
+    cluster: Cluster, harness: Harness, backend: KubernetesBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No list of Jobs says that a Secret has no owner, if its owner came after the list."""
+    listed, created, every = threading.Event(), threading.Event(), cluster.store.all
+
+    def interrupted(kind: str, namespace: str | None = None) -> list[Object]:
+        found = every(kind, namespace)
+        if kind == "jobs" and threading.current_thread() is cluster.controller and not listed.is_set():
+            listed.set()
+            created.wait(2)
+        return found
+
+    spec = notebook(harness, "meanwhile")
+    cluster.node.runs = False
+    monkeypatch.setattr(cluster.store, "all", interrupted)
+    try:
+        assert listed.wait(60)
+        harness.submit(spec)
+        created.set()
+        collected = harness.spec()
+        harness.submit(collected)
+        wait_until(lambda: bool(cluster.pods(collected.id)))  # so the round in which it was listed is over
+        assert cluster.store.find("secrets", NAMESPACE, spec.id) is not None
+    finally:
+        cluster.node.runs = True
+    for job_id in (spec.id, collected.id):
+        backend.stop(job_id)
+        harness.wait(job_id)
+
+
+def test_a_secret_whose_creation_had_no_answer(cluster: Cluster, harness: Harness, backend: KubernetesBackend) -> None:
+    """The run is accepted all the same; who asks for its address is told in lyftlearn's own words, and then helped."""
+    spec = notebook(harness, "silence")
+    cluster.node.runs = False
+    cluster.api.disturbances.append(Disturbance("create", "secrets"))
+    try:
+        harness.submit(spec)
+        with pytest.raises(BackendUnavailable, match="no answer while creating secrets"):
+            backend.notebook_address(spec.id)
+        cluster.api.disturbances.clear()
+        assert backend.notebook_address(spec.id) is None
+        assert cluster.store.find("secrets", NAMESPACE, spec.id) is not None
+    finally:
+        cluster.api.disturbances.clear()
+        cluster.node.runs = True
     backend.stop(spec.id)
     harness.wait(spec.id)
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import threading
 
-from tests.doubles.cluster.store import ApiError, Object, Store
+from tests.doubles.cluster.store import Object, Store
 
 OWNERS = {"Pod": "pods", "Secret": "secrets"}
 """Kinds of owners that are looked at; the controller of Jobs removes their pods itself."""
@@ -26,12 +25,10 @@ class Collector(threading.Thread):
     def run(self) -> None:
         while not self._closed.is_set():
             version = self._store.version
-            for kind in OWNED:
-                for item in self._store.all(kind):
-                    if self._is_orphaned(item):
-                        with contextlib.suppress(ApiError):
-                            metadata = item["metadata"]
-                            self._store.delete(kind, metadata["namespace"], metadata["name"])
+            with self._store.lock():  # what is looked at is what is removed
+                for kind in OWNED:
+                    for item in filter(self._is_orphaned, self._store.all(kind)):
+                        self._store.delete(kind, item["metadata"]["namespace"], item["metadata"]["name"])
             self._store.wait(version, 0.5)
 
     def _is_orphaned(self, item: Object) -> bool:

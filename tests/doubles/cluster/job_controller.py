@@ -49,10 +49,16 @@ class JobController(threading.Thread):
                 if _owner(pod) and _owner(pod) not in jobs:
                     self._let_go(pod)
                     self._end_pod(pod)
-            for secret in self._store.all("secrets"):  # the garbage collector
+            self._collect_secrets()
+            self._store.wait(version, LONGEST_SLEEP)
+
+    def _collect_secrets(self) -> None:
+        """As the garbage collector does, which looks for an owner anew before it removes anything."""
+        with self._store.lock():
+            jobs = {job["metadata"]["uid"] for job in self._store.all("jobs")}
+            for secret in self._store.all("secrets"):
                 if _owner(secret) and _owner(secret) not in jobs:
                     self._store.delete("secrets", secret["metadata"]["namespace"], secret["metadata"]["name"])
-            self._store.wait(version, LONGEST_SLEEP)
 
     def _sync(self, job: Object, pods: list[Object]) -> None:
         if _is_managed_elsewhere(job):
