@@ -203,7 +203,7 @@ def _check_quotas(cluster: Cluster) -> Iterator[Check]:
         yield Check("quota", Verdict.WARNING, "cannot be looked at: `list resourcequotas` is not granted")
         return
     with translate_errors("listing quotas"):
-        quotas = [quota for page in cluster.list(QUOTAS) for quota in page["items"]]
+        quotas = list(cluster.list(QUOTAS))
     if not quotas:
         yield Check("quota", Verdict.OK, "none")
     for quota in quotas:

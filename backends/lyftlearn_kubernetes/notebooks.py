@@ -64,7 +64,7 @@ def _token(secret: Mapping[str, Any]) -> str:
 
 def _is_ready(cluster: Cluster, job_id: str) -> bool:
     with translate_errors("listing pods"):
-        pods = [pod for page in cluster.list("pods", labels=labels.of_job(job_id)) for pod in page["items"]]
+        pods = list(cluster.list("pods", labels=labels.of_job(job_id)))
     return any(
         status.get("ready") and status.get("name") == labels.MAIN
         for pod in pods

@@ -29,7 +29,7 @@ def checks(cluster: Cluster, spark: SparkSpec, options: Options) -> Iterator[Che
         yield Check("spark account", Verdict.WARNING, detail)
     try:
         with translate_errors("listing networkpolicies"):
-            policies = [policy for page in cluster.list(NETWORK_POLICIES) for policy in page["items"]]
+            policies = list(cluster.list(NETWORK_POLICIES))
     except AccessDenied as exc:
         yield Check("spark network", Verdict.WARNING, f"network policies cannot be looked at: {exc}")
         return

@@ -25,7 +25,7 @@ from lyftlearn_kubernetes.api.errors import (
 from lyftlearn_kubernetes.api.process_lock import ProcessLock
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from lyftlearn_kubernetes.api.access import Access
     from lyftlearn_kubernetes.api.transport import Stream, Transport
@@ -104,23 +104,28 @@ class Cluster:
         return _about(name, answer)
 
     def list(self, kind: str, *, labels: str = "", fields: str = "", page: int = PAGE) -> Iterator[dict[str, Any]]:
-        """Yield lists of objects, a page at a time."""
+        """Yield objects. A page of them is forgotten before the next one is asked for."""
         params: dict[str, Any] = {"limit": page, "labelSelector": labels, "fieldSelector": fields}
         given: set[str] = set()
         while True:
             try:
-                answer = self.ask("GET", self.path(kind), params={key: value for key, value in params.items() if value})
+                items, following = self._page(kind, params)
             except ApiError as exc:
                 params = _after_expiry(exc, params)
                 continue
-            if "items" not in answer:
-                raise NoResponse(f"the answer is no list of {kind}", sent=False)
-            items = [item for item in answer["items"] or [] if not given or item["metadata"]["name"] not in given]
-            yield {**answer, "items": items}
-            params["continue"] = (answer.get("metadata") or {}).get("continue")
-            if not params["continue"]:
+            yield from (item for item in items if not given or item["metadata"]["name"] not in given)
+            if not following:
                 return
             given.update(item["metadata"]["name"] for item in items)
+            params["continue"] = following
+            del items
+
+    def _page(self, kind: str, params: Mapping[str, Any]) -> tuple[Sequence[dict[str, Any]], str]:
+        """Return a page of a list, and what continues it."""
+        answer = self.ask("GET", self.path(kind), params={key: value for key, value in params.items() if value})
+        if "items" not in answer:
+            raise NoResponse(f"the answer is no list of {kind}", sent=False)
+        return answer["items"] or (), (answer.get("metadata") or {}).get("continue") or ""
 
     def served_apis(self) -> frozenset[str]:
         """Return the group and version of every API beyond the core, such as "batch/v1"."""

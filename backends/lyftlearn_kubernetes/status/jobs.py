@@ -68,8 +68,7 @@ def not_found_error(cluster: Cluster, job_id: str) -> JobNotFound:
 def pods_of(cluster: Cluster, job_id: str) -> list[ObservedPod]:
     """Return what is known of a job's pods."""
     with translate_errors("listing pods"):
-        pages = list(cluster.list(PODS, labels=labels.of_job(job_id)))
-    return [pod for page in pages for pod in observed.each(observed.pod, page["items"])]
+        return list(observed.each(observed.pod, cluster.list(PODS, labels=labels.of_job(job_id))))
 
 
 def record(document: Mapping[str, Any], event: JobEvent) -> JobRecord:
@@ -160,8 +159,7 @@ def warnings_about(cluster: Cluster, names: Sequence[str]) -> str:
     warnings: list[tuple[str, str]] = []
     for name in names[:_MOST_EVENTS]:
         try:
-            for page in cluster.list(EVENTS, fields=f"involvedObject.name={name},type=Warning"):
-                warnings += [_warning(item) for item in page["items"]]
+            warnings += map(_warning, cluster.list(EVENTS, fields=f"involvedObject.name={name},type=Warning"))
         except (ApiError, NoResponse, LyftLearnError):
             return ""
     texts = dict.fromkeys(text for _, text in sorted(warnings))
@@ -172,10 +170,9 @@ def refusals_of_pods(cluster: Cluster) -> dict[str, str]:
     """Return what refuses pods, by the name of their Job: the last that each Job's controller said."""
     refusals: dict[str, tuple[str, str]] = {}
     try:
-        for page in cluster.list(EVENTS, fields="involvedObject.kind=Job,reason=FailedCreate"):
-            for item in page["items"]:
-                name = item["involvedObject"]["name"]
-                refusals[name] = max(refusals.get(name, ("", "")), _warning(item))
+        for item in cluster.list(EVENTS, fields="involvedObject.kind=Job,reason=FailedCreate"):
+            name = item["involvedObject"]["name"]
+            refusals[name] = max(refusals.get(name, ("", "")), _warning(item))
     except (ApiError, NoResponse, LyftLearnError) as exc:
         _log.info("the cluster's Events cannot be read: %s", exc)
     return {name: text for name, (_, text) in refusals.items()}

@@ -25,11 +25,10 @@ def records(cluster: Cluster, query: JobQuery) -> Iterator[JobRecord]:
     pods = _pods_by_job(cluster, selector)
     matches: list[JobRecord] = []
     with translate_errors("listing jobs"):
-        for page in cluster.list(JOBS, labels=selector):
-            for job, document in observed.each(_with_document, page["items"]):
-                if query.since is None or job.created_at >= query.since:
-                    event = events.event(job, pods[job.id], cluster.now())
-                    matches += observed.each(partial(jobs.record, event=event), [document])
+        for job, document in observed.each(_with_document, cluster.list(JOBS, labels=selector)):
+            if query.since is None or job.created_at >= query.since:
+                event = events.event(job, pods[job.id], cluster.now())
+                matches += observed.each(partial(jobs.record, event=event), [document])
     matches.sort(key=lambda record: record.event.created_at or record.event.at, reverse=True)
     yield from (record for record in matches if query.matches(record))
 
@@ -41,7 +40,6 @@ def _with_document(document: Mapping[str, Any]) -> tuple[ObservedJob, Mapping[st
 def _pods_by_job(cluster: Cluster, selector: str) -> dict[str, list[ObservedPod]]:
     pods: dict[str, list[ObservedPod]] = defaultdict(list)
     with translate_errors("listing pods"):
-        for page in cluster.list(PODS, labels=selector):
-            for pod in observed.each(observed.pod, page["items"]):
-                pods[pod.job_id].append(pod)
+        for pod in observed.each(observed.pod, cluster.list(PODS, labels=selector)):
+            pods[pod.job_id].append(pod)
     return pods

@@ -79,7 +79,7 @@ def deactivate(cluster: Cluster, job: ObservedJob) -> None:
 
 
 def _all_workloads(cluster: Cluster, selector: str = _JOB_UID) -> list[dict[str, Any]]:
-    return [item for page in cluster.list(WORKLOADS, labels=selector) for item in page["items"]]
+    return list(cluster.list(WORKLOADS, labels=selector))
 
 
 def _is_pending(workload: Mapping[str, Any]) -> bool:

@@ -49,9 +49,9 @@ def _last(pod: ObservedPod) -> PhaseName:
 def _pulled_at(cluster: Cluster, pod: ObservedPod) -> datetime | None:
     """Return when the pod's image had come; None if it was there, or if the cluster's Events do not tell."""
     try:
-        pages = list(cluster.list(EVENTS, fields=f"involvedObject.name={pod.name},reason=Pulled"))
+        events = list(cluster.list(EVENTS, fields=f"involvedObject.name={pod.name},reason=Pulled"))
     except (ApiError, NoResponse, LyftLearnError):
         return None
-    pulls = [item for page in pages for item in page["items"] if _PULLED in item.get("message", "")]
+    pulls = [item for item in events if _PULLED in item.get("message", "")]
     times = [text for item in pulls if (text := item.get("lastTimestamp") or item.get("eventTime"))]
     return moment(max(times)) if times else None

@@ -50,10 +50,10 @@ class JobWatcher:
         self._pods: dict[str, tuple[ObservedPod, ...]] = {}  # of thousands of jobs, most of which have one
         self._gone: set[str] = set()  # jobs that were seen to be deleted before they had finished
         self._absent: set[str] = set()  # jobs that are not there, and nobody knows how they ended
-        self._whole: set[str] = set()  # jobs of which everything is known, from their beginning or by asking
-        self._touched: set[str] = set()
+        # Of these two the keys count: they may be thousands, of which a set takes twice as much memory.
+        self._whole: dict[str, None] = {}  # jobs of which everything is known, from their beginning or by asking
+        self._touched: dict[str, None] = {}
         self._reported: dict[str, JobEvent] = {}
-        self._ended: set[str] = set()  # jobs whose end was reported
         self._caught_up: frozenset[str] | None = None  # those that were followed when nothing was left to ask for
         self._held_back: dict[str, float] = {}
         self._left = threading.Event()
@@ -121,14 +121,14 @@ class JobWatcher:
         known = self._jobs.get(job.id)
         if known is not None and known.uid == job.uid and job.version < known.version:
             return
-        self._touched.add(job.id)
+        self._touched[job.id] = None
         if change.deleted and not job.has_finished:
             self._jobs.pop(job.id, None)
             self._gone.add(job.id)
             return
         self._jobs[job.id] = job
         if change.added and self._began >= BOTH:
-            self._whole.add(job.id)
+            self._whole[job.id] = None
 
     def _take_pod(self, change: informer.WatchEvent) -> None:
         pod: ObservedPod = change.item
@@ -136,7 +136,7 @@ class JobWatcher:
         if any(other.uid == pod.uid and other.version > pod.version for other in known):
             return
         self._keep_pods(pod.job_id, [] if change.deleted and not pod.has_ended else [pod], without=pod.uid)
-        self._touched.add(pod.job_id)
+        self._touched[pod.job_id] = None
 
     def _keep_pods(self, job_id: str, pods: Sequence[ObservedPod], without: str = "") -> None:
         """Keep what is known of pods, in place of what was known of them and of the one `without`."""
@@ -166,9 +166,9 @@ class JobWatcher:
     def _catch_up(self, ids: frozenset[str], *, ticked: bool) -> None:
         if ids is self._caught_up and not ticked:
             return
-        unfinished = _without(ids, self._ended)
+        unfinished = [job_id for job_id in ids if not self._has_ended(job_id)]
         self._fetch(set(_without(unfinished, self._whole)))
-        self._touched.update(_without(unfinished, self._reported))
+        self._touched.update(dict.fromkeys(_without(unfinished, self._reported)))
         if ticked:
             self._forget(ids)
             for job_id in unfinished:
@@ -183,7 +183,7 @@ class JobWatcher:
         changes = job.failure or (job.suspended and job.queue) or not pods or any(pod.deleted for pod in pods)
         if job is not self._jobs[job_id] or changes:
             self._jobs[job_id] = job
-            self._touched.add(job_id)
+            self._touched[job_id] = None
 
     def _forget(self, ids: frozenset[str]) -> None:
         """Drop what nobody follows, but for jobs that run or were submitted here: who follows them may come later."""
@@ -194,9 +194,9 @@ class JobWatcher:
             del self._pods[job_id]
         for job_id in _without(self._reported, ids):
             del self._reported[job_id]
-        for kept in (self._ended, self._gone):
-            kept.difference_update(_without(kept, ids))
-        self._whole.difference_update(_without(self._whole, self._jobs))
+        self._gone &= ids
+        for job_id in _without(self._whole, self._jobs):
+            del self._whole[job_id]
 
     def _fetch(self, ids: set[str]) -> None:
         """Ask for jobs that were there before the watch."""
@@ -205,8 +205,8 @@ class JobWatcher:
         else:
             for job_id in ids:
                 self._fetch_one(job_id)
-        self._whole |= ids
-        self._touched |= ids
+        self._whole.update(dict.fromkeys(ids))
+        self._touched.update(dict.fromkeys(ids))
         self._absent |= ids - self._jobs.keys() - self._gone
 
     def _fetch_one(self, job_id: str) -> None:
@@ -224,17 +224,15 @@ class JobWatcher:
     def _fetch_many(self, ids: set[str]) -> None:
         listed: set[str] = set()
         with translate_errors("listing jobs"):
-            for page in self._cluster.list(JOBS, labels=labels.SELECTOR):
-                for job in observed.each(observed.job, page["items"]):
-                    if job.id in ids:
-                        self._jobs[job.id] = job
-                        listed.add(job.id)
+            for job in observed.each(observed.job, self._cluster.list(JOBS, labels=labels.SELECTOR)):
+                if job.id in ids:
+                    self._jobs[job.id] = job
+                    listed.add(job.id)
             for job_id in ids:
                 self._forget_running_pods(job_id)
-            for page in self._cluster.list(PODS, labels=labels.SELECTOR):
-                for pod in observed.each(observed.pod, page["items"]):
-                    if pod.job_id in ids:
-                        self._keep_pods(pod.job_id, [pod])
+            for pod in observed.each(observed.pod, self._cluster.list(PODS, labels=labels.SELECTOR)):
+                if pod.job_id in ids:
+                    self._keep_pods(pod.job_id, [pod])
         self._known |= listed
         for job_id in ids - listed:
             self._fetch_one(job_id)
@@ -243,14 +241,19 @@ class JobWatcher:
         """Tell what is known. It asks for the pods of one job at most: news of the others may come meanwhile."""
         fetched = False
         for job_id in tuple(self._touched):
-            if job_id in ids and job_id not in self._ended:
+            if job_id in ids and not self._has_ended(job_id):
                 if self._lacks_pods(job_id):
                     if fetched or self._is_early(job_id):
                         continue
                     fetched = True
                 yield from self._dispatch(job_id)
-            self._touched.discard(job_id)
+            self._touched.pop(job_id, None)
             self._held_back.pop(job_id, None)
+
+    def _has_ended(self, job_id: str) -> bool:
+        """Whether the job's end was reported."""
+        reported = self._reported.get(job_id)
+        return reported is not None and reported.status.finished
 
     def _lacks_pods(self, job_id: str) -> bool:
         job = self._jobs.get(job_id)
@@ -272,7 +275,6 @@ class JobWatcher:
             return
         self._reported[job_id] = event
         if event.status.finished:
-            self._ended.add(job_id)
             self._known.discard(job_id)
             self._jobs.pop(job_id, None)
             self._pods.pop(job_id, None)
