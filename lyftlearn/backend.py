@@ -16,7 +16,6 @@ from sys import intern
 from typing import TYPE_CHECKING, Any
 
 from lyftlearn._contract import options, recording, words
-from lyftlearn._contract.backoff import Backoff
 from lyftlearn._contract.bundle import bundle
 from lyftlearn._contract.capabilities import Capabilities, Capability, Never, NotYet
 from lyftlearn._contract.fault import Fault
@@ -49,6 +48,7 @@ from lyftlearn.runtime.location import Location
 from lyftlearn.types import JobKind, JobStatus
 
 if TYPE_CHECKING:
+    from lyftlearn._contract.backoff import Backoff
     from lyftlearn._contract.check import Check, Verdict
     from lyftlearn._contract.costs import Bill, Usage
     from lyftlearn._contract.logs import KeptLog, LogLine, LogQuery
@@ -136,6 +136,7 @@ __all__ = [
 
 _POLL = 0.2  # seconds
 _LATER = {
+    "backoff": ("Backoff",),
     "check": ("Check", "Verdict"),
     "costs": ("Bill", "Usage"),
     "logs": ("KeptLog", "LogLine", "LogQuery"),

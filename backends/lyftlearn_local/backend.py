@@ -13,7 +13,6 @@ from lyftlearn.backend import (
     DriverSettings,
     Never,
     NotYet,
-    StoredJob,
     open_storage,
     runtime_archive,
 )
@@ -43,6 +42,7 @@ if TYPE_CHECKING:
         NotebookAddress,
         Plan,
         Prices,
+        StoredJob,
         Timings,
         WatchSet,
     )
@@ -135,6 +135,8 @@ class LocalBackend(Backend):
 
     def stored_job(self, job_id: str) -> StoredJob:
         """Read the job's bundle, and which image it ran in, if it did."""
+        from lyftlearn.backend import StoredJob  # noqa: PLC0415 - a submission does without
+
         files = self._jobs.find(job_id)
         container = files.record()["run"].get("container") or {}
         try:
@@ -172,7 +174,7 @@ class LocalBackend(Backend):
 
     def logs(self, job_id: str, query: LogQuery) -> Iterator[LogLine]:
         """Yield the lines that the supervisor kept."""
-        from lyftlearn_local.logs import reader  # noqa: PLC0415 - a command line that submits does without
+        from lyftlearn_local.logs import reader  # noqa: PLC0415 - as above
 
         files = self._jobs.find(job_id)
         return reader.read(files, query, lambda: self.describe(job_id).event.status.finished)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from lyftlearn.backend import (
     PRICE_OPTIONS,
@@ -95,8 +95,7 @@ MOUNT_OPTIONS = (
 """What `[mounts.<name>.local]` has; the other local backends have tables of their own names."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Directory:
+class Directory(NamedTuple):
     """The directory of this machine that stands for a mount. path: where people name its files."""
 
     name: str

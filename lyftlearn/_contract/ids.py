@@ -7,8 +7,8 @@ name a job's pods, which end at 63. A tuning job's id has at most 32, the limit 
 from __future__ import annotations
 
 import hashlib
+import os
 import re
-import secrets
 import zlib
 from typing import NamedTuple
 
@@ -81,7 +81,7 @@ def _slug(name: str, longest: int) -> str:
 
 
 def _random() -> str:
-    return _base32(secrets.randbits(5 * _RANDOM))
+    return _base32(int.from_bytes(os.urandom(7), "big"))
 
 
 def _tail_of_scope(scope: str) -> str:

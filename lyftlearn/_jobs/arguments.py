@@ -8,14 +8,16 @@ import threading
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lyftlearn._contract.fault import Fault
 from lyftlearn._text.display import quote
 from lyftlearn._text.quantities import duration
-from lyftlearn.backend import LogQuery
 from lyftlearn.errors import InvalidJob
 from lyftlearn.types import Duration
+
+if TYPE_CHECKING:
+    from lyftlearn.backend import LogQuery
 
 _BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 """No job is older, and platforms refuse an earlier moment."""
@@ -158,6 +160,8 @@ def log_query(
     timestamps: bool = False,
 ) -> LogQuery:
     """Return what `Job.logs` asks for. Raises InvalidJob, listing every fault."""
+    from lyftlearn.backend import LogQuery  # noqa: PLC0415 - to wait needs none
+
     faults: list[Fault] = []
     query = LogQuery(
         follow=switch("follow", follow, faults),

@@ -10,7 +10,6 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from lyftlearn import _pages
-from lyftlearn._contract.phases import seconds_by_phase
 from lyftlearn._text.display import printable, telling_line
 from lyftlearn.types import JobState, JobStatus
 
@@ -53,6 +52,8 @@ _STEPS = (("d", 86400, "h", 3600), ("h", 3600, "m", 60), ("m", 60, "s", 1))
 
 def job_html(job: Job, link: str | None = None, timings: Timings | None = None) -> str:
     """Return one job as a card. link: a page about it in its substrate's own console. timings: where its time went."""
+    from lyftlearn._contract.phases import seconds_by_phase  # noqa: PLC0415 - as below
+
     state = job.state
     lengths = seconds_by_phase(timings, datetime.now(UTC)) if timings else {}
     return _pages.render(
@@ -72,6 +73,8 @@ def job_html(job: Job, link: str | None = None, timings: Timings | None = None) 
 
 def phase_texts(timings: Timings, now: datetime | None = None) -> dict[str, str]:
     """Return the name and the length of each phase; a phase that came twice is told once, with its whole length."""
+    from lyftlearn._contract.phases import seconds_by_phase  # noqa: PLC0415 - to wait needs none
+
     return {name: time_text(seconds) for name, seconds in seconds_by_phase(timings, now or datetime.now(UTC)).items()}
 
 

@@ -20,13 +20,13 @@ from lyftlearn.backend import JobRecord
 from lyftlearn.errors import DEFINITE_REFUSALS, InvalidJob, LyftLearnError
 from lyftlearn.history.background import Background, holding_forks_up
 from lyftlearn.history.recorder import HistoryRecorder
-from lyftlearn.history.rows import RehearsalRow
 from lyftlearn.rollout.stage import Stage
 from lyftlearn.types import JobKind
 
 if TYPE_CHECKING:
     from lyftlearn._submission.preparation import Content, Submission
     from lyftlearn._submission.submitter import JobSubmitter
+    from lyftlearn.history.rows import RehearsalRow
     from lyftlearn.history.store import History
     from lyftlearn.rollout import Decision
 
@@ -81,6 +81,8 @@ class MigrationRecorder:
 
     def _rehearse(self, job_id: str, content: Content, decision: Decision) -> tuple[RehearsalRow, Submission | None]:
         """Return what stands against the job on the other backend, and how it would be sent there if nothing does."""
+        from lyftlearn.history.rows import RehearsalRow  # noqa: PLC0415 - a submission beside no migration does without
+
         try:
             there = self._builder.build_valid(content, decision)
         except InvalidJob as refusal:

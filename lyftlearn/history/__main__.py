@@ -6,7 +6,7 @@ import os
 import sys
 from pathlib import Path
 
-from lyftlearn.history.lines import rows_of
+from lyftlearn.history.row_lines import rows_of
 from lyftlearn.history.spool import Spool
 from lyftlearn.history.store import History
 

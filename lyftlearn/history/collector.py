@@ -21,7 +21,7 @@ from lyftlearn.backend import JobQuery
 from lyftlearn.errors import JobNotFound, LyftLearnError
 from lyftlearn.events import JobEvent, ObservedState, advance
 from lyftlearn.history import costing
-from lyftlearn.history.lines import row_of_record
+from lyftlearn.history.row_lines import row_of_record
 from lyftlearn.history.settle import absent_for, outcome, without_history
 from lyftlearn.history.tables import jobs
 from lyftlearn.history.timings import timings_rows

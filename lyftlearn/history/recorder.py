@@ -80,12 +80,16 @@ class HistoryRecorder:
 
     def record(self, *rows: Row) -> None:
         """Take note of rows. Returns at once."""
+        from lyftlearn.history import row_lines  # noqa: PLC0415 - who has rows has loaded it
+
         for row in rows:
-            self._note(lines.row_line(row))
+            self._note(row_lines.row_line(row))
 
     def submission_row(self, accepted: AcceptedJob) -> SubmissionRow:
         """Return the row of a job, for whoever writes it at once."""
-        return lines.submission_row(lines.header(self._config), self._line(accepted))
+        from lyftlearn.history import row_lines  # noqa: PLC0415 - as above
+
+        return row_lines.submission_row(lines.header(self._config), self._line(accepted))
 
     def history(self) -> History:
         """Return the history, for whoever reads it, with all that waits on this machine and what old journals hold.
@@ -195,17 +199,20 @@ class HistoryRecorder:
         return None
 
     def _take_up(self, history: History) -> None:
+        from lyftlearn.history import row_lines  # noqa: PLC0415 - a submission does without
+
         spool = self._spool or Spool(self._config.home, self._config.history_url, lambda: lines.header(self._config))
-        spool.take_up(lambda entries: history.record_all(lines.rows_of(entries)))
+        spool.take_up(lambda entries: history.record_all(row_lines.rows_of(entries)))
 
     def _note_timings(self) -> None:
         """Take note of where the time of jobs went that this process saw ending."""
         ended = [self._ended.popleft() for _ in range(len(self._ended))]
         if self._spool is not None and ended:
-            from lyftlearn.history.timings import timings_rows  # noqa: PLC0415 - a single submission does not need it
+            from lyftlearn.history import row_lines  # noqa: PLC0415 - as above
+            from lyftlearn.history.timings import timings_rows  # noqa: PLC0415 - as above
 
             for row in timings_rows(self._registry, ended):
-                self._spool.append(lines.row_line(row))
+                self._spool.append(row_lines.row_line(row))
 
     def _complain(self, error: Exception) -> None:
         text = f"beside a submission: {type(error).__name__}: {error}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lyftlearn.backend import JobSpec, Location, bundle, notebook_port
+from lyftlearn.backend import JobSpec, Location, bundle
 from lyftlearn.types import JobKind
 from lyftlearn_local.layouts import kubernetes
 from lyftlearn_local.layouts.layout import JOB_DIRECTORY
@@ -48,9 +48,10 @@ def bundle_document(
 
 
 def _bundle(layout: str, spec: JobSpec, options: Options, job: Path, *, in_image: bool) -> dict[str, Any]:
-    notebook = {"options": jupyter_options(spec.id), "token": "generate", "state": str(JobFiles(job).notebook_path)}
-    metrics = {"relay": True, "gateway": options.metrics, "socket": None}
-    common: dict[str, Any] = {"metrics": metrics, "hide": HIDDEN, "notebook": notebook}
+    common: dict[str, Any] = {"metrics": {"relay": True, "gateway": options.metrics, "socket": None}, "hide": HIDDEN}
+    if spec.notebook:
+        state = str(JobFiles(job).notebook_path)
+        common["notebook"] = {"options": jupyter_options(spec.id), "token": "generate", "state": state}
     if layout == "local-kubernetes":
         provider = {"type": "files", "path": KUBERNETES_SECRETS}
         return bundle(spec, provider=provider, **common)
@@ -65,6 +66,8 @@ def jupyter_options(job_id: str) -> list[str]:
 
     It finds a free one, and takes it later: two that begin at one number at the same moment would both find the same.
     """
+    from lyftlearn.backend import notebook_port  # noqa: PLC0415 - only for notebooks
+
     port = f"--ServerApp.port={notebook_port(job_id)}"
     return ["--ServerApp.ip=127.0.0.1", port, "--ServerApp.port_retries=100"]
 

@@ -12,11 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from lyftlearn.backend import Fault, JobSpec, NotebookSpec, Plan, Request, words
+from lyftlearn.backend import Fault, JobSpec, Plan, Request, words
 from lyftlearn.types import JobKind
 from lyftlearn_local import cgroups
 from lyftlearn_local.containers.container import PYTHON
-from lyftlearn_local.containers.engine import Engine, find_engine
 from lyftlearn_local.layouts.layout import JOB_DIRECTORY
 from lyftlearn_local.planning import documents, interpreter
 from lyftlearn_local.planning.places import LocalPlaces
@@ -28,6 +27,8 @@ from lyftlearn_local.supervisor import sandbox
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from lyftlearn.backend import NotebookSpec
+    from lyftlearn_local.containers.engine import Engine
     from lyftlearn_local.options import Options
 
 WRITE_RECORD, WRITE_BUNDLE, START = "write job.json", "write bundle.json", "start supervisor"
@@ -72,7 +73,7 @@ class Planner:
     def _engine(self, spec: JobSpec) -> Engine | None:
         """What runs the job's image, if it names one. A notebook has this machine's JupyterLab."""
         engine = self.machine.engine if _runs_in_image(spec) else None
-        return engine if isinstance(engine, Engine) else None
+        return None if isinstance(engine, str) else engine
 
     def runs_in_image(self, spec: JobSpec) -> bool:
         """Whether the job runs in its image, and not with what this machine has."""
@@ -209,7 +210,7 @@ class Planner:
 
     def _user_notes(self) -> Iterator[str]:
         engine = self.machine.engine
-        if isinstance(engine, Engine) and engine.kind == "docker" and os.geteuid() != 0:
+        if not isinstance(engine, str) and engine.kind == "docker" and os.geteuid() != 0:
             yield f"user: the command runs as you, not as its image or {self.name} says: you could not remove its files"
 
     def _resource_notes(self, spec: JobSpec) -> Iterator[str]:
@@ -266,6 +267,8 @@ class Machine:
     @cached_property
     def engine(self) -> Engine | str:
         """What runs images here, or why nothing does. Looked for when the first job names one."""
+        from lyftlearn_local.containers.engine import find_engine  # noqa: PLC0415 - other jobs do without
+
         return find_engine(self._containers)
 
 

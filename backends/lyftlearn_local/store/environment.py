@@ -6,8 +6,6 @@ import os
 import sys
 from pathlib import Path
 
-from lyftlearn_local.containers import engine
-
 _STANDARD_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _PASSED_ON = frozenset(
     name for upper in ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY") for name in (upper, upper.lower())
@@ -23,6 +21,8 @@ def clean_environment(python: str) -> dict[str, str]:
 
 def driver_environment(python: str) -> dict[str, str]:
     """Return the variables by which a search's driver finds the packages, the programs and the engine of its caller."""
+    from lyftlearn_local.containers import engine  # noqa: PLC0415 - only for searches
+
     packages = os.pathsep.join(os.path.abspath(path) for path in sys.path if path)  # noqa: PTH100 - as Python has it
     programs = f"{clean_environment(python)['PATH']}:{os.environ.get('PATH', os.defpath)}"
     return {**engine.variables(), "PATH": programs, "PYTHONPATH": packages}

@@ -7,7 +7,6 @@ import errno
 import logging
 import os
 import re
-import secrets
 import shutil
 import signal
 import time
@@ -198,7 +197,7 @@ class Jobs:
         self.store.make()
         self._sweep()
         record = submission.record
-        draft = JobFiles(self.store.temporary / f"{record['id']}.{secrets.token_hex(4)}")
+        draft = JobFiles(self.store.temporary / f"{record['id']}.{os.urandom(4).hex()}")
         try:
             submission.write(draft)
             ours = self._move(draft, files, record["digest"])

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from lyftlearn.backend import NotebookAddress
 from lyftlearn_local.store.files import open_at_once
 
 if TYPE_CHECKING:
+    from lyftlearn.backend import NotebookAddress
     from lyftlearn_local.store.files import JobFiles
 
 _LONGEST = 1 << 16  # bytes
@@ -16,6 +16,8 @@ _LONGEST = 1 << 16  # bytes
 
 def address(files: JobFiles) -> NotebookAddress | None:
     """Return the address; None while nothing answers there."""
+    from lyftlearn.backend import NotebookAddress  # noqa: PLC0415 - only for notebooks
+
     try:
         with open(files.notebook_path, "rb", opener=open_at_once) as file:
             written = json.loads(file.read(_LONGEST))

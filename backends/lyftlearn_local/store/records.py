@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from lyftlearn.backend import JobRecord, PhaseName, Timings, consecutive_phases
+from lyftlearn.backend import JobRecord
 from lyftlearn.errors import LyftLearnError
 from lyftlearn.events import JobEvent
 from lyftlearn.types import FailureReason, JobKind, JobStatus
@@ -13,6 +13,8 @@ from lyftlearn_local.store.files import FINAL, BrokenRecord
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from lyftlearn.backend import Timings
 
 
 class BrokenLog(LyftLearnError):
@@ -62,6 +64,8 @@ def job_event(record: Mapping[str, Any], last: Mapping[str, Any] | None) -> JobE
 
 def job_timings(record: Mapping[str, Any], events: Sequence[Mapping[str, Any]]) -> Timings:
     """Return where the time went of a job with these events; the image of a local job is this machine."""
+    from lyftlearn.backend import PhaseName, Timings, consecutive_phases  # noqa: PLC0415 - a submission does without
+
     last = events[-1] if events else {}
     begun, ran = next((event for event in events if event["status"] == "starting"), None), last.get("started_at")
     command_ended_at = last.get("command_ended_at")

@@ -6,8 +6,7 @@ import errno
 import json
 import os
 import shutil
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lyftlearn.errors import AccessDenied, BackendUnavailable, LyftLearnError, QuotaExceeded
 from lyftlearn_local.store.files import RESERVE_BYTES
@@ -22,8 +21,7 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
-@dataclass(frozen=True)
-class Submission:
+class Submission(NamedTuple):
     """The record, the bundle, the variables that a node starts with, and the runtime."""
 
     record: dict[str, Any]
