@@ -74,24 +74,20 @@ class Job:
     id: str
     kind: JobKind
     name: str
+    labels: Mapping[str, str]
 
     _asked = float("-inf")
 
     def __init__(self, connection: Callable[[str], SharedWatch], record: JobRecord, *, kept: bool = True) -> None:
         """Make a handle. connection: gives the watch of the backend that an id names."""
         self.id, self.kind, self.name = record.id, record.kind, record.name
-        self._labels: tuple[tuple[str, str], ...] = _share(tuple(sorted(record.labels.items())))
+        self.labels = dict(sorted(record.labels.items()))  # in no substrate's order
         self._connection = connection
         self._digest: str = _share(record.digest)
         self._decision, self._nodes = record.decision, record.nodes
         self._settled = None if record.outputs is None else _without_id(record.outputs, record.id)
         self._kept = kept
         self._observed: ObservedState = _advance(None, record.event)
-
-    @property
-    def labels(self) -> Mapping[str, str]:
-        """The labels that the job was given, by name."""
-        return dict(self._labels)
 
     @property
     def status(self) -> JobStatus:

@@ -116,15 +116,12 @@ def handle(watch: SharedWatch, job_id: str, *, kept: bool = True) -> Job:
 def test_handles_share_what_is_alike(watch: SharedWatch) -> None:
     """A process follows ten thousand jobs; most differ in their ids, and in where these stand in URIs, alone."""
     uri = "s3://models/{0}/output/model.tar.gz"
-    outputs = [{"model": uri.format(f"job-{n}")} for n in range(2)]
-    records = [replace(record(f"job-{n}"), labels={"team": "eta"}, outputs=outputs[n]) for n in range(2)]
+    records = [replace(record(f"job-{n}"), outputs={"model": uri.format(f"job-{n}")}) for n in range(2)]
     one, other = (Job(lambda _: watch, each) for each in records)
     assert one.outputs == {"model": uri.format("job-0")}
     assert other.outputs == {"model": uri.format("job-1")}
     assert [one._record, other._record] == records
-    assert one.labels == other.labels == {"team": "eta"}
     assert one._settled is other._settled
-    assert one._labels is other._labels
 
 
 def test_one_watch_serves_all_handles(backend: Scripted, watch: SharedWatch) -> None:
