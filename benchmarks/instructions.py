@@ -31,12 +31,15 @@ given = dict.fromkeys(("source", "hyperparameters", "inputs", "env", "resources"
 given |= {"model": "bench", "command": ["/bin/true"], "image": "a/b:1", "secrets": (), "nodes": 1, "retries": 0}
 client._prepare("train", None, **given)
 """
+_MIGRATION = '"migration": {"from": "local-kubernetes", "to": "local-sagemaker", "default": "rehearse"}'
 _CLIENTS = "[{}.{}(name) for name in ('s3', 's3', 'sagemaker')]"
 PROGRAMS = {
     "an interpreter that does nothing": "pass",
     "an import of lyftlearn": "import lyftlearn; lyftlearn.train",
     "a script that submits one local job": _CLIENT.format("local", {})
     + "client.train('bench', command=['/bin/true']).wait(progress=False)",
+    "the same in a migration at rehearse": _CLIENT.format("local-kubernetes", "{}, " + _MIGRATION)
+    + "client.train('bench', command=['/bin/true'])",
     "a script that plans one Kubernetes job": _CLIENT.format("kubernetes", {}) + _PLAN,
     "a script that plans one SageMaker job": _CLIENT.format("sagemaker", _SAGEMAKER) + _PLAN,
     "three clients of AWS, by lyftlearn": "from lyftlearn.backend import aws_session; "

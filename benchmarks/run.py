@@ -10,7 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from benchmarks import imports, measure, start, submissions
+from benchmarks import imports, measure, once, start, submissions
 
 RESULTS = Path(__file__).resolve().parent / "results"
 DISTRIBUTIONS = ("lyftlearn", "boto3", "kubernetes", "sagemaker", "torchx")
@@ -39,6 +39,7 @@ def all_parts(options: argparse.Namespace, folder: Path) -> dict[str, Callable[[
         "import": lambda: imports.run(options.runs),
         "cold": lambda: start.cold(options.runs, folder),
         "warm": lambda: start.warm(options.runs, folder),
+        "once": lambda: once.run(options.runs, folder),
         "submissions": lambda: submissions.run(options.rounds, options.jobs),
     }
 
@@ -52,7 +53,7 @@ def with_quiet(part: Callable[[], dict[str, Any]]) -> dict[str, Any]:
 
 
 def arguments() -> argparse.Namespace:
-    parts = ["import", "cold", "warm", "submissions"]
+    parts = ["import", "cold", "warm", "once", "submissions"]
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", nargs="+", choices=parts, default=parts, help="what to measure")
     parser.add_argument("--runs", type=int, default=15, help="measured runs of each contender")
