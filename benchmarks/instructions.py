@@ -38,7 +38,9 @@ PROGRAMS = {
     "an import of lyftlearn": "import lyftlearn; lyftlearn.train",
     "a script that submits one local job": _CLIENT.format("local", {})
     + "client.train('bench', command=['/bin/true']).wait(progress=False)",
-    "a script that submits one and ends, in a migration at rehearse": _CLIENT.format("local-kubernetes", "{}, " + _MIGRATION)
+    "a script that submits one and ends, in a migration at rehearse": _CLIENT.format(
+        "local-kubernetes", "{}, " + _MIGRATION
+    )
     + "client.train('bench', command=['/bin/true'])",
     "a script that plans one Kubernetes job": _CLIENT.format("kubernetes", {}) + _PLAN,
     "a script that plans one SageMaker job": _CLIENT.format("sagemaker", _SAGEMAKER) + _PLAN,

@@ -18,7 +18,9 @@ import pytest
 from tests.backends.sagemaker.conftest import BUCKET
 from tests.doubles.platforms import SECRETS, Platforms, platforms
 
-CANARY = SECRETS["warehouse"]["WAREHOUSE_PASSWORD"].encode()
+PASSWORD = "staples that no other prints"
+"""Other tests' jobs print the password that they have, and their logs stay in the same moto."""
+CANARY = PASSWORD.encode()
 SUBMIT = """
 import logging, sys
 logging.basicConfig(level=logging.DEBUG)
@@ -36,7 +38,8 @@ PLAN = ["plan", "train", "eta", "--secret", "warehouse", "--json", "--", "true"]
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platforms]:
-    with platforms(tmp_path_factory.mktemp("platforms")) as running:
+    secrets = {**SECRETS, "warehouse": {**SECRETS["warehouse"], "WAREHOUSE_PASSWORD": PASSWORD}}
+    with platforms(tmp_path_factory.mktemp("platforms"), secrets) as running:
         if not running.gateway:
             pytest.skip("only what these tests started may be searched")
         yield running

@@ -12,6 +12,7 @@ from lyftlearn_local.layouts.layout import LOOPBACK
 from lyftlearn_local.logs.capture import CHUNK, Capture
 from lyftlearn_local.store.files import open_at_once
 from lyftlearn_local.store.leftovers import end_session
+from lyftlearn_local.supervisor import sandbox
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
 
 MARK = "lyftlearn/1 "
-_GAVE_UP = "bwrap: Can't"
+_GAVE_UP = sandbox.GAVE_UP.encode()
 _LARGEST_REPORT = 1 << 16  # characters, as the runtime reads of it
 _MOST_CHUNKS = (1 << 20) // CHUNK
 """Linux lets a pipe hold a mebibyte, unless root raised it."""
@@ -58,6 +59,7 @@ class Node:
         self.ended = False
         self.drained = False
         self._deaf = False
+        self._held: bytes | None = b"" if info else None  # what may be bubblewrap's last words; None once others came
         self.group: MemoryLimit | None = None
         self._capture = capture
         self.output, write_end = os.pipe()
@@ -92,7 +94,22 @@ class Node:
             data = self._read()
             if not data:
                 return
+            self._hold_or_keep(data)
+
+    def _hold_or_keep(self, data: bytes) -> None:
+        """Hold back what bubblewrap says as it gives up: the log of a node that is started again has nothing of it."""
+        if self._held is None:
             self._keep(data)
+            return
+        self._held += data
+        if not _is_giving_up(self._held):
+            self.keep_held()
+
+    def keep_held(self) -> None:
+        """Keep what was held back. Raises OSError when it cannot be kept."""
+        held, self._held = self._held, None
+        if held:
+            self._keep(held)
 
     def _keep(self, data: bytes) -> None:
         if self._deaf:
@@ -127,7 +144,7 @@ class Node:
 
     def never_began(self) -> bool:
         """Whether bubblewrap gave up before it ran anything, as when a mount goes that it was about to show."""
-        return self._info is not None and self.process.returncode == 1 and self.last_words().startswith(_GAVE_UP)
+        return self.process.returncode == 1 and self._held is not None and self._held.startswith(_GAVE_UP)
 
     def silent_end(self) -> tuple[str, str]:
         """Return reason and words for a runtime that left no report."""
@@ -165,6 +182,12 @@ class Node:
             except (BlockingIOError, ValueError):
                 return None
         return self._inner
+
+
+def _is_giving_up(said: bytes) -> bool:
+    """Whether all that was said is one line, whole or not, with which bubblewrap gives up."""
+    begins = said.startswith(_GAVE_UP) or _GAVE_UP.startswith(said)
+    return begins and b"\n" not in said[:-1] and len(said) < CHUNK
 
 
 def free_port() -> int:

@@ -18,6 +18,10 @@ SHARED_MEMORY = "/dev/shm"  # noqa: S108 - the kernel's name for it
 SHARED_MEMORY_MODE = "1777"
 """As every container engine mounts it: any user may make files there, and nobody may remove another's."""
 REMEDY = "install bubblewrap (`apt-get install bubblewrap`) and allow user namespaces"
+GAVE_UP = "bwrap: Can't"
+"""With what it begins to say that it ran nothing, as when a mount goes that it was about to show."""
+MORE_STARTS = 5
+"""How often it is begun again then: what others mount and unmount is not a job's business."""
 _NAMESPACES = ("--die-with-parent", "--unshare-pid", "--unshare-ipc", "--as-pid-1")
 _KERNEL_MADE = ("/dev", "/proc")
 RUN = "/run"
@@ -50,10 +54,24 @@ def unusable(also: Sequence[str] = ()) -> str | None:
         return f"bwrap is not installed: {REMEDY}"
     command = [program, *_NAMESPACES, *also, *_root(()), "--proc", "/proc", "/bin/true"]
     try:
-        tried = subprocess.run(command, capture_output=True, text=True, timeout=PROBE_SECONDS, check=False)
+        words = _refusal(command)
     except (OSError, subprocess.TimeoutExpired) as error:
         return f"bwrap cannot be run ({error}): {REMEDY}"
-    return None if tried.returncode == 0 else f"bwrap fails ({tried.stderr.strip()[:200]}): {REMEDY}"
+    return None if words is None else f"bwrap fails ({words[:200]}): {REMEDY}"
+
+
+def _refusal(command: Sequence[str]) -> str | None:
+    """Return what bubblewrap says against a command that it does not run; None if it does."""
+    tried = _run(command)
+    for _ in range(MORE_STARTS):
+        if tried.returncode == 0 or not tried.stderr.startswith(GAVE_UP):
+            break
+        tried = _run(command)
+    return tried.stderr.strip() if tried.returncode else None
+
+
+def _run(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, capture_output=True, text=True, timeout=PROBE_SECONDS, check=False)
 
 
 def sets_modes(program: str) -> bool:

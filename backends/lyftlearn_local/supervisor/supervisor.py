@@ -23,6 +23,7 @@ from lyftlearn_local.supervisor.handover import Program, Turn, next_turn, take_t
 from lyftlearn_local.supervisor.launch import launch, take_environment
 from lyftlearn_local.supervisor.node import Node, free_port, read_report
 from lyftlearn_local.supervisor.outcome import NodeOutcome, command_end, final_event, hang_words
+from lyftlearn_local.supervisor.sandbox import MORE_STARTS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ class JobSupervisor:
         self.stop_requested = False
         self.interrupted = False
         self._port = 0
-        self._starts_left = 5
+        self._starts_left = MORE_STARTS
         self.attempt = 1
         self.started_at: float | None = None
         self._ending_since: float | None = None
@@ -168,12 +169,12 @@ class JobSupervisor:
             os.read(self._wakeup, 4096)
         for node in alive:
             if node.output in ready:
-                self._pump(node)
+                self._keep_log(node.pump)
         return bool(ready)
 
-    def _pump(self, node: Node) -> None:
+    def _keep_log(self, keep: Callable[[], None]) -> None:
         try:
-            node.pump()
+            keep()
         except OSError as error:
             self.trouble = self.trouble or ("platform", f"its log cannot be kept: {_disk_words(error, self.job.path)}")
 
@@ -210,7 +211,7 @@ class JobSupervisor:
         if node.process.poll() is None:
             return
         node.end_leftovers()
-        self._pump(node)
+        self._keep_log(node.pump)
         node.ended = True
         layout = next(layout for other, layout in self.nodes if other is node)
         report = _report(node, layout)
@@ -218,6 +219,7 @@ class JobSupervisor:
             self._starts_left -= 1
             self._try(lambda: self._start_again(node))
             return
+        self._keep_log(node.keep_held)
         outcome = NodeOutcome(node, report, ending=self._ending_since is not None)
         self.outcomes.append(outcome)
         self._note_progress()

@@ -57,7 +57,7 @@ def interrupt(harness: Harness, cluster: Cluster, times: int, how: Callable[[str
     harness.submit(spec)
     for number in range(times):
         harness.until_line(spec.id, f"run {number + 1}")
-        harness.watcher.until(60, spec.id, lambda state: state.status is JobStatus.RUNNING)
+        harness.watcher.until(300, spec.id, lambda state: state.status is JobStatus.RUNNING)
         how(spec.id)
     return harness.wait(spec.id), spec.id
 
@@ -74,7 +74,7 @@ def suspensions(harness: Harness, cluster: Cluster, times: int) -> None:
 
     def how(job_id: str) -> None:
         cluster.suspend(job_id, wish=True)
-        state = harness.watcher.until(60, job_id, lambda state: state.status is JobStatus.PENDING)
+        state = harness.watcher.until(300, job_id, lambda state: state.status is JobStatus.PENDING)
         assert state.message == "held back by its queue"
         assert harness.backend.describe(job_id).event.status is JobStatus.PENDING
         (listed,) = [record for record in harness.backend.list(JobQuery()) if record.id == job_id]
@@ -163,7 +163,7 @@ def test_what_comes_together(
     spec = harness.quiet(CHECKPOINTED, timeout=timedelta(hours=1))
     harness.submit(spec)
     harness.until_line(spec.id, "saved")
-    first = harness.watcher.until(60, spec.id, lambda state: state.started_at is not None).started_at
+    first = harness.watcher.until(300, spec.id, lambda state: state.started_at is not None).started_at
     how(cluster, spec.id)
     state = harness.wait(spec.id)
     assert (state.status, state.attempt, state.exit_code) == (JobStatus.SUCCEEDED, 1, 0), state
@@ -187,9 +187,9 @@ def test_a_suspension_before_the_start(new_harness: NewHarness, cluster: Cluster
     harness = new_harness(starting="1h")
     spec = harness.spec("print('ran')", image="example.com/slow:1")
     harness.submit(spec)
-    harness.watcher.until(60, spec.id, lambda state: "ImagePullBackOff" in state.message)
+    harness.watcher.until(300, spec.id, lambda state: "ImagePullBackOff" in state.message)
     cluster.suspend(spec.id, wish=True)
-    harness.watcher.until(60, spec.id, lambda state: "queue" in state.message)
+    harness.watcher.until(300, spec.id, lambda state: "queue" in state.message)
     wait_until(lambda: not cluster.pods(spec.id))
     cluster.node.images["example.com/slow:1"] = cluster.node.images[spec_image(harness)]
     cluster.suspend(spec.id, wish=False)
@@ -206,7 +206,7 @@ def test_a_stop_while_its_queue_holds_it_back(harness: Harness, cluster: Cluster
     plan = harness.backend.plan(spec)
     plan.requests[-1].body["spec"]["suspend"] = True
     harness.backend.submit(plan)
-    harness.watcher.until(60, spec.id, lambda state: "queue" in state.message)
+    harness.watcher.until(300, spec.id, lambda state: "queue" in state.message)
     harness.backend.stop(spec.id)
     assert harness.wait(spec.id).status is JobStatus.STOPPED
     assert harness.lines(spec.id, follow=True) == []
@@ -227,7 +227,7 @@ def test_a_suspension_when_some_nodes_have_ended(harness: Harness, cluster: Clus
     harness.submit(spec)
     wait_until(lambda: {pod["status"]["phase"] for pod in cluster.pods(spec.id)} == {"Running", "Succeeded"})
     cluster.suspend(spec.id, wish=True)
-    state = harness.watcher.until(60, spec.id, lambda state: state.status is JobStatus.PENDING)
+    state = harness.watcher.until(300, spec.id, lambda state: state.status is JobStatus.PENDING)
     assert state.message == "held back by its queue"
     wait_until(lambda: len(cluster.pods(spec.id)) == 1)
     (ended,) = cluster.pods(spec.id)

@@ -93,7 +93,7 @@ def test_a_server_that_does_not_know_its_roles_yet(harness: Harness, cluster: Cl
     harness.submit(spec)
     lines = harness.backend.logs(spec.id, LogQuery(follow=True))
     assert next(lines).text == "up"
-    harness.watcher.until(60, spec.id, lambda state: state.status is JobStatus.RUNNING)
+    harness.watcher.until(300, spec.id, lambda state: state.status is JobStatus.RUNNING)
     syncing = restart(cluster, 2)
     harness.submit(harness.spec())
     assert [line.text for line in lines] == ["down"]
@@ -138,7 +138,7 @@ def test_a_proxy_that_refuses_to_read(harness: Harness, cluster: Cluster) -> Non
     """No admission looks at a read: whatever a 403 of the API's own body says there, it is a permission, and passes."""
     spec = harness.quiet(SLOW)
     harness.submit(spec)
-    harness.watcher.until(60, spec.id, lambda state: state.status is JobStatus.RUNNING)
+    harness.watcher.until(300, spec.id, lambda state: state.status is JobStatus.RUNNING)
     body = refusal(403, "Forbidden", "access denied to the cluster: the session is being renewed")
     for verb, kind in (("get", "jobs"), ("list", "pods"), ("list", "jobs"), ("watch", "jobs"), ("watch", "pods")):
         cluster.api.disturbances.append(Disturbance(verb, kind, 3, status=403, body=body))
@@ -227,7 +227,7 @@ def test_limits_are_the_jobs_own(new_harness: NewHarness, tmp_path: Path) -> Non
     owner = new_harness(node_selector={"pool": "none"}, pending="24h", starting="10m")
     spec = owner.spec()
     owner.submit(spec)
-    owner.watcher.until(60, spec.id, lambda state: "node(s)" in state.message)
+    owner.watcher.until(300, spec.id, lambda state: "node(s)" in state.message)
     time.sleep(2)
     colleague = new_harness(pending="1s", starting="1s")
     assert colleague.backend.describe(spec.id).event.status is JobStatus.PENDING
@@ -239,7 +239,7 @@ def test_the_clock_is_the_servers(new_harness: NewHarness, monkeypatch: pytest.M
     harness = new_harness(node_selector={"pool": "none"}, pending="1h")
     spec = harness.spec()
     harness.submit(spec)
-    harness.watcher.until(60, spec.id, lambda state: "node(s)" in state.message)
+    harness.watcher.until(300, spec.id, lambda state: "node(s)" in state.message)
     record = harness.backend.describe(spec.id)
     now = harness.backend._cluster.now()  # type: ignore[attr-defined]
     assert abs(now - (record.event.created_at or now)) < timedelta(minutes=5)
@@ -402,7 +402,7 @@ def test_an_ending_that_meets_nobody(new_harness: NewHarness, cluster: Cluster) 
     harness = new_harness(pending="1s", starting="1s")
     other = harness.quiet(SLOW)
     harness.submit(other)
-    harness.watcher.until(60, other.id, lambda state: state.status is JobStatus.RUNNING)
+    harness.watcher.until(300, other.id, lambda state: state.status is JobStatus.RUNNING)
     body = ANSWERS["404-resource"][1]
     cluster.api.disturbances.append(Disturbance("patch", "jobs", status=404, body=body))
     late = harness.spec(image="example.com/typo:1")
@@ -563,7 +563,7 @@ def test_a_node_that_does_not_answer(harness: Harness, cluster: Cluster) -> None
     assert runner is not None
     runner.silence()
     cluster.store.modify("pods", NAMESPACE, pod["metadata"]["name"], mark)
-    state = harness.watcher.until(60, spec.id, lambda state: "does not answer" in state.message)
+    state = harness.watcher.until(300, spec.id, lambda state: "does not answer" in state.message)
     assert state.status is JobStatus.RUNNING
     assert "node n1" in state.message
     runner.kill()
@@ -584,9 +584,9 @@ def test_a_job_that_its_queue_preempts(harness: Harness, cluster: Cluster) -> No
     spec = harness.spec(code, env={"FLAG": f"{harness.storage_url.removeprefix('file://')}/flag"})
     harness.submit(spec)
     harness.until_line(spec.id, "first")
-    harness.watcher.until(60, spec.id, lambda state: state.status is JobStatus.RUNNING)
+    harness.watcher.until(300, spec.id, lambda state: state.status is JobStatus.RUNNING)
     suspend(cluster, spec.id, wish=True)
-    state = harness.watcher.until(60, spec.id, lambda state: state.status is JobStatus.PENDING)
+    state = harness.watcher.until(300, spec.id, lambda state: state.status is JobStatus.PENDING)
     assert "queue" in state.message
     assert harness.backend.describe(spec.id).event.status is JobStatus.PENDING
     wait_until(lambda: not cluster.pods(spec.id))

@@ -52,10 +52,10 @@ def test_a_job_of_higher_priority_takes_the_place(new_harness: NewHarness, kueue
     nightly = low.quiet(WAITS.format(flag=str(flag)))
     low.submit(nightly)
     low.until_line(nightly.id, "up")
-    low.watcher.until(60, nightly.id, lambda state: state.status is JobStatus.RUNNING)
+    low.watcher.until(300, nightly.id, lambda state: state.status is JobStatus.RUNNING)
     urgent = high.quiet(WAITS.format(flag=str(flag)))
     high.submit(urgent)
-    state = low.watcher.until(60, nightly.id, lambda state: "rides-gpu" in state.message)
+    state = low.watcher.until(300, nightly.id, lambda state: "rides-gpu" in state.message)
     assert state.status is JobStatus.PENDING
     assert state.message.startswith("held back by its queue: number 1 in queue rides-gpu; ")
     high.until_line(urgent.id, "up")
@@ -72,7 +72,7 @@ def test_places_in_the_queue_and_checks(new_harness: NewHarness, kueue: Kueue) -
     first, second = harness.quiet(), harness.quiet()
     for spec in (first, second):
         harness.submit(spec)
-        harness.watcher.until(60, spec.id, lambda state: "quota" in state.message)
+        harness.watcher.until(300, spec.id, lambda state: "quota" in state.message)
     message = harness.backend.describe(second.id).event.message
     assert message == (
         "held back by its queue: number 2 in queue rides-gpu; couldn't assign flavors to pod set main: "
@@ -80,7 +80,7 @@ def test_places_in_the_queue_and_checks(new_harness: NewHarness, kueue: Kueue) -
     )
     kueue.checks["provisioning"] = ("Pending", "waiting for the node group")
     kueue.quotas["rides-gpu"] = 2
-    state = harness.watcher.until(60, first.id, lambda state: "admission check" in state.message)
+    state = harness.watcher.until(300, first.id, lambda state: "admission check" in state.message)
     assert state.message == (
         "held back by its queue: in queue rides-gpu; admission check provisioning: Pending: waiting for the node group"
     )
@@ -98,9 +98,9 @@ def test_a_workload_that_is_deactivated(new_harness: NewHarness, cluster: Cluste
     if room:
         harness.until_line(spec.id, "up")
     else:
-        harness.watcher.until(60, spec.id, lambda state: "quota" in state.message)
+        harness.watcher.until(300, spec.id, lambda state: "quota" in state.message)
     kueue.deactivate(cluster.job(spec.id), "exceeding the maximum execution time")
-    state = harness.watcher.until(60, spec.id, lambda state: "deactivated" in state.message)
+    state = harness.watcher.until(300, spec.id, lambda state: "deactivated" in state.message)
     why = "The workload is deactivated due to exceeding the maximum execution time"
     assert (state.status, state.message) == (JobStatus.PENDING, f"held back by its queue: in queue rides-gpu; {why}")
     harness.backend.stop(spec.id)
@@ -139,17 +139,17 @@ def test_a_job_on_another_cluster(new_harness: NewHarness, cluster: Cluster, sto
     def tell(**status: Any) -> None:
         cluster.store.modify("jobs", NAMESPACE, spec.id, lambda item: item["status"].update(status))
 
-    harness.watcher.until(60, spec.id, lambda state: "another cluster" in state.message)
+    harness.watcher.until(300, spec.id, lambda state: "another cluster" in state.message)
     began = now()
     tell(active=1, ready=1, startTime=began)
-    first = harness.watcher.until(60, spec.id, lambda state: state.status is JobStatus.RUNNING).started_at
+    first = harness.watcher.until(300, spec.id, lambda state: state.status is JobStatus.RUNNING).started_at
     assert first == moment(began)
     cluster.suspend(spec.id, wish=True)
     tell(active=0, ready=0)
-    harness.watcher.until(60, spec.id, lambda state: state.status is JobStatus.PENDING)
+    harness.watcher.until(300, spec.id, lambda state: state.status is JobStatus.PENDING)
     cluster.suspend(spec.id, wish=False)
     tell(active=1, ready=1, startTime="2099-01-01T00:00:00Z")  # on a third cluster
-    harness.watcher.until(60, spec.id, lambda state: state.status is JobStatus.RUNNING)
+    harness.watcher.until(300, spec.id, lambda state: state.status is JobStatus.RUNNING)
     assert not cluster.pods(spec.id)
     message = f"Container main for pod ml/{spec.id}-x failed with exit code 3 matching FailJob rule at index 1"
     condition = {"type": "Failed", "status": "True", "reason": "PodFailurePolicy", "message": message}

@@ -49,7 +49,7 @@ def begun(harness: Harness, **env: str) -> tuple[str, JobState]:
     spec = harness.quiet(STEPS, env=env, timeout=timedelta(hours=1))
     harness.submit(spec)
     harness.until_line(spec.id, "run 1")
-    state = harness.watcher.until(60, spec.id, lambda state: state.started_at is not None)
+    state = harness.watcher.until(300, spec.id, lambda state: state.started_at is not None)
     later = (state.started_at or datetime.now(UTC)) + timedelta(seconds=1)
     wait_until(lambda: datetime.now(UTC) > later)
     return spec.id, state

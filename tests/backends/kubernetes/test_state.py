@@ -67,7 +67,7 @@ def test_pending_says_why(harness: Harness, cluster: Cluster) -> None:
     plan = backend.plan(spec)
     plan.requests[-1].body["spec"]["template"]["spec"]["nodeSelector"] = {"pool": "none"}
     backend.submit(plan)
-    state = harness.watcher.until(60, spec.id, lambda state: "node(s)" in state.message)
+    state = harness.watcher.until(300, spec.id, lambda state: "node(s)" in state.message)
     assert state.status is JobStatus.PENDING
     backend.stop(spec.id)
     assert harness.wait(spec.id).status is JobStatus.STOPPED
@@ -88,7 +88,7 @@ def test_a_lost_node_is_made_good(harness: Harness, cluster: Cluster) -> None:
     spec = harness.spec(code, env={"FLAG": flag})
     harness.submit(spec)
     harness.until_line(spec.id, "up")
-    harness.watcher.until(60, spec.id, lambda state: state.status is JobStatus.RUNNING)
+    harness.watcher.until(300, spec.id, lambda state: state.status is JobStatus.RUNNING)
     harness.put({"x": b""})
     Path(flag).touch()
     cluster.lose_node_of(cluster.pods(spec.id)[0])
@@ -125,7 +125,7 @@ def test_a_job_that_is_deleted_while_it_is_followed(harness: Harness, cluster: C
     """`kubectl delete job` must not leave anybody waiting for ever."""
     spec = harness.spec("import time; time.sleep(600)")
     harness.submit(spec)
-    harness.watcher.until(60, spec.id, lambda state: state.status is JobStatus.RUNNING)
+    harness.watcher.until(300, spec.id, lambda state: state.status is JobStatus.RUNNING)
     cluster.store.delete("jobs", NAMESPACE, spec.id)
     state = harness.wait(spec.id)
     assert (state.status, state.reason) == (JobStatus.FAILED, FailureReason.PLATFORM)
@@ -173,7 +173,7 @@ def test_a_sidecar_that_ignores_sigterm(new_harness: NewHarness, monkeypatch: py
     harness = new_harness(sidecars=[deaf])
     spec = harness.spec(grace=timedelta(seconds=1))
     harness.submit(spec)
-    harness.watcher.until(60, spec.id, lambda state: "waits for its sidecars" in state.message)
+    harness.watcher.until(300, spec.id, lambda state: "waits for its sidecars" in state.message)
     assert harness.wait(spec.id).status is JobStatus.SUCCEEDED
 
 
@@ -207,7 +207,7 @@ def test_a_job_that_its_queue_holds_back(harness: Harness, cluster: Cluster) -> 
     plan = harness.backend.plan(spec)
     plan.requests[-1].body["spec"]["suspend"] = True
     harness.backend.submit(plan)
-    state = harness.watcher.until(60, spec.id, lambda state: "queue" in state.message)
+    state = harness.watcher.until(300, spec.id, lambda state: "queue" in state.message)
     assert state.status is JobStatus.PENDING
     harness.backend.stop(spec.id)
     assert harness.wait(spec.id).status is JobStatus.STOPPED

@@ -26,7 +26,7 @@ LONG = "import time; print('up', flush=True); time.sleep(4)"
 def running(harness: Harness, code: str = LONG) -> str:
     spec = harness.spec(code)
     harness.submit(spec)
-    harness.watcher.until(60, spec.id, lambda state: state.status is JobStatus.RUNNING)
+    harness.watcher.until(300, spec.id, lambda state: state.status is JobStatus.RUNNING)
     return spec.id
 
 

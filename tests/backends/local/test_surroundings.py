@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -116,7 +117,9 @@ def test_what_a_job_names_below_run_is_there(backend: Backend, make_spec: MakeSp
 FLAKY = """#!/bin/sh
 if [ ! -e {mark} ]; then
     touch {mark}
-    echo "bwrap: Can't remount readonly on /newroot/var/lib/docker/overlay2/x/merged: No such file or directory" >&2
+    printf "bwrap: " >&2
+    sleep 0.2
+    echo "Can't remount readonly on /newroot/var/lib/docker/overlay2/x/merged: No such file or directory" >&2
     exit 1
 fi
 exec bwrap "$@"
@@ -125,14 +128,48 @@ exec bwrap "$@"
 
 @pytest.mark.usefixtures("_namespaces")
 def test_a_mount_that_goes_elsewhere(backend: Backend, make_spec: MakeSpec, tmp_path: Path) -> None:
-    """A container that ends on the same machine takes its mount away just then; the job begins a moment later."""
+    """A container that ends on the same machine takes its mount away just then; the job begins a moment later.
+
+    Its log has nothing of that, whichever pieces the complaint comes in.
+    """
     flaky = tmp_path / "flaky"
     flaky.write_text(FLAKY.format(mark=tmp_path / "mark"))
     flaky.chmod(0o755)
     plan = backend.plan(make_spec("echo up; echo w > $LYFTLEARN_MODEL_DIR/w"))
     backend.submit(with_run(plan, namespaces=str(flaky)))
     assert finish(backend, plan.spec.id).event.status is JobStatus.SUCCEEDED
-    assert lines(backend, plan.spec.id)[-1] == "up"
+    assert lines(backend, plan.spec.id) == ["up"]
+
+
+@pytest.mark.usefixtures("_namespaces")
+def test_a_mount_that_goes_while_namespaces_are_tried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A plan has no fault for what another container's end did to one try."""
+    program, real = tmp_path / "bwrap", shutil.which("bwrap")
+    program.write_text(FLAKY.format(mark=tmp_path / "mark").replace("exec bwrap", f"exec {real}"))
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    assert sandbox.unusable() is None
+    assert (tmp_path / "mark").exists()
+
+
+HOPELESS = """#!/bin/sh
+echo "bwrap: Can't find source path /nowhere: No such file or directory" >&2
+exit 1
+"""
+
+
+@pytest.mark.usefixtures("_namespaces")
+def test_a_mount_that_never_comes(backend: Backend, make_spec: MakeSpec, tmp_path: Path) -> None:
+    """A sandbox that gives up each time fails the job in its own words, once."""
+    hopeless = tmp_path / "hopeless"
+    hopeless.write_text(HOPELESS)
+    hopeless.chmod(0o755)
+    plan = backend.plan(make_spec("echo up"))
+    backend.submit(with_run(plan, namespaces=str(hopeless)))
+    event = finish(backend, plan.spec.id).event
+    assert (event.status, event.reason) == (JobStatus.FAILED, FailureReason.PLATFORM)
+    assert "Can't find source path /nowhere" in event.message
+    assert [line.partition(":")[0] for line in lines(backend, plan.spec.id)] == ["bwrap"]
 
 
 @pytest.mark.usefixtures("_namespaces")
@@ -142,6 +179,7 @@ def test_a_command_that_speaks_like_bubblewrap(backend: Backend, make_spec: Make
     event = run(backend, spec).event
     assert (event.reason, event.exit_code) == (FailureReason.USER_ERROR, 1)
     assert (tmp_path / "ran").read_text() == "once\n"
+    assert lines(backend, spec.id) == ["bwrap: Can't do it"]
 
 
 LINGERING = """#!/bin/sh

@@ -213,7 +213,7 @@ def _is_over(metadata: Object) -> bool:
     return not metadata.get("deletionGracePeriodSeconds", "none") and not metadata.get("finalizers")
 
 
-def wait_until(happened: Callable[[], bool], seconds: float = 60) -> None:
+def wait_until(happened: Callable[[], bool], seconds: float = 300) -> None:
     deadline = time.monotonic() + seconds
     while not happened():
         assert time.monotonic() < deadline, "what was waited for did not happen"

@@ -50,7 +50,8 @@ _OF_THIS_MACHINE = {
 }
 FILE_SYSTEM = "fs-0123456789abcdef0"
 NEVER = 'containers = "never"'
-SECRETS: Mapping[str, Mapping[str, str]] = {
+Secrets = Mapping[str, Mapping[str, str]]
+SECRETS: Secrets = {
     "warehouse": {"WAREHOUSE_PASSWORD": "correct horse battery staple", "WAREHOUSE_USER": "eta"},
     "maps": {"MAPS_TOKEN": "tk-4a1f0c", "1st-a-file": "a file only"},
 }
@@ -108,8 +109,8 @@ class Platforms:
 
 
 @contextmanager
-def platforms(directory: Path) -> Iterator[Platforms]:
-    """Every platform, until the block ends. directory: for their state."""
+def platforms(directory: Path, secrets: Secrets = SECRETS) -> Iterator[Platforms]:
+    """Every platform, until the block ends. directory: for their state. secrets: what each of them keeps."""
     named = os.environ.get("LYFTLEARN_TEST_CONFIG")
     if named:
         yield Platforms(config=Path(named).absolute(), environment={})
@@ -123,7 +124,7 @@ def platforms(directory: Path) -> Iterator[Platforms]:
         cluster = Cluster(_made(directory / "cluster"))
         stack.callback(cluster.close)
         cluster.node.environment = environment
-        _keep_secrets(directory / "secrets", cluster, aws)
+        _keep_secrets(secrets, directory / "secrets", cluster, aws)
         mounted = _made(directory / "mounted")
         _keep_rides(mounted)
         cluster.node.claims["rides"] = mounted
@@ -168,13 +169,16 @@ def _create_role(iam: Any) -> None:
     iam.put_role_policy(RoleName=name, PolicyName="jobs-and-searches", PolicyDocument=policy)
 
 
-def _keep_secrets(directory: Path, cluster: Cluster, aws: str) -> None:
+def _keep_secrets(secrets: Secrets, directory: Path, cluster: Cluster, aws: str) -> None:
     """Put the secrets where each platform keeps secrets."""
     manager = _client("secretsmanager", aws)
-    for name, values in SECRETS.items():
+    for name, values in secrets.items():
         cluster.create_secret(name, dict(values))
-        with suppress(manager.exceptions.ResourceExistsException):  # from an earlier run in this process
-            manager.create_secret(Name=name, SecretString=json.dumps(values))
+        text = json.dumps(values)
+        try:
+            manager.create_secret(Name=name, SecretString=text)
+        except manager.exceptions.ResourceExistsException:  # from an earlier run in this process
+            manager.put_secret_value(SecretId=name, SecretString=text)
         for key, value in values.items():
             path = _made(directory / name) / key
             path.write_text(value)
