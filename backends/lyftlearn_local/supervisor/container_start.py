@@ -123,12 +123,14 @@ class Start:
     def _run(self) -> list[str]:
         """Its output is kept by the supervisor alone. Nodes, and what they speak with, share this machine's network.
 
-        Podman logs into what its container prints: that a signal came too late for it, for one. Its refusals stay.
+        Podman logs into what its container prints: that a signal came too late for it, for one. Its refusals stay. A
+        container of podman's has this pipe itself; what podman copies it may lose where it is short of time:
+        https://github.com/containers/podman/issues/9096.
         """
         store = self.context.job.path.parent.parent
-        quiet = ["--log-level", "fatal"] if self._podman else []
+        quiet, driver = (["--log-level", "fatal"], "passthrough") if self._podman else ([], "none")
         argv = [self.container.engine["program"], *quiet, "run", "--name", self.container.name]
-        argv += ["--label", f"{STORE_LABEL}={store}", "--pull", "never", "--log-driver", "none"]
+        argv += ["--label", f"{STORE_LABEL}={store}", "--pull", "never", "--log-driver", driver]
         return [*argv, "--network", "host", "--security-opt", "label=disable"]
 
     def _identity(self) -> list[str]:
