@@ -33,7 +33,8 @@ EVICTED = "Evicted"
 # The kubelet's eviction manager: a limit of the pod's own, not the pressure of a node.
 _OWN_LIMIT = re.compile(r"exceeds the (?:total )?limit|exceeded its local ephemeral storage limit")
 _NO_ADDRESS = "nodes: no address after"  # the runtime, of nodes that do not come to meet the others
-_EXIT_CODE = re.compile(r"failed with exit code (\d+)")  # the Job controller, of a pod that a FailJob rule matched
+# The Job's controller, of a pod that a FailJob rule matched: it notes that before it lets the pod go.
+_CULPRIT = re.compile(r"pod (?:\S+/)?(?P<name>\S+) failed with exit code (?P<code>\d+)")
 # What the container contract says of the runtime's own exit codes.
 _REASON_BY_CODE = {
     124: FailureReason.TIMEOUT,
@@ -72,7 +73,7 @@ def first_start(job: ObservedJob, pods: Sequence[ObservedPod]) -> datetime | Non
 
 def _start_elsewhere(job: ObservedJob) -> datetime | None:
     """Return when a job began whose pods nobody sees here: the Job's controller there tells when it took it up."""
-    failed_by_itself = job.failure is not None and _EXIT_CODE.search(job.failure.message)
+    failed_by_itself = job.failure is not None and _CULPRIT.search(job.failure.message)
     if job.elsewhere and (job.ready or job.complete or failed_by_itself):
         return max(job.active_since, job.created_at)
     return None
@@ -96,8 +97,15 @@ def lacks_pods(job: ObservedJob, pods: Sequence[ObservedPod]) -> bool:
         return False
     if job.complete is not None:
         return sum(pod.has_ended for pod in pods) < job.nodes
-    told_by_job = job.verdict is not None or job.stop is not None
-    return job.failure is not None and not told_by_job and not any(map(_explains_the_end, pods))
+    if job.failure is None or job.verdict is not None or job.stop is not None:
+        return False
+    return _lacks_culprit(job.failure, pods) or not any(map(_explains_the_end, pods))
+
+
+def _lacks_culprit(failure: Condition, pods: Sequence[ObservedPod]) -> bool:
+    """Whether the pod is gone that the Job's controller blames: none that is left ended the job."""
+    match = _CULPRIT.search(failure.message)
+    return match is not None and all(pod.name != match["name"] for pod in pods)
 
 
 def _event(
@@ -143,8 +151,8 @@ def _failure(job: ObservedJob, failure: Condition, pods: Sequence[ObservedPod]) 
     if failure.reason == DEADLINE and not any(_ended_by_itself(pod) for pod in ends):
         explanation = "it ran into its deadline on the cluster, which lies behind its own timeout and all waiting"
         return _event(job, JobStatus.FAILED, failure.at, pods, reason=FailureReason.TIMEOUT, message=explanation)
-    if job.elsewhere:
-        return _failure_elsewhere(job, failure)
+    if job.elsewhere or _lacks_culprit(failure, pods):
+        return _failure_of_unseen_pod(job, failure, pods)
     if not ends:
         explanation = POD_DELETED if any(pod.ending for pod in pods) else failure.message or failure.reason
         return _event(job, JobStatus.FAILED, failure.at, pods, reason=FailureReason.PLATFORM, message=explanation)
@@ -152,13 +160,13 @@ def _failure(job: ObservedJob, failure: Condition, pods: Sequence[ObservedPod]) 
     return _event(job, JobStatus.FAILED, failure.at, pods, reason=reason_of_pod, message=message, exit_code=exit_code)
 
 
-def _failure_elsewhere(job: ObservedJob, failure: Condition) -> JobEvent:
-    """Return the end of a job whose pods nobody sees here: the Job's controller tells the container's exit code."""
-    match = _EXIT_CODE.search(failure.message)
-    code = int(match[1]) if match else None
+def _failure_of_unseen_pod(job: ObservedJob, failure: Condition, pods: Sequence[ObservedPod]) -> JobEvent:
+    """Return the end of a job whose pod is gone or elsewhere: the Job's controller tells the container's exit code."""
+    match = _CULPRIT.search(failure.message)
+    code = int(match["code"]) if match else None
     reason = _REASON_BY_CODE.get(code, FailureReason.USER_ERROR) if code is not None else FailureReason.PLATFORM
     own = code if reason is FailureReason.USER_ERROR else None
-    return _event(job, JobStatus.FAILED, failure.at, (), reason=reason, message=failure.message, exit_code=own)
+    return _event(job, JobStatus.FAILED, failure.at, pods, reason=reason, message=failure.message, exit_code=own)
 
 
 def _explaining_pods(pods: Sequence[ObservedPod]) -> list[ObservedPod]:

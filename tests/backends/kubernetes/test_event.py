@@ -21,9 +21,11 @@ LIMITS = observed.Limits(pending=timedelta(hours=24), starting=timedelta(minutes
 REPORT = 'lyftlearn/1 {"exit_code":%s,"reason":%s,"attempt":2,"stopped":%s}\nlast words'
 
 
-def job(failure: str | None = None, age: timedelta = timedelta(), **metadata: Any) -> observed.ObservedJob:
+def job(
+    failure: str | None = None, age: timedelta = timedelta(), message: str = "it failed", **metadata: Any
+) -> observed.ObservedJob:
     at = (NOW - age).isoformat()
-    failed = {"type": "Failed", "status": "True", "reason": failure, "message": "it failed", "lastTransitionTime": at}
+    failed = {"type": "Failed", "status": "True", "reason": failure, "message": message, "lastTransitionTime": at}
     return observed.job(
         {
             "metadata": {"name": "j", "uid": "u", "creationTimestamp": at, "resourceVersion": "1", **metadata},
@@ -90,6 +92,26 @@ def test_how_a_container_ended(state: dict[str, Any], reason: FailureReason, exi
     """The command's exit code is only what the runtime reported; any other number is the platform's."""
     event = events.event(job("PodFailurePolicy"), [pod(state)], NOW)
     assert (event.status, event.reason, event.exit_code) == (JobStatus.FAILED, reason, exit_code)
+
+
+@pytest.mark.parametrize(
+    ("code", "reason", "exit_code"),
+    [
+        (37, FailureReason.USER_ERROR, 37),
+        (124, FailureReason.TIMEOUT, None),
+        (78, FailureReason.CONFIGURATION, None),
+        (70, FailureReason.PLATFORM, None),
+    ],
+)
+def test_the_pod_that_ended_the_job_is_gone(code: int, reason: FailureReason, exit_code: int | None) -> None:
+    """Its Job says how it ended, to whoever comes later; a pod that another had replaced is no cause."""
+    culprit = f"Container main for pod ml/j-0-x failed with exit code {code} matching FailJob rule at index 1"
+    failed = job("PodFailurePolicy", message=culprit)
+    replaced = pod({"running": {"startedAt": NOW.isoformat()}}, conditions=("DisruptionTarget",))
+    for left in ([], [replaced]):
+        assert events.lacks_pods(failed, left)
+        event = events.event(failed, left, NOW)
+        assert (event.status, event.reason, event.exit_code) == (JobStatus.FAILED, reason, exit_code)
 
 
 def running(**metadata: Any) -> observed.ObservedPod:

@@ -264,3 +264,18 @@ def test_a_command_that_ends_with_a_code_of_the_platforms(harness: Harness, clus
     state = harness.run(spec)
     assert (state.status, state.reason, state.exit_code) == (JobStatus.FAILED, FailureReason.USER_ERROR, code)
     assert harness.lines(spec.id) == ["ran"]
+
+
+def test_a_pod_that_goes_with_the_end_of_its_job(
+    harness: Harness, cluster: Cluster, new_backend: Callable[[], Backend]
+) -> None:
+    """Nothing holds a pod that its suspension has released: whoever looks later finds the Job's word alone."""
+    spec = harness.quiet("raise SystemExit(37)")
+    state = harness.run(spec)
+    for pod in cluster.pods(spec.id):
+        cluster.store.delete("pods", NAMESPACE, pod["metadata"]["name"])
+    wait_until(lambda: not cluster.pods(spec.id))
+    listed = next(record for record in new_backend().list(JobQuery()) if record.id == spec.id)
+    for event in (new_backend().describe(spec.id).event, listed.event):
+        told = (event.status, event.reason, event.exit_code)
+        assert told == (state.status, state.reason, state.exit_code) == (JobStatus.FAILED, FailureReason.USER_ERROR, 37)

@@ -304,7 +304,7 @@ def _fail_job_message(job: Object, pod: Object) -> str:
             return ""
         code = _exit_code(pod)
         if "onExitCodes" in rule and code not in (None, 0) and _matches(rule["onExitCodes"], code):
-            name = pod["metadata"]["name"]
+            name = f"{pod['metadata']['namespace']}/{pod['metadata']['name']}"
             failed = f"Container main for pod {name} failed with exit code {code}"
             return f"{failed} matching FailJob rule at index {number}" if rule["action"] == "FailJob" else ""
     return ""
