@@ -13,7 +13,8 @@ from lyftlearn.backend import Backend, JobQuery
 from lyftlearn.testing import Harness
 from lyftlearn.types import FailureReason, JobState, JobStatus
 from lyftlearn_kubernetes.api.cluster import moment
-from tests.doubles.cluster.cluster import NAMESPACE, Cluster
+from lyftlearn_kubernetes.submission import manifests
+from tests.doubles.cluster.cluster import IMAGE, NAMESPACE, Cluster
 from tests.doubles.cluster.store import ApiError, wait_until
 
 NewHarness = Callable[..., Harness]
@@ -267,15 +268,21 @@ def test_a_command_that_ends_with_a_code_of_the_platforms(harness: Harness, clus
 
 
 def test_a_pod_that_goes_with_the_end_of_its_job(
-    harness: Harness, cluster: Cluster, new_backend: Callable[[], Backend]
+    new_harness: NewHarness, cluster: Cluster, new_backend: Callable[[], Backend], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nothing holds a pod that its suspension has released: whoever looks later finds the Job's word alone."""
-    spec = harness.quiet("raise SystemExit(37)")
-    state = harness.run(spec)
-    for pod in cluster.pods(spec.id):
-        cluster.store.delete("pods", NAMESPACE, pod["metadata"]["name"])
+    """A suspension releases the pod of a command that has just failed: whoever looks later finds the Job alone."""
+    monkeypatch.setattr(manifests, "REPORT_SECONDS", 3)
+    deaf = {"name": "deaf", "image": IMAGE, "command": ["sh", "-c", "trap '' TERM; sleep 3600"]}
+    harness = new_harness(sidecars=[deaf])
+    spec = harness.quiet("raise SystemExit(37)", grace=timedelta(seconds=1))
+    harness.submit(spec)
+    harness.watcher.until(60, spec.id, lambda state: "waits for its sidecars" in state.message)
+    cluster.suspend(spec.id, wish=True)
+    harness.wait(spec.id)
+    for pod in cluster.pods(spec.id):  # on a busy machine it may have ended before the suspension
+        with suppress(ApiError):
+            cluster.store.delete("pods", NAMESPACE, pod["metadata"]["name"])
     wait_until(lambda: not cluster.pods(spec.id))
     listed = next(record for record in new_backend().list(JobQuery()) if record.id == spec.id)
-    for event in (new_backend().describe(spec.id).event, listed.event):
-        told = (event.status, event.reason, event.exit_code)
-        assert told == (state.status, state.reason, state.exit_code) == (JobStatus.FAILED, FailureReason.USER_ERROR, 37)
+    for end in (harness.wait(spec.id), new_backend().describe(spec.id).event, listed.event):
+        assert (end.status, end.reason, end.exit_code) == (JobStatus.FAILED, FailureReason.USER_ERROR, 37)
