@@ -27,17 +27,22 @@ _ITS_OWN = (
 
 @dataclass(frozen=True)
 class Engine:
-    """An engine that answers. kind: of its command line. rootless: whether root in a container is its caller."""
+    """An engine that answers. kind: of its command line. rootless: whether root in a container is its caller.
+
+    log_driver: with which the engine keeps no log of its own.
+    """
 
     kind: str
     program: str
     rootless: bool
     limits_memory: bool
+    log_driver: str = "none"
 
     def settings(self) -> dict[str, Any]:
         """Return what a supervisor needs in order to use it, later and in another environment."""
         named = {name: os.environ[name] for name in (*_NEEDED, *_ITS_OWN) if name in os.environ}
-        return {"kind": self.kind, "program": self.program, "rootless": self.rootless, "environment": named}
+        own = {"kind": self.kind, "program": self.program, "rootless": self.rootless, "log_driver": self.log_driver}
+        return {**own, "environment": named}
 
 
 def variables() -> dict[str, str]:
@@ -84,7 +89,7 @@ def _engine(program: str, name: str, tried: subprocess.CompletedProcess[bytes]) 
     except ValueError:
         info = {}
     if isinstance(info.get("host"), Mapping):
-        return _podman(program, info["host"])
+        return _podman(program, info["host"], str((info.get("version") or {}).get("Version")))
     if info.get("ServerVersion"):
         rootless = any("rootless" in option for option in info.get("SecurityOptions") or ())
         return Engine("docker", program, rootless, bool(info.get("MemoryLimit")))
@@ -92,6 +97,12 @@ def _engine(program: str, name: str, tried: subprocess.CompletedProcess[bytes]) 
     return f"{name} does not answer ({faults[:200] or 'it says nothing'})"
 
 
-def _podman(program: str, host: Mapping[str, Any]) -> Engine:
+def _podman(program: str, host: Mapping[str, Any], version: str) -> Engine:
+    """Describe podman. From 4 on a container can have the pipe of its log itself: what podman copies, it may lose.
+
+    Sources: https://github.com/containers/podman/pull/11390, https://github.com/containers/podman/issues/9096.
+    """
     rootless = bool(host.get("security", {}).get("rootless"))
-    return Engine("podman", program, rootless, "memory" in (host.get("cgroupControllers") or ()))
+    major = version.partition(".")[0]
+    driver = "passthrough" if major.isdecimal() and int(major) >= 4 else "none"
+    return Engine("podman", program, rootless, "memory" in (host.get("cgroupControllers") or ()), driver)

@@ -123,12 +123,11 @@ class Start:
     def _run(self) -> list[str]:
         """Its output is kept by the supervisor alone. Nodes, and what they speak with, share this machine's network.
 
-        Podman logs into what its container prints: that a signal came too late for it, for one. Its refusals stay. A
-        container of podman's has this pipe itself; what podman copies it may lose where it is short of time:
-        https://github.com/containers/podman/issues/9096.
+        Podman logs into what its container prints: that a signal came too late for it, for one. Its refusals stay.
         """
         store = self.context.job.path.parent.parent
-        quiet, driver = (["--log-level", "fatal"], "passthrough") if self._podman else ([], "none")
+        quiet = ["--log-level", "fatal"] if self._podman else []
+        driver = self.container.engine.get("log_driver", "none")  # which jobs of earlier versions do not name
         argv = [self.container.engine["program"], *quiet, "run", "--name", self.container.name]
         argv += ["--label", f"{STORE_LABEL}={store}", "--pull", "never", "--log-driver", driver]
         return [*argv, "--network", "host", "--security-opt", "label=disable"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
@@ -15,6 +16,7 @@ from lyftlearn.backend import Backend, BackendSettings, Capability, JobSpec, Req
 from lyftlearn.errors import AccessDenied, Conflict
 from lyftlearn.types import FailureReason, JobKind
 from lyftlearn_local import cgroups, create
+from lyftlearn_local.containers.engine import Engine, find_engine
 from lyftlearn_local.planning import planner
 from lyftlearn_local.supervisor import sandbox
 
@@ -123,6 +125,21 @@ def test_an_engine_that_cannot_be_used(
     assert plan.faults == ()
     (note,) = (note for note in plan.notes if reason in note)
     assert "apt-get install podman" in note
+
+
+@pytest.mark.parametrize(
+    ("version", "driver"),
+    [("3.4.4", "none"), ("4.3.1", "passthrough"), ("10.0.0-dev", "passthrough"), ("", "none"), (None, "none")],
+)
+def test_who_keeps_no_log(version: str | None, driver: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A podman that cannot hand its container the pipe of the log is not asked to."""
+    said = json.dumps({"host": {}, "version": version and {"Version": version}})
+    (tmp_path / "podman").write_text(f"#!/bin/sh\necho '{said}'\n")
+    (tmp_path / "podman").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    engine = find_engine("podman")
+    assert isinstance(engine, Engine)
+    assert engine.settings()["log_driver"] == driver
 
 
 def test_a_driver_finds_the_engine(backend: Backend, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
