@@ -13,7 +13,8 @@ import pytest
 import requests
 
 import lyftlearn
-from lyftlearn_local.planning import documents, planner
+from lyftlearn import backend
+from lyftlearn_local.planning import planner
 from tests.jupyter import PATIENCE, Lab
 from tests.spark import spark_packages
 
@@ -27,6 +28,10 @@ print(os.path.samefile(".", os.environ["LYFTLEARN_NOTEBOOK_DIR"]))
 pathlib.Path("kept.txt").write_text("from the first run")
 import time; time.sleep({seconds})
 """
+
+
+IDLE = 15
+"""Seconds: longer than a kernel takes to start on a busy machine, which is no activity."""
 
 
 def client(home: Path, **changes: Any) -> lyftlearn.Client:
@@ -46,7 +51,7 @@ def test_a_notebook_from_its_first_cell_to_its_second_run(tmp_path: Path) -> Non
     """A cell sees a job's contract, no idle stop ends it while it runs, and what it wrote is there in the next run."""
     home = tmp_path / "home"
     env = {"REGION": "eu", "JUPYTER_TOKEN": "of the job's own"}
-    notebook = client(home).notebook("explore", env=env, secrets=["db"], idle_timeout="3s")
+    notebook = client(home).notebook("explore", env=env, secrets=["db"], idle_timeout=f"{IDLE}s")
     lab = Lab(notebook.url())
     assert requests.get(f"{lab.base}api/kernels", timeout=PATIENCE).status_code == 403
     first, token = notebook.id, lab.token
@@ -56,13 +61,13 @@ def test_a_notebook_from_its_first_cell_to_its_second_run(tmp_path: Path) -> Non
     holding = {re.sub(r"[0-9]+", "N", path.name) for path in holders(home, token)}
     assert holding <= {"notebook.json", "jupyter-token", "jpserver-N.json", "jpserver-N-open.html"}
     kernel = lab.kernel()
-    printed = lab.run(kernel, CELL.format(secret=SECRET, seconds=6))
+    printed = lab.run(kernel, CELL.format(secret=SECRET, seconds=IDLE + 3))
     assert printed.split("\n")[:5] == ["{} True", "True", "notebook 127.0.0.1 eu False", "True", ""]
     assert notebook.status == "running", "a cell that runs is activity"
     ended = notebook.wait(timeout=f"{PATIENCE}s", check=False, progress=False)
     assert (ended.status, ended.reason, ended.exit_code) == ("stopped", None, None)
-    assert ended.message == ("idle for 3s, so it was stopped; its files are kept, and `start()` opens it again")
-    with pytest.raises(lyftlearn.JobStopped, match="idle for 3s"):
+    assert ended.message == (f"idle for {IDLE}s, so it was stopped; its files are kept, and `start()` opens it again")
+    with pytest.raises(lyftlearn.JobStopped, match=f"idle for {IDLE}s"):
         notebook.url()
     notebook.start()
     again = Lab(notebook.url())
@@ -106,15 +111,15 @@ def test_an_open_terminal_is_activity_and_a_port_in_use_is_none_of_its_business(
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        monkeypatch.setattr(documents, "notebook_port", lambda _: port)
-        notebook = client(tmp_path / "home").notebook("explore", idle_timeout="2s")
+        monkeypatch.setattr(backend, "notebook_port", lambda _: port)
+        notebook = client(tmp_path / "home").notebook("explore", idle_timeout=f"{IDLE}s")
         lab = Lab(notebook.url())
     assert f":{port}/" not in lab.base
     name = lab.ask("POST", "terminals")["name"]
-    time.sleep(6)
+    time.sleep(IDLE + 3)
     assert notebook.status == "running", "an open terminal is activity"
     lab.ask("DELETE", f"terminals/{name}")
-    assert notebook.wait(timeout=f"{PATIENCE}s", check=False, progress=False).message.startswith("idle for 2s")
+    assert notebook.wait(timeout=f"{PATIENCE}s", check=False, progress=False).message.startswith(f"idle for {IDLE}s")
 
 
 def test_without_jupyterlab_the_plan_says_what_to_type(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
